@@ -1,0 +1,59 @@
+# Eight commands; CI calls the same ones. `make serve` and `make test` need nothing but CPython 3.11, pip and a C compiler.
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+STAMP := $(VENV)/.installed
+UNIT := tests/unit
+
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: setup serve run test unit check format bench lock protos models clean
+
+$(STAMP): requirements-dev.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+	$(UV) pip install --quiet --python $(BIN)/python --requirement requirements-dev.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+setup: $(STAMP)  ## create the environment from the lock file
+
+serve run: $(STAMP)  ## serve the example models on TensorFlow Serving's ports
+	$(BIN)/serve run configs/app.yaml
+
+test: $(STAMP)  ## every test
+	$(BIN)/pytest
+
+unit: $(STAMP)  ## tests without Ray
+	$(BIN)/pytest $(UNIT)
+
+check: $(STAMP)  ## format, lint, types, import contracts, dependencies
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/deptry .
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP)  ## ratios against other servers, in turns
+	$(BIN)/python -m benchmarks.servers
+
+lock:  ## resolve the newest allowed versions into the lock files
+	$(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate --generate-hashes \
+	  --output-file requirements.lock pyproject.toml
+	$(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate --generate-hashes \
+	  --group dev --output-file requirements-dev.lock pyproject.toml
+
+protos: $(STAMP)  ## compile the wire messages
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. core/protos/*.proto
+
+models: $(STAMP)  ## make the example SavedModels anew
+	$(BIN)/python examples/make_models.py
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .coverage *.egg-info

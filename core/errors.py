@@ -1,0 +1,208 @@
+"""The one error tree. Every class names the canonical code that a caller sees.
+
+ServingError
+├── InvalidArgument          the request is wrong; sending it again does not help
+│   ├── LabelNotFound        the model is perhaps known, the label is not
+│   └── ConfigError          a configuration has mistakes; carries all of them
+├── NotFound                 nothing answers under that name
+│   ├── ServableNotFound     no version can answer the request now
+│   └── StatusNotFound       no version was ever seen under that name
+├── FailedPrecondition       right in itself, wrong for the present state
+├── DeadlineExceeded         the caller's time is up
+├── ResourceExhausted        a limit of this server was reached
+├── Unavailable              try again, here or elsewhere
+├── Unimplemented            nobody offers this here
+├── Internal                 a defect of ours
+└── RuntimeFailure           TensorFlow's own code and text, passed through
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar
+
+
+class Code(enum.IntEnum):
+    """Canonical status codes, numbered as gRPC and TensorFlow number them."""
+
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
+
+
+HTTP_STATUS: Mapping[Code, int] = MappingProxyType(
+    {
+        Code.OK: 200,
+        Code.CANCELLED: 499,
+        Code.UNKNOWN: 500,
+        Code.INVALID_ARGUMENT: 400,
+        Code.DEADLINE_EXCEEDED: 504,
+        Code.NOT_FOUND: 404,
+        Code.ALREADY_EXISTS: 409,
+        Code.PERMISSION_DENIED: 403,
+        Code.RESOURCE_EXHAUSTED: 429,
+        Code.FAILED_PRECONDITION: 400,
+        Code.ABORTED: 409,
+        Code.OUT_OF_RANGE: 400,
+        Code.UNIMPLEMENTED: 501,
+        Code.INTERNAL: 500,
+        Code.UNAVAILABLE: 503,
+        Code.DATA_LOSS: 500,
+        Code.UNAUTHENTICATED: 401,
+    }
+)
+"""HTTP status of each code (TensorFlow Serving, REST status mapping)."""
+
+
+class ServingError(Exception):
+    """Base of all errors that a client may see: a canonical code and a message."""
+
+    code: Code = Code.UNKNOWN
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class InvalidArgument(ServingError):
+    """The request can never be answered as it stands."""
+
+    code = Code.INVALID_ARGUMENT
+
+
+class NotFound(ServingError):
+    """Nothing is known under the requested name."""
+
+    code = Code.NOT_FOUND
+
+
+class FailedPrecondition(ServingError):
+    """The request is well formed, but the present state does not allow it."""
+
+    code = Code.FAILED_PRECONDITION
+
+
+class DeadlineExceeded(ServingError):
+    """The caller's deadline passed before the answer was ready."""
+
+    code = Code.DEADLINE_EXCEEDED
+
+
+class ResourceExhausted(ServingError):
+    """A limit of this server was reached."""
+
+    code = Code.RESOURCE_EXHAUSTED
+
+
+class Unavailable(ServingError):
+    """Nobody can answer at the moment; the caller may try again."""
+
+    code = Code.UNAVAILABLE
+
+
+class Unimplemented(ServingError):
+    """The operation or type is not offered."""
+
+    code = Code.UNIMPLEMENTED
+
+
+class Internal(ServingError):
+    """A defect of the server or of the model's declaration."""
+
+    code = Code.INTERNAL
+
+
+class RuntimeFailure(ServingError):
+    """An error of TensorFlow's runtime, with its own code."""
+
+    def __init__(self, code: Code, message: str) -> None:
+        Exception.__init__(self, code, message)
+        self.code = code
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
+class LabelNotFound(InvalidArgument):
+    """No version carries the requested label (TensorFlow Serving, version labels)."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__(label)
+
+    def __str__(self) -> str:
+        return f"Unrecognized servable version label: {self.args[0]}"
+
+
+class ServableNotFound(NotFound):
+    """No version of the model can answer now (TensorFlow Serving, resolution of a model spec)."""
+
+    def __init__(self, model: str, version: int | None) -> None:
+        Exception.__init__(self, model, version)
+
+    def __str__(self) -> str:
+        model, version = self.args
+        wanted = f"Latest({model})" if version is None else f"Specific({model}, {version})"
+        return f"Servable not found for request: {wanted}"
+
+
+class StatusNotFound(NotFound):
+    """No version was ever seen under that name (TensorFlow Serving, GetModelStatus)."""
+
+    def __init__(self, model: str, version: int | None) -> None:
+        Exception.__init__(self, model, version)
+
+    def __str__(self) -> str:
+        model, version = self.args
+        if version is None:
+            return f"Could not find any versions of model {model}"
+        return f"Could not find version {version} of model {model}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a configuration: where it stands and what is wrong."""
+
+    message: str
+    file: str = ""
+    line: int | None = None
+    field: str = ""
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return ": ".join(part for part in (place, self.field, self.message) if part)
+
+
+class ConfigError(InvalidArgument):
+    """A configuration has mistakes; all of them are listed."""
+
+    separator: ClassVar[str] = "\n"
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        Exception.__init__(self, problems)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """All mistakes, in the order of the files."""
+        return tuple(self.args[0])
+
+    def __str__(self) -> str:
+        return self.separator.join(str(problem) for problem in self.problems)

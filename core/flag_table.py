@@ -1,0 +1,302 @@
+"""The command-line flags: TensorFlow Serving's 48, under their names, and ours.
+
+No flag of TensorFlow Serving is silently ignored: each is honoured, or accepted with a warning that says why it has no
+effect here, or refused with the name of its replacement. `core.flags` reads this table.
+"""
+
+# ruff: noqa: FBT003  (a table reads best with its defaults in a column)
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+
+class Kind(enum.Enum):
+    """Type of a flag's value, as the usage text names it."""
+
+    BOOL = "bool"
+    INT32 = "int32"
+    INT64 = "int64"
+    FLOAT = "float"
+    STRING = "string"
+
+
+class Treatment(enum.Enum):
+    """What giving the flag does."""
+
+    HONOURED = "honoured"
+    WITHOUT_EFFECT = "accepted without effect"
+    REFUSED = "refused"
+
+
+Value = bool | int | float | str
+"""Value of a flag."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One flag.
+
+    `target` is the field of ServerSettings that it fills, as `group.field`, after `convert`; empty where `core.flags`
+    computes the field or nothing is to be filled. `remark` says why the flag has no effect, or what to use instead.
+    """
+
+    name: str
+    kind: Kind
+    default: Value
+    help: str
+    target: str = ""
+    convert: Callable[[Any], Any] | None = None
+    treatment: Treatment = Treatment.HONOURED
+    remark: str = ""
+
+
+def _not_negative(value: float) -> float:
+    return max(value, 0)
+
+
+def _seconds(micros: int) -> float:
+    return max(micros, 0) / 1e6
+
+
+def _tags(text: str) -> frozenset[str]:
+    return frozenset(tag for tag in text.split(",") if tag) or frozenset({"serve"})
+
+
+def _channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:
+    pairs = (entry.partition("=") for entry in text.split(",") if entry)
+    return tuple((name, _number_or_text(value)) for name, _, value in pairs)
+
+
+def _number_or_text(text: str) -> int | str:
+    digits = text.removeprefix("-")
+    plain = digits.isascii() and digits.isdecimal() and len(digits) <= len(str(2**31))
+    return int(text) if plain and -(2**31) <= int(text) < 2**31 else text
+
+
+def _unused(name: str, kind: Kind, default: Value, remark: str) -> Flag:
+    return Flag(name, kind, default, f"No effect: {remark}.", treatment=Treatment.WITHOUT_EFFECT, remark=remark)
+
+
+def _refused(name: str, kind: Kind, default: Value, remark: str) -> Flag:
+    return Flag(name, kind, default, f"Refused: {remark}.", treatment=Treatment.REFUSED, remark=remark)
+
+
+_BOOL, _INT32, _INT64, _FLOAT, _STRING = Kind.BOOL, Kind.INT32, Kind.INT64, Kind.FLOAT, Kind.STRING
+
+_FRONT_DOOR = (
+    Flag("port", _INT32, 8500, "TCP port for gRPC; 0 opens none.", "front_door.grpc_port"),
+    Flag("grpc_socket_path", _STRING, "", "UNIX socket for gRPC.", "front_door.grpc_socket_path"),
+    Flag("rest_api_port", _INT32, 0, "TCP port for REST and metrics; 0 opens none.", "front_door.rest_port"),
+    _unused("rest_api_num_threads", _INT32, 0, "the REST port needs no threads of its own"),
+    Flag(
+        "rest_api_timeout_in_ms",
+        _INT32,
+        30_000,
+        "Milliseconds that a model may work on a REST request; 0 or less sets no limit.",
+        "front_door.rest_timeout_ms",
+        _not_negative,
+    ),
+    Flag("rest_api_enable_cors_support", _BOOL, False, "Send CORS headers below /v1/.", "front_door.rest_cors"),
+    _refused("use_alts_credentials", _BOOL, False, "ALTS is not supported; use --ssl_config_file"),
+    Flag("ssl_config_file", _STRING, "", "SSLConfig text file for gRPC.", "front_door.ssl_config_file"),
+    Flag(
+        "grpc_channel_arguments",
+        _STRING,
+        "",
+        "Arguments of the gRPC server: name=value,name=value.",
+        "front_door.grpc_channel_arguments",
+        _channel_arguments,
+    ),
+    Flag(
+        "grpc_max_threads",
+        _INT32,
+        0,
+        "gRPC calls in work at a time, more are refused; 0 sets no limit.",
+        "front_door.grpc_max_concurrent_calls",
+        _not_negative,
+    ),
+    Flag(
+        "enable_grpc_healthcheck_service",
+        _BOOL,
+        False,
+        "Answer grpc.health.v1.Health on the gRPC port.",
+        "front_door.grpc_health_service",
+    ),
+    Flag(
+        "monitoring_config_file",
+        _STRING,
+        "",
+        "MonitoringConfig text file; without it, metrics are at their usual path of the REST port.",
+        "front_door.monitoring_config_file",
+    ),
+    _unused("enable_profiler", _BOOL, True, "there is no profiler service"),
+)
+
+_MODELS = (
+    Flag("model_config_file", _STRING, "", "ModelServerConfig text file.", "source.model_config_file"),
+    Flag(
+        "model_config_file_poll_wait_seconds",
+        _INT32,
+        0,
+        "Seconds between two readings of the files that list the models; 0 or less reads them once.",
+        "source.model_config_file_poll_wait_s",
+        _not_negative,
+    ),
+    Flag("model_name", _STRING, "default", "Name of the model at --model_base_path.", "source.model_name"),
+    Flag("model_base_path", _STRING, "", "Base path of the only model.", "source.model_base_path"),
+    Flag(
+        "file_system_poll_wait_seconds",
+        _INT32,
+        1,
+        "Seconds between two looks at storage; 0 looks only at the start.",
+        "polling.file_system_poll_wait_s",
+        _not_negative,
+    ),
+    _unused("flush_filesystem_caches", _BOOL, True, "model servers keep no caches of files"),
+    _unused(
+        "allow_version_labels_for_unavailable_models",
+        _BOOL,
+        False,
+        "labels may always be declared; one answers as soon as its version does",
+    ),
+    _refused("platform_config_file", _STRING, "", "platforms are fixed; use the other flags and --model_settings_file"),
+)
+
+_LOADING = (
+    Flag(
+        "num_load_threads",
+        _INT32,
+        0,
+        "Versions that may load at the same time; 0 sets no limit.",
+        "loading.num_load_threads",
+        _not_negative,
+    ),
+    _unused("num_unload_threads", _INT32, 0, "versions are unloaded in processes of their own"),
+    Flag(
+        "max_num_load_retries",
+        _INT32,
+        5,
+        "Further attempts after a failed load.",
+        "loading.max_num_load_retries",
+        _not_negative,
+    ),
+    Flag(
+        "load_retry_interval_micros",
+        _INT64,
+        60_000_000,
+        "Microseconds between two attempts to load.",
+        "loading.load_retry_interval_s",
+        _seconds,
+    ),
+    Flag("saved_model_tags", _STRING, "serve", "Tags of the meta graph to load.", "loading.saved_model_tags", _tags),
+    Flag("enable_model_warmup", _BOOL, True, "Replay warm-up requests before a version answers.", "loading.warmup"),
+    Flag(
+        "num_request_iterations_for_warmup",
+        _INT32,
+        0,
+        "How often each warm-up request is replayed, if more than 0.",
+        "loading.num_warmup_iterations",
+        lambda count: count if count > 0 else 1,
+    ),
+    _unused("remove_unused_fields_from_bundle_metagraph", _BOOL, True, "graphs are not kept in Python"),
+    _unused("prefer_tflite_model", _BOOL, False, "TensorFlow Lite models are not served; the SavedModel is"),
+    _unused("num_tflite_pools", _INT32, 0, "TensorFlow Lite models are not served"),
+    _unused("num_tflite_interpreters_per_pool", _INT32, 1, "TensorFlow Lite models are not served"),
+)
+
+_SESSION = (
+    Flag("tensorflow_session_parallelism", _INT64, 0, "Threads in and between operations; 0 lets TensorFlow decide."),
+    Flag("tensorflow_intra_op_parallelism", _INT64, 0, "Threads in one operation; 0 lets TensorFlow decide."),
+    Flag("tensorflow_inter_op_parallelism", _INT64, 0, "Operations at a time; 0 lets TensorFlow decide."),
+    Flag(
+        "tensorflow_session_config_file",
+        _STRING,
+        "",
+        "tensorflow.ConfigProto text file; flags replace its thread counts and GPU share.",
+        "session.session_config_file",
+    ),
+    Flag(
+        "per_process_gpu_memory_fraction",
+        _FLOAT,
+        0.0,
+        "Share of the GPU's memory for each model server; 0 lets TensorFlow decide.",
+        "session.gpu_memory_fraction",
+    ),
+    Flag(
+        "mixed_precision",
+        _STRING,
+        "",
+        "bfloat16 lets TensorFlow use bfloat16 on CPUs.",
+        "session.bfloat16",
+        lambda text: text == "bfloat16",
+    ),
+    _unused("xla_cpu_compilation_enabled", _BOOL, False, "models that ask for XLA always get it"),
+    _unused("xla_gpu_compilation_enabled", _BOOL, False, "models that ask for XLA always get it"),
+    _refused("thread_pool_factory_config_file", _STRING, "", "use the --tensorflow_*_parallelism flags"),
+    _unused("skip_initialize_tpu", _BOOL, False, "TPUs are not used"),
+)
+
+_BATCHING = (
+    Flag("enable_batching", _BOOL, False, "Merge requests of one version.", "batching.enabled"),
+    Flag("batching_parameters_file", _STRING, "", "BatchingParameters text file.", "batching.parameters_file"),
+    Flag(
+        "enable_per_model_batching_parameters",
+        _BOOL,
+        False,
+        "Take them from batching_params.pbtxt in each version directory.",
+        "batching.per_model",
+    ),
+)
+
+_ANSWERS = (
+    Flag(
+        "enable_signature_method_name_check",
+        _BOOL,
+        False,
+        "Refuse classify and regress on signatures of another method.",
+        "answers.check_method_name",
+    ),
+    Flag(
+        "enable_serialization_as_tensor_content",
+        _BOOL,
+        False,
+        "Send tensors of gRPC predict answers in tensor_content.",
+        "answers.as_tensor_content",
+    ),
+    Flag("version", _BOOL, False, "Print versions and end."),
+)
+
+TENSORFLOW_SERVING_FLAGS = (*_FRONT_DOOR, *_MODELS, *_LOADING, *_SESSION, *_BATCHING, *_ANSWERS)
+"""The flags of tensorflow_model_server, by topic."""
+
+OUR_FLAGS = (
+    Flag("model_settings_file", _STRING, "", "YAML file with what models.config lacks.", "source.model_settings_file"),
+    Flag("relative_path_root", _STRING, "", "Folder that relative base paths are in.", "source.relative_path_root"),
+    Flag("host", _STRING, "", "Address to listen on; empty means every interface.", "front_door.host"),
+    Flag("rest_api_socket_path", _STRING, "", "UNIX socket for REST and metrics.", "front_door.rest_socket_path"),
+    Flag(
+        "rest_api_max_body_bytes",
+        _INT64,
+        2**31 - 1,
+        "Largest REST request body in bytes.",
+        "front_door.rest_max_body_bytes",
+    ),
+    Flag(
+        "drain_timeout_s",
+        _FLOAT,
+        30.0,
+        "Seconds that requests may take to finish when the server stops.",
+        "front_door.drain_timeout_s",
+        _not_negative,
+    ),
+    Flag("ray_address", _STRING, "", "Address of a running Ray cluster.", "cluster.ray_address"),
+)
+"""The flags that only this server has."""
+
+FLAGS: Mapping[str, Flag] = MappingProxyType({flag.name: flag for flag in (*TENSORFLOW_SERVING_FLAGS, *OUR_FLAGS)})
+"""All flags by name."""

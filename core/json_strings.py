@@ -1,0 +1,68 @@
+"""JSON strings: quoting of raw bytes as RapidJSON does it, and base64 as TensorFlow Serving reads it.
+
+Strings inside the server are `str` made with `surrogateescape`, so bytes that are not UTF-8 survive the way in and out.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from core.errors import InvalidArgument
+
+NEEDS_ESCAPE = re.compile(rb'["\\\x00-\x1f]')
+SHORT_ESCAPES: Mapping[bytes, bytes] = MappingProxyType(
+    {
+        b'"': rb"\"",
+        b"\\": rb"\\",
+        b"\b": rb"\b",
+        b"\f": rb"\f",
+        b"\n": rb"\n",
+        b"\r": rb"\r",
+        b"\t": rb"\t",
+    }
+)
+BASE64_SPACE = b" \t\n\v\f\r"
+BASE64 = re.compile(rb"[A-Za-z0-9+/]*+(={0,2})")
+
+
+def raw_bytes(text: str) -> bytes:
+    """Give the bytes that a string had in its document."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def text_of(raw: bytes) -> str:
+    """Hold raw bytes as a string, whatever they are."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def quote(raw: bytes) -> bytes:
+    """Write raw bytes as a JSON string; bytes that are not UTF-8 pass as they are."""
+    if NEEDS_ESCAPE.search(raw) is None:
+        return b'"%b"' % raw
+    return b'"%b"' % NEEDS_ESCAPE.sub(_escape, raw)
+
+
+def decode_base64(text: str) -> bytes:
+    """Decode the standard alphabet; padding may be absent, white space is skipped (TensorFlow Serving, b64 objects)."""
+    raw = raw_bytes(text)
+    try:
+        return binascii.a2b_base64(raw, strict_mode=True)
+    except binascii.Error:
+        return _decode_loosely(raw.translate(None, BASE64_SPACE))
+
+
+def _escape(match: re.Match[bytes]) -> bytes:
+    character = match[0]
+    return SHORT_ESCAPES.get(character) or b"\\u%04X" % character[0]
+
+
+def _decode_loosely(raw: bytes) -> bytes:
+    match = BASE64.fullmatch(raw)
+    padding = len(match[1]) if match else 0
+    digits = len(raw) - padding
+    if match is None or digits % 4 == 1 or padding not in (0, -digits % 4):
+        raise InvalidArgument("Unable to base64 decode")
+    return binascii.a2b_base64(raw[:digits] + b"=" * (-digits % 4))

@@ -1,0 +1,1 @@
+"""Wire messages, compiled by `make protos` from the `.proto` files beside them."""

@@ -1,0 +1,86 @@
+"""What /healthz, /readyz and the list of models say, from the routing table alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from core.lifecycle import State, VersionStatus
+from core.routing import ModelRoutes, RoutingTable
+
+PRETTY = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+
+
+def liveness_body() -> bytes:
+    """Say that the process answers."""
+    return b'{"alive": true}\n'
+
+
+def readiness_body(table: RoutingTable, *, draining: bool) -> tuple[bool, bytes]:
+    """Tell whether requests should be sent here, and what is missing.
+
+    Ready means: the initial models have been looked at, the server is not stopping, and at least one configured model
+    answers (or none is configured). One broken model is named, but does not take the others out of service.
+    """
+    missing = {name: _why_missing(model) for name, model in table.models.items() if _is_missing(model)}
+    wanted = [model for model in table.models.values() if model.configured]
+    answering = any(model.routes for model in wanted) or not wanted
+    ready = table.settled and answering and not draining
+    said = {"ready": ready, "draining": draining, "generation": table.generation, "missing": missing}
+    return ready, orjson.dumps(said, option=PRETTY)
+
+
+def _is_missing(model: ModelRoutes) -> bool:
+    return model.configured and (not model.routes or bool(_pending_labels(model)))
+
+
+def _why_missing(model: ModelRoutes) -> str:
+    if model.routes:
+        return f"labels whose version is not available: {', '.join(sorted(_pending_labels(model)))}"
+    if model.problem:
+        return model.problem
+    if not model.statuses:
+        return "; ".join(f"version {number} {why}" for number, why in model.waiting.items()) or "no version was found"
+    newest = model.statuses[0]
+    return newest.message or f"version {newest.version} is in state {newest.state.name}"
+
+
+def _pending_labels(model: ModelRoutes) -> Mapping[str, int]:
+    return {label: version for label, version in model.labels.items() if version not in model.routes}
+
+
+def model_list_body(table: RoutingTable) -> bytes:
+    """List all models with their versions, labels and problems (ours; TensorFlow Serving has no such list)."""
+    models = [_model_entry(name, table.models[name]) for name in sorted(table.models)]
+    return orjson.dumps({"models": models}, option=PRETTY)
+
+
+def _model_entry(name: str, model: ModelRoutes) -> dict[str, Any]:
+    pending = _pending_labels(model)
+    entry: dict[str, Any] = {
+        "name": name.encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
+        "versions": [_version_entry(one, model) for one in model.statuses],
+        "labels": {
+            label: {"version": str(version), "pending": label in pending} for label, version in model.labels.items()
+        },
+    }
+    if model.problem:
+        entry["problem"] = model.problem
+    if model.waiting:
+        entry["waiting"] = {str(number): why for number, why in model.waiting.items()}
+    if model.ignored:
+        entry["ignored"] = dict(model.ignored)
+    return entry
+
+
+def _version_entry(status: VersionStatus, model: ModelRoutes) -> dict[str, Any]:
+    entry = {
+        "version": str(status.version),
+        "state": status.state.name,
+        "labels": sorted(label for label, version in model.labels.items() if version == status.version),
+    }
+    if status.state is State.END and status.message:
+        entry["error"] = {"code": status.code.name, "message": status.message}
+    return entry

@@ -1,0 +1,339 @@
+"""One tick of the watcher, decided: what the world shows becomes records, records become actions and a table.
+
+Everything here is level-based: the same world gives the same answer, and carrying out an action twice changes
+nothing. The walk is `observe` (records follow the world), `next_actions` (what to load and unload), `deletable`
+(which applications nobody can call any more) and `routing_table` (what routers may use).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from core.config import ModelConfig
+from core.errors import Code
+from core.lifecycle import State, VersionStatus
+from core.load_report import failure_in
+from core.rollout import Snapshot, Verb, next_action
+from core.routing import ModelRoutes, Route, RoutingTable
+from core.servable import ServableId, app_name
+from core.source import VersionListing
+from core.version_record import Event, Failure, VersionRecord
+
+ENDED_VERSIONS_KEPT_S = 3600.0
+"""How long an ended version stays in GetModelStatus after nobody wants it any more."""
+
+CANCELLED = Failure(Code.CANCELLED, "Loading of servable cancelled")
+
+
+class Condition(enum.Enum):
+    """What Serve says of one application."""
+
+    ABSENT = "absent"
+    DEPLOYING = "deploying"
+    RUNNING = "running"
+    FAILED = "failed"
+    DELETING = "deleting"
+
+
+@dataclass(frozen=True, slots=True)
+class AppObservation:
+    """One application as Serve shows it; `message` is Serve's text for a failure."""
+
+    condition: Condition
+    message: str = ""
+
+
+ABSENT = AppObservation(Condition.ABSENT)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadLimits:
+    """How hard loading is tried (flags `max_num_load_retries`, `load_retry_interval_micros`, `num_load_threads`)."""
+
+    max_retries: int = 5
+    retry_interval_s: float = 60.0
+    max_concurrent: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What one tick sees.
+
+    `listings` holds the last good listing of each model, `waiting` the versions of it that are not completely written
+    yet with the reason, `unsure` the models of which a second look is needed to tell, `apps` the version applications
+    of Serve by name.
+    """
+
+    now_s: float
+    models: tuple[ModelConfig, ...]
+    listings: Mapping[str, VersionListing] = field(default_factory=dict)
+    waiting: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    unsure: frozenset[str] = frozenset()
+    apps: Mapping[str, AppObservation] = field(default_factory=dict)
+
+
+Records = Mapping[ServableId, VersionRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Submit the application of a version."""
+
+    servable: ServableId
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unload:
+    """Take a version out of the table; its application is deleted when nobody calls it any more."""
+
+    servable: ServableId
+
+
+def observe(records: Records, world: World, limits: LoadLimits) -> dict[ServableId, VersionRecord]:
+    """Let the records follow the world: new versions, new wishes, and what became of the applications."""
+    followed: dict[ServableId, VersionRecord] = {}
+    wishes = {config.name: _wish(config, records, world) for config in world.models}
+    for servable in _all_servables(records, wishes, world):
+        wish = wishes.get(servable.name)
+        record = records.get(servable)
+        app = world.apps.get(app_name(servable), ABSENT)
+        wanted = wish is not None and servable.version in wish.aspired
+        if record is None:
+            record = _first_seen(servable, app, world, wanted=wanted)
+        record = _follow_directory(replace(record, aspired=wanted), world)
+        followed[servable] = _forget_or_keep(_follow_app(record, app, world.now_s, limits), world)
+    return {servable: record for servable, record in followed.items() if record is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    aspired: frozenset[int]
+
+
+def _wish(config: ModelConfig, records: Records, world: World) -> _Wish:
+    """Give the aspired versions; without any listing, what runs now stays wanted."""
+    alive = frozenset(
+        one.servable.version
+        for one in records.values()
+        if one.servable.name == config.name and one.state in {State.LOADING, State.AVAILABLE}
+    )
+    listing = world.listings.get(config.name)
+    if listing is None:
+        running = _running_versions(config.name, world)
+        return _Wish(running | frozenset(v for v in alive if records[ServableId(config.name, v)].aspired))
+    present = frozenset(listing.versions)
+    unfinished = frozenset(world.waiting.get(config.name, {}))
+    return _Wish(config.policy.select((present - unfinished) | (present & alive)))
+
+
+def _running_versions(name: str, world: World) -> frozenset[int]:
+    prefix = app_name(ServableId(name, 0)).rpartition(":")[0]
+    versions = (
+        app.rpartition(":")[2]
+        for app, seen in world.apps.items()
+        if app.rpartition(":")[0] == prefix and seen.condition is Condition.RUNNING
+    )
+    return frozenset(int(version) for version in versions if version.isdecimal())
+
+
+def _all_servables(records: Records, wishes: Mapping[str, _Wish], world: World) -> list[ServableId]:
+    known = set(records)
+    for name, wish in wishes.items():
+        known.update(ServableId(name, version) for version in wish.aspired)
+        known.update(ServableId(name, version) for version in _running_versions(name, world))
+    return sorted(known)
+
+
+def _first_seen(servable: ServableId, app: AppObservation, world: World, *, wanted: bool) -> VersionRecord:
+    """Adopt what a former watcher left behind: a running version is not loaded again."""
+    adopted = {
+        Condition.RUNNING: State.AVAILABLE,
+        Condition.DEPLOYING: State.LOADING,
+        Condition.DELETING: State.UNLOADING,
+    }
+    listing = world.listings.get(servable.name)
+    state = adopted.get(app.condition, State.START)
+    directory = listing.versions.get(servable.version) if listing is not None else None
+    return VersionRecord(
+        servable,
+        path=directory.path if directory is not None else "",
+        state=state,
+        aspired=wanted,
+        fingerprint=directory.fingerprint if directory is not None and state is not State.START else "",
+        since_s=world.now_s,
+    )
+
+
+def _follow_directory(record: VersionRecord, world: World) -> VersionRecord:
+    """Take the path of a version that is about to be loaded from the newest listing."""
+    listing = world.listings.get(record.servable.name)
+    directory = listing.versions.get(record.servable.version) if listing is not None else None
+    if directory is None or record.state not in {State.START, State.END}:
+        return record
+    if record.state is State.START:
+        return replace(record, path=directory.path, fingerprint=directory.fingerprint)
+    repaired = record.failure is not None and directory.fingerprint != record.fingerprint
+    if not (record.aspired and (record.failure is None or record.failure == CANCELLED or repaired)):
+        return record
+    again = replace(record, failure=None, failed_attempts=0, retry_at_s=0.0).after(Event.WANTED_AGAIN, world.now_s)
+    return replace(again, path=directory.path, fingerprint=directory.fingerprint)
+
+
+def _follow_app(record: VersionRecord, app: AppObservation, now_s: float, limits: LoadLimits) -> VersionRecord:
+    if record.state is State.START and not record.aspired:
+        return replace(record, failure=CANCELLED).after(Event.CANCELLED, now_s)
+    if record.state is State.LOADING:
+        return _follow_loading(record, app, now_s, limits)
+    if record.state is State.AVAILABLE and app.condition in {Condition.ABSENT, Condition.DELETING}:
+        return record.after(Event.LOST, now_s)
+    if record.state is State.UNLOADING and app.condition is Condition.ABSENT:
+        return record.after(Event.GONE, now_s)
+    return record
+
+
+def _follow_loading(record: VersionRecord, app: AppObservation, now_s: float, limits: LoadLimits) -> VersionRecord:
+    if app.condition is Condition.RUNNING:
+        return replace(record, failed_attempts=0, failure=None).after(Event.BECAME_READY, now_s)
+    if not record.aspired:
+        return replace(record, failure=CANCELLED).after(Event.CANCELLED, now_s)
+    if app.condition is Condition.FAILED:
+        return _failed(record, failure_in(app.message), now_s, limits)
+    if app.condition in {Condition.ABSENT, Condition.DELETING}:
+        return record.after(Event.LOST, now_s)
+    return record
+
+
+def _failed(record: VersionRecord, failure: Failure, now_s: float, limits: LoadLimits) -> VersionRecord:
+    attempts = record.failed_attempts + 1
+    failed = replace(record, failed_attempts=attempts, failure=failure)
+    if attempts > limits.max_retries:
+        return failed.after(Event.FAILED, now_s)
+    retry_at_s = now_s + max(0.0, limits.retry_interval_s)
+    return replace(failed.after(Event.WILL_RETRY, now_s), retry_at_s=retry_at_s)
+
+
+def _forget_or_keep(record: VersionRecord, world: World) -> VersionRecord | None:
+    ended = record.state is State.END and not record.aspired
+    if ended and world.now_s - record.since_s > ENDED_VERSIONS_KEPT_S:
+        return None
+    return record
+
+
+def next_actions(records: Records, world: World, limits: LoadLimits) -> tuple[Load | Unload, ...]:
+    """Give at most one action per servable stream; loads are limited over all streams."""
+    configs = {config.name: config for config in world.models}
+    streams: dict[str, list[VersionRecord]] = {name: [] for name in configs}
+    for servable in sorted(records):
+        streams.setdefault(servable.name, []).append(records[servable])
+    room = limits.max_concurrent - sum(one.state is State.LOADING for one in records.values())
+    actions: list[Load | Unload] = []
+    for name, stream in streams.items():
+        action = _stream_action(configs.get(name), stream, world)
+        if isinstance(action, Load):
+            if room <= 0:
+                continue
+            room -= 1
+        if action is not None:
+            actions.append(action)
+    return tuple(actions)
+
+
+def _stream_action(config: ModelConfig | None, stream: Iterable[VersionRecord], world: World) -> Load | Unload | None:
+    stream = list(stream)
+    if config is None:
+        gone = [one.servable for one in stream if one.state is State.AVAILABLE]
+        return Unload(gone[0]) if gone else None
+    action = next_action(
+        config.resources.rollout,
+        [Snapshot(one.servable.version, one.state, one.aspired) for one in stream],
+    )
+    if action is None:
+        return None
+    record = next(one for one in stream if one.servable.version == action.version)
+    if action.verb is Verb.UNLOAD:
+        return Unload(record.servable)
+    due = record.retry_at_s <= world.now_s
+    absent = world.apps.get(app_name(record.servable), ABSENT).condition is Condition.ABSENT
+    return Load(record.servable, record.path) if due and absent else None
+
+
+def apply(records: Records, action: Load | Unload, now_s: float) -> dict[ServableId, VersionRecord]:
+    """Give the records after an action was carried out."""
+    event = Event.DEPLOYED if isinstance(action, Load) else Event.WITHDRAWN
+    return {**records, action.servable: records[action.servable].after(event, now_s)}
+
+
+def unneeded_apps(records: Records, world: World) -> frozenset[str]:
+    """Name the version applications that no record needs: withdrawn, failed, cancelled, or of nobody's model."""
+    needed = {app_name(servable) for servable, one in records.items() if one.state in {State.LOADING, State.AVAILABLE}}
+    ending = {app for app, seen in world.apps.items() if seen.condition is Condition.DELETING}
+    return frozenset(world.apps) - needed - ending
+
+
+@dataclass(frozen=True, slots=True)
+class RouterReport:
+    """What one router says: its name, the generation in use, and calls in flight by application."""
+
+    router: str
+    generation: int
+    in_flight: Mapping[str, int] = field(default_factory=dict)
+
+
+def deletable(apps: Iterable[str], reports: Iterable[RouterReport], generation: int) -> frozenset[str]:
+    """Name those of `apps` that can be deleted: every router uses a table without them and has no call in flight.
+
+    Calls to an application that is being deleted hang for ever, hence this rule. `generation` is the first table
+    that does not lead to any of the apps; no report at all means that no router runs.
+    """
+    seen = tuple(reports)
+    if any(report.generation < generation for report in seen):
+        return frozenset()
+    return frozenset(app for app in apps if not any(report.in_flight.get(app, 0) for report in seen))
+
+
+def routing_table(
+    records: Records, world: World, problems: Mapping[str, str], generation: int, *, was_settled: bool = False
+) -> RoutingTable:
+    """Give the table that follows from the records.
+
+    `problems` says per model why its directory cannot be listed. The table is settled once every configured model has
+    an available or failed version or nothing to load; it never becomes unsettled again.
+    """
+    configs = {config.name: config for config in world.models}
+    streams: dict[str, list[VersionRecord]] = {name: [] for name in configs}
+    for servable in sorted(records, reverse=True):
+        streams.setdefault(servable.name, []).append(records[servable])
+    models = {
+        name: _model_routes(configs.get(name), stream, world, problems.get(name, ""))
+        for name, stream in streams.items()
+    }
+    settled = was_settled or all(_is_settled(name, streams[name], world, problems) for name in configs)
+    return RoutingTable(generation, models, settled)
+
+
+def _model_routes(config: ModelConfig | None, stream: list[VersionRecord], world: World, problem: str) -> ModelRoutes:
+    listing = world.listings.get(config.name) if config is not None else None
+    return ModelRoutes(
+        routes={one.servable.version: Route.of(one.servable) for one in stream if one.state is State.AVAILABLE},
+        labels=dict(config.labels) if config is not None else {},
+        statuses=tuple(_statuses(stream)),
+        configured=config is not None,
+        problem=problem,
+        ignored=dict(listing.ignored) if listing is not None else {},
+        waiting=dict(world.waiting.get(config.name, {})) if config is not None else {},
+    )
+
+
+def _statuses(stream: Iterable[VersionRecord]) -> Iterable[VersionStatus]:
+    return (one.status() for one in stream)
+
+
+def _is_settled(name: str, stream: list[VersionRecord], world: World, problems: Mapping[str, str]) -> bool:
+    if any(one.state is State.AVAILABLE or one.failure is not None for one in stream):
+        return True
+    listed = name in world.listings and name not in world.unsure
+    nothing_to_load = listed and not any(one.aspired for one in stream)
+    return nothing_to_load or name in problems

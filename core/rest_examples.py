@@ -1,0 +1,114 @@
+"""REST classify and regress: JSON examples to tf.Examples, and results to the JSON answer (TensorFlow Serving).
+
+The kind of a feature is taken from the JSON alone: `20` is an integer, `20.0` a float, whatever the model expects. The
+context is merged by putting its bytes in front of the bytes of each example, as protobuf merges what is concatenated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+
+from core.classification import ScoredClass, plan_classification
+from core.errors import InvalidArgument
+from core.example_json import example_bytes
+from core.examples_plan import ExamplesPlan
+from core.json_document import parse_object
+from core.json_dump import complaint
+from core.json_strings import quote
+from core.json_text import answer, closing_on_its_own_line, number_text
+from core.json_values import JsonObject, Value
+from core.regression import plan_regression
+from core.rest_predict import signature_name
+from core.run_plan import RunPlan
+from core.signature import DEFAULT_SIGNATURE, ServedModel
+
+T = TypeVar("T")
+
+CLASSIFY = "classify"
+REGRESS = "regress"
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    signature: str
+    examples: list[bytes]
+
+
+def plan_classify(model: ServedModel, body: bytes) -> RunPlan:
+    """Plan `:classify`."""
+    request = _read(body, CLASSIFY)
+    return _run_plan(plan_classification(model, request.signature, request.examples), _write_classes)
+
+
+def plan_regress(model: ServedModel, body: bytes) -> RunPlan:
+    """Plan `:regress`."""
+    request = _read(body, REGRESS)
+    return _run_plan(plan_regression(model, request.signature, request.examples), _write_values)
+
+
+def check_envelope(body: bytes, method: str) -> None:
+    """Raise what a body deserves before any model is looked up; that is everything about its JSON."""
+    _read(body, method)
+
+
+def _read(body: bytes, method: str) -> _Request:
+    document = parse_object(bytes(body))
+    members = document.first_values()
+    name = signature_name(members, document)
+    context = example_bytes(members["context"]) if "context" in members else b""
+    examples = [context + example_bytes(example) for example in _examples(document, members.get, method)]
+    return _Request(name or DEFAULT_SIGNATURE, examples)
+
+
+def _examples(document: JsonObject, find: Callable[[str, Value], Value], method: str) -> list[Value]:
+    if "examples" not in document.names:
+        raise InvalidArgument(
+            complaint(document, f"When method is {method}, key 'examples' is expected and was not found")
+        )
+    examples = find("examples", None)
+    if not isinstance(examples, list):
+        raise InvalidArgument(complaint(document, "Expecting 'examples' value to be an list/array"))
+    if not examples:
+        raise InvalidArgument(complaint(document, "'examples' value is an empty array"))
+    return examples
+
+
+def _run_plan(plan: ExamplesPlan[T], write: Callable[[T], bytes]) -> RunPlan:
+    return RunPlan(plan.feeds, plan.fetches, partial(_encode, plan, write))
+
+
+def _encode(plan: ExamplesPlan[T], write: Callable[[T], bytes], arrays: Sequence[np.ndarray]) -> bytes:
+    return write(plan.decode(arrays))
+
+
+def _write_classes(results: list[list[ScoredClass]]) -> bytes:
+    if not results:
+        raise InvalidArgument("Cannot convert empty ClassificationResults to JSON")
+    rows = [b"[%b]" % b", ".join(_pairs(classes)) for classes in results]
+    return _answer(rows)
+
+
+def _pairs(classes: list[ScoredClass]) -> list[bytes]:
+    scores = _floats([found.score or 0.0 for found in classes])
+    labels = [quote(found.label or b"") for found in classes]
+    return [b"[%b, %b]" % pair for pair in zip(labels, scores, strict=True)]
+
+
+def _write_values(results: list[float]) -> bytes:
+    if not results:
+        raise InvalidArgument("Cannot convert empty RegressionResults to JSON")
+    return _answer(_floats(results))
+
+
+def _answer(rows: list[bytes]) -> bytes:
+    return answer("results", closing_on_its_own_line(b"[%b]" % b", ".join(rows)))
+
+
+def _floats(values: list[float]) -> list[bytes]:
+    """Write results with the digits of a float32."""
+    return number_text(np.array(values, dtype=np.float32))[1:-1].split(b",") if values else []

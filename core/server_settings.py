@@ -1,0 +1,180 @@
+"""Settings of the whole server, grouped by topic; `core.flags` fills them.
+
+Files are named here and read by the shells. Every field has a default, a unit in its name, and a sentence for the
+operator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+ChannelArgument = tuple[str, int | str]
+"""Name and value of one gRPC channel argument."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrontDoorSettings:
+    """Ports and sockets that clients connect to, and the limits on them."""
+
+    host: str = ""
+    """Address to listen on; empty means every interface."""
+
+    grpc_port: int = 8500
+    """TCP port for gRPC; 0 opens none."""
+
+    grpc_socket_path: str = ""
+    """UNIX socket for gRPC; empty opens none."""
+
+    rest_port: int = 0
+    """TCP port for REST and metrics; 0 opens none."""
+
+    rest_socket_path: str = ""
+    """UNIX socket for REST and metrics; empty opens none."""
+
+    rest_timeout_ms: int = 30_000
+    """Milliseconds that a model may work on a REST request; 0 sets no limit."""
+
+    rest_cors: bool = False
+    """Send CORS headers with every answer below `/v1/`."""
+
+    rest_max_body_bytes: int = 2**31 - 1
+    """Largest REST request body in bytes."""
+
+    grpc_channel_arguments: tuple[ChannelArgument, ...] = ()
+    """Arguments of the gRPC server, as gRPC names them."""
+
+    grpc_max_concurrent_calls: int = 0
+    """gRPC calls in work at a time; more are refused as RESOURCE_EXHAUSTED; 0 sets no limit."""
+
+    grpc_health_service: bool = False
+    """Answer `grpc.health.v1.Health` on the gRPC port."""
+
+    ssl_config_file: str = ""
+    """SSLConfig text file for gRPC; empty means no TLS."""
+
+    monitoring_config_file: str = ""
+    """MonitoringConfig text file; empty keeps the metrics page at its usual path."""
+
+    drain_timeout_s: float = 30.0
+    """Seconds that requests may take to finish when the server stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSourceSettings:
+    """Where the list of models comes from."""
+
+    model_config_file: str = ""
+    """ModelServerConfig text file; when set, `model_name` and `model_base_path` do not count."""
+
+    model_config_file_poll_wait_s: int = 0
+    """Seconds between two readings of the files that list the models; 0 reads them once."""
+
+    model_settings_file: str = ""
+    """YAML file with what ModelServerConfig cannot say."""
+
+    model_name: str = "default"
+    """Name of the one model given by `model_base_path`."""
+
+    model_base_path: str = ""
+    """Base path of the one model when there is no file."""
+
+    relative_path_root: str = ""
+    """Folder or URI that relative base paths are joined to; empty refuses them."""
+
+
+@dataclass(frozen=True, slots=True)
+class PollingSettings:
+    """How often storage is asked for new versions."""
+
+    file_system_poll_wait_s: int = 1
+    """Seconds from the start of one look at storage to the next; 0 looks only at the start."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadingSettings:
+    """How versions are loaded."""
+
+    max_num_load_retries: int = 5
+    """Further attempts after a failed load."""
+
+    load_retry_interval_s: float = 60.0
+    """Seconds between two attempts."""
+
+    num_load_threads: int = 0
+    """Versions that may load at the same time; 0 sets no limit."""
+
+    saved_model_tags: frozenset[str] = frozenset({"serve"})
+    """Tags that the meta graph to load carries, exactly these."""
+
+    warmup: bool = True
+    """Replay a version's warm-up requests before it answers."""
+
+    num_warmup_iterations: int = 1
+    """How often each warm-up request is replayed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """TensorFlow's session in each model server."""
+
+    intra_op_threads: int = 0
+    """Threads within one operation; 0 lets TensorFlow decide."""
+
+    inter_op_threads: int = 0
+    """Operations at the same time; 0 lets TensorFlow decide."""
+
+    gpu_memory_fraction: float = 0.0
+    """Share of the GPU's memory that TensorFlow takes; 0 lets TensorFlow decide."""
+
+    bfloat16: bool = False
+    """Let TensorFlow turn float operations into bfloat16 on CPUs that have it."""
+
+    session_config_file: str = ""
+    """tensorflow.ConfigProto text file; its thread counts and GPU share are replaced by the fields above."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchingSettings:
+    """Merging of requests."""
+
+    enabled: bool = False
+    """Merge requests of one version."""
+
+    parameters_file: str = ""
+    """BatchingParameters text file; empty takes all defaults."""
+
+    per_model: bool = False
+    """Take the parameters from `batching_params.pbtxt` in each version directory; without it, do not batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSettings:
+    """Small choices about requests and answers."""
+
+    check_method_name: bool = False
+    """Refuse classify and regress on signatures whose method name is another."""
+
+    as_tensor_content: bool = False
+    """Send tensors of gRPC predict answers as raw bytes in `tensor_content`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSettings:
+    """The Ray cluster."""
+
+    ray_address: str = ""
+    """Address of a running cluster; empty uses the one this node belongs to, or starts one here."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """All settings of the server."""
+
+    front_door: FrontDoorSettings = field(default_factory=FrontDoorSettings)
+    source: ModelSourceSettings = field(default_factory=ModelSourceSettings)
+    polling: PollingSettings = field(default_factory=PollingSettings)
+    loading: LoadingSettings = field(default_factory=LoadingSettings)
+    session: SessionSettings = field(default_factory=SessionSettings)
+    batching: BatchingSettings = field(default_factory=BatchingSettings)
+    answers: AnswerSettings = field(default_factory=AnswerSettings)
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)

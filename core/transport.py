@@ -1,0 +1,76 @@
+"""How a request reaches a version: the interface that the router needs, whatever carries the bytes."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Protocol
+
+from core.errors import Code
+from core.routing import Route
+
+
+LOOPBACK = "127.0.0.1"
+
+
+class Method(enum.IntEnum):
+    """What a model server can be asked; the numbers are on the wire of the direct transport."""
+
+    REST_PREDICT = 1
+    REST_CLASSIFY = 2
+    REST_REGRESS = 3
+    REST_METADATA = 4
+    PREDICT = 5
+    CLASSIFY = 6
+    REGRESS = 7
+    MULTI_INFERENCE = 8
+    GET_MODEL_METADATA = 9
+    SESSION_RUN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request as the router received it; `timeout_s` is what is left of the caller's patience, None = for ever."""
+
+    method: Method
+    body: bytes
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: a response body, or the UTF-8 error text when `code` is not OK."""
+
+    code: Code
+    body: bytes | bytearray
+
+
+class Transport(Protocol):
+    """Carries calls to the replicas of a version."""
+
+    async def call(self, route: Route, call: Call) -> Answer:
+        """Deliver a call and wait for its answer.
+
+        Raises Unavailable when no replica could be reached and DeadlineExceeded when the time is up. A cancelled
+        caller withdraws the call.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Address of a replica's direct transport, the node it is on, and the token that it wants to see.
+
+    `has_loopback` says that the port answers on 127.0.0.1 too, for routers of the same node.
+    """
+
+    host: str
+    port: int
+    token: bytes
+    replica: str
+    node: str = ""
+    has_loopback: bool = False
+
+    def host_from(self, node: str) -> str:
+        """Give the host that a router on `node` connects to."""
+        return LOOPBACK if self.has_loopback and self.node == node else self.host

@@ -1,0 +1,75 @@
+"""The Serve application: import target of `configs/app.yaml`, and what the console script runs.
+
+`build` takes TensorFlow Serving's flags as `args`. They name files and ports only: Serve restarts every replica of an
+application whose `args` change, so what may change at run time stands in the files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from ray import serve
+from ray.serve import Application
+
+from core.errors import InvalidArgument
+from core.flags import parse
+from core.server_settings import ServerSettings
+from deployments.model_list import ConfiguredModels, with_absolute_paths
+from deployments.router import Router
+from deployments.serve_host import ROUTER_DEPLOYMENT
+from deployments.watcher import Watcher
+
+STOP_MARGIN_S = 10
+"""How much longer than its drain time a replica may take before Serve kills it."""
+
+
+def build(args: Mapping[str, object]) -> Application:
+    """Build the router application from flags (`{"rest_api_port": 8501, ...}`).
+
+    Raises InvalidArgument for flags that make no sense and ConfigError for files that cannot be used, so that a broken
+    deployment fails at once and with its reasons.
+    """
+    parsed = parse([f"--{name}={_text(value)}" for name, value in args.items()])
+    unknown = [name for name in args if name not in parsed.given]
+    if parsed.settings is None or unknown:
+        mistakes = (*map(str, parsed.problems), *parsed.warnings, *(f"unknown argument: {name}" for name in unknown))
+        raise InvalidArgument("\n".join(dict.fromkeys(mistakes)))
+    settings = with_absolute_paths(parsed.settings, os.getcwd())
+    ConfiguredModels(settings).models()
+    return application(settings)
+
+
+def application(settings: ServerSettings, *, router_replicas: int | None = None) -> Application:
+    """Build the router application from settings with absolute paths."""
+    stop_s = settings.front_door.drain_timeout_s + STOP_MARGIN_S
+    watcher = serve.deployment(
+        name="Watcher",
+        ray_actor_options={"num_cpus": 0},
+        num_replicas=1,
+        max_ongoing_requests=1000,
+        graceful_shutdown_wait_loop_s=0.1,
+        graceful_shutdown_timeout_s=stop_s,
+        health_check_period_s=5,
+    )(Watcher)
+    router = serve.deployment(
+        name=ROUTER_DEPLOYMENT,
+        ray_actor_options={"num_cpus": 0},
+        num_replicas=router_replicas or 1,
+        max_ongoing_requests=10_000,
+        max_surge_percent=100,
+        max_constructor_retry_count=2,
+        graceful_shutdown_wait_loop_s=0.1,
+        graceful_shutdown_timeout_s=stop_s,
+        health_check_period_s=5,
+    )(serve.ingress()(Router))
+    bound: Application = router.bind(settings, watcher.bind(settings))
+    return bound
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+

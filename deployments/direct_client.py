@@ -1,0 +1,200 @@
+"""The router's side of the direct transport: persistent connections to the replicas of each version.
+
+A call goes to the less loaded of two replicas, and once more to another one if its connection is lost before the
+answer came. Everything here runs on one event loop, the front door's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Iterable
+from typing import cast
+
+from core.errors import Code, DeadlineExceeded, Unavailable
+from core.frames import LARGEST_PAYLOAD_BYTES, LONGEST_WAIT_MS, BrokenFrame, Frame, FrameReader, Kind, header
+from core.transport import Answer, Call, Endpoint
+
+log = logging.getLogger(__name__)
+
+ANSWER_GRACE_S = 0.25
+"""How much longer than the caller's deadline we wait, so that TensorFlow's own time-out can be told."""
+
+CONNECT_TIMEOUT_S = 5.0
+
+
+class ConnectionLost(Unavailable):
+    """The replica's connection ended before it answered."""
+
+
+class DirectConnection(asyncio.BufferedProtocol):
+    """One connection to one replica."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.usable = False
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._reader = FrameReader(LARGEST_PAYLOAD_BYTES)
+        self._pending: dict[int, asyncio.Future[Answer]] = {}
+        self._next_id = 0
+        self._transport: asyncio.Transport | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
+
+    @property
+    def load(self) -> int:
+        return len(self._pending)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        token = self.endpoint.token
+        self._transport.write(header(Kind.HELLO, len(token)) + token)
+        self.usable = True
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        del sizehint
+        return self._reader.buffer()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        try:
+            for frame in self._reader.filled(nbytes):
+                self._take(frame)
+        except BrokenFrame as error:
+            log.warning("direct_connection_broken replica=%s error=%r", self.endpoint.replica, str(error))
+            self.close()
+
+    def _take(self, frame: Frame) -> None:
+        if frame.kind == Kind.ANSWER:
+            waiting = self._pending.pop(frame.call_id, None)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(Answer(Code(frame.detail), frame.payload))
+        elif frame.kind == Kind.GOAWAY:
+            self.usable = False
+        if not self.usable and not self._pending:
+            self.close()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.usable = False
+        self._writable.set()
+        lost, self._pending = self._pending, {}
+        for waiting in lost.values():
+            if not waiting.done():
+                waiting.set_exception(ConnectionLost(f"The connection to replica {self.endpoint.replica} was lost."))
+        if not self.closed.done():
+            self.closed.set_result(None)
+        del exc
+
+    def close(self) -> None:
+        self.usable = False
+        if self._transport is not None:
+            self._transport.close()
+
+    async def call(self, call: Call) -> Answer:
+        """Send a call and wait for its answer.
+
+        Raises ConnectionLost and DeadlineExceeded. When the waiting task is cancelled the call is withdrawn.
+        """
+        if not self._writable.is_set():
+            await self._writable.wait()
+        if self._transport is None or not self.usable:
+            raise ConnectionLost(f"The connection to replica {self.endpoint.replica} is closed.")
+        loop = asyncio.get_running_loop()
+        call_id = self._next_id = (self._next_id + 1) & 0xFFFFFFFF
+        waiting: asyncio.Future[Answer] = loop.create_future()
+        self._pending[call_id] = waiting
+        self._send(call_id, call)
+        timer = None
+        if call.timeout_s is not None:
+            timer = loop.call_later(call.timeout_s + ANSWER_GRACE_S, self._expire, call_id)
+        try:
+            return await waiting
+        except asyncio.CancelledError:
+            self._withdraw(call_id)
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _send(self, call_id: int, call: Call) -> None:
+        wait_ms = 0
+        if call.timeout_s is not None:
+            wait_ms = min(LONGEST_WAIT_MS, max(1, int(call.timeout_s * 1000)))
+        head = header(Kind.CALL, len(call.body), call_id=call_id, detail=call.method, wait_ms=wait_ms)
+        assert self._transport is not None  # noqa: S101 - checked by the caller
+        self._transport.writelines((head, call.body))
+
+    def _expire(self, call_id: int) -> None:
+        waiting = self._pending.get(call_id)
+        self._withdraw(call_id)
+        if waiting is not None and not waiting.done():
+            waiting.set_exception(DeadlineExceeded("Timed out waiting for notification"))
+
+    def _withdraw(self, call_id: int) -> None:
+        if self._pending.pop(call_id, None) is not None and self._transport is not None:
+            self._transport.write(header(Kind.CANCEL, 0, call_id=call_id))
+
+
+class ReplicaSet:
+    """The connections to the replicas of one version."""
+
+    def __init__(self, node: str) -> None:
+        self._node = node
+        self._connections: dict[Endpoint, DirectConnection] = {}
+
+    @property
+    def endpoints(self) -> frozenset[Endpoint]:
+        return frozenset(self._connections)
+
+    def choose(self, avoid: DirectConnection | None = None) -> DirectConnection | None:
+        """Give the less loaded of two usable connections picked at random."""
+        usable = [one for one in self._connections.values() if one.usable and one is not avoid]
+        if len(usable) > 2:  # noqa: PLR2004
+            usable = random.sample(usable, 2)
+        return min(usable, key=lambda one: one.load, default=None)
+
+    async def update(self, endpoints: Iterable[Endpoint]) -> None:
+        """Connect to replicas that are new, and forget those that are gone once they have answered."""
+        wanted = set(endpoints)
+        for endpoint in self.endpoints - wanted:
+            self._retire(self._connections.pop(endpoint))
+        for endpoint in wanted:
+            known = self._connections.get(endpoint)
+            if known is None or not known.usable:
+                await self._connect(endpoint)
+
+    async def _connect(self, endpoint: Endpoint) -> None:
+        loop = asyncio.get_running_loop()
+        host = endpoint.host_from(self._node)
+        try:
+            _, connection = await asyncio.wait_for(
+                loop.create_connection(lambda: DirectConnection(endpoint), host, endpoint.port), CONNECT_TIMEOUT_S
+            )
+        except (OSError, TimeoutError) as error:
+            self._connections.pop(endpoint, None)
+            log.info("direct_connection_refused replica=%s error=%r", endpoint.replica, str(error))
+            return
+        self._connections[endpoint] = connection
+
+    @staticmethod
+    def _retire(connection: DirectConnection) -> None:
+        connection.usable = False
+        if not connection.load:
+            connection.close()
+
+    def retire(self) -> None:
+        """Take no more calls; each connection closes when its last answer has come."""
+        for connection in self._connections.values():
+            self._retire(connection)
+        self._connections.clear()
+
+    @property
+    def is_degraded(self) -> bool:
+        """Some known replica has no usable connection."""
+        return not self._connections or any(not one.usable for one in self._connections.values())

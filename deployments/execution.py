@@ -1,0 +1,172 @@
+"""How a model server works on its calls: short ones at once on the event loop, long ones in a pool of threads.
+
+Which is which is learned: a moving average of the whole call (parse, run, print) per method and body size. A thread
+hand-over costs more than a tiny model's run, while a long run must not keep other answers waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+import numpy as np
+
+from core.errors import Code, ServingError
+from core.methods import PLANNERS, RESPONDERS
+from core.signature import ServedModel
+from core.transport import Answer, Call, Method
+from deployments.direct_server import error_answer
+
+log = logging.getLogger(__name__)
+
+SHORT_CALL_S = 0.001
+"""A call that is expected to take less than this runs on the event loop."""
+
+SMOOTHING = 0.2
+ALWAYS_LONG_S = 1.0
+"""What a call is expected to take before the first one of its kind was measured."""
+
+
+class Loaded(Protocol):
+    """A loaded version: what it declares, and how it is run."""
+
+    served: ServedModel
+
+    def run(
+        self,
+        feeds: Mapping[str, np.ndarray],
+        fetches: Sequence[str],
+        *,
+        timeout_ms: int | None = None,
+        in_caller_thread: bool = False,
+    ) -> list[np.ndarray]:
+        """Run the graph; raises ServingError."""
+
+
+class _Ticket:
+    """A call that waits for a thread or runs in one."""
+
+    __slots__ = ("cancelled", "future")
+
+    def __init__(self) -> None:
+        self.cancelled = False
+        self.future: Future[None] | None = None
+
+    def cancel(self) -> None:
+        self.cancelled = True
+        if self.future is not None:
+            self.future.cancel()
+
+
+class Execution:
+    """Works on the calls of one loaded version."""
+
+    def __init__(self, loaded: Loaded, threads: int) -> None:
+        self._loaded = loaded
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="run")
+        self._expected_s: dict[tuple[Method, int], float] = {}
+        self.in_flight = 0
+        self.dropped = 0
+
+    def submit(self, call: Call, reply: Callable[[Answer], None]) -> _Ticket | None:
+        """Work on a call; `reply` is called on this event loop, before return if the call is short.
+
+        A call whose caller has gone or whose time is up before its work begins is dropped.
+        """
+        kind = (call.method, len(call.body).bit_length())
+        if self._expected_s.get(kind, ALWAYS_LONG_S) < SHORT_CALL_S:
+            reply(self._measured(call, kind, in_caller_thread=True))
+            return None
+        loop = asyncio.get_running_loop()
+        ticket = _Ticket()
+        ends_at = None if call.timeout_s is None else time.monotonic() + call.timeout_s
+        self.in_flight += 1
+
+        def work() -> None:
+            answer = self._begin(call, kind, ticket, ends_at)
+            loop.call_soon_threadsafe(finish, answer)
+
+        def finish(answer: Answer) -> None:
+            self.in_flight -= 1
+            if not ticket.cancelled:
+                reply(answer)
+
+        ticket.future = self._pool.submit(work)
+        ticket.future.add_done_callback(lambda done: self._count_withdrawn(done))
+        return ticket
+
+    def _count_withdrawn(self, done: Future[None]) -> None:
+        if done.cancelled():
+            self.in_flight -= 1
+            self.dropped += 1
+
+    def _begin(self, call: Call, kind: tuple[Method, int], ticket: _Ticket, ends_at: float | None) -> Answer:
+        if ticket.cancelled:
+            self.dropped += 1
+            return error_answer(Code.CANCELLED, "The caller has gone.")
+        if ends_at is None:
+            return self._measured(call, kind)
+        left_s = ends_at - time.monotonic()
+        if left_s <= 0:
+            self.dropped += 1
+            return error_answer(Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
+        return self._measured(Call(call.method, call.body, left_s), kind)
+
+    def _measured(self, call: Call, kind: tuple[Method, int], *, in_caller_thread: bool = False) -> Answer:
+        began = time.perf_counter()
+        answer = self.answer(call, in_caller_thread=in_caller_thread)
+        took_s = time.perf_counter() - began
+        before = self._expected_s.get(kind, took_s)
+        self._expected_s[kind] = before + SMOOTHING * (took_s - before)
+        return answer
+
+    def answer(self, call: Call, *, in_caller_thread: bool = False) -> Answer:
+        """Parse, run and print in this thread; errors become answers too."""
+        try:
+            return Answer(Code.OK, self._respond(call, in_caller_thread=in_caller_thread))
+        except ServingError as error:
+            return error_answer(error.code, str(error))
+        except MemoryError:
+            return error_answer(Code.RESOURCE_EXHAUSTED, "The model server has not enough memory for this request.")
+        except Exception as error:
+            log.exception("call_failed method=%s", call.method.name)
+            return error_answer(Code.INTERNAL, f"{type(error).__name__}: {error}")
+
+    def _respond(self, call: Call, *, in_caller_thread: bool) -> bytes:
+        responder = RESPONDERS.get(call.method)
+        if responder is not None:
+            return responder(self._loaded.served, call.body)
+        plan = PLANNERS[call.method](self._loaded.served, call.body)
+        timeout_ms = None
+        if call.timeout_s is not None and not in_caller_thread:
+            timeout_ms = max(1, int(call.timeout_s * 1000))
+        outputs = self._loaded.run(
+            plan.feeds, plan.fetches, timeout_ms=timeout_ms, in_caller_thread=in_caller_thread
+        )
+        return plan.encode(outputs)
+
+    async def call(self, call: Call) -> Answer:
+        """Work on a call that came through a Serve handle."""
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Future[Answer] = loop.create_future()
+
+        def reply(answer: Answer) -> None:
+            if not waiting.done():
+                waiting.set_result(answer)
+
+        ticket = self.submit(call, reply)
+        try:
+            return await waiting
+        except asyncio.CancelledError:
+            if ticket is not None:
+                ticket.cancel()
+            raise
+
+    def close(self) -> None:
+        """Take no further calls; those that run are finished."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+

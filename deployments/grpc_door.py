@@ -1,0 +1,84 @@
+"""The gRPC port of one router replica: grpc.aio on the front door's event loop."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+import grpc
+
+from core.errors import Unavailable
+from deployments.grpc_services import GrpcApi
+from deployments.port_claim import claim_grpc, has_ipv6
+
+log = logging.getLogger(__name__)
+
+LARGEST_MESSAGE_BYTES = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcAddress:
+    """Where gRPC listens: a TCP port (0 for none) of an interface, and a UNIX socket path (empty for none)."""
+
+    host: str
+    port: int
+    socket_path: str = ""
+    channel_arguments: tuple[tuple[str, int | str], ...] = ()
+    max_concurrent_calls: int = 0
+    credentials: grpc.ServerCredentials | None = field(default=None, compare=False)
+
+
+class GrpcDoor:
+    """Opens, drains and closes the gRPC port."""
+
+    def __init__(self, address: GrpcAddress, api: GrpcApi, token: str) -> None:
+        self._address = address
+        self._api = api
+        self._server: grpc.aio.Server | None = None
+        if address.port:
+            claim_grpc(address.host, address.port, token)
+
+    async def open(self) -> None:
+        """Begin to accept calls.
+
+        Raises Unavailable when an address cannot be bound.
+        """
+        targets = self._targets()
+        if not targets:
+            return
+        self._server = grpc.aio.server(
+            options=(
+                ("grpc.max_receive_message_length", LARGEST_MESSAGE_BYTES),
+                ("grpc.max_send_message_length", LARGEST_MESSAGE_BYTES),
+                ("grpc.so_reuseport", 1),
+                *self._address.channel_arguments,
+            ),
+            maximum_concurrent_rpcs=self._address.max_concurrent_calls or None,
+        )
+        self._server.add_generic_rpc_handlers(self._api.handlers())
+        for target in targets:
+            self._bind(self._server, target)
+        await self._server.start()
+
+    def _targets(self) -> list[str]:
+        targets = []
+        if self._address.port:
+            host = self._address.host or ("[::]" if has_ipv6() else "0.0.0.0")
+            targets.append(f"{host}:{self._address.port}")
+        if self._address.socket_path:
+            targets.append(f"unix:{self._address.socket_path}")
+        return targets
+
+    def _bind(self, server: grpc.aio.Server, target: str) -> None:
+        try:
+            if self._address.credentials is None:
+                server.add_insecure_port(target)
+            else:
+                server.add_secure_port(target, self._address.credentials)
+        except RuntimeError as error:
+            raise Unavailable(f"Failed to bind gRPC to {target}: {error}") from error
+
+    async def drain(self, timeout_s: float) -> None:
+        """Send GOAWAY, take no more calls, and wait for those in flight."""
+        if self._server is not None:
+            await self._server.stop(timeout_s)

@@ -1,0 +1,191 @@
+"""Starts the server on a Ray of its own, or joins one; says what happens meanwhile; ends without leaving anything."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import ray
+from ray import serve
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import ApplicationStatus
+
+from core.config import ModelConfig
+from core.errors import FailedPrecondition, Unavailable
+from core.lifecycle import State
+from core.routing import ModelRoutes, RoutingTable
+from core.server_settings import ServerSettings
+from deployments.app import application
+from deployments.model_list import ConfiguredModels
+from deployments.port_claim import require_free
+from deployments.serve_host import ROUTER_APP, ROUTER_DEPLOYMENT, RayServeHost
+
+POLL_S = 0.1
+LONGEST_DELETE_S = 60.0
+OBJECT_STORE_BYTES = 256 * 1024 * 1024
+"""Requests do not pass through Ray's object store; only large answers over the handle transport do."""
+
+
+class Launcher:
+    """One run of the console script."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self._settings = settings
+        self._stop = threading.Event()
+        self._folder = ""
+        self._began_s = time.monotonic()
+
+    def run(self) -> int:
+        """Start, serve until a signal, drain, end; gives the exit status."""
+        door = self._settings.front_door
+        if door.grpc_port:
+            require_free(door.host, door.grpc_port, "gRPC")
+        if door.rest_port:
+            require_free(door.host, door.rest_port, "REST")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        try:
+            self._start_ray()
+            self._start_application()
+            if not self._stop.is_set():
+                self._announce()
+            while not self._stop.wait(1.0):
+                pass
+            self._say("stopping: finishing the requests in flight")
+            self._stop_application()
+        finally:
+            self._stop_ray()
+        self._say("stopped")
+        return 0
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._stop.set()
+
+    def _say(self, text: str) -> None:
+        print(f"[{time.monotonic() - self._began_s:5.1f} s] {text}", flush=True)
+
+    def _start_ray(self) -> None:
+        address = self._settings.cluster.ray_address
+        logging.getLogger("ray").setLevel(logging.WARNING)
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)
+        if address:
+            self._say(f"joining Ray at {address}")
+            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+            return
+        self._say("starting Ray")
+        self._folder = tempfile.mkdtemp(prefix="rms-")
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+            object_store_memory=OBJECT_STORE_BYTES,
+            _temp_dir=self._folder,
+        )
+        # Ray's handler for SIGTERM ends the process at once; ours drains first.
+        signal.signal(signal.SIGTERM, self._on_signal)
+
+    def _start_application(self) -> None:
+        self._say("starting Ray Serve")
+        if not self._settings.cluster.ray_address:
+            serve.start(proxy_location="Disabled")
+        elif ROUTER_APP in serve.status().applications:
+            raise FailedPrecondition("A Ray Model Server already runs on this cluster; stop it first.")
+        self._say("starting router and watcher")
+        serve.run_many(
+            [serve.RunTarget(target=application(self._settings), name=ROUTER_APP, route_prefix="/")],
+            wait_for_ingress_deployment_creation=False,
+            wait_for_applications_running=False,
+        )
+        self._wait(self._is_running)
+        router: DeploymentHandle[Any] = DeploymentHandle(ROUTER_DEPLOYMENT, ROUTER_APP)
+        progress = _Progress(self._say, ConfiguredModels(self._settings).models())
+        self._wait(lambda: self._is_open(router, progress))
+
+    def _wait(self, done: Callable[[], bool]) -> None:
+        while not self._stop.is_set() and not done():
+            self._stop.wait(POLL_S)
+
+    def _is_running(self) -> bool:
+        seen = serve.status().applications.get(ROUTER_APP)
+        if seen is None:
+            return False
+        if seen.status is ApplicationStatus.DEPLOY_FAILED:
+            details = [one.message for one in seen.deployments.values() if one.message]
+            raise Unavailable("\n".join(details) or seen.message)
+        return seen.status is ApplicationStatus.RUNNING
+
+    @staticmethod
+    def _is_open(router: DeploymentHandle, progress: _Progress) -> bool:
+        try:
+            progress.show(router.table.remote().result(timeout_s=10.0))
+            return bool(router.is_open.remote().result(timeout_s=10.0))
+        except (RayError, RayServeException, TimeoutError):
+            return False
+
+    def _announce(self) -> None:
+        door = self._settings.front_door
+        host = door.host or "127.0.0.1"
+        if door.rest_port:
+            self._say(f"REST is open: http://{host}:{door.rest_port}/v1/models")
+        self._say("ready")
+
+    def _stop_application(self) -> None:
+        """Close the door first and the models after it, so that requests in flight still find their version."""
+        serve.delete(ROUTER_APP, _blocking=False)
+        self._wait_gone(lambda: ROUTER_APP not in serve.status().applications)
+        host = RayServeHost()
+        for app in host.observe():
+            host.delete(app)
+        self._wait_gone(lambda: not host.observe())
+        if not self._settings.cluster.ray_address:
+            serve.shutdown()
+
+    def _wait_gone(self, gone: Callable[[], bool]) -> None:
+        ends_at = time.monotonic() + self._settings.front_door.drain_timeout_s + LONGEST_DELETE_S
+        while not gone() and time.monotonic() < ends_at:
+            time.sleep(POLL_S)
+
+    def _stop_ray(self) -> None:
+        ray.shutdown()
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class _Progress:
+    """Tells what happens to the models while the server starts; each line once."""
+
+    def __init__(self, say: Callable[[str], None], configs: tuple[ModelConfig, ...]) -> None:
+        self._say = say
+        self._said: set[str] = set()
+        if not configs:
+            say("no models are configured")
+
+    def show(self, table: RoutingTable) -> None:
+        """Print what is new in the table."""
+        for name in sorted(table.models):
+            for line in _lines(name, table.models[name]):
+                if line not in self._said:
+                    self._said.add(line)
+                    self._say(line)
+
+
+def _lines(name: str, model: ModelRoutes) -> list[str]:
+    lines = []
+    for one in model.statuses:
+        if one.state is State.END and one.message:
+            lines.append(f"{name} version {one.version} FAILED: {one.message}")
+        else:
+            lines.append(f"{name} version {one.version} {one.state.name.lower()}")
+    lines += [f"{name} version {number} {why}" for number, why in model.waiting.items()]
+    return [*lines, f"{name}: {model.problem}"] if model.problem else lines

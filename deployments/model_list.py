@@ -1,0 +1,64 @@
+"""Reads the files that name the models: TensorFlow Serving's models.config, our YAML, or one model from flags."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+from core.config import ModelConfig
+from core.config_text import model_configs, single_model
+from core.errors import ConfigError, Problem
+from core.server_settings import ServerSettings
+from core import settings_yaml
+
+
+class ConfiguredModels:
+    """The models that settings lead to; every call reads the files anew."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self._source = settings.source
+
+    def models(self) -> tuple[ModelConfig, ...]:
+        """Read the configuration; raises ConfigError with all mistakes of all files."""
+        root = self._source.relative_path_root
+        listed: tuple[ModelConfig, ...] = ()
+        if self._source.model_config_file:
+            file = self._source.model_config_file
+            listed = model_configs(read_text(file), file, relative_path_root=root)
+        elif self._source.model_base_path:
+            listed = (single_model(self._source.model_name, self._source.model_base_path, relative_path_root=root),)
+        if not self._source.model_settings_file:
+            return listed
+        file = self._source.model_settings_file
+        return settings_yaml.merge(
+            listed, settings_yaml.settings(read_text(file), file), relative_path_root=root
+        )
+
+
+def read_text(path: str) -> str:
+    """Read a configuration file; raises ConfigError when it cannot be read."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError((Problem(f"cannot be read: {error}", file=path),)) from error
+
+
+def with_absolute_paths(settings: ServerSettings, folder: str) -> ServerSettings:
+    """Resolve the file names of the model source against `folder`, because replicas run elsewhere."""
+    source = settings.source
+    return dataclasses.replace(
+        settings,
+        source=dataclasses.replace(
+            source,
+            model_config_file=_absolute(source.model_config_file, folder),
+            model_settings_file=_absolute(source.model_settings_file, folder),
+            relative_path_root=_absolute(source.relative_path_root, folder),
+        ),
+    )
+
+
+def _absolute(path: str, folder: str) -> str:
+    if not path or "://" in path:
+        return path
+    return os.path.normpath(os.path.join(folder, path))

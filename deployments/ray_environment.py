@@ -1,0 +1,18 @@
+"""Environment of a Ray of our own; must be set before Ray is imported, because Ray reads it then."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import MutableMapping
+
+
+def prepare(environment: MutableMapping[str, str]) -> None:
+    """Protect the local cluster by a token that only this server and its processes know, and keep Ray quiet.
+
+    A token of its own per server also means that two servers of one user share no token file.
+    """
+    environment.setdefault("RAY_AUTH_MODE", "token")
+    if environment["RAY_AUTH_MODE"] == "token" and "RAY_AUTH_TOKEN_PATH" not in environment:
+        environment.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    environment.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -1,0 +1,187 @@
+"""Router: the ingress deployment. Holds a table, opens the front door, forwards; nothing else.
+
+The same ASGI application serves the front door and Serve's own HTTP proxy. All requests run on the front door's
+event loop, whichever way they came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import ray
+from ray import serve
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from core.reconcile import RouterReport
+from core.routing import RoutingTable
+from core.server_settings import ServerSettings
+from deployments.event_loop import LoopThread
+from deployments.front_door import HttpAddress, HttpDoor
+from deployments.grpc_door import GrpcAddress, GrpcDoor
+from deployments.grpc_services import GrpcApi
+from deployments.http_api import AsgiApp, HttpApi, HttpLimits, Message, Receive, Scope, Send
+from deployments.request_router import RequestRouter
+from deployments.version_transport import VersionTransport
+
+log = logging.getLogger(__name__)
+
+PULL_EVERY_S = 5.0
+PULL_FIRST_EVERY_S = 0.1
+PULL_TIMEOUT_S = 10.0
+
+
+class Router:
+    """One router replica."""
+
+    def __init__(self, settings: ServerSettings, watcher: DeploymentHandle) -> None:
+        self._settings = settings
+        token = cluster_token()
+        self._watcher = watcher
+        self._loop = LoopThread("front-door")
+        self._transport = VersionTransport(ray.get_runtime_context().get_node_id())
+        self._router = RequestRouter(serve.get_replica_context().replica_id.unique_id, self._transport)
+        self._api = HttpApi(self._router, http_limits(settings), token)
+        door = settings.front_door
+        self._http = HttpDoor(HttpAddress(door.host, door.rest_port, door.rest_socket_path), self._api, token)
+        self._grpc = GrpcDoor(grpc_address(settings), GrpcApi(self._router, token), token)
+        self._is_open = False
+        self._failure: BaseException | None = None
+        self._life = self._loop.run(self._live())
+
+    async def _live(self) -> None:
+        """Pull the first table, open the door once it is settled, then keep the table and the connections fresh."""
+        try:
+            while not self._router.table.settled:
+                await self._pull()
+                await asyncio.sleep(PULL_FIRST_EVERY_S)
+            await asyncio.gather(self._http.open(), self._grpc.open())
+            self._is_open = True
+            log.info("front_door_open rest_port=%s", self._settings.front_door.rest_port)
+            gc.collect()
+            gc.freeze()
+            while True:
+                await asyncio.sleep(PULL_EVERY_S)
+                await self._pull()
+                self._transport.refresh_due()
+        except BaseException as error:
+            self._failure = error
+            raise
+
+    async def _pull(self) -> None:
+        """Ask the watcher for its table: heals a lost broadcast, and is how a new router gets its first one."""
+        try:
+            table = await asyncio.wait_for(self._watcher.table.remote(self._router.report()), PULL_TIMEOUT_S)
+        except (RayError, RayServeException, TimeoutError) as error:
+            log.info("table_not_pulled error=%r", str(error)[:200])
+            return
+        await self._take(table)
+
+    async def _take(self, table: RoutingTable) -> RouterReport:
+        """Connect to what is new before requests can choose it, then swap the table."""
+        if table.generation > self._router.table.generation:
+            await self._transport.connect(table.apps)
+            self._router.apply(table)
+            await self._transport.keep_only(self._router.table.apps)
+        return self._router.report()
+
+    async def apply(self, table: RoutingTable) -> RouterReport:
+        """Take a table from the watcher's broadcast; tells the generation in use and the calls in flight."""
+        return await asyncio.wrap_future(self._loop.run(self._take(table)))
+
+    async def table(self) -> RoutingTable:
+        """Give the table in use; a watcher that starts anew goes on from it."""
+        return self._router.table
+
+    async def is_open(self) -> bool:
+        """Tell whether the front door takes requests."""
+        return self._is_open
+
+    async def check_health(self) -> None:
+        """Fail when the front door's loop does not turn or its life ended; Serve then replaces the replica."""
+        if self._failure is not None:
+            raise RuntimeError(f"The front door failed: {self._failure!r}")
+        await self._loop.ping(timeout_s=10.0)
+
+    async def _drain(self) -> None:
+        timeout_s = self._settings.front_door.drain_timeout_s
+        await asyncio.gather(self._http.drain(timeout_s), self._grpc.drain(timeout_s))
+
+    def __serve_build_asgi_app__(self) -> AsgiApp:
+        """Give Serve's ingress the same application; it hands each request over to the front door's loop."""
+        return _on_loop(self._api.app(), self._loop)
+
+    async def __del__(self) -> None:
+        """Close the door, finish what is in flight."""
+        loop = getattr(self, "_loop", None)
+        if loop is None:
+            return
+        self._life.cancel()
+        if self._is_open:
+            await asyncio.wrap_future(loop.run(self._drain()))
+        else:
+            self._http.abandon()
+        loop.stop()
+
+
+def http_limits(settings: ServerSettings) -> HttpLimits:
+    """Give the REST limits that the settings ask for."""
+    door = settings.front_door
+    timeout_s = door.rest_timeout_ms / 1000 if door.rest_timeout_ms > 0 else None
+    return HttpLimits(timeout_s, door.rest_max_body_bytes, door.rest_cors)
+
+
+def grpc_address(settings: ServerSettings) -> GrpcAddress:
+    """Give the gRPC addresses and limits that the settings ask for."""
+    door = settings.front_door
+    return GrpcAddress(
+        door.host,
+        door.grpc_port,
+        door.grpc_socket_path,
+        door.grpc_channel_arguments,
+        door.grpc_max_concurrent_calls,
+    )
+
+
+def _on_loop(app: AsgiApp, thread: LoopThread) -> AsgiApp:
+    async def bridged(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        here = asyncio.get_running_loop()
+        done = thread.run(_awaited(app(scope, _across(receive, here), _across(send, here))))
+        try:
+            await asyncio.wrap_future(done)
+        except asyncio.CancelledError:
+            done.cancel()
+            raise
+
+    return bridged
+
+
+def _across(function: Callable[..., Awaitable[Any]], home: asyncio.AbstractEventLoop) -> Callable[..., Awaitable[Any]]:
+    """Let a coroutine function of one loop be awaited on another."""
+
+    async def called(*arguments: Message) -> Any:
+        coroutine = function(*arguments)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_awaited(coroutine), home))
+
+    return called
+
+
+async def _awaited(work: Awaitable[Any]) -> Any:
+    return await work
+
+
+def cluster_token() -> str:
+    """Name this Ray cluster, so that sibling routers know each other behind a shared port."""
+    address: str = ray.get_runtime_context().gcs_address
+    return address
+
+
+RouterDeployment = serve.deployment(name="Router")(serve.ingress()(Router))

@@ -1,0 +1,157 @@
+"""The only module that deploys, deletes and observes Serve applications.
+
+All functions block on the Serve controller: call them in a thread. The names of version applications come from
+`core.servable.app_name`; an application counts as ours when its only deployment is a ModelServer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import ray
+from ray import serve
+from ray.exceptions import RayError
+from ray.serve.config import AutoscalingConfig
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
+
+from core.config import Autoscaling, ModelResources
+from core.errors import Unavailable
+from core.reconcile import AppObservation, Condition, RouterReport
+from core.routing import RoutingTable
+from core.servable import app_name
+from deployments import model_server
+from deployments.model_server import ModelServer, ServableSpec
+
+log = logging.getLogger(__name__)
+
+ROUTER_APP = "router"
+ROUTER_DEPLOYMENT = "Router"
+BROADCAST_TIMEOUT_S = 10.0
+
+CONDITIONS: Mapping[ApplicationStatus, Condition] = {
+    ApplicationStatus.NOT_STARTED: Condition.DEPLOYING,
+    ApplicationStatus.DEPLOYING: Condition.DEPLOYING,
+    ApplicationStatus.DEPLOY_FAILED: Condition.FAILED,
+    ApplicationStatus.RUNNING: Condition.RUNNING,
+    ApplicationStatus.UNHEALTHY: Condition.RUNNING,
+    ApplicationStatus.DELETING: Condition.DELETING,
+}
+
+
+class ServeHost(Protocol):
+    """What the watcher needs of Serve."""
+
+    def observe(self) -> Mapping[str, AppObservation]:
+        """Give the version applications by name."""
+
+    def deploy(self, spec: ServableSpec, resources: ModelResources) -> None:
+        """Submit the application of a version and return at once."""
+
+    def delete(self, app: str) -> None:
+        """Delete an application and return at once."""
+
+    def publish(self, table: RoutingTable) -> list[RouterReport]:
+        """Hand a table to every router and give what each says; raises Unavailable when one does not answer."""
+
+    def tables(self) -> list[RoutingTable]:
+        """Give the tables that routers use now."""
+
+    def cpus(self) -> int:
+        """Count the CPUs of the cluster."""
+
+
+class RayServeHost:
+    """Serve on the Ray cluster that this process belongs to."""
+
+    def __init__(self, router_app: str = ROUTER_APP) -> None:
+        self._routers: DeploymentHandle[Any] = DeploymentHandle(ROUTER_DEPLOYMENT, router_app)
+
+    def observe(self) -> Mapping[str, AppObservation]:
+        """Give the version applications by name."""
+        status = serve.status()
+        return {
+            name: _observation(seen) for name, seen in status.applications.items() if _is_version_app(name, seen)
+        }
+
+    def deploy(self, spec: ServableSpec, resources: ModelResources) -> None:
+        """Submit the application of a version and return at once."""
+        deployment = serve.deployment(**deployment_options(resources))(ModelServer)
+        serve.run_many(
+            [serve.RunTarget(target=deployment.bind(spec), name=app_name(spec.servable), route_prefix=None)],
+            wait_for_ingress_deployment_creation=False,
+            wait_for_applications_running=False,
+        )
+
+    def delete(self, app: str) -> None:
+        """Delete an application and return at once."""
+        serve.delete(app, _blocking=False)
+
+    def publish(self, table: RoutingTable) -> list[RouterReport]:
+        """Hand a table to every router and give what each says; raises Unavailable when one does not answer."""
+        return self._ask_routers("apply", table)
+
+    def tables(self) -> list[RoutingTable]:
+        """Give the tables that routers use now."""
+        return self._ask_routers("table")
+
+    def _ask_routers(self, method: str, *arguments: Any) -> list[Any]:
+        try:
+            answers: list[Any] = self._routers.broadcast(method, *arguments).results(timeout_s=BROADCAST_TIMEOUT_S)
+        except (RayError, RayServeException, TimeoutError) as error:
+            raise Unavailable(f"Not every router answered {method}: {error}") from error
+        return answers
+
+    def cpus(self) -> int:
+        """Count the CPUs of the cluster."""
+        return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def _is_version_app(name: str, seen: ApplicationStatusOverview) -> bool:
+    if ":" not in name:
+        return False
+    return not seen.deployments or set(seen.deployments) == {model_server.DEPLOYMENT}
+
+
+def _observation(seen: ApplicationStatusOverview) -> AppObservation:
+    messages = [one.message for one in seen.deployments.values() if one.message]
+    return AppObservation(CONDITIONS.get(seen.status, Condition.DEPLOYING), "\n".join([*messages, seen.message]))
+
+
+def deployment_options(resources: ModelResources) -> dict[str, Any]:
+    """Translate a model's resources into Serve's deployment options."""
+    actor: dict[str, Any] = {"num_cpus": resources.num_cpus, "num_gpus": resources.num_gpus}
+    if resources.memory_bytes:
+        actor["memory"] = resources.memory_bytes
+    if resources.accelerator_type:
+        actor["accelerator_type"] = resources.accelerator_type
+    if resources.resources:
+        actor["resources"] = dict(resources.resources)
+    if resources.env_vars:
+        actor["runtime_env"] = {"env_vars": dict(resources.env_vars)}
+    options: dict[str, Any] = {
+        "name": model_server.DEPLOYMENT,
+        "ray_actor_options": actor,
+        "max_ongoing_requests": resources.max_ongoing_requests,
+        "max_queued_requests": resources.max_queued_requests,
+        "graceful_shutdown_wait_loop_s": 0.1,
+        "graceful_shutdown_timeout_s": math.ceil(resources.drain_timeout_s) + 5,
+        "max_constructor_retry_count": 1,
+        "health_check_period_s": 5,
+        "health_check_timeout_s": 30,
+    }
+    if resources.autoscaling is None:
+        options["num_replicas"] = resources.num_replicas
+    else:
+        options["autoscaling_config"] = _autoscaling(resources.autoscaling)
+    return options
+
+
+def _autoscaling(wanted: Autoscaling) -> AutoscalingConfig:
+    chosen = {key: value for key, value in dataclasses.asdict(wanted).items() if value is not None}
+    return AutoscalingConfig(**chosen)

@@ -1,0 +1,144 @@
+"""Both ways to a version behind one interface: the direct transport, and Serve's handle where that is not (yet) up.
+
+The addresses of replicas are learned from the replicas themselves, by a broadcast over the handle: when a version
+appears in the table, when a connection is lost, and every few seconds, so that replicas added by autoscaling take
+their share.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+
+from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from core.errors import Code, DeadlineExceeded, ServingError, Unavailable
+from core.routing import Route
+from core.transport import Answer, Call, Endpoint
+from deployments.direct_client import ConnectionLost, ReplicaSet
+from deployments.model_server import DEPLOYMENT
+
+log = logging.getLogger(__name__)
+
+BROADCAST_TIMEOUT_S = 5.0
+REFRESH_EVERY_S = 10.0
+RETRY_AFTER_S = 0.5
+LONGEST_HANDLE_CALL_S = 120.0
+"""A handle call without a deadline of its own ends here: calls to an application that goes away would hang."""
+
+
+class HandleTransport:
+    """Calls through Serve's handles: always works, some milliseconds slower."""
+
+    def __init__(self) -> None:
+        self._handles: dict[str, DeploymentHandle] = {}
+
+    def handle(self, app: str) -> DeploymentHandle:
+        """Give the handle of a version's application, the same one each time."""
+        if app not in self._handles:
+            self._handles[app] = DeploymentHandle(DEPLOYMENT, app)
+        return self._handles[app]
+
+    async def forget(self, app: str) -> None:
+        """Drop the handle of an application that is gone."""
+        handle = self._handles.pop(app, None)
+        if handle is not None:
+            await asyncio.to_thread(handle.shutdown)
+
+    async def call(self, route: Route, call: Call) -> Answer:
+        """Call one replica that Serve chooses.
+
+        Raises DeadlineExceeded and Unavailable.
+        """
+        timeout_s = LONGEST_HANDLE_CALL_S if call.timeout_s is None else call.timeout_s
+        response = self.handle(route.app).call.remote(int(call.method), call.body, call.timeout_s)
+        try:
+            code, body = await asyncio.wait_for(response, timeout_s)
+        except TimeoutError:
+            raise DeadlineExceeded("Timed out waiting for notification") from None
+        except BackPressureError as error:
+            raise Unavailable(f"The queue of {route.servable} is full: {error}") from error
+        except (RayActorError, DeploymentUnavailableError, RayServeException) as error:
+            raise Unavailable(f"No replica of {route.servable} could answer: {error}") from error
+        except RayTaskError as error:
+            raise Unavailable(f"A replica of {route.servable} failed: {error.cause}") from error
+        return Answer(Code(code), body)
+
+
+class VersionTransport:
+    """Direct connections where they exist, the handle otherwise."""
+
+    def __init__(self, node: str) -> None:
+        self._node = node
+        self._handles = HandleTransport()
+        self._replicas: dict[str, ReplicaSet] = {}
+        self._refreshed_s: dict[str, float] = {}
+        self._refreshing: dict[str, asyncio.Task[None]] = {}
+
+    async def call(self, route: Route, call: Call) -> Answer:
+        """Deliver a call; a call whose connection breaks is tried once more elsewhere.
+
+        Raises Unavailable and DeadlineExceeded.
+        """
+        replicas = self._replicas.get(route.app)
+        first = None if replicas is None else replicas.choose()
+        if replicas is None or first is None:
+            return await self._handles.call(route, call)
+        try:
+            return await first.call(call)
+        except ConnectionLost:
+            self._refresh_soon(route.app)
+            second = replicas.choose(avoid=first)
+            if second is None:
+                return await self._handles.call(route, call)
+            return await second.call(call)
+
+    async def connect(self, apps: Iterable[str]) -> None:
+        """Connect to applications of a new table; returns when each was tried once."""
+        new = frozenset(apps) - frozenset(self._replicas)
+        for app in new:
+            self._replicas[app] = ReplicaSet(self._node)
+        await asyncio.gather(*(self._refresh_soon(app) for app in new))
+
+    async def keep_only(self, apps: Iterable[str]) -> None:
+        """Let go of applications that left the table; calls in flight on them still get their answers."""
+        for app in frozenset(self._replicas) - frozenset(apps):
+            self._replicas.pop(app).retire()
+            self._refreshed_s.pop(app, None)
+            await self._handles.forget(app)
+
+    def refresh_due(self) -> None:
+        """Look again for replicas where connections are missing or the last look is old."""
+        now_s = time.monotonic()
+        for app, replicas in self._replicas.items():
+            age_s = now_s - self._refreshed_s.get(app, 0.0)
+            if age_s > (RETRY_AFTER_S if replicas.is_degraded else REFRESH_EVERY_S):
+                self._refresh_soon(app)
+
+    def _refresh_soon(self, app: str) -> asyncio.Task[None]:
+        running = self._refreshing.get(app)
+        if running is None:
+            running = asyncio.get_running_loop().create_task(self._refresh(app))
+            self._refreshing[app] = running
+            running.add_done_callback(lambda _: self._refreshing.pop(app, None))
+        return running
+
+    async def _refresh(self, app: str) -> None:
+        try:
+            endpoints = await asyncio.to_thread(self._endpoints, app)
+        except (RayError, RayServeException, TimeoutError, ServingError) as error:
+            log.info("endpoints_unknown app=%s error=%r", app, str(error)[:200])
+            endpoints = []
+        replicas = self._replicas.get(app)
+        if replicas is not None:
+            self._refreshed_s[app] = time.monotonic()
+            await replicas.update(endpoints)
+
+    def _endpoints(self, app: str) -> list[Endpoint]:
+        response = self._handles.handle(app).broadcast("endpoint")
+        endpoints: list[Endpoint] = response.results(timeout_s=BROADCAST_TIMEOUT_S)
+        return endpoints

@@ -1,0 +1,312 @@
+"""The watcher's tick: list, decide, act, publish. Blocking and single-threaded; the Watcher deployment calls it.
+
+Nothing that is kept here is lost with the process: records are rebuilt from Serve's status, listings from storage,
+the generation from what routers say. A tick that is cut short at any point is completed by the next one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from core.config import ModelConfig
+from core.errors import ConfigError, Problem, ServingError
+from core.lifecycle import State
+from core.reconcile import (
+    Load,
+    LoadLimits,
+    RouterReport,
+    Unload,
+    World,
+    apply,
+    deletable,
+    next_actions,
+    observe,
+    routing_table,
+    unneeded_apps,
+)
+from core.routing import RoutingTable
+from core.servable import ServableId, app_name
+from core.server_settings import ServerSettings
+from core.source import Source, VersionListing, missing
+from core.version_record import VersionRecord
+from deployments.model_server import ServableSpec
+from deployments.serve_host import ServeHost
+
+log = logging.getLogger(__name__)
+
+BUSY_TICK_S = 0.1
+"""Pause between ticks while something is being loaded or unloaded."""
+
+ROUTER_FORGOTTEN_AFTER_S = 15.0
+"""A router that has not pulled for so long, and answers no broadcast, is gone."""
+
+
+class ModelList(Protocol):
+    """Where the configured models come from."""
+
+    def models(self) -> tuple[ModelConfig, ...]:
+        """Read the configuration anew; raises ConfigError with all mistakes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What a router said when it last pulled the table."""
+
+    report: RouterReport
+    at_s: float
+
+
+class Watch:
+    """All that the watcher knows, and the tick that changes it."""
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        host: ServeHost,
+        source: Source,
+        model_list: ModelList,
+        now_s: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._host = host
+        self._source = source
+        self._model_list = model_list
+        self._now_s = now_s
+        self._models: tuple[ModelConfig, ...] | None = None
+        self._config_due_s = 0.0
+        self._listing_due_s = 0.0
+        self._listings: dict[str, VersionListing] = {}
+        self._waiting: dict[str, dict[int, str]] = {}
+        self._unsure: set[str] = set()
+        self._problems: dict[str, str] = {}
+        self._records: dict[ServableId, VersionRecord] = {}
+        self._pulls: dict[str, Pulled] = {}
+        self._adopted = False
+        self.table = RoutingTable(generation=0)
+        self.config_problems: tuple[Problem, ...] = ()
+
+    def tick(self) -> float:
+        """Look at the world once and take the next steps; gives the seconds until the next tick is worth it."""
+        now_s = self._now_s()
+        self._adopt_table()
+        self._read_config(now_s)
+        if self._models is None:
+            return self._idle_s(now_s)
+        self._list_versions(now_s)
+        apps = self._host.observe()
+        world = World(now_s, self._models, self._listings, self._waiting, frozenset(self._unsure), apps)
+        records = observe(self._records, world, self._limits)
+        self._log_changes(records)
+        self._records = records
+        for action in next_actions(records, world, self._limits):
+            self._perform(action, now_s)
+        self._publish(world)
+        busy = self._delete_unneeded(world)
+        return BUSY_TICK_S if busy or self._is_moving() else self._idle_s(now_s)
+
+    @property
+    def _limits(self) -> LoadLimits:
+        loading = self._settings.loading
+        return LoadLimits(
+            max_retries=loading.max_num_load_retries,
+            retry_interval_s=loading.load_retry_interval_s,
+            max_concurrent=loading.num_load_threads or self._host.cpus(),
+        )
+
+    def _adopt_table(self) -> None:
+        """Begin with the newest table that a router holds, so that generations rise over restarts of the watcher."""
+        if self._adopted:
+            return
+        for table in self._host.tables():
+            if table.generation > self.table.generation:
+                self.table = table
+        self._adopted = True
+
+    def _read_config(self, now_s: float) -> None:
+        """Read the list of models when it is due; a broken one changes nothing."""
+        if self._models is not None and not self._is_due(self._config_due_s, now_s):
+            return
+        poll_s = self._settings.source.model_config_file_poll_wait_s
+        self._config_due_s = now_s + poll_s if poll_s > 0 else float("inf")
+        try:
+            self._models = self._model_list.models()
+        except ConfigError as error:
+            if error.problems != self.config_problems:
+                log.error("config_refused problems=%s", str(error))
+            self.config_problems = error.problems
+            return
+        self.config_problems = ()
+
+    @staticmethod
+    def _is_due(due_s: float, now_s: float) -> bool:
+        return now_s >= due_s
+
+    def _list_versions(self, now_s: float) -> None:
+        """List every model's versions when storage is due; a model whose storage fails keeps its last listing."""
+        models = self._models or ()
+        unknown = [one for one in models if one.name not in self._listings and one.name not in self._problems]
+        if self._is_due(self._listing_due_s, now_s):
+            poll_s = self._settings.polling.file_system_poll_wait_s
+            self._listing_due_s = now_s + poll_s if poll_s > 0 else float("inf")
+            unknown = list(models)
+        for model in unknown:
+            self._list_one(model, now_s)
+        configured = {model.name for model in models}
+        for gone in (set(self._listings) | set(self._problems)) - configured:
+            self._listings.pop(gone, None)
+            self._problems.pop(gone, None)
+            self._waiting.pop(gone, None)
+            self._unsure.discard(gone)
+
+    def _list_one(self, model: ModelConfig, now_s: float) -> None:
+        listing = self._source.list_versions(model.base_path, model.policy)
+        if listing.error:
+            self._note_problem(
+                model.name, f"Could not find base path {model.base_path} for servable {model.name} with error {listing.error}"
+            )
+            return
+        before = self._listings.get(model.name)
+        self._waiting[model.name] = _unfinished(listing, before, now_s, model.resources.marker_file)
+        self._unsure.discard(model.name)
+        if before is None and self._waiting[model.name]:
+            self._unsure.add(model.name)
+        self._listings[model.name] = listing
+        if listing.versions:
+            self._problems.pop(model.name, None)
+        else:
+            self._note_problem(
+                model.name,
+                f"No versions of servable {model.name} found under base path {model.base_path}. "
+                "Did you forget to name your leaf directory as a number (eg. '/1/')?",
+            )
+
+    def _note_problem(self, model: str, text: str) -> None:
+        """Keep why storage gives nothing to load; log it once."""
+        if self._problems.get(model) != text:
+            log.warning("storage_problem model=%s problem=%s", model, text)
+        self._problems[model] = text
+
+    def _log_changes(self, records: Mapping[ServableId, VersionRecord]) -> None:
+        for servable, record in records.items():
+            before = self._records.get(servable)
+            if before is None or before.state is not record.state or before.failure != record.failure:
+                failure = record.failure.message if record.failure is not None else ""
+                log.info(
+                    "version_state model=%s version=%d state=%s error=%r",
+                    servable.name,
+                    servable.version,
+                    record.state.name,
+                    failure,
+                )
+
+    def _perform(self, action: Load | Unload, now_s: float) -> None:
+        if isinstance(action, Load):
+            self._host.deploy(self._spec(action), self._config_of(action.servable).resources)
+        self._records = apply(self._records, action, now_s)
+
+    def _spec(self, action: Load) -> ServableSpec:
+        return ServableSpec(action.servable, action.path, self._settings, self._config_of(action.servable))
+
+    def _config_of(self, servable: ServableId) -> ModelConfig:
+        return next(config for config in self._models or () if config.name == servable.name)
+
+    def _publish(self, world: World) -> None:
+        """Give routers a new generation when anything they could notice has changed."""
+        table = routing_table(
+            self._records, world, self._problems, self.table.generation, was_settled=self.table.settled
+        )
+        if table == self.table:
+            return
+        self.table = replace(table, generation=table.generation + 1)
+        self._confirm()
+
+    def _confirm(self) -> list[RouterReport] | None:
+        """Broadcast the table; None when some router did not answer. A router ahead of us makes us go past it."""
+        try:
+            reports = self._host.publish(self.table)
+        except ServingError as error:
+            log.warning("table_not_confirmed generation=%d error=%s", self.table.generation, error)
+            return None
+        ahead = max((report.generation for report in reports), default=0)
+        if ahead > self.table.generation:
+            self.table = replace(self.table, generation=ahead + 1)
+            return self._confirm()
+        return self._with_pulls(reports)
+
+    def _with_pulls(self, reports: Iterable[RouterReport]) -> list[RouterReport]:
+        """Add routers that pulled lately but do not take broadcasts yet, because they are still starting."""
+        answered = {report.router: report for report in reports}
+        now_s = self._now_s()
+        for router, pulled in tuple(self._pulls.items()):
+            if now_s - pulled.at_s > ROUTER_FORGOTTEN_AFTER_S:
+                del self._pulls[router]
+            else:
+                answered.setdefault(router, pulled.report)
+        return list(answered.values())
+
+    def pulled(self, report: RouterReport) -> RoutingTable:
+        """Give the table to a router that asks for it, and remember what it uses."""
+        self._pulls[report.router] = Pulled(report, self._now_s())
+        return self.table
+
+    def _delete_unneeded(self, world: World) -> bool:
+        """Delete applications that no router can call any more; tells whether some are still waited for."""
+        unneeded = unneeded_apps(self._records, world)
+        if not unneeded:
+            return False
+        reports = self._confirm()
+        free = self._overdue(unneeded, world.now_s)
+        if reports is not None:
+            free |= deletable(unneeded, reports, self.table.generation)
+        for app in sorted(free):
+            log.info("version_deleted app=%s", app)
+            self._host.delete(app)
+        return True
+
+    def _overdue(self, apps: frozenset[str], now_s: float) -> frozenset[str]:
+        """Name applications whose drain time is up: they end although someone may still be waiting."""
+        late = {
+            app_name(servable)
+            for servable, one in self._records.items()
+            if one.state is State.UNLOADING and now_s - one.since_s > self._drain_timeout_s(servable)
+        }
+        return apps & late
+
+    def _drain_timeout_s(self, servable: ServableId) -> float:
+        for config in self._models or ():
+            if config.name == servable.name:
+                return config.resources.drain_timeout_s
+        return self._settings.front_door.drain_timeout_s
+
+    def _is_moving(self) -> bool:
+        moving = {State.LOADING, State.UNLOADING}
+        return any(
+            one.state in moving or (one.state is State.START and one.aspired and not one.failed_attempts)
+            for one in self._records.values()
+        )
+
+    def _idle_s(self, now_s: float) -> float:
+        """Sleep until storage, the configuration or a retry is due, but look at Serve at least once a second."""
+        due = [self._listing_due_s, self._config_due_s, now_s + 1.0]
+        due += [one.retry_at_s for one in self._records.values() if one.state is State.START and one.aspired]
+        return max(BUSY_TICK_S, min(due) - now_s)
+
+
+def _unfinished(
+    now: VersionListing, before: VersionListing | None, now_s: float, marker_file: str
+) -> dict[int, str]:
+    """Name the versions that are not completely written, each with what it waits for."""
+    known = before.versions if before is not None else {}
+    reasons = {
+        number: missing(
+            directory.files,
+            known[number].files if number in known else None,
+            marker_file=marker_file,
+            now_s=now_s,
+        )
+        for number, directory in now.versions.items()
+    }
+    return {number: reason for number, reason in reasons.items() if reason}

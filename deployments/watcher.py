@@ -1,0 +1,77 @@
+"""Watcher: exactly one replica; turns ticks and answers routers that pull."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
+
+from core.errors import Problem, ServingError
+from core.reconcile import RouterReport
+from core.routing import RoutingTable
+from core.server_settings import ServerSettings
+from deployments.model_list import ConfiguredModels
+from deployments.serve_host import RayServeHost
+from deployments.storage import Storage
+from deployments.watch import Watch
+
+log = logging.getLogger(__name__)
+
+STUCK_AFTER_S = 120.0
+PAUSE_AFTER_ERROR_S = 1.0
+
+
+class Watcher:
+    """The shell around `Watch`: one thread that ticks, one event loop that answers."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self._watch = Watch(settings, RayServeHost(), Storage(), ConfiguredModels(settings), time.time)
+        self._ticked_s = time.monotonic()
+        self._stopping = threading.Event()
+        self._crash: BaseException | None = None
+        self._ticker = threading.Thread(target=self._run, name="ticks", daemon=True)
+        self._ticker.start()
+
+    def _run(self) -> None:
+        try:
+            pause_s = 0.0
+            while not self._stopping.wait(pause_s):
+                pause_s = self._tick()
+                self._ticked_s = time.monotonic()
+        except BaseException as error:
+            self._crash = error
+            raise
+
+    def _tick(self) -> float:
+        """Turn one tick; what Serve or storage could not do now is tried again."""
+        try:
+            return self._watch.tick()
+        except (RayError, RayServeException, ServingError, TimeoutError, OSError) as error:
+            log.warning("tick_failed error=%r", str(error)[:500])
+            return PAUSE_AFTER_ERROR_S
+
+    async def table(self, report: RouterReport) -> RoutingTable:
+        """Give the present table to a router."""
+        return self._watch.pulled(report)
+
+    async def config_problems(self) -> tuple[Problem, ...]:
+        """Tell what is wrong with the configuration that was refused last, if it still is."""
+        return self._watch.config_problems
+
+    async def check_health(self) -> None:
+        """Fail when ticks ended or one hangs; Serve then replaces this replica."""
+        if self._crash is not None:
+            raise RuntimeError(f"The watcher failed: {self._crash!r}")
+        stuck_s = time.monotonic() - self._ticked_s
+        if stuck_s > STUCK_AFTER_S:
+            raise RuntimeError(f"The watcher has not turned for {stuck_s:.0f} s.")
+        await asyncio.sleep(0)
+
+    def __del__(self) -> None:
+        stopping = getattr(self, "_stopping", None)
+        if stopping is not None:
+            stopping.set()

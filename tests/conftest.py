@@ -1,0 +1,21 @@
+"""Fixtures that all tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.support.saved_models import ensure_models
+
+
+def default_cache() -> Path:
+    """Place the made models outside of the repository, where later runs find them again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ray_model_server" / "test_models"
+
+
+@pytest.fixture(scope="session")
+def saved_models() -> Path:
+    """Folder with one base path per test model; RMS_TEST_MODELS names another cache."""
+    return ensure_models(Path(os.environ.get("RMS_TEST_MODELS") or default_cache()))
