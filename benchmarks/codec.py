@@ -1,12 +1,15 @@
 """Prints microseconds per body for the JSON codec and the libraries it is built from.
 
-Run as `python -m benchmarks.codec`. Decoding ends in the array that the model is fed, encoding in the bytes of the answer.
+Run as `python -m benchmarks.codec`. Decoding ends in the array that the model is fed, encoding in the bytes of the
+answer.
 """
 
 from __future__ import annotations
 
 import timeit
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import orjson
@@ -46,7 +49,7 @@ def with_orjson(body: bytes) -> np.ndarray:
 
 def with_simdjson(body: bytes) -> np.ndarray:
     """The bare library: no look at the structure, so ragged lists would pass."""
-    instances = PARSER.parse(body)["instances"]
+    instances: Any = PARSER.parse(body)["instances"]  # type: ignore[index]
     if isinstance(instances[0], simdjson.Object):
         return np.frombuffer(b"".join([row["x"].as_buffer(of_type="d") for row in instances])).astype(np.float32)
     if isinstance(instances[0], str):
@@ -73,19 +76,17 @@ def main() -> None:
     for name, (body, dtype) in bodies.items():
         served = model(dtype)
         figures = [
-            microseconds(lambda body=body: with_orjson(body)),
-            microseconds(lambda body=body: with_simdjson(body)),
-            microseconds(lambda body=body, served=served: rest_predict.plan(served, body)),
+            microseconds(partial(with_orjson, body)),
+            microseconds(partial(with_simdjson, body)),
+            microseconds(partial(rest_predict.plan, served, body)),
         ]
         print(f"{name:20} {len(body):9} {figures[0]:13.1f} {figures[1]:10.1f} {figures[2]:10.1f}")
     print(f"{'encode':20} {'bytes':>9} {'orjson+numpy':>13} {'':>10} {'ours':>10}  (µs)")
     for name, shape in {"1 x 1000 floats": (1, 1000), "64 x 10 floats": (64, 10), "image": (1, 224, 224, 3)}.items():
         array = RANDOM.random(shape, dtype=np.float32)
         text = write_rows({"y": 0}, [array])
-        plain = microseconds(
-            lambda array=array: orjson.dumps({"predictions": array}, option=orjson.OPT_SERIALIZE_NUMPY)
-        )
-        ours = microseconds(lambda array=array: write_rows({"y": 0}, [array]))
+        plain = microseconds(partial(orjson.dumps, {"predictions": array}, option=orjson.OPT_SERIALIZE_NUMPY))
+        ours = microseconds(partial(write_rows, {"y": 0}, [array]))
         print(f"{name:20} {len(text):9} {plain:13.1f} {'':>10} {ours:10.1f}")
 
 

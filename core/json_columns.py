@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
+from types import MappingProxyType
 
 import numpy as np
 import simdjson
 
 from core.dtypes import NUMPY_DTYPE, DataType
-from core.json_document import Element
+from core.json_document import Element, UnsuitableDocumentError, member_names
 from core.json_structure import (
     Shape,
-    UnknownStructureError,
     list_shape,
     members,
     nested_lists,
@@ -26,6 +26,11 @@ from core.json_structure import (
 from core.json_tensors import FLOATS, INTEGERS, quick_tensor, quick_values, to_float32
 
 Arrays = dict[str, np.ndarray]
+BUFFERS: Mapping[str, np.dtype] = MappingProxyType(
+    {"d": np.dtype(np.float64), "i": np.dtype(np.int64), "u": np.dtype(np.uint64)}
+)
+"""Buffers of simdjson: its names for double, int64 and uint64."""
+
 DTypes = Mapping[str, DataType]
 
 
@@ -41,7 +46,7 @@ def one_tensor(document: Element, key: str, dtype: DataType, body: bytes) -> np.
 def named_tensors(document: Element, key: str, dtypes: DTypes, body: bytes) -> Arrays:
     """Read an object with one list per input."""
     value = document[key]
-    shapes = [value_shape(member) for member in value.values()]
+    shapes = [value_shape(value[name]) for name in member_names(value)]
     _check(document, key, members([nested_lists(shape, limit=len(body)) for shape in shapes]), body)
     return {name: _member(value, name, dtype) for name, dtype in dtypes.items()}
 
@@ -49,17 +54,17 @@ def named_tensors(document: Element, key: str, dtypes: DTypes, body: bytes) -> A
 def named_rows(document: Element, key: str, dtypes: DTypes, body: bytes) -> Arrays:
     """Read a list of objects that all have the same members in the same order."""
     rows = list(document[key])
-    names = list(rows[0].keys())
-    if set(names) != set(dtypes) or len(names) != len(dtypes):
-        raise UnknownStructureError
-    shapes = [value_shape(value) for value in rows[0].values()]
+    names = member_names(rows[0])
+    if set(names) != set(dtypes):
+        raise UnsuitableDocumentError
+    shapes = [value_shape(rows[0][name]) for name in names]
     row = members([nested_lists(shape, limit=len(body)) for shape in shapes])
     _check(document, key, nested_lists((len(rows),), row, limit=len(body)), body)
     if any(list(row.keys()) != names for row in rows):
-        raise UnknownStructureError
-    columns = zip(*(row.values() for row in rows), strict=True)
+        raise UnsuitableDocumentError
     return {
-        name: _column(column, shape, dtypes[name]) for name, column, shape in zip(names, columns, shapes, strict=True)
+        name: _column([row[name] for row in rows], shape, dtypes[name])
+        for name, shape in zip(names, shapes, strict=True)
     }
 
 
@@ -67,7 +72,7 @@ def _check(document: Element, key: str, expected: bytes, body: bytes) -> None:
     """Make sure that the text has the expected skeleton where the key stands, and only scalars elsewhere."""
     outline = members([expected if name == key else b"" for name in document.keys()])  # noqa: SIM118
     if skeleton(body) != outline:
-        raise UnknownStructureError
+        raise UnsuitableDocumentError
 
 
 def _member(value: Element, name: str, dtype: DataType) -> np.ndarray:
@@ -82,7 +87,7 @@ def _tensor(value: Element, shape: Shape, dtype: DataType) -> np.ndarray:
         return _numbers(value.as_buffer(of_type=_kind(dtype)), shape, dtype)
     dense = quick_tensor(value.as_list(), dtype)
     if dense is None:
-        raise UnknownStructureError
+        raise UnsuitableDocumentError
     return dense.values.reshape(dense.shape)
 
 
@@ -95,7 +100,7 @@ def _column(values: Sequence[Element], shape: Shape, dtype: DataType) -> np.ndar
         return _numbers(buffer, (len(values), *shape), dtype)
     dense = quick_tensor([value.as_list() for value in values], dtype)
     if dense is None:
-        raise UnknownStructureError
+        raise UnsuitableDocumentError
     return dense.values.reshape(dense.shape)
 
 
@@ -104,16 +109,15 @@ def _buffers(values: Iterable[Element], kind: str) -> Iterable[bytes]:
 
 
 def _kind(dtype: DataType) -> str:
-    """Name the type of simdjson's buffer: double, int64 or uint64."""
     if dtype in FLOATS:
         return "d"
     return "u" if INTEGERS[dtype][0] == 0 else "i"
 
 
 def _numbers(buffer: bytes, shape: Shape, dtype: DataType) -> np.ndarray:
-    values = np.frombuffer(buffer, dtype=np.dtype(f"{_kind(dtype).replace('d', 'f')}8"))
+    values = np.frombuffer(buffer, dtype=BUFFERS[_kind(dtype)])
     if values.size != prod(shape):
-        raise UnknownStructureError
+        raise UnsuitableDocumentError
     return _cast(values, dtype).reshape(shape)
 
 
@@ -123,11 +127,11 @@ def _cast(values: np.ndarray, dtype: DataType) -> np.ndarray:
     if dtype in INTEGERS and values.size:
         smallest, largest, _ = INTEGERS[dtype]
         if int(values.min()) < smallest or int(values.max()) > largest:
-            raise UnknownStructureError
+            raise UnsuitableDocumentError
     return values.astype(NUMPY_DTYPE[dtype], copy=False)
 
 
 def _known(values: np.ndarray | None) -> np.ndarray:
     if values is None:
-        raise UnknownStructureError
+        raise UnsuitableDocumentError
     return values

@@ -27,8 +27,14 @@ KEPT_PARSERS = 16
 _parsers: list[simdjson.Parser] = []
 """Parsers at rest. A parser works for one document at a time; taking and giving back are atomic list operations."""
 
+MOST_MEMBERS = 64
+
 REFUSALS = (ValueError, RuntimeError, TypeError)
 """simdjson's errors for bad, big, deep or unusual documents; UnicodeDecodeError is a ValueError."""
+
+
+class UnsuitableDocumentError(ValueError):
+    """The document is valid, but of a form that only the exact way can judge."""
 
 
 def with_object(body: bytes, use: Callable[[Element], T | None]) -> T | None:
@@ -52,7 +58,7 @@ def with_object(body: bytes, use: Callable[[Element], T | None]) -> T | None:
 
 def parse_object(body: bytes) -> JsonObject:
     """Read a body that must be an object, as values."""
-    quick: Value = with_object(body, plain)
+    quick = with_object(body, _plain_object)
     document = parse_exactly(body) if quick is None else quick
     if not isinstance(document, JsonObject):
         raise InvalidArgument(complaint(document, "Is not object"))
@@ -62,17 +68,36 @@ def parse_object(body: bytes) -> JsonObject:
 def plain(element: Element) -> Value:
     """Turn a container of simdjson into values."""
     root: list[Element] = [element]
-    pending = [root]
+    pending: list[list[Element]] = [root]
     while pending:
         values = pending.pop()
         for index, item in enumerate(values):
             if type(item) is simdjson.Array:
-                values[index] = inner = list(item)
-                pending.append(inner)
+                elements: list[Element] = list(item)
+                values[index] = elements
+                pending.append(elements)
             elif type(item) is simdjson.Object:
-                values[index] = opened = JsonObject(list(item.keys()), cast(list[Value], list(item.values())))
-                pending.append(opened.values)
+                names = member_names(item)
+                members: list[Element] = [item[name] for name in names]
+                values[index] = JsonObject(names, members)
+                pending.append(members)
     return cast(Value, root[0])
+
+
+def _plain_object(element: Element) -> JsonObject:
+    return cast(JsonObject, plain(element))
+
+
+def member_names(element: Element) -> list[str]:
+    """Give the names of an object that may be asked for its members one by one.
+
+    simdjson searches from the start each time and always finds the first of equal names, so objects with very many
+    members, or with repetitions, are left to the exact parser.
+    """
+    names: list[str] = list(element.keys())
+    if len(names) > MOST_MEMBERS or len(set(names)) != len(names):
+        raise UnsuitableDocumentError
+    return names
 
 
 def _apply(parser: simdjson.Parser, body: bytes, use: Callable[[Element], T | None]) -> T | None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import simdjson
 
-from core.json_document import Element
+from core.json_document import Element, UnsuitableDocumentError
 
 SKELETON = b"[]{},:"
 ALL_ELSE = bytes(sorted(set(range(256)) - set(SKELETON)))
@@ -21,14 +21,10 @@ FEW_QUOTES = 16
 Shape = tuple[int, ...]
 
 
-class UnknownStructureError(ValueError):
-    """The document is not of a form that this module can judge."""
-
-
 def skeleton(body: bytes) -> bytes:
     """Reduce a valid text to its skeleton; strings with escapes are not judged."""
     if b"\\" in body:
-        raise UnknownStructureError
+        raise UnsuitableDocumentError
     return _outside_strings(body).translate(None, ALL_ELSE)
 
 
@@ -38,7 +34,7 @@ def list_shape(value: Element) -> Shape:
     while type(value) is simdjson.Array:
         shape.append(len(value))
         if len(shape) > LARGEST_QUICK_RANK:
-            raise UnknownStructureError
+            raise UnsuitableDocumentError
         if not shape[-1]:
             break
         value = value[0]
@@ -48,14 +44,14 @@ def list_shape(value: Element) -> Shape:
 def value_shape(value: Element) -> Shape:
     """Give the shape of a list, or that of a scalar."""
     if type(value) is simdjson.Object:
-        raise UnknownStructureError
+        raise UnsuitableDocumentError
     return list_shape(value) if type(value) is simdjson.Array else ()
 
 
 def nested_lists(shape: Shape, element: bytes = b"", *, limit: int) -> bytes:
     """Write the skeleton of nested lists, unless it would be longer than the limit."""
     if _length(shape, len(element)) > limit:
-        raise UnknownStructureError
+        raise UnsuitableDocumentError
     for size in reversed(shape):
         element = b"[%b]" % b",".join([element] * size)
     return element

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from types import MappingProxyType
+from typing import cast
 
 import numpy as np
 
@@ -75,7 +76,7 @@ def quick_values(leaves: list[Value], dtype: DataType) -> np.ndarray | None:
     """Make an array of scalars if all are plainly right."""
     kinds = set(map(type, leaves))
     if dtype is DataType.STRING and kinds <= {str, JsonObject}:
-        return _quick_strings(leaves)
+        return _quick_strings(leaves, kinds)
     if (dtype in FLOATS and kinds <= NUMBERS) or (dtype is DataType.BOOL and kinds <= {bool}):
         return _array(leaves, dtype)
     if dtype in INTEGERS and kinds <= {int} and _in_range(leaves, dtype):
@@ -210,7 +211,12 @@ def _in_range(leaves: list[Value], dtype: DataType) -> bool:
     return not leaves or (smallest <= min(leaves) and max(leaves) <= largest)  # type: ignore[type-var, operator]
 
 
-def _quick_strings(leaves: list[Value]) -> np.ndarray | None:
+def _quick_strings(leaves: list[Value], kinds: set[type]) -> np.ndarray | None:
+    """Encode all strings at once where no string holds the separator, else one by one."""
+    if kinds == {str}:
+        strings = raw_bytes("\0".join(cast(list[str], leaves))).split(b"\0")
+        if len(strings) == len(leaves):
+            return _objects(strings)
     try:
         return _objects([_string(leaf, DataType.STRING) for leaf in leaves])
     except InvalidArgument:

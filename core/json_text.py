@@ -36,7 +36,7 @@ PRINTABLE = frozenset(
         DataType.STRING,
     }
 )
-LARGEST_SPACED_BYTES = 64 * 1024
+LARGEST_SPACED_BYTES = 4096
 """Up to this size commas get TensorFlow Serving's blank; in larger texts it would only cost time."""
 
 

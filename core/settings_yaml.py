@@ -57,7 +57,7 @@ def _built(cls: type[Any], readers: Mapping[str, Reader]) -> Reader:
 def _batching(place: Place) -> Any:
     parameters = BatchingParameters(**section(_BATCHING)(place))
     for name, message in batching_problems(parameters):
-        place.inner(place.node, name).mistake(message)
+        place.entry(name).mistake(message)
     return parameters
 
 
@@ -214,7 +214,7 @@ def unused_models(listed: Iterable[ModelConfig], own: YamlSettings) -> tuple[Pro
 
 def _model(shared: Mapping[str, Any], given: Mapping[str, Any], place: Place | None) -> ModelSettings:
     if given.get("autoscaling") and "num_replicas" in given and place is not None:
-        place.inner(place.node, "autoscaling").mistake("cannot be combined with num_replicas")
+        place.entry("autoscaling").mistake("cannot be combined with num_replicas")
     values = _combined(shared, given)
     if "autoscaling" in values:
         values["autoscaling"] = _autoscaling(values["autoscaling"], place)
@@ -246,7 +246,7 @@ def _autoscaling(values: Mapping[str, Any], place: Place | None) -> Autoscaling:
     first = bounds.min_replicas if bounds.initial_replicas is None else bounds.initial_replicas
     if place is not None and not bounds.min_replicas <= first <= bounds.max_replicas:
         message = "min_replicas, initial_replicas and max_replicas must not decrease in this order"
-        place.inner(place.node, "autoscaling").mistake(message)
+        place.entry("autoscaling").mistake(message)
     return bounds
 
 

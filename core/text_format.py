@@ -54,8 +54,6 @@ def parse(text: str, message: M, file: str = "", *, allow_unknown: bool = False)
         first = _problem(kind, file, *_place_and_detail(error, text))
         known = {problem.line for problem in unknown}
         raise ConfigError(tuple(unknown) if first.line in known else (*unknown, first)) from None
-    if unknown and not allow_unknown:
-        raise ConfigError(tuple(unknown))
     return message, places
 
 

@@ -61,7 +61,8 @@ def _renamed(file: descriptor_pb2.FileDescriptorProto) -> descriptor_pb2.FileDes
 
 def _rename_fields(message: descriptor_pb2.DescriptorProto) -> None:
     for field in message.field:
-        field.type_name = _public(field.type_name)
+        if field.type_name:
+            field.type_name = _public(field.type_name)
     for nested in message.nested_type:
         _rename_fields(nested)
 

@@ -48,9 +48,15 @@ class Place:
         """Give the place of a node below this one."""
         return Place(node, f"{self.field}.{name}".lstrip("."), self.file, self.problems)
 
+    def entry(self, name: str) -> Place:
+        """Give the place of an entry of a mapping, or this one's when it has no such entry."""
+        pairs = self.node.value if isinstance(self.node, yaml.MappingNode) else []
+        node = next((node for key, node in pairs if key.value == name), self.node)
+        return self.inner(node, name)
+
     @property
     def kind(self) -> str:
-        """YAML's type of a plain value: `int`, `float`, `bool`, `str`, `null` and others; empty for lists and mappings."""
+        """YAML's type of a plain value: `int`, `float`, `bool`, `str`, `null`; empty for lists and mappings."""
         return str(self.node.tag).removeprefix(_TAG) if isinstance(self.node, yaml.ScalarNode) else ""
 
 
@@ -104,7 +110,7 @@ def decimal(least: float | None = None, most: float = math.inf, *, above: float 
         if number is None or not math.isfinite(number):
             return _expected(place, "float")
         if above is not None and number <= above:
-            return place.mistake(f"must be more than {above}; was {number}")
+            return place.mistake(f"must be more than {above}; was {place.node.value}")
         return _bounded(place, float(number), least, most)
 
     return read
@@ -208,5 +214,5 @@ def _number(place: Place) -> float | None:
 
 def _bounded(place: Place, number: float, least: float | None, most: float) -> Any:
     if least is not None and number < least:
-        return place.mistake(f"must be at least {least}; was {number}")
-    return number if number <= most else place.mistake(f"must be at most {most}; was {number}")
+        return place.mistake(f"must be at least {least}; was {place.node.value}")
+    return number if number <= most else place.mistake(f"must be at most {most}; was {place.node.value}")

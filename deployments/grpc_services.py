@@ -15,6 +15,7 @@ import grpc
 
 from core.errors import Code, ServingError
 from core.grpc_errors import status_message
+from core.grpc_metadata import check_envelope
 from core.metadata_json import status_response
 from core.model_spec import ModelSpecRef, peek, peek_task
 from core.transport import Call, Method
@@ -46,7 +47,7 @@ class GrpcApi:
             "Classify": self._forwarding(Method.CLASSIFY, peek),
             "Regress": self._forwarding(Method.REGRESS, peek),
             "MultiInference": self._forwarding(Method.MULTI_INFERENCE, peek_task),
-            "GetModelMetadata": self._forwarding(Method.GET_MODEL_METADATA, peek),
+            "GetModelMetadata": self._forwarding(Method.GET_MODEL_METADATA, _metadata_spec),
         }
         return (
             _service(PREDICTION_SERVICE, prediction),
@@ -89,6 +90,12 @@ class GrpcApi:
     async def _give_token(self, raw: bytes, context: grpc.aio.ServicerContext) -> bytes:
         del raw, context
         return self._token
+
+
+def _metadata_spec(raw: bytes) -> ModelSpecRef:
+    """Read the model spec of GetModelMetadata, whose other fields are checked before the model is looked up."""
+    check_envelope(raw)
+    return peek(raw)
 
 
 def _fail(context: grpc.aio.ServicerContext, code: Code, message: str) -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+os.environ["RAY_AUTH_MODE"] = "disabled"  # read by Ray when it is imported: no token file of a test in the home folder
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
 import pytest
 
 from tests.support.saved_models import ensure_models

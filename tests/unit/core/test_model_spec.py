@@ -15,7 +15,7 @@ from core.tensor_proto import to_proto
 from core.wire import length_delimited, tag, varint
 
 IMAGE = serving_pb2.PredictRequest(inputs={"image": to_proto(np.zeros((100, 100), np.float32))}).SerializeToString()
-NAMES = st.text(max_size=8)
+NAMES = st.text("aß☃", max_size=8)
 
 
 @st.composite
@@ -97,6 +97,13 @@ def test_a_spec_behind_the_inputs_is_found(filling, spec, expected) -> None:
     assert peek(filling + length_delimited(tag(1), spec.SerializeToString())) == expected
 
 
+def test_a_spec_behind_a_crowd_of_fields_is_found() -> None:
+    """The walk gives up, the runtime does not."""
+    crowd = length_delimited(tag(3), b"y") * 100
+
+    assert peek(IMAGE + crowd + length_delimited(tag(1), b"\x0a\x01m")) == ModelSpecRef("m")
+
+
 def test_the_later_of_version_and_label_survives() -> None:
     """They share a place on the wire."""
     version = serving_pb2.ModelSpec(name="m", version={"value": 7}).SerializeToString()
@@ -109,11 +116,14 @@ def test_the_later_of_version_and_label_survives() -> None:
 @pytest.mark.parametrize("raw", [b"", length_delimited(tag(2), b""), IMAGE], ids=["empty", "small", "large"])
 def test_case_E5_a_request_without_model_spec_is_refused(raw) -> None:
     """The text is TensorFlow Serving's."""
-    with pytest.raises(InvalidArgument, match="^Missing ModelSpec$"):
+    with pytest.raises(InvalidArgument, match=r"^Missing ModelSpec$"):
         peek(raw)
 
 
-@pytest.mark.parametrize("raw", [b"\xff", b"\x0a\x05m", IMAGE + b"\x0a\x02\x0a\x05", IMAGE + b"\x0a\x02\xff\xff"])
+@pytest.mark.parametrize(
+    "raw",
+    [b"\xff", b"\x0a\x05m", IMAGE + b"\x0a\x02\x0a\x05", IMAGE + b"\x0a\x02\xff\xff", IMAGE + b"\x0a" + b"\xff" * 9],
+)
 def test_garbage_is_the_callers_mistake(raw) -> None:
     """A broken request is refused before a model is looked up."""
     with pytest.raises(InvalidArgument):

@@ -45,7 +45,9 @@ def test_packed_varints_take_any_numbers(values) -> None:
 
 def test_a_payload_in_pieces_gets_one_length() -> None:
     """Pieces are counted together."""
-    assert b"".join(prefixed(tag(3), [b"ab", memoryview(b"cd")])) == length_delimited(tag(3), b"abcd") == b"\x1a\x04abcd"
+    assert (
+        b"".join(prefixed(tag(3), [b"ab", memoryview(b"cd")])) == length_delimited(tag(3), b"abcd") == b"\x1a\x04abcd"
+    )
 
 
 def test_a_message_that_protobuf_refuses_is_the_callers_mistake() -> None:

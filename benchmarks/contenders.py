@@ -1,0 +1,300 @@
+"""The servers that take part: how each is started, asked, and ended (by the ids of its own processes)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from benchmarks import workloads
+from benchmarks.load import HOST, Job, LoadProcess, Sample
+from benchmarks.peers import BIN, PROGRAMS, ROOT, python
+from benchmarks.workloads import GRPC, REST, Workload
+
+START_TIMEOUT_S = 180.0
+STOP_TIMEOUT_S = 60.0
+POLL_S = 0.2
+
+
+class Contender:
+    """One server: a process and its children, listening on loopback: REST on `port`, gRPC on the next one."""
+
+    name = ""
+    label = ""
+    protocols = frozenset({REST})
+    environment = ""
+    answers_with_predictions = True
+    # True for the one contender that is asked over its standard input.
+    speaks = False
+
+    def __init__(self, models: Mapping[str, Path]) -> None:
+        self.models = models
+        self.port = 0
+        self.folder = Path(tempfile.mkdtemp(prefix=f"bench-{self.name}-"))
+        self._process: subprocess.Popen[str] | None = None
+
+    def command(self) -> Sequence[object]:
+        raise NotImplementedError
+
+    def variables(self) -> Mapping[str, str]:
+        return {}
+
+    def start(self) -> None:
+        """Start without waiting; `wait_ready` does."""
+        self.port = free_ports(4)
+        command = [str(part) for part in self.command()]
+        variables = {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONUNBUFFERED": "1", **self.variables()}
+        self._process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **variables},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE if self.speaks else (self.folder / "log").open("w"),
+            stderr=(self.folder / "errors").open("w"),
+            text=True,
+            start_new_session=True,
+        )
+
+    def wait_ready(self, load: LoadProcess, asked: Sequence[Workload]) -> None:
+        """Wait until each kind of request is answered once."""
+        ends_at = time.monotonic() + START_TIMEOUT_S
+        for one in asked:
+            while (sample := self.measure(load, one)).wrong:
+                if not self.is_running or time.monotonic() > ends_at:
+                    raise RuntimeError(f"{self.name} does not answer: {sample.first_wrong}\n{self._last_words()}")
+                time.sleep(POLL_S)
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def _last_words(self) -> str:
+        texts = [(self.folder / name).read_text() for name in ("log", "errors") if (self.folder / name).exists()]
+        return "\n".join(texts)[-3000:]
+
+    def measure(
+        self, load: LoadProcess, asked: Workload, expected: bytes | None = None, clients: int = 1, seconds: float = 0.0
+    ) -> Sample:
+        """Send one workload; 0 seconds is one request by each client."""
+        return load.run(self.job(asked, expected, clients, seconds))
+
+    def job(self, asked: Workload, expected: bytes | None = None, clients: int = 1, seconds: float = 0.0) -> Job:
+        is_grpc = asked.protocol == GRPC
+        return Job(
+            is_grpc=is_grpc,
+            port=self.port + is_grpc,
+            path=workloads.PREDICT if is_grpc else self.path(asked),
+            body=workloads.grpc_request(asked) if is_grpc else self.body(asked),
+            expected=expected,
+            clients=clients,
+            seconds=seconds,
+        )
+
+    def path(self, asked: Workload) -> str:
+        return f"/v1/models/{asked.model}:predict"
+
+    def body(self, asked: Workload) -> bytes:
+        return workloads.rest_body(asked)
+
+    def values(self, asked: Workload, answer: bytes) -> np.ndarray | None:
+        """Give the numbers of an answer, for comparison; None from one that only sends back what it got."""
+        if not self.answers_with_predictions:
+            return None
+        return workloads.grpc_values(answer) if asked.protocol == GRPC else workloads.rest_values(answer)
+
+    @property
+    def processes(self) -> list[psutil.Process]:
+        if self._process is None:
+            return []
+        with suppress(psutil.NoSuchProcess):
+            root = psutil.Process(self._process.pid)
+            return [root, *root.children(recursive=True)]
+        return []
+
+    def cpu_s(self) -> float:
+        """Give the processor time that its processes have used so far."""
+        used = 0.0
+        for process in self.processes:
+            with suppress(psutil.Error):
+                times = process.cpu_times()
+                used += times.user + times.system
+        return used
+
+    def stop(self) -> None:
+        if self._process is None:
+            return
+        family = self.processes
+        with suppress(subprocess.TimeoutExpired):
+            self._process.terminate()
+            self._process.wait(STOP_TIMEOUT_S)
+        for process in family:
+            with suppress(psutil.Error):
+                process.kill()
+        self._process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def program(self, file_name: str) -> list[object]:
+        """Give the command of a program in benchmarks/peers: environment's Python, file, port, NAME=DIRECTORY..."""
+        interpreter = python(self.environment) if self.environment else sys.executable
+        return [interpreter, PROGRAMS / file_name, self.port, *self.versions()]
+
+    def versions(self) -> list[str]:
+        return [f"{name}={path / '1'}" for name, path in self.models.items()]
+
+
+def free_ports(count: int) -> int:
+    """Find that many free ports in a row below those that the system gives away; gives the first."""
+    for first in range(18700, 30000, 10):
+        with suppress(OSError):
+            for port in range(first, first + count):
+                with socket.socket() as one:
+                    one.bind((HOST, port))
+            if first not in _given:
+                _given.add(first)
+                return first
+    raise RuntimeError("no free ports")
+
+
+_given: set[int] = set()
+
+
+class Ours(Contender):
+    name, label = "ours", "Ray Model Server"
+    protocols = frozenset({REST, GRPC})
+
+    def command(self) -> Sequence[object]:
+        entries = [
+            f'config {{ name: "{name}" base_path: "{path}" model_platform: "tensorflow" }}\n'
+            for name, path in self.models.items()
+        ]
+        config = self.folder / "models.config"
+        config.write_text("model_config_list {\n" + "".join(entries) + "}\n")
+        door = [f"--host={HOST}", f"--rest_api_port={self.port}", f"--port={self.port + 1}"]
+        return [BIN / "ray_model_server", *door, f"--model_config_file={config}"]
+
+
+class FastApi(Contender):
+    name, label, environment = "fastapi", "FastAPI + TensorFlow", "fastapi"
+
+    def command(self) -> Sequence[object]:
+        return self.program("fastapi_server.py")
+
+
+class UvicornEcho(Contender):
+    name, label = "uvicorn", "uvicorn, bare echo"
+    answers_with_predictions = False
+
+    def command(self) -> Sequence[object]:
+        return self.program("uvicorn_echo.py")
+
+
+class GrpcEcho(Contender):
+    name, label = "grpc", "grpc.aio, bare echo"
+    protocols = frozenset({GRPC})
+    answers_with_predictions = False
+
+    def command(self) -> Sequence[object]:
+        return [sys.executable, PROGRAMS / "grpc_echo.py", self.port + 1]
+
+
+class LitServe(Contender):
+    name, label, environment = "litserve", "LitServe", "litserve"
+
+    def command(self) -> Sequence[object]:
+        return self.program("litserve_server.py")
+
+
+class BentoMl(Contender):
+    name, label, environment = "bentoml", "BentoML", "bentoml"
+
+    def command(self) -> Sequence[object]:
+        bentoml = python(self.environment).with_name("bentoml")
+        address = ["--host", HOST, "--port", self.port, "--working-dir", PROGRAMS]
+        return [bentoml, "serve", "bentoml_service:Models", *address]
+
+    def variables(self) -> Mapping[str, str]:
+        return {"BENTOML_DO_NOT_TRACK": "True", "BENTOML_HOME": str(self.folder), "MODELS": " ".join(self.versions())}
+
+
+class MlServer(Contender):
+    name, label, environment = "mlserver", "MLServer", "mlserver"
+
+    def command(self) -> Sequence[object]:
+        settings: dict[str, object] = {"host": HOST, "parallel_workers": 0, "debug": False}
+        settings |= {"http_port": self.port, "grpc_port": self.port + 1, "metrics_port": self.port + 2}
+        (self.folder / "settings.json").write_text(json.dumps(settings))
+        for name, path in self.models.items():
+            model = {"name": name, "implementation": "mlserver_runtime.Runtime", "parameters": {"uri": f"{path}/1"}}
+            (self.folder / name).mkdir()
+            (self.folder / name / "model-settings.json").write_text(json.dumps(model))
+        return [python(self.environment).with_name("mlserver"), "start", self.folder]
+
+    def variables(self) -> Mapping[str, str]:
+        return {"PYTHONPATH": str(PROGRAMS)}
+
+    def path(self, asked: Workload) -> str:
+        return f"/v2/models/{asked.model}/infer"
+
+    def body(self, asked: Workload) -> bytes:
+        return workloads.v2_body(asked)
+
+    def values(self, asked: Workload, answer: bytes) -> np.ndarray | None:
+        del asked
+        return workloads.v2_values(answer)
+
+
+class PlainRayServe(Contender):
+    name, label = "rayserve", "plain Ray Serve, router + model"
+
+    def command(self) -> Sequence[object]:
+        return self.program("ray_serve_app.py")
+
+
+class InProcess(Contender):
+    """TensorFlow called from threads of one Python process: no server at all."""
+
+    name, label = "inprocess", "TensorFlow in-process"
+    protocols = frozenset({REST, GRPC})
+    speaks = True
+
+    def command(self) -> Sequence[object]:
+        return self.program("in_process.py")
+
+    def measure(
+        self, load: LoadProcess, asked: Workload, expected: bytes | None = None, clients: int = 1, seconds: float = 0.0
+    ) -> Sample:
+        del load, expected
+        assert self._process is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        order = {"model": asked.model, "shape": asked.shape, "clients": clients, "seconds": seconds}
+        print(json.dumps(order), file=self._process.stdin, flush=True)
+        line = self._process.stdout.readline()
+        if not line:
+            return Sample(wrong=1, first_wrong="ended")
+        answer = json.loads(line)
+        sample = Sample(seconds=answer["seconds"], answer=line.encode())
+        sample.latency_s.extend(answer["latency_s"])
+        return sample
+
+    def values(self, asked: Workload, answer: bytes) -> np.ndarray | None:
+        del asked
+        return np.array(json.loads(answer)["values"], np.float32)
+
+
+CONTENDERS: dict[str, type[Contender]] = {
+    one.name: one
+    for one in (Ours, FastApi, UvicornEcho, GrpcEcho, LitServe, BentoMl, MlServer, PlainRayServe, InProcess)
+}
+DEFAULT = ("ours", "fastapi", "uvicorn", "grpc")

@@ -1,0 +1,41 @@
+"""Makes the SavedModels that only benchmarks need: `python -m benchmarks.make_models OUT_DIR NAME...`
+
+Runs in a process of its own, because it imports TensorFlow.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+IMAGE = tf.TensorSpec([None, 224, 224, 3], tf.float32, name="image")
+
+
+def image() -> tuple[tf.Module, Any]:
+    """Next to no work for the model, so that the way of the bytes is what is measured."""
+    return tf.Module(), tf.function(lambda image: {"means": tf.reduce_mean(image, [1, 2])}, input_signature=[IMAGE])
+
+
+def resnet() -> tuple[tf.Module, Any]:
+    """ResNet50 with random weights: nearly all of a request's time is the model's."""
+    tf.keras.utils.set_random_seed(7)
+    network = tf.keras.applications.ResNet50(weights=None)
+    module = tf.Module()
+    module.network = network
+    predict = tf.function(lambda image: {"scores": network(image, training=False)}, input_signature=[IMAGE])
+    return module, predict
+
+
+def main() -> None:
+    builders = {"image": image, "resnet": resnet}
+    for name in sys.argv[2:]:
+        module, predict = builders[name]()
+        folder = Path(sys.argv[1]) / name / "1"
+        tf.saved_model.save(module, str(folder), signatures=predict.get_concrete_function())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""A SavedModel behind Python TensorFlow, called through its serving_default signature."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+
+class Model:
+    def __init__(self, folder: str) -> None:
+        self._loaded = tf.saved_model.load(folder)
+        self._signature = self._loaded.signatures["serving_default"]
+        ((self._input, spec),) = self._signature.structured_input_signature[1].items()
+        self._dtype = spec.dtype
+        (self._output,) = self._signature.structured_outputs
+
+    def predict(self, rows: Any) -> np.ndarray:
+        tensor = tf.constant(np.asarray(rows, self._dtype.as_numpy_dtype))
+        return self._signature(**{self._input: tensor})[self._output].numpy()
+
+
+def folders(arguments: Iterable[str]) -> dict[str, str]:
+    """Read NAME=DIRECTORY arguments."""
+    return dict(one.split("=", 1) for one in arguments)
+
+
+def port_and_folders() -> tuple[int, dict[str, str]]:
+    return int(sys.argv[1]), folders(sys.argv[2:])

@@ -1,0 +1,142 @@
+"""Figures of all rounds as Markdown, with the budgets beside them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import median
+
+from benchmarks.load import Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One slice: one contender, one workload, some clients, in one round."""
+
+    workload: str
+    clients: int
+    contender: str
+    round: int
+    rate: float
+    p50_ms: float
+    p99_ms: float
+    cpu_ms: float
+    client_busy: float
+    wrong: int
+    first_wrong: str
+
+    @classmethod
+    def of(cls, sample: Sample, cpu_s: float, **where: object) -> Figures:
+        answers = len(sample.latency_s)
+        return cls(
+            **where,  # type: ignore[arg-type]
+            rate=sample.rate,
+            p50_ms=sample.percentile_ms(50),
+            p99_ms=sample.percentile_ms(99),
+            cpu_ms=cpu_s * 1e3 / answers if answers else math.nan,
+            client_busy=sample.client_cpu_s / sample.seconds,
+            wrong=sample.wrong,
+            first_wrong=sample.first_wrong,
+        )
+
+
+Metric = Callable[[Figures], float]
+
+
+def _rate(one: Figures) -> float:
+    return one.rate
+
+
+def _p50(one: Figures) -> float:
+    return one.p50_ms
+
+
+def _cpu(one: Figures) -> float:
+    return one.cpu_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A limit on ours ÷ peer (or on ours alone, without peer) in one workload."""
+
+    text: str
+    workload: str
+    clients: tuple[int, ...]
+    metric: Metric
+    peer: str
+    limit: float
+    is_floor: bool = True
+
+    def is_met(self, value: float) -> bool:
+        return value >= self.limit if self.is_floor else value <= self.limit
+
+
+BUDGETS = (
+    Budget("REST tiny, requests/s ÷ FastAPI+TF", "tiny", (16, 64), _rate, "fastapi", 3.0),
+    Budget("REST tiny, requests/s ÷ uvicorn echo", "tiny", (16, 64), _rate, "uvicorn", 0.3),
+    Budget("REST tiny, p50 ÷ FastAPI+TF", "tiny", (1,), _p50, "fastapi", 0.6, is_floor=False),
+    Budget("gRPC tiny, requests/s ÷ grpc.aio echo", "tiny-grpc", (16, 64), _rate, "grpc", 0.7),
+    Budget("image as JSON, CPU ms a request", "image", (1,), _cpu, "", 8.0, is_floor=False),
+    Budget("ResNet50, requests/s ÷ in-process", "resnet-grpc", (1, 4), _rate, "inprocess", 0.97),
+)
+
+
+class Report:
+    """All slices of a run."""
+
+    def __init__(self, figures: list[Figures], labels: dict[str, str]) -> None:
+        self._figures = figures
+        self._labels = labels
+
+    def _slices(self, workload: str, clients: int, contender: str) -> list[Figures]:
+        wanted = (workload, clients, contender)
+        return [one for one in self._figures if (one.workload, one.clients, one.contender) == wanted]
+
+    def ratio(self, workload: str, clients: int, peer: str, metric: Metric = _rate) -> float | None:
+        """Give the median over the rounds of ours ÷ peer within a round; without peer, of ours."""
+        ours = self._slices(workload, clients, "ours")
+        if not peer:
+            return median(metric(one) for one in ours) if ours else None
+        theirs = self._slices(workload, clients, peer)
+        ratios = [metric(a) / metric(b) for a, b in zip(ours, theirs, strict=False) if metric(b)]
+        return median(ratios) if ratios else None
+
+    def table(self) -> Iterator[str]:
+        yield "| workload | clients | contender | requests/s | p50 ms | p99 ms | CPU ms/request | wrong | ours ÷ it |"
+        yield "|---|--:|---|--:|--:|--:|--:|--:|--:|"
+        for workload, clients, contender in dict.fromkeys(
+            (one.workload, one.clients, one.contender) for one in self._figures
+        ):
+            slices = self._slices(workload, clients, contender)
+            middle = [median(metric(one) for one in slices) for metric in (_rate, _p50, lambda one: one.p99_ms, _cpu)]
+            ratio = self.ratio(workload, clients, contender)
+            cells = [workload, clients, self._labels[contender], f"{middle[0]:,.0f}"]
+            cells += [f"{value:.2f}" for value in middle[1:]]
+            cells += [sum(one.wrong for one in slices), "" if ratio is None else f"{ratio:.2f}"]
+            yield _row(cells)
+
+    def budgets(self) -> Iterator[str]:
+        yield "| budget | clients | wanted | measured | |"
+        yield "|---|--:|--:|--:|---|"
+        for budget in BUDGETS:
+            wanted = f"{'≥' if budget.is_floor else '≤'} {budget.limit:g}"
+            for clients in budget.clients:
+                value = self.ratio(budget.workload, clients, budget.peer, budget.metric)
+                if value is not None:
+                    verdict = "met" if budget.is_met(value) else "**missed**"
+                    yield _row([budget.text, clients, wanted, f"{value:.2f}", verdict])
+
+    def remarks(self) -> Iterator[str]:
+        """Say what makes figures doubtful: wrong answers, and clients that were the bottleneck."""
+        for one in self._figures:
+            if one.wrong:
+                where = f"{self._labels[one.contender]}, {one.workload}, {one.clients} clients, round {one.round}"
+                yield f"- wrong: {where}: {one.wrong}, the first: {one.first_wrong}"
+        busy = {f"{self._labels[one.contender]}, {one.workload}" for one in self._figures if one.client_busy > 0.9}
+        if busy:
+            yield f"- the load's own process was the bottleneck (over 90 % of a core): {'; '.join(sorted(busy))}"
+
+
+def _row(cells: list[object]) -> str:
+    return f"| {' | '.join(str(cell) for cell in cells)} |"

@@ -1,0 +1,81 @@
+"""What is asked of the servers: the same numbers every time, as REST bodies and as gRPC requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import orjson
+
+from core.protos import serving_pb2
+from core.tensor_proto import to_array, to_proto
+
+REST = "REST"
+GRPC = "gRPC"
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One request, sent again and again by some clients at a time."""
+
+    name: str
+    protocol: str
+    model: str
+    shape: tuple[int, ...]
+    clients: tuple[int, ...]
+
+    @property
+    def array(self) -> np.ndarray:
+        return np.random.default_rng(7).random(self.shape, dtype=np.float32)
+
+
+# The tensor's name in each model's serving_default signature.
+INPUTS = {"mlp": "features", "image": "image", "resnet": "image"}
+
+ALL = (
+    Workload("tiny", REST, "mlp", (1, 32), (1, 16, 64)),
+    Workload("tiny-grpc", GRPC, "mlp", (1, 32), (1, 16, 64)),
+    Workload("image", REST, "image", (1, 224, 224, 3), (1, 16)),
+    Workload("rows64", REST, "mlp", (64, 32), (1, 16, 64)),
+    Workload("image-grpc", GRPC, "image", (1, 224, 224, 3), (1, 16)),
+    Workload("resnet-grpc", GRPC, "resnet", (1, 224, 224, 3), (1, 4)),
+)
+WORKLOADS = {one.name: one for one in ALL}
+DEFAULT = ("tiny", "tiny-grpc", "image")
+
+
+def rest_body(workload: Workload) -> bytes:
+    return orjson.dumps({"instances": workload.array}, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def rest_values(body: bytes) -> np.ndarray:
+    return np.array(orjson.loads(body)["predictions"], np.float32).ravel()
+
+
+def v2_body(workload: Workload) -> bytes:
+    """Give the request in the Open Inference Protocol, for servers that know no other."""
+    tensor = {
+        "name": INPUTS[workload.model],
+        "shape": workload.shape,
+        "datatype": "FP32",
+        "data": workload.array.ravel(),
+    }
+    return orjson.dumps({"inputs": [tensor]}, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def v2_values(body: bytes) -> np.ndarray:
+    return np.array(orjson.loads(body)["outputs"][0]["data"], np.float32).ravel()
+
+
+def grpc_request(workload: Workload) -> bytes:
+    request = serving_pb2.PredictRequest()
+    request.model_spec.name = workload.model
+    tensor = to_proto(workload.array, as_content=True)
+    request.inputs[INPUTS[workload.model]].CopyFrom(tensor)
+    return request.SerializeToString()
+
+
+def grpc_values(answer: bytes) -> np.ndarray:
+    outputs = serving_pb2.PredictResponse.FromString(answer).outputs
+    return np.concatenate([to_array(tensor).ravel() for tensor in outputs.values()])

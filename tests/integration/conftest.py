@@ -1,0 +1,155 @@
+"""One Ray and one server for the whole session; tests add models of their own to its configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+from ray import serve
+
+from core.server_settings import (
+    FrontDoorSettings,
+    LoadingSettings,
+    ModelSourceSettings,
+    PollingSettings,
+    ServerSettings,
+)
+from deployments.app import application
+from deployments.serve_host import ROUTER_APP
+from tests.support.clients import RestClient, free_port, wait_until
+
+FIXED_MODELS = (
+    "half_plus_two",
+    "half_plus_three",
+    "tf1_half_plus_two",
+    "mlp",
+    "vocabulary",
+    "text_upper",
+    "several",
+    "all_dtypes",
+    "counter",
+    "slow",
+    "scalar_output",
+    "no_signatures",
+)
+
+
+@dataclasses.dataclass
+class LiveServer:
+    """A running server whose models tests may change through its configuration file and its folders."""
+
+    settings: ServerSettings
+    config_file: Path
+    folder: Path
+    saved_models: Path
+    entries: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def rest_port(self) -> int:
+        return self.settings.front_door.rest_port
+
+    @property
+    def grpc_port(self) -> int:
+        return self.settings.front_door.grpc_port
+
+    def client(self) -> RestClient:
+        return RestClient(self.rest_port)
+
+    def write_config(self) -> None:
+        """Put all entries into the file at once, as an operator's tool would: write aside, then rename."""
+        text = "model_config_list {\n" + "\n".join(self.entries.values()) + "\n}\n"
+        aside = self.config_file.with_suffix(".new")
+        aside.write_text(text, encoding="utf-8")
+        aside.rename(self.config_file)
+
+    def configure(self, name: str, base_path: Path, more: str = "") -> None:
+        """Add or change one model."""
+        self.entries[name] = f'config {{ name: "{name}" base_path: "{base_path}" model_platform: "tensorflow" {more} }}'
+        self.write_config()
+
+    def remove(self, name: str) -> None:
+        """Take one model out of the configuration."""
+        self.entries.pop(name, None)
+        self.write_config()
+
+    def copy_version(self, model: str, version: int, base_path: Path, as_version: int | None = None) -> Path:
+        """Bring a version into a base path under its final name only when it is whole."""
+        base_path.mkdir(parents=True, exist_ok=True)
+        target = base_path / str(as_version or version)
+        aside = base_path / f"{target.name}.copying"
+        shutil.copytree(self.saved_models / model / str(version), aside)
+        aside.rename(target)
+        return target
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[None]:
+    """A local Ray with Serve, without dashboard and proxies."""
+    ray.init(address="local", include_dashboard=False, log_to_driver=False, object_store_memory=256 * 1024 * 1024)
+    serve.start(proxy_location="Disabled")
+    yield
+    serve.shutdown()
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def server(cluster: None, saved_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """The server of the session, with all fixed models available."""
+    folder = tmp_path_factory.mktemp("server")
+    settings = ServerSettings(
+        front_door=FrontDoorSettings(
+            host="127.0.0.1", grpc_port=free_port(), rest_port=free_port(), drain_timeout_s=10.0
+        ),
+        source=ModelSourceSettings(model_config_file=str(folder / "models.config"), model_config_file_poll_wait_s=1),
+        polling=PollingSettings(file_system_poll_wait_s=1),
+        loading=LoadingSettings(max_num_load_retries=1, load_retry_interval_s=0.5, num_load_threads=2),
+    )
+    live = LiveServer(settings, folder / "models.config", folder, saved_models)
+    for name in FIXED_MODELS:
+        live.entries[name] = (
+            f'config {{ name: "{name}" base_path: "{saved_models / name}" model_platform: "tensorflow" }}'
+        )
+    live.write_config()
+    serve.run_many(
+        [serve.RunTarget(target=application(settings), name=ROUTER_APP, route_prefix="/")],
+        wait_for_ingress_deployment_creation=False,
+        wait_for_applications_running=False,
+    )
+    client = live.client()
+    wait_until(lambda: is_open(live.rest_port), "the front door is open", 180)
+    wait_until(lambda: all(client.available(name) for name in FIXED_MODELS), "all fixed models are available", 180)
+    client.close()
+    yield live
+    serve.delete(ROUTER_APP)
+
+
+def is_open(port: int) -> bool:
+    """Tell whether the REST port answers."""
+    client = RestClient(port)
+    try:
+        return client.get("/healthz").status == 200  # noqa: PLR2004
+    except OSError:
+        return False
+    finally:
+        client.close()
+
+
+@pytest.fixture
+def client(server: LiveServer) -> Iterator[RestClient]:
+    """A connection to the session's server."""
+    rest = server.client()
+    yield rest
+    rest.close()
+
+
+@pytest.fixture
+def base_path(server: LiveServer, tmp_path: Path) -> Path:
+    """An empty base path for a test's own model."""
+    del server
+    path = tmp_path / "base"
+    path.mkdir()
+    return path

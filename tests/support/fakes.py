@@ -1,0 +1,297 @@
+"""Stand-ins behind the same interfaces as the real things: clock, storage, model list, Serve, transport, model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from core.config import ModelConfig, ModelResources
+from core.errors import Code, ConfigError, Problem, Unavailable
+from core.load_report import LoadFailed
+from core.reconcile import ABSENT, AppObservation, Condition, RouterReport
+from core.routing import Route, RoutingTable
+from core.servable import app_name
+from core.signature import ServedModel
+from core.source import FileEntry, VersionDirectory, VersionListing
+from core.transport import Answer, Call
+from core.version_policy import VersionPolicy
+from deployments.model_server import ServableSpec
+
+LONG_AGO_S = 0.0
+COMPLETE = ("saved_model.pb",)
+HALF_WRITTEN = ("variables/variables.index",)
+
+
+class FakeClock:
+    """Seconds that pass only when the test says so."""
+
+    def __init__(self, now_s: float = 1000.0) -> None:
+        self.now_s = now_s
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now_s += seconds
+
+
+class FakeSource:
+    """Storage in memory, by base path; implements `core.source.Source`."""
+
+    def __init__(self, versions: Mapping[str, Iterable[int]] | None = None) -> None:
+        self.directories: dict[str, dict[int, VersionDirectory]] = {}
+        self.errors: dict[str, str] = {}
+        self.listed: Counter[str] = Counter()
+        for base_path, numbers in (versions or {}).items():
+            self.directories[base_path] = {}
+            for number in numbers:
+                self.write(base_path, number)
+
+    def write(
+        self, base_path: str, version: int, files: Iterable[str] = COMPLETE, *, changed_s: float | None = LONG_AGO_S
+    ) -> None:
+        """Put a version directory with these files there, instead of what was there."""
+        entries = frozenset(FileEntry(path, 7, changed_s) for path in files)
+        directory = VersionDirectory(f"{base_path}/{version}", entries)
+        self.directories.setdefault(base_path, {})[version] = directory
+
+    def remove(self, base_path: str, version: int) -> None:
+        """Delete a version directory."""
+        del self.directories[base_path][version]
+
+    def list_versions(self, base_path: str, policy: VersionPolicy) -> VersionListing:
+        """List what stands below a base path, or say why not."""
+        del policy
+        self.listed[base_path] += 1
+        if base_path in self.errors:
+            return VersionListing(error=self.errors[base_path])
+        if base_path not in self.directories:
+            return VersionListing(error=f"NOT_FOUND: {base_path} not found")
+        return VersionListing(dict(self.directories[base_path]))
+
+
+class FakeModelList:
+    """The configuration as values; implements `deployments.watch.ModelList`."""
+
+    def __init__(self, *configs: ModelConfig) -> None:
+        self.configs = configs
+        self.problems: tuple[Problem, ...] = ()
+
+    def models(self) -> tuple[ModelConfig, ...]:
+        """Give the configured models, or all mistakes."""
+        if self.problems:
+            raise ConfigError(self.problems)
+        return self.configs
+
+
+@dataclass
+class FakeRouter:
+    """A router that takes tables and counts calls.
+
+    `answers` is false while it is too slow for a broadcast; `is_known` is false while Serve does not yet send
+    broadcasts to it.
+    """
+
+    name: str
+    table: RoutingTable = field(default_factory=lambda: RoutingTable(0))
+    in_flight: Counter[str] = field(default_factory=Counter)
+    answers: bool = True
+    is_known: bool = True
+
+    def apply(self, table: RoutingTable) -> RouterReport:
+        """Take a newer table."""
+        if table.generation > self.table.generation:
+            self.table = table
+        return self.report()
+
+    def report(self) -> RouterReport:
+        """Say what is in use."""
+        in_flight = {app: count for app, count in self.in_flight.items() if count}
+        return RouterReport(self.name, self.table.generation, in_flight)
+
+    def needs(self, app: str) -> bool:
+        """Tell whether a request could be, or is, with an application."""
+        return app in self.table.apps or self.in_flight[app] > 0
+
+
+class Killed(BaseException):
+    """The watcher's process ended here."""
+
+
+class FakeServeHost:
+    """Serve in memory; implements `deployments.serve_host.ServeHost`.
+
+    An application that is deployed stays DEPLOYING until `progress`; then it runs, or fails when its path is in
+    `broken`. `calls` counts calls to the host; when `fail_at` is reached, `fail_with` is raised before (or, with
+    `fail_after_effect`, after) the call did its work.
+    """
+
+    def __init__(self, running: Iterable[str] = (), routers: Iterable[FakeRouter] = ()) -> None:
+        self.apps = {app: AppObservation(Condition.RUNNING) for app in running}
+        self.routers = {router.name: router for router in routers}
+        self.broken: Callable[[str], bool] = lambda _: False
+        self.paths: dict[str, str] = {}
+        self.deployed: list[str] = []
+        self.resources: dict[str, ModelResources] = {}
+        self.deleted: list[str] = []
+        self.published: list[RoutingTable] = []
+        self.may_delete: Callable[[str], None] = lambda _: None
+        self.refused: dict[str, Exception] = {}
+        self.calls = 0
+        self.fail_at: int | None = None
+        self.fail_after_effect = False
+        self.fail_with: BaseException = Unavailable("Serve does not answer")
+
+    def observe(self) -> Mapping[str, AppObservation]:
+        """Give the version applications by name."""
+        self._begin()
+        self._end()
+        return dict(self.apps)
+
+    def deploy(self, spec: ServableSpec, resources: ModelResources) -> None:
+        """Submit an application; one that exists would be replaced, which is never wanted."""
+        self._begin()
+        app = app_name(spec.servable)
+        if app in self.refused:
+            raise self.refused[app]
+        seen = self.apps.get(app, ABSENT)
+        assert seen.condition is Condition.ABSENT, f"{app} is deployed although it is {seen.condition}"
+        self.apps[app] = AppObservation(Condition.DEPLOYING)
+        self.paths[app] = spec.path
+        self.deployed.append(app)
+        self.resources[app] = resources
+        self._end()
+
+    def delete(self, app: str) -> None:
+        """Begin to delete an application."""
+        self._begin()
+        self.may_delete(app)
+        self.deleted.append(app)
+        if app in self.apps:
+            self.apps[app] = AppObservation(Condition.DELETING)
+        self._end()
+
+    def publish(self, table: RoutingTable) -> list[RouterReport]:
+        """Hand a table to all routers that take broadcasts."""
+        self._begin()
+        self.published.append(table)
+        known = [router for router in self.routers.values() if router.is_known]
+        reports = [router.apply(table) for router in known if router.answers]
+        self._end()
+        if len(reports) < len(known):
+            raise Unavailable("Not every router answered apply")
+        return reports
+
+    def tables(self) -> list[RoutingTable]:
+        """Give the tables that routers use."""
+        self._begin()
+        self._end()
+        known = [router for router in self.routers.values() if router.is_known]
+        if not all(router.answers for router in known):
+            raise Unavailable("Not every router answered table")
+        return [router.table for router in known]
+
+    def cpus(self) -> int:
+        """Count the CPUs."""
+        return 2
+
+    def progress(self) -> None:
+        """Let every application finish what it is doing."""
+        for app in tuple(self.apps):
+            self.progress_one(app)
+
+    def progress_one(self, app: str) -> None:
+        """Let one application finish what it is doing."""
+        if self.apps[app].condition is Condition.DELETING:
+            del self.apps[app]
+        elif self.apps[app].condition is Condition.DEPLOYING:
+            self.finish_deploying(app)
+
+    def finish_deploying(self, app: str) -> None:
+        """Let an application run, or fail when its directory is broken."""
+        if self.broken(self.paths.get(app, "")):
+            self.fail(app)
+        else:
+            self.apps[app] = AppObservation(Condition.RUNNING)
+
+    def fail(self, app: str, code: Code = Code.NOT_FOUND, message: str = "no SavedModel there") -> None:
+        """Let an application fail as a model server that cannot load does."""
+        self.apps[app] = AppObservation(Condition.FAILED, f"Replica died: {LoadFailed(code, message)}\n at line 3")
+
+    def condition(self, app: str) -> Condition:
+        """Tell how an application is."""
+        return self.apps.get(app, ABSENT).condition
+
+    @property
+    def running(self) -> set[str]:
+        """Names of the applications that run."""
+        return {app for app, seen in self.apps.items() if seen.condition is Condition.RUNNING}
+
+    def _begin(self) -> None:
+        self.calls += 1
+        if self.calls == self.fail_at and not self.fail_after_effect:
+            raise self.fail_with
+
+    def _end(self) -> None:
+        if self.calls == self.fail_at and self.fail_after_effect:
+            raise self.fail_with
+
+
+class FakeTransport:
+    """Answers calls from a function, and remembers them; implements `core.transport.Transport`."""
+
+    def __init__(self, answer: Answer | Exception | None = None) -> None:
+        self.answer = answer if answer is not None else Answer(Code.OK, b'{"predictions": [3.0]}')
+        self.calls: list[tuple[Route, Call]] = []
+        self.gate: asyncio.Event | None = None
+        self.cancelled = 0
+
+    def hold(self) -> asyncio.Event:
+        """Let calls wait until the event is set."""
+        self.gate = asyncio.Event()
+        return self.gate
+
+    async def call(self, route: Route, call: Call) -> Answer:
+        """Give the answer once the gate is open."""
+        self.calls.append((route, call))
+        if self.gate is not None:
+            try:
+                await self.gate.wait()
+            except asyncio.CancelledError:
+                self.cancelled += 1
+                raise
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+class FakeLoaded:
+    """A loaded version without TensorFlow: every fetch is `function` of the only feed."""
+
+    def __init__(self, served: ServedModel, function: Callable[[np.ndarray], np.ndarray] = lambda x: x / 2 + 2) -> None:
+        self.served = served
+        self.runs: list[tuple[int | None, bool]] = []
+        self._function = function
+
+    def run(
+        self,
+        feeds: Mapping[str, np.ndarray],
+        fetches: Sequence[str],
+        *,
+        timeout_ms: int | None = None,
+        in_caller_thread: bool = False,
+    ) -> list[np.ndarray]:
+        """Apply the function."""
+        self.runs.append((timeout_ms, in_caller_thread))
+        (fed,) = feeds.values()
+        return [self._function(fed) for _ in fetches]
+
+
+def with_resources(config: ModelConfig, **changes: object) -> ModelConfig:
+    """Change some resources of a model."""
+    return replace(config, resources=replace(config.resources, **changes))

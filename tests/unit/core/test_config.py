@@ -1,0 +1,29 @@
+"""Configuration values travel between processes and keep secrets to themselves."""
+
+from __future__ import annotations
+
+import pickle
+
+from core.config import Autoscaling, BatchingParameters, ModelConfig, ModelResources, SslConfig
+from core.server_settings import ServerSettings
+from core.version_policy import Specific
+
+
+def test_values_survive_the_trip_to_another_process() -> None:
+    """Ray pickles them."""
+    model = ModelConfig("m", "/m", Specific(frozenset({1})), {"stable": 1}, ModelResources(autoscaling=Autoscaling()))
+
+    assert pickle.loads(pickle.dumps((model, ServerSettings()))) == (model, ServerSettings())
+
+
+def test_the_private_key_is_not_printed() -> None:
+    """Settings end up in logs."""
+    assert "secret" not in repr(SslConfig(server_key="secret"))
+
+
+def test_execution_batch_size_is_the_limit_that_applies() -> None:
+    """`max_execution_batch_size` counts only with splitting, and falls back to `max_batch_size`."""
+    assert BatchingParameters(max_batch_size=8, max_execution_batch_size=4).execution_batch_size == 8
+    assert BatchingParameters(max_batch_size=8, enable_large_batch_splitting=True).execution_batch_size == 8
+    splitting = BatchingParameters(max_batch_size=8, max_execution_batch_size=4, enable_large_batch_splitting=True)
+    assert splitting.execution_batch_size == 4

@@ -1,0 +1,49 @@
+"""Tests of the descriptors that reflection shows."""
+
+from __future__ import annotations
+
+import pytest
+from google.protobuf import message_factory
+
+from core.protos import serving_pb2
+from core.wire_reflection import descriptor_files, reflection_pool
+
+METHODS = {
+    "PredictionService": {"Predict", "Classify", "Regress", "MultiInference", "GetModelMetadata"},
+    "ModelService": {"GetModelStatus", "HandleReloadConfigRequest"},
+    "SessionService": {"SessionRun"},
+}
+
+
+@pytest.mark.parametrize("service", METHODS)
+def test_services_have_the_names_that_clients_call(service) -> None:
+    """Messages of the methods are found under TensorFlow Serving's package."""
+    found = reflection_pool().FindServiceByName(f"tensorflow.serving.{service}")
+
+    assert {method.name for method in found.methods} == METHODS[service]
+    assert all(method.input_type.full_name.startswith("tensorflow.serving.") for method in found.methods)
+    assert all(method.output_type.full_name.startswith("tensorflow.serving.") for method in found.methods)
+
+
+def test_no_name_of_ours_is_left() -> None:
+    """Renaming reaches nested types, maps and dependencies."""
+    assert all(b"ray_model_server" not in file.SerializeToString() for file in descriptor_files())
+
+
+def test_a_message_made_from_reflection_is_understood() -> None:
+    """Tools such as grpcurl build requests from the descriptors."""
+    descriptor = reflection_pool().FindMessageTypeByName("tensorflow.serving.PredictRequest")
+    made = message_factory.GetMessageClass(descriptor)()
+    made.inputs["x"].float_val.append(1.0)
+
+    parsed = serving_pb2.PredictRequest.FromString(made.SerializeToString())
+
+    assert parsed.inputs["x"].float_val == [1.0]
+
+
+def test_dependencies_come_first() -> None:
+    """A pool can take the files in the order given."""
+    seen: set[str] = set()
+    for file in descriptor_files():
+        assert set(file.dependency) <= seen
+        seen.add(file.name)
