@@ -17,6 +17,8 @@ from core.json_values import JsonObject, Value
 
 SPACE = re.compile(rb"[ \t\n\r]*+")
 BYTE_ORDER_MARK = re.compile(rb"\xef?\xbb?\xbf?")
+BLANKS = b" \t\n\r"
+NUMBER_STARTS = b"-0123456789NI"
 NOT_A_VALUE = b"]},:\0"
 SHORTEST_RUN_BYTES = 64
 NUMBER_RUN = re.compile(
@@ -53,6 +55,9 @@ class _Parser:
 
     def peek(self) -> bytes:
         """Skip white space and give the next byte; nothing at the end."""
+        byte = self.text[self.at : self.at + 1]
+        if byte not in BLANKS:
+            return byte
         self.at = cast(re.Match[bytes], SPACE.match(self.text, self.at)).end()
         return self.text[self.at : self.at + 1]
 
@@ -101,9 +106,11 @@ class _Parser:
         return self.after_value()
 
     def new_array(self) -> State | None:
-        if self.peek() == b"]":
+        first = self.peek()
+        if first == b"]":
             return self.close()
-        self.numbers()
+        if first in NUMBER_STARTS:
+            self.numbers()
         return self.value()
 
     def after_element(self) -> State | None:

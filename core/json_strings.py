@@ -6,6 +6,7 @@ Strings inside the server are `str` made with `surrogateescape`, so bytes that a
 from __future__ import annotations
 
 import binascii
+import contextlib
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -25,7 +26,8 @@ SHORT_ESCAPES: Mapping[bytes, bytes] = MappingProxyType(
     }
 )
 BASE64_SPACE = b" \t\n\v\f\r"
-BASE64 = re.compile(rb"[A-Za-z0-9+/]*+(={0,2})")
+BAD_BASE64 = "Unable to base64 decode"
+BASE64 = re.compile(rb"([A-Za-z0-9+/]*+)(={0,2})")
 
 
 def raw_bytes(text: str) -> bytes:
@@ -48,21 +50,19 @@ def quote(raw: bytes) -> bytes:
 def decode_base64(text: str) -> bytes:
     """Decode the standard alphabet; padding may be absent, white space is skipped (TensorFlow Serving, b64 objects)."""
     raw = raw_bytes(text)
-    try:
-        return binascii.a2b_base64(raw, strict_mode=True)
-    except binascii.Error:
-        return _decode_loosely(raw.translate(None, BASE64_SPACE))
+    if len(raw) % 4 == 0 and not raw.endswith(b"==="):
+        with contextlib.suppress(binascii.Error):
+            return binascii.a2b_base64(raw, strict_mode=True)
+    match = BASE64.fullmatch(raw) or BASE64.fullmatch(raw.translate(None, BASE64_SPACE))
+    if match is None:
+        raise InvalidArgument(BAD_BASE64)
+    digits, padding = match[1], match[2]
+    missing = -len(digits) % 4
+    if missing == 3 or len(padding) not in {0, missing}:
+        raise InvalidArgument(BAD_BASE64)
+    return binascii.a2b_base64(digits + b"=" * missing)
 
 
 def _escape(match: re.Match[bytes]) -> bytes:
     character = match[0]
     return SHORT_ESCAPES.get(character) or b"\\u%04X" % character[0]
-
-
-def _decode_loosely(raw: bytes) -> bytes:
-    match = BASE64.fullmatch(raw)
-    padding = len(match[1]) if match else 0
-    digits = len(raw) - padding
-    if match is None or digits % 4 == 1 or padding not in (0, -digits % 4):
-        raise InvalidArgument("Unable to base64 decode")
-    return binascii.a2b_base64(raw[:digits] + b"=" * (-digits % 4))

@@ -16,7 +16,7 @@ from core.json_document import Element, UnsuitableDocumentError
 SKELETON = b"[]{},:"
 ALL_ELSE = bytes(sorted(set(range(256)) - set(SKELETON)))
 LARGEST_QUICK_RANK = 32
-FEW_QUOTES = 16
+FEW_STRINGS = 16
 
 Shape = tuple[int, ...]
 
@@ -72,7 +72,7 @@ def _outside_strings(body: bytes) -> bytes:
     """Drop all strings; few of them are cut out one by one, as searching is faster than splitting."""
     pieces = []
     start = 0
-    for _ in range(FEW_QUOTES):
+    for _ in range(FEW_STRINGS):
         opening = body.find(b'"', start)
         if opening < 0:
             pieces.append(body[start:])

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
 from core.lifecycle import State, VersionStatus
 from core.routing import ModelRoutes, RoutingTable
-
-PRETTY = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 
 
 def liveness_body() -> bytes:
@@ -29,7 +26,12 @@ def readiness_body(table: RoutingTable, *, draining: bool) -> tuple[bool, bytes]
     answering = any(model.routes for model in wanted) or not wanted
     ready = table.settled and answering and not draining
     said = {"ready": ready, "draining": draining, "generation": table.generation, "missing": missing}
-    return ready, orjson.dumps(said, option=PRETTY)
+    return ready, _printed(said)
+
+
+def _printed(document: Mapping[str, Any]) -> bytes:
+    """Write a page; names on disk may hold bytes that are no UTF-8, which show as question marks."""
+    return f"{json.dumps(document, indent=2, ensure_ascii=False)}\n".encode("utf-8", "replace")
 
 
 def _is_missing(model: ModelRoutes) -> bool:
@@ -54,13 +56,13 @@ def _pending_labels(model: ModelRoutes) -> Mapping[str, int]:
 def model_list_body(table: RoutingTable) -> bytes:
     """List all models with their versions, labels and problems (ours; TensorFlow Serving has no such list)."""
     models = [_model_entry(name, table.models[name]) for name in sorted(table.models)]
-    return orjson.dumps({"models": models}, option=PRETTY)
+    return _printed({"models": models})
 
 
 def _model_entry(name: str, model: ModelRoutes) -> dict[str, Any]:
     pending = _pending_labels(model)
     entry: dict[str, Any] = {
-        "name": name.encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
+        "name": name,
         "versions": [_version_entry(one, model) for one in model.statuses],
         "labels": {
             label: {"version": str(version), "pending": label in pending} for label, version in model.labels.items()

@@ -114,36 +114,41 @@ class _Wish:
 
 
 def _wish(config: ModelConfig, records: Records, world: World) -> _Wish:
-    """Give the aspired versions; without any listing, what runs now stays wanted."""
-    alive = frozenset(
-        one.servable.version
+    """Give the aspired versions; while storage shows none that could be loaded, what is there stays wanted."""
+    left_behind = _left_behind(config.name, records, world)
+    alive = [
+        one
         for one in records.values()
         if one.servable.name == config.name and one.state in {State.LOADING, State.AVAILABLE}
-    )
+    ]
+    kept = _Wish(left_behind | {one.servable.version for one in alive if one.aspired})
     listing = world.listings.get(config.name)
     if listing is None:
-        running = _running_versions(config.name, world)
-        return _Wish(running | frozenset(v for v in alive if records[ServableId(config.name, v)].aspired))
+        return kept
     present = frozenset(listing.versions)
     unfinished = frozenset(world.waiting.get(config.name, {}))
-    return _Wish(config.policy.select((present - unfinished) | (present & alive)))
+    usable = (present - unfinished) | (present & (left_behind | {one.servable.version for one in alive}))
+    aspired = config.policy.select(usable)
+    return _Wish(aspired) if aspired or not config.policy.select(present) else kept
 
 
-def _running_versions(name: str, world: World) -> frozenset[int]:
+def _left_behind(name: str, records: Records, world: World) -> frozenset[int]:
+    """Name the versions that run or load without a record: a former watcher deployed them."""
     prefix = app_name(ServableId(name, 0)).rpartition(":")[0]
     versions = (
         app.rpartition(":")[2]
         for app, seen in world.apps.items()
-        if app.rpartition(":")[0] == prefix and seen.condition is Condition.RUNNING
+        if app.rpartition(":")[0] == prefix and seen.condition in {Condition.RUNNING, Condition.DEPLOYING}
     )
-    return frozenset(int(version) for version in versions if version.isdecimal())
+    numbers = frozenset(int(version) for version in versions if version.isdecimal())
+    return numbers - {servable.version for servable in records if servable.name == name}
 
 
 def _all_servables(records: Records, wishes: Mapping[str, _Wish], world: World) -> list[ServableId]:
     known = set(records)
     for name, wish in wishes.items():
         known.update(ServableId(name, version) for version in wish.aspired)
-        known.update(ServableId(name, version) for version in _running_versions(name, world))
+        known.update(ServableId(name, version) for version in _left_behind(name, records, world))
     return sorted(known)
 
 
@@ -187,7 +192,7 @@ def _follow_app(record: VersionRecord, app: AppObservation, now_s: float, limits
         return replace(record, failure=CANCELLED).after(Event.CANCELLED, now_s)
     if record.state is State.LOADING:
         return _follow_loading(record, app, now_s, limits)
-    if record.state is State.AVAILABLE and app.condition in {Condition.ABSENT, Condition.DELETING}:
+    if record.state is State.AVAILABLE and app.condition not in {Condition.RUNNING, Condition.DEPLOYING}:
         return record.after(Event.LOST, now_s)
     if record.state is State.UNLOADING and app.condition is Condition.ABSENT:
         return record.after(Event.GONE, now_s)
@@ -246,18 +251,22 @@ def _stream_action(config: ModelConfig | None, stream: Iterable[VersionRecord], 
     if config is None:
         gone = [one.servable for one in stream if one.state is State.AVAILABLE]
         return Unload(gone[0]) if gone else None
-    action = next_action(
-        config.resources.rollout,
-        [Snapshot(one.servable.version, one.state, one.aspired) for one in stream],
-    )
+    action = next_action(config.resources.rollout, [_snapshot(one, world) for one in stream])
     if action is None:
         return None
     record = next(one for one in stream if one.servable.version == action.version)
-    if action.verb is Verb.UNLOAD:
-        return Unload(record.servable)
-    due = record.retry_at_s <= world.now_s
-    absent = world.apps.get(app_name(record.servable), ABSENT).condition is Condition.ABSENT
-    return Load(record.servable, record.path) if due and absent else None
+    return Unload(record.servable) if action.verb is Verb.UNLOAD else Load(record.servable, record.path)
+
+
+def _snapshot(record: VersionRecord, world: World) -> Snapshot:
+    """Show a version whose next attempt must wait as loading, so that others need not wait for it."""
+    waits = record.state is State.START and not _can_load(record, world)
+    return Snapshot(record.servable.version, State.LOADING if waits else record.state, record.aspired)
+
+
+def _can_load(record: VersionRecord, world: World) -> bool:
+    ended = world.apps.get(app_name(record.servable), ABSENT).condition is Condition.ABSENT
+    return bool(record.path) and record.retry_at_s <= world.now_s and ended
 
 
 def apply(records: Records, action: Load | Unload, now_s: float) -> dict[ServableId, VersionRecord]:

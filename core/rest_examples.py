@@ -42,13 +42,13 @@ class _Request:
 def plan_classify(model: ServedModel, body: bytes) -> RunPlan:
     """Plan `:classify`."""
     request = _read(body, CLASSIFY)
-    return _run_plan(plan_classification(model, request.signature, request.examples), _write_classes)
+    return _run_plan(plan_classification(model, request.signature, request.examples), write_classes)
 
 
 def plan_regress(model: ServedModel, body: bytes) -> RunPlan:
     """Plan `:regress`."""
     request = _read(body, REGRESS)
-    return _run_plan(plan_regression(model, request.signature, request.examples), _write_values)
+    return _run_plan(plan_regression(model, request.signature, request.examples), write_values)
 
 
 def check_envelope(body: bytes, method: str) -> None:
@@ -86,7 +86,7 @@ def _encode(plan: ExamplesPlan[T], write: Callable[[T], bytes], arrays: Sequence
     return write(plan.decode(arrays))
 
 
-def _write_classes(results: list[list[ScoredClass]]) -> bytes:
+def write_classes(results: list[list[ScoredClass]]) -> bytes:
     if not results:
         raise InvalidArgument("Cannot convert empty ClassificationResults to JSON")
     rows = [b"[%b]" % b", ".join(_pairs(classes)) for classes in results]
@@ -99,7 +99,7 @@ def _pairs(classes: list[ScoredClass]) -> list[bytes]:
     return [b"[%b, %b]" % pair for pair in zip(labels, scores, strict=True)]
 
 
-def _write_values(results: list[float]) -> bytes:
+def write_values(results: list[float]) -> bytes:
     if not results:
         raise InvalidArgument("Cannot convert empty RegressionResults to JSON")
     return _answer(_floats(results))

@@ -15,7 +15,8 @@ class Api(litserve.LitAPI):
         del device
         self.model = Model(self.folder)
 
-    def decode_request(self, request: dict[str, Any]) -> Any:
+    # LitServe takes the JSON body for `request` only where no type is given.
+    def decode_request(self, request) -> Any:  # noqa: ANN001
         return request["instances"]
 
     def predict(self, x: Any) -> Any:

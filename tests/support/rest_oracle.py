@@ -121,18 +121,23 @@ def read_rows(instances: list, dtypes: dict[str, DataType]) -> Tensors:
 
 def add(stacks: dict, dtypes: dict[str, DataType], name: str, value: Any, place: str) -> None:
     try:
-        if name not in dtypes:
-            raise RefusalError(f"JSON object: does not have named input: {name}")
-        array = one_tensor(value, dtypes[name])
-        first = stacks[name][0] if stacks[name] else array
-        if array.size != first.size:
-            raise RefusalError(f"Expecting tensor size: {first.size} but got: {array.size}")
-        if array.shape != first.shape:
-            raise RefusalError(f"Expecting shape {brackets(first.shape)} but got: {brackets(array.shape)}")
+        array = row_tensor(stacks, dtypes, name, value)
     except RefusalError as error:
         text = f"Failed to process element: {place} of 'instances' list. Error: {error.code}: {error.text}"
         raise RefusalError(text) from None
     stacks[name].append(array)
+
+
+def row_tensor(stacks: dict, dtypes: dict[str, DataType], name: str, value: Any) -> np.ndarray:
+    if name not in dtypes:
+        raise RefusalError(f"JSON object: does not have named input: {name}")
+    array = one_tensor(value, dtypes[name])
+    first = stacks[name][0] if stacks[name] else array
+    if array.size != first.size:
+        raise RefusalError(f"Expecting tensor size: {first.size} but got: {array.size}")
+    if array.shape != first.shape:
+        raise RefusalError(f"Expecting shape {brackets(first.shape)} but got: {brackets(array.shape)}")
+    return array
 
 
 def one_tensor(value: Any, dtype: DataType) -> np.ndarray:

@@ -1,0 +1,178 @@
+"""The console script as a person or an init system runs it: own processes, own Ray, signals, exit statuses."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.clients import Reply, RestClient, free_port, wait_until
+
+SCRIPT = Path(sys.executable).with_name("ray_model_server")
+
+
+@contextmanager
+def running(*flags: str, rest_port: int) -> Iterator[subprocess.Popen[str]]:
+    """A server in its own process that answers; ended by its id if the test did not end it."""
+    environment = os.environ | {"RAY_AUTH_MODE": "token"}
+    process = subprocess.Popen(
+        [SCRIPT, f"--rest_api_port={rest_port}", "--host=127.0.0.1", *flags],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
+    )  # fmt: skip
+    try:
+        wait_until(lambda: process.poll() is not None or answers(rest_port), "the server answers", 120)
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.communicate(timeout=60)
+
+
+def answers(port: int) -> bool:
+    try:
+        return RestClient(port).get("/healthz").status == 200
+    except OSError:
+        return False
+
+
+def finished(*flags: str) -> tuple[int, str]:
+    """Run the script to its end; gives exit status and output."""
+    done = subprocess.run([SCRIPT, *flags], capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def descendants(pid: int) -> list[int]:
+    """Give all processes below a process."""
+    children = [int(text) for path in Path(f"/proc/{pid}/task").glob("*/children") for text in path.read_text().split()]
+    return [*children, *(pid for child in children for pid in descendants(child))]
+
+
+@pytest.mark.timeout(300)
+def test_two_servers_run_side_by_side_and_stop_cleanly(saved_models: Path) -> None:
+    """Each has its own Ray; one's SIGTERM lets a request in flight finish, exits 0, and leaves nothing behind."""
+    first, second = free_port(), free_port()
+    with (
+        running(
+            "--port=0", "--grpc_socket_path=", f"--port={free_port()}",
+            "--model_name=slow", f"--model_base_path={saved_models / 'slow'}", rest_port=first,
+        ) as one,
+        running(
+            f"--port={free_port()}", "--model_name=m",
+            f"--model_base_path={saved_models / 'half_plus_two'}", rest_port=second,
+        ) as other,
+    ):  # fmt: skip
+        below = descendants(one.pid)
+        replies: list[Reply] = []
+        request = threading.Thread(target=lambda: replies.append(slow_request(first)))
+        request.start()
+        wait_until(lambda: is_established(first), "the request was sent")
+
+        one.send_signal(signal.SIGTERM)
+
+        assert one.wait(timeout=60) == 0
+        request.join(60)
+        assert [reply.status for reply in replies] == [200]
+        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below), "no process is left")
+        assert RestClient(second).predict("m", [2.0]) == [3.0]
+        other.send_signal(signal.SIGINT)
+        assert other.wait(timeout=60) == 0
+
+
+def slow_request(port: int) -> Reply:
+    body = {"inputs": 400}
+    return RestClient(port).post("/v1/models/slow:predict", body)
+
+
+def is_established(port: int) -> bool:
+    wanted = f":{port:04X}"
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return any(row[1].endswith(wanted) and row[3] == "01" for row in rows)
+
+
+def test_a_taken_port_is_refused_at_once(saved_models: Path) -> None:
+    """A second server on the same port would silently get half of the requests, so it does not start."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+
+        status, output = finished(
+            "--port=0", "--grpc_socket_path=/nonexistent/s", "--host=127.0.0.1", f"--rest_api_port={port}",
+            f"--model_base_path={saved_models / 'half_plus_two'}",
+        )  # fmt: skip
+
+    assert status == 255
+    assert f"Port {port} (REST) is taken" in output
+
+
+def test_every_mistake_of_a_configuration_is_told_before_anything_starts(tmp_path: Path) -> None:
+    """The exit status is TensorFlow Serving's, and each mistake has its file and line."""
+    config = tmp_path / "models.config"
+    config.write_text(
+        'model_config_list {\n  config { name: "a" base_path: "/a" model_platform: "tensorflow" }\n'
+        '  config { name: "a" base_path: "b" model_platform: "pytorch" }\n}\n'
+    )
+
+    status, output = finished(f"--model_config_file={config}")
+
+    assert status == 255
+    assert "Failed to start server. Error: INVALID_ARGUMENT" in output
+    assert "Illegal to list model a multiple times in config list" in output
+    assert "Expected model a to have an absolute path or URI; got base_path()=b" in output
+    assert "Model a requests unsupported platform pytorch" in output
+    assert f"{config}:3" in output
+
+
+def test_case_J27_a_file_that_cannot_be_parsed(tmp_path: Path) -> None:
+    """The text names the message that was expected."""
+    config = tmp_path / "models.config"
+    config.write_text("improperly formatted file")
+
+    status, output = finished(f"--model_config_file={config}")
+
+    assert status == 255
+    assert "Error parsing text-format tensorflow.serving.ModelServerConfig" in output
+
+
+def test_case_J32_a_batching_file_without_batching() -> None:
+    """Flags that contradict each other are refused with TensorFlow Serving's text."""
+    status, output = finished("--batching_parameters_file=/x", "--model_base_path=/m")
+
+    assert status == 255
+    assert (
+        "server_options.batching_parameters_file is set without setting server_options.enable_batching to true."
+        in output
+    )
+
+
+def test_no_model_source_is_an_error() -> None:
+    """Without a base path and a file there is nothing to serve."""
+    status, output = finished()
+
+    assert status == 255
+    assert "Both server_options.model_base_path and server_options.model_config_file are empty!" in output
+
+
+def test_a_flag_with_a_space_is_not_understood() -> None:
+    """`--port 8500` is two unknown arguments; usage is shown."""
+    status, output = finished("--port", "8500")
+
+    assert status == 255
+    assert "unknown argument: --port" in output
+    assert "usage: ray_model_server" in output
+
+
+def test_version_names_server_and_library() -> None:
+    """`--version` prints two lines and starts nothing."""
+    status, output = finished("--version")
+
+    assert status == 0
+    assert [line.partition(":")[0] for line in output.splitlines()] == ["Ray Model Server", "TensorFlow Library"]
