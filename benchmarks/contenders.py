@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -151,6 +152,11 @@ class Contender:
 
     def versions(self) -> list[str]:
         return [f"{name}={path / '1'}" for name, path in self.models.items()]
+
+
+def end_on_signals() -> None:
+    """Make SIGTERM end this process as Ctrl-C does, so that the servers it started are stopped."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def free_ports(count: int) -> int:

@@ -13,6 +13,7 @@ import multiprocessing
 import re
 import time
 from array import array
+from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import cast
@@ -28,6 +29,7 @@ RECONNECT_S = 0.05
 LARGEST_MESSAGE = 64 * 1024 * 1024
 CHANNEL = (("grpc.max_receive_message_length", LARGEST_MESSAGE), ("grpc.max_send_message_length", LARGEST_MESSAGE))
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+LAST_CHUNK = b"0\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +114,9 @@ class _HttpClient(asyncio.Protocol):
 
     def _reset(self) -> None:
         self._parts: list[bytes] = []
-        self._missing: int | None = None
         self._body_at = 0
+        self._missing = 0
+        self._is_chunked = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -127,11 +130,11 @@ class _HttpClient(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._parts.append(data)
-        if self._missing is None:
-            self._read_head()
-        else:
+        if self._body_at:
             self._missing -= len(data)
-        if self._missing is not None and self._missing <= 0:
+        else:
+            self._read_head()
+        if self._body_at and self._is_whole(data):
             self._answered()
 
     def _read_head(self) -> None:
@@ -140,14 +143,21 @@ class _HttpClient(asyncio.Protocol):
         if end < 0:
             return
         length = CONTENT_LENGTH.search(data, 0, end)
-        if length is None:
-            raise ValueError(f"an answer without length: {data[:end]!r}")
+        self._is_chunked = length is None
         self._body_at = end + 4
-        self._missing = self._body_at + int(length[1]) - len(data)
+        self._missing = self._body_at + int(length[1]) - len(data) if length else 0
+
+    def _is_whole(self, last: bytes) -> bool:
+        if not self._is_chunked:
+            return self._missing <= 0
+        tail = last if len(last) >= len(LAST_CHUNK) else b"".join(self._parts[-len(LAST_CHUNK) :])
+        return tail.endswith(LAST_CHUNK)
 
     def _answered(self) -> None:
         data = b"".join(self._parts)
         body = data[self._body_at :]
+        if self._is_chunked:
+            body = b"".join(chunks(body))
         if data[9:12] == b"200":
             self._loop.answered(self._began_s, body)
         else:
@@ -164,6 +174,18 @@ class _HttpClient(asyncio.Protocol):
         if self._waits:
             self._loop.failed(f"connection lost: {exc!r}")
         self.closed.set_result(None)
+
+
+def chunks(body: bytes) -> Iterator[bytes]:
+    """Take a chunked body apart."""
+    at = 0
+    while True:
+        line = body.index(b"\r\n", at)
+        length = int(body[at:line], 16)
+        if not length:
+            return
+        yield body[line + 2 : line + 2 + length]
+        at = line + 2 + length + 2
 
 
 async def _http_client(loop: _Loop) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.contenders import end_on_signals
 from benchmarks.load import LoadProcess
 from benchmarks.rollout import RollingServer, verdict
 
@@ -88,6 +89,7 @@ def main() -> None:
     if options.pid:
         print_table(family(options.pid))
         return
+    end_on_signals()
     load = LoadProcess()
     server = RollingServer(load)
     try:

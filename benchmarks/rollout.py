@@ -19,7 +19,7 @@ from urllib.request import Request, urlopen
 import numpy as np
 import orjson
 
-from benchmarks.contenders import Ours
+from benchmarks.contenders import Ours, end_on_signals
 from benchmarks.load import HOST, LoadProcess, Sample
 from benchmarks.peers import ROOT
 from benchmarks.workloads import WORKLOADS, rest_body
@@ -83,7 +83,7 @@ class RollingServer:
     def _ask(self, path: str, body: bytes | None = None) -> bytes:
         request = Request(f"http://{HOST}:{self.server.port}{path}", body)
         with urlopen(request, timeout=10.0) as answer:
-            return answer.read()
+            return bytes(answer.read())
 
     def stop(self) -> None:
         self.server.stop()
@@ -118,8 +118,8 @@ def loaded_change(server: RollingServer, load: LoadProcess, clients: int, before
     complete_s, answered_s, gone_s = server.change()
     sample = running.result()
     ended, latency = np.array(sample.ended_s), np.array(sample.latency_s) * 1e3
-    before = np.percentile(latency[ended < complete_s], 99)
-    during = np.percentile(latency[(ended >= complete_s) & (ended <= gone_s)], 99)
+    before = float(np.percentile(latency[ended < complete_s], 99))
+    during = float(np.percentile(latency[(ended >= complete_s) & (ended <= gone_s)], 99))
     answers = (
         f"{sample.wrong} of {len(latency) + sample.wrong} ({answered_s - complete_s:.1f} s until the first answer)"
     )
@@ -138,6 +138,7 @@ def verdict(is_met: bool) -> str:  # noqa: FBT001
 
 def main() -> None:
     options = arguments()
+    end_on_signals()
     load = LoadProcess()
     server = RollingServer(load)
     try:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import contenders, workloads
-from benchmarks.contenders import CONTENDERS, Contender
+from benchmarks.contenders import CONTENDERS, Contender, end_on_signals
 from benchmarks.load import LoadProcess
 from benchmarks.peers import base_paths
 from benchmarks.report import Figures, Report
@@ -139,6 +139,7 @@ def run(options: argparse.Namespace, load: LoadProcess) -> Report:
 
 def main() -> None:
     options = arguments()
+    end_on_signals()
     load = LoadProcess()
     busy = os.getloadavg()[0]
     try:

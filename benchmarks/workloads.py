@@ -61,7 +61,7 @@ def v2_body(workload: Workload) -> bytes:
         "datatype": "FP32",
         "data": workload.array.ravel(),
     }
-    return orjson.dumps({"inputs": [tensor]}, option=orjson.OPT_SERIALIZE_NUMPY)
+    return orjson.dumps({"id": "1", "inputs": [tensor]}, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def v2_values(body: bytes) -> np.ndarray:

@@ -7,7 +7,6 @@ on which `core.json_document.with_object` gives up.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import prod
 from types import MappingProxyType
 
 import numpy as np
@@ -116,8 +115,7 @@ def _kind(dtype: DataType) -> str:
 
 def _numbers(buffer: bytes, shape: Shape, dtype: DataType) -> np.ndarray:
     values = np.frombuffer(buffer, dtype=BUFFERS[_kind(dtype)])
-    if values.size != prod(shape):
-        raise UnsuitableDocumentError
+    # Lists of none and of one element have the same skeleton; reshape refuses the wrong number of values.
     return _cast(values, dtype).reshape(shape)
 
 

@@ -18,15 +18,18 @@ from core.json_values import JsonObject, Value
 SPACE = re.compile(rb"[ \t\n\r]*+")
 BYTE_ORDER_MARK = re.compile(rb"\xef?\xbb?\xbf?")
 BLANKS = b" \t\n\r"
-NUMBER_STARTS = b"-0123456789NI"
+RUN_STARTS = b"[-0123456789NI"
 NOT_A_VALUE = b"]},:\0"
 SHORTEST_RUN_BYTES = 64
-NUMBER_RUN = re.compile(
-    rb"(?:[ \t\n\r]*+"
+SPACED_NUMBER = (
+    rb"[ \t\n\r]*+"
     rb"(?:-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,2})?|NaN|-?Infinity)"
-    rb"[ \t\n\r]*+,)++"
+    rb"[ \t\n\r]*+"
 )
-"""Numbers that need no judgement, each with its comma; the standard library reads them much faster than this module."""
+"""A number that needs no judgement; the standard library reads it as this module would, but much faster."""
+SPACED_LIST = rb"[ \t\n\r]*+\[" + SPACED_NUMBER + rb"(?:," + SPACED_NUMBER + rb")*+\][ \t\n\r]*+"
+RUN = re.compile(rb"(?:(?:" + SPACED_NUMBER + rb"|" + SPACED_LIST + rb"),)++")
+"""Plain numbers and lists of them, each with its comma."""
 
 State = Callable[[], "State | None"]
 
@@ -109,8 +112,8 @@ class _Parser:
         first = self.peek()
         if first == b"]":
             return self.close()
-        if first in NUMBER_STARTS:
-            self.numbers()
+        if first in RUN_STARTS:
+            self.take_run()
         return self.value()
 
     def after_element(self) -> State | None:
@@ -122,9 +125,9 @@ class _Parser:
         self.at += 1
         return self.value()
 
-    def numbers(self) -> None:
-        """Take a long run of plain numbers at once."""
-        run = NUMBER_RUN.match(self.text, self.at)
+    def take_run(self) -> None:
+        """Take a long run of plain elements at once."""
+        run = RUN.match(self.text, self.at)
         if run is not None and len(run[0]) >= SHORTEST_RUN_BYTES:
             cast(list[Value], self.stack[-1]).extend(json.loads(b"[%b]" % run[0][:-1]))
             self.at = run.end()

@@ -78,7 +78,7 @@ def _model_entry(name: str, model: ModelRoutes) -> dict[str, Any]:
 
 
 def _version_entry(status: VersionStatus, model: ModelRoutes) -> dict[str, Any]:
-    entry = {
+    entry: dict[str, Any] = {
         "version": str(status.version),
         "state": status.state.name,
         "labels": sorted(label for label, version in model.labels.items() if version == status.version),

@@ -94,7 +94,7 @@ class Unload:
 
 def observe(records: Records, world: World, limits: LoadLimits) -> dict[ServableId, VersionRecord]:
     """Let the records follow the world: new versions, new wishes, and what became of the applications."""
-    followed: dict[ServableId, VersionRecord] = {}
+    followed: dict[ServableId, VersionRecord | None] = {}
     wishes = {config.name: _wish(config, records, world) for config in world.models}
     for servable in _all_servables(records, wishes, world):
         wish = wishes.get(servable.name)
@@ -205,19 +205,20 @@ def _follow_loading(record: VersionRecord, app: AppObservation, now_s: float, li
     if not record.aspired:
         return replace(record, failure=CANCELLED).after(Event.CANCELLED, now_s)
     if app.condition is Condition.FAILED:
-        return _failed(record, failure_in(app.message), now_s, limits)
+        return failed(record, failure_in(app.message), now_s, limits)
     if app.condition in {Condition.ABSENT, Condition.DELETING}:
         return record.after(Event.LOST, now_s)
     return record
 
 
-def _failed(record: VersionRecord, failure: Failure, now_s: float, limits: LoadLimits) -> VersionRecord:
+def failed(record: VersionRecord, failure: Failure, now_s: float, limits: LoadLimits) -> VersionRecord:
+    """Give the record of a loading version after an attempt that failed."""
     attempts = record.failed_attempts + 1
-    failed = replace(record, failed_attempts=attempts, failure=failure)
+    record = replace(record, failed_attempts=attempts, failure=failure)
     if attempts > limits.max_retries:
-        return failed.after(Event.FAILED, now_s)
+        return record.after(Event.FAILED, now_s)
     retry_at_s = now_s + max(0.0, limits.retry_interval_s)
-    return replace(failed.after(Event.WILL_RETRY, now_s), retry_at_s=retry_at_s)
+    return replace(record.after(Event.WILL_RETRY, now_s), retry_at_s=retry_at_s)
 
 
 def _forget_or_keep(record: VersionRecord, world: World) -> VersionRecord | None:

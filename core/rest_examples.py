@@ -87,6 +87,7 @@ def _encode(plan: ExamplesPlan[T], write: Callable[[T], bytes], arrays: Sequence
 
 
 def write_classes(results: list[list[ScoredClass]]) -> bytes:
+    """Write the answer of `:classify`: pairs of label and score, complete even if the model gives only one of them."""
     if not results:
         raise InvalidArgument("Cannot convert empty ClassificationResults to JSON")
     rows = [b"[%b]" % b", ".join(_pairs(classes)) for classes in results]
@@ -100,6 +101,7 @@ def _pairs(classes: list[ScoredClass]) -> list[bytes]:
 
 
 def write_values(results: list[float]) -> bytes:
+    """Write the answer of `:regress`."""
     if not results:
         raise InvalidArgument("Cannot convert empty RegressionResults to JSON")
     return _answer(_floats(results))

@@ -15,9 +15,7 @@ API = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
 INFERENCE = re.compile(
     r"/v1/models/([^/:]+)(?:/versions/([0-9]+)|/labels/([^/:]+))?:(classify|regress|predict)", re.IGNORECASE
 )
-QUERY = re.compile(
-    r"/v1/models(?:/([^/:]+))?(?:/versions/([0-9]+)|/labels/([^/:]+))?(?:/(metadata))?", re.IGNORECASE
-)
+QUERY = re.compile(r"/v1/models(?:/([^/:]+))?(?:/versions/([0-9]+)|/labels/([^/:]+))?(?:/(metadata))?", re.IGNORECASE)
 
 
 class Verb(enum.Enum):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
+
 from core.dtypes import DataType, data_type
 from core.protos import tensor_pb2
 from core.tensor_proto import to_array

@@ -9,7 +9,6 @@ from typing import Protocol
 from core.errors import Code
 from core.routing import Route
 
-
 LOOPBACK = "127.0.0.1"
 
 

@@ -36,7 +36,7 @@ def build(args: Mapping[str, object]) -> Application:
         mistakes = (*map(str, parsed.problems), *parsed.warnings, *(f"unknown argument: {name}" for name in unknown))
         raise InvalidArgument("\n".join(dict.fromkeys(mistakes)))
     settings = with_absolute_paths(parsed.settings, os.getcwd())
-    ConfiguredModels(settings).models()
+    ConfiguredModels(settings).check()
     return application(settings)
 
 
@@ -71,5 +71,3 @@ def _text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
-
-

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from importlib.metadata import version
 
 from core.errors import ConfigError, ServingError
 from core.flags import Outcome, parse
-from core.server_settings import ServerSettings
+from core.server_settings import FrontDoorSettings, ServerSettings
 from deployments import ray_environment
 from deployments.model_list import ConfiguredModels, with_absolute_paths
+from deployments.port_claim import require_free
 
 FAILED = 255
 """Exit status of a failed start (TensorFlow Serving, -1)."""
@@ -31,10 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(ConfigError(parsed.problems)) if parsed.problems else parsed.exit_code or FAILED
     settings = with_absolute_paths(parsed.settings, os.getcwd())
     try:
-        ConfiguredModels(settings).models()
-        return _serve(settings)
+        ConfiguredModels(settings).check()
+        _require_free_ports(settings.front_door)
+        _serve(settings)
     except ServingError as error:
         return _refuse(error)
+    return 0
 
 
 def _refuse(error: ServingError) -> int:
@@ -42,13 +49,48 @@ def _refuse(error: ServingError) -> int:
     return FAILED
 
 
-def _serve(settings: ServerSettings) -> int:
-    """Start and run; the import is late, because Ray takes seconds and a wrong flag should be told at once."""
+def _require_free_ports(door: FrontDoorSettings) -> None:
+    """Raise PortTaken before anything is started."""
+    for port, what in ((door.grpc_port, "gRPC"), (door.rest_port, "REST")):
+        if port:
+            require_free(door.host, port, what)
+
+
+def _serve(settings: ServerSettings) -> None:
+    """Start Ray, import the rest meanwhile, and run until SIGTERM or SIGINT.
+
+    Ray is imported late: it takes seconds, and a wrong flag should be told at once.
+    """
+    began_s = time.monotonic()
+    stop = threading.Event()
+
+    def say(text: str) -> None:
+        print(f"[{time.monotonic() - began_s:5.1f} s] {text}", flush=True)
+
     if not settings.cluster.ray_address:
         ray_environment.prepare(os.environ)
-    from deployments.launcher import Launcher  # noqa: PLC0415
+    say(f"joining Ray at {settings.cluster.ray_address}" if settings.cluster.ray_address else "starting Ray")
+    from deployments.ray_cluster import RayCluster  # noqa: PLC0415
 
-    return Launcher(settings).run()
+    importing = threading.Thread(target=importlib.import_module, args=("deployments.launcher",), daemon=True)
+    importing.start()
+    cluster = RayCluster(settings.cluster.ray_address)
+    try:
+        cluster.start()
+        _stop_on_signals(stop)
+        importing.join()
+        from deployments.launcher import Launcher  # noqa: PLC0415
+
+        Launcher(settings, cluster, stop, say).run()
+    finally:
+        cluster.stop()
+    say("stopped")
+
+
+def _stop_on_signals(stop: threading.Event) -> None:
+    """Replace Ray's handlers, which end the process at once, by ours, which lets it drain."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
 
 
 if __name__ == "__main__":

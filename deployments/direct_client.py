@@ -155,7 +155,7 @@ class ReplicaSet:
     def choose(self, avoid: DirectConnection | None = None) -> DirectConnection | None:
         """Give the less loaded of two usable connections picked at random."""
         usable = [one for one in self._connections.values() if one.usable and one is not avoid]
-        if len(usable) > 2:  # noqa: PLR2004
+        if len(usable) > 2:
             usable = random.sample(usable, 2)
         return min(usable, key=lambda one: one.load, default=None)
 

@@ -96,7 +96,7 @@ class Execution:
                 reply(answer)
 
         ticket.future = self._pool.submit(work)
-        ticket.future.add_done_callback(lambda done: self._count_withdrawn(done))
+        ticket.future.add_done_callback(self._count_withdrawn)
         return ticket
 
     def _count_withdrawn(self, done: Future[None]) -> None:
@@ -144,9 +144,7 @@ class Execution:
         timeout_ms = None
         if call.timeout_s is not None and not in_caller_thread:
             timeout_ms = max(1, int(call.timeout_s * 1000))
-        outputs = self._loaded.run(
-            plan.feeds, plan.fetches, timeout_ms=timeout_ms, in_caller_thread=in_caller_thread
-        )
+        outputs = self._loaded.run(plan.feeds, plan.fetches, timeout_ms=timeout_ms, in_caller_thread=in_caller_thread)
         return plan.encode(outputs)
 
     async def call(self, call: Call) -> Answer:
@@ -169,4 +167,3 @@ class Execution:
     def close(self) -> None:
         """Take no further calls; those that run are finished."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-
 from core import rest_examples, rest_predict
 from core.errors import InvalidArgument, ServingError
 from core.http_answer import (
@@ -62,7 +61,7 @@ class BodyTooLarge(InvalidArgument):
     """The body exceeds the configured limit; the rest of it is not read."""
 
 
-class ClientGone(Exception):  # noqa: N818 - a condition, not an error
+class ClientGone(Exception):
     """The client closed its connection; nobody waits for the answer."""
 
 
@@ -249,5 +248,3 @@ async def _lifespan(receive: Receive, send: Send) -> None:
         elif message["type"] == "lifespan.shutdown":
             await send({"type": "lifespan.shutdown.complete"})
             return
-
-

@@ -1,115 +1,72 @@
-"""Starts the server on a Ray of its own, or joins one; says what happens meanwhile; ends without leaving anything."""
+"""Runs the server on a Ray that is up: deploys, says what happens meanwhile, drains, and leaves nothing behind."""
 
 from __future__ import annotations
 
 import logging
-import shutil
-import signal
-import tempfile
 import threading
 import time
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
-import ray
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus
 
-from core.config import ModelConfig
 from core.errors import FailedPrecondition, Unavailable
 from core.lifecycle import State
 from core.routing import ModelRoutes, RoutingTable
 from core.server_settings import ServerSettings
 from deployments.app import application
-from deployments.model_list import ConfiguredModels
-from deployments.port_claim import require_free
+from deployments.head_start import first_loads
+from deployments.ray_cluster import RayCluster
 from deployments.serve_host import ROUTER_APP, ROUTER_DEPLOYMENT, RayServeHost
 
 POLL_S = 0.1
 LONGEST_DELETE_S = 60.0
-OBJECT_STORE_BYTES = 256 * 1024 * 1024
-"""Requests do not pass through Ray's object store; only large answers over the handle transport do."""
+
+Say = Callable[[str], None]
 
 
 class Launcher:
     """One run of the console script."""
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: ServerSettings, cluster: RayCluster, stop: threading.Event, say: Say) -> None:
         self._settings = settings
-        self._stop = threading.Event()
-        self._folder = ""
-        self._began_s = time.monotonic()
+        self._cluster = cluster
+        self._stop = stop
+        self._say = say
 
-    def run(self) -> int:
-        """Start, serve until a signal, drain, end; gives the exit status."""
-        door = self._settings.front_door
-        if door.grpc_port:
-            require_free(door.host, door.grpc_port, "gRPC")
-        if door.rest_port:
-            require_free(door.host, door.rest_port, "REST")
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
-        try:
-            self._start_ray()
-            self._start_application()
-            if not self._stop.is_set():
-                self._announce()
-            while not self._stop.wait(1.0):
-                pass
-            self._say("stopping: finishing the requests in flight")
-            self._stop_application()
-        finally:
-            self._stop_ray()
-        self._say("stopped")
-        return 0
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        self._stop.set()
-
-    def _say(self, text: str) -> None:
-        print(f"[{time.monotonic() - self._began_s:5.1f} s] {text}", flush=True)
-
-    def _start_ray(self) -> None:
-        address = self._settings.cluster.ray_address
-        logging.getLogger("ray").setLevel(logging.WARNING)
+    def run(self) -> None:
+        """Start, serve until told to stop, drain, end."""
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
-        if address:
-            self._say(f"joining Ray at {address}")
-            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
-            return
-        self._say("starting Ray")
-        self._folder = tempfile.mkdtemp(prefix="rms-")
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.WARNING,
-            object_store_memory=OBJECT_STORE_BYTES,
-            _temp_dir=self._folder,
-        )
-        # Ray's handler for SIGTERM ends the process at once; ours drains first.
-        signal.signal(signal.SIGTERM, self._on_signal)
+        self._start_application()
+        if not self._stop.is_set():
+            self._announce()
+        while not self._stop.wait(1.0):
+            pass
+        self._say("stopping: finishing the requests in flight")
+        self._stop_application()
 
     def _start_application(self) -> None:
         self._say("starting Ray Serve")
-        if not self._settings.cluster.ray_address:
+        if self._cluster.is_own:
             serve.start(proxy_location="Disabled")
         elif ROUTER_APP in serve.status().applications:
             raise FailedPrecondition("A Ray Model Server already runs on this cluster; stop it first.")
         self._say("starting router and watcher")
         serve.run_many(
-            [serve.RunTarget(target=application(self._settings), name=ROUTER_APP, route_prefix="/")],
+            [
+                serve.RunTarget(target=application(self._settings), name=ROUTER_APP, route_prefix="/"),
+                *first_loads(self._settings),
+            ],
             wait_for_ingress_deployment_creation=False,
             wait_for_applications_running=False,
         )
         self._wait(self._is_running)
         router: DeploymentHandle[Any] = DeploymentHandle(ROUTER_DEPLOYMENT, ROUTER_APP)
-        progress = _Progress(self._say, ConfiguredModels(self._settings).models())
+        progress = _Progress(self._say)
         self._wait(lambda: self._is_open(router, progress))
 
     def _wait(self, done: Callable[[], bool]) -> None:
@@ -148,28 +105,19 @@ class Launcher:
         for app in host.observe():
             host.delete(app)
         self._wait_gone(lambda: not host.observe())
-        if not self._settings.cluster.ray_address:
-            serve.shutdown()
 
     def _wait_gone(self, gone: Callable[[], bool]) -> None:
         ends_at = time.monotonic() + self._settings.front_door.drain_timeout_s + LONGEST_DELETE_S
         while not gone() and time.monotonic() < ends_at:
             time.sleep(POLL_S)
 
-    def _stop_ray(self) -> None:
-        ray.shutdown()
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
-
 
 class _Progress:
     """Tells what happens to the models while the server starts; each line once."""
 
-    def __init__(self, say: Callable[[str], None], configs: tuple[ModelConfig, ...]) -> None:
+    def __init__(self, say: Say) -> None:
         self._say = say
         self._said: set[str] = set()
-        if not configs:
-            say("no models are configured")
 
     def show(self, table: RoutingTable) -> None:
         """Print what is new in the table."""

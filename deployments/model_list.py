@@ -6,17 +6,19 @@ import dataclasses
 import os
 from pathlib import Path
 
-from core.config import ModelConfig
+from core import settings_yaml
+from core.config import BatchingParameters, ModelConfig
 from core.config_text import model_configs, single_model
 from core.errors import ConfigError, Problem
+from core.parameter_files import BATCHING_WITHOUT_FILE, batching_parameters, session_config
 from core.server_settings import ServerSettings
-from core import settings_yaml
 
 
 class ConfiguredModels:
     """The models that settings lead to; every call reads the files anew."""
 
     def __init__(self, settings: ServerSettings) -> None:
+        self._settings = settings
         self._source = settings.source
 
     def models(self) -> tuple[ModelConfig, ...]:
@@ -31,9 +33,27 @@ class ConfiguredModels:
         if not self._source.model_settings_file:
             return listed
         file = self._source.model_settings_file
-        return settings_yaml.merge(
-            listed, settings_yaml.settings(read_text(file), file), relative_path_root=root
-        )
+        return settings_yaml.merge(listed, settings_yaml.settings(read_text(file), file), relative_path_root=root)
+
+    def batching(self) -> BatchingParameters | None:
+        """Read the parameters for all models; None without batching, or with parameters beside each version."""
+        batching = self._settings.batching
+        if not batching.enabled or batching.per_model:
+            return None
+        if not batching.parameters_file:
+            return BATCHING_WITHOUT_FILE
+        return batching_parameters(read_text(batching.parameters_file), batching.parameters_file)
+
+    def session_config(self) -> bytes:
+        """Give the serialized session options of every model server."""
+        file = self._settings.session.session_config_file
+        return session_config(self._settings.session, read_text(file) if file else "", file)
+
+    def check(self) -> None:
+        """Read all files once; raises ConfigError."""
+        self.models()
+        self.batching()
+        self.session_config()
 
 
 def read_text(path: str) -> str:
@@ -45,7 +65,7 @@ def read_text(path: str) -> str:
 
 
 def with_absolute_paths(settings: ServerSettings, folder: str) -> ServerSettings:
-    """Resolve the file names of the model source against `folder`, because replicas run elsewhere."""
+    """Resolve the names of files that replicas read against `folder`, because replicas run elsewhere."""
     source = settings.source
     return dataclasses.replace(
         settings,
@@ -54,6 +74,12 @@ def with_absolute_paths(settings: ServerSettings, folder: str) -> ServerSettings
             model_config_file=_absolute(source.model_config_file, folder),
             model_settings_file=_absolute(source.model_settings_file, folder),
             relative_path_root=_absolute(source.relative_path_root, folder),
+        ),
+        batching=dataclasses.replace(
+            settings.batching, parameters_file=_absolute(settings.batching.parameters_file, folder)
+        ),
+        session=dataclasses.replace(
+            settings.session, session_config_file=_absolute(settings.session.session_config_file, folder)
         ),
     )
 

@@ -21,9 +21,11 @@ from ray import serve
 from core.config import BatchingParameters, ModelConfig
 from core.errors import Code, ServingError
 from core.load_report import LoadFailed
-from core.server_settings import ServerSettings
+from core.parameter_files import batching_parameters
 from core.servable import ServableId
+from core.server_settings import ServerSettings
 from core.transport import Answer, Call, Endpoint, Method
+from deployments.batched_execution import BatchedExecution
 from deployments.direct_server import DirectServer
 from deployments.event_loop import LoopThread
 from deployments.execution import Execution
@@ -32,6 +34,7 @@ from deployments.saved_model import LoadedModel, load
 log = logging.getLogger(__name__)
 
 DEPLOYMENT = "ModelServer"
+PER_MODEL_PARAMETERS = "batching_params.pbtxt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class ServableSpec:
     settings: ServerSettings = field(default_factory=ServerSettings)
     config: ModelConfig | None = None
     batching: BatchingParameters | None = None
+    session_config: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ class ModelServer:
         began = time.monotonic()
         self._loaded = _load(spec)
         self._load_s = time.monotonic() - began
-        self._execution = Execution(self._loaded, _threads(spec))
+        self._execution = _execution(self._loaded, spec)
         self._loop = LoopThread("direct-transport")
         self._endpoint = self._open_direct_transport()
         gc.collect()
@@ -88,7 +92,8 @@ class ModelServer:
 
     async def call(self, method: int, body: bytes, timeout_s: float | None) -> tuple[int, bytes]:
         """Answer a call that came through a Serve handle."""
-        answer: Answer = await self._execution.call(Call(Method(method), body, timeout_s))
+        work = self._execution.call(Call(Method(method), body, timeout_s))
+        answer: Answer = await asyncio.wrap_future(self._loop.run(work))
         return int(answer.code), bytes(answer.body)
 
     async def report(self) -> ReplicaReport:
@@ -126,11 +131,32 @@ def _load(spec: ServableSpec) -> LoadedModel:
             tags=spec.settings.loading.saved_model_tags,
             name=spec.servable.name,
             version=spec.servable.version,
+            session_config=spec.session_config,
         )
     except ServingError as error:
         raise LoadFailed(error.code, str(error)) from error
     except Exception as error:
         raise LoadFailed(Code.UNKNOWN, f"{type(error).__name__}: {error}") from error
+
+
+def _execution(loaded: LoadedModel, spec: ServableSpec) -> Execution | BatchedExecution:
+    """Choose how calls are worked on (flags `enable_batching`, `enable_per_model_batching_parameters`)."""
+    parameters = spec.batching
+    if spec.settings.batching.per_model:
+        parameters = _own_parameters(Path(spec.path) / PER_MODEL_PARAMETERS)
+    if parameters is None:
+        return Execution(loaded, _threads(spec))
+    return BatchedExecution(loaded, parameters)
+
+
+def _own_parameters(file: Path) -> BatchingParameters | None:
+    """Read the parameters beside a version; without the file it is not batched."""
+    if not file.exists():
+        return None
+    try:
+        return batching_parameters(file.read_text(encoding="utf-8"), str(file))
+    except ServingError as error:
+        raise LoadFailed(error.code, str(error)) from error
 
 
 def _threads(spec: ServableSpec) -> int:

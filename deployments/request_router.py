@@ -26,7 +26,9 @@ class RequestRouter:
 
     def report(self) -> RouterReport:
         """Tell the generation in use and the calls in flight by application."""
-        return RouterReport(self._name, self.table.generation, {app: count for app, count in self._in_flight.items() if count})
+        return RouterReport(
+            self._name, self.table.generation, {app: count for app, count in self._in_flight.items() if count}
+        )
 
     @property
     def calls_in_flight(self) -> int:

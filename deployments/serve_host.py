@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+import os
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -75,15 +76,12 @@ class RayServeHost:
     def observe(self) -> Mapping[str, AppObservation]:
         """Give the version applications by name."""
         status = serve.status()
-        return {
-            name: _observation(seen) for name, seen in status.applications.items() if _is_version_app(name, seen)
-        }
+        return {name: _observation(seen) for name, seen in status.applications.items() if _is_version_app(name, seen)}
 
     def deploy(self, spec: ServableSpec, resources: ModelResources) -> None:
         """Submit the application of a version and return at once."""
-        deployment = serve.deployment(**deployment_options(resources))(ModelServer)
         serve.run_many(
-            [serve.RunTarget(target=deployment.bind(spec), name=app_name(spec.servable), route_prefix=None)],
+            [version_target(spec, resources)],
             wait_for_ingress_deployment_creation=False,
             wait_for_applications_running=False,
         )
@@ -112,6 +110,12 @@ class RayServeHost:
         return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
+def version_target(spec: ServableSpec, resources: ModelResources) -> serve.RunTarget:
+    """Give the application of a version, ready to be submitted."""
+    deployment = serve.deployment(**deployment_options(resources))(ModelServer)
+    return serve.RunTarget(target=deployment.bind(spec), name=app_name(spec.servable), route_prefix=None)
+
+
 def _is_version_app(name: str, seen: ApplicationStatusOverview) -> bool:
     if ":" not in name:
         return False
@@ -132,8 +136,9 @@ def deployment_options(resources: ModelResources) -> dict[str, Any]:
         actor["accelerator_type"] = resources.accelerator_type
     if resources.resources:
         actor["resources"] = dict(resources.resources)
-    if resources.env_vars:
-        actor["runtime_env"] = {"env_vars": dict(resources.env_vars)}
+    env_vars = {**resources.env_vars, **ingress_switches(os.environ)}
+    if env_vars:
+        actor["runtime_env"] = {"env_vars": env_vars}
     options: dict[str, Any] = {
         "name": model_server.DEPLOYMENT,
         "ray_actor_options": actor,
@@ -150,6 +155,15 @@ def deployment_options(resources: ModelResources) -> dict[str, Any]:
     else:
         options["autoscaling_config"] = _autoscaling(resources.autoscaling)
     return options
+
+
+def ingress_switches(environment: Mapping[str, str]) -> dict[str, str]:
+    """Keep Serve's direct ingress away from model servers where it is on.
+
+    Otherwise every version would open public ports of its own, and take half a minute to give them back.
+    """
+    switches = ("RAY_SERVE_ENABLE_HA_PROXY", "RAY_SERVE_ENABLE_DIRECT_INGRESS", "RAY_SERVE_THROUGHPUT_OPTIMIZED")
+    return dict.fromkeys(switches, "0") if any(environment.get(name) == "1" for name in switches) else {}
 
 
 def _autoscaling(wanted: Autoscaling) -> AutoscalingConfig:

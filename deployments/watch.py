@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from core.config import ModelConfig
-from core.errors import ConfigError, Problem, ServingError
+from core.config import BatchingParameters, ModelConfig
+from core.errors import Code, ConfigError, Problem, ServingError
 from core.lifecycle import State
 from core.reconcile import (
     Load,
@@ -22,6 +22,7 @@ from core.reconcile import (
     World,
     apply,
     deletable,
+    failed,
     next_actions,
     observe,
     routing_table,
@@ -31,7 +32,7 @@ from core.routing import RoutingTable
 from core.servable import ServableId, app_name
 from core.server_settings import ServerSettings
 from core.source import Source, VersionListing, missing
-from core.version_record import VersionRecord
+from core.version_record import Failure, VersionRecord
 from deployments.model_server import ServableSpec
 from deployments.serve_host import ServeHost
 
@@ -39,6 +40,10 @@ log = logging.getLogger(__name__)
 
 BUSY_TICK_S = 0.1
 """Pause between ticks while something is being loaded or unloaded."""
+
+NEVER = float("inf")
+SECOND_LOOK_S = 1.0
+"""Without polling, storage is asked again after this time as long as a version is not completely written."""
 
 ROUTER_FORGOTTEN_AFTER_S = 15.0
 """A router that has not pulled for so long, and answers no broadcast, is gone."""
@@ -49,6 +54,12 @@ class ModelList(Protocol):
 
     def models(self) -> tuple[ModelConfig, ...]:
         """Read the configuration anew; raises ConfigError with all mistakes."""
+
+    def batching(self) -> BatchingParameters | None:
+        """Read the parameters for all models; None without batching, or with parameters beside each version."""
+
+    def session_config(self) -> bytes:
+        """Give the serialized session options of every model server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +141,12 @@ class Watch:
         if self._models is not None and not self._is_due(self._config_due_s, now_s):
             return
         poll_s = self._settings.source.model_config_file_poll_wait_s
-        self._config_due_s = now_s + poll_s if poll_s > 0 else float("inf")
+        self._config_due_s = now_s + poll_s if poll_s > 0 else NEVER
         try:
             self._models = self._model_list.models()
         except ConfigError as error:
             if error.problems != self.config_problems:
-                log.error("config_refused problems=%s", str(error))
+                log.warning("config_refused problems=%s", str(error))
             self.config_problems = error.problems
             return
         self.config_problems = ()
@@ -150,10 +161,12 @@ class Watch:
         unknown = [one for one in models if one.name not in self._listings and one.name not in self._problems]
         if self._is_due(self._listing_due_s, now_s):
             poll_s = self._settings.polling.file_system_poll_wait_s
-            self._listing_due_s = now_s + poll_s if poll_s > 0 else float("inf")
+            self._listing_due_s = now_s + poll_s if poll_s > 0 else NEVER
             unknown = list(models)
         for model in unknown:
             self._list_one(model, now_s)
+        if self._listing_due_s == NEVER and any(self._waiting.values()):
+            self._listing_due_s = now_s + SECOND_LOOK_S
         configured = {model.name for model in models}
         for gone in (set(self._listings) | set(self._problems)) - configured:
             self._listings.pop(gone, None)
@@ -165,7 +178,8 @@ class Watch:
         listing = self._source.list_versions(model.base_path, model.policy)
         if listing.error:
             self._note_problem(
-                model.name, f"Could not find base path {model.base_path} for servable {model.name} with error {listing.error}"
+                model.name,
+                f"Could not find base path {model.base_path} for servable {model.name} with error {listing.error}",
             )
             return
         before = self._listings.get(model.name)
@@ -203,30 +217,48 @@ class Watch:
                 )
 
     def _perform(self, action: Load | Unload, now_s: float) -> None:
-        if isinstance(action, Load):
-            self._host.deploy(self._spec(action), self._config_of(action.servable).resources)
+        """Carry out an action; when Serve does not answer, it is known by the next look whether it was carried out."""
         self._records = apply(self._records, action, now_s)
+        if isinstance(action, Load):
+            self._deploy(action, now_s)
+
+    def _deploy(self, action: Load, now_s: float) -> None:
+        """Submit a version; one that Serve refuses is a version that failed, and no matter of the others."""
+        try:
+            self._host.deploy(self._spec(action), self._config_of(action.servable).resources)
+        except (TypeError, ValueError) as error:
+            record = self._records[action.servable]
+            failure = Failure(Code.INVALID_ARGUMENT, f"Ray Serve refuses the deployment: {error}")
+            self._records = {**self._records, action.servable: failed(record, failure, now_s, self._limits)}
 
     def _spec(self, action: Load) -> ServableSpec:
-        return ServableSpec(action.servable, action.path, self._settings, self._config_of(action.servable))
+        return ServableSpec(
+            action.servable,
+            action.path,
+            self._settings,
+            self._config_of(action.servable),
+            self._model_list.batching(),
+            self._model_list.session_config(),
+        )
 
     def _config_of(self, servable: ServableId) -> ModelConfig:
         return next(config for config in self._models or () if config.name == servable.name)
 
     def _publish(self, world: World) -> None:
-        """Give routers a new generation when anything they could notice has changed."""
+        """Give routers a new generation when anything they could notice has changed, or one of them is ahead of us."""
         table = routing_table(
             self._records, world, self._problems, self.table.generation, was_settled=self.table.settled
         )
-        if table == self.table:
+        pulled = max((one.report.generation for one in tuple(self._pulls.values())), default=0)
+        if table == self.table and pulled <= table.generation:
             return
-        self.table = replace(table, generation=table.generation + 1)
+        self.table = replace(table, generation=max(table.generation, pulled) + 1)
         self._confirm()
 
     def _confirm(self) -> list[RouterReport] | None:
         """Broadcast the table; None when some router did not answer. A router ahead of us makes us go past it."""
         try:
-            reports = self._host.publish(self.table)
+            reports = self._with_pulls(self._host.publish(self.table))
         except ServingError as error:
             log.warning("table_not_confirmed generation=%d error=%s", self.table.generation, error)
             return None
@@ -234,7 +266,7 @@ class Watch:
         if ahead > self.table.generation:
             self.table = replace(self.table, generation=ahead + 1)
             return self._confirm()
-        return self._with_pulls(reports)
+        return reports
 
     def _with_pulls(self, reports: Iterable[RouterReport]) -> list[RouterReport]:
         """Add routers that pulled lately but do not take broadcasts yet, because they are still starting."""
@@ -295,9 +327,7 @@ class Watch:
         return max(BUSY_TICK_S, min(due) - now_s)
 
 
-def _unfinished(
-    now: VersionListing, before: VersionListing | None, now_s: float, marker_file: str
-) -> dict[int, str]:
+def _unfinished(now: VersionListing, before: VersionListing | None, now_s: float, marker_file: str) -> dict[int, str]:
     """Name the versions that are not completely written, each with what it waits for."""
     known = before.versions if before is not None else {}
     reasons = {

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from tensorflow_model import Model, port_and_folders
 
 
-@serve.deployment
+@serve.deployment(ray_actor_options={"num_cpus": 0.1})  # so that all fit on a small machine
 class Predictor:
     def __init__(self, folder: str) -> None:
         self._model = Model(folder)
@@ -23,7 +23,7 @@ class Predictor:
         return self._model.predict(instances).tolist()
 
 
-@serve.deployment
+@serve.deployment(ray_actor_options={"num_cpus": 0.1})  # so that all fit on a small machine
 class Router:
     def __init__(self, predictors: dict[str, Any]) -> None:
         self._predictors = predictors

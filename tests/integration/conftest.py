@@ -131,7 +131,7 @@ def is_open(port: int) -> bool:
     """Tell whether the REST port answers."""
     client = RestClient(port)
     try:
-        return client.get("/healthz").status == 200  # noqa: PLR2004
+        return client.get("/healthz").status == 200
     except OSError:
         return False
     finally:

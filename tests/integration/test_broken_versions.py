@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray.serve.handle import DeploymentHandle
 
 from tests.integration.conftest import LiveServer
 from tests.support.clients import RestClient, wait_until
@@ -152,6 +153,4 @@ def test_a_broken_configuration_changes_nothing(server: LiveServer, client: Rest
 
 
 def _watcher() -> Any:
-    from ray.serve.handle import DeploymentHandle
-
     return DeploymentHandle("Watcher", "router")

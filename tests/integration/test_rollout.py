@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ray.serve.handle import DeploymentHandle
 
 from core.servable import ServableId, app_name
 from deployments.model_server import DEPLOYMENT
-from ray.serve.handle import DeploymentHandle
 from tests.integration.conftest import LiveServer
 from tests.support.clients import ClosedLoop, RestClient, wait_until
 

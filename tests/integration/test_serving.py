@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +38,6 @@ def _to_json(array: np.ndarray) -> object:
 
 
 def _text(value: bytes) -> object:
-    import base64
-
     return {"b64": base64.b64encode(value).decode()}
 
 
@@ -58,8 +57,6 @@ def _flat(value: object) -> list[object]:
 
 
 def _bytes(value: object) -> bytes:
-    import base64
-
     return base64.b64decode(value["b64"]) if isinstance(value, dict) else str(value).encode()
 
 

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 
 def free_port() -> int:
@@ -81,13 +81,13 @@ class RestClient:
         """Give the predictions; fails on any other status than 200."""
         which = "" if version is None else f"/versions/{version}"
         reply = self.post(f"/v1/models/{model}{which}:predict", {"instances": instances})
-        assert reply.status == 200, reply.body  # noqa: PLR2004
+        assert reply.status == 200, reply.body
         return reply.json["predictions"]
 
     def states(self, model: str) -> dict[int, str]:
         """Give version to state; empty for an unknown model."""
         reply = self.get(f"/v1/models/{model}")
-        if reply.status != 200:  # noqa: PLR2004
+        if reply.status != 200:
             return {}
         return {int(one["version"]): one["state"] for one in reply.json["model_version_status"]}
 
@@ -129,13 +129,13 @@ class ClosedLoop:
             except http.client.HTTPException as error:
                 result.failures.append(repr(error))
                 continue
-            if reply.status == 200:  # noqa: PLR2004
+            if reply.status == 200:
                 result.answers.append(reply.json)
             else:
                 result.failures.append(f"{reply.status} {reply.body!r}")
         client.close()
 
-    def __enter__(self) -> ClosedLoop:
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from core.config import ModelConfig, ModelResources
+from core.config import BatchingParameters, ModelConfig, ModelResources
 from core.errors import Code, ConfigError, Problem, Unavailable
 from core.load_report import LoadFailed
 from core.reconcile import ABSENT, AppObservation, Condition, RouterReport
@@ -87,6 +87,14 @@ class FakeModelList:
         if self.problems:
             raise ConfigError(self.problems)
         return self.configs
+
+    def batching(self) -> BatchingParameters | None:
+        """No batching."""
+        return None
+
+    def session_config(self) -> bytes:
+        """No session options."""
+        return b""
 
 
 @dataclass

@@ -64,7 +64,11 @@ def test_any_split_of_any_frames_gives_the_same_frames(sent, cuts) -> None:
 
 def test_frames_come_through_byte_by_byte() -> None:
     """The smallest pieces there are."""
-    sent = [Frame(Kind.CALL, 7, 1, 500, b"body"), Frame(Kind.CANCEL, 7, 0, 0, b""), Frame(Kind.CALL, 8, 2, 0, b"x" * 99)]
+    sent = [
+        Frame(Kind.CALL, 7, 1, 500, b"body"),
+        Frame(Kind.CANCEL, 7, 0, 0, b""),
+        Frame(Kind.CALL, 8, 2, 0, b"x" * 99),
+    ]
 
     assert feed(FrameReader(LIMIT), b"".join(map(packed, sent)), step=1) == sent
 

@@ -164,6 +164,7 @@ TWO = {"a": DataType.FLOAT, "b": DataType.FLOAT}
 @example(('{"instances":[{"a":["x"]},{"a":[{"b64":"*"}]}]}', {"a": DataType.STRING}))
 @example(('{"instances":[{"a":["x"]},{"a":[3]}]}', {"a": DataType.STRING}))
 @example(('{"instances":[{"a":1},{"a":"x"}]}', ONE))
+@example(('{"note":"a\\"[","instances":[1]}', ONE))
 @example(('{"instances":[1,-0]}', {"a": DataType.UINT64}))
 def test_every_document_gives_what_the_rules_say(case) -> None:
     """Fast lane, medium way and exact way agree with the plain reading of the rules."""

@@ -149,6 +149,15 @@ def test_a_long_run_of_numbers_is_read_like_single_ones() -> None:
     assert [repr(value) for value in run] == [repr(value) for value in [*singles, 1]]
 
 
+def test_a_long_run_of_lists_is_read_like_single_ones() -> None:
+    """Rows of numbers are the usual reason for long bodies."""
+    row = b"[1.5, NaN ,-3]"
+
+    run = as_python(parse_exactly(b"[" + (row + b" , ") * 20 + row + b',[],["x"]]'))
+
+    assert repr(run) == repr([[1.5, math.nan, -3]] * 21 + [[], ["x"]])
+
+
 def test_a_long_run_of_numbers_may_not_end_with_a_comma() -> None:
     """The error is found behind the run as well."""
     text = b"[" + b"1.5," * 40 + b"]"
@@ -164,10 +173,11 @@ def test_a_long_run_of_numbers_may_not_end_with_a_comma() -> None:
         b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
         b"[" + b"[]," * 100_000 + b"[]]",
         b'["' + b"\\n" * 100_000 + b'"]',
+        b"[" + (b"[" + b"1," * 1000 + b'"x"],') * 200 + b"1]",
         b"[0." + b"1" * 500_000 + b"]",
         b" " * 500_000 + b"1",
     ],
-    ids=["deep lists", "deep objects", "empty lists", "escapes", "digits", "blanks"],
+    ids=["deep lists", "deep objects", "empty lists", "escapes", "broken runs", "digits", "blanks"],
 )
 def test_hostile_texts_cost_linear_time(text: bytes) -> None:
     """No body may occupy a server for longer than its length justifies."""

@@ -48,7 +48,9 @@ def test_only_targets_below_v1_belong_to_the_api(target, expected) -> None:
         ),
         ("POST", "/v1/models/foo/labels/some_label:regress", RestRequest(Verb.REGRESS, "foo", None, "some_label")),
         pytest.param("GET", f"/v1/models/{ENCODED}", RestRequest(Verb.STATUS, RESERVED), id="case_A16"),
-        pytest.param("GET", "/v1/models/modelname/versions/99", RestRequest(Verb.STATUS, "modelname", 99), id="case_A17"),
+        pytest.param(
+            "GET", "/v1/models/modelname/versions/99", RestRequest(Verb.STATUS, "modelname", 99), id="case_A17"
+        ),
         pytest.param(
             "GET",
             "/v1/models/modelname/labels/latest/metadata",
@@ -111,7 +113,9 @@ def test_anything_else_is_malformed(method, target) -> None:
     assert str(caught.value) == f"Malformed request: {method} {target}"
 
 
-@pytest.mark.parametrize("target", ["/v1/models/versions/1", "/v1/models/labels/stable", "/v1/models/versions/1/metadata"])
+@pytest.mark.parametrize(
+    "target", ["/v1/models/versions/1", "/v1/models/labels/stable", "/v1/models/versions/1/metadata"]
+)
 def test_a_path_without_a_model_says_so(target) -> None:
     """These paths match with an empty model name."""
     with pytest.raises(InvalidArgument, match=r"^Missing model name in request\.$"):

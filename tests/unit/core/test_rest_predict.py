@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -431,6 +432,16 @@ def test_defaults_fill_what_binary_rows_cannot_carry() -> None:
 
     assert feeds["a:0"].tolist() == [b"hi"]
     assert feeds["b:0"] is scale
+
+
+def test_threads_do_not_share_a_parser() -> None:
+    """Parsers are used again, but never by two at once."""
+    bodies = [json.dumps({"instances": [[n] * 50] * 20}).encode() for n in range(64)]
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda body: tensors(body, {"a": N})["a"], bodies))
+
+    assert all((array == n).all() for n, array in enumerate(found))
 
 
 @pytest.mark.parametrize("count", [65, 3000])

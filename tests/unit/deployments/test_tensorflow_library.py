@@ -73,10 +73,10 @@ class FakeLibrary:
         self.number = number
         self.message = tensorflow_library.ffi.new("char[]", message)
 
-    def TF_GetCode(self, status: object) -> int:  # noqa: N802 - TensorFlow's name
+    def TF_GetCode(self, status: object) -> int:
         return self.number
 
-    def TF_Message(self, status: object) -> object:  # noqa: N802 - TensorFlow's name
+    def TF_Message(self, status: object) -> object:
         return self.message
 
 

@@ -26,7 +26,7 @@ class CountingLibrary:
     def __getattr__(self, name: str) -> object:
         return getattr(library(), name)
 
-    def TF_DeleteTensor(self, tensor: object) -> None:  # noqa: N802 - TensorFlow's name
+    def TF_DeleteTensor(self, tensor: object) -> None:
         self.deleted += 1
         library().TF_DeleteTensor(tensor)
 
@@ -213,7 +213,7 @@ def test_something_else_than_bytes_among_strings_leaves_nothing_behind() -> None
 class PoorLibrary(CountingLibrary):
     """TensorFlow without memory."""
 
-    def TF_AllocateTensor(self, *arguments: object) -> object:  # noqa: N802 - TensorFlow's name
+    def TF_AllocateTensor(self, *arguments: object) -> object:
         return ffi.NULL
 
 

@@ -6,15 +6,15 @@ from collections.abc import Iterable
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from core.config import ModelConfig, ModelResources, Rollout
 from core.errors import Problem, Unavailable
 from core.lifecycle import State
-from core.reconcile import ABSENT, AppObservation, Condition
+from core.reconcile import AppObservation, Condition
 from core.routing import ModelRoutes
-from core.server_settings import LoadingSettings, ModelSourceSettings, PollingSettings, ServerSettings
 from core.servable import ServableId, app_name
+from core.server_settings import LoadingSettings, ModelSourceSettings, PollingSettings, ServerSettings
 from core.version_policy import All, Latest, Specific
 from deployments.watch import Watch
 from tests.support.fakes import COMPLETE, HALF_WRITTEN, FakeClock, FakeModelList, FakeRouter, FakeServeHost, FakeSource
@@ -51,6 +51,7 @@ class Rollouts(RuleBasedStateMachine):
         self.stamp = 1.0
         self.lost: set[str] = set()
         self.start_watcher()
+        self.all_goes_on()
 
     def start_watcher(self) -> None:
         self.watch = Watch(SETTINGS, self.host, self.source, self.model_list, self.clock)
@@ -130,6 +131,10 @@ class Rollouts(RuleBasedStateMachine):
     def a_router_dies(self, name) -> None:
         self.host.routers.pop(name, None)
 
+    @rule(model=models, policy=policies)
+    def choose_versions(self, model, policy) -> None:
+        self.configure(model, policy, Rollout.AVAILABILITY_PRESERVING)
+
     @rule(name=st.sampled_from(["r1", "r2"]), model=models)
     def a_call_begins(self, name, model) -> None:
         router = self.host.routers.get(name)
@@ -179,6 +184,13 @@ class Rollouts(RuleBasedStateMachine):
         self.host.fail_at = None
         self.check_availability(before)
 
+    @rule()
+    def all_goes_on(self) -> None:
+        """Some ticks without accidents."""
+        for _ in range(3):
+            self.tick(None, after_effect=False)
+            self.host.progress()
+
     # The rules.
 
     def check_deletion(self, app: str) -> None:
@@ -207,7 +219,11 @@ class Rollouts(RuleBasedStateMachine):
         """Where the last version answered, one still does, or nothing is there to be served instead."""
         after = self.answering()
         for config in self.watch._models or ():
-            was = {number for number in before.get(config.name, ()) if app_name(ServableId(config.name, number)) not in self.lost}
+            was = {
+                number
+                for number in before.get(config.name, ())
+                if app_name(ServableId(config.name, number)) not in self.lost
+            }
             listing = self.watch._listings.get(config.name)
             aspired = listing is None or config.policy.select(frozenset(listing.versions))
             if was and aspired and config.resources.rollout is Rollout.AVAILABILITY_PRESERVING:
@@ -221,8 +237,6 @@ class Rollouts(RuleBasedStateMachine):
         for app in self.watch.table.apps:
             assert app in self.host.running or app in self.lost, f"{app} is in the table and does not run"
 
-    @precondition(lambda self: self.clock is not None)
-    @rule()
     def all_comes_to_rest(self) -> None:
         """When nothing goes wrong any more, the world becomes what the configuration asks for, and stays so."""
         self.source.errors.clear()
@@ -230,7 +244,7 @@ class Rollouts(RuleBasedStateMachine):
         for router in self.host.routers.values():
             router.answers = router.is_known = True
             router.in_flight.clear()
-        for _ in range(30):
+        for _ in range(18):
             self.clock.advance(RETRY_INTERVAL_S + 1.0)
             self.pull_all()
             self.turn()
@@ -283,5 +297,8 @@ class Rollouts(RuleBasedStateMachine):
 
 class TestRollouts(Rollouts.TestCase):
     settings = settings(
-        max_examples=int(__import__("os").environ.get("N", "120")), stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+        max_examples=int(__import__("os").environ.get("N", "120")),
+        stateful_step_count=30,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
     )

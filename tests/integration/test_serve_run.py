@@ -1,0 +1,106 @@
+"""`serve run app.yaml`, the main mode, with Serve's default settings and with its HAProxy mode."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import yaml
+
+from core.protos import serving_pb2
+from tests.support.clients import ClosedLoop, RestClient, free_port, wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+HA_PROXY = {
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+}
+
+
+@contextmanager
+def serve_run(folder: Path, models: Path, env_vars: Mapping[str, str]) -> Iterator[tuple[int, int, int]]:
+    """`serve run` on a changed copy of configs/app.yaml; gives REST, gRPC and Serve's HTTP port."""
+    app: dict[str, Any] = yaml.safe_load((ROOT / "configs" / "app.yaml").read_text())
+    rest, rpc, proxy = free_port(), free_port(), free_port()
+    app["http_options"] = {"host": "0.0.0.0", "port": proxy}
+    app["controller_options"] = {"runtime_env": {"env_vars": dict(env_vars)}}
+    app["applications"][0]["args"] |= {
+        "port": rpc, "rest_api_port": rest, "model_config_file": str(folder / "models.config"),
+        "host": "127.0.0.1", "drain_timeout_s": 5,
+    }  # fmt: skip
+    (folder / "app.yaml").write_text(yaml.safe_dump(app))
+    (folder / "models.config").write_text(
+        f'model_config_list {{ config {{ name: "m" base_path: "{models}" model_platform: "tensorflow" }} }}'
+    )
+    with tempfile.TemporaryDirectory(prefix="rms-") as ray_folder, (folder / "log").open("w") as log:
+        environment = os.environ | {"RAY_ADDRESS": "local", "RAY_TMPDIR": ray_folder, **env_vars}
+        command = [str(Path(sys.executable).with_name("serve")), "run", str(folder / "app.yaml")]
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            wait_until(lambda: process.poll() is not None or answers(rest), "the REST port answers", 150)
+            yield rest, rpc, proxy
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=90)
+
+
+def answers(port: int) -> bool:
+    try:
+        return RestClient(port).get("/healthz").status == 200
+    except OSError:
+        return False
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("env_vars", [pytest.param({}, id="default"), pytest.param(HA_PROXY, id="HAProxy")])
+def test_serve_run_answers_on_all_doors(tmp_path: Path, saved_models: Path, env_vars: dict[str, str]) -> None:
+    """The router's own ports and Serve's HTTP port lead to the same code; versions roll; no request fails."""
+    base = tmp_path / "base"
+    copy_version(saved_models, base, 1)
+    with serve_run(tmp_path, base, env_vars) as (rest, rpc, proxy):
+        own, serves = RestClient(rest), RestClient(proxy)
+        wait_until(lambda: answers(proxy), "Serve's own door answers")
+        assert own.predict("m", [2.0]) == [2.0]
+        assert serves.predict("m", [2.0]) == [2.0]
+        assert serves.post("/v1/models/x:predict", {"instances": [1]}).status == 404
+        assert serves.get("/v1/models/m").json == own.get("/v1/models/m").json
+        assert grpc_predict(rpc, "m", 2.0) == 2.0
+
+        with ClosedLoop(rest, "/v1/models/m:predict", {"instances": [2.0]}, clients=2) as load:
+            copy_version(saved_models, base, 2)
+            wait_until(lambda: own.available("m") == {2}, "version 2 took over")
+        assert load.failures == []
+        assert serves.predict("m", [2.0]) == [3.0]
+
+
+def copy_version(saved_models: Path, base: Path, version: int) -> None:
+    base.mkdir(exist_ok=True)
+    aside = base / f"{version}.copying"
+    subprocess.run(["cp", "-r", saved_models / "half_plus_two_versions" / str(version), aside], check=True)
+    aside.rename(base / str(version))
+
+
+def grpc_predict(port: int, model: str, value: float) -> float:
+    request = serving_pb2.PredictRequest()
+    request.model_spec.name = model
+    request.inputs["x"].dtype = 1
+    request.inputs["x"].tensor_shape.dim.add(size=1)
+    request.inputs["x"].float_val.append(value)
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        predict = channel.unary_unary(
+            "/tensorflow.serving.PredictionService/Predict",
+            request_serializer=serving_pb2.PredictRequest.SerializeToString,
+            response_deserializer=serving_pb2.PredictResponse.FromString,
+        )
+        answer = predict(request, timeout=30)
+    return float(answer.outputs["y"].float_val[0])
