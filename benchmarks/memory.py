@@ -1,7 +1,7 @@
 """Prints the private memory of each process of a running server, and what is left of it after version changes.
 
 `python -m benchmarks.memory` starts a server; `--pid ID` only looks at one that runs. Private memory is what would
-come back if the process ended (USS).
+come back if the process ended: the pages that it wrote, so not TensorFlow's library, which the kernel can drop.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def private(processes: Sequence[psutil.Process]) -> Mapping[str, list[float]]:
     found: dict[str, list[float]] = defaultdict(list)
     for process in processes:
         with suppress(psutil.Error):
-            found[kind(process)].append(process.memory_full_info().uss / MIB)
+            found[kind(process)].append(sum(one.private_dirty + one.swap for one in process.memory_maps()) / MIB)
     return found
 
 

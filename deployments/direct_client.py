@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import cast
 
 from core.errors import Code, DeadlineExceeded, Unavailable
@@ -22,6 +23,8 @@ ANSWER_GRACE_S = 0.25
 """How much longer than the caller's deadline we wait, so that TensorFlow's own time-out can be told."""
 
 CONNECT_TIMEOUT_S = 5.0
+TIMED_OUT = "Timed out waiting for notification"
+CODES = {int(code): code for code in Code}
 
 
 class ConnectionLost(Unavailable):
@@ -62,15 +65,28 @@ class DirectConnection(asyncio.BufferedProtocol):
                 self._take(frame)
         except BrokenFrame as error:
             log.warning("direct_connection_broken replica=%s error=%r", self.endpoint.replica, str(error))
-            self.close()
+            self.usable = False
+            if self._transport is not None:
+                self._transport.abort()
 
     def _take(self, frame: Frame) -> None:
         if frame.kind == Kind.ANSWER:
-            waiting = self._pending.pop(frame.call_id, None)
-            if waiting is not None and not waiting.done():
-                waiting.set_result(Answer(Code(frame.detail), frame.payload))
+            self._answered(frame)
         elif frame.kind == Kind.GOAWAY:
             self.usable = False
+        else:
+            raise BrokenFrame(f"a replica never sends frames of kind {frame.kind}")
+        self._close_if_done()
+
+    def _answered(self, frame: Frame) -> None:
+        code = CODES.get(frame.detail)
+        if code is None:
+            raise BrokenFrame(f"there is no code {frame.detail}")
+        waiting = self._pending.pop(frame.call_id, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(Answer(code, frame.payload))
+
+    def _close_if_done(self) -> None:
         if not self.usable and not self._pending:
             self.close()
 
@@ -91,6 +107,11 @@ class DirectConnection(asyncio.BufferedProtocol):
             self.closed.set_result(None)
         del exc
 
+    def retire(self) -> None:
+        """Take no more calls; close when the last answer has come."""
+        self.usable = False
+        self._close_if_done()
+
     def close(self) -> None:
         self.usable = False
         if self._transport is not None:
@@ -102,7 +123,7 @@ class DirectConnection(asyncio.BufferedProtocol):
         Raises ConnectionLost and DeadlineExceeded. When the waiting task is cancelled the call is withdrawn.
         """
         if not self._writable.is_set():
-            await self._writable.wait()
+            call = await self._when_writable(call)
         if self._transport is None or not self.usable:
             raise ConnectionLost(f"The connection to replica {self.endpoint.replica} is closed.")
         loop = asyncio.get_running_loop()
@@ -122,6 +143,20 @@ class DirectConnection(asyncio.BufferedProtocol):
             if timer is not None:
                 timer.cancel()
 
+    async def _when_writable(self, call: Call) -> Call:
+        """Wait until the replica reads what was sent before; the wait is taken off the caller's time."""
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        try:
+            async with asyncio.timeout(call.timeout_s):
+                while not self._writable.is_set():
+                    await self._writable.wait()
+        except TimeoutError:
+            raise DeadlineExceeded(TIMED_OUT) from None
+        if call.timeout_s is None:
+            return call
+        return replace(call, timeout_s=call.timeout_s - (loop.time() - began_s))
+
     def _send(self, call_id: int, call: Call) -> None:
         wait_ms = 0
         if call.timeout_s is not None:
@@ -134,11 +169,12 @@ class DirectConnection(asyncio.BufferedProtocol):
         waiting = self._pending.get(call_id)
         self._withdraw(call_id)
         if waiting is not None and not waiting.done():
-            waiting.set_exception(DeadlineExceeded("Timed out waiting for notification"))
+            waiting.set_exception(DeadlineExceeded(TIMED_OUT))
 
     def _withdraw(self, call_id: int) -> None:
         if self._pending.pop(call_id, None) is not None and self._transport is not None:
             self._transport.write(header(Kind.CANCEL, 0, call_id=call_id))
+            self._close_if_done()
 
 
 class ReplicaSet:
@@ -184,9 +220,7 @@ class ReplicaSet:
 
     @staticmethod
     def _retire(connection: DirectConnection) -> None:
-        connection.usable = False
-        if not connection.load:
-            connection.close()
+        connection.retire()
 
     def retire(self) -> None:
         """Take no more calls; each connection closes when its last answer has come."""

@@ -44,13 +44,11 @@ class _Peer(asyncio.BufferedProtocol):
         self._leaving = False
         self._transport: asyncio.Transport | None = None
 
-    @property
-    def open_calls(self) -> int:
-        return len(self._open)
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._server.peers.add(self)
+        if self._server.is_draining:
+            self.go_away()
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
@@ -140,6 +138,7 @@ class DirectServer:
         self.taker = taker
         self.token = token
         self.peers: set[_Peer] = set()
+        self.is_draining = False
         self._servers: list[asyncio.Server] = []
 
     async def open(self, host: str) -> tuple[int, bool]:
@@ -157,13 +156,14 @@ class DirectServer:
         return port, True
 
     async def drain(self, timeout_s: float) -> bool:
-        """Take no more calls and wait until all are answered; tell whether they were in time."""
+        """Take no more calls, wait until every answer is with its router; tell whether they were in time."""
+        self.is_draining = True
         for server in self._servers:
             server.close()
         for peer in tuple(self.peers):
             peer.go_away()
         ends_at = time.monotonic() + timeout_s
-        while any(peer.open_calls for peer in self.peers):
+        while self.peers:
             if time.monotonic() > ends_at:
                 return False
             await asyncio.sleep(0.01)
@@ -171,5 +171,8 @@ class DirectServer:
 
 
 def error_answer(code: Code, text: str) -> Answer:
-    """Give the answer that carries an error."""
-    return Answer(code, text.encode("utf-8", "surrogateescape"))
+    """Give the answer that carries an error, whatever characters its text has: no answer would be worse."""
+    try:
+        return Answer(code, text.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        return Answer(code, text.encode("utf-8", "replace"))

@@ -6,12 +6,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 from ray import serve
-from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
-from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus
 
 from core.errors import FailedPrecondition, Unavailable
@@ -21,7 +17,7 @@ from core.server_settings import ServerSettings
 from deployments.app import application
 from deployments.head_start import first_loads
 from deployments.ray_cluster import RayCluster
-from deployments.serve_host import ROUTER_APP, ROUTER_DEPLOYMENT, RayServeHost
+from deployments.serve_host import ROUTER_APP, RayServeHost
 
 POLL_S = 0.1
 LONGEST_DELETE_S = 60.0
@@ -65,9 +61,9 @@ class Launcher:
             wait_for_applications_running=False,
         )
         self._wait(self._is_running)
-        router: DeploymentHandle[Any] = DeploymentHandle(ROUTER_DEPLOYMENT, ROUTER_APP)
+        host = RayServeHost()
         progress = _Progress(self._say)
-        self._wait(lambda: self._is_open(router, progress))
+        self._wait(lambda: self._is_open(host, progress))
 
     def _wait(self, done: Callable[[], bool]) -> None:
         while not self._stop.is_set() and not done():
@@ -83,11 +79,12 @@ class Launcher:
         return seen.status is ApplicationStatus.RUNNING
 
     @staticmethod
-    def _is_open(router: DeploymentHandle, progress: _Progress) -> bool:
+    def _is_open(host: RayServeHost, progress: _Progress) -> bool:
         try:
-            progress.show(router.table.remote().result(timeout_s=10.0))
-            return bool(router.is_open.remote().result(timeout_s=10.0))
-        except (RayError, RayServeException, TimeoutError):
+            for table in host.tables():
+                progress.show(table)
+            return host.are_doors_open()
+        except Unavailable:
             return False
 
     def _announce(self) -> None:

@@ -6,6 +6,7 @@ All functions block on the Serve controller: call them in a thread. The names of
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
 import math
@@ -27,6 +28,7 @@ from core.reconcile import AppObservation, Condition, RouterReport
 from core.routing import RoutingTable
 from core.servable import app_name
 from deployments import model_server
+from deployments.event_loop import LoopThread
 from deployments.model_server import ModelServer, ServableSpec
 
 log = logging.getLogger(__name__)
@@ -72,6 +74,8 @@ class RayServeHost:
 
     def __init__(self, router_app: str = ROUTER_APP) -> None:
         self._routers: DeploymentHandle[Any] = DeploymentHandle(ROUTER_DEPLOYMENT, router_app)
+        # A handle is used on one event loop only: what Serve's throughput-optimized mode asks for suits the others.
+        self._loop = LoopThread("serve-host")
 
     def observe(self) -> Mapping[str, AppObservation]:
         """Give the version applications by name."""
@@ -100,10 +104,19 @@ class RayServeHost:
 
     def _ask_routers(self, method: str, *arguments: Any) -> list[Any]:
         try:
-            answers: list[Any] = self._routers.broadcast(method, *arguments).results(timeout_s=BROADCAST_TIMEOUT_S)
+            return self._loop.run(self._broadcast(method, *arguments)).result()
         except (RayError, RayServeException, TimeoutError) as error:
             raise Unavailable(f"Not every router answered {method}: {error}") from error
+
+    async def _broadcast(self, method: str, *arguments: Any) -> list[Any]:
+        response = self._routers.broadcast(method, *arguments)
+        answers: list[Any] = await asyncio.wait_for(response.results_async(), BROADCAST_TIMEOUT_S)
         return answers
+
+    def are_doors_open(self) -> bool:
+        """Tell whether routers run and all of their front doors are open."""
+        doors = self._ask_routers("is_open")
+        return bool(doors) and all(doors)
 
     def cpus(self) -> int:
         """Count the CPUs of the cluster."""

@@ -47,7 +47,7 @@ class HandleTransport:
         """Drop the handle of an application that is gone."""
         handle = self._handles.pop(app, None)
         if handle is not None:
-            await asyncio.to_thread(handle.shutdown)
+            await handle.shutdown_async()
 
     async def call(self, route: Route, call: Call) -> Answer:
         """Call one replica that Serve chooses.
@@ -129,7 +129,7 @@ class VersionTransport:
 
     async def _refresh(self, app: str) -> None:
         try:
-            endpoints = await asyncio.to_thread(self._endpoints, app)
+            endpoints = await asyncio.wait_for(self._endpoints(app), BROADCAST_TIMEOUT_S)
         except (RayError, RayServeException, TimeoutError, ServingError) as error:
             log.info("endpoints_unknown app=%s error=%r", app, str(error)[:200])
             endpoints = []
@@ -138,7 +138,6 @@ class VersionTransport:
             self._refreshed_s[app] = time.monotonic()
             await replicas.update(endpoints)
 
-    def _endpoints(self, app: str) -> list[Endpoint]:
-        response = self._handles.handle(app).broadcast("endpoint")
-        endpoints: list[Endpoint] = response.results(timeout_s=BROADCAST_TIMEOUT_S)
+    async def _endpoints(self, app: str) -> list[Endpoint]:
+        endpoints: list[Endpoint] = await self._handles.handle(app).broadcast("endpoint").results_async()
         return endpoints

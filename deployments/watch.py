@@ -223,12 +223,12 @@ class Watch:
             self._deploy(action, now_s)
 
     def _deploy(self, action: Load, now_s: float) -> None:
-        """Submit a version; one that Serve refuses is a version that failed, and no matter of the others."""
+        """Submit a version; one that is refused is a version that failed, and no matter of the others."""
         try:
             self._host.deploy(self._spec(action), self._config_of(action.servable).resources)
-        except (TypeError, ValueError) as error:
+        except (ConfigError, TypeError, ValueError) as error:
             record = self._records[action.servable]
-            failure = Failure(Code.INVALID_ARGUMENT, f"Ray Serve refuses the deployment: {error}")
+            failure = Failure(Code.INVALID_ARGUMENT, f"The deployment was refused: {error}")
             self._records = {**self._records, action.servable: failed(record, failure, now_s, self._limits)}
 
     def _spec(self, action: Load) -> ServableSpec:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -87,6 +87,14 @@ class FakeModelList:
         if self.problems:
             raise ConfigError(self.problems)
         return self.configs
+
+    def batching(self) -> BatchingParameters | None:
+        """Give the parameters for all models."""
+        return None
+
+    def session_config(self) -> bytes:
+        """Give the session options."""
+        return b""
 
     def batching(self) -> BatchingParameters | None:
         """No batching."""
@@ -298,8 +306,3 @@ class FakeLoaded:
         self.runs.append((timeout_ms, in_caller_thread))
         (fed,) = feeds.values()
         return [self._function(fed) for _ in fetches]
-
-
-def with_resources(config: ModelConfig, **changes: object) -> ModelConfig:
-    """Change some resources of a model."""
-    return replace(config, resources=replace(config.resources, **changes))

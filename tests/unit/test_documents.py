@@ -1,0 +1,115 @@
+"""The documents say what is there: every flag, every module, every link; and nothing about a developer's machine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from ray.serve.schema import ServeDeploySchema
+
+from core.flag_table import FLAGS
+from core.flags import Outcome, parse
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = (".ci", "benchmarks", "configs", "core", "deployments", "docs", "examples", "tests")
+SKIPPED = re.compile(r"/__pycache__/|/variables/|\.egg-info/")
+FLAG_ROW = re.compile(r"^\| `(\w+)` \| ", re.MULTILINE)
+STATUS_ROW = re.compile(r"^\| `\w+` \| (?!same|differs|not yet)", re.MULTILINE)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+YAML_BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
+HOME_PATH = re.compile(rb"(?<![\w.~}$)])/(?:(?:home|Users|work|workspace|opt/pypi)/\w|root/\.)")
+PACKAGE_SOURCE = re.compile(
+    rb"--(?:extra-)?index-url[ =]|--find-links[ =]|https?://[^\s\"']*(?:pypi|artifactory|nexus|/simple)"
+)
+
+
+def project_files() -> Iterator[Path]:
+    """Give the files of the project that a reader or a tool may open."""
+    yield from (path for path in ROOT.iterdir() if path.is_file() and path.name != ".coverage")
+    for folder in FOLDERS:
+        yield from (
+            path for path in (ROOT / folder).rglob("*") if path.is_file() and not SKIPPED.search(path.as_posix())
+        )
+
+
+def found_in_files(pattern: re.Pattern[bytes]) -> list[str]:
+    return [
+        f"{path.relative_to(ROOT)}: {found[0].decode(errors='replace')}"
+        for path in project_files()
+        for found in pattern.finditer(path.read_bytes())
+    ]
+
+
+def markdown_files() -> list[Path]:
+    return sorted(path for path in project_files() if path.suffix == ".md")
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_every_flag_has_a_row_in_the_compatibility_tables() -> None:
+    """A flag that is added or dropped changes the document, and no flag is described that does not exist."""
+    [_, flags, *_] = re.split(r"^## ", text("docs/compatibility.md"), flags=re.MULTILINE)
+
+    rows = FLAG_ROW.findall(flags)
+
+    assert sorted(rows) == sorted(FLAGS)
+
+
+def test_every_flag_of_tensorflow_serving_is_same_differs_or_not_yet() -> None:
+    """The second column has three words only."""
+    [_, flags, *_] = re.split(r"^## |^Ours alone", text("docs/compatibility.md"), flags=re.MULTILINE)
+
+    assert STATUS_ROW.findall(flags) == []
+
+
+@pytest.mark.parametrize("package", ["core", "deployments"])
+def test_every_module_has_a_job_in_the_architecture(package: str) -> None:
+    """A reader finds each file's job, in the section of its package, and no file that is gone."""
+    [section] = re.findall(rf"^## `{package}/`\n(.*?)(?=^## )", text("docs/architecture.md"), re.MULTILINE | re.DOTALL)
+    first_cells = " ".join(line.split("|")[1] for line in section.splitlines() if line.startswith("| "))
+    modules = {path.name for path in (ROOT / package).glob("*.py")} - {"__init__.py"}
+
+    assert set(re.findall(r"`(\w+\.py)`", first_cells)) == modules
+
+
+@pytest.mark.parametrize("document", markdown_files(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_lead_to_files(document: Path) -> None:
+    """Every relative link of a document leads to a file or folder of the project."""
+    targets = [link.partition("#")[0] for link in LINK.findall(document.read_text(encoding="utf-8"))]
+    relative = [one for one in targets if one and "://" not in one]
+
+    assert [one for one in relative if not (document.parent / one).exists()] == []
+
+
+def test_decisions_are_numbered_once() -> None:
+    """A decision is cited by its number."""
+    numbers = [path.name[:4] for path in (ROOT / "docs" / "decisions").iterdir()]
+
+    assert len(set(numbers)) == len(numbers)
+
+
+def test_no_file_names_a_path_of_a_developers_machine() -> None:
+    """What worked on one machine only must not become part of the project."""
+    assert found_in_files(HOME_PATH) == []
+
+
+def test_no_file_names_a_source_of_packages() -> None:
+    """Where packages come from is the user's choice."""
+    assert found_in_files(PACKAGE_SOURCE) == []
+
+
+def test_the_serve_configs_of_the_documents_are_valid() -> None:
+    """Ray Serve accepts them, and their arguments are flags that make sense together."""
+    blocks = YAML_BLOCK.findall(text("docs/operations.md"))
+    configs = [ServeDeploySchema.model_validate({"applications": []} | yaml.safe_load(block)) for block in blocks]
+    arguments = [dict(one.args) for config in configs for one in config.applications]
+
+    outcomes = [parse([f"--{name}={value}" for name, value in one.items()]) for one in arguments]
+
+    assert [set(one.given) for one in outcomes] == [set(one) for one in arguments]
+    assert {one.outcome for one in outcomes} == {Outcome.START}
