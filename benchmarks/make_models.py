@@ -24,7 +24,8 @@ def resnet() -> tuple[tf.Module, Any]:
     tf.keras.utils.set_random_seed(7)
     network = tf.keras.applications.ResNet50(weights=None)
     module = tf.Module()
-    module.network = network
+    # The plain variables: tracked through the Keras model, TensorFlow's own loader does not restore all of them.
+    module.weights = [weight.value for weight in network.variables]
     predict = tf.function(lambda image: {"scores": network(image, training=False)}, input_signature=[IMAGE])
     return module, predict
 

@@ -120,20 +120,8 @@ _FRONT_DOOR = (
         "front_door.grpc_max_concurrent_calls",
         _not_negative,
     ),
-    Flag(
-        "enable_grpc_healthcheck_service",
-        _BOOL,
-        False,
-        "Answer grpc.health.v1.Health on the gRPC port.",
-        "front_door.grpc_health_service",
-    ),
-    Flag(
-        "monitoring_config_file",
-        _STRING,
-        "",
-        "MonitoringConfig text file; without it, metrics are at their usual path of the REST port.",
-        "front_door.monitoring_config_file",
-    ),
+    _unused("enable_grpc_healthcheck_service", _BOOL, False, "the health service is always there"),
+    _unused("monitoring_config_file", _STRING, "", "there is no metrics page yet"),
     _unused("enable_profiler", _BOOL, True, "there is no profiler service"),
 )
 
@@ -194,15 +182,8 @@ _LOADING = (
         _seconds,
     ),
     Flag("saved_model_tags", _STRING, "serve", "Tags of the meta graph to load.", "loading.saved_model_tags", _tags),
-    Flag("enable_model_warmup", _BOOL, True, "Replay warm-up requests before a version answers.", "loading.warmup"),
-    Flag(
-        "num_request_iterations_for_warmup",
-        _INT32,
-        0,
-        "How often each warm-up request is replayed, if more than 0.",
-        "loading.num_warmup_iterations",
-        lambda count: count if count > 0 else 1,
-    ),
+    _unused("enable_model_warmup", _BOOL, True, "warm-up requests are not replayed yet"),
+    _unused("num_request_iterations_for_warmup", _INT32, 0, "warm-up requests are not replayed yet"),
     _unused("remove_unused_fields_from_bundle_metagraph", _BOOL, True, "graphs are not kept in Python"),
     _unused("prefer_tflite_model", _BOOL, False, "TensorFlow Lite models are not served; the SavedModel is"),
     _unused("num_tflite_pools", _INT32, 0, "TensorFlow Lite models are not served"),
@@ -277,6 +258,13 @@ TENSORFLOW_SERVING_FLAGS = (*_FRONT_DOOR, *_MODELS, *_LOADING, *_SESSION, *_BATC
 OUR_FLAGS = (
     Flag("model_settings_file", _STRING, "", "YAML file with what models.config lacks.", "source.model_settings_file"),
     Flag("relative_path_root", _STRING, "", "Folder that relative base paths are in.", "source.relative_path_root"),
+    Flag(
+        "enable_session_run",
+        _BOOL,
+        False,
+        "Answer SessionService.SessionRun, which may fetch any tensor of the graph.",
+        "front_door.session_run",
+    ),
     Flag("host", _STRING, "", "Address to listen on; empty means every interface.", "front_door.host"),
     Flag("rest_api_socket_path", _STRING, "", "UNIX socket for REST and metrics.", "front_door.rest_socket_path"),
     Flag(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 
 from core import (
@@ -16,25 +17,30 @@ from core import (
     rest_predict,
 )
 from core.run_plan import RunPlan
+from core.server_settings import AnswerSettings
 from core.signature import ServedModel
 from core.transport import Method
 
 Planner = Callable[[ServedModel, bytes], RunPlan]
 Responder = Callable[[ServedModel, bytes], bytes]
 
-PLANNERS: Mapping[Method, Planner] = MappingProxyType(
-    {
-        Method.REST_PREDICT: rest_predict.plan,
-        Method.REST_CLASSIFY: rest_examples.plan_classify,
-        Method.REST_REGRESS: rest_examples.plan_regress,
-        Method.PREDICT: grpc_predict.plan,
-        Method.CLASSIFY: grpc_examples.plan_classify,
-        Method.REGRESS: grpc_examples.plan_regress,
-        Method.MULTI_INFERENCE: grpc_multi_inference.plan,
-        Method.SESSION_RUN: grpc_session_run.plan,
-    }
-)
-"""Methods that run the model."""
+
+def planners(answers: AnswerSettings) -> Mapping[Method, Planner]:
+    """Give the methods that run the model, as the operator chose them to check and to print."""
+    check = answers.check_method_name
+    return MappingProxyType(
+        {
+            Method.REST_PREDICT: rest_predict.plan,
+            Method.REST_CLASSIFY: partial(rest_examples.plan_classify, check_method=check),
+            Method.REST_REGRESS: partial(rest_examples.plan_regress, check_method=check),
+            Method.PREDICT: partial(grpc_predict.plan, as_content=answers.as_tensor_content, check_method=check),
+            Method.CLASSIFY: partial(grpc_examples.plan_classify, check_method=check),
+            Method.REGRESS: partial(grpc_examples.plan_regress, check_method=check),
+            Method.MULTI_INFERENCE: partial(grpc_multi_inference.plan, check_method=check),
+            Method.SESSION_RUN: grpc_session_run.plan,
+        }
+    )
+
 
 RESPONDERS: Mapping[Method, Responder] = MappingProxyType(
     {

@@ -115,21 +115,19 @@ class _Wish:
 
 def _wish(config: ModelConfig, records: Records, world: World) -> _Wish:
     """Give the aspired versions; while storage shows none that could be loaded, what is there stays wanted."""
-    left_behind = _left_behind(config.name, records, world)
-    alive = [
-        one
+    alive = _left_behind(config.name, records, world) | {
+        one.servable.version
         for one in records.values()
         if one.servable.name == config.name and one.state in {State.LOADING, State.AVAILABLE}
-    ]
-    kept = _Wish(left_behind | {one.servable.version for one in alive if one.aspired})
+    }
     listing = world.listings.get(config.name)
     if listing is None:
-        return kept
+        return _Wish(alive)
     present = frozenset(listing.versions)
     unfinished = frozenset(world.waiting.get(config.name, {}))
-    usable = (present - unfinished) | (present & (left_behind | {one.servable.version for one in alive}))
-    aspired = config.policy.select(usable)
-    return _Wish(aspired) if aspired or not config.policy.select(present) else kept
+    aspired = config.policy.select((present - unfinished) | (present & alive))
+    only_unfinished = not aspired and config.policy.select(present)
+    return _Wish(alive if only_unfinished else aspired)
 
 
 def _left_behind(name: str, records: Records, world: World) -> frozenset[int]:
@@ -304,10 +302,8 @@ def deletable(apps: Iterable[str], reports: Iterable[RouterReport], generation: 
     return frozenset(app for app in apps if not any(report.in_flight.get(app, 0) for report in seen))
 
 
-def routing_table(
-    records: Records, world: World, problems: Mapping[str, str], generation: int, *, was_settled: bool = False
-) -> RoutingTable:
-    """Give the table that follows from the records.
+def routing_table(records: Records, world: World, problems: Mapping[str, str], before: RoutingTable) -> RoutingTable:
+    """Give the table that follows from the records, under the generation of the one before.
 
     `problems` says per model why its directory cannot be listed. The table is settled once every configured model has
     an available or failed version or nothing to load; it never becomes unsettled again.
@@ -320,8 +316,8 @@ def routing_table(
         name: _model_routes(configs.get(name), stream, world, problems.get(name, ""))
         for name, stream in streams.items()
     }
-    settled = was_settled or all(_is_settled(name, streams[name], world, problems) for name in configs)
-    return RoutingTable(generation, models, settled)
+    settled = before.settled or all(_is_settled(name, streams[name], world, problems) for name in configs)
+    return replace(before, models=models, settled=settled)
 
 
 def _model_routes(config: ModelConfig | None, stream: list[VersionRecord], world: World, problem: str) -> ModelRoutes:

@@ -39,16 +39,18 @@ class _Request:
     examples: list[bytes]
 
 
-def plan_classify(model: ServedModel, body: bytes) -> RunPlan:
+def plan_classify(model: ServedModel, body: bytes, *, check_method: bool = False) -> RunPlan:
     """Plan `:classify`."""
     request = _read(body, CLASSIFY)
-    return _run_plan(plan_classification(model, request.signature, request.examples), write_classes)
+    plan = plan_classification(model, request.signature, request.examples, check_method=check_method)
+    return _run_plan(plan, write_classes)
 
 
-def plan_regress(model: ServedModel, body: bytes) -> RunPlan:
+def plan_regress(model: ServedModel, body: bytes, *, check_method: bool = False) -> RunPlan:
     """Plan `:regress`."""
     request = _read(body, REGRESS)
-    return _run_plan(plan_regression(model, request.signature, request.examples), write_values)
+    plan = plan_regression(model, request.signature, request.examples, check_method=check_method)
+    return _run_plan(plan, write_values)
 
 
 def check_envelope(body: bytes, method: str) -> None:

@@ -50,12 +50,15 @@ class ModelRoutes:
 class RoutingTable:
     """A snapshot of everything a router needs; a higher generation replaces a lower one.
 
-    `settled` turns true when every configured model has an answer to show: a version, an error, or nothing to load.
+    `config_text` is the list of models that a reload request brought, so that it outlives the watcher; empty while the
+    configuration comes from flags and files alone. `settled` turns true when every configured model has an answer to
+    show: a version, an error, or nothing to load.
     """
 
     generation: int
     models: Mapping[str, ModelRoutes] = field(default_factory=dict)
     settled: bool = False
+    config_text: str = ""
 
     def resolve(self, name: str, version: int | None = None, label: str | None = None) -> Route:
         """Find the version that answers a model spec (TensorFlow Serving, resolution of a model spec).

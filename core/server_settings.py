@@ -46,14 +46,11 @@ class FrontDoorSettings:
     grpc_max_concurrent_calls: int = 0
     """gRPC calls in work at a time; more are refused as RESOURCE_EXHAUSTED; 0 sets no limit."""
 
-    grpc_health_service: bool = False
-    """Answer `grpc.health.v1.Health` on the gRPC port."""
+    session_run: bool = False
+    """Answer `SessionService.SessionRun`."""
 
     ssl_config_file: str = ""
     """SSLConfig text file for gRPC; empty means no TLS."""
-
-    monitoring_config_file: str = ""
-    """MonitoringConfig text file; empty keeps the metrics page at its usual path."""
 
     drain_timeout_s: float = 30.0
     """Seconds that requests may take to finish when the server stops."""
@@ -105,12 +102,6 @@ class LoadingSettings:
 
     saved_model_tags: frozenset[str] = frozenset({"serve"})
     """Tags that the meta graph to load carries, exactly these."""
-
-    warmup: bool = True
-    """Replay a version's warm-up requests before it answers."""
-
-    num_warmup_iterations: int = 1
-    """How often each warm-up request is replayed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,19 +6,20 @@ application whose `args` change, so what may change at run time stands in the fi
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Mapping
 
 from ray import serve
 from ray.serve import Application
 
 from core.errors import InvalidArgument
-from core.flags import parse
 from core.server_settings import ServerSettings
-from deployments.model_list import ConfiguredModels, with_absolute_paths
 from deployments.router import Router
 from deployments.serve_host import ROUTER_DEPLOYMENT
+from deployments.startup_settings import checked, parse_arguments
 from deployments.watcher import Watcher
+
+log = logging.getLogger(__name__)
 
 STOP_MARGIN_S = 10
 """How much longer than its drain time a replica may take before Serve kills it."""
@@ -30,13 +31,14 @@ def build(args: Mapping[str, object]) -> Application:
     Raises InvalidArgument for flags that make no sense and ConfigError for files that cannot be used, so that a broken
     deployment fails at once and with its reasons.
     """
-    parsed = parse([f"--{name}={_text(value)}" for name, value in args.items()])
+    parsed = parse_arguments([f"--{name}={_text(value)}" for name, value in args.items()])
     unknown = [name for name in args if name not in parsed.given]
     if parsed.settings is None or unknown:
         mistakes = (*map(str, parsed.problems), *parsed.warnings, *(f"unknown argument: {name}" for name in unknown))
         raise InvalidArgument("\n".join(dict.fromkeys(mistakes)))
-    settings = with_absolute_paths(parsed.settings, os.getcwd())
-    ConfiguredModels(settings).check()
+    settings, warnings = checked(parsed.settings)
+    for warning in (*parsed.warnings, *warnings):
+        log.warning("configuration: %s", warning)
     return application(settings)
 
 

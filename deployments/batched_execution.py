@@ -10,8 +10,9 @@ import numpy as np
 
 from core.config import BatchingParameters
 from core.errors import Code, ResourceExhausted, ServingError
-from core.methods import PLANNERS, RESPONDERS
+from core.methods import RESPONDERS, planners
 from core.run_plan import RunPlan
+from core.server_settings import AnswerSettings
 from core.transport import Answer, Call
 from deployments.batching import Batcher
 from deployments.direct_server import Ticket, error_answer
@@ -26,8 +27,9 @@ LARGE_BODY_BYTES = 64 * 1024
 class BatchedExecution:
     """Works on the calls of one loaded version, several requests to a run."""
 
-    def __init__(self, loaded: Loaded, parameters: BatchingParameters) -> None:
+    def __init__(self, loaded: Loaded, parameters: BatchingParameters, answers: AnswerSettings | None = None) -> None:
         self._loaded = loaded
+        self._planners = planners(answers or AnswerSettings())
         self._batcher = Batcher(self._run, parameters)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -65,7 +67,7 @@ class BatchedExecution:
         responder = RESPONDERS.get(call.method)
         if responder is not None:
             return responder(served, call.body)
-        planner = PLANNERS[call.method]
+        planner = self._planners[call.method]
         if len(call.body) < LARGE_BODY_BYTES:
             plan = planner(served, call.body)
         else:

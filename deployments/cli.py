@@ -8,15 +8,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 
 from core.errors import ConfigError, ServingError
-from core.flags import Outcome, parse
+from core.flags import Outcome
 from core.server_settings import FrontDoorSettings, ServerSettings
 from deployments import ray_environment
-from deployments.model_list import ConfiguredModels, with_absolute_paths
 from deployments.port_claim import require_free
+from deployments.startup_settings import checked, parse_arguments
 
 FAILED = 255
 """Exit status of a failed start (TensorFlow Serving, -1)."""
@@ -24,24 +24,28 @@ FAILED = 255
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the server until SIGTERM or SIGINT; gives the exit status."""
-    parsed = parse(list(sys.argv[1:] if arguments is None else arguments))
+    parsed = parse_arguments(list(sys.argv[1:] if arguments is None else arguments))
     if parsed.outcome is Outcome.VERSION:
         print(f"Ray Model Server: {version('ray-model-server')}\nTensorFlow Library: {version('tensorflow')}")
         return 0
     if parsed.output:
         print(parsed.output, flush=True)
-    for warning in parsed.warnings:
-        print(warning, file=sys.stderr, flush=True)
+    _warn(parsed.warnings)
     if parsed.settings is None:
         return _refuse(ConfigError(parsed.problems)) if parsed.problems else parsed.exit_code or FAILED
-    settings = with_absolute_paths(parsed.settings, os.getcwd())
     try:
-        ConfiguredModels(settings).check()
+        settings, warnings = checked(parsed.settings)
+        _warn(warnings)
         _require_free_ports(settings.front_door)
         _serve(settings)
     except ServingError as error:
         return _refuse(error)
     return 0
+
+
+def _warn(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        print(warning, file=sys.stderr, flush=True)
 
 
 def _refuse(error: ServingError) -> int:

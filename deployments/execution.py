@@ -16,7 +16,8 @@ from typing import Protocol
 import numpy as np
 
 from core.errors import Code, ServingError
-from core.methods import PLANNERS, RESPONDERS
+from core.methods import RESPONDERS, planners
+from core.server_settings import AnswerSettings
 from core.signature import ServedModel
 from core.transport import Answer, Call, Method
 from deployments.direct_server import error_answer
@@ -65,8 +66,9 @@ class _Ticket:
 class Execution:
     """Works on the calls of one loaded version."""
 
-    def __init__(self, loaded: Loaded, threads: int) -> None:
+    def __init__(self, loaded: Loaded, threads: int, answers: AnswerSettings | None = None) -> None:
         self._loaded = loaded
+        self._planners = planners(answers or AnswerSettings())
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="run")
         self._expected_s: dict[tuple[Method, int], float] = {}
         self.in_flight = 0
@@ -140,7 +142,7 @@ class Execution:
         responder = RESPONDERS.get(call.method)
         if responder is not None:
             return responder(self._loaded.served, call.body)
-        plan = PLANNERS[call.method](self._loaded.served, call.body)
+        plan = self._planners[call.method](self._loaded.served, call.body)
         timeout_ms = None
         if call.timeout_s is not None and not in_caller_thread:
             timeout_ms = max(1, int(call.timeout_s * 1000))

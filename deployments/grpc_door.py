@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import grpc
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
 
 from core.errors import Unavailable
-from deployments.grpc_services import GrpcApi
+from core.wire_reflection import reflection_pool
+from deployments.certificates import Certificates
+from deployments.grpc_health import Health
+from deployments.grpc_services import MODEL_SERVICE, PREDICTION_SERVICE, SESSION_SERVICE, GrpcApi
 from deployments.port_claim import claim_grpc, has_ipv6
 
 log = logging.getLogger(__name__)
@@ -25,7 +30,7 @@ class GrpcAddress:
     socket_path: str = ""
     channel_arguments: tuple[tuple[str, int | str], ...] = ()
     max_concurrent_calls: int = 0
-    credentials: grpc.ServerCredentials | None = field(default=None, compare=False)
+    ssl_config_file: str = ""
 
 
 class GrpcDoor:
@@ -35,6 +40,8 @@ class GrpcDoor:
         self._address = address
         self._api = api
         self._server: grpc.aio.Server | None = None
+        self.health = Health()
+        self._certificates = Certificates(address.ssl_config_file) if address.ssl_config_file else None
         if address.port:
             claim_grpc(address.host, address.port, token)
 
@@ -56,6 +63,9 @@ class GrpcDoor:
             maximum_concurrent_rpcs=self._address.max_concurrent_calls or None,
         )
         self._server.add_generic_rpc_handlers(self._api.handlers())
+        health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, self._server)
+        services = (PREDICTION_SERVICE, MODEL_SERVICE, SESSION_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(services, self._server, pool=reflection_pool())
         for target in targets:
             self._bind(self._server, target)
         await self._server.start()
@@ -71,14 +81,15 @@ class GrpcDoor:
 
     def _bind(self, server: grpc.aio.Server, target: str) -> None:
         try:
-            if self._address.credentials is None:
+            if self._certificates is None:
                 server.add_insecure_port(target)
             else:
-                server.add_secure_port(target, self._address.credentials)
+                server.add_secure_port(target, self._certificates.credentials())
         except RuntimeError as error:
             raise Unavailable(f"Failed to bind gRPC to {target}: {error}") from error
 
     async def drain(self, timeout_s: float) -> None:
         """Send GOAWAY, take no more calls, and wait for those in flight."""
+        await self.health.close()
         if self._server is not None:
             await self._server.stop(timeout_s)

@@ -1,19 +1,20 @@
 """The gRPC services: bytes in, bytes out. No tensor is parsed here; only the model spec is read.
 
-The handlers take and give raw bytes, so a request is forwarded as it came. The same handlers answer on the front
-door and, through `add_services`, on Serve's own gRPC proxy.
+`GrpcApi.answer` is the one way in. The handlers of the front door call it, and so do the router's methods that Serve's
+own gRPC proxy calls; both leave requests and responses as bytes.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 import grpc
 
-from core.errors import Code, ServingError
+from core.errors import Code, ServingError, Unimplemented
 from core.grpc_errors import status_message
 from core.grpc_metadata import check_envelope
 from core.metadata_json import status_response
@@ -27,69 +28,109 @@ log = logging.getLogger(__name__)
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 MODEL_SERVICE = "tensorflow.serving.ModelService"
 SESSION_SERVICE = "tensorflow.serving.SessionService"
+TOKEN_SERVICE = TOKEN_METHOD.split("/")[1]
+
+SERVICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        PREDICTION_SERVICE: ("Predict", "Classify", "Regress", "MultiInference", "GetModelMetadata"),
+        MODEL_SERVICE: ("GetModelStatus", "HandleReloadConfigRequest"),
+        SESSION_SERVICE: ("SessionRun",),
+        TOKEN_SERVICE: ("Token",),
+    }
+)
 
 STATUS_CODES: Mapping[int, grpc.StatusCode] = MappingProxyType({code.value[0]: code for code in grpc.StatusCode})
 
-Handler = Callable[[bytes, grpc.aio.ServicerContext], Awaitable[bytes]]
+Reload = Callable[[bytes], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcAnswer:
+    """A response message, or a code with its text."""
+
+    code: Code
+    message: str = ""
+    body: bytes = b""
 
 
 class GrpcApi:
     """Answers gRPC calls from a routing table and the model servers behind it."""
 
-    def __init__(self, router: RequestRouter, token: str) -> None:
+    def __init__(self, router: RequestRouter, token: str, reload: Reload, *, session_run: bool = False) -> None:
         self._router = router
         self._token = token.encode()
-
-    def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
-        """Give the handlers of all services, for `server.add_generic_rpc_handlers`."""
-        prediction = {
+        self._reload = reload
+        self._session_run = session_run
+        self._methods: Mapping[str, Callable[[bytes, float | None], Awaitable[GrpcAnswer]]] = {
             "Predict": self._forwarding(Method.PREDICT, peek),
             "Classify": self._forwarding(Method.CLASSIFY, peek),
             "Regress": self._forwarding(Method.REGRESS, peek),
             "MultiInference": self._forwarding(Method.MULTI_INFERENCE, peek_task),
             "GetModelMetadata": self._forwarding(Method.GET_MODEL_METADATA, _metadata_spec),
+            "SessionRun": self._forwarding(Method.SESSION_RUN, self._session_spec),
+            "GetModelStatus": self._status,
+            "HandleReloadConfigRequest": self._reload_config,
+            "Token": self._give_token,
         }
-        return (
-            _service(PREDICTION_SERVICE, prediction),
-            _service(MODEL_SERVICE, {"GetModelStatus": self._guarded(self._status)}),
-            _service(TOKEN_METHOD.split("/")[1], {TOKEN_METHOD.split("/")[2]: self._give_token}),
-        )
 
-    def _forwarding(self, method: Method, spec_of: Callable[[bytes], ModelSpecRef]) -> Handler:
-        """Make the handler that resolves the model spec and forwards the bytes."""
+    async def answer(self, method: str, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
+        """Answer one call; never raises ServingError. `timeout_s` is what is left of the caller's deadline."""
+        try:
+            return await self._methods[method](raw, timeout_s)
+        except ServingError as error:
+            return GrpcAnswer(error.code, status_message(str(error)))
 
-        async def forward(raw: bytes, context: grpc.aio.ServicerContext) -> bytes:
+    def _forwarding(
+        self, method: Method, spec_of: Callable[[bytes], ModelSpecRef]
+    ) -> Callable[[bytes, float | None], Awaitable[GrpcAnswer]]:
+        async def forward(raw: bytes, timeout_s: float | None) -> GrpcAnswer:
             spec = spec_of(raw)
             route = self._router.table.resolve(spec.name, spec.version, spec.label)
-            answer = await self._router.forward(route, Call(method, raw, context.time_remaining()))
+            answer = await self._router.forward(route, Call(method, raw, timeout_s))
             if answer.code is Code.OK:
-                return bytes(answer.body)
-            _fail(context, answer.code, bytes(answer.body).decode("utf-8", "replace"))
-            return b""
+                return GrpcAnswer(Code.OK, body=bytes(answer.body))
+            return GrpcAnswer(answer.code, status_message(bytes(answer.body).decode("utf-8", "replace")))
 
-        return self._guarded(forward)
+        return forward
 
-    @staticmethod
-    def _guarded(handler: Handler) -> Handler:
-        """Turn errors into a status; set, not raised, so that nothing is logged for a client's mistake."""
+    def _session_spec(self, raw: bytes) -> ModelSpecRef:
+        if not self._session_run:
+            raise Unimplemented("SessionRun is switched off; --enable_session_run switches it on.")
+        return peek(raw)
 
-        async def guarded(raw: bytes, context: grpc.aio.ServicerContext) -> bytes:
-            try:
-                return await handler(raw, context)
-            except ServingError as error:
-                _fail(context, error.code, str(error))
-            return b""
-
-        return guarded
-
-    async def _status(self, raw: bytes, context: grpc.aio.ServicerContext) -> bytes:
-        del context
+    async def _status(self, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
+        del timeout_s
         spec = peek(raw)
-        return status_response(self._router.table.statuses(spec.name, spec.version))
+        return GrpcAnswer(Code.OK, body=status_response(self._router.table.statuses(spec.name, spec.version)))
 
-    async def _give_token(self, raw: bytes, context: grpc.aio.ServicerContext) -> bytes:
-        del raw, context
-        return self._token
+    async def _reload_config(self, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
+        del timeout_s
+        return GrpcAnswer(Code.OK, body=await self._reload(raw))
+
+    async def _give_token(self, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
+        del raw, timeout_s
+        return GrpcAnswer(Code.OK, body=self._token)
+
+    def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
+        """Give the handlers of all services, for `server.add_generic_rpc_handlers`."""
+        return tuple(
+            _service(name, {method: self._handler(method) for method in methods}) for name, methods in SERVICES.items()
+        )
+
+    def _handler(self, method: str) -> Callable[[bytes, grpc.aio.ServicerContext], Awaitable[bytes]]:
+        async def handle(raw: bytes, context: grpc.aio.ServicerContext) -> bytes:
+            answer = await self.answer(method, raw, context.time_remaining())
+            if answer.code is not Code.OK:
+                set_status(context, answer)
+            return answer.body
+
+        return handle
+
+
+def set_status(context: Any, answer: GrpcAnswer) -> None:
+    """Set code and text; set, not raised, so that nothing is logged for a client's mistake."""
+    context.set_code(STATUS_CODES.get(int(answer.code), grpc.StatusCode.UNKNOWN))
+    context.set_details(answer.message)
 
 
 def _metadata_spec(raw: bytes) -> ModelSpecRef:
@@ -98,14 +139,31 @@ def _metadata_spec(raw: bytes) -> ModelSpecRef:
     return peek(raw)
 
 
-def _fail(context: grpc.aio.ServicerContext, code: Code, message: str) -> None:
-    context.set_code(STATUS_CODES.get(int(code), grpc.StatusCode.UNKNOWN))
-    context.set_details(status_message(message))
-
-
-def _service(name: str, methods: Mapping[str, Handler]) -> grpc.GenericRpcHandler:
+def _service(name: str, methods: Mapping[str, Callable[..., Any]]) -> grpc.GenericRpcHandler:
     """Register handlers without serializers: requests and responses stay bytes."""
-    handlers: dict[str, Any] = {
-        method: grpc.unary_unary_rpc_method_handler(handler) for method, handler in methods.items()
-    }
+    handlers = {method: grpc.unary_unary_rpc_method_handler(handler) for method, handler in methods.items()}
     return grpc.method_handlers_generic_handler(name, handlers)
+
+
+class Raw:
+    """Bytes in the shape that Serve's gRPC proxy wants of a response."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
+        return self._body
+
+
+async def _placeholder(raw: bytes, context: Any) -> bytes:
+    """Stand for a method until Serve replaces it by a call of the router's method of the same name."""
+    del context
+    return raw
+
+
+def add_services(servicer: object, server: Any) -> None:
+    """Register the services on Serve's own gRPC proxy (`grpc_servicer_functions`), leaving messages as bytes."""
+    del servicer
+    for name, methods in SERVICES.items():
+        if name != TOKEN_SERVICE:
+            server.add_generic_rpc_handlers((_service(name, dict.fromkeys(methods, _placeholder)),))

@@ -151,11 +151,13 @@ class HttpApi:
         if declared.isdigit() and int(declared) > limit:
             raise _too_large(limit)
         message = await receive()
-        body: bytes = message.get("body", b"")
-        if message.get("more_body", False):
-            body = await _rest_of_body(body, receive, limit)
         if message["type"] == "http.disconnect":
             raise ClientGone
+        body: bytes = message.get("body", b"")
+        if len(body) > limit:
+            raise _too_large(limit)
+        if message.get("more_body", False):
+            body = await _rest_of_body(body, receive, limit)
         if b"gzip" in _header(scope, b"content-encoding"):
             return unzipped(body)
         return body

@@ -54,7 +54,12 @@ class Launcher:
         self._say("starting router and watcher")
         serve.run_many(
             [
-                serve.RunTarget(target=application(self._settings), name=ROUTER_APP, route_prefix="/"),
+                serve.RunTarget(
+                    target=application(self._settings),
+                    name=ROUTER_APP,
+                    route_prefix="/",
+                    logging_config={"enable_access_log": False},
+                ),
                 *first_loads(self._settings),
             ],
             wait_for_ingress_deployment_creation=False,

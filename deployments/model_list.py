@@ -10,7 +10,7 @@ from core import settings_yaml
 from core.config import BatchingParameters, ModelConfig
 from core.config_text import model_configs, single_model
 from core.errors import ConfigError, Problem
-from core.parameter_files import BATCHING_WITHOUT_FILE, batching_parameters, session_config
+from core.parameter_files import BATCHING_WITHOUT_FILE, batching_parameters, session_config, session_config_warnings
 from core.server_settings import ServerSettings
 
 
@@ -30,6 +30,11 @@ class ConfiguredModels:
             listed = model_configs(read_text(file), file, relative_path_root=root)
         elif self._source.model_base_path:
             listed = (single_model(self._source.model_name, self._source.model_base_path, relative_path_root=root),)
+        return self.joined(listed)
+
+    def joined(self, listed: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
+        """Add what the YAML file says; raises ConfigError."""
+        root = self._source.relative_path_root
         if not self._source.model_settings_file:
             return listed
         file = self._source.model_settings_file
@@ -55,6 +60,12 @@ class ConfiguredModels:
         self.batching()
         self.session_config()
 
+    def warnings(self) -> tuple[str, ...]:
+        """Name what the files say without effect."""
+        session = self._settings.session.session_config_file
+        found = session_config_warnings(read_text(session), session) if session else ()
+        return tuple(str(problem) for problem in found)
+
 
 def read_text(path: str) -> str:
     """Read a configuration file; raises ConfigError when it cannot be read."""
@@ -77,6 +88,9 @@ def with_absolute_paths(settings: ServerSettings, folder: str) -> ServerSettings
         ),
         batching=dataclasses.replace(
             settings.batching, parameters_file=_absolute(settings.batching.parameters_file, folder)
+        ),
+        front_door=dataclasses.replace(
+            settings.front_door, ssl_config_file=_absolute(settings.front_door.ssl_config_file, folder)
         ),
         session=dataclasses.replace(
             settings.session, session_config_file=_absolute(settings.session.session_config_file, folder)

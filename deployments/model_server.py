@@ -86,9 +86,14 @@ class ModelServer:
         node = ray.get_runtime_context().get_node_id()
         return Endpoint(host, port, token, self._replica, node, has_loopback)
 
-    async def endpoint(self) -> Endpoint:
-        """Tell where the direct transport listens; called by every router through a broadcast."""
-        return self._endpoint
+    async def endpoint(self) -> Endpoint | None:
+        """Tell where the direct transport listens; called by every router through a broadcast.
+
+        None for a version that Serve scales: Serve counts only what comes through its handles.
+        """
+        config = self._spec.config
+        is_scaled = config is not None and config.resources.autoscaling is not None
+        return None if is_scaled else self._endpoint
 
     async def call(self, method: int, body: bytes, timeout_s: float | None) -> tuple[int, bytes]:
         """Answer a call that came through a Serve handle."""
@@ -145,8 +150,8 @@ def _execution(loaded: LoadedModel, spec: ServableSpec) -> Execution | BatchedEx
     if spec.settings.batching.per_model:
         parameters = _own_parameters(Path(spec.path) / PER_MODEL_PARAMETERS)
     if parameters is None:
-        return Execution(loaded, _threads(spec))
-    return BatchedExecution(loaded, parameters)
+        return Execution(loaded, _threads(spec), spec.settings.answers)
+    return BatchedExecution(loaded, parameters, spec.settings.answers)
 
 
 def _own_parameters(file: Path) -> BatchingParameters | None:

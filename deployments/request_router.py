@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
+from core.errors import Unavailable
 from core.reconcile import RouterReport
 from core.routing import Route, RoutingTable
 from core.transport import Answer, Call, Transport
+
+MOST_CALLS_IN_FLIGHT = 10_000
+"""Calls that may wait for one version; more are refused, so that memory stays bounded under overload."""
 
 
 class RequestRouter:
@@ -40,6 +44,8 @@ class RequestRouter:
         A route must be used in the same turn of the loop in which it was resolved: from then on the call counts as in
         flight, and its version is not deleted. Raises ServingError.
         """
+        if self._in_flight[route.app] >= MOST_CALLS_IN_FLIGHT:
+            raise Unavailable(f"{MOST_CALLS_IN_FLIGHT} requests are waiting for {route.servable}; try again later.")
         self._in_flight[route.app] += 1
         try:
             return await self._transport.call(route, call)

@@ -18,13 +18,14 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from core.errors import Code, ServingError, Unavailable
 from core.reconcile import RouterReport
 from core.routing import RoutingTable
 from core.server_settings import ServerSettings
 from deployments.event_loop import LoopThread
 from deployments.front_door import HttpAddress, HttpDoor
 from deployments.grpc_door import GrpcAddress, GrpcDoor
-from deployments.grpc_services import GrpcApi
+from deployments.grpc_services import GrpcAnswer, GrpcApi, Raw, set_status
 from deployments.http_api import AsgiApp, HttpApi, HttpLimits, Message, Receive, Scope, Send
 from deployments.request_router import RequestRouter
 from deployments.version_transport import VersionTransport
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 PULL_EVERY_S = 5.0
 PULL_FIRST_EVERY_S = 0.1
 PULL_TIMEOUT_S = 10.0
+RELOAD_TIMEOUT_S = 600.0
 
 
 class Router:
@@ -49,7 +51,8 @@ class Router:
         self._api = HttpApi(self._router, http_limits(settings), token)
         door = settings.front_door
         self._http = HttpDoor(HttpAddress(door.host, door.rest_port, door.rest_socket_path), self._api, token)
-        self._grpc = GrpcDoor(grpc_address(settings), GrpcApi(self._router, token), token)
+        self._grpc_api = GrpcApi(self._router, token, self._reload, session_run=door.session_run)
+        self._grpc = GrpcDoor(grpc_address(settings), self._grpc_api, token)
         self._is_open = False
         self._failure: BaseException | None = None
         self._life = self._loop.run(self._live())
@@ -61,6 +64,7 @@ class Router:
                 await self._pull()
                 await asyncio.sleep(PULL_FIRST_EVERY_S)
             await asyncio.gather(self._http.open(), self._grpc.open())
+            await self._grpc.health.open(self._router.table)
             self._is_open = True
             log.info("front_door_open rest_port=%s", self._settings.front_door.rest_port)
             gc.collect()
@@ -88,11 +92,23 @@ class Router:
             await self._transport.connect(table.apps)
             self._router.apply(table)
             await self._transport.keep_only(self._router.table.apps)
+            if self._is_open:
+                await self._grpc.health.follow(self._router.table)
         return self._router.report()
 
     async def apply(self, table: RoutingTable) -> RouterReport:
         """Take a table from the watcher's broadcast; tells the generation in use and the calls in flight."""
         return await asyncio.wrap_future(self._loop.run(self._take(table)))
+
+    async def _reload(self, raw: bytes) -> bytes:
+        """Hand a HandleReloadConfigRequest to the watcher."""
+        try:
+            answer: bytes | ServingError = await asyncio.wait_for(self._watcher.reload.remote(raw), RELOAD_TIMEOUT_S)
+        except (RayError, RayServeException, TimeoutError) as error:
+            raise Unavailable(f"The configuration could not be handed to the watcher: {error}") from error
+        if isinstance(answer, ServingError):
+            raise answer
+        return answer
 
     async def table(self) -> RoutingTable:
         """Give the table in use; a watcher that starts anew goes on from it."""
@@ -115,6 +131,38 @@ class Router:
     def __serve_build_asgi_app__(self) -> AsgiApp:
         """Give Serve's ingress the same application; it hands each request over to the front door's loop."""
         return _on_loop(self._api.app(), self._loop)
+
+    async def Predict(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802 - the method's name on the wire
+        """Answer a call of Serve's own gRPC proxy; so do the methods below."""
+        return await self._answer_proxy("Predict", request, grpc_context)
+
+    async def Classify(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802
+        return await self._answer_proxy("Classify", request, grpc_context)
+
+    async def Regress(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802
+        return await self._answer_proxy("Regress", request, grpc_context)
+
+    async def MultiInference(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802
+        return await self._answer_proxy("MultiInference", request, grpc_context)
+
+    async def GetModelMetadata(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802
+        return await self._answer_proxy("GetModelMetadata", request, grpc_context)
+
+    async def GetModelStatus(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802
+        return await self._answer_proxy("GetModelStatus", request, grpc_context)
+
+    async def HandleReloadConfigRequest(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802
+        return await self._answer_proxy("HandleReloadConfigRequest", request, grpc_context)
+
+    async def SessionRun(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802
+        return await self._answer_proxy("SessionRun", request, grpc_context)
+
+    async def _answer_proxy(self, method: str, request: bytes, grpc_context: Any) -> Raw:
+        work = self._loop.run(self._grpc_api.answer(method, request, None))
+        answer: GrpcAnswer = await asyncio.wrap_future(work)
+        if answer.code is not Code.OK:
+            set_status(grpc_context, answer)
+        return Raw(answer.body)
 
     async def __del__(self) -> None:
         """Close the door, finish what is in flight."""
@@ -145,6 +193,7 @@ def grpc_address(settings: ServerSettings) -> GrpcAddress:
         door.grpc_socket_path,
         door.grpc_channel_arguments,
         door.grpc_max_concurrent_calls,
+        door.ssl_config_file,
     )
 
 

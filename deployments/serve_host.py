@@ -126,7 +126,12 @@ class RayServeHost:
 def version_target(spec: ServableSpec, resources: ModelResources) -> serve.RunTarget:
     """Give the application of a version, ready to be submitted."""
     deployment = serve.deployment(**deployment_options(resources))(ModelServer)
-    return serve.RunTarget(target=deployment.bind(spec), name=app_name(spec.servable), route_prefix=None)
+    return serve.RunTarget(
+        target=deployment.bind(spec),
+        name=app_name(spec.servable),
+        route_prefix=None,
+        logging_config={"enable_access_log": False},
+    )
 
 
 def _is_version_app(name: str, seen: ApplicationStatusOverview) -> bool:

@@ -57,12 +57,21 @@ def _local_files(root: str, below: str) -> Iterator[FileEntry]:
         relative = f"{below}{entry.name}"
         try:
             if entry.is_dir():
-                yield from _local_files(root, f"{relative}/")
+                if not _leads_up(entry):
+                    yield from _local_files(root, f"{relative}/")
                 continue
             seen = entry.stat()
         except FileNotFoundError:
             continue
         yield FileEntry(relative, seen.st_size, max(seen.st_mtime, seen.st_ctime))
+
+
+def _leads_up(entry: os.DirEntry[str]) -> bool:
+    """Tell whether a directory is a link to one that it lies in, which could be followed for ever."""
+    if not entry.is_symlink():
+        return False
+    here = os.path.realpath(os.path.dirname(entry.path))
+    return f"{here}/".startswith(f"{os.path.realpath(entry.path)}/")
 
 
 def _list_remote(url: str, policy: VersionPolicy) -> VersionListing:

@@ -139,5 +139,5 @@ class VersionTransport:
             await replicas.update(endpoints)
 
     async def _endpoints(self, app: str) -> list[Endpoint]:
-        endpoints: list[Endpoint] = await self._handles.handle(app).broadcast("endpoint").results_async()
-        return endpoints
+        endpoints: list[Endpoint | None] = await self._handles.handle(app).broadcast("endpoint").results_async()
+        return [endpoint for endpoint in endpoints if endpoint is not None]

@@ -9,11 +9,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from queue import SimpleQueue
 from typing import Protocol
 
 from core.config import BatchingParameters, ModelConfig
+from core.config_text import model_configs, models_from_message, to_text
 from core.errors import Code, ConfigError, Problem, ServingError
 from core.lifecycle import State
+from core.protos import model_config_pb2
 from core.reconcile import (
     Load,
     LoadLimits,
@@ -31,8 +34,9 @@ from core.reconcile import (
 from core.routing import RoutingTable
 from core.servable import ServableId, app_name
 from core.server_settings import ServerSettings
-from core.source import Source, VersionListing, missing
+from core.source import Source
 from core.version_record import Failure, VersionRecord
+from deployments.listings import NEVER, Listings
 from deployments.model_server import ServableSpec
 from deployments.serve_host import ServeHost
 
@@ -40,10 +44,6 @@ log = logging.getLogger(__name__)
 
 BUSY_TICK_S = 0.1
 """Pause between ticks while something is being loaded or unloaded."""
-
-NEVER = float("inf")
-SECOND_LOOK_S = 1.0
-"""Without polling, storage is asked again after this time as long as a version is not completely written."""
 
 ROUTER_FORGOTTEN_AFTER_S = 15.0
 """A router that has not pulled for so long, and answers no broadcast, is gone."""
@@ -54,6 +54,9 @@ class ModelList(Protocol):
 
     def models(self) -> tuple[ModelConfig, ...]:
         """Read the configuration anew; raises ConfigError with all mistakes."""
+
+    def joined(self, listed: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
+        """Add what the YAML file says to models that a reload request lists."""
 
     def batching(self) -> BatchingParameters | None:
         """Read the parameters for all models; None without batching, or with parameters beside each version."""
@@ -83,19 +86,16 @@ class Watch:
     ) -> None:
         self._settings = settings
         self._host = host
-        self._source = source
         self._model_list = model_list
         self._now_s = now_s
         self._models: tuple[ModelConfig, ...] | None = None
         self._config_due_s = 0.0
-        self._listing_due_s = 0.0
-        self._listings: dict[str, VersionListing] = {}
-        self._waiting: dict[str, dict[int, str]] = {}
-        self._unsure: set[str] = set()
-        self._problems: dict[str, str] = {}
+        self._listings = Listings(source, settings.polling.file_system_poll_wait_s)
         self._records: dict[ServableId, VersionRecord] = {}
         self._pulls: dict[str, Pulled] = {}
         self._adopted = False
+        self._reloads: SimpleQueue[tuple[ModelConfig, ...]] = SimpleQueue()
+        self._config_text = ""
         self.table = RoutingTable(generation=0)
         self.config_problems: tuple[Problem, ...] = ()
 
@@ -104,11 +104,11 @@ class Watch:
         now_s = self._now_s()
         self._adopt_table()
         self._read_config(now_s)
+        self._take_reloads()
         if self._models is None:
             return self._idle_s(now_s)
-        self._list_versions(now_s)
-        apps = self._host.observe()
-        world = World(now_s, self._models, self._listings, self._waiting, frozenset(self._unsure), apps)
+        self._listings.refresh(self._models, now_s)
+        world = self._look(self._models, now_s)
         records = observe(self._records, world, self._limits)
         self._log_changes(records)
         self._records = records
@@ -117,6 +117,10 @@ class Watch:
         self._publish(world)
         busy = self._delete_unneeded(world)
         return BUSY_TICK_S if busy or self._is_moving() else self._idle_s(now_s)
+
+    def _look(self, models: tuple[ModelConfig, ...], now_s: float) -> World:
+        seen = self._listings
+        return World(now_s, models, seen.by_model, seen.waiting, frozenset(seen.unsure), self._host.observe())
 
     @property
     def _limits(self) -> LoadLimits:
@@ -134,14 +138,17 @@ class Watch:
         for table in self._host.tables():
             if table.generation > self.table.generation:
                 self.table = table
+        self._config_text = self.table.config_text
+        if self._config_text:
+            self._models = self._model_list.joined(model_configs(self._config_text))
+            self._config_due_s = self._next_config_s(self._now_s())
         self._adopted = True
 
     def _read_config(self, now_s: float) -> None:
         """Read the list of models when it is due; a broken one changes nothing."""
-        if self._models is not None and not self._is_due(self._config_due_s, now_s):
+        if self._models is not None and now_s < self._config_due_s:
             return
-        poll_s = self._settings.source.model_config_file_poll_wait_s
-        self._config_due_s = now_s + poll_s if poll_s > 0 else NEVER
+        self._config_due_s = self._next_config_s(now_s)
         try:
             self._models = self._model_list.models()
         except ConfigError as error:
@@ -150,58 +157,27 @@ class Watch:
             self.config_problems = error.problems
             return
         self.config_problems = ()
+        self._config_text = ""
 
-    @staticmethod
-    def _is_due(due_s: float, now_s: float) -> bool:
-        return now_s >= due_s
+    def _next_config_s(self, now_s: float) -> float:
+        poll_s = self._settings.source.model_config_file_poll_wait_s
+        return now_s + poll_s if poll_s > 0 else NEVER
 
-    def _list_versions(self, now_s: float) -> None:
-        """List every model's versions when storage is due; a model whose storage fails keeps its last listing."""
-        models = self._models or ()
-        unknown = [one for one in models if one.name not in self._listings and one.name not in self._problems]
-        if self._is_due(self._listing_due_s, now_s):
-            poll_s = self._settings.polling.file_system_poll_wait_s
-            self._listing_due_s = now_s + poll_s if poll_s > 0 else NEVER
-            unknown = list(models)
-        for model in unknown:
-            self._list_one(model, now_s)
-        if self._listing_due_s == NEVER and any(self._waiting.values()):
-            self._listing_due_s = now_s + SECOND_LOOK_S
-        configured = {model.name for model in models}
-        for gone in (set(self._listings) | set(self._problems)) - configured:
-            self._listings.pop(gone, None)
-            self._problems.pop(gone, None)
-            self._waiting.pop(gone, None)
-            self._unsure.discard(gone)
+    def request_reload(self, config: model_config_pb2.ModelServerConfig) -> frozenset[str]:
+        """Check a new list of models and let the next tick take it; gives the names that it adds.
 
-    def _list_one(self, model: ModelConfig, now_s: float) -> None:
-        listing = self._source.list_versions(model.base_path, model.policy)
-        if listing.error:
-            self._note_problem(
-                model.name,
-                f"Could not find base path {model.base_path} for servable {model.name} with error {listing.error}",
-            )
-            return
-        before = self._listings.get(model.name)
-        self._waiting[model.name] = _unfinished(listing, before, now_s, model.resources.marker_file)
-        self._unsure.discard(model.name)
-        if before is None and self._waiting[model.name]:
-            self._unsure.add(model.name)
-        self._listings[model.name] = listing
-        if listing.versions:
-            self._problems.pop(model.name, None)
-        else:
-            self._note_problem(
-                model.name,
-                f"No versions of servable {model.name} found under base path {model.base_path}. "
-                "Did you forget to name your leaf directory as a number (eg. '/1/')?",
-            )
+        Called from another thread than the ticks'. Raises ConfigError with all mistakes; then nothing changes.
+        """
+        models = self._model_list.joined(
+            models_from_message(config, relative_path_root=self._settings.source.relative_path_root)
+        )
+        self._reloads.put(models)
+        return frozenset(one.name for one in models) - {one.name for one in self._models or ()}
 
-    def _note_problem(self, model: str, text: str) -> None:
-        """Keep why storage gives nothing to load; log it once."""
-        if self._problems.get(model) != text:
-            log.warning("storage_problem model=%s problem=%s", model, text)
-        self._problems[model] = text
+    def _take_reloads(self) -> None:
+        while not self._reloads.empty():
+            self._models = self._reloads.get()
+            self._config_text = to_text(self._models)
 
     def _log_changes(self, records: Mapping[ServableId, VersionRecord]) -> None:
         for servable, record in records.items():
@@ -232,12 +208,13 @@ class Watch:
             self._records = {**self._records, action.servable: failed(record, failure, now_s, self._limits)}
 
     def _spec(self, action: Load) -> ServableSpec:
+        config = self._config_of(action.servable)
         return ServableSpec(
             action.servable,
             action.path,
             self._settings,
-            self._config_of(action.servable),
-            self._model_list.batching(),
+            config,
+            config.batching or self._model_list.batching(),
             self._model_list.session_config(),
         )
 
@@ -246,9 +223,8 @@ class Watch:
 
     def _publish(self, world: World) -> None:
         """Give routers a new generation when anything they could notice has changed, or one of them is ahead of us."""
-        table = routing_table(
-            self._records, world, self._problems, self.table.generation, was_settled=self.table.settled
-        )
+        before = replace(self.table, config_text=self._config_text)
+        table = routing_table(self._records, world, self._listings.problems, before)
         pulled = max((one.report.generation for one in tuple(self._pulls.values())), default=0)
         if table == self.table and pulled <= table.generation:
             return
@@ -322,21 +298,6 @@ class Watch:
 
     def _idle_s(self, now_s: float) -> float:
         """Sleep until storage, the configuration or a retry is due, but look at Serve at least once a second."""
-        due = [self._listing_due_s, self._config_due_s, now_s + 1.0]
+        due = [self._listings.due_s, self._config_due_s, now_s + 1.0]
         due += [one.retry_at_s for one in self._records.values() if one.state is State.START and one.aspired]
         return max(BUSY_TICK_S, min(due) - now_s)
-
-
-def _unfinished(now: VersionListing, before: VersionListing | None, now_s: float, marker_file: str) -> dict[int, str]:
-    """Name the versions that are not completely written, each with what it waits for."""
-    known = before.versions if before is not None else {}
-    reasons = {
-        number: missing(
-            directory.files,
-            known[number].files if number in known else None,
-            marker_file=marker_file,
-            now_s=now_s,
-        )
-        for number, directory in now.versions.items()
-    }
-    return {number: reason for number, reason in reasons.items() if reason}

@@ -10,8 +10,9 @@ import time
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
-from core.errors import Problem, ServingError
+from core.errors import DeadlineExceeded, Problem, ServingError
 from core.reconcile import RouterReport
+from core.reload import is_settled, read_request, require_available, success
 from core.routing import RoutingTable
 from core.server_settings import ServerSettings
 from deployments.model_list import ConfiguredModels
@@ -21,6 +22,7 @@ from deployments.watch import Watch
 
 log = logging.getLogger(__name__)
 
+RELOAD_TIMEOUT_S = 300.0
 STUCK_AFTER_S = 120.0
 PAUSE_AFTER_ERROR_S = 1.0
 
@@ -32,6 +34,7 @@ class Watcher:
         self._watch = Watch(settings, RayServeHost(), Storage(), ConfiguredModels(settings), time.time)
         self._ticked_s = time.monotonic()
         self._stopping = threading.Event()
+        self._wake = threading.Event()
         self._crash: BaseException | None = None
         self._ticker = threading.Thread(target=self._run, name="ticks", daemon=True)
         self._ticker.start()
@@ -39,7 +42,9 @@ class Watcher:
     def _run(self) -> None:
         try:
             pause_s = 0.0
-            while not self._stopping.wait(pause_s):
+            while not self._stopping.is_set():
+                self._wake.wait(pause_s)
+                self._wake.clear()
                 pause_s = self._tick()
                 self._ticked_s = time.monotonic()
         except BaseException as error:
@@ -58,6 +63,25 @@ class Watcher:
         """Give the present table to a router."""
         return self._watch.pulled(report)
 
+    async def reload(self, raw: bytes) -> bytes | ServingError:
+        """Apply a HandleReloadConfigRequest; answers when every added model answers, failed, or has nothing to load.
+
+        An error is given back as a value: raised, it would be logged and wrapped on its way.
+        """
+        try:
+            request = read_request(raw)
+            added = self._watch.request_reload(request.config)
+            self._wake.set()
+            ends_at = time.monotonic() + RELOAD_TIMEOUT_S
+            while not is_settled(self._watch.table, added):
+                if time.monotonic() > ends_at:
+                    raise DeadlineExceeded(f"The models {sorted(added)} were not loaded within {RELOAD_TIMEOUT_S} s.")
+                await asyncio.sleep(0.05)
+            require_available(self._watch.table, added)
+        except ServingError as error:
+            return error
+        return success(request)
+
     async def config_problems(self) -> tuple[Problem, ...]:
         """Tell what is wrong with the configuration that was refused last, if it still is."""
         return self._watch.config_problems
@@ -75,3 +99,4 @@ class Watcher:
         stopping = getattr(self, "_stopping", None)
         if stopping is not None:
             stopping.set()
+            self._wake.set()

@@ -96,13 +96,9 @@ class FakeModelList:
         """Give the session options."""
         return b""
 
-    def batching(self) -> BatchingParameters | None:
-        """No batching."""
-        return None
-
-    def session_config(self) -> bytes:
-        """No session options."""
-        return b""
+    def joined(self, listed: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
+        """Nothing to add."""
+        return listed
 
 
 @dataclass

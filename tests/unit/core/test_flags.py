@@ -52,7 +52,6 @@ def test_flags_fill_their_settings() -> None:
         "--load_retry_interval_micros=2500000",
         "--saved_model_tags=serve,gpu",
         "--grpc_channel_arguments=grpc.max_connection_age_ms=2000,grpc.name=a=b,grpc.big=99999999999,grpc.minus=-1",
-        "--num_request_iterations_for_warmup=3",
         "--mixed_precision=bfloat16",
         "--per_process_gpu_memory_fraction=.25",
         "--enable_batching",
@@ -62,7 +61,6 @@ def test_flags_fill_their_settings() -> None:
     assert (settings.front_door.grpc_port, settings.front_door.rest_port) == (9000, 9001)
     assert settings.loading.load_retry_interval_s == 2.5
     assert settings.loading.saved_model_tags == {"serve", "gpu"}
-    assert settings.loading.num_warmup_iterations == 3
     assert settings.session == SessionSettings(gpu_memory_fraction=0.25, bfloat16=True)
     assert settings.batching.enabled
     assert settings.cluster.ray_address == "auto"

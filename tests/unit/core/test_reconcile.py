@@ -28,6 +28,7 @@ from core.reconcile import (
     routing_table,
     unneeded_apps,
 )
+from core.routing import RoutingTable
 from core.servable import ServableId, app_name
 from core.source import FileEntry, VersionDirectory, VersionListing
 from core.version_policy import All, Latest, Specific
@@ -120,11 +121,12 @@ def test_a_new_watcher_takes_over_only_names_of_versions() -> None:
     assert states(observe({}, replace(before, apps=odd), LIMITS)) == {1: State.AVAILABLE}
 
 
-def test_versions_stay_wanted_while_only_half_written_ones_are_found() -> None:
-    """The old directory is gone and the new one is still being copied: the old version answers meanwhile."""
+@pytest.mark.parametrize("aspired", [True, False])
+def test_versions_stay_wanted_while_only_half_written_ones_are_found(aspired) -> None:
+    """The old directory is gone and the new one is being copied, or repaired: the old version answers meanwhile."""
     before = world(2, waiting={"m": {2: "waits for saved_model.pb"}}, apps={1: Condition.RUNNING})
 
-    after = observe(records(v1=State.AVAILABLE), before, LIMITS)
+    after = observe(one(V1, state=State.AVAILABLE, aspired=aspired), before, LIMITS)
 
     assert next_actions(after, before, LIMITS) == ()
     assert after[ServableId("m", 1)].aspired
@@ -371,7 +373,7 @@ def test_a_table_leads_to_available_versions_only() -> None:
     before = replace(before, models=(replace(before.models[0], labels={"stable": 9}),))
     stream = records(v1=State.UNLOADING, v2=State.AVAILABLE, v3=State.LOADING)
 
-    model = routing_table(stream, before, {"m": "slow"}, 7).models["m"]
+    model = routing_table(stream, before, {"m": "slow"}, RoutingTable(7)).models["m"]
 
     assert list(model.routes) == [2]
     assert [(entry.version, entry.state) for entry in model.statuses] == [
@@ -384,7 +386,7 @@ def test_a_table_leads_to_available_versions_only() -> None:
 
 def test_a_removed_model_keeps_its_statuses_and_loses_its_labels() -> None:
     """As TensorFlow Serving shows versions of models that are gone."""
-    table = routing_table(one(V1, state=State.END, aspired=False), World(NOW_S, ()), {}, 1)
+    table = routing_table(one(V1, state=State.END, aspired=False), World(NOW_S, ()), {}, RoutingTable(1))
 
     model = table.models["m"]
     assert (model.configured, model.labels, model.ignored, model.waiting) == (False, {}, {}, {})
@@ -408,8 +410,8 @@ def test_a_table_settles_when_every_model_has_something_to_show(stream, changes,
     """One model without files must not keep the doors shut for all."""
     before = world(**changes)
 
-    assert routing_table(stream, before, problems, 1).settled is is_settled
-    assert routing_table(stream, before, problems, 1, was_settled=True).settled
+    assert routing_table(stream, before, problems, RoutingTable(1)).settled is is_settled
+    assert routing_table(stream, before, problems, RoutingTable(1, settled=True)).settled
 
 
 def test_the_same_world_gives_the_same_answer() -> None:

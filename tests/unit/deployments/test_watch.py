@@ -9,6 +9,7 @@ import pytest
 from core.config import ModelConfig, ModelResources
 from core.errors import Code, Problem, Unavailable
 from core.lifecycle import State
+from core.protos import model_config_pb2
 from core.reconcile import AppObservation, Condition, RouterReport
 from core.routing import RoutingTable
 from core.server_settings import LoadingSettings, ModelSourceSettings, PollingSettings, ServerSettings
@@ -463,3 +464,40 @@ def test_as_many_versions_load_at_a_time_as_the_cluster_has_cpus() -> None:
         site.tick()
 
     assert site.host.deployed == ["m:3", "m:2"]
+
+
+def reload_of(*names: str) -> model_config_pb2.ModelServerConfig:
+    """Make the configuration of a reload request."""
+    config = model_config_pb2.ModelServerConfig()
+    for name in names:
+        config.model_config_list.config.add(name=name, base_path=f"/{name}", model_platform="tensorflow")
+    return config
+
+
+@pytest.mark.parametrize("names", [("m",), ("m", "n")])
+def test_a_reloaded_list_of_models_outlives_the_watcher(names) -> None:
+    """Routers hold it, also when it changes nothing else; the file counts again when it is read again."""
+    site = Site(settings=replace(SETTINGS, source=ModelSourceSettings(model_config_file_poll_wait_s=0)))
+    site.source.write("/n", 1)
+    site.settle()
+
+    assert site.watch.request_reload(reload_of(*names)) == set(names) - {"m"}
+    site.settle()
+    assert site.router.table.config_text
+    site.model_list.configs = ()
+    site.restart()
+    site.settle()
+
+    assert site.host.running == {f"{name}:1" for name in names}
+
+
+def test_a_configuration_file_that_is_polled_replaces_a_reloaded_list() -> None:
+    """As TensorFlow Serving's poller does."""
+    site = Site()
+    site.source.write("/n", 1)
+    site.settle()
+    site.watch.request_reload(reload_of("n"))
+    site.settle()
+
+    assert site.host.running == {"m:1"}
+    assert site.router.table.config_text == ""

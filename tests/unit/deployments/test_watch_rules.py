@@ -224,7 +224,7 @@ class Rollouts(RuleBasedStateMachine):
                 for number in before.get(config.name, ())
                 if app_name(ServableId(config.name, number)) not in self.lost
             }
-            listing = self.watch._listings.get(config.name)
+            listing = self.watch._listings.by_model.get(config.name)
             aspired = listing is None or config.policy.select(frozenset(listing.versions))
             if was and aspired and config.resources.rollout is Rollout.AVAILABILITY_PRESERVING:
                 assert after.get(config.name), f"{config.name} went from {was} to nothing"
@@ -277,9 +277,11 @@ class Rollouts(RuleBasedStateMachine):
         extra = served - wanted
         asked_for = config.policy.select(frozenset(directories))
         if extra and config.resources.rollout is Rollout.AVAILABILITY_PRESERVING:
-            assert asked_for and not served & wanted, f"{extra} should be gone"
+            assert asked_for, f"{extra} should be gone"
+            assert not served & wanted, f"{extra} should be gone"
         if extra and config.resources.rollout is Rollout.RESOURCE_PRESERVING:
-            assert asked_for and not wanted, f"{extra} should be gone"
+            assert asked_for, f"{extra} should be gone"
+            assert not wanted, f"{extra} should be gone"
 
     def check_rest(self) -> None:
         """Another tick changes nothing; neither does another watcher."""

@@ -1,0 +1,37 @@
+"""From command-line arguments to checked settings: flags, the YAML's own flag values, and every file they name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+from core import settings_yaml
+from core.errors import ConfigError
+from core.flags import ParsedFlags, parse
+from core.server_settings import ServerSettings
+from deployments.certificates import Certificates
+from deployments.model_list import ConfiguredModels, read_text, with_absolute_paths
+
+
+def parse_arguments(arguments: Sequence[str]) -> ParsedFlags:
+    """Read flags; values under `server:` in the YAML file count where the command line says nothing."""
+    parsed = parse(arguments)
+    if parsed.settings is None or not parsed.settings.source.model_settings_file:
+        return parsed
+    file = parsed.settings.source.model_settings_file
+    try:
+        preset = settings_yaml.settings(read_text(file), file).server
+    except ConfigError as error:
+        return replace(parsed, settings=None, problems=error.problems)
+    return parse(arguments, preset)
+
+
+def checked(settings: ServerSettings) -> tuple[ServerSettings, tuple[str, ...]]:
+    """Give the settings with absolute paths, and warnings; raises ConfigError with the mistakes of the files."""
+    absolute = with_absolute_paths(settings, os.getcwd())
+    models = ConfiguredModels(absolute)
+    models.check()
+    if absolute.front_door.ssl_config_file:
+        Certificates(absolute.front_door.ssl_config_file)
+    return absolute, models.warnings()

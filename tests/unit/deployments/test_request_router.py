@@ -1,0 +1,85 @@
+"""Tests of the router's count of calls and of the tables it takes."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from core.errors import Code, Unavailable
+from core.reconcile import RouterReport
+from core.routing import ModelRoutes, Route, RoutingTable
+from core.servable import ServableId
+from core.transport import Answer, Call, Method
+from deployments.request_router import RequestRouter
+from tests.support.fakes import FakeTransport
+
+ROUTE = Route.of(ServableId("m", 1))
+CALL = Call(Method.PREDICT, b"body")
+
+
+@pytest.mark.parametrize(("offered", "used"), [(4, 5), (5, 5), (6, 6)])
+def test_only_a_newer_table_is_taken(offered, used) -> None:
+    """Broadcasts and pulls may overtake each other."""
+    router = RequestRouter("r", FakeTransport())
+    first = RoutingTable(5, {"m": ModelRoutes()})
+    router.apply(first)
+
+    report = router.apply(RoutingTable(offered))
+
+    assert report == RouterReport("r", used)
+    assert (router.table is first) is (used == 5)
+
+
+async def test_calls_are_counted_while_they_are_in_flight() -> None:
+    """The watcher deletes nothing that is in the count."""
+    transport = FakeTransport()
+    gate = transport.hold()
+    router = RequestRouter("r", transport)
+    calls = [asyncio.ensure_future(router.forward(ROUTE, CALL)) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert (router.report().in_flight, router.calls_in_flight) == ({"m:1": 2}, 2)
+
+    gate.set()
+
+    assert [(await call).code for call in calls] == [Code.OK, Code.OK]
+    assert (router.report().in_flight, router.calls_in_flight) == ({}, 0)
+
+
+async def test_a_call_counts_from_the_very_turn_in_which_it_is_forwarded() -> None:
+    """Between the resolution of a route and the count no table can be confirmed."""
+    transport = FakeTransport()
+    transport.hold()
+    router = RequestRouter("r", transport)
+    forwarding = router.forward(ROUTE, CALL)
+
+    forwarding.send(None)
+
+    assert router.calls_in_flight == 1
+    forwarding.close()
+
+
+async def test_failed_and_cancelled_calls_leave_the_count() -> None:
+    """Otherwise their version would never be deleted in time."""
+    transport = FakeTransport(Unavailable("gone"))
+    router = RequestRouter("r", transport)
+    with pytest.raises(Unavailable):
+        await router.forward(ROUTE, CALL)
+    transport.hold()
+    call = asyncio.ensure_future(router.forward(ROUTE, CALL))
+    await asyncio.sleep(0)
+
+    call.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert (router.calls_in_flight, transport.cancelled) == (0, 1)
+
+
+async def test_the_answer_is_the_transports() -> None:
+    """Nothing is read or changed on the way."""
+    answer = Answer(Code.NOT_FOUND, b"text")
+    transport = FakeTransport(answer)
+
+    assert await RequestRouter("r", transport).forward(ROUTE, CALL) is answer
+    assert transport.calls == [(ROUTE, CALL)]

@@ -1,0 +1,192 @@
+"""Tests of listing versions, on a local file system and through fsspec."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from core.source import FileEntry, Source, VersionListing
+from core.version_policy import All, Latest
+from deployments import storage
+from deployments.storage import Storage
+
+
+@pytest.fixture
+def memory():
+    """A store in memory, empty again afterwards."""
+    store = fsspec.filesystem("memory")
+    yield store
+    store.store.clear()
+    store.pseudo_dirs[:] = [""]
+
+
+def write(path: Path, content: bytes = b"model") -> Path:
+    """Write a file and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def listed(base_path: object, policy=Latest()) -> VersionListing:  # noqa: B008 - frozen
+    """List as the watcher does."""
+    source: Source = Storage()
+    return source.list_versions(str(base_path), policy)
+
+
+@pytest.mark.parametrize("prefix", ["", "file://"])
+def test_versions_are_listed_with_their_files(tmp_path, prefix) -> None:
+    """Deep files too, with size and the time of their last change."""
+    write(tmp_path / "3" / "saved_model.pb")
+    write(tmp_path / "3" / "variables" / "variables.index", b"index")
+
+    directory = listed(f"{prefix}{tmp_path}").versions[3]
+
+    assert directory.path == str(tmp_path / "3")
+    assert {(file.path, file.size_bytes) for file in directory.files} == {
+        ("saved_model.pb", 5),
+        ("variables/variables.index", 5),
+    }
+    assert all(file.changed_s == pytest.approx(datetime.now(UTC).timestamp(), abs=60) for file in directory.files)
+
+
+def test_a_file_whose_time_was_set_back_shows_when_it_was_written(tmp_path) -> None:
+    """Copies that keep times must not look finished while they are made."""
+    file = write(tmp_path / "1" / "saved_model.pb")
+    os.utime(file, (1000, 1000))
+
+    (entry,) = listed(tmp_path).versions[1].files
+
+    assert entry.changed_s == pytest.approx(datetime.now(UTC).timestamp(), abs=60)
+
+
+def test_other_names_are_ignored_with_their_reason(tmp_path) -> None:
+    """What is no number is no version."""
+    for name in ("7", "tmp", "8.denied"):
+        write(tmp_path / name / "saved_model.pb")
+
+    found = listed(tmp_path)
+
+    assert set(found.versions) == {7}
+    assert found.ignored == {"tmp": "not a whole number", "8.denied": "not a whole number"}
+
+
+@pytest.mark.parametrize(("policy", "name"), [(Latest(), "7"), (All(), "007")])
+def test_of_two_directories_with_one_number_the_policy_decides(tmp_path, policy, name) -> None:
+    """The path is that of the directory chosen."""
+    write(tmp_path / "7" / "saved_model.pb")
+    write(tmp_path / "007" / "saved_model.pb")
+
+    assert listed(tmp_path, policy).versions[7].path == str(tmp_path / name)
+
+
+def test_a_file_named_as_a_number_is_a_version_without_files(tmp_path) -> None:
+    """It is never complete."""
+    write(tmp_path / "7")
+
+    assert listed(tmp_path).versions[7].files == frozenset()
+
+
+def test_linked_directories_are_followed(tmp_path) -> None:
+    """A version may be a link into a store of models."""
+    write(tmp_path / "elsewhere" / "saved_model.pb")
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "1").symlink_to(tmp_path / "elsewhere")
+
+    assert {file.path for file in listed(base).versions[1].files} == {"saved_model.pb"}
+
+
+def test_dangling_links_count_as_not_there(tmp_path) -> None:
+    """What vanishes while we look is the same."""
+    write(tmp_path / "1" / "saved_model.pb")
+    (tmp_path / "1" / "gone").symlink_to(tmp_path / "nowhere")
+
+    assert {file.path for file in listed(tmp_path).versions[1].files} == {"saved_model.pb"}
+
+
+@pytest.mark.parametrize("link", ["1/loop", "1/variables/loop"])
+def test_a_link_to_a_folder_above_does_not_hide_the_model(tmp_path, link) -> None:
+    """A loop has no end; the version is listed all the same."""
+    write(tmp_path / "1" / "saved_model.pb")
+    write(tmp_path / "1" / "variables" / "variables.index")
+    (tmp_path / link).symlink_to(tmp_path / "1")
+
+    found = listed(tmp_path)
+
+    assert found.error == ""
+    assert {"saved_model.pb", "variables/variables.index"} <= {file.path for file in found.versions[1].files}
+
+
+def test_what_cannot_be_listed_is_an_error_of_the_listing(tmp_path) -> None:
+    """Nothing is raised, so that one model's storage cannot stop the others."""
+    file = write(tmp_path / "file")
+
+    assert listed(tmp_path / "nope").error == f"NOT_FOUND: {tmp_path}/nope not found"
+    assert listed(file).error == f"FAILED_PRECONDITION: {file} is not a directory"
+    assert listed("unknown-store://bucket/m").error.startswith("UNAVAILABLE: unknown-store://bucket/m: ValueError: ")
+
+
+def test_a_folder_that_may_not_be_read_says_so(monkeypatch) -> None:
+    """As root everything may be read, hence the stand-in."""
+
+    def refuse(_: str) -> list[str]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(storage.os, "listdir", refuse)
+
+    assert listed("/m").error == "PERMISSION_DENIED: /m: [Errno 13] Permission denied"
+
+
+def test_an_empty_base_path_is_no_error(tmp_path, memory) -> None:
+    """It unloads the model, as TensorFlow Serving does."""
+    memory.makedirs("/empty")
+
+    assert listed(tmp_path) == VersionListing()
+    assert listed("memory://empty") == VersionListing()
+
+
+@pytest.mark.parametrize("base", ["memory://models/m", "memory://models/m/"])
+def test_a_store_is_listed_by_the_paths_of_its_files(memory, base) -> None:
+    """Object stores have no directories."""
+    memory.pipe("/models/m/3/saved_model.pb", b"model")
+    memory.pipe("/models/m/3/variables/variables.index", b"index")
+    memory.pipe("/models/m/33/saved_model.pb", b"other")
+    memory.pipe("/models/m/readme.txt", b"text")
+
+    found = listed(base)
+
+    assert found.versions[3].path == "memory:///models/m/3"
+    assert {(file.path, file.size_bytes) for file in found.versions[3].files} == {
+        ("saved_model.pb", 5),
+        ("variables/variables.index", 5),
+    }
+    assert {file.path for file in found.versions[33].files} == {"saved_model.pb"}
+    assert found.ignored == {"readme.txt": "not a whole number"}
+
+
+def test_a_store_without_the_base_path_says_so(memory) -> None:
+    """An object store cannot tell an empty folder from none."""
+    memory.pipe("/models/other/1/saved_model.pb", b"model")
+
+    assert listed("memory://models/m").error == "NOT_FOUND: memory://models/m not found"
+
+
+@pytest.mark.parametrize(
+    ("info", "expected"),
+    [
+        ({"LastModified": datetime.fromtimestamp(5, UTC)}, 5.0),
+        ({"mtime": 6.5}, 6.5),
+        ({"updated": 7}, 7.0),
+        ({"updated": "2026-01-01"}, None),
+        ({}, None),
+    ],
+)
+def test_times_are_taken_as_stores_give_them(info, expected) -> None:
+    """Where none can be read, age is unknown."""
+    entries = storage._remote_files("3/", {"3/a": {"size": None, **info}, "4/b": info})
+
+    assert list(entries) == [FileEntry("a", 0, expected)]
