@@ -27,9 +27,24 @@ log = logging.getLogger(__name__)
 SHORT_CALL_S = 0.001
 """A call that is expected to take less than this runs on the event loop."""
 
-SMOOTHING = 0.2
+CERTAINLY_LONG_S = 0.01
+"""A call that took this long was long whatever was expected; a shorter surprise may be the scheduler's doing."""
+
+FALLING = 0.3
+RISING = 0.05
 ALWAYS_LONG_S = 1.0
 """What a call is expected to take before the first one of its kind was measured."""
+
+
+def expectation(before_s: float, took_s: float) -> float:
+    """Learn from one call: good news quickly, bad news slowly, unless it is certain.
+
+    A thread that has to wait for a busy core looks slow for a moment; taken at its word, it would send tiny calls to
+    the pool just when there is no time for hand-overs.
+    """
+    if took_s > CERTAINLY_LONG_S:
+        return took_s
+    return before_s + (FALLING if took_s < before_s else RISING) * (took_s - before_s)
 
 
 class Loaded(Protocol):
@@ -122,8 +137,7 @@ class Execution:
         began = time.perf_counter()
         answer = self.answer(call, in_caller_thread=in_caller_thread)
         took_s = time.perf_counter() - began
-        before = self._expected_s.get(kind, took_s)
-        self._expected_s[kind] = before + SMOOTHING * (took_s - before)
+        self._expected_s[kind] = expectation(self._expected_s.get(kind, took_s), took_s)
         return answer
 
     def answer(self, call: Call, *, in_caller_thread: bool = False) -> Answer:

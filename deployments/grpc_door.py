@@ -43,7 +43,7 @@ class GrpcDoor:
         self.health = Health()
         self._certificates = Certificates(address.ssl_config_file) if address.ssl_config_file else None
         if address.port:
-            claim_grpc(address.host, address.port, token)
+            claim_grpc(address.host, address.port, token, is_encrypted=bool(address.ssl_config_file))
 
     async def open(self) -> None:
         """Begin to accept calls.

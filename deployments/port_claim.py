@@ -125,10 +125,13 @@ def claim_http(host: str, port: int, token: str) -> None:
         raise PortTaken(port, "REST")
 
 
-def claim_grpc(host: str, port: int, token: str) -> None:
+def claim_grpc(host: str, port: int, token: str, *, is_encrypted: bool = False) -> None:
     """Make sure that a gRPC port is free or held by siblings only.
 
+    A sibling behind TLS cannot be asked without a client certificate; there the launcher's own proof has to do.
     Raises PortTaken.
     """
-    if not is_free(host, port) and grpc_token(host, port) not in {None, token}:
+    if is_encrypted or is_free(host, port):
+        return
+    if grpc_token(host, port) not in {None, token}:
         raise PortTaken(port, "gRPC")

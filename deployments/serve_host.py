@@ -11,6 +11,7 @@ import dataclasses
 import logging
 import math
 import os
+import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 ROUTER_APP = "router"
 ROUTER_DEPLOYMENT = "Router"
 BROADCAST_TIMEOUT_S = 10.0
+CPUS_COUNTED_EVERY_S = 60.0
 
 CONDITIONS: Mapping[ApplicationStatus, Condition] = {
     ApplicationStatus.NOT_STARTED: Condition.DEPLOYING,
@@ -76,6 +78,8 @@ class RayServeHost:
         self._routers: DeploymentHandle[Any] = DeploymentHandle(ROUTER_DEPLOYMENT, router_app)
         # A handle is used on one event loop only: what Serve's throughput-optimized mode asks for suits the others.
         self._loop = LoopThread("serve-host")
+        self._cpus = 1
+        self._cpus_due_s = 0.0
 
     def observe(self) -> Mapping[str, AppObservation]:
         """Give the version applications by name."""
@@ -119,8 +123,11 @@ class RayServeHost:
         return bool(doors) and all(doors)
 
     def cpus(self) -> int:
-        """Count the CPUs of the cluster."""
-        return max(1, int(ray.cluster_resources().get("CPU", 1)))
+        """Count the CPUs of the cluster, as of the last minute."""
+        if time.monotonic() > self._cpus_due_s:
+            self._cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
+            self._cpus_due_s = time.monotonic() + CPUS_COUNTED_EVERY_S
+        return self._cpus
 
 
 def version_target(spec: ServableSpec, resources: ModelResources) -> serve.RunTarget:

@@ -128,15 +128,19 @@ class VersionTransport:
         return running
 
     async def _refresh(self, app: str) -> None:
+        """Learn the addresses anew; while they cannot be told, the known connections stay."""
         try:
-            endpoints = await asyncio.wait_for(self._endpoints(app), BROADCAST_TIMEOUT_S)
+            endpoints: Iterable[Endpoint] | None = await asyncio.wait_for(self._endpoints(app), BROADCAST_TIMEOUT_S)
         except (RayError, RayServeException, TimeoutError, ServingError) as error:
             log.info("endpoints_unknown app=%s error=%r", app, str(error)[:200])
-            endpoints = []
+            endpoints = None
         replicas = self._replicas.get(app)
-        if replicas is not None:
-            self._refreshed_s[app] = time.monotonic()
-            await replicas.update(endpoints)
+        if replicas is None:
+            return
+        self._refreshed_s[app] = time.monotonic()
+        await replicas.update(replicas.endpoints if endpoints is None else endpoints)
+        if self._replicas.get(app) is not replicas:
+            replicas.retire()
 
     async def _endpoints(self, app: str) -> list[Endpoint]:
         endpoints: list[Endpoint | None] = await self._handles.handle(app).broadcast("endpoint").results_async()

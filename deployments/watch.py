@@ -89,6 +89,7 @@ class Watch:
         self._model_list = model_list
         self._now_s = now_s
         self._models: tuple[ModelConfig, ...] | None = None
+        self._listed: tuple[ModelConfig, ...] | None = None
         self._config_due_s = 0.0
         self._listings = Listings(source, settings.polling.file_system_poll_wait_s)
         self._records: dict[ServableId, VersionRecord] = {}
@@ -141,23 +142,28 @@ class Watch:
         self._config_text = self.table.config_text
         if self._config_text:
             self._models = self._model_list.joined(model_configs(self._config_text))
-            self._config_due_s = self._next_config_s(self._now_s())
         self._adopted = True
 
     def _read_config(self, now_s: float) -> None:
-        """Read the list of models when it is due; a broken one changes nothing."""
+        """Read the list of models when it is due; a broken one changes nothing, nor does one that is as it was.
+
+        So what a reload request brought stays until somebody changes the file.
+        """
         if self._models is not None and now_s < self._config_due_s:
             return
         self._config_due_s = self._next_config_s(now_s)
         try:
-            self._models = self._model_list.models()
+            listed = self._model_list.models()
         except ConfigError as error:
             if error.problems != self.config_problems:
                 log.warning("config_refused problems=%s", str(error))
             self.config_problems = error.problems
             return
         self.config_problems = ()
-        self._config_text = ""
+        if self._models is None or (listed != self._listed and self._listed is not None):
+            self._models = listed
+            self._config_text = ""
+        self._listed = listed
 
     def _next_config_s(self, now_s: float) -> float:
         poll_s = self._settings.source.model_config_file_poll_wait_s

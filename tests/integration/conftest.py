@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import ray
+import yaml
 from ray import serve
 
 from core.server_settings import (
@@ -36,6 +37,23 @@ FIXED_MODELS = (
     "scalar_output",
     "no_signatures",
 )
+
+OWN_SETTINGS = ("batched", "twice", "single")
+
+
+def settings_text(saved_models: Path, folder: Path) -> str:
+    """Give the YAML file of the session's server: models with batching, replicas, and room for one version only."""
+    batching = {"max_batch_size": 8, "batch_timeout_micros": 20000, "num_batch_threads": 2}
+    models = {
+        "batched": {"base_path": str(saved_models / "mlp"), "batching": batching},
+        "twice": {"base_path": str(saved_models / "half_plus_two"), "num_replicas": 2},
+        "single": {
+            "base_path": str(folder / "single"),
+            "rollout": "resource_preserving",
+            "resources": {"place": 1},
+        },
+    }
+    return yaml.safe_dump({"models": models})
 
 
 @dataclasses.dataclass
@@ -89,7 +107,13 @@ class LiveServer:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[None]:
     """A local Ray with Serve, without dashboard and proxies."""
-    ray.init(address="local", include_dashboard=False, log_to_driver=False, object_store_memory=256 * 1024 * 1024)
+    ray.init(
+        address="local",
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=256 * 1024 * 1024,
+        resources={"place": 1},
+    )
     serve.start(proxy_location="Disabled")
     yield
     serve.shutdown()
@@ -104,7 +128,11 @@ def server(cluster: None, saved_models: Path, tmp_path_factory: pytest.TempPathF
         front_door=FrontDoorSettings(
             host="127.0.0.1", grpc_port=free_port(), rest_port=free_port(), drain_timeout_s=10.0
         ),
-        source=ModelSourceSettings(model_config_file=str(folder / "models.config"), model_config_file_poll_wait_s=1),
+        source=ModelSourceSettings(
+            model_config_file=str(folder / "models.config"),
+            model_config_file_poll_wait_s=1,
+            model_settings_file=str(folder / "settings.yaml"),
+        ),
         polling=PollingSettings(file_system_poll_wait_s=1),
         loading=LoadingSettings(max_num_load_retries=1, load_retry_interval_s=0.5, num_load_threads=2),
     )
@@ -114,6 +142,8 @@ def server(cluster: None, saved_models: Path, tmp_path_factory: pytest.TempPathF
             f'config {{ name: "{name}" base_path: "{saved_models / name}" model_platform: "tensorflow" }}'
         )
     live.write_config()
+    live.copy_version("half_plus_two_versions", 1, folder / "single")
+    (folder / "settings.yaml").write_text(settings_text(saved_models, folder))
     serve.run_many(
         [serve.RunTarget(target=application(settings), name=ROUTER_APP, route_prefix="/")],
         wait_for_ingress_deployment_creation=False,
@@ -121,7 +151,11 @@ def server(cluster: None, saved_models: Path, tmp_path_factory: pytest.TempPathF
     )
     client = live.client()
     wait_until(lambda: is_open(live.rest_port), "the front door is open", 180)
-    wait_until(lambda: all(client.available(name) for name in FIXED_MODELS), "all fixed models are available", 180)
+    wait_until(
+        lambda: all(client.available(name) for name in (*FIXED_MODELS, *OWN_SETTINGS)),
+        "all fixed models are available",
+        180,
+    )
     client.close()
     yield live
     serve.delete(ROUTER_APP)

@@ -92,6 +92,7 @@ def test_two_routers_of_a_node_share_the_port(server: LiveServer) -> None:
     routers: DeploymentHandle = DeploymentHandle("Router", ROUTER_APP)
     wait_until(lambda: _open_doors(routers) == [True, True], "both doors are open", 90)
 
+    wait_until(lambda: len(replica_pids(ROUTER_APP, "Router")) == 2, "the routers before them are gone")
     first, _ = replica_pids(ROUTER_APP, "Router")
     os.kill(first, signal.SIGKILL)
     client = RestClient(server.rest_port)

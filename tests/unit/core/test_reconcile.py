@@ -139,6 +139,16 @@ def test_a_running_version_that_is_written_over_stays() -> None:
     assert observe(records(v1=State.AVAILABLE), before, LIMITS)[ServableId("m", 1)].aspired
 
 
+def test_a_running_version_that_is_written_over_stays_beside_complete_ones() -> None:
+    """It counts for the policy as before, also when another version could answer."""
+    apps = {1: Condition.RUNNING, 2: Condition.RUNNING}
+    before = world(1, 2, waiting={"m": {2: "waits until its files stop changing"}}, apps=apps)
+
+    after = observe(records(v1=State.AVAILABLE, v2=State.AVAILABLE), before, LIMITS)
+
+    assert [servable.version for servable, record in after.items() if record.aspired] == [2]
+
+
 def test_a_half_written_version_is_not_aspired() -> None:
     """Nothing is known of it but that it waits."""
     assert observe({}, world(1, waiting={"m": {1: "waits for saved_model.pb"}}), LIMITS) == {}

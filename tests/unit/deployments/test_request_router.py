@@ -83,3 +83,20 @@ async def test_the_answer_is_the_transports() -> None:
 
     assert await RequestRouter("r", transport).forward(ROUTE, CALL) is answer
     assert transport.calls == [(ROUTE, CALL)]
+
+
+async def test_calls_beyond_the_bound_are_refused(monkeypatch) -> None:
+    """Memory stays bounded under overload; the refused call does not count."""
+    monkeypatch.setattr("deployments.request_router.MOST_CALLS_IN_FLIGHT", 1)
+    transport = FakeTransport()
+    gate = transport.hold()
+    router = RequestRouter("r", transport)
+    first = asyncio.ensure_future(router.forward(ROUTE, CALL))
+    await asyncio.sleep(0)
+
+    with pytest.raises(Unavailable, match="1 requests are waiting for"):
+        await router.forward(ROUTE, CALL)
+
+    gate.set()
+    await first
+    assert (router.calls_in_flight, len(transport.calls)) == (0, 1)

@@ -317,6 +317,20 @@ def test_a_router_that_is_ahead_is_overtaken(is_known) -> None:
     assert site.router.table.resolve("m").app == "m:1"
 
 
+def test_a_router_that_is_ahead_is_overtaken_although_nothing_else_changes() -> None:
+    """It would keep its table until the next change of a version, which may be weeks away."""
+    site = Site()
+    site.settle()
+    late = FakeRouter("late", RoutingTable(50))
+
+    late.apply(site.watch.pulled(late.report()))
+    site.tick()
+    late.apply(site.watch.pulled(late.report()))
+
+    assert late.table == site.router.table == site.watch.table
+    assert late.table.resolve("m").app == "m:1"
+
+
 def test_a_lost_broadcast_does_not_hold_up_anything() -> None:
     """Routers pull as well."""
     site = Site()
@@ -491,13 +505,18 @@ def test_a_reloaded_list_of_models_outlives_the_watcher(names) -> None:
     assert site.host.running == {f"{name}:1" for name in names}
 
 
-def test_a_configuration_file_that_is_polled_replaces_a_reloaded_list() -> None:
-    """As TensorFlow Serving's poller does."""
+def test_a_reloaded_list_stays_until_the_configuration_file_changes() -> None:
+    """TensorFlow Serving's poller would undo the reload within seconds; ours waits for somebody's change."""
     site = Site()
-    site.source.write("/n", 1)
+    for base_path in ("/n", "/o"):
+        site.source.write(base_path, 1)
     site.settle()
     site.watch.request_reload(reload_of("n"))
     site.settle()
+    assert site.host.running == {"n:1"}
 
-    assert site.host.running == {"m:1"}
+    site.model_list.configs = (M, ModelConfig("o", "/o"))
+    site.settle()
+
+    assert site.host.running == {"m:1", "o:1"}
     assert site.router.table.config_text == ""

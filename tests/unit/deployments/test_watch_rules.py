@@ -299,7 +299,7 @@ class Rollouts(RuleBasedStateMachine):
 
 class TestRollouts(Rollouts.TestCase):
     settings = settings(
-        max_examples=int(__import__("os").environ.get("N", "120")),
+        max_examples=200,
         stateful_step_count=30,
         deadline=None,
         suppress_health_check=list(HealthCheck),
