@@ -71,6 +71,7 @@ class HttpDoor:
             access_log=False,
             log_config=None,
             server_header=False,
+            proxy_headers=False,
             timeout_keep_alive=75,
             backlog=BACKLOG,
             h11_max_incomplete_event_size=None,
