@@ -25,6 +25,7 @@ from core.http_answer import (
     unzipped,
 )
 from core.metadata_json import status_body
+from core.openapi import openapi_body
 from core.readiness import liveness_body, model_list_body, readiness_body
 from core.rest_path import RestRequest, UnconvertibleVersion, Verb, is_api, parse
 from core.transport import Call, Method
@@ -168,6 +169,8 @@ class HttpApi:
             return html_error(501)
         if method in {"GET", "HEAD"} and path == "/healthz":
             return HttpAnswer(200, liveness_body(), ((b"content-type", b"application/json"), (b"x-app", self._token)))
+        if method in {"GET", "HEAD"} and path == "/openapi.json":
+            return HttpAnswer(200, openapi_body())
         if method in {"GET", "HEAD"} and path == "/readyz":
             ready, body = readiness_body(self._router.table, draining=self.draining)
             return HttpAnswer(200 if ready else 503, body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from core.dtypes import DataType
+from core.errors import Code, RuntimeFailure
 from core.protos import serving_pb2, tensor_pb2
 from core.tensor_proto import to_array, to_proto
+from deployments.client import AsyncClient, Client
 from tests.integration.conftest import LiveServer
 from tests.support.clients import RestClient, wait_until
 from tests.support.saved_models import expected_calls
@@ -282,3 +285,27 @@ def test_a_reload_of_a_missing_model_names_the_reason(server: LiveServer, channe
     )
     assert code is grpc.StatusCode.UNKNOWN
     assert text.startswith("1 model(s) did not become available: {{absent due to error: NOT_FOUND:")
+
+
+def test_the_light_client_speaks_all_methods(server: LiveServer) -> None:
+    """Predict, classify, regress, status and metadata, by version and by default; errors keep code and text."""
+    with Client(f"127.0.0.1:{server.grpc_port}") as light:
+        assert light.predict("half_plus_two", {"x": [1.0, 2.0, 5.0]})["y"].tolist() == [2.5, 3.0, 4.5]
+        assert light.predict("half_plus_two", {"x": 2.0}, version=1)["y"] == 3.0
+        assert light.regress("tf1_half_plus_two", [{"x": 2.0}], signature="regress_x_to_y2") == [4.0]
+        assert light.classify("tf1_half_plus_two", [{"x": 2.0}], signature="classify_x_to_y") == [[("", 3.0)]]
+        assert [(one.version, one.state.name) for one in light.status("half_plus_two")] == [(1, "AVAILABLE")]
+        assert list(light.metadata("half_plus_two")["serving_default"].inputs) == ["x"]
+        with pytest.raises(RuntimeFailure, match=r"Latest\(foo\)") as caught:
+            light.predict("foo", {"x": 1.0})
+        assert caught.value.code is Code.NOT_FOUND
+
+
+async def test_the_light_client_speaks_asyncio(server: LiveServer) -> None:
+    """Calls of one client run at the same time."""
+    async with AsyncClient(f"127.0.0.1:{server.grpc_port}") as light:
+        answers = await asyncio.gather(*(light.predict("half_plus_two", {"x": float(n)}) for n in range(20)))
+
+        assert [float(answer["y"]) for answer in answers] == [0.5 * n + 2 for n in range(20)]
+        assert (await light.status("half_plus_two"))[0].version == 1
+        assert await light.regress("tf1_half_plus_two", [{"x": 2.0}], signature="regress_x_to_y") == [3.0]
