@@ -14,6 +14,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from core.openapi import document
+from core.rest_path import LARGEST_VERSION
 from tests.integration.conftest import LiveServer
 from tests.support.clients import RestClient
 
@@ -32,7 +33,11 @@ def test_no_request_makes_the_server_fail(case: schemathesis.Case, server: LiveS
     if case.method == "TRACE":  # the generator tries methods that are not described; this one is 501, as upstream
         assert case.call(base_url=base_url).status_code == http.client.NOT_IMPLEMENTED
         return
-    case.call_and_validate(base_url=base_url, checks=CHECKS)
+    response = case.call(base_url=base_url)
+    if response.status_code == http.client.BAD_REQUEST and not response.content:
+        assert case.path_parameters["version"] > LARGEST_VERSION  # TensorFlow Serving answers these without a body
+        return
+    case.validate_response(response, checks=CHECKS)
 
 
 def test_the_description_is_served(client: RestClient) -> None:
