@@ -28,11 +28,12 @@ HA_PROXY = {
 
 
 @contextmanager
-def serve_run(folder: Path, models: Path, env_vars: Mapping[str, str]) -> Iterator[tuple[int, int, int]]:
-    """`serve run` on a changed copy of configs/app.yaml; gives REST, gRPC and Serve's HTTP port."""
+def serve_run(folder: Path, models: Path, env_vars: Mapping[str, str]) -> Iterator[tuple[int, int, int, int]]:
+    """`serve run` on a changed copy of configs/app.yaml; gives REST, gRPC and Serve's own HTTP and gRPC port."""
     app: dict[str, Any] = yaml.safe_load((ROOT / "configs" / "app.yaml").read_text())
-    rest, rpc, proxy = free_port(), free_port(), free_port()
+    rest, rpc, proxy, proxy_rpc = (free_port() for _ in range(4))
     app["http_options"] = {"host": "0.0.0.0", "port": proxy}
+    app["grpc_options"]["port"] = proxy_rpc
     app["controller_options"] = {"runtime_env": {"env_vars": dict(env_vars)}}
     app["applications"][0]["args"] |= {
         "port": rpc, "rest_api_port": rest, "model_config_file": str(folder / "models.config"),
@@ -48,7 +49,7 @@ def serve_run(folder: Path, models: Path, env_vars: Mapping[str, str]) -> Iterat
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
         try:
             wait_until(lambda: process.poll() is not None or answers(rest), "the REST port answers", 150)
-            yield rest, rpc, proxy
+            yield rest, rpc, proxy, proxy_rpc
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(timeout=90)
@@ -67,7 +68,7 @@ def test_serve_run_answers_on_all_doors(tmp_path: Path, saved_models: Path, env_
     """The router's own ports and Serve's HTTP port lead to the same code; versions roll; no request fails."""
     base = tmp_path / "base"
     copy_version(saved_models, base, 1)
-    with serve_run(tmp_path, base, env_vars) as (rest, rpc, proxy):
+    with serve_run(tmp_path, base, env_vars) as (rest, rpc, proxy, proxy_rpc):
         own, serves = RestClient(rest), RestClient(proxy)
         wait_until(lambda: answers(proxy), "Serve's own door answers")
         assert own.predict("m", [2.0]) == [2.0]
@@ -75,6 +76,7 @@ def test_serve_run_answers_on_all_doors(tmp_path: Path, saved_models: Path, env_
         assert serves.post("/v1/models/x:predict", {"instances": [1]}).status == 404
         assert serves.get("/v1/models/m").json == own.get("/v1/models/m").json
         assert grpc_predict(rpc, "m", 2.0) == 2.0
+        assert grpc_predict(proxy_rpc, "m", 2.0) == 2.0
 
         with ClosedLoop(rest, "/v1/models/m:predict", {"instances": [2.0]}, clients=2) as load:
             copy_version(saved_models, base, 2)

@@ -1,0 +1,189 @@
+"""The gRPC port alone, without Ray: TLS, mutual TLS, reloaded certificates, UNIX sockets, health while stopping."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from core.errors import Code, RuntimeFailure, Unavailable
+from core.lifecycle import State, VersionStatus
+from core.routing import ModelRoutes, Route, RoutingTable
+from core.servable import ServableId
+from core.transport import Answer
+from deployments.client import AsyncClient
+from deployments.grpc_door import GrpcAddress, GrpcDoor
+from deployments.grpc_services import GrpcApi
+from deployments.request_router import RequestRouter
+from tests.support.clients import free_port
+from tests.support.fakes import FakeTransport
+
+TABLE = RoutingTable(
+    1,
+    {
+        "m": ModelRoutes({1: Route.of(ServableId("m", 1))}, statuses=(VersionStatus(1, State.AVAILABLE),)),
+        "loading": ModelRoutes(),
+    },
+    settled=True,
+)
+
+Opener = Callable[..., Awaitable[GrpcDoor]]
+
+
+@pytest.fixture
+async def open_door() -> AsyncIterator[Opener]:
+    """Opens doors that are closed when the test is over."""
+    doors: list[GrpcDoor] = []
+
+    async def opened(**address: object) -> GrpcDoor:
+        router = RequestRouter("r", FakeTransport(Answer(Code.OK, b"")))
+        router.apply(TABLE)
+        door = GrpcDoor(GrpcAddress("127.0.0.1", **address), GrpcApi(router, "token", _no_reload), "token")
+        await door.open()
+        await door.health.open(TABLE)
+        doors.append(door)
+        return door
+
+    yield opened
+    for door in doors:
+        await door.drain(1.0)
+
+
+async def _no_reload(raw: bytes) -> bytes:
+    return raw
+
+
+class Authority:
+    """A certificate authority of the test."""
+
+    def __init__(self) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
+        self.certificate = self._sign(self._name, self._key.public_key(), is_authority=True)
+
+    def _sign(self, name: x509.Name, key: ec.EllipticCurvePublicKey, *, is_authority: bool) -> str:
+        now = dt.datetime.now(dt.UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(self._name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - dt.timedelta(days=1))
+            .not_valid_after(now + dt.timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        )
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+    def issue(self) -> tuple[str, str]:
+        """Give a new key and its certificate for localhost, as PEM texts."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        pem = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+        return pem.decode(), self._sign(name, key.public_key(), is_authority=False)
+
+
+def write_ssl_config(file: Path, authority: Authority, *, verify: bool = False) -> None:
+    key, certificate = authority.issue()
+    more = f'custom_ca: "{_text(authority.certificate)}" client_verify: true' if verify else ""
+    file.write_text(f'server_key: "{_text(key)}" server_cert: "{_text(certificate)}" {more}')
+
+
+def _text(pem: str) -> str:
+    return pem.replace("\n", "\\n")
+
+
+async def answers(port: int, credentials: grpc.ChannelCredentials | None) -> bool:
+    async with AsyncClient(f"localhost:{port}", credentials=credentials, timeout_s=3.0) as client:
+        return (await client.status("m"))[0].version == 1
+
+
+async def test_tls_protects_the_port(open_door: Opener, tmp_path: Path) -> None:
+    """A client that trusts the authority is answered, a plain one is not."""
+    authority, port = Authority(), free_port()
+    write_ssl_config(tmp_path / "ssl", authority)
+    await open_door(port=port, ssl_config_file=str(tmp_path / "ssl"))
+
+    trusting = grpc.ssl_channel_credentials(authority.certificate.encode())
+    assert await answers(port, trusting)
+    with pytest.raises(RuntimeFailure):
+        await answers(port, None)
+
+
+async def test_mutual_tls_asks_for_a_client_certificate(open_door: Opener, tmp_path: Path) -> None:
+    """Only a client with a certificate of the configured authority gets in."""
+    authority, stranger, port = Authority(), Authority(), free_port()
+    write_ssl_config(tmp_path / "ssl", authority, verify=True)
+    await open_door(port=port, ssl_config_file=str(tmp_path / "ssl"))
+    root = authority.certificate.encode()
+
+    key, certificate = authority.issue()
+    assert await answers(port, grpc.ssl_channel_credentials(root, key.encode(), certificate.encode()))
+    strange_key, strange = stranger.issue()
+    for credentials in (
+        grpc.ssl_channel_credentials(root),
+        grpc.ssl_channel_credentials(root, strange_key.encode(), strange.encode()),
+    ):
+        with pytest.raises(RuntimeFailure):
+            await answers(port, credentials)
+
+
+async def test_certificates_are_read_again_when_the_file_changes(open_door: Opener, tmp_path: Path) -> None:
+    """New connections get the new certificate; a broken file changes nothing."""
+    old, new, port = Authority(), Authority(), free_port()
+    file = tmp_path / "ssl"
+    write_ssl_config(file, old)
+    await open_door(port=port, ssl_config_file=str(file))
+    assert await answers(port, grpc.ssl_channel_credentials(old.certificate.encode()))
+
+    file.write_text("nonsense")
+    assert await answers(port, grpc.ssl_channel_credentials(old.certificate.encode()))
+    write_ssl_config(file, new)
+
+    assert await answers(port, grpc.ssl_channel_credentials(new.certificate.encode()))
+
+
+async def test_a_unix_socket_answers(open_door: Opener, tmp_path: Path) -> None:
+    """`--grpc_socket_path` opens a socket, with or without a TCP port."""
+    await open_door(port=0, socket_path=str(tmp_path / "s"))
+
+    async with AsyncClient(f"unix:{tmp_path / 's'}") as client:
+        assert (await client.predict("m", {"x": np.float32(1)})) == {}
+
+
+async def test_an_address_that_cannot_be_bound_is_named(open_door: Opener, tmp_path: Path) -> None:
+    """The error says which address it was."""
+    with pytest.raises(Unavailable, match="Failed to bind gRPC to unix:"):
+        await open_door(port=0, socket_path=str(tmp_path / "missing" / "s"))
+
+
+async def test_health_follows_models_and_the_stop(open_door: Opener) -> None:
+    """A model without an available version does not serve; nothing does once the door is closing."""
+    port = free_port()
+    door = await open_door(port=port)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+
+        async def status(name: str) -> int:
+            return (await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=5)).status
+
+        serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+        assert await status("model/m") == serving
+        assert await status("model/loading") == not_serving
+        await door.health.follow(RoutingTable(2))
+        assert await status("model/m") == not_serving
+        assert await status("") == serving
+        await door.health.close()
+        assert await status("") == not_serving
