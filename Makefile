@@ -20,8 +20,10 @@ $(STAMP): requirements-dev.lock pyproject.toml
 
 setup: $(STAMP)  ## create the environment from the lock file
 
-serve run: $(STAMP)  ## serve the example models on TensorFlow Serving's ports
+serve: $(STAMP)  ## serve the example models on TensorFlow Serving's ports
 	$(BIN)/serve run configs/app.yaml
+
+run: serve
 
 test: $(STAMP)  ## every test
 	$(BIN)/pytest

@@ -264,7 +264,7 @@ def test_relative_paths_need_a_root_here_too() -> None:
     """The rule is that of models.config."""
     own = settings("models:\n  m:\n    base_path: a/b", "s.yaml")
 
-    assert merge((), own, relative_path_root="/root")[0].base_path == "/root/a/b"
+    assert merge((), own, relative_path_root="/srv")[0].base_path == "/srv/a/b"
     with pytest.raises(ConfigError, match=r"s.yaml:3: models.m.base_path: Expected model m to have an absolute path"):
         merge((), own)
 
