@@ -74,3 +74,44 @@ def test_no_request_fails_while_ten_versions_come_and_go(
     assert {answer["predictions"][0] for answer in load.answers} <= {2.0, 3.0, 4.0}
     wait_until(lambda: sum(map(is_alive, pids)) == 1, "only the newest version's process is left")
     assert os.getpid() not in pids
+
+
+def test_case_D3_labels_may_be_declared_before_their_version_is_there(
+    server: LiveServer, client: RestClient, base_path: Path
+) -> None:
+    """A label answers as soon as its version does; until then requests by it are told that nothing answers."""
+    server.copy_version("half_plus_two_versions", 1, base_path)
+    policy = "model_version_policy { specific { versions: 1 versions: 2 } }"
+    labels = 'version_labels { key: "stable" value: 1 } version_labels { key: "canary" value: 2 }'
+    server.configure("labelled", base_path, f"{policy} {labels}")
+    try:
+        wait_until(lambda: client.available("labelled") == {1}, "version 1 is available")
+        stable = client.post("/v1/models/labelled/labels/stable:predict", {"instances": [2.0]})
+        pending = client.post("/v1/models/labelled/labels/canary:predict", {"instances": [2.0]})
+        assert stable.json == {"predictions": [2.0]}
+        assert (pending.status, pending.error) == (404, "Servable not found for request: Specific(labelled, 2)")
+
+        server.copy_version("half_plus_two_versions", 2, base_path)
+        wait_until(lambda: client.available("labelled") == {1, 2}, "version 2 is available")
+
+        canary = client.post("/v1/models/labelled/labels/canary:predict", {"instances": [2.0]})
+        assert canary.json == {"predictions": [3.0]}
+        assert client.get("/v1/models/labelled/labels/canary").json == client.get("/v1/models/labelled").json
+    finally:
+        server.remove("labelled")
+
+
+def test_case_J28_a_rewritten_configuration_file_is_taken(
+    server: LiveServer, client: RestClient, saved_models: Path
+) -> None:
+    """With polling on, another list of models is in force some seconds later."""
+    server.configure("first", saved_models / "half_plus_two")
+    wait_until(lambda: client.available("first") == {1}, "the first model answers")
+    server.entries.pop("first")
+    server.configure("second", saved_models / "half_plus_three")
+    try:
+        wait_until(lambda: client.available("second") == {1}, "the second model answers")
+        wait_until(lambda: client.states("first") == {1: "END"}, "the first model is unloaded")
+        assert client.predict("second", [2.0]) == [4.0]
+    finally:
+        server.remove("second")

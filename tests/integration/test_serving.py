@@ -201,3 +201,15 @@ def _is_readable(path: Path) -> bool:
     except (OSError, UnicodeDecodeError):
         return False
     return True
+
+
+def test_case_D17_another_model_of_the_same_server(client: RestClient) -> None:
+    """Each model answers with its own numbers."""
+    assert client.predict("half_plus_three", [1.0, 2.0, 5.0]) == [3.5, 4.0, 5.5]
+
+
+def test_case_E13_metadata_of_an_unknown_model(client: RestClient) -> None:
+    """Metadata resolves like a request."""
+    reply = client.get("/v1/models/foo/metadata")
+
+    assert (reply.status, reply.error) == (404, "Servable not found for request: Latest(foo)")
