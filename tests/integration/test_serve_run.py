@@ -46,13 +46,28 @@ def serve_run(folder: Path, models: Path, env_vars: Mapping[str, str]) -> Iterat
     with tempfile.TemporaryDirectory(prefix="rms-") as ray_folder, (folder / "log").open("w") as log:
         environment = os.environ | {"RAY_ADDRESS": "local", "RAY_TMPDIR": ray_folder, **env_vars}
         command = [str(Path(sys.executable).with_name("serve")), "run", str(folder / "app.yaml")]
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            preexec_fn=hear_interrupts,  # noqa: PLW1509 - it only resets a signal
+        )
         try:
             wait_until(lambda: process.poll() is not None or answers(rest), "the REST port answers", 150)
             yield rest, rpc, proxy, proxy_rpc
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(timeout=90)
+            try:
+                process.wait(timeout=90)
+            finally:
+                process.kill()
+
+
+def hear_interrupts() -> None:
+    """Undo what a shell does to programs that it starts in the background: `serve run` is ended by SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def answers(port: int) -> bool:
