@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 PULL_EVERY_S = 5.0
 PULL_FIRST_EVERY_S = 0.1
 PULL_TIMEOUT_S = 10.0
+FIRST_PULL_TIMEOUT_S = 15.0
+OPEN_TIMEOUT_S = 30.0
 RELOAD_TIMEOUT_S = 600.0
 
 
@@ -55,7 +58,19 @@ class Router:
         self._grpc = GrpcDoor(grpc_address(settings), self._grpc_api, token)
         self._is_open = False
         self._failure: BaseException | None = None
+        self._pulled = threading.Event()
+        self._opened = threading.Event()
         self._life = self._loop.run(self._live())
+        self._wait_until_open()
+
+    def _wait_until_open(self) -> None:
+        """Count as started only with an open door, where there is something to answer from.
+
+        Serve stops the router that this one replaces as soon as this one has started. At the very first start the table
+        is not settled yet; then nothing is replaced, and nobody waits.
+        """
+        if self._pulled.wait(FIRST_PULL_TIMEOUT_S) and self._router.table.settled:
+            self._opened.wait(OPEN_TIMEOUT_S)
 
     async def _live(self) -> None:
         """Pull the first table, open the door once it is settled, then keep the table and the connections fresh."""
@@ -66,6 +81,7 @@ class Router:
             await asyncio.gather(self._http.open(), self._grpc.open())
             await self._grpc.health.open(self._router.table)
             self._is_open = True
+            self._opened.set()
             log.info("front_door_open rest_port=%s", self._settings.front_door.rest_port)
             gc.collect()
             gc.freeze()
@@ -85,6 +101,7 @@ class Router:
             log.info("table_not_pulled error=%r", str(error)[:200])
             return
         await self._take(table)
+        self._pulled.set()
 
     async def _take(self, table: RoutingTable) -> RouterReport:
         """Connect to what is new before requests can choose it, then swap the table."""
