@@ -1,100 +1,39 @@
-"""The console script `ray_model_server`: TensorFlow Serving's flags, a Ray of its own, and a clean end."""
+"""The console script `ray_model_server`: picks a subcommand by the first argument, or runs the server.
+
+Nothing else is imported here, so that a subcommand answers at once.
+"""
 
 from __future__ import annotations
 
+import difflib
 import importlib
-import os
-import signal
 import sys
-import threading
-import time
-from collections.abc import Iterable, Sequence
-from importlib.metadata import version
+from collections.abc import Sequence
 
-from core.errors import ConfigError, ServingError
-from core.flags import Outcome
-from core.server_settings import FrontDoorSettings, ServerSettings
-from deployments import ray_environment
-from deployments.port_claim import require_free
-from deployments.startup_settings import checked, parse_arguments
+from deployments.commands import COMMANDS
 
-FAILED = 255
-"""Exit status of a failed start (TensorFlow Serving, -1)."""
+UNKNOWN_COMMAND = 2
+"""Exit status of a subcommand that is not there, as of arguments that a subcommand does not understand."""
+
+SERVER = "deployments.command_serve"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the server until SIGTERM or SIGINT; gives the exit status."""
-    parsed = parse_arguments(list(sys.argv[1:] if arguments is None else arguments))
-    if parsed.outcome is Outcome.VERSION:
-        print(f"Ray Model Server: {version('ray-model-server')}\nTensorFlow Library: {version('tensorflow')}")
-        return 0
-    if parsed.output:
-        print(parsed.output, flush=True)
-    _warn(parsed.warnings)
-    if parsed.settings is None:
-        return _refuse(ConfigError(parsed.problems)) if parsed.problems else parsed.exit_code or FAILED
-    try:
-        settings, warnings = checked(parsed.settings)
-        _warn(warnings)
-        _require_free_ports(settings.front_door)
-        _serve(settings)
-    except ServingError as error:
-        return _refuse(error)
-    return 0
+    """Run the console script; gives the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    first = given[0] if given else ""
+    if first in COMMANDS:
+        return _run(COMMANDS[first].module, given[1:])
+    near = difflib.get_close_matches(first, COMMANDS, n=1)
+    if near and not first.startswith("-"):
+        print(f"ray_model_server: there is no command {first}; did you mean {near[0]}?", file=sys.stderr)
+        return UNKNOWN_COMMAND
+    return _run(SERVER, given)
 
 
-def _warn(warnings: Iterable[str]) -> None:
-    for warning in warnings:
-        print(warning, file=sys.stderr, flush=True)
-
-
-def _refuse(error: ServingError) -> int:
-    print(f"Failed to start server. Error: {error.code.name}: {error}", flush=True)
-    return FAILED
-
-
-def _require_free_ports(door: FrontDoorSettings) -> None:
-    """Raise PortTaken before anything is started."""
-    for port, what in ((door.grpc_port, "gRPC"), (door.rest_port, "REST")):
-        if port:
-            require_free(door.host, port, what)
-
-
-def _serve(settings: ServerSettings) -> None:
-    """Start Ray, import the rest meanwhile, and run until SIGTERM or SIGINT.
-
-    Ray is imported late: it takes seconds, and a wrong flag should be told at once.
-    """
-    began_s = time.monotonic()
-    stop = threading.Event()
-
-    def say(text: str) -> None:
-        print(f"[{time.monotonic() - began_s:5.1f} s] {text}", flush=True)
-
-    if not settings.cluster.ray_address:
-        ray_environment.prepare(os.environ)
-    say(f"joining Ray at {settings.cluster.ray_address}" if settings.cluster.ray_address else "starting Ray")
-    from deployments.ray_cluster import RayCluster  # noqa: PLC0415
-
-    importing = threading.Thread(target=importlib.import_module, args=("deployments.launcher",), daemon=True)
-    importing.start()
-    cluster = RayCluster(settings.cluster.ray_address)
-    try:
-        cluster.start()
-        _stop_on_signals(stop)
-        importing.join()
-        from deployments.launcher import Launcher  # noqa: PLC0415
-
-        Launcher(settings, cluster, stop, say).run()
-    finally:
-        cluster.stop()
-    say("stopped")
-
-
-def _stop_on_signals(stop: threading.Event) -> None:
-    """Replace Ray's handlers, which end the process at once, by ours, which lets it drain."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+def _run(module: str, arguments: Sequence[str]) -> int:
+    status: int = importlib.import_module(module).main(arguments)
+    return status
 
 
 if __name__ == "__main__":
