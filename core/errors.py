@@ -13,6 +13,7 @@ ServingError
 ├── Unavailable              try again, here or elsewhere
 ├── Unimplemented            nobody offers this here
 ├── Internal                 a defect of ours
+├── DataLoss                 a file does not hold what was written into it
 └── RuntimeFailure           TensorFlow's own code and text, passed through
 """
 
@@ -129,6 +130,12 @@ class Internal(ServingError):
     """A defect of the server or of the model's declaration."""
 
     code = Code.INTERNAL
+
+
+class DataLoss(ServingError):
+    """A file does not hold what was written into it, or something else than it should."""
+
+    code = Code.DATA_LOSS
 
 
 class RuntimeFailure(ServingError):
