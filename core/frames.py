@@ -8,12 +8,13 @@ Theory of operation. A frame is a header of 16 bytes and a payload. Header, litt
     8       1     kind (`Kind`)
     9       1     method of a CALL (`core.transport.Method`), canonical code of an ANSWER, otherwise 0
     10      2     reserved, 0
-    12      4     CALL: milliseconds that the caller still waits, 0 = for ever; otherwise 0
+    12      4     CALL: milliseconds that the caller still waits, 0 = for ever; LOAD: thousandths; otherwise 0
 
 The first frame that a caller sends is HELLO with the token that was published with the address. CALL carries the
 request body; ANSWER carries the response body, or the UTF-8 error text when its code is not OK. CANCEL withdraws a
 call: no answer is expected any more. GOAWAY comes from the server: it takes no further calls on this connection,
-answers those it has, then closes.
+answers those it has, then closes. LOAD comes from the caller of a replica that wants it: the average number of calls
+that were open on this connection since the last LOAD.
 
 `FrameReader` is made for `asyncio.BufferedProtocol`: small frames are cut from one scratch buffer, and the payload
 of a large frame is received straight into its own buffer, so that no body is copied twice.
@@ -42,6 +43,7 @@ class Kind(enum.IntEnum):
     ANSWER = 3
     CANCEL = 4
     GOAWAY = 5
+    LOAD = 6
 
 
 KINDS = frozenset(Kind)

@@ -60,7 +60,8 @@ class Transport(Protocol):
 class Endpoint:
     """Address of a replica's direct transport, the node it is on, and the token that it wants to see.
 
-    `has_loopback` says that the port answers on 127.0.0.1 too, for routers of the same node.
+    `has_loopback` says that the port answers on 127.0.0.1 too, for routers of the same node. `wants_load` asks routers
+    to tell how many calls they have open here, because Serve scales by that.
     """
 
     host: str
@@ -69,6 +70,7 @@ class Endpoint:
     replica: str
     node: str = ""
     has_loopback: bool = False
+    wants_load: bool = False
 
     def host_from(self, node: str) -> str:
         """Give the host that a router on `node` connects to."""

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import cast
 
+from core.autoscaling import AverageLoad
 from core.errors import Code, DeadlineExceeded, Unavailable
 from core.frames import LARGEST_PAYLOAD_BYTES, LONGEST_WAIT_MS, BrokenFrame, Frame, FrameReader, Kind, header
 from core.transport import Answer, Call, Endpoint
@@ -41,6 +42,7 @@ class DirectConnection(asyncio.BufferedProtocol):
         self._reader = FrameReader(LARGEST_PAYLOAD_BYTES)
         self._pending: dict[int, asyncio.Future[Answer]] = {}
         self._next_id = 0
+        self._average_load = AverageLoad()
         self._transport: asyncio.Transport | None = None
         self._writable = asyncio.Event()
         self._writable.set()
@@ -89,6 +91,16 @@ class DirectConnection(asyncio.BufferedProtocol):
     def _close_if_done(self) -> None:
         if not self.usable and not self._pending:
             self.close()
+
+    def sample_load(self) -> None:
+        """Look how many calls are open, for the next report."""
+        self._average_load.sample(len(self._pending))
+
+    def report_load(self) -> None:
+        """Tell the replica how many calls were open on average since the last report."""
+        thousandths = min(LONGEST_WAIT_MS, self._average_load.take_thousandths())
+        if self._transport is not None and self.usable:
+            self._transport.write(header(Kind.LOAD, 0, wait_ms=thousandths))
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -227,6 +239,11 @@ class ReplicaSet:
         for connection in self._connections.values():
             self._retire(connection)
         self._connections.clear()
+
+    @property
+    def scaled(self) -> tuple[DirectConnection, ...]:
+        """The connections to replicas that want to know their load."""
+        return tuple(one for endpoint, one in self._connections.items() if endpoint.wants_load)
 
     @property
     def is_degraded(self) -> bool:

@@ -42,6 +42,7 @@ class _Peer(asyncio.BufferedProtocol):
         self._trusted = False
         self._open: dict[int, Ticket | None] = {}
         self._leaving = False
+        self.open_calls = 0.0
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -91,6 +92,8 @@ class _Peer(asyncio.BufferedProtocol):
             if ticket is not None:
                 ticket.cancel()
             self._close_if_done()
+        elif frame.kind == Kind.LOAD:
+            self.open_calls = frame.wait_ms / 1000
         else:
             raise BrokenFrame(f"a router never sends frames of kind {frame.kind}")
 
@@ -154,6 +157,11 @@ class DirectServer:
         except OSError:
             return port, False
         return port, True
+
+    @property
+    def open_calls(self) -> float:
+        """Calls that all routers together have open here, as they said last."""
+        return sum(peer.open_calls for peer in self.peers)
 
     async def drain(self, timeout_s: float) -> bool:
         """Take no more calls, wait until every answer is with its router; tell whether they were in time."""

@@ -85,13 +85,15 @@ class Router:
             log.info("front_door_open rest_port=%s", self._settings.front_door.rest_port)
             gc.collect()
             gc.freeze()
-            while True:
-                await asyncio.sleep(PULL_EVERY_S)
-                await self._pull()
-                self._transport.refresh_due()
+            await asyncio.gather(self._keep_table(), self._transport.follow_load())
         except BaseException as error:
             self._failure = error
             raise
+
+    async def _keep_table(self) -> None:
+        while True:
+            await asyncio.sleep(PULL_EVERY_S)
+            await self._pull()
 
     async def _pull(self) -> None:
         """Ask the watcher for its table: heals a lost broadcast, and is how a new router gets its first one."""

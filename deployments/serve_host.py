@@ -7,7 +7,6 @@ All functions block on the Serve controller: call them in a thread. The names of
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import math
 import os
@@ -18,17 +17,17 @@ from typing import Any, Protocol
 import ray
 from ray import serve
 from ray.exceptions import RayError
-from ray.serve.config import AutoscalingConfig
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
 
-from core.config import Autoscaling, ModelResources
+from core.config import ModelResources
 from core.errors import Unavailable
 from core.reconcile import AppObservation, Condition, RouterReport
 from core.routing import RoutingTable
 from core.servable import app_name
 from deployments import model_server
+from deployments.autoscaling import autoscaling_config
 from deployments.event_loop import LoopThread
 from deployments.model_server import ModelServer, ServableSpec
 
@@ -178,7 +177,7 @@ def deployment_options(resources: ModelResources) -> dict[str, Any]:
     if resources.autoscaling is None:
         options["num_replicas"] = resources.num_replicas
     else:
-        options["autoscaling_config"] = _autoscaling(resources.autoscaling)
+        options["autoscaling_config"] = autoscaling_config(resources.autoscaling)
     return options
 
 
@@ -189,8 +188,3 @@ def ingress_switches(environment: Mapping[str, str]) -> dict[str, str]:
     """
     switches = ("RAY_SERVE_ENABLE_HA_PROXY", "RAY_SERVE_ENABLE_DIRECT_INGRESS", "RAY_SERVE_THROUGHPUT_OPTIMIZED")
     return dict.fromkeys(switches, "0") if any(environment.get(name) == "1" for name in switches) else {}
-
-
-def _autoscaling(wanted: Autoscaling) -> AutoscalingConfig:
-    chosen = {key: value for key, value in dataclasses.asdict(wanted).items() if value is not None}
-    return AutoscalingConfig(**chosen)

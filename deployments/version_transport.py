@@ -19,14 +19,17 @@ from ray.serve.handle import DeploymentHandle
 from core.errors import Code, DeadlineExceeded, ServingError, Unavailable
 from core.routing import Route
 from core.transport import Answer, Call, Endpoint
-from deployments.direct_client import ConnectionLost, ReplicaSet
+from deployments.direct_client import ConnectionLost, DirectConnection, ReplicaSet
 from deployments.model_server import DEPLOYMENT
 
 log = logging.getLogger(__name__)
 
 BROADCAST_TIMEOUT_S = 5.0
 REFRESH_EVERY_S = 10.0
+REFRESH_SCALED_EVERY_S = 2.0
 RETRY_AFTER_S = 0.5
+SAMPLE_LOAD_EVERY_S = 0.1
+SAMPLES_PER_REPORT = 10
 LONGEST_HANDLE_CALL_S = 120.0
 """A handle call without a deadline of its own ends here: calls to an application that goes away would hang."""
 
@@ -116,8 +119,22 @@ class VersionTransport:
         now_s = time.monotonic()
         for app, replicas in self._replicas.items():
             age_s = now_s - self._refreshed_s.get(app, 0.0)
-            if age_s > (RETRY_AFTER_S if replicas.is_degraded else REFRESH_EVERY_S):
+            if age_s > _refresh_every_s(replicas):
                 self._refresh_soon(app)
+
+    async def follow_load(self) -> None:
+        """Tell replicas that Serve scales how many calls are open on them, and look for their siblings; never ends."""
+        while True:
+            for _ in range(SAMPLES_PER_REPORT):
+                await asyncio.sleep(SAMPLE_LOAD_EVERY_S)
+                for connection in self._scaled():
+                    connection.sample_load()
+            for connection in self._scaled():
+                connection.report_load()
+            self.refresh_due()
+
+    def _scaled(self) -> list[DirectConnection]:
+        return [connection for replicas in self._replicas.values() for connection in replicas.scaled]
 
     def _refresh_soon(self, app: str) -> asyncio.Task[None]:
         running = self._refreshing.get(app)
@@ -143,5 +160,11 @@ class VersionTransport:
             replicas.retire()
 
     async def _endpoints(self, app: str) -> list[Endpoint]:
-        endpoints: list[Endpoint | None] = await self._handles.handle(app).broadcast("endpoint").results_async()
-        return [endpoint for endpoint in endpoints if endpoint is not None]
+        endpoints: list[Endpoint] = await self._handles.handle(app).broadcast("endpoint").results_async()
+        return endpoints
+
+
+def _refresh_every_s(replicas: ReplicaSet) -> float:
+    if replicas.is_degraded:
+        return RETRY_AFTER_S
+    return REFRESH_SCALED_EVERY_S if replicas.scaled else REFRESH_EVERY_S

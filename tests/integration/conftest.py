@@ -38,7 +38,18 @@ FIXED_MODELS = (
     "no_signatures",
 )
 
-OWN_SETTINGS = ("batched", "twice", "single")
+OWN_SETTINGS = ("batched", "twice", "single", "scaled")
+
+QUICK_SCALING = {
+    "min_replicas": 0,
+    "max_replicas": 2,
+    "target_ongoing_requests": 2,
+    "upscale_delay_s": 0.5,
+    "downscale_delay_s": 2,
+    "downscale_to_zero_delay_s": 3,
+    "metrics_interval_s": 0.5,
+    "look_back_period_s": 2,
+}
 
 
 def settings_text(saved_models: Path, folder: Path) -> str:
@@ -52,6 +63,7 @@ def settings_text(saved_models: Path, folder: Path) -> str:
             "rollout": "resource_preserving",
             "resources": {"place": 1},
         },
+        "scaled": {"base_path": str(saved_models / "slow"), "autoscaling": QUICK_SCALING},
     }
     return yaml.safe_dump({"models": models})
 

@@ -657,3 +657,31 @@ def test_a_port_answers_on_loopback_too(run) -> None:
         await everywhere.drain(1.0)
 
     run(check)
+
+
+def test_a_replica_learns_the_average_load_of_all_its_routers(run) -> None:
+    """And forgets that of a router which is gone."""
+
+    async def check() -> None:
+        taker = Taker(holds=True)
+        async with serving(taker) as (server, endpoint):
+            one, two = await connected(endpoint), await connected(endpoint)
+            calls = [asyncio.ensure_future(one.call(predict())) for _ in range(3)]
+            await until(lambda: len(taker.held) == 3)
+
+            for connection in (one, two):
+                connection.sample_load()
+            one.report_load()
+            await until(lambda: server.open_calls == 3.0)
+            calls += [asyncio.ensure_future(two.call(predict())) for _ in range(2)]
+            await until(lambda: len(taker.held) == 5)
+            two.sample_load()
+            two.report_load()
+            await until(lambda: server.open_calls == 4.0)
+
+            one.close()
+            await until(lambda: server.open_calls == 1.0)
+            two.close()
+            await asyncio.gather(*calls, return_exceptions=True)
+
+    run(check)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import pytest
 
@@ -171,3 +172,43 @@ async def test_an_application_that_left_the_table_is_let_go_even_while_it_is_loo
         while replica.server.peers or not connecting.done():
             await asyncio.sleep(0.001)
     assert await transport.call(ROUTE, CALL) == BY_HANDLE
+
+
+async def test_only_replicas_that_are_scaled_are_told_their_load(site, monkeypatch) -> None:
+    """The others would have no use for it."""
+    monkeypatch.setattr("deployments.version_transport.SAMPLE_LOAD_EVERY_S", 0.001)
+    transport, replicas = site
+    (scaled, endpoint), (fixed, other) = replicas["one"], replicas["two"]
+    transport.known = [replace(endpoint, wants_load=True), other]
+    await transport.connect([ROUTE.app])
+    scaled.answers = fixed.answers = False
+    calls = [asyncio.ensure_future(transport.call(ROUTE, CALL)) for _ in range(8)]
+
+    following = asyncio.ensure_future(transport.follow_load())
+    while scaled.server.open_calls == 0:
+        await asyncio.sleep(0.001)
+
+    assert 0 < scaled.server.open_calls <= 4
+    assert fixed.server.open_calls == 0
+    for task in (following, *calls):
+        task.cancel()
+    await asyncio.gather(following, *calls, return_exceptions=True)
+
+
+async def test_new_replicas_of_a_scaled_version_soon_take_calls(site, monkeypatch) -> None:
+    """Serve adds replicas because there is load: it must reach them within seconds."""
+    monkeypatch.setattr("deployments.version_transport.SAMPLE_LOAD_EVERY_S", 0.001)
+    monkeypatch.setattr("deployments.version_transport.REFRESH_SCALED_EVERY_S", 0.01)
+    transport, replicas = site
+    first, second = (replace(endpoint, wants_load=True) for _, endpoint in replicas.values())
+    transport.known = [first]
+    await transport.connect([ROUTE.app])
+    following = asyncio.ensure_future(transport.follow_load())
+
+    transport.known = [first, second]
+    while replicas["two"][0].taken == 0:
+        await transport.call(ROUTE, CALL)
+        await asyncio.sleep(0.001)
+
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)

@@ -1,0 +1,36 @@
+"""Replicas of a version follow its load over the direct transport: from none, up, and back to none."""
+
+from __future__ import annotations
+
+from core.servable import ServableId, app_name
+from deployments.model_server import DEPLOYMENT
+from tests.integration.conftest import LiveServer
+from tests.integration.test_faults import replica_pids
+from tests.support.clients import ClosedLoop, wait_until
+
+APP = app_name(ServableId("scaled", 1))
+LONG_CALL = {"inputs": {"iterations": 20_000}}
+PATH = "/v1/models/scaled:predict"
+
+
+def replicas() -> int:
+    """Count the living replicas of the version."""
+    return len(replica_pids(APP, DEPLOYMENT))
+
+
+def test_replicas_follow_the_load_without_a_failed_request(server: LiveServer) -> None:
+    """A version without replicas is AVAILABLE all the same: the first request wakes it."""
+    client = server.client()
+    wait_until(lambda: replicas() == 0, "the version rests", 60)
+    assert client.available("scaled")
+
+    assert client.post(PATH, {"inputs": {"iterations": 5}}).json["outputs"]["rounds"] == 5
+
+    with ClosedLoop(server.rest_port, PATH, LONG_CALL, 6) as load:
+        wait_until(lambda: replicas() == 2, "a second replica shares the load", 60)
+    assert load.failures == []
+    with ClosedLoop(server.rest_port, PATH, {"inputs": {"iterations": 5}}, 1) as trickle:
+        wait_until(lambda: replicas() == 1, "the second replica is gone", 60)
+    assert trickle.failures == []
+    wait_until(lambda: replicas() == 0, "the version rests again", 60)
+    client.close()
