@@ -203,9 +203,10 @@ class ReplicaSet:
     def choose(self, avoid: DirectConnection | None = None) -> DirectConnection | None:
         """Give the less loaded of two usable connections picked at random."""
         usable = [one for one in self._connections.values() if one.usable and one is not avoid]
-        if len(usable) > 2:
-            usable = random.sample(usable, 2)
-        return min(usable, key=lambda one: one.load, default=None)
+        if len(usable) < 2:
+            return usable[0] if usable else None
+        first, second = random.sample(usable, 2)
+        return first if first.load <= second.load else second
 
     async def update(self, endpoints: Iterable[Endpoint]) -> None:
         """Connect to replicas that are new, and forget those that are gone once they have answered."""
