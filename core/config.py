@@ -115,7 +115,7 @@ class LoggingConfig:
     """Which requests of a model are logged, and where to."""
 
     collector: str = ""
-    """Kind of log; empty means files of TFRecords."""
+    """Kind of log: `tf_record` (also when empty) or `json_lines`."""
 
     filename_prefix: str = ""
     """Beginning of the names of the log files, with their folder or URI."""
@@ -188,8 +188,8 @@ class ModelConfig:
     resources: ModelResources = field(default_factory=ModelResources)
     """Placement, scaling, rollout and stop of each version."""
 
-    logging: LoggingConfig | None = None
-    """Request log; None logs no requests."""
+    logging: tuple[LoggingConfig, ...] = ()
+    """Request logs, each with a sample of its own; none logs no requests."""
 
     batching: BatchingParameters | None = None
     """Batching of this model alone; None leaves it to the server's settings."""

@@ -10,6 +10,7 @@ from google.protobuf import text_format
 
 from core.config import LoggingConfig, ModelConfig, TaskSampling
 from core.errors import ConfigError, FailedPrecondition, Problem
+from core.log_collectors import collector_problems
 from core.protos import model_config_pb2
 from core.text_format import parse
 from core.text_format_positions import Outline
@@ -163,6 +164,10 @@ def _logging_problems(entry: _Entry) -> Iterator[Problem]:
             yield entry.problem(f"sampling_rate must be between 0 and 1; was {rate:g}", *path)
     if entry.message.logging_config.HasField("custom_logging_config"):
         yield entry.problem("custom_logging_config is not supported", "logging_config", "custom_logging_config")
+    collector = entry.message.logging_config.log_collector_config
+    logs = any(rate > 0 for rate in rates)
+    for name, message in collector_problems(collector.type, collector.filename_prefix, logs=logs):
+        yield entry.problem(message, "logging_config", "log_collector_config", name)
 
 
 def _model(config: model_config_pb2.ModelConfig, root: str) -> ModelConfig:
@@ -171,7 +176,7 @@ def _model(config: model_config_pb2.ModelConfig, root: str) -> ModelConfig:
         base_path=absolute_path(config.base_path, root) or "",
         policy=_policy(config.model_version_policy),
         labels=dict(config.version_labels),
-        logging=_logging(config.logging_config) if config.HasField("logging_config") else None,
+        logging=(_logging(config.logging_config),) if config.HasField("logging_config") else (),
     )
 
 
@@ -200,8 +205,8 @@ def _to_message(model: ModelConfig) -> model_config_pb2.ModelConfig:
         name=model.name, base_path=model.base_path, model_platform=PLATFORM, version_labels=dict(model.labels)
     )
     _write_policy(model.policy, message)
-    if model.logging is not None:
-        _write_logging(model.logging, message.logging_config)
+    if len(model.logging) == 1:
+        message.logging_config.CopyFrom(logging_message(model.logging[0]))
     return message
 
 
@@ -216,7 +221,9 @@ def _write_policy(policy: VersionPolicy, message: model_config_pb2.ModelConfig) 
         choice.all.SetInParent()
 
 
-def _write_logging(config: LoggingConfig, message: model_config_pb2.LoggingConfig) -> None:
+def logging_message(config: LoggingConfig) -> model_config_pb2.LoggingConfig:
+    """Give the message of a request log's configuration."""
+    message = model_config_pb2.LoggingConfig()
     message.log_collector_config.type = config.collector
     message.log_collector_config.filename_prefix = config.filename_prefix
     message.sampling_config.sampling_rate = config.sampling_rate
@@ -225,3 +232,4 @@ def _write_logging(config: LoggingConfig, message: model_config_pb2.LoggingConfi
         message.sampling_config.per_task_sampling_configs.add(
             dc=task.dc, task_index=task.task_index, sampling_rate=task.sampling_rate
         )
+    return message

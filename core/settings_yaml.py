@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import yaml
+
 from core.config import (
     Autoscaling,
     BatchingParameters,
@@ -27,6 +29,7 @@ from core.config import (
 from core.config_text import absolute_path, relative_path_problem
 from core.errors import ConfigError, Problem
 from core.flag_table import FLAGS, Kind, Value
+from core.log_collectors import collector_problems
 from core.parameter_files import batching_problems
 from core.version_policy import All, Latest, Specific, VersionPolicy
 from core.yaml_reading import (
@@ -59,6 +62,21 @@ def _batching(place: Place) -> Any:
     for name, message in batching_problems(parameters):
         place.entry(name).mistake(message)
     return parameters
+
+
+def _logging(place: Place) -> Any:
+    """Read one request log, or a list of them; it gives a tuple."""
+    if isinstance(place.node, yaml.SequenceNode):
+        return each(_log)(place)
+    return (_log(place),)
+
+
+def _log(place: Place) -> Any:
+    config = LoggingConfig(**section(_LOGGING)(place))
+    logs = any(rate > 0 for rate in (config.sampling_rate, *(task.sampling_rate for task in config.per_task)))
+    for name, message in collector_problems(config.collector, config.filename_prefix, logs=logs):
+        place.entry("collector" if name == "type" else name).mistake(message)
+    return config
 
 
 def _policy(place: Place) -> Any:
@@ -123,7 +141,7 @@ _RESOURCES: Mapping[str, Reader] = {
 }
 _OWN: Mapping[str, Reader] = {
     "batching": _batching,
-    "logging": _built(LoggingConfig, _LOGGING),
+    "logging": _logging,
 }
 _LISTED: Mapping[str, Reader] = {
     "base_path": text,
@@ -151,7 +169,7 @@ class ModelSettings:
 
     resources: ModelResources = field(default_factory=ModelResources)
     batching: BatchingParameters | None = None
-    logging: LoggingConfig | None = None
+    logging: tuple[LoggingConfig, ...] | None = None
     base_path: str | None = None
     policy: VersionPolicy | None = None
     labels: Mapping[str, int] | None = None
@@ -266,7 +284,7 @@ def _conflicts(model: ModelConfig, own: YamlSettings) -> Iterator[Problem]:
         ("base_path", one.base_path, model.base_path),
         ("version_policy", one.policy, model.policy if model.policy != Latest() else None),
         ("labels", one.labels, model.labels or None),
-        ("logging", one.logging, model.logging),
+        ("logging", one.logging, model.logging or None),
     )
     for name, ours, theirs in pairs:
         if name in one.places and theirs is not None and ours != theirs:
@@ -287,7 +305,7 @@ def _joined(model: ModelConfig, one: ModelSettings) -> ModelConfig:
         policy=one.policy if one.policy is not None and model.policy == Latest() else model.policy,
         labels=model.labels or one.labels or {},
         resources=one.resources,
-        logging=model.logging or one.logging,
+        logging=model.logging or one.logging or (),
         batching=one.batching,
     )
 
@@ -299,6 +317,6 @@ def _added(name: str, one: ModelSettings, root: str) -> ModelConfig:
         policy=one.policy or Latest(),
         labels=one.labels or {},
         resources=one.resources,
-        logging=one.logging,
+        logging=one.logging or (),
         batching=one.batching,
     )

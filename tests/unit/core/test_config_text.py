@@ -65,7 +65,7 @@ def test_a_full_file_is_read() -> None:
             "/models/half_plus_two",
             Specific(frozenset({1, 2})),
             {"stable": 1, "canary": 2},
-            logging=LoggingConfig("", "/logs/h2", 0.5, 1, sampling),
+            logging=(LoggingConfig("", "/logs/h2", 0.5, 1, sampling),),
         ),
         ModelConfig("b", "gs://bucket/b", All()),
     )
@@ -139,6 +139,24 @@ def test_policies_have_their_defaults(policy: str, expected: Latest | Specific) 
             "sampling_rate must be between 0 and 1; was nan",
             id="sampling_rate",
         ),
+        pytest.param(
+            'name: "m" base_path: "/m" model_type: TENSORFLOW '
+            'logging_config { log_collector_config { type: "kafka" } }',
+            "Cannot find LogCollector::Factory for type: kafka",
+            id="collector",
+        ),
+        pytest.param(
+            'name: "m" base_path: "/m" model_type: TENSORFLOW logging_config { '
+            'log_collector_config { filename_prefix: "logs/m" } sampling_config { sampling_rate: 0.1 } }',
+            "must be an absolute path or a URI; was 'logs/m'",
+            id="relative_prefix",
+        ),
+        pytest.param(
+            'name: "m" base_path: "/m" model_type: TENSORFLOW logging_config { '
+            "sampling_config { per_task_sampling_configs { sampling_rate: 1 } } }",
+            "must be an absolute path or a URI; was ''",
+            id="no_prefix",
+        ),
     ],
 )
 def test_mistakes_have_their_texts(fields: str, message: str) -> None:
@@ -155,7 +173,18 @@ def test_case_J31_a_request_log_is_accepted() -> None:
     """What the stock server refuses for want of a logger works here."""
     model = one_model('name: "m" base_path: "/m" model_type: TENSORFLOW logging_config { }')
 
-    assert model.logging == LoggingConfig()
+    assert model.logging == (LoggingConfig(),)
+
+
+@pytest.mark.parametrize("collector", ["", "tf_record", "json_lines"])
+def test_these_collectors_are_known(collector: str) -> None:
+    """They are the documented kinds of request logs."""
+    model = one_model(
+        'name: "m" base_path: "/m" model_type: TENSORFLOW logging_config { log_collector_config { '
+        f'type: "{collector}" filename_prefix: "s3://bucket/log" }} sampling_config {{ sampling_rate: 1 }} }}'
+    )
+
+    assert model.logging == (LoggingConfig(collector, "s3://bucket/log", 1.0),)
 
 
 def test_all_mistakes_are_reported_at_once_with_line_and_field() -> None:
@@ -259,14 +288,22 @@ policies = st.one_of(
 )
 rates = st.floats(0, 1)
 tasks = st.builds(TaskSampling, words, st.none() | st.integers(0, 9), rates)
-logs = st.builds(LoggingConfig, words, words, rates, st.integers(0, 3), st.lists(tasks, max_size=2).map(tuple))
+prefixes = words.map("/{}".format)
+logs = st.builds(
+    LoggingConfig,
+    st.sampled_from(["", "tf_record", "json_lines"]),
+    prefixes,
+    rates,
+    st.integers(0, 3),
+    st.lists(tasks, max_size=2).map(tuple),
+)
 models = st.builds(
     ModelConfig,
     words,
     words.map("/{}".format),
     policies,
     st.dictionaries(words, numbers, max_size=2),
-    logging=st.none() | logs,
+    logging=st.just(()) | st.tuples(logs),
 )
 
 
@@ -275,6 +312,13 @@ models = st.builds(
 def test_what_is_written_reads_back_the_same(listed: list[ModelConfig]) -> None:
     """`to_text` loses nothing that the format can say."""
     assert model_configs(to_text(listed)) == tuple(listed)
+
+
+def test_several_request_logs_are_left_out() -> None:
+    """The format can say one only; what it cannot say comes from our own file, before and after."""
+    twice = ModelConfig("m", "/m", logging=(LoggingConfig(), LoggingConfig(attributes=1)))
+
+    assert model_configs(to_text([twice])) == (ModelConfig("m", "/m"),)
 
 
 NAMES = ["model_config_list", "config", "name", "base_path", "model_type", "version_labels", "key", "value"]

@@ -92,7 +92,7 @@ def test_a_full_file_adds_models_and_completes_listed_ones() -> None:
                 max_ongoing_requests=8,
                 env_vars={"OMP_NUM_THREADS": "1"},
             ),
-            LoggingConfig(filename_prefix="/logs/a", sampling_rate=1.0, per_task=(TaskSampling("aa", None, 0.5),)),
+            (LoggingConfig(filename_prefix="/logs/a", sampling_rate=1.0, per_task=(TaskSampling("aa", None, 0.5),)),),
             BatchingParameters(8, allowed_batch_sizes=(4, 8), pad_variable_length_inputs=True),
         ),
     )
@@ -226,7 +226,7 @@ def test_a_file_that_grows_when_expanded_stays_small() -> None:
 
 def test_files_that_contradict_each_other_are_refused() -> None:
     """What both files say must be the same, or be said once."""
-    listed = ModelConfig("m", "/m", Specific(frozenset({1})), {"stable": 1}, logging=LoggingConfig())
+    listed = ModelConfig("m", "/m", Specific(frozenset({1})), {"stable": 1}, logging=(LoggingConfig(),))
     own = settings(
         "models:\n m:\n  base_path: /n\n  version_policy: all\n  labels: {stable: 2}\n  logging: {attributes: 1}",
         "s.yaml",
@@ -244,19 +244,49 @@ def test_what_models_config_leaves_open_our_file_may_say() -> None:
     """The default policy and no labels count as nothing said; the same words twice are no conflict."""
     own = settings("models: {m: {base_path: /m, version_policy: all, labels: {a: 1}, logging: {}}}")
 
-    assert merge([ModelConfig("m", "/m")], own) == (ModelConfig("m", "/m", All(), {"a": 1}, logging=LoggingConfig()),)
+    assert merge([ModelConfig("m", "/m")], own) == (
+        ModelConfig("m", "/m", All(), {"a": 1}, logging=(LoggingConfig(),)),
+    )
 
 
 def test_shared_logging_gives_way_to_models_config() -> None:
     """Defaults never contradict."""
     own = settings("defaults: {logging: {attributes: 1}}\nmodels: {m: {num_cpus: 1}}")
-    theirs = LoggingConfig(attributes=2)
+    theirs = (LoggingConfig(attributes=2),)
 
     assert [
         model.logging for model in merge([ModelConfig("m", "/m", logging=theirs), ModelConfig("n", "/n")], own)
     ] == [
         theirs,
-        LoggingConfig(attributes=1),
+        (LoggingConfig(attributes=1),),
+    ]
+
+
+def test_a_model_may_have_several_request_logs() -> None:
+    """A list gives each of them a sample of its own."""
+    model = only_model(
+        "logging: [{filename_prefix: /logs/a, sampling_rate: 1}, {collector: json_lines, filename_prefix: 's3://b/a'}]"
+    )
+
+    assert model.logging == (
+        LoggingConfig(filename_prefix="/logs/a", sampling_rate=1.0),
+        LoggingConfig("json_lines", "s3://b/a"),
+    )
+
+
+def test_request_logs_are_checked() -> None:
+    """Kind and place are looked at when the file is read, in every entry of a list."""
+    text = """models:
+  m:
+    base_path: /m
+    logging:
+      - {collector: kafka}
+      - {filename_prefix: logs, per_task: [{sampling_rate: 1}]}
+"""
+
+    assert problems_of(text) == [
+        "s.yaml:5: models.m.logging.0.collector: Cannot find LogCollector::Factory for type: kafka",
+        "s.yaml:6: models.m.logging.1.filename_prefix: must be an absolute path or a URI; was 'logs'",
     ]
 
 

@@ -1,0 +1,32 @@
+"""The kinds of request logs that a configuration may name, and what is wrong with one that names something else."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Final
+
+
+class LogFormat(enum.Enum):
+    """How a request log is written; the value is the ending of its files' names."""
+
+    TF_RECORD = "tfrecord"
+    JSON_LINES = "jsonl"
+
+
+FORMATS: Final[Mapping[str, LogFormat]] = MappingProxyType(
+    {"": LogFormat.TF_RECORD, "tf_record": LogFormat.TF_RECORD, "json_lines": LogFormat.JSON_LINES}
+)
+"""The types of log collectors (LogCollectorConfig.type)."""
+
+_ABSOLUTE: Final = re.compile(r"/|[A-Za-z][A-Za-z0-9+.\-]*://", re.ASCII)
+
+
+def collector_problems(kind: str, filename_prefix: str, *, logs: bool) -> Iterator[tuple[str, str]]:
+    """Give the field and the text of each mistake; a log that takes no requests need not say where to."""
+    if kind not in FORMATS:
+        yield "type", f"Cannot find LogCollector::Factory for type: {kind}"
+    if logs and not _ABSOLUTE.match(filename_prefix):
+        yield "filename_prefix", f"must be an absolute path or a URI; was {filename_prefix!r}"
