@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -14,8 +15,9 @@ INVALID_VALUE = "Invalid value."
 NUMBER_TOO_BIG = "Number too big to be stored in double."
 
 NUMBER = re.compile(rb"-?(0|[1-9][0-9]*+)(\.[0-9]++)?([eE][+-]?[0-9]++)?")
-BEFORE_LAST_DIGIT_LIMIT = 1.7976931348623157e307
 LARGEST_EXPONENT = 308
+EXACT_SIGNIFICAND = 2**53 - 1
+SIGNIFICANT_DIGITS = 17
 SMALLEST_INT = -(2**63)
 LARGEST_INT = 2**64 - 1
 LONGEST_INT = 20
@@ -92,19 +94,18 @@ def _number(text: bytes, at: int) -> Token:
     match = NUMBER.match(text, at)
     if match is None:
         return _not_finite(text, at)
-    whole, fraction, exponent = match[1], match[2], match[3]
-    _check_whole(whole, at)
+    _check_whole(match[1], at)
     _check_end(text, match)
-    if fraction is None and exponent is None:
+    if match[2] is None and match[3] is None:
         return Token(_integer(match[0]), match.end())
-    if exponent is not None:
-        _check_exponent(exponent, len(fraction or b".") - 1, at)
+    if match[3] is not None:
+        _check_exponent(match, at)
     return Token(float(match[0]), match.end())
 
 
 def _check_whole(whole: bytes, at: int) -> None:
     """Refuse more digits than a double can hold; what follows the digits does not matter any more."""
-    if len(whole) > LARGEST_EXPONENT and float(whole[:-1]) >= BEFORE_LAST_DIGIT_LIMIT:
+    if len(whole) > LARGEST_EXPONENT and math.isinf(float(whole)):
         raise parse_error(NUMBER_TOO_BIG, at)
 
 
@@ -119,13 +120,27 @@ def _check_end(text: bytes, match: re.Match[bytes]) -> None:
         raise parse_error("Miss exponent in number.", end + 1 + signed)
 
 
-def _check_exponent(exponent: bytes, fraction_digits: int, at: int) -> None:
+def _check_exponent(match: re.Match[bytes], at: int) -> None:
     """Refuse exponents by their size alone, even of zero, as RapidJSON does."""
-    digits = exponent[1:].lstrip(b"+").lstrip(b"0")
+    digits = match[3][1:].lstrip(b"+").lstrip(b"0")
     if digits.startswith(b"-") or len(digits) < 2:
         return
-    if len(digits) > 9 or int(digits) > LARGEST_EXPONENT + fraction_digits:
+    if len(digits) > 9 or int(digits) > LARGEST_EXPONENT + _fraction_digits(match[1], (match[2] or b".")[1:]):
         raise parse_error(NUMBER_TOO_BIG, at)
+
+
+def _fraction_digits(whole: bytes, fraction: bytes) -> int:
+    """Count the digits of a fraction that RapidJSON takes into its significand; later ones it only skips."""
+    significand = int(whole)
+    significant = fraction if significand else fraction.lstrip(b"0")
+    digits = len(whole) - 1
+    skipped = len(fraction) - len(significant)
+    for count, digit in enumerate(significant):
+        if significand > EXACT_SIGNIFICAND and digits >= SIGNIFICANT_DIGITS:
+            return skipped + count
+        significand = significand * 10 + digit - ord("0")
+        digits += 1
+    return len(fraction)
 
 
 def _integer(digits: bytes) -> int | float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from time import process_time
 
 import pytest
@@ -67,6 +68,9 @@ TOO_BIG = "Number too big to be stored in double."
         (b"0e400", TOO_BIG, 0),
         (b"1e99999999999", TOO_BIG, 0),
         (b"-" + b"9" * 310, TOO_BIG, 0),
+        (b"0." + b"0" * 300 + b"1" * 100 + b"e600", TOO_BIG, 0),
+        (b"92233720368547758080.01e310", TOO_BIG, 0),
+        (b"[1.5e310]", TOO_BIG, 1),
     ],
 )
 def test_errors_name_reason_and_byte_offset(text: bytes, reason: str, offset: int) -> None:
@@ -94,6 +98,9 @@ def test_an_empty_text_has_no_offset() -> None:
         (b"18446744073709551615", 2**64 - 1),
         (b"-9223372036854775808", -(2**63)),
         (b"1" + b"0" * 308, 1e308),
+        (str(int(sys.float_info.max)).encode(), sys.float_info.max),
+        (b"0." + b"0" * 400 + b"1e401", 1.0),
+        (b"1.5e309", math.inf),
         (b"1e0000000000012", 1e12),
         (b"1e-99999999999", 0.0),
         (b"1.8e308", math.inf),
