@@ -36,19 +36,19 @@ class Autoscaling:
     target_ongoing_requests: float = 2.0
     """Requests in work per replica that Serve tries to keep."""
 
-    upscale_delay_s: float = 30.0
+    upscale_delay_s: float = 2.0
     """Seconds that the load must stay high before replicas are added."""
 
-    downscale_delay_s: float = 600.0
+    downscale_delay_s: float = 120.0
     """Seconds that the load must stay low before replicas are removed."""
 
     downscale_to_zero_delay_s: float | None = None
     """Seconds without load before the last replica is removed; None uses `downscale_delay_s`."""
 
-    metrics_interval_s: float = 10.0
+    metrics_interval_s: float = 1.0
     """Seconds between two load reports of a replica."""
 
-    look_back_period_s: float = 30.0
+    look_back_period_s: float = 5.0
     """Seconds over which the load is averaged."""
 
 
