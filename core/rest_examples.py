@@ -25,7 +25,7 @@ from core.json_values import JsonObject, Value
 from core.regression import plan_regression
 from core.rest_predict import signature_name
 from core.run_plan import RunPlan
-from core.signature import DEFAULT_SIGNATURE, ServedModel
+from core.signature import ServedModel
 
 T = TypeVar("T")
 
@@ -34,37 +34,40 @@ REGRESS = "regress"
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
-    signature: str
+class RestExamples:
+    """What a body asks for: a signature, as it was named, and examples with the context in them."""
+
+    name: str
     examples: list[bytes]
 
 
 def plan_classify(model: ServedModel, body: bytes, *, check_method: bool = False) -> RunPlan:
     """Plan `:classify`."""
-    request = _read(body, CLASSIFY)
-    plan = plan_classification(model, request.signature, request.examples, check_method=check_method)
+    request = read(body, CLASSIFY)
+    plan = plan_classification(model, request.name, request.examples, check_method=check_method)
     return _run_plan(plan, write_classes)
 
 
 def plan_regress(model: ServedModel, body: bytes, *, check_method: bool = False) -> RunPlan:
     """Plan `:regress`."""
-    request = _read(body, REGRESS)
-    plan = plan_regression(model, request.signature, request.examples, check_method=check_method)
+    request = read(body, REGRESS)
+    plan = plan_regression(model, request.name, request.examples, check_method=check_method)
     return _run_plan(plan, write_values)
 
 
 def check_envelope(body: bytes, method: str) -> None:
     """Raise what a body deserves before any model is looked up; that is everything about its JSON."""
-    _read(body, method)
+    read(body, method)
 
 
-def _read(body: bytes, method: str) -> _Request:
+def read(body: bytes, method: str) -> RestExamples:
+    """Read a body; raises ServingError."""
     document = parse_object(bytes(body))
     members = document.first_values()
     name = signature_name(members, document)
     context = example_bytes(members["context"]) if "context" in members else b""
     examples = [context + example_bytes(example) for example in _examples(document, members.get, method)]
-    return _Request(name or DEFAULT_SIGNATURE, examples)
+    return RestExamples(name, examples)
 
 
 def _examples(document: JsonObject, find: Callable[[str, Value], Value], method: str) -> list[Value]:

@@ -30,7 +30,10 @@ NAME = "signature_name"
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
+class RestRequest:
+    """What a body asks for: a signature, as it was named, and the arrays that were sent for its inputs."""
+
+    name: str
     signature: Signature
     inputs: Mapping[str, np.ndarray]
     by_row: bool
@@ -38,9 +41,13 @@ class _Request:
 
 def plan(model: ServedModel, body: bytes) -> RunPlan:
     """Turn a body into a session run of the model."""
+    return _run_plan(read(model, body))
+
+
+def read(model: ServedModel, body: bytes) -> RestRequest:
+    """Read a body, inputs that may be left out aside; raises ServingError."""
     body = bytes(body)
-    request = with_object(body, partial(_read_quickly, model, body)) or _read_exactly(model, parse_object(body))
-    return _run_plan(request)
+    return with_object(body, partial(_read_quickly, model, body)) or _read_exactly(model, parse_object(body))
 
 
 def check_envelope(body: bytes) -> None:
@@ -68,7 +75,7 @@ def _name_in(document: Element, names: list[str]) -> Element:
     return document[NAME] if NAME in names else ""
 
 
-def _read_quickly(model: ServedModel, body: bytes, document: Element) -> _Request | None:
+def _read_quickly(model: ServedModel, body: bytes, document: Element) -> RestRequest | None:
     """Read what the numbers' fast lane can read; everything unusual is left to the exact way."""
     names = list(document.keys())
     by_row = ROWS in names
@@ -79,7 +86,7 @@ def _read_quickly(model: ServedModel, body: bytes, document: Element) -> _Reques
     if signature is None or "b64" in signature.inputs:
         return None
     inputs = _quick_inputs(document, ROWS if by_row else COLUMNS, signature, body)
-    return None if inputs is None else _Request(signature, inputs, by_row)
+    return None if inputs is None else RestRequest(name, signature, inputs, by_row)
 
 
 def _quick_inputs(document: Element, key: str, signature: Signature, body: bytes) -> json_columns.Arrays | None:
@@ -97,7 +104,7 @@ def _quick_inputs(document: Element, key: str, signature: Signature, body: bytes
     return {name: json_columns.one_tensor(document, key, dtype, body)}
 
 
-def _read_exactly(model: ServedModel, document: JsonObject) -> _Request:
+def _read_exactly(model: ServedModel, document: JsonObject) -> RestRequest:
     members = document.first_values()
     name = signature_name(members, document)
     signature = _find_signature(model, name)
@@ -107,7 +114,7 @@ def _read_exactly(model: ServedModel, document: JsonObject) -> _Request:
         dense = read_instances(_checked_instances(members[ROWS], document), dtypes)
     else:
         dense = read_inputs(members[COLUMNS], dtypes)
-    return _Request(signature, {key: values.array(key) for key, values in dense.items()}, by_row)
+    return RestRequest(name, signature, {key: values.array(key) for key, values in dense.items()}, by_row)
 
 
 def _find_signature(model: ServedModel, name: str) -> Signature:
@@ -136,7 +143,7 @@ def _checked_instances(instances: Value, document: JsonObject) -> list[Value]:
     return instances
 
 
-def _run_plan(request: _Request) -> RunPlan:
+def _run_plan(request: RestRequest) -> RunPlan:
     signature = request.signature
     _check_complete(request)
     feeds = {spec.tensor: _feed(request, name) for name, spec in signature.inputs.items()}
@@ -145,12 +152,12 @@ def _run_plan(request: _Request) -> RunPlan:
     return RunPlan(feeds, fetches, partial(write_rows if request.by_row else write_columns, places))
 
 
-def _feed(request: _Request, name: str) -> np.ndarray:
+def _feed(request: RestRequest, name: str) -> np.ndarray:
     array = request.inputs.get(name)
     return request.signature.defaults[name] if array is None else array
 
 
-def _check_complete(request: _Request) -> None:
+def _check_complete(request: RestRequest) -> None:
     """Refuse what is left to refuse: binary rows for several inputs fill only one of them."""
     declared, sent = request.signature.inputs, request.inputs
     if len(sent) < len(declared) and not set(declared) <= set(sent) | set(request.signature.defaults):
