@@ -1,15 +1,18 @@
-"""Counting what happens: the metrics of one process, and how those of many processes become one page.
+"""Counting what happens: the metrics of one process, and how those of many processes become one.
 
-A process counts into its own `Metrics`. Snapshots travel, and `merged` adds them up; nothing here knows who asks.
+A process counts into its own `Metrics`. Snapshots travel, and `merged` adds them up; nothing here knows who asks. Code
+that counts often asks once for a cell (`counter`, `gauge`, `histogram`) and keeps it; everything else may name metric
+and labels each time (`count`, `set`, `observe`).
 """
 
 from __future__ import annotations
 
 import enum
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import Protocol, TypeVar
 
 Labels = tuple[str, ...]
 """Values of a metric's labels, in the order of its label names."""
@@ -25,13 +28,17 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric: its name on the page, its label names, and for a histogram its finite bucket limits."""
+    """One metric: its name on the page, its label names, and for a histogram its finite bucket limits.
+
+    `hidden_until_used` keeps it off the page until something was counted.
+    """
 
     name: str
     kind: Kind
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
     help: str = ""
+    hidden_until_used: bool = False
 
 
 def exponential(start: float, factor: float, count: int) -> tuple[float, ...]:
@@ -52,22 +59,84 @@ class Distribution:
         return Distribution(counts, self.sum + other.sum)
 
 
+Numbers = Mapping[str, Mapping[Labels, float]]
+Distributions = Mapping[str, Mapping[Labels, Distribution]]
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """All numbers of a process at one moment, by metric name and labels."""
 
-    numbers: Mapping[str, Mapping[Labels, float]] = field(default_factory=dict)
-    distributions: Mapping[str, Mapping[Labels, Distribution]] = field(default_factory=dict)
+    counters: Numbers = field(default_factory=dict)
+    gauges: Numbers = field(default_factory=dict)
+    distributions: Distributions = field(default_factory=dict)
+
+    def lasting(self) -> Snapshot:
+        """Give what stays true after the process has ended: all but the gauges."""
+        return Snapshot(self.counters, {}, self.distributions)
 
 
-class _Histogram:
-    """Observations that grow in place: an observation costs no new objects."""
+class Counter:
+    """One cell of a counter; only grows."""
 
-    __slots__ = ("counts", "sum")
+    __slots__ = ("_lock", "value")
 
-    def __init__(self, buckets: int) -> None:
-        self.counts = [0] * (buckets + 1)
+    def __init__(self, lock: Lock, metric: Metric) -> None:
+        del metric
+        self._lock = lock
+        self.value: float = 0
+
+    def add(self, by: float = 1) -> None:
+        """Count."""
+        with self._lock:
+            self.value += by
+
+
+class Gauge:
+    """One cell of a gauge."""
+
+    __slots__ = ("_lock", "value")
+
+    def __init__(self, lock: Lock, metric: Metric) -> None:
+        del metric
+        self._lock = lock
+        self.value: float = 0
+
+    def set(self, value: float) -> None:
+        """Replace the value."""
+        with self._lock:
+            self.value = value
+
+
+class Histogram:
+    """One cell of a histogram: observations that grow in place, so that none costs new objects."""
+
+    __slots__ = ("_limits", "_lock", "counts", "sum")
+
+    def __init__(self, lock: Lock, metric: Metric) -> None:
+        self._lock = lock
+        self._limits = metric.buckets
+        self.counts = [0] * (len(metric.buckets) + 1)
         self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Add an observation; one that equals a limit counts above it (TensorFlow Serving, buckets)."""
+        bucket = bisect_right(self._limits, value)
+        with self._lock:
+            self.counts[bucket] += 1
+            self.sum += value
+
+    @property
+    def value(self) -> Distribution:
+        """The observations so far."""
+        return Distribution(tuple(self.counts), self.sum)
+
+
+class _Cell(Protocol):
+    def __init__(self, lock: Lock, metric: Metric) -> None: ...
+
+
+C = TypeVar("C", bound=_Cell)
 
 
 class Metrics:
@@ -75,59 +144,98 @@ class Metrics:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._numbers: dict[Metric, dict[Labels, float]] = {}
-        self._histograms: dict[Metric, dict[Labels, _Histogram]] = {}
+        self._counters: dict[str, dict[Labels, Counter]] = {}
+        self._gauges: dict[str, dict[Labels, Gauge]] = {}
+        self._histograms: dict[str, dict[Labels, Histogram]] = {}
+        self._refreshers: list[Callable[[], None]] = []
+
+    def counter(self, metric: Metric, *labels: str) -> Counter:
+        """Give the cell with these labels, to be kept by those who count often."""
+        return self._counters.get(metric.name, {}).get(labels) or self._made(self._counters, Counter, metric, labels)
+
+    def gauge(self, metric: Metric, *labels: str) -> Gauge:
+        """Give the cell with these labels."""
+        return self._gauges.get(metric.name, {}).get(labels) or self._made(self._gauges, Gauge, metric, labels)
+
+    def histogram(self, metric: Metric, *labels: str) -> Histogram:
+        """Give the cell with these labels."""
+        return self._histograms.get(metric.name, {}).get(labels) or self._made(
+            self._histograms, Histogram, metric, labels
+        )
+
+    def _made(self, cells: dict[str, dict[Labels, C]], kind: type[C], metric: Metric, labels: Labels) -> C:
+        if kind is not _CELLS[metric.kind] or len(labels) != len(metric.labels):
+            raise ValueError(f"{metric.name} is a {metric.kind.value} with the labels {metric.labels}")
+        clean = tuple(map(_printable, labels))
+        with self._lock:
+            return cells.setdefault(metric.name, {}).setdefault(clean, kind(self._lock, metric))
 
     def count(self, metric: Metric, *labels: str, by: float = 1) -> None:
         """Add to a counter."""
-        with self._lock:
-            cells = self._numbers.setdefault(metric, {})
-            cells[labels] = cells.get(labels, 0) + by
+        self.counter(metric, *labels).add(by)
 
     def set(self, metric: Metric, *labels: str, to: float) -> None:
         """Give a gauge its value."""
-        with self._lock:
-            self._numbers.setdefault(metric, {})[labels] = to
-
-    def forget(self, metric: Metric, *labels: str) -> None:
-        """Drop a cell whose subject is gone."""
-        with self._lock:
-            self._numbers.get(metric, {}).pop(labels, None)
+        self.gauge(metric, *labels).set(to)
 
     def observe(self, metric: Metric, *labels: str, value: float) -> None:
-        """Add an observation to a histogram; one that equals a limit counts above it (TensorFlow Serving, buckets)."""
+        """Add an observation to a histogram."""
+        self.histogram(metric, *labels).observe(value)
+
+    def forget(self, metric: Metric, *labels: str) -> None:
+        """Drop a gauge whose subject is gone; a counter never goes."""
         with self._lock:
-            cells = self._histograms.setdefault(metric, {})
-            cell = cells.get(labels)
-            if cell is None:
-                cell = cells[labels] = _Histogram(len(metric.buckets))
-            cell.counts[bisect_right(metric.buckets, value)] += 1
-            cell.sum += value
+            self._gauges.get(metric.name, {}).pop(labels, None)
+
+    def before_snapshot(self, refresh: Callable[[], None]) -> None:
+        """Let `refresh` set gauges whenever somebody asks for the numbers, instead of all the time."""
+        self._refreshers.append(refresh)
 
     def snapshot(self) -> Snapshot:
         """Copy all numbers."""
+        for refresh in self._refreshers:
+            refresh()
         with self._lock:
             return Snapshot(
-                {metric.name: dict(cells) for metric, cells in self._numbers.items()},
+                {name: {labels: one.value for labels, one in cells.items()} for name, cells in self._counters.items()},
+                {name: {labels: one.value for labels, one in cells.items()} for name, cells in self._gauges.items()},
                 {
-                    metric.name: {labels: Distribution(tuple(one.counts), one.sum) for labels, one in cells.items()}
-                    for metric, cells in self._histograms.items()
+                    name: {labels: one.value for labels, one in cells.items()}
+                    for name, cells in self._histograms.items()
                 },
             )
 
 
+_CELLS = {Kind.COUNTER: Counter, Kind.GAUGE: Gauge, Kind.HISTOGRAM: Histogram}
+
+
+def _printable(label: str) -> str:
+    """Make a text that clients may have sent one that can be written as UTF-8."""
+    return label.encode("utf-8", "replace").decode("utf-8")
+
+
 def merged(snapshots: Iterable[Snapshot]) -> Snapshot:
     """Add up the numbers of several processes."""
-    numbers: dict[str, dict[Labels, float]] = {}
+    counters: dict[str, dict[Labels, float]] = {}
+    gauges: dict[str, dict[Labels, float]] = {}
     distributions: dict[str, dict[Labels, Distribution]] = {}
     for snapshot in snapshots:
-        for name, cells in snapshot.numbers.items():
-            sums = numbers.setdefault(name, {})
-            for labels, value in cells.items():
-                sums[labels] = sums.get(labels, 0) + value
-        for name, histograms in snapshot.distributions.items():
-            totals = distributions.setdefault(name, {})
-            for labels, one in histograms.items():
-                before = totals.get(labels)
-                totals[labels] = one if before is None else before.plus(one)
-    return Snapshot(numbers, distributions)
+        _add_numbers(counters, snapshot.counters)
+        _add_numbers(gauges, snapshot.gauges)
+        _add_distributions(distributions, snapshot.distributions)
+    return Snapshot(counters, gauges, distributions)
+
+
+def _add_numbers(sums: dict[str, dict[Labels, float]], more: Numbers) -> None:
+    for name, cells in more.items():
+        known = sums.setdefault(name, {})
+        for labels, value in cells.items():
+            known[labels] = known.get(labels, 0) + value
+
+
+def _add_distributions(sums: dict[str, dict[Labels, Distribution]], more: Distributions) -> None:
+    for name, cells in more.items():
+        known = sums.setdefault(name, {})
+        for labels, one in cells.items():
+            before = known.get(labels)
+            known[labels] = one if before is None else before.plus(one)
