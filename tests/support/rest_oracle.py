@@ -43,13 +43,14 @@ class Members(list):
 
 
 def parse(text: str) -> Any:
-    """Parse valid JSON; numbers keep the kind that their spelling has, integers beyond 64 bits become floats."""
+    """Parse the first value of a text; numbers keep the kind that their spelling has, integers beyond 64 bits become floats."""
 
     def integer(digits: str) -> int | float:
         value = int(digits)
         return value if -(2**63) <= value < 2**64 else float(value)
 
-    return json.loads(text, object_pairs_hook=Members, parse_int=integer)
+    decoder = json.JSONDecoder(object_pairs_hook=Members, parse_int=integer)
+    return decoder.raw_decode(text.lstrip(" \t\r\n"))[0]
 
 
 def read(text: str, dtypes: dict[str, DataType]) -> Tensors:

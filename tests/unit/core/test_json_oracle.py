@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -22,6 +24,7 @@ SUPPORTED = [
     DataType.FLOAT,
     DataType.DOUBLE,
     DataType.INT32,
+    DataType.INT16,
     DataType.INT8,
     DataType.UINT8,
     DataType.INT64,
@@ -30,12 +33,16 @@ SUPPORTED = [
     DataType.BOOL,
     DataType.STRING,
     DataType.HALF,
+    DataType.BFLOAT16,
+    DataType.UINT16,
+    DataType.COMPLEX64,
 ]
 NUMBERS = st.one_of(
     st.integers(-3, 300),
     st.integers(-(2**64), 2**65),
     st.sampled_from([2**31, 2**31 - 1, -(2**31), 2**32, 2**63, 2**64 - 1, -0.0, 1.0, 1e300, 3e-320]),
-    st.floats(allow_nan=False, allow_infinity=False),
+    st.floats(allow_nan=False),
+    st.just(math.nan),
 )
 TEXTS = st.text(st.characters(min_codepoint=32, exclude_categories=["Cs"], exclude_characters="\x7f"), max_size=5)
 BINARY = st.one_of(st.sampled_from(["aGVsbG8=", "aGVsbG8", "", "a", "a*b="]), TEXTS).map(lambda text: {"b64": text})
@@ -65,6 +72,13 @@ CHAOS = st.recursive(
 )
 
 
+TAILS = ["", "", "", " trailing", "}"]
+
+
+class Pairs(list):
+    """The members of an object, names perhaps repeated."""
+
+
 @st.composite
 def bodies(draw) -> tuple[str, dict[str, DataType]]:
     names = draw(st.lists(st.sampled_from(["a", "b", "b64", "long name"]), min_size=1, max_size=3, unique=True))
@@ -81,7 +95,32 @@ def bodies(draw) -> tuple[str, dict[str, DataType]]:
     content = draw(st.one_of(value[form], value[form], value[form].flatmap(damage), CHAOS))
     key = draw(st.sampled_from(["instances", "inputs"]))
     document = {key: content} | draw(st.dictionaries(st.sampled_from(["x", "instances", "note"]), CHAOS, max_size=1))
-    return json.dumps(document, ensure_ascii=draw(st.booleans())), dtypes
+    blank = draw(st.sampled_from(["", "", " ", "\t\r\n "]))
+    writer = partial(json.dumps, ensure_ascii=draw(st.booleans()))
+    return written(draw(st.just(document) | repeating(document)), blank, writer) + draw(st.sampled_from(TAILS)), dtypes
+
+
+def repeating(value) -> st.SearchStrategy:
+    """Repeat a member of some object, with another value behind it."""
+    if isinstance(value, list) and value:
+        places = st.integers(0, len(value) - 1)
+        return places.flatmap(lambda at: repeating(value[at]).map(partial(replaced, value, at)))
+    if not isinstance(value, dict) or not value:
+        return st.just(value)
+    names = st.sampled_from(list(value))
+    deeper = names.flatmap(lambda name: repeating(value[name]).map(partial(replaced, value, name)))
+    return deeper | st.tuples(names, CHAOS).map(lambda member: Pairs([*value.items(), member]))
+
+
+def written(value, blank: str, writer: Callable[[object], str]) -> str:
+    """Write JSON with blanks in every place that may have them."""
+    if isinstance(value, (dict, Pairs)):
+        pairs = value.items() if isinstance(value, dict) else value
+        members = [f"{blank}{writer(name)}{blank}:{written(member, blank, writer)}" for name, member in pairs]
+        return f"{blank}{{{','.join(members)}{blank}}}{blank}"
+    if isinstance(value, list):
+        return f"{blank}[{','.join(written(part, blank, writer) for part in value)}{blank}]{blank}"
+    return f"{blank}{writer(value)}{blank}"
 
 
 def in_order(good: dict[str, st.SearchStrategy], names: list[str]) -> st.SearchStrategy:
@@ -142,7 +181,7 @@ def assert_same(actual, wanted) -> None:
     for name, array in wanted.items():
         assert actual[name].dtype == array.dtype
         assert actual[name].shape == array.shape
-        assert actual[name].tolist() == array.tolist()
+        assert repr(actual[name].tolist()) == repr(array.tolist())
         if array.dtype.kind == "f":
             assert np.array_equal(np.signbit(actual[name]), np.signbit(array))
 
