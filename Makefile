@@ -1,4 +1,4 @@
-# Eight commands; CI calls the same ones. `make serve` and `make test` need nothing but CPython 3.11, pip and a C compiler.
+# CI calls `check` and `test`. `make serve` and `make test` need nothing but CPython 3.11, pip and a C compiler.
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -9,7 +9,7 @@ UNIT := tests/unit
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: setup serve run test unit check format bench lock protos models clean
+.PHONY: setup serve run test unit check chaos format bench lock protos models clean
 
 $(STAMP): requirements-dev.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -41,6 +41,9 @@ check: $(STAMP)  ## format, lint, types, import contracts, dependencies
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+chaos: $(STAMP)  ## faults under load, and what they cost
+	$(BIN)/python -m tests.chaos
 
 bench: $(STAMP)  ## ratios against other servers, in turns
 	$(BIN)/python -m benchmarks.servers

@@ -19,7 +19,12 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ray_model_server" / "test_models"
 
 
+def saved_models_folder() -> Path:
+    """Give the folder with one base path per test model; RMS_TEST_MODELS names another cache."""
+    return ensure_models(Path(os.environ.get("RMS_TEST_MODELS") or default_cache()))
+
+
 @pytest.fixture(scope="session")
 def saved_models() -> Path:
-    """Folder with one base path per test model; RMS_TEST_MODELS names another cache."""
-    return ensure_models(Path(os.environ.get("RMS_TEST_MODELS") or default_cache()))
+    """Folder with one base path per test model."""
+    return saved_models_folder()

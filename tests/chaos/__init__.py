@@ -1,0 +1,1 @@
+"""Faults under load: what breaks, for how long, and whether all is well afterwards. `make chaos` prints the table."""

@@ -1,0 +1,27 @@
+"""The short form of `make chaos`: kills and lost storage under load cost no more requests than they may."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.faults import SHORT, Fault, inflict
+from tests.chaos.site import Site, running_site
+
+
+@pytest.fixture(scope="module")
+def site(saved_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A server with a Ray of its own, which may be broken."""
+    with running_site(saved_models, tmp_path_factory.mktemp("chaos")) as started:
+        yield started
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("fault", SHORT, ids=lambda fault: fault.name.replace(" ", "_"))
+def test_a_fault_costs_no_more_requests_than_it_may(site: Site, fault: Fault) -> None:
+    """Full service comes back, no version is lost, and only what was in flight on a killed replica may fail."""
+    outcome = inflict(fault, site)
+
+    assert outcome.is_within_goal, outcome.failures
