@@ -265,6 +265,20 @@ OUR_FLAGS = (
         "Answer SessionService.SessionRun, which may fetch any tensor of the graph.",
         "front_door.session_run",
     ),
+    Flag(
+        "strict_version_labels",
+        _BOOL,
+        False,
+        "Refuse a configuration with a label whose version does not answer yet, as TensorFlow Serving does.",
+        "source.strict_version_labels",
+    ),
+    Flag(
+        "rest_api_ssl_config_file",
+        _STRING,
+        "",
+        "SSLConfig text file for REST; may be that of gRPC.",
+        "front_door.rest_ssl_config_file",
+    ),
     Flag("host", _STRING, "", "Address to listen on; empty means every interface.", "front_door.host"),
     Flag("rest_api_socket_path", _STRING, "", "UNIX socket for REST and metrics.", "front_door.rest_socket_path"),
     Flag(

@@ -52,6 +52,9 @@ class FrontDoorSettings:
     ssl_config_file: str = ""
     """SSLConfig text file for gRPC; empty means no TLS."""
 
+    rest_ssl_config_file: str = ""
+    """SSLConfig text file for REST, which may be that of gRPC; empty means no TLS."""
+
     drain_timeout_s: float = 30.0
     """Seconds that requests may take to finish when the server stops."""
 

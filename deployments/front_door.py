@@ -13,12 +13,13 @@ import socket
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import uvicorn
 
+from deployments.certificates import Certificates
 from deployments.http_api import HttpApi
 from deployments.port_claim import claim_http, shared_listener
+from deployments.unix_socket import SocketPath
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class HttpAddress:
     host: str
     port: int
     socket_path: str = ""
+    ssl_config_file: str = ""
 
 
 class _QuietServer(uvicorn.Server):
@@ -49,20 +51,40 @@ class HttpDoor:
     def __init__(self, address: HttpAddress, api: HttpApi, token: str) -> None:
         self._address = address
         self._api = api
+        self._token = token
         self._listeners: list[socket.socket] = []
         self._server: uvicorn.Server | None = None
         self._serving: asyncio.Task[None] | None = None
+        self._socket_path = SocketPath(address.socket_path) if address.socket_path else None
+        self._certificates = Certificates(address.ssl_config_file) if address.ssl_config_file else None
         if address.port:
-            claim_http(address.host, address.port, token)
+            self._claim()
             self._listeners.append(shared_listener(address.host, address.port))
+
+    def _claim(self) -> None:
+        tls = None if self._certificates is None else self._certificates.config
+        claim_http(self._address.host, self._address.port, self._token, tls)
 
     async def open(self) -> None:
         """Begin to accept connections; returns when the port is open."""
-        if self._address.socket_path:
-            self._listeners.append(_unix_listener(self._address.socket_path))
+        if self._address.port:
+            await asyncio.to_thread(self._claim)
+        if self._socket_path is not None:
+            self._listeners.append(_unix_listener(self._socket_path))
         if not self._listeners:
             return
-        config = uvicorn.Config(
+        self._server = _QuietServer(self._config())
+        self._serving = asyncio.get_running_loop().create_task(self._server.serve(sockets=self._listeners))
+        while not self._server.started and not self._serving.done():
+            await asyncio.sleep(0.005)
+        if self._serving.done():
+            self._serving.result()
+        if self._socket_path is not None:
+            self._socket_path.publish()
+
+    def _config(self) -> uvicorn.Config:
+        certificates = self._certificates
+        return uvicorn.Config(
             self._api.app(),
             http="httptools",
             ws="none",
@@ -75,13 +97,8 @@ class HttpDoor:
             timeout_keep_alive=75,
             backlog=BACKLOG,
             h11_max_incomplete_event_size=None,
+            ssl_context_factory=None if certificates is None else lambda _, __: certificates.context(),
         )
-        self._server = _QuietServer(config)
-        self._serving = asyncio.get_running_loop().create_task(self._server.serve(sockets=self._listeners))
-        while not self._server.started and not self._serving.done():
-            await asyncio.sleep(0.005)
-        if self._serving.done():
-            self._serving.result()
 
     async def drain(self, timeout_s: float) -> None:
         """Close the port, let what is in flight finish, and give idle connections a moment to bring a last request."""
@@ -98,8 +115,8 @@ class HttpDoor:
         self._server.should_exit = True
         with suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(self._serving), max(1.0, ends_at - time.monotonic() + 1.0))
-        if self._address.socket_path:
-            Path(self._address.socket_path).unlink(missing_ok=True)
+        if self._socket_path is not None:
+            self._socket_path.withdraw()
 
     async def _wait_for_connections(self, ends_at: float) -> None:
         assert self._server is not None  # noqa: S101 - called by drain only
@@ -112,10 +129,9 @@ class HttpDoor:
             listener.close()
 
 
-def _unix_listener(path: str) -> socket.socket:
-    """Listen on a UNIX socket; the file of a server that is gone is replaced."""
+def _unix_listener(path: SocketPath) -> socket.socket:
+    """Bind a UNIX socket; it is found under its path when that is published."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with suppress(FileNotFoundError):
-        Path(path).unlink()
-    listener.bind(path)
+    path.clear()
+    listener.bind(path.bound)
     return listener

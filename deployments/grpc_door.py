@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
@@ -14,11 +17,20 @@ from core.wire_reflection import reflection_pool
 from deployments.certificates import Certificates
 from deployments.grpc_health import Health
 from deployments.grpc_services import MODEL_SERVICE, PREDICTION_SERVICE, SESSION_SERVICE, GrpcApi
-from deployments.port_claim import claim_grpc, has_ipv6
+from deployments.port_claim import bracketed, claim_grpc, has_ipv6
+from deployments.unix_socket import SocketPath
 
 log = logging.getLogger(__name__)
 
 LARGEST_MESSAGE_BYTES = 2**31 - 1
+CHANNEL_ARGUMENTS: Mapping[str, int | str] = MappingProxyType(
+    {
+        "grpc.max_receive_message_length": LARGEST_MESSAGE_BYTES,
+        "grpc.max_send_message_length": LARGEST_MESSAGE_BYTES,
+        "grpc.so_reuseport": 1,
+    }
+)
+"""What holds unless the operator says otherwise; of two values of one name gRPC takes the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +41,6 @@ class GrpcAddress:
     port: int
     socket_path: str = ""
     channel_arguments: tuple[tuple[str, int | str], ...] = ()
-    max_concurrent_calls: int = 0
     ssl_config_file: str = ""
 
 
@@ -39,11 +50,17 @@ class GrpcDoor:
     def __init__(self, address: GrpcAddress, api: GrpcApi, token: str) -> None:
         self._address = address
         self._api = api
+        self._token = token
         self._server: grpc.aio.Server | None = None
         self.health = Health()
+        self._socket_path = SocketPath(address.socket_path) if address.socket_path else None
         self._certificates = Certificates(address.ssl_config_file) if address.ssl_config_file else None
         if address.port:
-            claim_grpc(address.host, address.port, token, is_encrypted=bool(address.ssl_config_file))
+            self._claim()
+
+    def _claim(self) -> None:
+        tls = None if self._certificates is None else self._certificates.config
+        claim_grpc(self._address.host, self._address.port, self._token, tls)
 
     async def open(self) -> None:
         """Begin to accept calls.
@@ -53,15 +70,10 @@ class GrpcDoor:
         targets = self._targets()
         if not targets:
             return
-        self._server = grpc.aio.server(
-            options=(
-                ("grpc.max_receive_message_length", LARGEST_MESSAGE_BYTES),
-                ("grpc.max_send_message_length", LARGEST_MESSAGE_BYTES),
-                ("grpc.so_reuseport", 1),
-                *self._address.channel_arguments,
-            ),
-            maximum_concurrent_rpcs=self._address.max_concurrent_calls or None,
-        )
+        if self._address.port:
+            await asyncio.to_thread(self._claim)
+        options = {**CHANNEL_ARGUMENTS, **dict(self._address.channel_arguments)}
+        self._server = grpc.aio.server(options=tuple(options.items()))
         self._server.add_generic_rpc_handlers(self._api.handlers())
         health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, self._server)
         services = (PREDICTION_SERVICE, MODEL_SERVICE, SESSION_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -69,14 +81,17 @@ class GrpcDoor:
         for target in targets:
             self._bind(self._server, target)
         await self._server.start()
+        if self._socket_path is not None:
+            self._socket_path.publish()
 
     def _targets(self) -> list[str]:
         targets = []
         if self._address.port:
-            host = self._address.host or ("[::]" if has_ipv6() else "0.0.0.0")
-            targets.append(f"{host}:{self._address.port}")
-        if self._address.socket_path:
-            targets.append(f"unix:{self._address.socket_path}")
+            host = self._address.host or ("::" if has_ipv6() else "0.0.0.0")
+            targets.append(f"{bracketed(host)}:{self._address.port}")
+        if self._socket_path is not None:
+            self._socket_path.clear()
+            targets.append(f"unix:{self._socket_path.bound}")
         return targets
 
     def _bind(self, server: grpc.aio.Server, target: str) -> None:
@@ -93,3 +108,5 @@ class GrpcDoor:
         await self.health.close()
         if self._server is not None:
             await self._server.stop(timeout_s)
+        if self._socket_path is not None:
+            self._socket_path.withdraw()

@@ -28,14 +28,14 @@ log = logging.getLogger(__name__)
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 MODEL_SERVICE = "tensorflow.serving.ModelService"
 SESSION_SERVICE = "tensorflow.serving.SessionService"
-TOKEN_SERVICE = TOKEN_METHOD.split("/")[1]
+TOKEN_SERVICE, TOKEN = TOKEN_METHOD.removeprefix("/").split("/")
 
 SERVICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         PREDICTION_SERVICE: ("Predict", "Classify", "Regress", "MultiInference", "GetModelMetadata"),
         MODEL_SERVICE: ("GetModelStatus", "HandleReloadConfigRequest"),
         SESSION_SERVICE: ("SessionRun",),
-        TOKEN_SERVICE: ("Token",),
+        TOKEN_SERVICE: (TOKEN,),
     }
 )
 
@@ -56,11 +56,15 @@ class GrpcAnswer:
 class GrpcApi:
     """Answers gRPC calls from a routing table and the model servers behind it."""
 
-    def __init__(self, router: RequestRouter, token: str, reload: Reload, *, session_run: bool = False) -> None:
+    def __init__(
+        self, router: RequestRouter, token: str, reload: Reload, *, session_run: bool = False, most_calls: int = 0
+    ) -> None:
         self._router = router
         self._token = token.encode()
         self._reload = reload
         self._session_run = session_run
+        self._most_calls = most_calls
+        self._calls = 0
         self._methods: Mapping[str, Callable[[bytes, float | None], Awaitable[GrpcAnswer]]] = {
             "Predict": self._forwarding(Method.PREDICT, peek),
             "Classify": self._forwarding(Method.CLASSIFY, peek),
@@ -70,7 +74,7 @@ class GrpcApi:
             "SessionRun": self._forwarding(Method.SESSION_RUN, self._session_spec),
             "GetModelStatus": self._status,
             "HandleReloadConfigRequest": self._reload_config,
-            "Token": self._give_token,
+            TOKEN: self._give_token,
         }
 
     async def answer(self, method: str, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
@@ -118,13 +122,29 @@ class GrpcApi:
         )
 
     def _handler(self, method: str) -> Callable[[bytes, grpc.aio.ServicerContext], Awaitable[bytes]]:
+        answered = self._bounded if self._most_calls and method != TOKEN else self.answer
+
         async def handle(raw: bytes, context: grpc.aio.ServicerContext) -> bytes:
-            answer = await self.answer(method, raw, context.time_remaining())
+            answer = await answered(method, raw, context.time_remaining())
             if answer.code is not Code.OK:
                 set_status(context, answer)
             return answer.body
 
         return handle
+
+    async def _bounded(self, method: str, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
+        """Answer a call of our own port, unless too many are in work.
+
+        gRPC could count by itself, but it would count those who watch the health service too, and refuse its probes.
+        """
+        if self._calls >= self._most_calls:
+            text = f"{self._most_calls} calls are in work, which is the limit (--grpc_max_threads)."
+            return GrpcAnswer(Code.RESOURCE_EXHAUSTED, text)
+        self._calls += 1
+        try:
+            return await self.answer(method, raw, timeout_s)
+        finally:
+            self._calls -= 1
 
 
 def set_status(context: Any, answer: GrpcAnswer) -> None:

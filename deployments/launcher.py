@@ -96,7 +96,8 @@ class Launcher:
         door = self._settings.front_door
         host = door.host or "127.0.0.1"
         if door.rest_port:
-            self._say(f"REST is open: http://{host}:{door.rest_port}/v1/models")
+            scheme = "https" if door.rest_ssl_config_file else "http"
+            self._say(f"REST is open: {scheme}://{host}:{door.rest_port}/v1/models")
         self._say("ready")
 
     def _stop_application(self) -> None:

@@ -90,7 +90,9 @@ def with_absolute_paths(settings: ServerSettings, folder: str) -> ServerSettings
             settings.batching, parameters_file=_absolute(settings.batching.parameters_file, folder)
         ),
         front_door=dataclasses.replace(
-            settings.front_door, ssl_config_file=_absolute(settings.front_door.ssl_config_file, folder)
+            settings.front_door,
+            ssl_config_file=_absolute(settings.front_door.ssl_config_file, folder),
+            rest_ssl_config_file=_absolute(settings.front_door.rest_ssl_config_file, folder),
         ),
         session=dataclasses.replace(
             settings.session, session_config_file=_absolute(settings.session.session_config_file, folder)

@@ -2,22 +2,30 @@
 
 Router replicas of one node share their ports with SO_REUSEPORT, and the kernel would as readily share them with a
 second, foreign server of the same user, which would then silently get half of the requests. So a port is first bound
-alone; when that fails, whoever answers on it must show the token of this very application.
+alone; when that fails, whoever answers on it must show the token of this very application. Behind TLS the token is out
+of reach where clients need a certificate; there the other side must have the certificate of this very server.
+
+A sibling may be bound without listening yet, and so may a stranger: a port is claimed when a router starts, and again
+just before it listens.
 """
 
 from __future__ import annotations
 
 import errno
 import http.client
+import re
 import socket
+import ssl
 
 import grpc
 
+from core.config import SslConfig
 from core.errors import FailedPrecondition
 
 TOKEN_METHOD = "/ray_model_server.Door/Token"  # noqa: S105 - a method name
 TOKEN_HEADER = "x-app"  # noqa: S105 - a header name
 ANSWER_TIMEOUT_S = 2.0
+PEM_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
 class PortTaken(FailedPrecondition):
@@ -62,6 +70,11 @@ def _address(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int
     return family, (host, port)
 
 
+def bracketed(host: str) -> str:
+    """Give a host as it stands before a port."""
+    return f"[{host}]" if ":" in host else host
+
+
 def has_ipv6() -> bool:
     """Tell whether this machine can bind the IPv6 wildcard address."""
     try:
@@ -88,9 +101,9 @@ def shared_listener(host: str, port: int) -> socket.socket:
     return listener
 
 
-def http_token(host: str, port: int) -> str | None:
+def http_token(host: str, port: int, *, is_encrypted: bool = False) -> str | None:
     """Ask whoever listens on a REST port for its token; None when nobody listens yet, "" when it has none."""
-    connection = http.client.HTTPConnection(host or "localhost", port, timeout=ANSWER_TIMEOUT_S)
+    connection = _http_connection(host or "localhost", port, is_encrypted=is_encrypted)
     try:
         connection.request("GET", "/healthz")
         return connection.getresponse().headers.get(TOKEN_HEADER, "")
@@ -102,13 +115,19 @@ def http_token(host: str, port: int) -> str | None:
         connection.close()
 
 
+def _http_connection(host: str, port: int, *, is_encrypted: bool) -> http.client.HTTPConnection:
+    if is_encrypted:
+        return http.client.HTTPSConnection(host, port, timeout=ANSWER_TIMEOUT_S, context=_trusting("http/1.1"))
+    return http.client.HTTPConnection(host, port, timeout=ANSWER_TIMEOUT_S)
+
+
 def grpc_token(host: str, port: int) -> str | None:
     """Ask whoever listens on a gRPC port for its token; None when nobody listens yet, "" when it has none."""
     try:
         socket.create_connection((host or "localhost", port), timeout=ANSWER_TIMEOUT_S).close()
     except OSError:
         return None
-    with grpc.insecure_channel(f"{host or 'localhost'}:{port}") as channel:
+    with grpc.insecure_channel(f"{bracketed(host or 'localhost')}:{port}") as channel:
         ask = channel.unary_unary(TOKEN_METHOD, request_serializer=None, response_deserializer=None)
         try:
             return bytes(ask(b"", timeout=ANSWER_TIMEOUT_S)).decode()
@@ -116,22 +135,63 @@ def grpc_token(host: str, port: int) -> str | None:
             return ""
 
 
-def claim_http(host: str, port: int, token: str) -> None:
+def presented_certificate(host: str, port: int, protocol: str) -> bytes | None:
+    """Give the certificate of whoever listens, whose key it has proved to hold; None when nobody listens, b"" if none.
+
+    With TLS 1.3, that comes before the server misses the certificate of a client.
+    """
+    try:
+        with (
+            socket.create_connection((host or "localhost", port), timeout=ANSWER_TIMEOUT_S) as plain,
+            _trusting(protocol).wrap_socket(plain, server_hostname=host or "localhost") as encrypted,
+        ):
+            return encrypted.getpeercert(binary_form=True) or b""
+    except ConnectionRefusedError:
+        return None
+    except OSError:
+        return b""
+
+
+def _trusting(protocol: str) -> ssl.SSLContext:
+    """Make a context that talks to anyone: who it is shows what it says."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols([protocol])
+    return context
+
+
+def own_certificate(tls: SslConfig) -> bytes:
+    """Give the server's own certificate, the first of its chain."""
+    found = PEM_CERTIFICATE.search(tls.server_cert)
+    return b"" if found is None else ssl.PEM_cert_to_DER_cert(found[0])
+
+
+def claim_http(host: str, port: int, token: str, tls: SslConfig | None = None) -> None:
     """Make sure that a REST port is free or held by siblings only.
 
     Raises PortTaken.
     """
-    if not is_free(host, port) and http_token(host, port) not in {None, token}:
+    if is_free(host, port):
+        return
+    if tls is not None and tls.client_verify:
+        is_sibling = presented_certificate(host, port, "http/1.1") in {None, own_certificate(tls)}
+    else:
+        is_sibling = http_token(host, port, is_encrypted=tls is not None) in {None, token}
+    if not is_sibling:
         raise PortTaken(port, "REST")
 
 
-def claim_grpc(host: str, port: int, token: str, *, is_encrypted: bool = False) -> None:
+def claim_grpc(host: str, port: int, token: str, tls: SslConfig | None = None) -> None:
     """Make sure that a gRPC port is free or held by siblings only.
 
-    A sibling behind TLS cannot be asked without a client certificate; there the launcher's own proof has to do.
     Raises PortTaken.
     """
-    if is_encrypted or is_free(host, port):
+    if is_free(host, port):
         return
-    if grpc_token(host, port) not in {None, token}:
+    if tls is None:
+        is_sibling = grpc_token(host, port) in {None, token}
+    else:
+        is_sibling = presented_certificate(host, port, "h2") in {None, own_certificate(tls)}
+    if not is_sibling:
         raise PortTaken(port, "gRPC")

@@ -53,8 +53,14 @@ class Router:
         self._router = RequestRouter(serve.get_replica_context().replica_id.unique_id, self._transport)
         self._api = HttpApi(self._router, http_limits(settings), token)
         door = settings.front_door
-        self._http = HttpDoor(HttpAddress(door.host, door.rest_port, door.rest_socket_path), self._api, token)
-        self._grpc_api = GrpcApi(self._router, token, self._reload, session_run=door.session_run)
+        self._http = HttpDoor(http_address(settings), self._api, token)
+        self._grpc_api = GrpcApi(
+            self._router,
+            token,
+            self._reload,
+            session_run=door.session_run,
+            most_calls=door.grpc_max_concurrent_calls,
+        )
         self._grpc = GrpcDoor(grpc_address(settings), self._grpc_api, token)
         self._is_open = False
         self._failure: BaseException | None = None
@@ -203,6 +209,12 @@ def http_limits(settings: ServerSettings) -> HttpLimits:
     return HttpLimits(timeout_s, door.rest_max_body_bytes, door.rest_cors)
 
 
+def http_address(settings: ServerSettings) -> HttpAddress:
+    """Give the REST addresses that the settings ask for."""
+    door = settings.front_door
+    return HttpAddress(door.host, door.rest_port, door.rest_socket_path, door.rest_ssl_config_file)
+
+
 def grpc_address(settings: ServerSettings) -> GrpcAddress:
     """Give the gRPC addresses and limits that the settings ask for."""
     door = settings.front_door
@@ -211,7 +223,6 @@ def grpc_address(settings: ServerSettings) -> GrpcAddress:
         door.grpc_port,
         door.grpc_socket_path,
         door.grpc_channel_arguments,
-        door.grpc_max_concurrent_calls,
         door.ssl_config_file,
     )
 

@@ -32,6 +32,9 @@ def checked(settings: ServerSettings) -> tuple[ServerSettings, tuple[str, ...]]:
     absolute = with_absolute_paths(settings, os.getcwd())
     models = ConfiguredModels(absolute)
     models.check()
-    if absolute.front_door.ssl_config_file:
-        Certificates(absolute.front_door.ssl_config_file)
+    LabelRule(absolute.source.strict_version_labels, absolute.source.allow_labels_for_unavailable).check(
+        models.models(), RoutingTable(0)
+    )
+    for file in filter(None, (absolute.front_door.ssl_config_file, absolute.front_door.rest_ssl_config_file)):
+        Certificates(file)
     return absolute, models.warnings()

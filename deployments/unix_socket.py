@@ -1,0 +1,35 @@
+"""UNIX sockets that one router takes over from another without a gap.
+
+A router that replaces another opens before the old one closes, and both have the same path. So each binds a name of its
+own and renames it onto the path, and removes the path at the end only if it still leads to its own socket.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+
+class SocketPath:
+    """The path of a UNIX socket, and the name that is bound in its place."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.bound = f"{path}.{os.getpid()}"
+        self._inode: int | None = None
+
+    def clear(self) -> None:
+        """Remove what a dead process of the same number may have left."""
+        with suppress(FileNotFoundError):
+            os.unlink(self.bound)
+
+    def publish(self) -> None:
+        """Let the path lead to the bound socket, whatever it led to before."""
+        self._inode = os.stat(self.bound).st_ino
+        os.rename(self.bound, self._path)
+
+    def withdraw(self) -> None:
+        """Remove the path, unless another process has taken it over."""
+        with suppress(FileNotFoundError):
+            if os.stat(self._path).st_ino == self._inode:
+                os.unlink(self._path)

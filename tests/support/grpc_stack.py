@@ -1,0 +1,100 @@
+"""A gRPC door with real model servers behind it in one process: everything on a call's way but Ray."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from core.lifecycle import State, VersionStatus
+from core.routing import ModelRoutes, Route, RoutingTable
+from core.servable import ServableId
+from core.transport import LOOPBACK, Answer, Call, Endpoint
+from deployments.direct_client import ReplicaSet
+from deployments.direct_server import DirectServer
+from deployments.event_loop import LoopThread
+from deployments.execution import Execution
+from deployments.grpc_door import GrpcAddress, GrpcDoor
+from deployments.grpc_services import GrpcApi
+from deployments.request_router import RequestRouter
+from tests.support.clients import free_port
+from tests.support.loaded_models import loaded
+
+TOKEN = b"0123456789abcdef"
+T = TypeVar("T")
+
+
+class DirectTransport:
+    """Calls over direct connections only; implements `core.transport.Transport`."""
+
+    def __init__(self) -> None:
+        self.replicas: dict[str, ReplicaSet] = {}
+
+    async def call(self, route: Route, call: Call) -> Answer:
+        """Call the only replica."""
+        connection = self.replicas[route.app].choose()
+        assert connection is not None
+        return await connection.call(call)
+
+
+class GrpcStack:
+    """Serves test models on a free port; a context manager. Models are given as name: version."""
+
+    def __init__(
+        self, models: Path, names: Mapping[str, int], *, threads: int = 2, most_calls: int = 0, **address: Any
+    ) -> None:
+        self._loop = LoopThread("grpc-stack")
+        self._servers: list[DirectServer] = []
+        self._transport = DirectTransport()
+        self.executions = {name: Execution(loaded(models, name, version), threads) for name, version in names.items()}
+        self.table = RoutingTable(1, {name: _routes(name, version) for name, version in names.items()}, settled=True)
+        self.router = RequestRouter("router", self._transport)
+        self.router.apply(self.table)
+        self.api = GrpcApi(self.router, "token", _no_reload, session_run=True, most_calls=most_calls)
+        given = {"host": LOOPBACK, "port": free_port(), **address}
+        self.port: int = given["port"]
+        self.door = GrpcDoor(GrpcAddress(**given), self.api, "token")
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run something on the loop of the door and wait for it."""
+        return self._loop.run(work).result(30)
+
+    async def _open(self) -> None:
+        for name, execution in self.executions.items():
+            server = DirectServer(execution, TOKEN)
+            port, has_loopback = await server.open(LOOPBACK)
+            self._servers.append(server)
+            replicas = self._transport.replicas[self.table.models[name].latest.app] = ReplicaSet("node")
+            await replicas.update([Endpoint(LOOPBACK, port, TOKEN, "replica", "node", has_loopback)])
+        await self.door.open()
+        await self.door.health.open(self.table)
+
+    async def _close(self) -> None:
+        await self.door.drain(5.0)
+        for replicas in self._transport.replicas.values():
+            replicas.retire()
+        await asyncio.gather(*(server.drain(5.0) for server in self._servers))
+        for execution in self.executions.values():
+            execution.close()
+
+    def __enter__(self) -> Self:
+        self.run(self._open())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.run(self._close())
+        self._loop.stop()
+        self._loop.join(5)
+
+
+def _routes(name: str, version: int) -> ModelRoutes:
+    route = Route.of(ServableId(name, version))
+    return ModelRoutes({version: route}, statuses=(VersionStatus(version, State.AVAILABLE),))
+
+
+async def _no_reload(raw: bytes) -> bytes:
+    return raw
