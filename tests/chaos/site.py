@@ -16,7 +16,7 @@ import yaml
 
 from tests.support.clients import RestClient, free_port, wait_until
 
-SCRIPT = Path(sys.executable).with_name("ray_model_server")
+ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 90.0
 
@@ -54,7 +54,9 @@ class Site:
         file.write_text(yaml.safe_dump(settings), encoding="utf-8")
         self.process = subprocess.Popen(
             [
-                SCRIPT,
+                sys.executable,
+                "-m",
+                "deployments.cli",
                 "--host=127.0.0.1",
                 f"--port={free_port()}",
                 f"--rest_api_port={self.rest_port}",
@@ -62,6 +64,7 @@ class Site:
                 "--file_system_poll_wait_seconds=1",
             ],
             stdout=subprocess.DEVNULL,
+            cwd=ROOT,
             env=os.environ | {"RAY_AUTH_MODE": "token"},
         )
         wait_until(self.is_whole, "the server answers with all replicas", START_TIMEOUT_S)
