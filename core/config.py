@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from core.version_policy import Latest, VersionPolicy
 
@@ -138,16 +138,16 @@ class BatchingParameters:
     """Most rows of a batch; with splitting, most rows of one request."""
 
     batch_timeout_micros: int = 0
-    """Microseconds that a batch waits to become full once a worker is free."""
+    """Microseconds that a batch waits to become full, from its first request on; longer while no thread is free."""
 
     max_enqueued_batches: int = 10
-    """Batches that may wait; beyond that, requests are refused as UNAVAILABLE."""
+    """Batches that may wait for the same tensors; beyond that, requests are refused as UNAVAILABLE."""
 
     num_batch_threads: int | None = None
-    """Batches that run at the same time; None means one for each CPU."""
+    """Batches that run at the same time; None means one for each CPU that the replica may use."""
 
     thread_pool_name: str = "batch_threads"
-    """Value of the metric label `thread_pool_name`."""
+    """Name of the threads that run batches."""
 
     allowed_batch_sizes: tuple[int, ...] = ()
     """Sizes that batches are padded up to, increasing; empty pads nothing."""
@@ -160,6 +160,12 @@ class BatchingParameters:
 
     max_execution_batch_size: int | None = None
     """With splitting, most rows of a batch; None means `max_batch_size`."""
+
+    def on_threads_of(self, server: BatchingParameters | None) -> BatchingParameters:
+        """Take the threads from the server's parameters: those beside a version do not count for them."""
+        if server is None:
+            return self
+        return replace(self, num_batch_threads=server.num_batch_threads, thread_pool_name=server.thread_pool_name)
 
     @property
     def execution_batch_size(self) -> int:

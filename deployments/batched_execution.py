@@ -3,43 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import time
 from collections.abc import Callable
 
 import numpy as np
 
 from core.config import BatchingParameters
-from core.errors import Code, ResourceExhausted, ServingError
+from core.errors import Code
 from core.methods import RESPONDERS, planners
 from core.run_plan import RunPlan
 from core.server_settings import AnswerSettings
 from core.transport import Answer, Call
-from deployments.batching import Batcher
-from deployments.direct_server import Ticket, error_answer
-from deployments.execution import Loaded
+from deployments.batching import Batcher, Through, through_serve
+from deployments.direct_server import Ticket
+from deployments.execution import Loaded, failure_answer
 
-log = logging.getLogger(__name__)
+LARGE_BYTES = 64 * 1024
+"""Bodies from this size are parsed, and tensors printed, in a thread: the event loop goes on."""
 
-LARGE_BODY_BYTES = 64 * 1024
-"""Bodies from this size are parsed in a thread, so that the event loop goes on."""
+BYTES_OF_A_TEXT = 64
+"""What an element that is no number is taken for, because its real length is not known without a look at it."""
 
 
 class BatchedExecution:
     """Works on the calls of one loaded version, several requests to a run."""
 
-    def __init__(self, loaded: Loaded, parameters: BatchingParameters, answers: AnswerSettings | None = None) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        parameters: BatchingParameters,
+        answers: AnswerSettings | None = None,
+        *,
+        threads: int = 1,
+        through: Through = through_serve,
+    ) -> None:
+        served = loaded.served
         self._loaded = loaded
         self._planners = planners(answers or AnswerSettings())
-        self._batcher = Batcher(self._run, parameters)
+        self._batcher = Batcher(
+            loaded.run, parameters, served=(served.name, str(served.version)), threads=threads, through=through
+        )
         self._tasks: set[asyncio.Task[None]] = set()
-
-    @property
-    def in_flight(self) -> int:
-        """Count the calls that are not answered yet."""
-        return len(self._tasks)
-
-    def _run(self, plan: RunPlan) -> list[np.ndarray]:
-        return self._loaded.run(plan.feeds, plan.fetches)
+        self.in_flight = 0
+        """Calls that are not answered yet."""
 
     def submit(self, call: Call, reply: Callable[[Answer], None]) -> Ticket | None:
         """Work on a call; `reply` is called on this event loop."""
@@ -53,34 +59,41 @@ class BatchedExecution:
         return _TaskTicket(task)
 
     async def call(self, call: Call) -> Answer:
-        """Work on a call; errors become answers too."""
+        """Work on a call; errors become answers too. When the waiting task is cancelled the call is withdrawn."""
+        self.in_flight += 1
         try:
             return Answer(Code.OK, await self._respond(call))
-        except ServingError as error:
-            return error_answer(error.code, str(error))
-        except Exception as error:
-            log.exception("call_failed method=%s", call.method.name)
-            return error_answer(Code.INTERNAL, f"{type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001 - every failure is an answer
+            return failure_answer(call, error)
+        finally:
+            self.in_flight -= 1
 
     async def _respond(self, call: Call) -> bytes:
-        served = self._loaded.served
         responder = RESPONDERS.get(call.method)
         if responder is not None:
-            return responder(served, call.body)
+            return responder(self._loaded.served, call.body)
+        began_s = time.monotonic()
+        plan = await self._plan(call)
+        left_s = None if call.timeout_s is None else call.timeout_s - (time.monotonic() - began_s)
+        outputs = await self._batcher.run(plan, left_s)
+        if sum(map(printed_bytes, outputs)) < LARGE_BYTES:
+            return plan.encode(outputs)
+        return await asyncio.to_thread(plan.encode, outputs)
+
+    async def _plan(self, call: Call) -> RunPlan:
         planner = self._planners[call.method]
-        if len(call.body) < LARGE_BODY_BYTES:
-            plan = planner(served, call.body)
-        else:
-            plan = await asyncio.to_thread(planner, served, call.body)
-        try:
-            outputs = await asyncio.wait_for(self._batcher.run(plan), call.timeout_s)
-        except TimeoutError:
-            raise ResourceExhausted("Run() timeout exceeded while waiting in batching queue") from None
-        return plan.encode(outputs)
+        if len(call.body) < LARGE_BYTES:
+            return planner(self._loaded.served, call.body)
+        return await asyncio.to_thread(planner, self._loaded.served, call.body)
 
     def close(self) -> None:
         """Take no further calls."""
         self._batcher.close()
+
+
+def printed_bytes(output: np.ndarray) -> int:
+    """Estimate what an output costs to print."""
+    return output.size * BYTES_OF_A_TEXT if output.dtype.hasobject else output.nbytes
 
 
 class _TaskTicket:

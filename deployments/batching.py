@@ -1,124 +1,180 @@
-"""Batching: requests of one version that fit together share a run, through Ray Serve's batch queues.
+"""Batching: requests of one version share runs.
 
-There is one queue for each combination of tensors, types and row shapes, so requests that cannot be merged never
-meet. A run that fails is repeated request by request: a bad one fails alone.
+`core.batch_schedule` decides what runs together and when; this module waits for it. A batch is formed when an execution
+slot is free, and is handed over whole to Ray Serve's `@serve.batch`, whose own forming does not look at slots (decision
+0009).
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Callable, Coroutine, Sequence
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 from ray import serve
 
-from core.batch_plan import BatchKey, Outputs, batch_key, merge, rows_of, split
+from core.batch_plan import Kind, Outputs, kind, rows_of
+from core.batch_queue import Limits, size_of
+from core.batch_schedule import BatchSchedule
 from core.config import BatchingParameters
-from core.errors import ServingError, Unavailable
+from core.errors import ResourceExhausted
+from core.metric_names import BATCH_QUEUING_LATENCY, DROPPED_REQUESTS, QUEUE_LENGTH, QUEUE_SECONDS
 from core.run_plan import RunPlan
+from deployments.batch_run import BatchRun, Pieces, Request, Result, Run
+from deployments.process_metrics import METRICS
 
-MOST_QUEUES = 256
-"""Kinds of requests that get a queue; requests of further kinds run alone."""
+log = logging.getLogger(__name__)
 
 MICROS_PER_S = 1e6
+SHORTEST_WAIT_S = 0.001
+"""Event loops count in milliseconds; a shorter timer would keep them spinning."""
 
-Run = Callable[[RunPlan], Outputs]
+TIMED_OUT = "Run() timeout exceeded while waiting in batching queue"
 
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """One request in a queue."""
-
-    plan: RunPlan
-    rows: int
+HandOver = Callable[[Pieces], Coroutine[Any, Any, Sequence[Result]]]
+Work = Callable[[Pieces], Awaitable[Sequence[Result]]]
+Through = Callable[[Work, int, int], HandOver]
 
 
-Result = Outputs | ServingError
-Queue = Callable[[Waiting], Coroutine[Any, Any, Result]]
+def through_serve(work: Work, limit: int, slots: int) -> HandOver:
+    """Run batches in Serve's batch queue: its metrics and its dashboard then show them like any other's."""
+
+    @serve.batch(max_batch_size=limit, batch_wait_timeout_s=0, max_concurrent_batches=slots, batch_size_fn=total_size)
+    async def run_batch(formed: list[Pieces]) -> list[Sequence[Result]]:
+        return await asyncio.gather(*(work(pieces) for pieces in formed))
+
+    hand_over: HandOver = run_batch
+    return hand_over
 
 
-def total_rows(batch: Sequence[Waiting]) -> int:
-    """Count the rows of a batch; total, because an error here would end Serve's queue for ever."""
-    return sum(one.rows for one in batch)
+def total_size(formed: Sequence[Pieces]) -> int:
+    """Count rows; total, because an error here would end Serve's queue for ever."""
+    return sum(size_of(piece.rows) for pieces in formed for piece in pieces)
 
 
 class Batcher:
     """Forms batches on one event loop and runs them in threads."""
 
-    def __init__(self, run: Run, parameters: BatchingParameters) -> None:
-        self._run = run
+    def __init__(
+        self,
+        run: Run,
+        parameters: BatchingParameters,
+        *,
+        served: tuple[str, str] = ("", ""),
+        threads: int = 1,
+        through: Through = through_serve,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._batch_run = BatchRun(run, parameters, clock)
         self._parameters = parameters
-        self._threads = parameters.num_batch_threads or os.cpu_count() or 1
-        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix=parameters.thread_pool_name)
-        self._queues: dict[BatchKey, Queue] = {}
-        self._rows_waiting = 0
+        self._served = served
+        self._clock = clock
+        slots = parameters.num_batch_threads or threads
+        self._schedule: BatchSchedule[Request] = BatchSchedule(Limits.of(parameters), slots)
+        self._pool = ThreadPoolExecutor(slots, thread_name_prefix=parameters.thread_pool_name)
+        self._hand_over = through(self._in_thread, parameters.execution_batch_size, slots)
+        self._runs: set[asyncio.Task[None]] = set()
+        self._is_due = False
+        self._alarm: asyncio.TimerHandle | None = None
+        METRICS.before_snapshot(lambda: METRICS.set(QUEUE_LENGTH, *served, to=self._schedule.waiting))
 
-    async def run(self, plan: RunPlan) -> Outputs:
+    async def run(self, plan: RunPlan, timeout_s: float | None = None) -> Outputs:
         """Run a request together with others.
 
-        Raises ServingError: the rules of `rows_of`, Unavailable for a full queue, or what the run gave.
+        Raises ServingError: the rules of `rows_of` and of a full queue, ResourceExhausted when the time is up before
+        the run has begun, or what the run gave. A cancelled caller's request leaves its queue.
         """
-        rows = rows_of(plan, self._parameters.max_batch_size)
-        self._require_room(rows)
-        queue = self._queue(batch_key(plan))
-        if queue is None or not rows:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self._run, plan)
-        self._rows_waiting += rows
+        rows, now = rows_of(plan), self._clock()
+        loop = asyncio.get_running_loop()
+        request = Request(plan, math.inf if timeout_s is None else now + timeout_s, loop.create_future())
+        request.pieces = self._schedule.add(request, rows, request.key, self._kind(plan, rows), now)
+        self._wake()
+        timer = None if timeout_s is None else loop.call_later(timeout_s, self._expire, request)
         try:
-            result = await queue(Waiting(plan, rows))
+            return await request.answer
         finally:
-            self._rows_waiting -= rows
-        if isinstance(result, ServingError):
-            raise result
-        return result
+            if timer is not None:
+                timer.cancel()
+            self._leave(request)
+            del request  # an error's traceback would keep it, with its tensors
 
-    def _require_room(self, rows: int) -> None:
-        """Bound what waits: batches that run, and `max_enqueued_batches` full ones behind them."""
-        most = max(1, self._parameters.max_enqueued_batches)
-        room = (most + self._threads) * self._parameters.max_batch_size
-        if self._rows_waiting + rows > room:
-            raise Unavailable(
-                "The batch scheduling queue to which this task was submitted is full; currently "
-                f"{most} batches enqueued and max_enqueued_batches is {most}"
-            )
+    def _kind(self, plan: RunPlan, rows: int) -> Kind:
+        """Pad rows of different widths, but not those of a request that needs several runs."""
+        parameters = self._parameters
+        return kind(plan, padded=parameters.pad_variable_length_inputs and rows <= parameters.execution_batch_size)
 
-    def _queue(self, key: BatchKey) -> Queue | None:
-        queue = self._queues.get(key)
-        if queue is None and len(self._queues) < MOST_QUEUES:
-            queue = self._queues[key] = self._new_queue()
-        return queue
+    def _leave(self, request: Request) -> None:
+        """Take what still waits of a request out of its queue."""
+        withdrawn = [self._schedule.withdraw(request.key, piece) for piece in request.pieces]
+        if request.answer.cancelled() and all(withdrawn):
+            METRICS.count(DROPPED_REQUESTS, self._served[0], "cancelled")
+        request.pieces = []
 
-    def _new_queue(self) -> Queue:
-        @serve.batch(
-            max_batch_size=self._parameters.max_batch_size,
-            batch_wait_timeout_s=self._parameters.batch_timeout_micros / MICROS_PER_S,
-            max_concurrent_batches=self._threads,
-            batch_size_fn=total_rows,
-        )
-        async def run_batch(batch: list[Waiting]) -> list[Result]:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self._run_merged, batch)
+    def _expire(self, request: Request) -> None:
+        """Answer a request whose time is up, unless all of it runs: the run then has a time of its own."""
+        if any(piece.is_waiting for piece in request.pieces):
+            self._drop_expired(request)
 
-        queue: Queue = run_batch
-        return queue
+    def _drop_expired(self, request: Request) -> None:
+        if not request.answer.done():
+            METRICS.count(DROPPED_REQUESTS, self._served[0], "expired")
+            request.fail(ResourceExhausted(TIMED_OUT))
 
-    def _run_merged(self, batch: Sequence[Waiting]) -> list[Result]:
+    def _wake(self) -> None:
+        """Look for batches soon: whatever else has arrived by then joins them."""
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._start_batches)
+
+    def _start_batches(self) -> None:
+        self._is_due = False
+        now = self._clock()
+        while pieces := self._schedule.take(now):
+            self._start(pieces, now)
+        self._set_alarm(self._schedule.wakes_at() - now)
+
+    def _set_alarm(self, wait_s: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if wait_s < math.inf:
+            loop = asyncio.get_running_loop()
+            self._alarm = loop.call_later(max(SHORTEST_WAIT_S, wait_s), self._start_batches)
+
+    def _start(self, taken: Pieces, now: float) -> None:
+        for piece in taken:
+            waited_s = now - piece.queued_at
+            METRICS.observe(BATCH_QUEUING_LATENCY, "", value=waited_s * MICROS_PER_S)
+            METRICS.observe(QUEUE_SECONDS, *self._served, value=waited_s)
+            if piece.request.ends_at <= now:
+                self._drop_expired(piece.request)
+        pieces = [piece for piece in taken if not piece.request.answer.done()]
+        if not pieces:
+            self._schedule.finish()
+            return
+        task = asyncio.get_running_loop().create_task(self._work(pieces))
+        self._runs.add(task)
+        task.add_done_callback(self._runs.discard)
+
+    async def _work(self, pieces: Pieces) -> None:
         try:
-            return list(self._run_together(batch))
-        except ServingError as error:
-            if len(batch) == 1:
-                return [error]
-        return [self._run_merged([one])[0] for one in batch]
+            results = await self._hand_over(pieces)
+        except Exception as error:
+            log.exception("batch_failed model=%s version=%s", *self._served)
+            results = [error] * len(pieces)
+        finally:
+            self._schedule.finish()
+            self._wake()
+        for piece, result in zip(pieces, results, strict=True):
+            piece.request.settle(piece, result)
 
-    def _run_together(self, batch: Sequence[Waiting]) -> list[Outputs]:
-        plans = [one.plan for one in batch]
-        feeds = merge(plans, self._parameters.allowed_batch_sizes)
-        outputs = self._run(RunPlan(feeds, plans[0].fetches, plans[0].encode))
-        batch_rows = next(iter(feeds.values())).shape[0]
-        return split(outputs, [one.rows for one in batch], batch_rows)
+    async def _in_thread(self, pieces: Pieces) -> Sequence[Result]:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._batch_run.results, pieces)
 
     def close(self) -> None:
-        """Take no further batches."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Take no further batches; those that run are finished."""
+        self._pool.shutdown(wait=False)

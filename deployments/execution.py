@@ -63,6 +63,16 @@ class Loaded(Protocol):
         """Run the graph; raises ServingError."""
 
 
+def failure_answer(call: Call, error: Exception) -> Answer:
+    """Tell the caller what went wrong; a defect of ours is logged too."""
+    if isinstance(error, ServingError):
+        return error_answer(error.code, str(error))
+    if isinstance(error, MemoryError):
+        return error_answer(Code.RESOURCE_EXHAUSTED, "The model server has not enough memory for this request.")
+    log.error("call_failed method=%s", call.method.name, exc_info=error)
+    return error_answer(Code.INTERNAL, f"{type(error).__name__}: {error}")
+
+
 class _Ticket:
     """A call that waits for a thread or runs in one."""
 
@@ -144,13 +154,8 @@ class Execution:
         """Parse, run and print in this thread; errors become answers too."""
         try:
             return Answer(Code.OK, self._respond(call, in_caller_thread=in_caller_thread))
-        except ServingError as error:
-            return error_answer(error.code, str(error))
-        except MemoryError:
-            return error_answer(Code.RESOURCE_EXHAUSTED, "The model server has not enough memory for this request.")
-        except Exception as error:
-            log.exception("call_failed method=%s", call.method.name)
-            return error_answer(Code.INTERNAL, f"{type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001 - every failure is an answer
+            return failure_answer(call, error)
 
     def _respond(self, call: Call, *, in_caller_thread: bool) -> bytes:
         responder = RESPONDERS.get(call.method)

@@ -27,3 +27,12 @@ def test_execution_batch_size_is_the_limit_that_applies() -> None:
     assert BatchingParameters(max_batch_size=8, enable_large_batch_splitting=True).execution_batch_size == 8
     splitting = BatchingParameters(max_batch_size=8, max_execution_batch_size=4, enable_large_batch_splitting=True)
     assert splitting.execution_batch_size == 4
+
+
+def test_parameters_beside_a_version_run_on_the_servers_threads() -> None:
+    """What is said of threads counts for the whole server only."""
+    beside = BatchingParameters(max_batch_size=8, num_batch_threads=1, thread_pool_name="own")
+    server = BatchingParameters(max_batch_size=9, num_batch_threads=3, thread_pool_name="pool")
+
+    assert beside.on_threads_of(server) == BatchingParameters(8, num_batch_threads=3, thread_pool_name="pool")
+    assert beside.on_threads_of(None) == beside
