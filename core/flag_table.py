@@ -141,16 +141,17 @@ _MODELS = (
         "file_system_poll_wait_seconds",
         _INT32,
         1,
-        "Seconds between two looks at storage; 0 looks only at the start.",
+        "Seconds between two looks at storage; 0 looks only at the start. See also remote_poll_wait_seconds.",
         "polling.file_system_poll_wait_s",
         _not_negative,
     ),
     _unused("flush_filesystem_caches", _BOOL, True, "model servers keep no caches of files"),
-    _unused(
+    Flag(
         "allow_version_labels_for_unavailable_models",
         _BOOL,
         False,
-        "labels may always be declared; one answers as soon as its version does",
+        "With --strict_version_labels: let a new label name a version that does not answer yet.",
+        "source.allow_labels_for_unavailable",
     ),
     _refused("platform_config_file", _STRING, "", "platforms are fixed; use the other flags and --model_settings_file"),
 )
@@ -182,8 +183,15 @@ _LOADING = (
         _seconds,
     ),
     Flag("saved_model_tags", _STRING, "serve", "Tags of the meta graph to load.", "loading.saved_model_tags", _tags),
-    _unused("enable_model_warmup", _BOOL, True, "warm-up requests are not replayed yet"),
-    _unused("num_request_iterations_for_warmup", _INT32, 0, "warm-up requests are not replayed yet"),
+    Flag("enable_model_warmup", _BOOL, True, "Replay a version's warm-up requests at load.", "loading.warm_up"),
+    Flag(
+        "num_request_iterations_for_warmup",
+        _INT32,
+        0,
+        "How often each warm-up request is replayed; 0 or less means once.",
+        "loading.warm_up_iterations",
+        lambda count: max(count, 1),
+    ),
     _unused("remove_unused_fields_from_bundle_metagraph", _BOOL, True, "graphs are not kept in Python"),
     _unused("prefer_tflite_model", _BOOL, False, "TensorFlow Lite models are not served; the SavedModel is"),
     _unused("num_tflite_pools", _INT32, 0, "TensorFlow Lite models are not served"),
@@ -256,6 +264,29 @@ TENSORFLOW_SERVING_FLAGS = (*_FRONT_DOOR, *_MODELS, *_LOADING, *_SESSION, *_BATC
 """The flags of tensorflow_model_server, by topic."""
 
 OUR_FLAGS = (
+    Flag(
+        "remote_poll_wait_seconds",
+        _INT32,
+        30,
+        "Seconds between two looks at a base path that is a URL; 0 looks only at the start. Without this flag, "
+        "file_system_poll_wait_seconds counts if it is given.",
+        "polling.remote_poll_wait_s",
+        _not_negative,
+    ),
+    Flag(
+        "model_cache_dir",
+        _STRING,
+        "",
+        "Folder on each node for versions from remote storage; by default in the user's cache folder.",
+        "model_cache.folder",
+    ),
+    Flag(
+        "model_cache_max_bytes",
+        _INT64,
+        0,
+        "Bytes that the versions in that folder may take; 0 means half of the disk.",
+        "model_cache.max_bytes",
+    ),
     Flag("model_settings_file", _STRING, "", "YAML file with what models.config lacks.", "source.model_settings_file"),
     Flag("relative_path_root", _STRING, "", "Folder that relative base paths are in.", "source.relative_path_root"),
     Flag(
@@ -295,6 +326,14 @@ OUR_FLAGS = (
         "Seconds that requests may take to finish when the server stops.",
         "front_door.drain_timeout_s",
         _not_negative,
+    ),
+    Flag(
+        "router_replicas",
+        _INT32,
+        1,
+        "Routers that share the ports of their node; more than one use more CPUs, and survive the loss of one.",
+        "cluster.router_replicas",
+        lambda count: max(1, count),
     ),
     Flag("ray_address", _STRING, "", "Address of a running Ray cluster.", "cluster.ray_address"),
 )

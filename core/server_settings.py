@@ -81,13 +81,33 @@ class ModelSourceSettings:
     relative_path_root: str = ""
     """Folder or URI that relative base paths are joined to; empty refuses them."""
 
+    strict_version_labels: bool = False
+    """Refuse a configuration with a label whose version does not answer yet, as TensorFlow Serving does."""
+
+    allow_labels_for_unavailable: bool = False
+    """With strict labels: let a new label name a version that does not answer yet."""
+
 
 @dataclass(frozen=True, slots=True)
 class PollingSettings:
     """How often storage is asked for new versions."""
 
     file_system_poll_wait_s: int = 1
-    """Seconds from the start of one look at storage to the next; 0 looks only at the start."""
+    """Seconds from the start of one look at local storage to the next; 0 looks only at the start."""
+
+    remote_poll_wait_s: int = 30
+    """The same for base paths that are URLs, where every look costs requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCacheSettings:
+    """Where each node keeps the versions that it fetched from remote storage."""
+
+    folder: str = ""
+    """Folder on each node; empty takes one in the cache folder of the user who runs the server."""
+
+    max_bytes: int = 0
+    """Bytes that all versions there may take; 0 means half of the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +125,12 @@ class LoadingSettings:
 
     saved_model_tags: frozenset[str] = frozenset({"serve"})
     """Tags that the meta graph to load carries, exactly these."""
+
+    warm_up: bool = True
+    """Replay the warm-up requests in a version's folder before it becomes available."""
+
+    warm_up_iterations: int = 1
+    """How often each of them is replayed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +182,9 @@ class AnswerSettings:
 class ClusterSettings:
     """The Ray cluster."""
 
+    router_replicas: int = 1
+    """Routers; those of one node share its ports, so that one may fail and several CPUs take requests."""
+
     ray_address: str = ""
     """Address of a running cluster; empty uses the one this node belongs to, or starts one here."""
 
@@ -167,6 +196,7 @@ class ServerSettings:
     front_door: FrontDoorSettings = field(default_factory=FrontDoorSettings)
     source: ModelSourceSettings = field(default_factory=ModelSourceSettings)
     polling: PollingSettings = field(default_factory=PollingSettings)
+    model_cache: ModelCacheSettings = field(default_factory=ModelCacheSettings)
     loading: LoadingSettings = field(default_factory=LoadingSettings)
     session: SessionSettings = field(default_factory=SessionSettings)
     batching: BatchingSettings = field(default_factory=BatchingSettings)

@@ -42,7 +42,7 @@ def build(args: Mapping[str, object]) -> Application:
     return application(settings)
 
 
-def application(settings: ServerSettings, *, router_replicas: int | None = None) -> Application:
+def application(settings: ServerSettings) -> Application:
     """Build the router application from settings with absolute paths."""
     stop_s = settings.front_door.drain_timeout_s + STOP_MARGIN_S
     watcher = serve.deployment(
@@ -57,7 +57,7 @@ def application(settings: ServerSettings, *, router_replicas: int | None = None)
     router = serve.deployment(
         name=ROUTER_DEPLOYMENT,
         ray_actor_options={"num_cpus": 0},
-        num_replicas=router_replicas or 1,
+        num_replicas=settings.cluster.router_replicas,
         max_ongoing_requests=10_000,
         max_surge_percent=100,
         max_constructor_retry_count=2,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import ray
@@ -11,6 +12,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from core.servable import ServableId, app_name
+from core.server_settings import ServerSettings
 from deployments.app import application
 from deployments.model_server import DEPLOYMENT
 from deployments.serve_host import ROUTER_APP
@@ -85,7 +87,7 @@ def test_a_router_redeployed_under_load_loses_no_request(server: LiveServer) -> 
 def test_two_routers_of_a_node_share_the_port(server: LiveServer) -> None:
     """A second router opens the same port; when one is killed, the other goes on answering."""
     serve.run_many(
-        [serve.RunTarget(target=application(server.settings, router_replicas=2), name=ROUTER_APP, route_prefix="/")],
+        [serve.RunTarget(target=application(with_two_routers(server)), name=ROUTER_APP, route_prefix="/")],
         wait_for_ingress_deployment_creation=False,
         wait_for_applications_running=False,
     )
@@ -99,6 +101,10 @@ def test_two_routers_of_a_node_share_the_port(server: LiveServer) -> None:
     wait_until(lambda: _answers(client), "the other router answers")
     wait_until(lambda: _open_doors(routers) == [True, True], "the killed router was replaced", 90)
     assert client.predict("half_plus_two", [2.0]) == [3.0]
+
+
+def with_two_routers(server: LiveServer) -> ServerSettings:
+    return replace(server.settings, cluster=replace(server.settings.cluster, router_replicas=2))
 
 
 def _open_doors(routers: DeploymentHandle) -> list[bool]:
