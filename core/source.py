@@ -5,16 +5,23 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from core.version_policy import All, VersionPolicy
 
 HIGHEST_VERSION = 2**63 - 1
+LOCAL_SCHEME = "file://"
 MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt", "model.tflite")
 VARIABLES = "variables/variables."
 SETTLED_S = 10.0
 """Age in seconds from which the files of a directory seen for the first time count as still."""
+
+REMOTE_SETTLED_S = 60.0
+"""The same for object stores: a file appears there only when all of it is there, so a large one comes late."""
+
+MISSED = "is missing from the newest listing"
+"""Why a version waits that one listing of a remote store did not have."""
 
 _NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?[0-9]+)[ \t\n\v\f\r]*", re.ASCII)
 _SHARD = re.compile(r"variables/variables\.data-(\d{5})-of-(\d{5})", re.ASCII)
@@ -25,12 +32,14 @@ class FileEntry:
     """One file of a version directory.
 
     `changed_s` is the time of its last change in seconds since the epoch: on local file systems the later of
-    modification and status change (which `cp -p` and `tar` cannot set back), None where storage does not say.
+    modification and status change (which `cp -p` and `tar` cannot set back), None where storage does not say. `etag`
+    is the store's own name for the content, empty where it gives none.
     """
 
     path: str
     size_bytes: int
     changed_s: float | None = None
+    etag: str = ""
 
 
 DirectoryFiles = frozenset[FileEntry]
@@ -47,7 +56,7 @@ class VersionDirectory:
     @property
     def fingerprint(self) -> str:
         """A short text that changes when any file does."""
-        lines = sorted(f"{one.path}\0{one.size_bytes}\0{one.changed_s}" for one in self.files)
+        lines = sorted(f"{one.path}\0{one.size_bytes}\0{one.changed_s}\0{one.etag}" for one in self.files)
         return hashlib.sha256("\n".join(lines).encode(errors="backslashreplace")).hexdigest()[:16]
 
 
@@ -97,6 +106,20 @@ def not_a_version(name: str) -> str:
     return "negative number" if int(number[1]) < 0 else ""
 
 
+def is_remote(path: str) -> bool:
+    """Tell whether a base path or version path is a URL of a store, and not a local folder."""
+    return "://" in path and not path.startswith(LOCAL_SCHEME)
+
+
+def steadied(now: VersionListing, before: VersionListing | None) -> tuple[VersionListing, frozenset[int]]:
+    """Keep what one listing of a remote store misses: a version is gone when two listings in a row lack it.
+
+    Both listings are as the store gave them. Names the versions that were kept, too; none of them may be loaded.
+    """
+    lost = {number: one for number, one in before.versions.items() if number not in now.versions} if before else {}
+    return replace(now, versions={**now.versions, **lost}), frozenset(lost)
+
+
 def is_complete(
     now: DirectoryFiles, before: DirectoryFiles | None, *, marker_file: str = "", now_s: float | None = None
 ) -> bool:
@@ -105,14 +128,19 @@ def is_complete(
 
 
 def missing(
-    now: DirectoryFiles, before: DirectoryFiles | None, *, marker_file: str = "", now_s: float | None = None
+    now: DirectoryFiles,
+    before: DirectoryFiles | None,
+    *,
+    marker_file: str = "",
+    now_s: float | None = None,
+    settled_s: float = SETTLED_S,
 ) -> str:
     """Say what a version directory still waits for; empty when it can be loaded.
 
     It needs a model file and, where it has variables, their index and all shards. It must also lie still, which any of
     three things shows: its marker file is there (the writer's word), nothing changed since `before` (the listing of the
     previous tick), or, on first sight with `now_s` (seconds since the epoch) given, no file changed in the last
-    SETTLED_S seconds. The last rule saves a tick when the server starts or a finished directory is moved into place;
+    `settled_s` seconds. The last rule saves a tick when the server starts or a finished directory is moved into place;
     files of unknown age, or from the future because clocks differ, cost that tick.
     """
     sizes = {one.path: one.size_bytes for one in now}
@@ -121,7 +149,7 @@ def missing(
     lacking = _lacking_model(sizes) or _lacking_variables(sizes)
     if lacking or marker_file or now == before:
         return lacking
-    if before is None and now_s is not None and _settled(now, now_s):
+    if before is None and now_s is not None and _settled(now, now_s - settled_s):
         return ""
     return "waits until its files stop changing"
 
@@ -144,5 +172,5 @@ def _lacking_variables(sizes: Mapping[str, int]) -> str:
     return "" if whole else f"waits for all shards {VARIABLES}data-*"
 
 
-def _settled(files: DirectoryFiles, now_s: float) -> bool:
-    return all(one.changed_s is not None and one.changed_s <= now_s - SETTLED_S for one in files)
+def _settled(files: DirectoryFiles, since_s: float) -> bool:
+    return all(one.changed_s is not None and one.changed_s <= since_s for one in files)

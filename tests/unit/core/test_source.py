@@ -8,13 +8,17 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from core.source import (
+    REMOTE_SETTLED_S,
     SETTLED_S,
     DirectoryFiles,
     FileEntry,
     VersionDirectory,
+    VersionListing,
     is_complete,
+    is_remote,
     missing,
     not_a_version,
+    steadied,
     version_directories,
 )
 from core.version_policy import All, Latest, Specific
@@ -168,3 +172,57 @@ def test_a_marker_file_is_waited_for_and_then_trusted() -> None:
 def test_a_marker_file_does_not_replace_the_model() -> None:
     """A version whose parts are missing waits although its marker is there."""
     assert not is_complete(frozenset({FileEntry("_SUCCESS", 0)}), None, marker_file="_SUCCESS")
+
+
+def test_the_stores_name_for_the_content_is_part_of_the_fingerprint() -> None:
+    """A file may be replaced by one of the same size within a second."""
+    ours, theirs = (VersionDirectory("s3://b/1", frozenset({FileEntry("f", 1, 5.0, etag)})) for etag in ("a", "b"))
+
+    assert ours.fingerprint != theirs.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("path", "remote"),
+    [("/m", False), ("file:///m", False), ("s3://b/m", True), ("memory://m", True), ("m", False), ("", False)],
+)
+def test_a_url_is_remote_unless_it_names_a_local_file(path: str, remote: bool) -> None:  # noqa: FBT001
+    """The scheme decides."""
+    assert is_remote(path) is remote
+
+
+@pytest.mark.parametrize(("age_s", "complete"), [(REMOTE_SETTLED_S - 1, False), (REMOTE_SETTLED_S, True)])
+def test_object_stores_must_lie_still_longer(age_s: float, complete: bool) -> None:  # noqa: FBT001
+    """A large file appears only when all of it is there, so a pause between two files says little."""
+    reason = missing(WHOLE, None, now_s=50.0 + age_s, settled_s=REMOTE_SETTLED_S)
+
+    assert (reason == "") is complete
+
+
+def listing(*versions: int) -> VersionListing:
+    """Make a listing as a store gives it."""
+    return VersionListing({version: VersionDirectory(f"s3://b/{version}", WHOLE) for version in versions})
+
+
+def test_a_version_that_one_listing_misses_is_kept_once() -> None:
+    """One flicker of a store must not unload anything."""
+    steady, missed = steadied(listing(2), listing(1, 2))
+
+    assert set(steady.versions) == {1, 2}
+    assert missed == {1}
+
+
+def test_a_version_that_two_listings_miss_is_gone() -> None:
+    """The listing before is taken as the store gave it."""
+    assert steadied(listing(2), listing(2)) == (listing(2), frozenset())
+
+
+def test_the_first_listing_misses_nothing() -> None:
+    """There is nothing to compare it with."""
+    assert steadied(listing(1), None) == (listing(1), frozenset())
+
+
+def test_what_a_listing_says_of_a_version_replaces_what_was_known() -> None:
+    """Only whole versions are kept, no files."""
+    changed = VersionListing({1: VersionDirectory("s3://b/1", frozenset({MODEL}))})
+
+    assert steadied(changed, listing(1)) == (changed, frozenset())

@@ -1,0 +1,87 @@
+"""Proof that a fetched file is what the store holds: which of a store's checksums say so, and which only look like it.
+
+An S3 ETag is the MD5 of the content only for an object that was uploaded in one piece and is not encrypted with a key
+of KMS or of the client, and never in a directory bucket. So an ETag that equals the MD5 proves the content, and one
+that differs proves nothing before the store was asked how it made it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from core.crc import CRC32, CRC32C, CRC64NVME, Crc
+
+_MD5 = re.compile(r"[0-9a-f]{32}")
+
+
+class Digest(Protocol):
+    """A checksum in the making, as hashlib's."""
+
+    def update(self, data: bytes, /) -> None:
+        """Go on with more data."""
+
+    def hexdigest(self) -> str:
+        """Give the checksum of all data so far."""
+
+
+ALGORITHMS: Mapping[str, Callable[[], Digest]] = {
+    "sha256": hashlib.sha256,
+    "sha1": lambda: hashlib.sha1(usedforsecurity=False),
+    "md5": lambda: hashlib.md5(usedforsecurity=False),
+    "crc64nvme": lambda: Crc(CRC64NVME, 64),
+    "crc32c": lambda: Crc(CRC32C, 32),
+    "crc32": lambda: Crc(CRC32, 32),
+}
+"""The checksums that can be computed here, the most telling first."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChecksums:
+    """What a store knows of one object's whole content: algorithm to value in hexadecimal digits."""
+
+    values: Mapping[str, str] = field(default_factory=dict)
+    etag_is_md5: bool = False
+
+
+def of_s3(head: Mapping[str, Any], bucket: str) -> StoredChecksums:
+    """Read the answer to HeadObject with ChecksumMode; checksums of parts say nothing about the whole."""
+    values = {}
+    if head.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT":
+        values = {name: _hexadecimal(head.get(f"Checksum{name.upper()}")) for name in ALGORITHMS}
+    has_own_key = bool(head.get("SSECustomerAlgorithm")) or str(head.get("ServerSideEncryption")).startswith("aws:kms")
+    return StoredChecksums(_given(values), etag_is_md5=not has_own_key and not bucket.endswith("--x-s3"))
+
+
+def of_info(info: Mapping[str, Any]) -> StoredChecksums:
+    """Read what fsspec's `info` shows of an object on Google Cloud Storage or Azure; elsewhere there is nothing."""
+    azure = (info.get("content_settings") or {}).get("content_md5")
+    md5 = bytes(azure).hex() if azure else _hexadecimal(info.get("md5Hash"))
+    return StoredChecksums(_given({"md5": md5, "crc32c": _hexadecimal(info.get("crc32c"))}))
+
+
+def expected(stored: StoredChecksums, etag: str) -> tuple[str, str] | None:
+    """Name the algorithm that decides and the value it must have; None when the store gives no proof."""
+    for algorithm in ALGORITHMS:
+        if algorithm in stored.values:
+            return algorithm, stored.values[algorithm]
+    if stored.etag_is_md5 and _MD5.fullmatch(etag):
+        return "md5", etag
+    return None
+
+
+def _given(values: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in values.items() if value}
+
+
+def _hexadecimal(value: object) -> str:
+    """Turn the base64 of a header into digits; empty for what is none, like a checksum of parts (`abc=-3`)."""
+    try:
+        return base64.b64decode(str(value), validate=True).hex() if value else ""
+    except (binascii.Error, ValueError):
+        return ""

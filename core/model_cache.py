@@ -1,0 +1,135 @@
+"""The node-local cache of versions, decided: names of entries, whether one is whole, which have to go for a new one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+
+from core.errors import ResourceExhausted
+
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
+_LONGEST_READABLE = 60
+
+
+def url_name(url: str) -> str:
+    """Name what belongs to one URL: readable for operators, and different for different URLs."""
+    return f"{_readable(url)}-{_digest(url)}"
+
+
+def entry_name(url: str, fingerprint: str) -> str:
+    """Name the entry of one content of one URL."""
+    return f"{_readable(url)}-{_digest(url, fingerprint)}"
+
+
+def _readable(url: str) -> str:
+    """Take model and version from the end of the URL."""
+    ends = [_NOT_IN_NAMES.sub("_", part) for part in url.rstrip("/").split("/")[-2:]]
+    return "-".join(ends).strip("-.")[-_LONGEST_READABLE:] or "version"
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode(errors="surrogateescape")).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """Size and time of the last change of a file in the cache."""
+
+    size_bytes: int
+    changed_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What stands in an entry: where it comes from, and its files as they were when they were verified."""
+
+    url: str
+    fingerprint: str
+    files: Mapping[str, FileState]
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all files."""
+        return sum(one.size_bytes for one in self.files.values())
+
+    def to_text(self) -> str:
+        """Write the manifest."""
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_text(cls, text: str) -> Manifest | None:
+        """Read a manifest; None when it is none."""
+        try:
+            fields = json.loads(text)
+            files = {
+                path: FileState(int(one["size_bytes"]), int(one["changed_ns"])) for path, one in fields["files"].items()
+            }
+            return cls(str(fields["url"]), str(fields["fingerprint"]), files)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return None
+
+
+def damage(manifest: Manifest | None, url: str, fingerprint: str, found: Mapping[str, FileState]) -> str:
+    """Say what is wrong with an entry; empty when it can be loaded.
+
+    Sizes and times are compared, so that a look costs nothing; whoever changes a file and its time back is not found.
+    """
+    if manifest is None or (manifest.url, manifest.fingerprint) != (url, fingerprint):
+        return "its manifest is missing or broken"
+    for path, then in manifest.files.items():
+        now = found.get(path)
+        if now is None:
+            return f"{path} is missing"
+        if now != then:
+            return f"{path} was changed"
+    more = sorted(set(found) - set(manifest.files))
+    return f"{more[0]} was added" if more else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Occupant:
+    """Something that takes room in the cache: an entry, or a fetch; `used_s` is when it was used last."""
+
+    name: str
+    size_bytes: int
+    used_s: float
+    is_in_use: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much the cache may hold in all, and how much the disk still takes."""
+
+    limit_bytes: int
+    free_bytes: int
+
+
+def victims(occupants: Iterable[Occupant], wanted_bytes: int, present_bytes: int, room: Room) -> tuple[str, ...]:
+    """Name what has to go for a version of `wanted_bytes`, of which `present_bytes` lie there already.
+
+    The longest unused goes first, and never what is in use. Raises ResourceExhausted, and nothing has to go, when the rest is not enough.
+    """
+    present = sorted(occupants, key=lambda one: one.used_s)
+    over_limit = sum(one.size_bytes for one in present) + wanted_bytes - room.limit_bytes
+    over_disk = wanted_bytes - present_bytes - room.free_bytes
+    chosen: list[str] = []
+    missing = max(over_limit, over_disk)
+    for one in present:
+        if missing > 0 and not one.is_in_use:
+            chosen.append(one.name)
+            missing -= one.size_bytes
+    if missing <= 0:
+        return tuple(chosen)
+    if over_disk > over_limit:
+        raise ResourceExhausted(
+            f"The disk of the model cache has no room for a version of {wanted_bytes} bytes: "
+            f"{room.free_bytes} bytes are free, and what could be deleted is not enough"
+        )
+    held = sum(one.size_bytes for one in present if one.is_in_use)
+    raise ResourceExhausted(
+        f"The model cache has no room for a version of {wanted_bytes} bytes: running versions hold {held} of "
+        f"{room.limit_bytes} bytes (flag model_cache_max_bytes)"
+    )

@@ -1,0 +1,191 @@
+"""What is wrong with a store, in words that stay the same as long as the trouble does.
+
+Libraries of stores raise what they like, with request ids, times and addresses in their texts. A text that changes at
+every look would look like news to routers and fill the log; so the known troubles have texts of their own here, and
+the others are scrubbed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import Code, ServingError
+
+LONGEST_TEXT = 300
+
+NOT_FOUND = "not found"
+
+UNKNOWN_STORE = "UnknownStore"
+"""Stands among the classes of `Symptoms` when no library knows the scheme of a URL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Symptoms:
+    """What an exception shows: names of its classes and of its causes' classes, the store's own code, HTTP status."""
+
+    classes: frozenset[str]
+    code: str = ""
+    status: int = 0
+    text: str = ""
+
+
+class StorageFailed(ServingError):
+    """A store could not do what was asked; `passes` tells whether it may help to ask again soon.
+
+    `is_about_credentials` tells that credentials should be read anew before the next attempt.
+    """
+
+    def __init__(self, code: Code, message: str, passes: bool = False, is_about_credentials: bool = False) -> None:  # noqa: FBT001, FBT002 - all arguments must be positional to travel between processes
+        Exception.__init__(self, code, message, passes, is_about_credentials)
+        self.code = code
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+    @property
+    def passes(self) -> bool:
+        """Tell whether it may help to ask again soon."""
+        return bool(self.args[2])
+
+    @property
+    def is_about_credentials(self) -> bool:
+        """Tell whether credentials should be read anew."""
+        return bool(self.args[3])
+
+
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    """One known trouble: how it shows (a code of the store, a class name, or an HTTP status), and what to say.
+
+    Without a text of ours, the exception's own is good enough.
+    """
+
+    code: Code
+    text: str
+    signs: frozenset[str | int]
+    passes: bool = False
+    is_about_credentials: bool = False
+
+
+def _trouble(code: Code, text: str, *signs: str | int, **marks: Any) -> _Trouble:
+    return _Trouble(code, text, frozenset(signs), **marks)
+
+
+_TROUBLES = (
+    _trouble(Code.NOT_FOUND, "the bucket does not exist", "NoSuchBucket", "ContainerNotFound"),
+    _trouble(
+        Code.UNAUTHENTICATED,
+        "the credentials have expired",
+        *("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"),
+        *("SSOTokenLoadError", "UnauthorizedSSOTokenError", "TokenRetrievalError", "RefreshError"),
+        is_about_credentials=True,
+    ),
+    _trouble(
+        Code.UNAUTHENTICATED,
+        "the credentials are not valid",
+        *("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "InvalidClientTokenId"),
+        *("ClientAuthenticationError", 401),
+        is_about_credentials=True,
+    ),
+    _trouble(
+        Code.UNAUTHENTICATED,
+        "no credentials were found",
+        *("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound"),
+        *("DefaultCredentialsError", "NoAuthTokenError"),
+        is_about_credentials=True,
+    ),
+    _trouble(
+        Code.FAILED_PRECONDITION,
+        "the bucket is in another region; set AWS_REGION",
+        *("AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraintException", "NoRegionError"),
+        301,
+    ),
+    _trouble(Code.FAILED_PRECONDITION, "the clock of this machine is wrong", "RequestTimeTooSkewed"),
+    _trouble(
+        Code.PERMISSION_DENIED,
+        "access is denied",
+        *("AccessDenied", "AllAccessDisabled", "PermissionError", 403),
+        is_about_credentials=True,
+    ),
+    _trouble(
+        Code.UNAVAILABLE,
+        "the store asks to slow down",
+        *("SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests"),
+        *("TooManyRequestsException", "RequestThrottled", "ServerBusy", 429),
+        passes=True,
+    ),
+    _trouble(
+        Code.UNAVAILABLE,
+        "the store does not answer in time",
+        *("RequestTimeout", "ReadTimeoutError", "ConnectTimeoutError", "TimeoutError", "FSTimeoutError"),
+        *("ServerTimeoutError", 408, 504),
+        passes=True,
+    ),
+    _trouble(
+        Code.UNAVAILABLE,
+        "the store has a failure of its own",
+        *("InternalError", "ServiceUnavailable", 500, 502, 503),
+        passes=True,
+    ),
+    _trouble(Code.UNAVAILABLE, "the certificate of the store is not accepted", "SSLError", "SSLCertVerificationError"),
+    _trouble(
+        Code.UNAVAILABLE,
+        "the connection to the store broke",
+        *("IncompleteRead", "ClientPayloadError", "ResponseStreamingError", "ConnectionClosedError"),
+        *("ServerDisconnectedError", "ResponseParserError", "ConnectionResetError", "BrokenPipeError"),
+        passes=True,
+    ),
+    _trouble(
+        Code.UNAVAILABLE,
+        "the store cannot be reached",
+        *("EndpointConnectionError", "ProxyConnectionError", "ClientConnectorError", "ConnectionRefusedError"),
+        *("gaierror", "HTTPClientError"),
+        passes=True,
+    ),
+    _trouble(Code.ABORTED, "a file changed while it was read", "InvalidRange", "PreconditionFailed", 412, 416),
+    _trouble(Code.INVALID_ARGUMENT, "the name of the bucket is not valid", "ParamValidationError", "InvalidBucketName"),
+    _trouble(Code.NOT_FOUND, NOT_FOUND, "NoSuchKey", "FileNotFoundError", 404),
+    _trouble(Code.FAILED_PRECONDITION, "not a directory", "NotADirectoryError"),
+    _trouble(Code.FAILED_PRECONDITION, "", "ImportError"),
+    _trouble(Code.INVALID_ARGUMENT, "", UNKNOWN_STORE),
+)
+
+_CHANGING = re.compile(
+    r"""
+    \b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b       # UUID
+    | \b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?  # time
+    | \b\d\d:\d\d:\d\d(?:[.,]\d+)?\b
+    | \b0x[0-9a-f]+\b                                                       # address of an object
+    | (?<=request id:\ )\S+ | (?<=requestid:\ )\S+ | (?<=host\ id:\ )\S+ | (?<=hostid:\ )\S+
+    | \b(?=[A-Za-z]*\d)[A-Za-z0-9+=_-]{16,}                                 # ids: long, with a digit
+    | \b\d+(?:\.\d+)?(?=\ ?(?:ms|s|seconds?|milliseconds?)\b)               # durations
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def storage_failed(symptoms: Symptoms, url: str) -> StorageFailed:
+    """Give the error to raise or show; equal troubles with one URL give equal texts."""
+    trouble = _known(symptoms)
+    if trouble is None:
+        trouble = _Trouble(Code.UNAVAILABLE, "", frozenset(), passes=True)
+    text = trouble.text or scrubbed(symptoms.text)
+    detail = f" ({symptoms.code})" if symptoms.code and not symptoms.code.isdecimal() else ""
+    message = f"{url} not found" if text == NOT_FOUND else f"{url}: {text}{detail}"
+    return StorageFailed(trouble.code, message, trouble.passes, trouble.is_about_credentials)
+
+
+def _known(symptoms: Symptoms) -> _Trouble | None:
+    """Find the trouble by its most telling sign: the store's code, then the HTTP status, then the exception's class."""
+    for sign in (frozenset({symptoms.code}), frozenset({symptoms.status}), symptoms.classes):
+        for trouble in _TROUBLES:
+            if trouble.signs & sign:
+                return trouble
+    return None
+
+
+def scrubbed(text: str) -> str:
+    """Take out of a text what differs between two failures of the same kind: ids, times, durations, addresses."""
+    return _CHANGING.sub("…", " ".join(text.split()))[:LONGEST_TEXT]
