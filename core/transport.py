@@ -10,6 +10,8 @@ from core.errors import Code
 from core.routing import Route
 
 LOOPBACK = "127.0.0.1"
+TIMED_OUT = "Timed out waiting for notification"
+"""TensorFlow's own text for a run whose time is up; a call whose time is up on the way says the same."""
 
 
 class Method(enum.IntEnum):
@@ -25,6 +27,8 @@ class Method(enum.IntEnum):
     MULTI_INFERENCE = 8
     GET_MODEL_METADATA = 9
     SESSION_RUN = 10
+    METRICS = 11
+    """What the replica has counted; answered beside the model."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,9 @@ from typing import cast
 from core.autoscaling import AverageLoad
 from core.errors import Code, DeadlineExceeded, Unavailable
 from core.frames import LARGEST_PAYLOAD_BYTES, LONGEST_WAIT_MS, BrokenFrame, Frame, FrameReader, Kind, header
-from core.transport import Answer, Call, Endpoint
+from core.metric_names import DROPPED_REQUESTS
+from core.transport import TIMED_OUT, Answer, Call, Endpoint
+from deployments.process_metrics import METRICS
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +26,6 @@ ANSWER_GRACE_S = 0.25
 """How much longer than the caller's deadline we wait, so that TensorFlow's own time-out can be told."""
 
 CONNECT_TIMEOUT_S = 5.0
-TIMED_OUT = "Timed out waiting for notification"
 CODES = {int(code): code for code in Code}
 
 
@@ -127,15 +128,16 @@ class DirectConnection(asyncio.BufferedProtocol):
     def close(self) -> None:
         self.usable = False
         if self._transport is not None:
+            self._flush()
             self._transport.close()
 
-    async def call(self, call: Call) -> Answer:
-        """Send a call and wait for its answer.
+    async def call(self, call: Call, model: str = "") -> Answer:
+        """Send a call and wait for its answer; `model` is for the count of calls that are given up unsent.
 
         Raises ConnectionLost and DeadlineExceeded. When the waiting task is cancelled the call is withdrawn.
         """
         if not self._writable.is_set():
-            call = await self._when_writable(call)
+            call = await self._when_writable(call, model)
         if self._transport is None or not self.usable:
             raise ConnectionLost(f"The connection to replica {self.endpoint.replica} is closed.")
         loop = asyncio.get_running_loop()
@@ -155,7 +157,14 @@ class DirectConnection(asyncio.BufferedProtocol):
             if timer is not None:
                 timer.cancel()
 
-    async def _when_writable(self, call: Call) -> Call:
+    def begin(self, call: Call, waiting: Waiting) -> int:
+        """Send a call while `takes_calls`; gives its id, for `expire` and `withdraw`."""
+        call_id = self._next_id = (self._next_id + 1) & 0xFFFFFFFF
+        self._pending[call_id] = waiting
+        self._send(call_id, call)
+        return call_id
+
+    async def _when_writable(self, call: Call, model: str) -> Call:
         """Wait until the replica reads what was sent before; the wait is taken off the caller's time."""
         loop = asyncio.get_running_loop()
         began_s = loop.time()
@@ -164,7 +173,11 @@ class DirectConnection(asyncio.BufferedProtocol):
                 while not self._writable.is_set():
                     await self._writable.wait()
         except TimeoutError:
+            METRICS.count(DROPPED_REQUESTS, model, "expired")
             raise DeadlineExceeded(TIMED_OUT) from None
+        except asyncio.CancelledError:
+            METRICS.count(DROPPED_REQUESTS, model, "cancelled")
+            raise
         if call.timeout_s is None:
             return call
         return replace(call, timeout_s=call.timeout_s - (loop.time() - began_s))

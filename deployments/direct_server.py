@@ -16,6 +16,13 @@ from core.transport import LOOPBACK, Answer, Call, Method
 log = logging.getLogger(__name__)
 
 STRANGER_PAYLOAD_BYTES = 256
+GREETING_TIMEOUT_S = 5.0
+"""How long a connection may stay without having shown the token."""
+
+MOST_HELD_REPLIES = 8
+LONGEST_HELD_S = 0.0003
+"""Replies to calls that came together leave together, as long as the first one does not wait longer than this."""
+
 METHODS = {int(method): method for method in Method}
 
 
@@ -42,8 +49,12 @@ class _Peer(asyncio.BufferedProtocol):
         self._trusted = False
         self._open: dict[int, Ticket | None] = {}
         self._leaving = False
+        self._is_reading = False
+        self._held: list[bytes | bytearray] = []
+        self._held_since_s = 0.0
         self.open_calls = 0.0
         self._transport: asyncio.Transport | None = None
+        self._stranger_leaves = asyncio.get_running_loop().call_later(GREETING_TIMEOUT_S, self._refuse, "no greeting")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -54,6 +65,7 @@ class _Peer(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
         self._transport = None
+        self._stranger_leaves.cancel()
         self._server.peers.discard(self)
         abandoned, self._open = self._open, {}
         for ticket in abandoned.values():
@@ -69,9 +81,16 @@ class _Peer(asyncio.BufferedProtocol):
             for frame in self._reader.filled(nbytes):
                 self._take(frame)
         except BrokenFrame as error:
-            log.warning("direct_peer_refused error=%r", str(error))
-            if self._transport is not None:
-                self._transport.abort()
+            self._refuse(str(error))
+        finally:
+            self._is_reading = False
+            self._send_held()
+            self._close_if_done()
+
+    def _refuse(self, why: str) -> None:
+        log.warning("direct_peer_refused error=%r", why)
+        if self._transport is not None:
+            self._transport.abort()
 
     def pause_writing(self) -> None:
         """The router does not read its answers: take no more of its calls until it does."""
@@ -101,6 +120,7 @@ class _Peer(asyncio.BufferedProtocol):
         if frame.kind != Kind.HELLO or not hmac.compare_digest(bytes(frame.payload), self._server.token):
             raise BrokenFrame("the peer did not show the token of this replica")
         self._trusted = True
+        self._stranger_leaves.cancel()
         self._reader.trust(LARGEST_PAYLOAD_BYTES)
 
     def _begin(self, frame: Frame) -> None:

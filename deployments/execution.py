@@ -17,10 +17,12 @@ import numpy as np
 
 from core.errors import Code, ServingError
 from core.methods import RESPONDERS, planners
+from core.metric_names import DROPPED_REQUESTS
 from core.server_settings import AnswerSettings
 from core.signature import ServedModel
-from core.transport import Answer, Call, Method
+from core.transport import TIMED_OUT, Answer, Call, Method
 from deployments.direct_server import error_answer
+from deployments.process_metrics import METRICS
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,9 @@ SHORT_CALL_S = 0.001
 
 CERTAINLY_LONG_S = 0.01
 """A call that took this long was long whatever was expected; a shorter surprise may be the scheduler's doing."""
+
+WITHDRAWN_AS_EXPIRED_S = 0.05
+"""A call that is withdrawn when it has less time left than this has expired: its caller noticed a little earlier."""
 
 FALLING = 0.3
 RISING = 0.05
@@ -76,11 +81,17 @@ def failure_answer(call: Call, error: Exception) -> Answer:
 class _Ticket:
     """A call that waits for a thread or runs in one."""
 
-    __slots__ = ("cancelled", "future")
+    __slots__ = ("cancelled", "ends_at", "future")
 
-    def __init__(self) -> None:
+    def __init__(self, timeout_s: float | None) -> None:
         self.cancelled = False
+        self.ends_at = None if timeout_s is None else time.monotonic() + timeout_s
         self.future: Future[None] | None = None
+
+    @property
+    def left_s(self) -> float | None:
+        """What is left of the caller's time."""
+        return None if self.ends_at is None else self.ends_at - time.monotonic()
 
     def cancel(self) -> None:
         self.cancelled = True
@@ -97,7 +108,8 @@ class Execution:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="run")
         self._expected_s: dict[tuple[Method, int], float] = {}
         self.in_flight = 0
-        self.dropped = 0
+        self.on_answer: Callable[[Call, Answer], None] | None = None
+        """Is told every answer that is no error, in the thread that made it."""
 
     def submit(self, call: Call, reply: Callable[[Answer], None]) -> _Ticket | None:
         """Work on a call; `reply` is called on this event loop, before return if the call is short.
@@ -109,12 +121,11 @@ class Execution:
             reply(self._measured(call, kind, in_caller_thread=True))
             return None
         loop = asyncio.get_running_loop()
-        ticket = _Ticket()
-        ends_at = None if call.timeout_s is None else time.monotonic() + call.timeout_s
+        ticket = _Ticket(call.timeout_s)
         self.in_flight += 1
 
         def work() -> None:
-            answer = self._begin(call, kind, ticket, ends_at)
+            answer = self._begin(call, kind, ticket)
             loop.call_soon_threadsafe(finish, answer)
 
         def finish(answer: Answer) -> None:
@@ -122,25 +133,30 @@ class Execution:
             if not ticket.cancelled:
                 reply(answer)
 
+        def done(future: Future[None]) -> None:
+            if future.cancelled():
+                self.in_flight -= 1
+                self._count_dropped(ticket)
+
         ticket.future = self._pool.submit(work)
-        ticket.future.add_done_callback(self._count_withdrawn)
+        ticket.future.add_done_callback(done)
         return ticket
 
-    def _count_withdrawn(self, done: Future[None]) -> None:
-        if done.cancelled():
-            self.in_flight -= 1
-            self.dropped += 1
+    def _count_dropped(self, ticket: _Ticket) -> None:
+        left_s = ticket.left_s
+        reason = "expired" if left_s is not None and left_s < WITHDRAWN_AS_EXPIRED_S else "cancelled"
+        METRICS.count(DROPPED_REQUESTS, self._loaded.served.name, reason)
 
-    def _begin(self, call: Call, kind: tuple[Method, int], ticket: _Ticket, ends_at: float | None) -> Answer:
+    def _begin(self, call: Call, kind: tuple[Method, int], ticket: _Ticket) -> Answer:
+        left_s = ticket.left_s
         if ticket.cancelled:
-            self.dropped += 1
+            self._count_dropped(ticket)
             return error_answer(Code.CANCELLED, "The caller has gone.")
-        if ends_at is None:
+        if left_s is None:
             return self._measured(call, kind)
-        left_s = ends_at - time.monotonic()
         if left_s <= 0:
-            self.dropped += 1
-            return error_answer(Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
+            self._count_dropped(ticket)
+            return error_answer(Code.DEADLINE_EXCEEDED, TIMED_OUT)
         return self._measured(Call(call.method, call.body, left_s), kind)
 
     def _measured(self, call: Call, kind: tuple[Method, int], *, in_caller_thread: bool = False) -> Answer:
@@ -153,9 +169,12 @@ class Execution:
     def answer(self, call: Call, *, in_caller_thread: bool = False) -> Answer:
         """Parse, run and print in this thread; errors become answers too."""
         try:
-            return Answer(Code.OK, self._respond(call, in_caller_thread=in_caller_thread))
+            answer = Answer(Code.OK, self._respond(call, in_caller_thread=in_caller_thread))
         except Exception as error:  # noqa: BLE001 - every failure is an answer
             return failure_answer(call, error)
+        if self.on_answer is not None:
+            self.on_answer(call, answer)
+        return answer
 
     def _respond(self, call: Call, *, in_caller_thread: bool) -> bytes:
         responder = RESPONDERS.get(call.method)

@@ -36,7 +36,7 @@ class DirectTransport:
         """Call the only replica."""
         connection = self.replicas[route.app].choose()
         assert connection is not None
-        return await connection.call(call)
+        return await connection.call(call, route.servable.name)
 
 
 class GrpcStack:

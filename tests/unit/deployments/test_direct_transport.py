@@ -14,10 +14,12 @@ import uvloop
 
 from core.errors import Code, DeadlineExceeded
 from core.frames import HEADER, Kind, header
+from core.metric_names import DROPPED_REQUESTS
 from core.transport import LOOPBACK, Answer, Call, Endpoint, Method
-from deployments import direct_client
+from deployments import direct_client, direct_server
 from deployments.direct_client import ConnectionLost, DirectConnection, ReplicaSet
 from deployments.direct_server import STRANGER_PAYLOAD_BYTES, DirectServer, error_answer
+from deployments.process_metrics import METRICS
 
 TOKEN = b"0123456789abcdef"
 DEADLINE_S = 10.0
@@ -98,6 +100,11 @@ async def connected(endpoint: Endpoint) -> DirectConnection:
     loop = asyncio.get_running_loop()
     _, connection = await loop.create_connection(lambda: DirectConnection(endpoint), endpoint.host, endpoint.port)
     return connection
+
+
+def dropped(reason: str) -> float:
+    """Read how many calls of the model were given up before they were sent."""
+    return METRICS.counter(DROPPED_REQUESTS, "m", reason).value
 
 
 def predict(body: bytes = b"body", timeout_s: float | None = None) -> Call:
@@ -181,6 +188,27 @@ def test_a_wrong_token_gets_no_answer(run) -> None:
                 await connection.call(predict())
             assert not connection.usable
             await until(lambda: not server.peers)
+
+    run(check)
+
+
+def test_a_stranger_may_not_stay(run, monkeypatch) -> None:
+    """A connection that shows no token in time is closed, silent or slow; one that has shown it stays."""
+    monkeypatch.setattr(direct_server, "GREETING_TIMEOUT_S", 0.1)
+
+    async def check() -> None:
+        async with serving(Taker()) as (server, endpoint):
+            connection = await connected(endpoint)
+            await connection.call(predict())
+            for said in (b"", header(Kind.HELLO, len(TOKEN)) + TOKEN[:5]):
+                reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
+                writer.write(said)
+                with suppress(ConnectionResetError):
+                    assert await reader.read() == b""
+                writer.close()
+            await until(lambda: len(server.peers) == 1)
+
+            assert (await connection.call(predict())).code is Code.OK
 
     run(check)
 
@@ -436,7 +464,7 @@ def test_a_withdrawn_call_lets_a_leaving_replica_close(run) -> None:
 
 
 def test_a_replica_that_does_not_read_holds_callers_back_no_longer_than_their_deadline(run) -> None:
-    """Memory stays bounded: while the replica does not read, no more is sent; and nobody waits for ever."""
+    """Memory stays bounded: while the replica does not read, no more is sent; who gives up is counted."""
 
     async def check() -> None:
         go_on = asyncio.Event()
@@ -459,9 +487,15 @@ def test_a_replica_that_does_not_read_holds_callers_back_no_longer_than_their_de
             await until(lambda: connection.load == 1)
             held = [asyncio.ensure_future(connection.call(predict(b"later", 30.0))) for _ in range(3)]
 
+            before = {reason: dropped(reason) for reason in ("expired", "cancelled")}
             with pytest.raises(DeadlineExceeded):
-                await connection.call(predict(timeout_s=0.02))
+                await connection.call(predict(timeout_s=0.02), "m")
+            gone = asyncio.ensure_future(connection.call(predict(), "m"))
+            await asyncio.sleep(0)
+            gone.cancel()
+            await asyncio.wait([gone])
             assert connection.load == 1
+            assert {reason: dropped(reason) - count for reason, count in before.items()} == dict.fromkeys(before, 1)
 
             go_on.set()
             await asyncio.gather(first, *held, connection.call(predict(b"last")))

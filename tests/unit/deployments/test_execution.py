@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from core.errors import Code, FailedPrecondition
+from core.metric_names import DROPPED_REQUESTS
 from core.transport import Answer, Call, Method
-from deployments.execution import Execution
+from deployments.execution import WITHDRAWN_AS_EXPIRED_S, Execution
+from deployments.process_metrics import METRICS
 from tests.support.fakes import FakeLoaded
 from tests.support.served_models import half_plus_two
 
@@ -56,6 +58,11 @@ def gated() -> tuple[Execution, Gate]:
     """Make an execution whose runs wait."""
     gate = Gate()
     return Execution(FakeLoaded(half_plus_two(), gate), 1), gate
+
+
+def dropped(reason: str) -> float:
+    """Read how many calls of the model were dropped so far."""
+    return METRICS.counter(DROPPED_REQUESTS, half_plus_two().name, reason).value
 
 
 async def entered(gate: Gate) -> None:
@@ -161,8 +168,9 @@ async def test_a_call_whose_caller_has_gone_before_its_turn_is_dropped() -> None
     second = execution.submit(predict(), answers.append)
     assert (first is not None, second is not None, execution.in_flight) == (True, True, 2)
 
+    before = dropped("cancelled")
     second.cancel()
-    assert (execution.in_flight, execution.dropped) == (1, 1)
+    assert (execution.in_flight, dropped("cancelled") - before) == (1, 1)
     gate.may_go_on.set()
     await execution.call(predict())
 
@@ -194,11 +202,12 @@ async def test_a_call_whose_time_is_up_before_its_turn_is_not_run() -> None:
     late = asyncio.ensure_future(execution.call(predict(1e-6)))
     await asyncio.sleep(0)
 
+    before = dropped("expired")
     gate.may_go_on.set()
 
     assert await late == Answer(Code.DEADLINE_EXCEEDED, b"Timed out waiting for notification")
     assert (await first).code is Code.OK
-    assert (execution.dropped, len(execution._loaded.runs)) == (1, 1)
+    assert (dropped("expired") - before, len(execution._loaded.runs)) == (1, 1)
     execution.close()
 
 
@@ -206,9 +215,26 @@ async def test_a_ticket_cancelled_in_the_last_moment_is_dropped(execution, loade
     """Its thread has begun, the model has not."""
     ticket = execution.submit(predict(), lambda _: None)
     ticket.cancelled = True
-    kind = (Method.REST_PREDICT, 1)
+    before = dropped("cancelled")
 
-    assert execution._begin(predict(), kind, ticket, None).code is Code.CANCELLED
+    assert execution._begin(predict(), (Method.REST_PREDICT, 1), ticket).code is Code.CANCELLED
+    assert dropped("cancelled") - before == 1
+
+
+async def test_a_call_that_is_withdrawn_at_its_deadline_has_expired() -> None:
+    """Its caller and its router notice that a moment before the model server does."""
+    execution, gate = gated()
+    first = asyncio.ensure_future(execution.call(predict()))
+    await entered(gate)
+    late = execution.submit(predict(WITHDRAWN_AS_EXPIRED_S / 2), lambda _: None)
+    before = dropped("expired")
+
+    late.cancel()
+
+    assert dropped("expired") - before == 1
+    gate.may_go_on.set()
+    await first
+    execution.close()
 
 
 async def test_calls_in_threads_run_side_by_side() -> None:
