@@ -121,7 +121,13 @@ _FRONT_DOOR = (
         _not_negative,
     ),
     _unused("enable_grpc_healthcheck_service", _BOOL, False, "the health service is always there"),
-    _unused("monitoring_config_file", _STRING, "", "there is no metrics page yet"),
+    Flag(
+        "monitoring_config_file",
+        _STRING,
+        "",
+        "MonitoringConfig text file: switch and path of the page with metrics.",
+        "monitoring.config_file",
+    ),
     _unused("enable_profiler", _BOOL, True, "there is no profiler service"),
 )
 
@@ -334,6 +340,30 @@ OUR_FLAGS = (
         "Routers that share the ports of their node; more than one use more CPUs, and survive the loss of one.",
         "cluster.router_replicas",
         lambda count: max(1, count),
+    ),
+    Flag("request_log_dc", _STRING, "", "Data centre of this server, for request logs.", "request_log.dc"),
+    Flag(
+        "request_log_task_index",
+        _INT32,
+        0,
+        "Number of this server in its data centre, for request logs.",
+        "request_log.task_index",
+    ),
+    Flag(
+        "request_log_max_file_bytes",
+        _INT64,
+        64 * 1024 * 1024,
+        "Bytes from which a file of a request log is finished.",
+        "request_log.max_file_bytes",
+        lambda count: max(count, 1),
+    ),
+    Flag(
+        "request_log_max_file_age_s",
+        _FLOAT,
+        300.0,
+        "Seconds after which a file of a request log is finished.",
+        "request_log.max_file_age_s",
+        _not_negative,
     ),
     Flag("ray_address", _STRING, "", "Address of a running Ray cluster.", "cluster.ray_address"),
 )

@@ -179,6 +179,31 @@ class AnswerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestLogSettings:
+    """What all request logs have in common; which requests are logged, and where to, each model says."""
+
+    dc: str = ""
+    """Data centre of this server, for `per_task_sampling_configs` and in the records."""
+
+    task_index: int = 0
+    """Number of this server in its data centre, for `per_task_sampling_configs`."""
+
+    max_file_bytes: int = 64 * 1024 * 1024
+    """Size in bytes from which a file is finished."""
+
+    max_file_age_s: float = 300.0
+    """Seconds after which a file is finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class MonitoringSettings:
+    """What the server tells about itself."""
+
+    config_file: str = ""
+    """MonitoringConfig text file; without it the page with metrics is at its usual path."""
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterSettings:
     """The Ray cluster."""
 
@@ -201,4 +226,6 @@ class ServerSettings:
     session: SessionSettings = field(default_factory=SessionSettings)
     batching: BatchingSettings = field(default_factory=BatchingSettings)
     answers: AnswerSettings = field(default_factory=AnswerSettings)
+    request_log: RequestLogSettings = field(default_factory=RequestLogSettings)
+    monitoring: MonitoringSettings = field(default_factory=MonitoringSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)

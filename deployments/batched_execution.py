@@ -46,6 +46,8 @@ class BatchedExecution:
         self._tasks: set[asyncio.Task[None]] = set()
         self.in_flight = 0
         """Calls that are not answered yet."""
+        self.on_answer: Callable[[Call, Answer], None] | None = None
+        """Is told every answer that is no error."""
 
     def submit(self, call: Call, reply: Callable[[Answer], None]) -> Ticket | None:
         """Work on a call; `reply` is called on this event loop."""
@@ -62,11 +64,14 @@ class BatchedExecution:
         """Work on a call; errors become answers too. When the waiting task is cancelled the call is withdrawn."""
         self.in_flight += 1
         try:
-            return Answer(Code.OK, await self._respond(call))
+            answer = Answer(Code.OK, await self._respond(call))
         except Exception as error:  # noqa: BLE001 - every failure is an answer
             return failure_answer(call, error)
         finally:
             self.in_flight -= 1
+        if self.on_answer is not None:
+            self.on_answer(call, answer)
+        return answer
 
     async def _respond(self, call: Call) -> bytes:
         responder = RESPONDERS.get(call.method)
