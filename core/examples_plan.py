@@ -12,7 +12,7 @@ import numpy as np
 from core.errors import InvalidArgument
 from core.signature import Signature, TensorSpec
 from core.signature_text import debug_text
-from core.tensor_proto import bytes_array, type_of
+from core.tensor_proto import LARGEST_REPETITION_BYTES, bytes_array, type_of
 
 INPUTS_KEY: Final = "inputs"
 
@@ -43,6 +43,16 @@ class ExamplesMethod(Generic[T]):
 
     def _decode(self, count: int, arrays: Sequence[np.ndarray]) -> T:
         return self.decode(arrays, count)
+
+
+def with_context(context: bytes, examples: Sequence[bytes]) -> list[bytes]:
+    """Put a context in front of each example: protobuf merges what is concatenated, so an example's feature wins.
+
+    Raises InvalidArgument when a small request would become a huge one.
+    """
+    if len(context) * len(examples) > LARGEST_REPETITION_BYTES:
+        raise InvalidArgument(f"A context of {len(context)} bytes is too large for {len(examples)} examples.")
+    return [context + example for example in examples]
 
 
 def example_tensor(examples: Sequence[bytes]) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 
 from core.classification import plan_classification
 from core.errors import InvalidArgument
-from core.examples_plan import ExamplesPlan
+from core.examples_plan import ExamplesPlan, with_context
 from core.examples_response import classification_result, examples_response, regression_result
 from core.model_spec import answer_spec
 from core.protos import serving_pb2
@@ -39,13 +39,9 @@ def plan_regress(model: ServedModel, body: bytes, *, check_method: bool = False)
 
 
 def serialized_examples(source: serving_pb2.SerializedInput) -> list[bytes]:
-    """List the examples of a request.
-
-    A context goes in front of each: protobuf merges what is concatenated, so an example's feature wins.
-    """
+    """List the examples of a request, each with its context."""
     if source.WhichOneof("kind") == "example_list_with_context":
-        context = source.example_list_with_context.context
-        return [context + example for example in source.example_list_with_context.examples]
+        return with_context(source.example_list_with_context.context, source.example_list_with_context.examples)
     return list(source.example_list.examples)
 
 

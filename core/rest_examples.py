@@ -16,7 +16,7 @@ import numpy as np
 from core.classification import ScoredClass, plan_classification
 from core.errors import InvalidArgument
 from core.example_json import example_bytes
-from core.examples_plan import ExamplesPlan
+from core.examples_plan import ExamplesPlan, with_context
 from core.json_document import parse_object
 from core.json_dump import complaint
 from core.json_strings import quote
@@ -66,8 +66,8 @@ def read(body: bytes, method: str) -> RestExamples:
     members = document.first_values()
     name = signature_name(members, document)
     context = example_bytes(members["context"]) if "context" in members else b""
-    examples = [context + example_bytes(example) for example in _examples(document, members.get, method)]
-    return RestExamples(name, examples)
+    examples = [example_bytes(example) for example in _examples(document, members.get, method)]
+    return RestExamples(name, with_context(context, examples))
 
 
 def _examples(document: JsonObject, find: Callable[[str, Value], Value], method: str) -> list[Value]:

@@ -22,6 +22,10 @@ from core.wire import Piece, length_delimited, packed_varints, prefixed, tag, va
 
 MAX_TENSOR_BYTES: Final = 2**31 - 1
 """A request may not make the server allocate more than one protobuf message could carry."""
+LARGEST_REPETITION_BYTES: Final = 2**28
+"""How much a short list of values may be stretched to: a few bytes of a request must not fill the memory."""
+STRING_SLOT_BYTES: Final = 64
+"""What a repeated string costs on its way to TensorFlow, in memory and in time."""
 STRING_BYTES: Final = 24
 """What TensorFlow needs for an empty string."""
 MAX_RANK: Final = 64
@@ -205,9 +209,15 @@ def _reinterpret(values: np.ndarray, field: str, dtype: np.dtype) -> np.ndarray:
     return values.astype(np.uint16 if field == "half_val" else np.uint8).view(dtype)
 
 
+def _check_repetition(count: int, itemsize: int) -> None:
+    if count * itemsize > LARGEST_REPETITION_BYTES:
+        raise InvalidArgument(f"Tensor repeats its last value too often: {count} elements")
+
+
 def _pad(values: np.ndarray, count: int) -> np.ndarray:
     if values.size >= count:
         return values if values.size == count else values[:count]
+    _check_repetition(count, values.itemsize)
     padded = np.zeros(count, values.dtype)
     if values.size:
         padded[: values.size] = values
@@ -216,6 +226,8 @@ def _pad(values: np.ndarray, count: int) -> np.ndarray:
 
 
 def _pad_strings(sent: Sequence[bytes], count: int) -> np.ndarray:
+    if len(sent) < count:
+        _check_repetition(count, STRING_SLOT_BYTES)
     strings = np.empty(count, object)
     known = sent[:count]
     strings[: len(known)] = known

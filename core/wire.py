@@ -6,7 +6,8 @@ lets the router find a model's name without decoding the tensors behind it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, TypeAlias, TypeVar
 
 import numpy as np
@@ -22,6 +23,15 @@ MessageT = TypeVar("MessageT", bound=Message)
 VARINT: Final = 0
 LENGTH_DELIMITED: Final = 2
 FIXED32: Final = 5
+
+_PUBLIC_NAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "RequestEnvelope": "protobuf",
+        "SerializedExamplesRequest": "ClassificationRequest or RegressionRequest",
+        "SerializedMultiInferenceRequest": "MultiInferenceRequest",
+    }
+)
+"""What clients call the messages that we read in another shape."""
 
 _SMALL: Final = tuple(bytes([value]) for value in range(0x80))
 
@@ -85,4 +95,5 @@ def parse(kind: type[MessageT], body: bytes) -> MessageT:
     try:
         return kind.FromString(body)
     except DecodeError:
-        raise InvalidArgument(f"The request is not a valid {kind.DESCRIPTOR.name} message.") from None
+        name = kind.DESCRIPTOR.name
+        raise InvalidArgument(f"The request is not a valid {_PUBLIC_NAMES.get(name, name)} message.") from None

@@ -141,3 +141,13 @@ def test_any_bytes_are_planned_or_refused(raw) -> None:
     for plan in (plan_classify, plan_regress):
         with contextlib.suppress(ServingError):
             assert plan(half_plus_two(), raw).fetches
+
+
+def test_a_context_that_would_become_huge_is_refused() -> None:
+    """A request of a megabyte must not take gigabytes."""
+    request = serving_pb2.SerializedExamplesRequest(model_spec=model_spec(signature_name="regress_x_to_y"))
+    request.input.example_list_with_context.context = bytes(2**20)
+    request.input.example_list_with_context.examples.extend([b""] * 257)
+
+    with pytest.raises(InvalidArgument, match="A context of 1048576 bytes is too large for 257 examples"):
+        plan_regress(half_plus_two(), request.SerializeToString())

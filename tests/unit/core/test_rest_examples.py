@@ -229,3 +229,9 @@ def test_empty_results_are_refused(write, kind: str) -> None:
     """There is no JSON for nothing."""
     with pytest.raises(InvalidArgument, match=f"^Cannot convert empty {kind} to JSON$"):
         write([])
+
+
+def test_a_context_that_would_become_huge_is_refused() -> None:
+    """A body of a megabyte must not take gigabytes."""
+    with pytest.raises(InvalidArgument, match="is too large for 300 examples"):
+        examples(json.dumps({"context": {"x": "x" * 2**20}, "examples": [{}] * 300}))

@@ -14,7 +14,15 @@ from hypothesis.extra import numpy as hnp
 from core.dtypes import NUMPY_DTYPE, DataType
 from core.errors import Internal, InvalidArgument
 from core.protos import tensor_pb2
-from core.tensor_proto import bytes_array, to_array, to_proto, type_of, wire_pieces
+from core.tensor_proto import (
+    LARGEST_REPETITION_BYTES,
+    STRING_SLOT_BYTES,
+    bytes_array,
+    to_array,
+    to_proto,
+    type_of,
+    wire_pieces,
+)
 
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=6)
 NUMERIC = [kind for kind in NUMPY_DTYPE if kind is not DataType.STRING]
@@ -225,3 +233,21 @@ def test_types_are_told_from_arrays() -> None:
     assert type_of(np.zeros(1, np.int8)) is DataType.INT8
     assert type_of(bytes_array([b"a"])) is DataType.STRING
     assert type_of(np.zeros(1, "datetime64[D]")) is DataType.INVALID
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "largest"),
+    [
+        (DataType.FLOAT, {"float_val": [1.0]}, LARGEST_REPETITION_BYTES // 4),
+        (DataType.INT64, {}, LARGEST_REPETITION_BYTES // 8),
+        (DataType.BOOL, {"bool_val": [True, False]}, LARGEST_REPETITION_BYTES),
+        (DataType.STRING, {"string_val": [b"a"]}, LARGEST_REPETITION_BYTES // STRING_SLOT_BYTES),
+        (DataType.STRING, {}, LARGEST_REPETITION_BYTES // STRING_SLOT_BYTES),
+    ],
+)
+def test_a_short_list_is_not_stretched_without_bounds(kind, values, largest) -> None:
+    """Some bytes of a request must not fill the server's memory; a tensor that is sent whole may be larger."""
+    with pytest.raises(InvalidArgument, match="repeats its last value too often"):
+        to_array(proto(kind, largest + 1, **values))
+
+    assert to_array(proto(kind, largest // 64, **values)).size == largest // 64

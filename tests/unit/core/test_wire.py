@@ -54,3 +54,17 @@ def test_a_message_that_protobuf_refuses_is_the_callers_mistake() -> None:
     """The text names the message that was expected."""
     with pytest.raises(InvalidArgument, match="The request is not a valid PredictRequest message"):
         parse(serving_pb2.PredictRequest, b"\xff")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (serving_pb2.RequestEnvelope, "protobuf"),
+        (serving_pb2.SerializedExamplesRequest, "ClassificationRequest or RegressionRequest"),
+        (serving_pb2.SerializedMultiInferenceRequest, "MultiInferenceRequest"),
+    ],
+)
+def test_messages_have_the_names_that_clients_know(kind, name) -> None:
+    """How we read a request is no matter of theirs."""
+    with pytest.raises(InvalidArgument, match=f"The request is not a valid {name} message"):
+        parse(kind, b"\xff")
