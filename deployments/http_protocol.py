@@ -40,12 +40,15 @@ class RestProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Let the application see the target as it was sent."""
-        self._head_bytes = 0
-        self._in_head = False
+        self._end_head()
         self._unanswered += 1
         if self.url.startswith(b"/"):
             self.scope["state"][TARGET] = self.url
         super().on_headers_complete()
+
+    def _end_head(self) -> None:
+        self._head_bytes = 0
+        self._in_head = False
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body."""
