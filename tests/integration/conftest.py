@@ -38,7 +38,7 @@ FIXED_MODELS = (
     "no_signatures",
 )
 
-OWN_SETTINGS = ("batched", "twice", "single", "scaled")
+OWN_SETTINGS = ("batched", "tf1_batched_plus2", "twice", "single", "scaled")
 
 QUICK_SCALING = {
     "min_replicas": 0,
@@ -55,8 +55,18 @@ QUICK_SCALING = {
 def settings_text(saved_models: Path, folder: Path) -> str:
     """Give the YAML file of the session's server: models with batching, replicas, and room for one version only."""
     batching = {"max_batch_size": 8, "batch_timeout_micros": 20000, "num_batch_threads": 2}
+    splitting = {
+        "max_batch_size": 64,
+        "batch_timeout_micros": 2000,
+        "max_enqueued_batches": 1000,
+        "num_batch_threads": 2,
+        "allowed_batch_sizes": [2, 16],
+        "enable_large_batch_splitting": True,
+        "max_execution_batch_size": 16,
+    }
     models = {
         "batched": {"base_path": str(saved_models / "mlp"), "batching": batching},
+        "tf1_batched_plus2": {"base_path": str(saved_models / "tf1_half_plus_two"), "batching": splitting},
         "twice": {"base_path": str(saved_models / "half_plus_two"), "num_replicas": 2},
         "single": {
             "base_path": str(folder / "single"),

@@ -134,7 +134,7 @@ class Busy:
     async def ask(self, *plans: RunPlan, timeout_s: float | None = None) -> list[asyncio.Future[Outputs]]:
         """Let requests wait."""
         asked = [asyncio.ensure_future(self.batcher.run(one, timeout_s)) for one in plans]
-        while sum(one.done() for one in asked) + self.batcher._schedule.waiting < len(asked):
+        for _ in range(2):
             await asyncio.sleep(0)
         return asked
 
@@ -500,6 +500,18 @@ async def test_a_batch_of_late_requests_takes_no_slot(batcher_of, run, clock) ->
     assert [str(await outcome(one)) for one in late] == [QUEUE_TIMEOUT] * 2
     assert await outcome(patient[0]) == [8.0]
     assert run.fed == [[1.0], [4.0]]
+
+
+async def test_a_late_request_in_pieces_is_dropped_once(batcher_of, run, clock) -> None:
+    """Though each of its pieces had a batch of its own."""
+    dropped = METRICS.counter(DROPPED_REQUESTS, "m", "expired")
+    before = dropped.value
+    async with Busy(batcher_of(SPLITTING, clock=clock.steady_s), run) as busy:
+        (late,) = await busy.ask(plan(2.0, 3.0, 4.0), timeout_s=60.0)
+        clock.advance(61.0)
+
+    assert str(await outcome(late)) == QUEUE_TIMEOUT
+    assert (dropped.value, run.fed) == (before + 1, [[1.0]])
 
 
 async def test_a_run_has_the_time_of_its_most_patient_caller(batcher_of, run, clock) -> None:
