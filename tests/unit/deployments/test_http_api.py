@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from core.lifecycle import State, VersionStatus
 from core.routing import ModelRoutes, Route, RoutingTable
 from core.servable import ServableId
 from core.transport import Answer, Call, Method
-from deployments import http_api
+from deployments import http_api, http_body
 from deployments.http_api import HttpApi, HttpLimits
 from deployments.request_router import RequestRouter
 from tests.support.fakes import FakeTransport
@@ -66,6 +67,7 @@ class Client:
         self.router.apply(table)
         self.api = HttpApi(self.router, HttpLimits(**limits), "token")
         self.received = 0
+        self.received_before_answer = 0
         self.disconnect = asyncio.Event()
 
     async def send(
@@ -74,8 +76,13 @@ class Client:
         target: str,
         body: bytes | Iterable[bytes] = b"",
         headers: Iterable[tuple[bytes, bytes]] = (),
+        *,
+        by_front_door: bool = True,
     ) -> Response | None:
-        """Send a request whose body comes in the given pieces; None when no response was begun."""
+        """Send a request whose body comes in the given pieces; None when no response was begun.
+
+        Other servers than our front door, as Ray Serve's, know no fragments.
+        """
         path, _, query = target.partition("?")
         scope = {
             "type": "http",
@@ -83,6 +90,7 @@ class Client:
             "raw_path": path.encode("utf-8", "surrogateescape"),
             "query_string": query.encode("utf-8", "surrogateescape"),
             "headers": list(headers),
+            "state": {"target": target.encode("utf-8", "surrogateescape")} if by_front_door else {},
         }
         pieces = [body] if isinstance(body, bytes) else list(body)
         sent: list[dict[str, Any]] = []
@@ -96,15 +104,19 @@ class Client:
             return {"type": "http.request", "body": piece, "more_body": bool(pieces)}
 
         async def send(message: dict[str, Any]) -> None:
+            if not sent:
+                self.received_before_answer = self.received
             sent.append(message)
 
         await self.api.app()(scope, receive, send)
         if not sent:
             return None
-        begin, content = sent
+        begin, *content = sent
+        assert [one.get("more_body", False) for one in content] == [True] * (len(content) - 1) + [False]
         headers_seen = dict(begin["headers"])
-        assert headers_seen[b"content-length"] == b"%d" % len(content["body"])
-        return Response(begin["status"], headers_seen, bytes(content["body"]))
+        said = b"".join(one["body"] for one in content)
+        assert headers_seen[b"content-length"] == b"%d" % len(said)
+        return Response(begin["status"], headers_seen, said)
 
 
 @pytest.fixture
@@ -204,8 +216,16 @@ async def test_the_models_are_listed(client) -> None:
         ),
         pytest.param("GET", "/v1/models/foo?x=1", 404, "Could not find any versions of model foo?x=1", id="case_A29"),
         pytest.param(
-            "POST", "/v1/models/h2:predict?x=1", 400, "Malformed request: POST /v1/models/h2:predict?x=1", id="case_Q6"
+            "POST",
+            "/v1/models/h2:predict?x=1",
+            400,
+            "Malformed request: POST /v1/models/h2:predict?x=1",
+            id="case_Q6-query",
         ),
+        pytest.param(
+            "POST", "/v1/models/h2:predict#f", 400, "Malformed request: POST /v1/models/h2:predict#f", id="case_Q6-post"
+        ),
+        pytest.param("GET", "/v1/models/foo?#", 404, "Could not find any versions of model foo?#", id="case_Q6-get"),
         ("PUT", "/v1/models/h2", 400, "Malformed request: PUT /v1/models/h2"),
         ("GET", "/v1/models/versions/1", 400, "Missing model name in request."),
         ("GET", "/v1/models/h2/versions/5", 404, "Could not find version 5 of model h2"),
@@ -246,6 +266,13 @@ async def test_a_malformed_body_is_told_before_an_unknown_model(client, verb, te
     assert (response.status, response.error) == (400, text)
 
 
+async def test_a_large_body_is_not_parsed_for_an_unknown_model(client) -> None:
+    """Parsing on the event loop would keep all other requests waiting."""
+    response = await client.send("POST", "/v1/models/nope:predict", b"[" * 5000)
+
+    assert (response.status, response.error) == (404, "Servable not found for request: Latest(nope)")
+
+
 @pytest.mark.parametrize(
     ("answer", "status", "text"),
     [
@@ -271,8 +298,7 @@ async def test_errors_of_versions_and_of_the_way_to_them_are_json(client, answer
         pytest.param("POST", "/index", id="case_A2-index"),
         pytest.param("GET", "/", id="case_Q1"),
         ("GET", "/v1"),
-        ("POST", "/healthz"),
-        ("DELETE", "/readyz"),
+        ("POST", "/"),
     ],
 )
 async def test_other_paths_get_a_page(client, method, target) -> None:
@@ -283,11 +309,23 @@ async def test_other_paths_get_a_page(client, method, target) -> None:
     assert response.body.startswith(b"<HTML>")
 
 
-@pytest.mark.parametrize("method", ["TRACE", "CONNECT"])
-@pytest.mark.parametrize("target", ["/v1/models/h2", "/other"])
-async def test_methods_of_the_http_layer_are_not_implemented(client, method, target) -> None:
-    """Whatever the path."""
-    assert (await client.send(method, target)).status == 501
+@pytest.mark.parametrize("method", ["TRACE", "CONNECT", "PROPFIND"])
+@pytest.mark.parametrize("target", ["/v1/models/h2", "/other", "/healthz"])
+async def test_methods_that_nobody_knows_get_a_page(method, target) -> None:
+    """Whatever the path; as the page is not the API's, it has no CORS headers."""
+    response = await Client(cors=True).send(method, target)
+
+    assert (response.status, response.headers[b"content-type"]) == (501, b"text/html")
+    assert not CORS.keys() & response.headers.keys()
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/openapi.json"])
+async def test_pages_of_ours_say_how_they_are_asked(client, path) -> None:
+    """TensorFlow Serving does not have them, so nobody's texts are broken."""
+    response = await client.send("POST", f"{path}?x=1")
+
+    assert (response.status, response.headers[b"allow"]) == (405, b"GET, HEAD")
+    assert response.error == f"POST is not possible here. Use GET {path}."
 
 
 @pytest.mark.parametrize(
@@ -344,6 +382,8 @@ async def test_pages_outside_of_the_api_have_no_cors_headers() -> None:
         pytest.param(b"my_gzip", gzip.compress(BODY), BODY, id="case_Q2"),
         pytest.param(b"gzip", gzip.compress(b" " * 2**20 + BODY), b" " * 2**20 + BODY, id="case_Q5"),
         pytest.param(b"gzip", b"not gzip", b"", id="damaged"),
+        pytest.param(b"gzip", gzip.compress(BODY) + b"x", b"", id="followed by junk"),
+        pytest.param(b"gzip", gzip.compress(BODY) * 2, b"", id="two members"),
         pytest.param(b"deflate", BODY, BODY, id="other"),
     ],
 )
@@ -352,6 +392,28 @@ async def test_gzip_bodies_are_unpacked(client, encoding, body, forwarded) -> No
     await client.send("POST", "/v1/models/h2:predict", body, [(b"content-encoding", encoding)])
 
     assert client.transport.calls[0][1].body == forwarded
+
+
+async def test_other_servers_in_front_give_path_and_query(client) -> None:
+    """Ray Serve's proxy hands over no more."""
+    response = await client.send("GET", "/v1/models/foo?x=1", by_front_door=False)
+
+    assert response.error == "Could not find any versions of model foo?x=1"
+
+
+async def test_a_large_gzip_body_is_unpacked_in_a_thread(client, monkeypatch) -> None:
+    """A hundred mebibytes may hide in a hundred kibibytes; others must not wait for them."""
+    threads = []
+
+    def spy(body: bytes) -> bytes:
+        threads.append(threading.current_thread())
+        return b"unpacked"
+
+    monkeypatch.setattr(http_body, "unzipped", spy)
+    for size in (http_body.SMALL_BODY_BYTES, http_body.SMALL_BODY_BYTES + 1):
+        await client.send("POST", "/v1/models/h2:predict", b"x" * size, [(b"content-encoding", b"gzip")])
+
+    assert [thread is threading.main_thread() for thread in threads] == [True, False]
 
 
 async def test_a_body_in_pieces_is_put_together(client) -> None:
@@ -371,8 +433,9 @@ async def test_a_body_in_pieces_is_put_together(client) -> None:
         ([b"x" * 6, b"x" * 6, b"y", b"z"], b"not a number", 2),
     ],
 )
-async def test_a_body_that_is_too_large_is_refused_unread(pieces, declared, read) -> None:
+async def test_a_body_that_is_too_large_is_refused_unread(pieces, declared, read, monkeypatch) -> None:
     """The connection is closed, because the rest of the body is still coming."""
+    monkeypatch.setattr(http_body, "LINGER_S", 0.01)
     client = Client(max_body_bytes=10)
     headers = [] if declared is None else [(b"content-length", declared)]
 
@@ -380,8 +443,18 @@ async def test_a_body_that_is_too_large_is_refused_unread(pieces, declared, read
 
     assert (response.status, response.headers[b"connection"]) == (413, b"close")
     assert response.error == "The request body is larger than the limit of 10 bytes (--rest_api_max_body_bytes)."
-    assert client.received == read
+    assert client.received_before_answer == read
     assert client.transport.calls == []
+
+
+async def test_a_refused_body_may_come_for_a_while() -> None:
+    """Closing at once would reset the connection, and its sender would not see the answer."""
+    client = Client(max_body_bytes=10)
+
+    response = await client.send("POST", "/v1/models/h2:predict", [b"x" * 20] * 5)
+
+    assert response.status == 413
+    assert client.received == 5
 
 
 async def test_a_body_of_just_the_limit_is_taken() -> None:
