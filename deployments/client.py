@@ -3,30 +3,28 @@
     with Client("127.0.0.1:8500") as client:
         client.predict("half_plus_two", {"x": [1.0, 2.0, 5.0]})["y"]
 
-Calls that find the server UNAVAILABLE are repeated by gRPC, up to four times within the call's time.
+Calls that find the server UNAVAILABLE are repeated by gRPC, up to four times within the call's time. Both clients have
+the methods of `core.client_calls`; the one makes them wait for the answer, the other gives it to `await`.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
 import grpc
-import numpy as np
-from numpy.typing import ArrayLike
 
-from core import client_messages as messages
-from core.client_messages import FeatureValue, Target
+from core import client_calls as calls
+from core.client_calls import ClientCall
 from core.errors import Code, RuntimeFailure
-from core.lifecycle import VersionStatus
-from core.signature import Signature
 
+P = ParamSpec("P")
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
-PREDICTION = "/tensorflow.serving.PredictionService/"
-MODELS = "/tensorflow.serving.ModelService/"
 TIMEOUT_S = 60.0
 RETRY_POLICY = {
     "methodConfig": [
@@ -45,6 +43,8 @@ RETRY_POLICY = {
 OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2000),
     ("grpc.service_config", json.dumps(RETRY_POLICY)),
 )
 
@@ -54,8 +54,42 @@ def _failure(error: grpc.RpcError) -> RuntimeFailure:
     return RuntimeFailure(Code(error.code().value[0]), str(error.details()))
 
 
+def _described(method: F, make: Callable[..., object], answer: str) -> F:
+    """Let a client's method look like the function that makes its call."""
+    asked = inspect.signature(make)
+    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    returned = str(asked.return_annotation).removeprefix("ClientCall[").removesuffix("]")
+    described = asked.replace(parameters=[itself, *asked.parameters.values()], return_annotation=answer % returned)
+    method.__name__, method.__doc__ = make.__name__, make.__doc__
+    cast(Any, method).__signature__ = described
+    return method
+
+
+def _blocking(make: Callable[P, ClientCall[T]]) -> Callable[Concatenate[Client, P], T]:
+    def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.send(make(*args, **kwargs))
+
+    return _described(method, make, "%s")
+
+
+def _awaitable(make: Callable[P, ClientCall[T]]) -> Callable[Concatenate[AsyncClient, P], Awaitable[T]]:
+    def method(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
+        return self.send(make(*args, **kwargs))
+
+    return _described(method, make, "Awaitable[%s]")
+
+
 class Client:
-    """Calls one server; safe to share between threads. Every method raises RuntimeFailure with the server's code."""
+    """Calls one server; safe to share between threads. Every method raises RuntimeFailure with the server's code.
+
+    `credentials` are gRPC's own, from `grpc.ssl_channel_credentials`; without them nothing is encrypted.
+    """
+
+    predict = _blocking(calls.predict)
+    classify = _blocking(calls.classify)
+    regress = _blocking(calls.regress)
+    status = _blocking(calls.status)
+    metadata = _blocking(calls.metadata)
 
     def __init__(
         self, address: str, *, credentials: grpc.ChannelCredentials | None = None, timeout_s: float = TIMEOUT_S
@@ -66,42 +100,12 @@ class Client:
         else:
             self._channel = grpc.secure_channel(address, credentials, options=OPTIONS)
 
-    def _call(self, method: str, request: bytes, read: Callable[[bytes], T]) -> T:
-        send = self._channel.unary_unary(method, request_serializer=None, response_deserializer=None)
+    def send(self, call: ClientCall[T]) -> T:
+        """Make a call and wait for its answer."""
         try:
-            return read(send(request, timeout=self._timeout_s))
+            return call.read(self._channel.unary_unary(call.path)(call.body, timeout=call.timeout_s or self._timeout_s))
         except grpc.RpcError as error:
             raise _failure(error) from None
-
-    def predict(
-        self, model: str, inputs: Mapping[str, ArrayLike], *, outputs: Sequence[str] = (), **which: Any
-    ) -> dict[str, np.ndarray]:
-        """Run a signature on named arrays; `which` may hold `version` or `label`, and `signature`."""
-        request = messages.predict_request(Target(model, **which), inputs, outputs)
-        return self._call(f"{PREDICTION}Predict", request, messages.predict_answer)
-
-    def classify(
-        self, model: str, examples: Sequence[Mapping[str, FeatureValue]], **which: Any
-    ) -> list[list[tuple[str, float]]]:
-        """Give label and score of every class for each example."""
-        request = messages.examples_request(Target(model, **which), examples)
-        return self._call(f"{PREDICTION}Classify", request, messages.classify_answer)
-
-    def regress(self, model: str, examples: Sequence[Mapping[str, FeatureValue]], **which: Any) -> list[float]:
-        """Give one value for each example."""
-        request = messages.examples_request(Target(model, **which), examples)
-        return self._call(f"{PREDICTION}Regress", request, messages.regress_answer)
-
-    def status(self, model: str, version: int | None = None) -> list[VersionStatus]:
-        """Give the states of a model's versions, newest first."""
-        return self._call(
-            f"{MODELS}GetModelStatus", messages.status_request(Target(model, version)), messages.status_answer
-        )
-
-    def metadata(self, model: str, **which: Any) -> dict[str, Signature]:
-        """Give the signatures of a version."""
-        request = messages.metadata_request(Target(model, **which))
-        return self._call(f"{PREDICTION}GetModelMetadata", request, messages.metadata_answer)
 
     def close(self) -> None:
         """Close the connection."""
@@ -119,6 +123,12 @@ class Client:
 class AsyncClient:
     """The same calls for asyncio."""
 
+    predict = _awaitable(calls.predict)
+    classify = _awaitable(calls.classify)
+    regress = _awaitable(calls.regress)
+    status = _awaitable(calls.status)
+    metadata = _awaitable(calls.metadata)
+
     def __init__(
         self, address: str, *, credentials: grpc.ChannelCredentials | None = None, timeout_s: float = TIMEOUT_S
     ) -> None:
@@ -128,41 +138,13 @@ class AsyncClient:
         else:
             self._channel = grpc.aio.secure_channel(address, credentials, options=OPTIONS)
 
-    async def _call(self, method: str, request: bytes, read: Callable[[bytes], T]) -> T:
-        send = self._channel.unary_unary(method, request_serializer=None, response_deserializer=None)
+    async def send(self, call: ClientCall[T]) -> T:
+        """Make a call and wait for its answer."""
+        send = self._channel.unary_unary(call.path)
         try:
-            return read(await send(request, timeout=self._timeout_s))
+            return call.read(await send(call.body, timeout=call.timeout_s or self._timeout_s))
         except grpc.RpcError as error:
             raise _failure(error) from None
-
-    async def predict(
-        self, model: str, inputs: Mapping[str, ArrayLike], *, outputs: Sequence[str] = (), **which: Any
-    ) -> dict[str, np.ndarray]:
-        """Run a signature on named arrays; `which` may hold `version` or `label`, and `signature`."""
-        request = messages.predict_request(Target(model, **which), inputs, outputs)
-        return await self._call(f"{PREDICTION}Predict", request, messages.predict_answer)
-
-    async def classify(
-        self, model: str, examples: Sequence[Mapping[str, FeatureValue]], **which: Any
-    ) -> list[list[tuple[str, float]]]:
-        """Give label and score of every class for each example."""
-        request = messages.examples_request(Target(model, **which), examples)
-        return await self._call(f"{PREDICTION}Classify", request, messages.classify_answer)
-
-    async def regress(self, model: str, examples: Sequence[Mapping[str, FeatureValue]], **which: Any) -> list[float]:
-        """Give one value for each example."""
-        request = messages.examples_request(Target(model, **which), examples)
-        return await self._call(f"{PREDICTION}Regress", request, messages.regress_answer)
-
-    async def status(self, model: str, version: int | None = None) -> list[VersionStatus]:
-        """Give the states of a model's versions, newest first."""
-        request = messages.status_request(Target(model, version))
-        return await self._call(f"{MODELS}GetModelStatus", request, messages.status_answer)
-
-    async def metadata(self, model: str, **which: Any) -> dict[str, Signature]:
-        """Give the signatures of a version."""
-        request = messages.metadata_request(Target(model, **which))
-        return await self._call(f"{PREDICTION}GetModelMetadata", request, messages.metadata_answer)
 
     async def close(self) -> None:
         """Close the connection."""

@@ -127,7 +127,8 @@ class GrpcApi:
         async def handle(raw: bytes, context: grpc.aio.ServicerContext) -> bytes:
             answer = await answered(method, raw, context.time_remaining())
             if answer.code is not Code.OK:
-                set_status(context, answer)
+                # Sends the status and nothing else; a client's own policy repeats a call only then.
+                await context.abort(status_code(answer.code), answer.message)
             return answer.body
 
         return handle
@@ -148,9 +149,14 @@ class GrpcApi:
 
 
 def set_status(context: Any, answer: GrpcAnswer) -> None:
-    """Set code and text; set, not raised, so that nothing is logged for a client's mistake."""
-    context.set_code(STATUS_CODES.get(int(answer.code), grpc.StatusCode.UNKNOWN))
+    """Set code and text where Serve's proxy looks for them; raised, they would be logged for a client's mistake."""
+    context.set_code(status_code(answer.code))
     context.set_details(answer.message)
+
+
+def status_code(code: Code) -> grpc.StatusCode:
+    """Give gRPC's name of a code."""
+    return STATUS_CODES.get(int(code), grpc.StatusCode.UNKNOWN)
 
 
 def _metadata_spec(raw: bytes) -> ModelSpecRef:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from core.errors import ServingError
 from core.lifecycle import State, VersionStatus
 from core.routing import ModelRoutes, Route, RoutingTable
 from core.servable import ServableId
@@ -31,9 +32,12 @@ class DirectTransport:
 
     def __init__(self) -> None:
         self.replicas: dict[str, ReplicaSet] = {}
+        self.failures: list[ServingError] = []
 
     async def call(self, route: Route, call: Call) -> Answer:
-        """Call the only replica."""
+        """Call the only replica, once all prepared failures were raised."""
+        if self.failures:
+            raise self.failures.pop()
         connection = self.replicas[route.app].choose()
         assert connection is not None
         return await connection.call(call, route.servable.name)
@@ -47,10 +51,10 @@ class GrpcStack:
     ) -> None:
         self._loop = LoopThread("grpc-stack")
         self._servers: list[DirectServer] = []
-        self._transport = DirectTransport()
+        self.transport = DirectTransport()
         self.executions = {name: Execution(loaded(models, name, version), threads) for name, version in names.items()}
         self.table = RoutingTable(1, {name: _routes(name, version) for name, version in names.items()}, settled=True)
-        self.router = RequestRouter("router", self._transport)
+        self.router = RequestRouter("router", self.transport)
         self.router.apply(self.table)
         self.api = GrpcApi(self.router, "token", _no_reload, session_run=True, most_calls=most_calls)
         given = {"host": LOOPBACK, "port": free_port(), **address}
@@ -66,14 +70,14 @@ class GrpcStack:
             server = DirectServer(execution, TOKEN)
             port, has_loopback = await server.open(LOOPBACK)
             self._servers.append(server)
-            replicas = self._transport.replicas[self.table.models[name].latest.app] = ReplicaSet("node")
+            replicas = self.transport.replicas[self.table.models[name].latest.app] = ReplicaSet("node")
             await replicas.update([Endpoint(LOOPBACK, port, TOKEN, "replica", "node", has_loopback)])
         await self.door.open()
         await self.door.health.open(self.table)
 
     async def _close(self) -> None:
         await self.door.drain(5.0)
-        for replicas in self._transport.replicas.values():
+        for replicas in self.transport.replicas.values():
             replicas.retire()
         await asyncio.gather(*(server.drain(5.0) for server in self._servers))
         for execution in self.executions.values():

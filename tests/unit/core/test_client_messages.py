@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -80,12 +77,3 @@ def test_answers_are_read() -> None:
     assert classify_answer(classify.SerializeToString()) == [[("l", 0.5)]]
     assert regress_answer(regress.SerializeToString()) == [2.0]
     assert status_answer(status_response((status,))) == [status]
-
-
-def test_the_client_brings_neither_ray_nor_tensorflow() -> None:
-    """It is light: its import pulls in numpy, protobuf and gRPC only."""
-    code = "import sys, deployments.client; print([m for m in ('ray', 'tensorflow', 'uvicorn') if m in sys.modules])"
-
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-    assert done.stdout.strip() == "[]"

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from core.errors import Code, RuntimeFailure
+from core.errors import Code, RuntimeFailure, Unavailable
 from core.protos import serving_pb2
 from core.tensor_proto import to_array, to_proto
 from deployments.client import Client
@@ -221,3 +221,13 @@ def test_ipv6_addresses_can_be_listened_on(saved_models: Path) -> None:
     with GrpcStack(saved_models, MODELS, host="::1") as stack, Client(f"[::1]:{stack.port}") as client:
         assert client.predict("half_plus_two", {"x": 1.0})["y"] == 2.5
         assert grpc_token("::1", stack.port) == "token"
+
+
+def test_clients_can_repeat_calls_that_found_no_replica(stack: GrpcStack) -> None:
+    """An error is a status without a message before it: only then does gRPC repeat a call for its caller."""
+    stack.transport.failures = [Unavailable("not now"), Unavailable("not yet")]
+
+    with Client(f"127.0.0.1:{stack.port}") as client:
+        assert client.predict("half_plus_two", {"x": 1.0})["y"] == 2.5
+
+    assert stack.transport.failures == []
