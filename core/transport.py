@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 from typing import Protocol
 
-from core.errors import Code
+from core.errors import Code, Unavailable
 from core.routing import Route
 
 LOOPBACK = "127.0.0.1"
@@ -48,6 +48,38 @@ class Answer:
     body: bytes | bytearray
 
 
+class Waiting(Protocol):
+    """Who waits for an answer: a future, or what is told in its place."""
+
+    def done(self) -> bool:
+        """Tell whether an answer would come too late."""
+        ...
+
+    def set_result(self, result: Answer, /) -> None:
+        """Take the answer."""
+
+    def set_exception(self, exception: Exception, /) -> None:
+        """Learn why there is none."""
+
+
+class OpenCall(Protocol):
+    """A call that was sent and is not answered yet."""
+
+    def withdraw(self) -> None:
+        """Say that nobody waits for it any more."""
+
+    def expire(self) -> None:
+        """End it because its time is up; who waits learns DeadlineExceeded."""
+
+    async def repeat(self) -> Answer:
+        """Try it once more elsewhere, after its connection was lost; raises Unavailable and DeadlineExceeded."""
+        ...
+
+
+class ConnectionLost(Unavailable):
+    """The replica's connection ended before it answered."""
+
+
 class Transport(Protocol):
     """Carries calls to the replicas of a version."""
 
@@ -56,6 +88,13 @@ class Transport(Protocol):
 
         Raises Unavailable when no replica could be reached and DeadlineExceeded when the time is up. A cancelled
         caller withdraws the call.
+        """
+        ...
+
+    def begin(self, route: Route, call: Call, waiting: Waiting) -> OpenCall | None:
+        """Send a call at once and tell `waiting` how it ends: an answer, ConnectionLost, or DeadlineExceeded.
+
+        None where that is not possible now and `call` must be used.
         """
         ...
 

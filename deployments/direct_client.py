@@ -14,10 +14,10 @@ from dataclasses import replace
 from typing import cast
 
 from core.autoscaling import AverageLoad
-from core.errors import Code, DeadlineExceeded, Unavailable
+from core.errors import Code, DeadlineExceeded
 from core.frames import LARGEST_PAYLOAD_BYTES, LONGEST_WAIT_MS, BrokenFrame, Frame, FrameReader, Kind, header
 from core.metric_names import DROPPED_REQUESTS
-from core.transport import TIMED_OUT, Answer, Call, Endpoint
+from core.transport import TIMED_OUT, Answer, Call, ConnectionLost, Endpoint, Waiting
 from deployments.process_metrics import METRICS
 
 log = logging.getLogger(__name__)
@@ -29,10 +29,6 @@ CONNECT_TIMEOUT_S = 5.0
 CODES = {int(code): code for code in Code}
 
 
-class ConnectionLost(Unavailable):
-    """The replica's connection ended before it answered."""
-
-
 class DirectConnection(asyncio.BufferedProtocol):
     """One connection to one replica."""
 
@@ -41,7 +37,8 @@ class DirectConnection(asyncio.BufferedProtocol):
         self.usable = False
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._reader = FrameReader(LARGEST_PAYLOAD_BYTES)
-        self._pending: dict[int, asyncio.Future[Answer]] = {}
+        self._pending: dict[int, Waiting] = {}
+        self._unsent: list[bytes | bytearray] = []
         self._next_id = 0
         self._average_load = AverageLoad()
         self._transport: asyncio.Transport | None = None
@@ -103,6 +100,11 @@ class DirectConnection(asyncio.BufferedProtocol):
         if self._transport is not None and self.usable:
             self._transport.write(header(Kind.LOAD, 0, wait_ms=thousandths))
 
+    @property
+    def takes_calls(self) -> bool:
+        """A call can be sent now, without waiting."""
+        return self.usable and self._transport is not None and self._writable.is_set()
+
     def pause_writing(self) -> None:
         self._writable.clear()
 
@@ -112,6 +114,7 @@ class DirectConnection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.usable = False
         self._writable.set()
+        self._unsent.clear()
         lost, self._pending = self._pending, {}
         for waiting in lost.values():
             if not waiting.done():
@@ -141,17 +144,15 @@ class DirectConnection(asyncio.BufferedProtocol):
         if self._transport is None or not self.usable:
             raise ConnectionLost(f"The connection to replica {self.endpoint.replica} is closed.")
         loop = asyncio.get_running_loop()
-        call_id = self._next_id = (self._next_id + 1) & 0xFFFFFFFF
         waiting: asyncio.Future[Answer] = loop.create_future()
-        self._pending[call_id] = waiting
-        self._send(call_id, call)
+        call_id = self.begin(call, waiting)
         timer = None
         if call.timeout_s is not None:
-            timer = loop.call_later(call.timeout_s + ANSWER_GRACE_S, self._expire, call_id)
+            timer = loop.call_later(call.timeout_s + ANSWER_GRACE_S, self.expire, call_id)
         try:
             return await waiting
         except asyncio.CancelledError:
-            self._withdraw(call_id)
+            self.withdraw(call_id)
             raise
         finally:
             if timer is not None:
@@ -187,18 +188,36 @@ class DirectConnection(asyncio.BufferedProtocol):
         if call.timeout_s is not None:
             wait_ms = min(LONGEST_WAIT_MS, max(1, int(call.timeout_s * 1000)))
         head = header(Kind.CALL, len(call.body), call_id=call_id, detail=call.method, wait_ms=wait_ms)
-        assert self._transport is not None  # noqa: S101 - checked by the caller
-        self._transport.writelines((head, call.body))
+        self._write(head, call.body)
 
-    def _expire(self, call_id: int) -> None:
+    def _write(self, *parts: bytes | bytearray) -> None:
+        """Send at once when nothing else is open, otherwise together with what else this turn of the loop sends.
+
+        A system call costs about as much as everything else that is done for a tiny request.
+        """
+        if len(self._pending) > 1 or self._unsent:
+            if not self._unsent:
+                asyncio.get_running_loop().call_soon(self._flush)
+            self._unsent += parts
+        elif self._transport is not None:
+            self._transport.writelines(parts)
+
+    def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if unsent and self._transport is not None:
+            self._transport.writelines(unsent)
+
+    def expire(self, call_id: int) -> None:
+        """Give up a call whose time is up."""
         waiting = self._pending.get(call_id)
-        self._withdraw(call_id)
+        self.withdraw(call_id)
         if waiting is not None and not waiting.done():
             waiting.set_exception(DeadlineExceeded(TIMED_OUT))
 
-    def _withdraw(self, call_id: int) -> None:
+    def withdraw(self, call_id: int) -> None:
+        """Tell the replica that nobody waits for a call any more."""
         if self._pending.pop(call_id, None) is not None and self._transport is not None:
-            self._transport.write(header(Kind.CANCEL, 0, call_id=call_id))
+            self._write(header(Kind.CANCEL, 0, call_id=call_id))
             self._close_if_done()
 
 
@@ -253,6 +272,11 @@ class ReplicaSet:
         for connection in self._connections.values():
             self._retire(connection)
         self._connections.clear()
+
+    @property
+    def usable(self) -> tuple[DirectConnection, ...]:
+        """The connections that take calls now."""
+        return tuple(one for one in self._connections.values() if one.takes_calls)
 
     @property
     def scaled(self) -> tuple[DirectConnection, ...]:

@@ -19,6 +19,7 @@ import uvicorn
 from deployments.certificates import Certificates
 from deployments.http_api import HttpApi
 from deployments.port_claim import claim_http, shared_listener
+from deployments.quick_protocol import protocol_factory
 from deployments.unix_socket import SocketPath
 
 log = logging.getLogger(__name__)
@@ -86,12 +87,13 @@ class HttpDoor:
         certificates = self._certificates
         return uvicorn.Config(
             self._api.app(),
-            http="httptools",
+            http=protocol_factory(self._api),
             ws="none",
             lifespan="off",
             interface="asgi3",
             access_log=False,
             log_config=None,
+            log_level=logging.ERROR,
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=75,

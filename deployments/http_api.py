@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass
-from typing import Any
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from core import rest_examples, rest_predict
-from core.errors import InvalidArgument, ServingError
+from core.errors import Code, ServingError
 from core.http_answer import (
     CORS_HEADERS,
     HttpAnswer,
@@ -22,29 +23,39 @@ from core.http_answer import (
     error_answer,
     html_error,
     preflight,
-    unzipped,
+    wrong_method,
 )
 from core.metadata_json import status_body
 from core.openapi import openapi_body
 from core.readiness import liveness_body, model_list_body, readiness_body
-from core.rest_path import RestRequest, UnconvertibleVersion, Verb, is_api, parse
+from core.rest_path import INFERENCE_VERBS, RestRequest, UnconvertibleVersion, Verb, is_api, name_in, parse
 from core.transport import Call, Method
+from deployments.asgi import AsgiApp, Receive, Scope, Send
+from deployments.http_body import (
+    SMALL_BODY_BYTES,
+    BodyTooLarge,
+    ClientGone,
+    discard_body,
+    header,
+    read_body,
+)
+from deployments.http_protocol import TARGET
 from deployments.request_router import RequestRouter
 
 log = logging.getLogger(__name__)
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+Page = Callable[[str, str], Awaitable[HttpAnswer]]
+"""Answers a method and a target; for pages outside of the API."""
 
+OWN_PAGES = frozenset({"/healthz", "/readyz", "/openapi.json"})
+TOO_LARGE = 413
 METHOD_OF: Mapping[Verb, Method] = {
     Verb.PREDICT: Method.REST_PREDICT,
     Verb.CLASSIFY: Method.REST_CLASSIFY,
     Verb.REGRESS: Method.REST_REGRESS,
     Verb.METADATA: Method.REST_METADATA,
 }
+KNOWN_METHODS = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"})
 DISCONNECT_WATCH_AFTER_S = 0.5
 """Only a call that takes this long is worth a look whether its client is still there."""
 
@@ -58,21 +69,20 @@ class HttpLimits:
     cors: bool = False
 
 
-class BodyTooLarge(InvalidArgument):
-    """The body exceeds the configured limit; the rest of it is not read."""
-
-
-class ClientGone(Exception):
-    """The client closed its connection; nobody waits for the answer."""
-
-
 class HttpApi:
     """Answers HTTP requests from a routing table and the model servers behind it."""
 
-    def __init__(self, router: RequestRouter, limits: HttpLimits, token: str = "") -> None:
-        self._router = router
-        self._limits = limits
+    def __init__(
+        self,
+        router: RequestRouter,
+        limits: HttpLimits,
+        token: str = "",
+        pages: Mapping[str, Page] = MappingProxyType({}),
+    ) -> None:
+        self.router = router
+        self.limits = limits
         self._token = token.encode()
+        self._pages = pages
         self.draining = False
 
     def app(self) -> AsgiApp:
@@ -91,53 +101,63 @@ class HttpApi:
             answer = await self._answer(scope, receive)
         except ClientGone:
             return
-        await self._write(scope, send, answer)
+        await self._write(scope, receive, send, answer)
 
     async def _answer(self, scope: Scope, receive: Receive) -> HttpAnswer:
-        target = scope["raw_path"].decode("utf-8", "surrogateescape")
-        query: bytes = scope["query_string"]
-        if query:
-            target = f"{target}?{query.decode('utf-8', 'surrogateescape')}"
+        if scope["method"] not in KNOWN_METHODS:
+            return html_error(501)
+        target = _target(scope)
+        page = self._pages.get(_path(target))
+        if page is not None:
+            return await page(scope["method"], target)
         if not is_api(target):
             return self._outside_api(scope["method"], target)
-        try:
-            answer = await self._api(scope, target, receive)
-        except UnconvertibleVersion:
-            answer = HttpAnswer(400, b"")
-        except BodyTooLarge as error:
-            refused = error_answer(error.code, str(error))
-            answer = HttpAnswer(413, refused.body, (*refused.headers, (b"connection", b"close")))
-        except ServingError as error:
-            answer = error_answer(error.code, str(error))
-        if self._limits.cors:
-            return HttpAnswer(answer.status, answer.body, (*answer.headers, *CORS_HEADERS))
+        answer = await self._counted(scope, target, receive)
+        if self.limits.cors:
+            return replace(answer, headers=(*answer.headers, *CORS_HEADERS))
         return answer
 
-    async def _api(self, scope: Scope, target: str, receive: Receive) -> HttpAnswer:
-        method: str = scope["method"]
-        if method == "OPTIONS":
-            return preflight(_header(scope, b"origin"))
-        if method in {"TRACE", "CONNECT"}:
-            return html_error(501)
-        request = parse(method, target)
+    async def _counted(self, scope: Scope, target: str, receive: Receive) -> HttpAnswer:
+        """Answer a request of the API, and count it for the model that it named."""
+        began_s = time.perf_counter()
+        request: RestRequest | None = None
+        meter = self.router.meter
+        try:
+            request = _parsed(scope["method"], target)
+            answer = await self._api(scope, request, receive)
+        except ClientGone:
+            meter.answered(_name(request, scope, target), Code.CANCELLED)
+            raise
+        except ServingError as error:
+            answer = _refusal(error)
+        name = _name(request, scope, target)
+        if answer.code is Code.OK:
+            meter.succeeded(name, "REST", _api_label(request), time.perf_counter() - began_s)
+        else:
+            meter.answered(name, answer.code)
+        return answer
+
+    async def _api(self, scope: Scope, request: RestRequest | None, receive: Receive) -> HttpAnswer:
+        if request is None:
+            return preflight(header(scope, b"origin"))
         if request.verb is Verb.STATUS:
-            return HttpAnswer(200, status_body(self._router.table.statuses(request.name, request.version)))
+            return HttpAnswer(200, status_body(self.router.table.statuses(request.name, request.version)))
         if request.verb is Verb.LIST:
-            return HttpAnswer(200, model_list_body(self._router.table))
+            return HttpAnswer(200, model_list_body(self.router.table))
         if request.verb is Verb.METADATA:
             return await self._forward(request, b"", receive)
-        return await self._forward(request, await self._body(scope, receive), receive)
+        return await self._forward(request, await read_body(scope, receive, self.limits.max_body_bytes), receive)
 
     async def _forward(self, request: RestRequest, body: bytes, receive: Receive) -> HttpAnswer:
         try:
-            route = self._router.table.resolve(request.name, request.version, request.label)
+            route = self.router.resolve(request.name, request.version, request.label)
         except ServingError:
             _check_body(request.verb, body)
             raise
-        call = Call(METHOD_OF[request.verb], body, self._limits.timeout_s)
+        call = Call(METHOD_OF[request.verb], body, self.limits.timeout_s)
         watch = _DisconnectWatch(receive)
         try:
-            answer = await self._router.forward(route, call)
+            answer = await self.router.forward(route, call)
         except asyncio.CancelledError:
             if watch.client_gone:
                 raise ClientGone from None
@@ -146,42 +166,29 @@ class HttpApi:
             watch.stop()
         return answer_of(answer.code, answer.body)
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        limit = self._limits.max_body_bytes
-        declared = _header(scope, b"content-length")
-        if declared.isdigit() and int(declared) > limit:
-            raise _too_large(limit)
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        body: bytes = message.get("body", b"")
-        if len(body) > limit:
-            raise _too_large(limit)
-        if message.get("more_body", False):
-            body = await _rest_of_body(body, receive, limit)
-        if b"gzip" in _header(scope, b"content-encoding"):
-            return unzipped(body)
-        return body
-
     def _outside_api(self, method: str, target: str) -> HttpAnswer:
-        path = target.partition("?")[0]
-        if method in {"TRACE", "CONNECT"}:
-            return html_error(501)
-        if method in {"GET", "HEAD"} and path == "/healthz":
+        path = _path(target)
+        if path in OWN_PAGES and method not in {"GET", "HEAD"}:
+            return wrong_method(method, path)
+        if path == "/healthz":
             return HttpAnswer(200, liveness_body(), ((b"content-type", b"application/json"), (b"x-app", self._token)))
-        if method in {"GET", "HEAD"} and path == "/openapi.json":
+        if path == "/openapi.json":
             return HttpAnswer(200, openapi_body())
-        if method in {"GET", "HEAD"} and path == "/readyz":
-            ready, body = readiness_body(self._router.table, draining=self.draining)
+        if path == "/readyz":
+            ready, body = readiness_body(self.router.table, draining=self.draining)
             return HttpAnswer(200 if ready else 503, body)
         return html_error(404)
 
-    async def _write(self, scope: Scope, send: Send, answer: HttpAnswer) -> None:
+    async def _write(self, scope: Scope, receive: Receive, send: Send, answer: HttpAnswer) -> None:
         body = b"" if scope["method"] == "HEAD" else answer.body
         headers = [*answer.headers, (b"content-length", b"%d" % len(body))]
         if self.draining and (b"connection", b"close") not in headers:
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        if answer.status == TOO_LARGE:
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+            await discard_body(receive)
+            body = b""
         await send({"type": "http.response.body", "body": body})
 
 
@@ -211,38 +218,49 @@ class _DisconnectWatch:
             self._watcher.cancel()
 
 
+def _parsed(method: str, target: str) -> RestRequest | None:
+    """Read what a request asks for; None for OPTIONS."""
+    return None if method == "OPTIONS" else parse(method, target)
+
+
+def _name(request: RestRequest | None, scope: Scope, target: str) -> str:
+    return request.name if request is not None else name_in(scope["method"], target)
+
+
+def _api_label(request: RestRequest | None) -> str:
+    return request.verb.value if request is not None and request.verb.value in INFERENCE_VERBS else ""
+
+
+def _refusal(error: ServingError) -> HttpAnswer:
+    if isinstance(error, UnconvertibleVersion):
+        return HttpAnswer(400, b"", code=error.code)
+    answer = error_answer(error.code, str(error))
+    if isinstance(error, BodyTooLarge):
+        return replace(answer, status=TOO_LARGE, headers=(*answer.headers, (b"connection", b"close")))
+    return answer
+
+
+def _target(scope: Scope) -> str:
+    """Give the target as it was sent; other servers than our own front door know no fragments."""
+    whole: bytes | None = scope.get("state", {}).get(TARGET)
+    if whole is None:
+        query: bytes = scope["query_string"]
+        whole = b"%b?%b" % (scope["raw_path"], query) if query else scope["raw_path"]
+    return whole.decode("utf-8", "surrogateescape")
+
+
+def _path(target: str) -> str:
+    return target.partition("#")[0].partition("?")[0]
+
+
 def _check_body(verb: Verb, body: bytes) -> None:
     """Raise the error that TensorFlow Serving finds in a body before it looks for the model."""
+    if len(body) > SMALL_BODY_BYTES:
+        return
     if verb is Verb.PREDICT:
         rest_predict.check_envelope(body)
     elif verb in {Verb.CLASSIFY, Verb.REGRESS}:
         rest_examples.check_envelope(body, verb.value)
-
-
-async def _rest_of_body(first: bytes, receive: Receive, limit: int) -> bytes:
-    body = bytearray(first)
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        body += message.get("body", b"")
-        if len(body) > limit:
-            raise _too_large(limit)
-        more = message.get("more_body", False)
-    return bytes(body)
-
-
-def _too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The request body is larger than the limit of {limit} bytes (--rest_api_max_body_bytes).")
-
-
-def _header(scope: Scope, name: bytes) -> bytes:
-    for key, value in scope["headers"]:
-        if key == name:
-            found: bytes = value
-            return found
-    return b""
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -10,17 +10,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from core.config import LoggingConfig
 from core.errors import Code, DeadlineExceeded, ServingError, Unavailable
+from core.metric_names import FORWARDED_REQUESTS, REPEATED_REQUESTS
+from core.metrics import Counter
 from core.routing import Route
-from core.transport import Answer, Call, Endpoint
-from deployments.direct_client import ConnectionLost, DirectConnection, ReplicaSet
+from core.transport import TIMED_OUT, Answer, Call, ConnectionLost, Endpoint, Method, OpenCall, Waiting
+from deployments.direct_client import DirectConnection, ReplicaSet
 from deployments.model_server import DEPLOYMENT
+from deployments.process_metrics import METRICS
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +66,7 @@ class HandleTransport:
         try:
             code, body = await asyncio.wait_for(response, timeout_s)
         except TimeoutError:
-            raise DeadlineExceeded("Timed out waiting for notification") from None
+            raise DeadlineExceeded(TIMED_OUT) from None
         except BackPressureError as error:
             raise Unavailable(f"The queue of {route.servable} is full: {error}") from error
         except (RayActorError, DeploymentUnavailableError, RayServeException) as error:
@@ -70,6 +74,30 @@ class HandleTransport:
         except RayTaskError as error:
             raise Unavailable(f"A replica of {route.servable} failed: {error.cause}") from error
         return Answer(Code(code), body)
+
+
+class _SentCall:
+    """A call on a direct connection."""
+
+    __slots__ = ("_call", "_connection", "_id", "_route", "_transport")
+
+    def __init__(
+        self, transport: VersionTransport, connection: DirectConnection, route: Route, call: Call, waiting: Waiting
+    ) -> None:
+        self._transport = transport
+        self._connection = connection
+        self._route = route
+        self._call = call
+        self._id = connection.begin(call, waiting)
+
+    def withdraw(self) -> None:
+        self._connection.withdraw(self._id)
+
+    def expire(self) -> None:
+        self._connection.expire(self._id)
+
+    async def repeat(self) -> Answer:
+        return await self._transport.repeat(self._route, self._call, self._connection)
 
 
 class VersionTransport:
@@ -81,6 +109,9 @@ class VersionTransport:
         self._replicas: dict[str, ReplicaSet] = {}
         self._refreshed_s: dict[str, float] = {}
         self._refreshing: dict[str, asyncio.Task[None]] = {}
+        self._direct: dict[str, Counter] = {}
+        self._logs: Mapping[str, tuple[LoggingConfig, ...]] = {}
+        self._told: dict[str, tuple[LoggingConfig, ...]] = {}
 
     async def call(self, route: Route, call: Call) -> Answer:
         """Deliver a call; a call whose connection breaks is tried once more elsewhere.
@@ -89,16 +120,63 @@ class VersionTransport:
         """
         replicas = self._replicas.get(route.app)
         first = None if replicas is None else replicas.choose()
+        model = route.servable.name
         if replicas is None or first is None:
-            return await self._handles.call(route, call)
+            return await self._over_handle(route, call)
         try:
-            return await first.call(call)
+            (self._direct.get(model) or self._new_direct(model)).add()
+            return await first.call(call, model)
         except ConnectionLost:
-            self._refresh_soon(route.app)
-            second = replicas.choose(avoid=first)
-            if second is None:
-                return await self._handles.call(route, call)
-            return await second.call(call)
+            return await self.repeat(route, call, first)
+
+    def begin(self, route: Route, call: Call, waiting: Waiting) -> OpenCall | None:
+        """Send a call at once where a direct connection takes it."""
+        replicas = self._replicas.get(route.app)
+        connection = None if replicas is None else replicas.choose()
+        if connection is None or not connection.takes_calls:
+            return None
+        model = route.servable.name
+        (self._direct.get(model) or self._new_direct(model)).add()
+        return _SentCall(self, connection, route, call, waiting)
+
+    async def repeat(self, route: Route, call: Call, lost: DirectConnection) -> Answer:
+        """Try a call once more elsewhere, whose connection was lost before the answer came.
+
+        Raises Unavailable and DeadlineExceeded.
+        """
+        self._refresh_soon(route.app)
+        METRICS.count(REPEATED_REQUESTS, route.servable.name)
+        replicas = self._replicas.get(route.app)
+        second = None if replicas is None else replicas.choose(avoid=lost)
+        if second is None:
+            return await self._over_handle(route, call)
+        return await second.call(call, route.servable.name)
+
+    async def _over_handle(self, route: Route, call: Call) -> Answer:
+        METRICS.count(FORWARDED_REQUESTS, route.servable.name, "handle")
+        return await self._handles.call(route, call)
+
+    def _new_direct(self, model: str) -> Counter:
+        return self._direct.setdefault(model, METRICS.counter(FORWARDED_REQUESTS, model, "direct"))
+
+    async def reports(self, timeout_s: float) -> list[bytes]:
+        """Ask all model servers what they have counted; gives the answers of those that answer in time."""
+        connections = [one for replicas in self._replicas.values() for one in replicas.usable]
+        answers = await asyncio.gather(*(_report(one, timeout_s) for one in connections))
+        return [answer for answer in answers if answer is not None]
+
+    def log_requests(self, logs: Mapping[str, tuple[LoggingConfig, ...]]) -> None:
+        """Take over what each application logs, and tell those that were told otherwise.
+
+        Replicas are told whenever they are asked for their address, so that one which starts later knows it too.
+        """
+        self._logs = logs
+        for app in self._told:
+            if not self._is_told(app):
+                self._refresh_soon(app)
+
+    def _is_told(self, app: str) -> bool:
+        return self._told.get(app, ()) == self._logs.get(app, ())
 
     async def connect(self, apps: Iterable[str]) -> None:
         """Connect to applications of a new table; returns when each was tried once."""
@@ -112,6 +190,7 @@ class VersionTransport:
         for app in frozenset(self._replicas) - frozenset(apps):
             self._replicas.pop(app).retire()
             self._refreshed_s.pop(app, None)
+            self._told.pop(app, None)
             await self._handles.forget(app)
 
     def refresh_due(self) -> None:
@@ -119,7 +198,7 @@ class VersionTransport:
         now_s = time.monotonic()
         for app, replicas in self._replicas.items():
             age_s = now_s - self._refreshed_s.get(app, 0.0)
-            if age_s > _refresh_every_s(replicas):
+            if age_s > (_refresh_every_s(replicas) if self._is_told(app) else RETRY_AFTER_S):
                 self._refresh_soon(app)
 
     async def follow_load(self) -> None:
@@ -146,6 +225,7 @@ class VersionTransport:
 
     async def _refresh(self, app: str) -> None:
         """Learn the addresses anew; while they cannot be told, the known connections stay."""
+        logs = self._logs.get(app, ())
         try:
             endpoints: Iterable[Endpoint] | None = await asyncio.wait_for(self._endpoints(app), BROADCAST_TIMEOUT_S)
         except (RayError, RayServeException, TimeoutError, ServingError) as error:
@@ -154,13 +234,16 @@ class VersionTransport:
         replicas = self._replicas.get(app)
         if replicas is None:
             return
+        if endpoints is not None:
+            self._told[app] = logs
         self._refreshed_s[app] = time.monotonic()
         await replicas.update(replicas.endpoints if endpoints is None else endpoints)
         if self._replicas.get(app) is not replicas:
             replicas.retire()
 
     async def _endpoints(self, app: str) -> list[Endpoint]:
-        endpoints: list[Endpoint] = await self._handles.handle(app).broadcast("endpoint").results_async()
+        asked = self._handles.handle(app).broadcast("endpoint", self._logs.get(app, ()))
+        endpoints: list[Endpoint] = await asked.results_async()
         return endpoints
 
 
@@ -168,3 +251,11 @@ def _refresh_every_s(replicas: ReplicaSet) -> float:
     if replicas.is_degraded:
         return RETRY_AFTER_S
     return REFRESH_SCALED_EVERY_S if replicas.scaled else REFRESH_EVERY_S
+
+
+async def _report(connection: DirectConnection, timeout_s: float) -> bytes | None:
+    try:
+        answer = await asyncio.wait_for(connection.call(Call(Method.METRICS, b"", timeout_s)), timeout_s)
+    except (ServingError, TimeoutError):
+        return None
+    return bytes(answer.body) if answer.code is Code.OK else None

@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from core.config import BatchingParameters, ModelConfig, ModelResources
-from core.errors import Code, ConfigError, Problem, Unavailable
+from core.errors import Code, ConfigError, DeadlineExceeded, Problem, ServingError, Unavailable
 from core.load_report import LoadFailed
 from core.reconcile import ABSENT, AppObservation, Condition, RouterReport
 from core.routing import Route, RoutingTable
 from core.servable import app_name
 from core.signature import ServedModel
 from core.source import FileEntry, VersionDirectory, VersionListing
-from core.transport import Answer, Call
+from core.transport import TIMED_OUT, Answer, Call, Waiting
 from core.version_policy import VersionPolicy
 from deployments.model_server import ServableSpec
 
@@ -26,18 +26,32 @@ COMPLETE = ("saved_model.pb",)
 HALF_WRITTEN = ("variables/variables.index",)
 
 
+WALL_AHEAD_S = 1.7e9
+"""How far the fake wall clock is ahead of the fake steady clock."""
+
+
 class FakeClock:
-    """Seconds that pass only when the test says so."""
+    """Seconds that pass only when the test says so; implements `deployments.clock.Clock`."""
 
     def __init__(self, now_s: float = 1000.0) -> None:
         self.now_s = now_s
+        self.wall_ahead_s = WALL_AHEAD_S
 
-    def __call__(self) -> float:
+    def steady_s(self) -> float:
+        """Give the clock that never steps."""
         return self.now_s
+
+    def wall_s(self) -> float:
+        """Give the clock that a test may set."""
+        return self.now_s + self.wall_ahead_s
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self.now_s += seconds
+
+    def set_back(self, seconds: float) -> None:
+        """Let the wall clock step back, as when somebody corrects it."""
+        self.wall_ahead_s -= seconds
 
 
 class FakeSource:
@@ -76,7 +90,7 @@ class FakeSource:
 
 
 class FakeModelList:
-    """The configuration as values; implements `deployments.watch.ModelList`."""
+    """The configuration as values; implements `deployments.configuration.ModelList`."""
 
     def __init__(self, *configs: ModelConfig) -> None:
         self.configs = configs
@@ -99,6 +113,11 @@ class FakeModelList:
     def joined(self, listed: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
         """Nothing to add."""
         return listed
+
+    def placed(self, listed: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
+        """Give the resources of the models that are configured."""
+        known = {config.name: config for config in self.configs}
+        return tuple(replace(one, resources=known.get(one.name, one).resources) for one in listed)
 
 
 @dataclass
@@ -124,7 +143,7 @@ class FakeRouter:
     def report(self) -> RouterReport:
         """Say what is in use."""
         in_flight = {app: count for app, count in self.in_flight.items() if count}
-        return RouterReport(self.name, self.table.generation, in_flight)
+        return RouterReport(self.name, self.table.generation, in_flight, self.table.watcher)
 
     def needs(self, app: str) -> bool:
         """Tell whether a request could be, or is, with an application."""
@@ -262,6 +281,7 @@ class FakeTransport:
         self.calls: list[tuple[Route, Call]] = []
         self.gate: asyncio.Event | None = None
         self.cancelled = 0
+        self.is_quick = True
 
     def hold(self) -> asyncio.Event:
         """Let calls wait until the event is set."""
@@ -280,6 +300,39 @@ class FakeTransport:
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
+
+    def begin(self, route: Route, call: Call, waiting: Waiting) -> FakeOpenCall | None:
+        """Send a call without waiting, unless the transport is slow."""
+        return FakeOpenCall(self, route, call, waiting) if self.is_quick else None
+
+
+class FakeOpenCall:
+    """A call that was begun on a FakeTransport."""
+
+    def __init__(self, transport: FakeTransport, route: Route, call: Call, waiting: Waiting) -> None:
+        self._again = lambda: transport.call(route, call)
+        self._waiting = waiting
+        self._task = asyncio.get_running_loop().create_task(self._carry())
+
+    async def _carry(self) -> None:
+        try:
+            self._waiting.set_result(await self._again())
+        except ServingError as error:
+            self._waiting.set_exception(error)
+
+    def withdraw(self) -> None:
+        """Cancel the call."""
+        self._task.cancel()
+
+    def expire(self) -> None:
+        """End the call because its time is up."""
+        self._task.cancel()
+        if not self._waiting.done():
+            self._waiting.set_exception(DeadlineExceeded(TIMED_OUT))
+
+    async def repeat(self) -> Answer:
+        """Try the call once more."""
+        return await self._again()
 
 
 class FakeLoaded:

@@ -15,9 +15,9 @@ import uvloop
 from core.errors import Code, DeadlineExceeded
 from core.frames import HEADER, Kind, header
 from core.metric_names import DROPPED_REQUESTS
-from core.transport import LOOPBACK, Answer, Call, Endpoint, Method
+from core.transport import LOOPBACK, Answer, Call, ConnectionLost, Endpoint, Method
 from deployments import direct_client, direct_server
-from deployments.direct_client import ConnectionLost, DirectConnection, ReplicaSet
+from deployments.direct_client import DirectConnection, ReplicaSet
 from deployments.direct_server import STRANGER_PAYLOAD_BYTES, DirectServer, error_answer
 from deployments.process_metrics import METRICS
 

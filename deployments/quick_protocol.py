@@ -1,0 +1,281 @@
+"""The short way of a small inference request: from the parser straight to a direct connection, and back in one write.
+
+A request that names a model, brings a body of known, small size and asks for nothing unusual needs no task, no ASGI
+scope and no queue: that is most of what a router does for a tiny model. Everything else, and every request that turns
+out to need more (an unknown model, a busy connection, a replica that went away), takes the long way, through uvicorn
+and `http_api`, which gives the same answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from core.errors import Code, ServingError
+from core.http_answer import CORS_HEADERS, HttpAnswer, answer_of, error_answer
+from core.rest_path import RestRequest, parse
+from core.transport import Answer, Call, ConnectionLost, OpenCall
+from deployments.http_api import METHOD_OF, HttpApi
+from deployments.http_protocol import RestProtocol
+
+LARGEST_QUICK_BODY_BYTES = 64 * 1024
+MOST_KNOWN_TARGETS = 1000
+LONGEST_KNOWN_TARGET_BYTES = 512
+ANSWER_GRACE_S = 0.25
+"""How much longer than the time-out we wait, so that TensorFlow's own time-out can be told."""
+
+UNUSUAL = frozenset({b"transfer-encoding", b"content-encoding", b"expect", b"upgrade", b"traceparent"})
+"""Headers of which the long way knows what they mean."""
+
+
+class KnownTargets:
+    """What the targets of inference requests mean, each parsed once."""
+
+    def __init__(self) -> None:
+        self._requests: dict[bytes, RestRequest] = {}
+
+    def get(self, target: bytes) -> RestRequest | None:
+        """Give what a POST to this target asks for; None for anything but an inference request."""
+        return self._requests.get(target) or self._learn(target)
+
+    def _learn(self, target: bytes) -> RestRequest | None:
+        if not target.startswith(b"/v1/models/") or len(target) > LONGEST_KNOWN_TARGET_BYTES:
+            return None
+        try:
+            request = parse("POST", target.decode("utf-8", "surrogateescape"))
+        except ServingError:
+            return None
+        if len(self._requests) >= MOST_KNOWN_TARGETS:
+            self._requests.clear()
+        self._requests[target] = request
+        return request
+
+
+class _NoEvent:
+    """Stands for the event that a waiting ASGI application would want to see."""
+
+    def set(self) -> None:
+        """Wake nobody."""
+
+
+_NO_EVENT = _NoEvent()
+
+
+class QuickRequest:
+    """One request on the short way: what uvicorn's protocol keeps of a request, and who waits for the answer."""
+
+    __slots__ = (
+        "_open",
+        "_protocol",
+        "_repeating",
+        "_timer",
+        "began_s",
+        "body",
+        "disconnected",
+        "keep_alive",
+        "more_body",
+        "request",
+        "response_complete",
+        "route",
+    )
+    message_event = _NO_EVENT
+
+    def __init__(self, protocol: QuickProtocol, request: RestRequest) -> None:
+        self._protocol = protocol
+        self._open: OpenCall | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._repeating: asyncio.Task[None] | None = None
+        self.request = request
+        self.body = bytearray()
+        self.more_body = True
+        self.disconnected = False
+        self.keep_alive = True
+        self.response_complete = False
+
+    def begin(self, api: HttpApi, timeout_s: float | None) -> bool:
+        """Send the call; False if that is not possible now, and nothing has happened."""
+        wanted = self.request
+        self.began_s = time.perf_counter()
+        try:
+            self.route = api.router.resolve(wanted.name, wanted.version, wanted.label)
+        except ServingError:
+            return False
+        self._open = api.router.begin(self.route, Call(METHOD_OF[wanted.verb], bytes(self.body), timeout_s), self)
+        if self._open is None:
+            return False
+        if timeout_s is not None:
+            self._timer = self._protocol.loop.call_later(timeout_s + ANSWER_GRACE_S, self._open.expire)
+        return True
+
+    @property
+    def is_open(self) -> bool:
+        """An answer is awaited."""
+        return self._open is not None and not self.response_complete
+
+    def done(self) -> bool:
+        return self.response_complete
+
+    def set_result(self, result: Answer, /) -> None:
+        self._finish(answer_of(result.code, result.body))
+
+    def set_exception(self, exception: Exception, /) -> None:
+        if isinstance(exception, ConnectionLost):
+            self._repeating = self._protocol.loop.create_task(self._repeat())
+        elif isinstance(exception, ServingError):
+            self._finish(error_answer(exception.code, str(exception)))
+        else:
+            self._finish(error_answer(Code.INTERNAL, f"{type(exception).__name__}: {exception}"))
+
+    async def _repeat(self) -> None:
+        if self._open is None:
+            return
+        try:
+            answer = await self._open.repeat()
+        except ServingError as error:
+            self._finish(error_answer(error.code, str(error)))
+        else:
+            self.set_result(answer)
+
+    def withdraw(self) -> None:
+        """Give up: the client has gone."""
+        if self._open is None or self.response_complete:
+            return
+        self.response_complete = True
+        if self._repeating is not None:
+            self._repeating.cancel()
+        self._open.withdraw()
+        self._stop_timer()
+        self._protocol.gave_up(self)
+
+    def _finish(self, answer: HttpAnswer) -> None:
+        if self.response_complete:
+            return
+        self.response_complete = True
+        self._stop_timer()
+        self._protocol.answered(self, answer)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+class QuickProtocol(RestProtocol):
+    """One connection of a client; takes the short way wherever it can."""
+
+    def __init__(
+        self,
+        api: HttpApi,
+        known: KnownTargets,
+        *,
+        config: Config,
+        server_state: Any,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config=config, server_state=server_state, app_state=app_state, _loop=_loop)
+        self._api = api
+        self._known = known
+        self._begun: QuickRequest | None = None
+
+    def on_headers_complete(self) -> None:
+        """Choose the way."""
+        request = self._quick_request()
+        if request is None:
+            super().on_headers_complete()
+            return
+        self._end_head()
+        self.cycle = QuickRequest(self, request)  # type: ignore[assignment]  # it has what uvicorn asks of a cycle
+
+    def _quick_request(self) -> RestRequest | None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            return None
+        request = self._known.get(self.url)
+        parser = self.parser
+        if request is None or parser.get_method() != b"POST" or not parser.should_keep_alive():
+            return None
+        if parser.get_http_version() != "1.1" or self.flow.write_paused or self._api.draining:
+            return None
+        return request if self._has_small_body() else None
+
+    def _has_small_body(self) -> bool:
+        length = -1
+        for name, value in self.headers:
+            if name in UNUSUAL:
+                return False
+            if name == b"content-length":
+                length = int(value)
+        return 0 <= length <= min(LARGEST_QUICK_BODY_BYTES, self._api.limits.max_body_bytes)
+
+    def on_message_complete(self) -> None:
+        """Send what came on the short way."""
+        super().on_message_complete()
+        quick = self.cycle
+        if isinstance(quick, QuickRequest) and not quick.is_open and not quick.response_complete:
+            self._begin(quick)
+
+    def _begin(self, quick: QuickRequest) -> None:
+        self._unanswered += 1
+        self._begun = quick
+        if not quick.begin(self._api, self._api.limits.timeout_s):
+            self._unanswered -= 1
+            self._begun = None
+            self._take_the_long_way(bytes(quick.body))
+
+    def _take_the_long_way(self, body: bytes) -> None:
+        self.cycle = None  # type: ignore[assignment]  # as before the first request
+        super().on_headers_complete()
+        if body:
+            super().on_body(body)
+        super().on_message_complete()
+
+    def answered(self, quick: QuickRequest, answer: HttpAnswer) -> None:
+        """Write an answer, count it, and go on with the connection."""
+        self._forget(quick)
+        meter, name = self._api.router.meter, quick.request.name
+        if answer.code is Code.OK:
+            meter.succeeded(name, "REST", quick.request.verb.value, time.perf_counter() - quick.began_s)
+        else:
+            meter.answered(name, answer.code)
+        is_last = self._api.draining or not quick.keep_alive
+        self.transport.write(b"".join((self._head(answer, is_last=is_last), answer.body)))
+        if is_last:
+            self.transport.close()
+        self.on_response_complete()
+
+    def _head(self, answer: HttpAnswer, *, is_last: bool) -> bytes:
+        headers = [*self.server_state.default_headers, *answer.headers]
+        if self._api.limits.cors:
+            headers += CORS_HEADERS
+        if is_last:
+            headers.append((b"connection", b"close"))
+        lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+        return b"%b%bcontent-length: %d\r\n\r\n" % (STATUS_LINE[answer.status], lines, len(answer.body))
+
+    def gave_up(self, quick: QuickRequest) -> None:
+        """Count a request whose client has gone."""
+        self._forget(quick)
+        self._api.router.meter.answered(quick.request.name, Code.CANCELLED)
+
+    def _forget(self, quick: QuickRequest) -> None:
+        self._begun = None
+        self._api.router.end(quick.route)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Withdraw what nobody waits for any more."""
+        super().connection_lost(exc)
+        if self._begun is not None:
+            self._begun.withdraw()
+
+
+def protocol_factory(api: HttpApi) -> Any:
+    """Give what makes uvicorn's protocols for one REST port."""
+    known = KnownTargets()
+
+    def make(**of_uvicorn: Any) -> QuickProtocol:
+        return QuickProtocol(api, known, **of_uvicorn)
+
+    return make
