@@ -15,6 +15,7 @@ from core.errors import DataLoss, InvalidArgument, Unimplemented
 from core.protos import prediction_log_pb2, serving_pb2
 from core.tf_record import records
 from core.transport import Call, Method
+from core.wire import parse
 
 FILE: Final = "assets.extra/tf_serving_warmup_requests"
 """Where a version keeps its warm-up requests, below its own folder."""
@@ -50,7 +51,7 @@ def replayed_calls(stream: BinaryIO, path: str) -> Iterator[Call | None]:
     """
     try:
         for number, record in enumerate(records(stream), start=1):
-            yield _call(record, path)
+            yield replayed_call(record, path)
             if number > MOST_RECORDS:
                 raise InvalidArgument(
                     f"Number of warmup records exceeds the maximum ({MOST_RECORDS}) at {path}",
@@ -59,25 +60,37 @@ def replayed_calls(stream: BinaryIO, path: str) -> Iterator[Call | None]:
         raise DataLoss(f"{error}. Please verify your warmup data is in TFRecord format.") from None
 
 
-def _call(record: bytes, path: str) -> Call | None:
+def replayed_call(record: bytes, path: str) -> Call | None:
+    """Give the call of one record, None for a record without a log; raises ServingError for one that has no such call.
+
+    `path` is for the error text.
+    """
     try:
         log = prediction_log_pb2.SerializedPredictionLog.FromString(record)
         kind = log.WhichOneof("log_type")
         if kind is None:
             return None
         if kind in REPLAYED:
-            return Call(REPLAYED[kind], _request(REPLAYED[kind], getattr(log, kind).request))
-    except DecodeError:
+            return completed(REPLAYED[kind], getattr(log, kind).request)
+    except (DecodeError, InvalidArgument):
         raise InvalidArgument(f"Failed to parse warmup record: {_shown(record)} from {path}") from None
     raise Unimplemented(f"Unsupported log_type for warmup: {log.DESCRIPTOR.fields_by_name[kind].number}")
 
 
-def _request(method: Method, body: bytes) -> bytes:
-    """Check that a request can be parsed, and complete it: only a request of a client must name its model."""
-    message = _REQUEST[method].FromString(body)
+def recorded_call(call: Call) -> bytes:
+    """Give the record from which a call is replayed."""
+    kind = next(kind for kind, method in REPLAYED.items() if method is call.method)
+    log = prediction_log_pb2.SerializedPredictionLog()
+    getattr(log, kind).request = bytes(call.body)
+    return log.SerializeToString()
+
+
+def completed(method: Method, body: bytes) -> Call:
+    """Give the call of a request, which need not name a model; raises InvalidArgument for one that cannot be parsed."""
+    message = parse(_REQUEST[method], body)
     if method is Method.MULTI_INFERENCE or message.HasField("model_spec"):
-        return body
-    return body + _EMPTY_MODEL_SPEC
+        return Call(method, body)
+    return Call(method, body + _EMPTY_MODEL_SPEC)
 
 
 def _shown(record: bytes) -> str:
