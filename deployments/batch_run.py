@@ -16,9 +16,8 @@ from core.config import BatchingParameters
 from core.errors import Code, DeadlineExceeded, ServingError
 from core.metric_names import BATCH_INPUT_SIZE, BATCH_PADDING_SIZE, BATCH_PROCESSED_SIZE, BATCH_RUN_COUNT
 from core.run_plan import RunPlan
+from core.transport import TIMED_OUT
 from deployments.process_metrics import METRICS
-
-TIMED_OUT = "Timed out waiting for notification"
 
 
 class Run(Protocol):

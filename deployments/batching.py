@@ -33,7 +33,7 @@ MICROS_PER_S = 1e6
 SHORTEST_WAIT_S = 0.001
 """Event loops count in milliseconds; a shorter timer would keep them spinning."""
 
-TIMED_OUT = "Run() timeout exceeded while waiting in batching queue"
+TIMED_OUT_IN_QUEUE = "Run() timeout exceeded while waiting in batching queue"
 
 HandOver = Callable[[Pieces], Coroutine[Any, Any, Sequence[Result]]]
 Work = Callable[[Pieces], Awaitable[Sequence[Result]]]
@@ -122,7 +122,7 @@ class Batcher:
     def _drop_expired(self, request: Request) -> None:
         if not request.answer.done():
             METRICS.count(DROPPED_REQUESTS, self._served[0], "expired")
-            request.fail(ResourceExhausted(TIMED_OUT))
+            request.fail(ResourceExhausted(TIMED_OUT_IN_QUEUE))
 
     def _wake(self) -> None:
         """Look for batches soon: whatever else has arrived by then joins them."""
