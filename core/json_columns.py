@@ -30,6 +30,8 @@ BUFFERS: Mapping[str, np.dtype] = MappingProxyType(
 )
 """Buffers of simdjson: its names for double, int64 and uint64."""
 
+MOST_ROWS = 1_000_000
+
 DTypes = Mapping[str, DataType]
 
 
@@ -52,7 +54,7 @@ def named_tensors(document: Element, key: str, dtypes: DTypes, body: bytes) -> A
 
 def named_rows(document: Element, key: str, dtypes: DTypes, body: bytes) -> Arrays:
     """Read a list of objects that all have the same members in the same order."""
-    rows = list(document[key])
+    rows = _few(document[key])
     names = member_names(rows[0])
     if set(names) != set(dtypes):
         raise UnsuitableDocumentError
@@ -65,6 +67,13 @@ def named_rows(document: Element, key: str, dtypes: DTypes, body: bytes) -> Arra
         name: _column([row[name] for row in rows], shape, dtypes[name])
         for name, shape in zip(names, shapes, strict=True)
     }
+
+
+def _few(value: Element) -> list[Element]:
+    """Take the rows of a list, unless they are so many that their memory must be judged first."""
+    if len(value) > MOST_ROWS:
+        raise UnsuitableDocumentError
+    return list(value)
 
 
 def _check(document: Element, key: str, expected: bytes, body: bytes) -> None:

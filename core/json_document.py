@@ -6,7 +6,8 @@ Serving accepts beyond standard JSON and how it words its errors.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar, cast
 
 import simdjson
@@ -28,6 +29,10 @@ _parsers: list[simdjson.Parser] = []
 """Parsers at rest. A parser works for one document at a time; taking and giving back are atomic list operations."""
 
 MOST_MEMBERS = 64
+
+LARGEST_DOCUMENT_BYTES = 2 * 1024**3
+BYTES_PER_TOKEN: Mapping[bytes, int] = MappingProxyType({b"[": 112, b"{": 240, b":": 64, b",": 40, b"\\": 64})
+"""What a bracket, a member, an element or an escape costs at most while a document is read into values."""
 
 REFUSALS = (ValueError, RuntimeError, TypeError)
 """simdjson's errors for bad, big, deep or unusual documents; UnicodeDecodeError is a ValueError."""
@@ -58,11 +63,22 @@ def with_object(body: bytes, use: Callable[[Element], T | None]) -> T | None:
 
 def parse_object(body: bytes) -> JsonObject:
     """Read a body that must be an object, as values."""
+    _require_affordable(body)
     quick = with_object(body, _plain_object)
     document = parse_exactly(body) if quick is None else quick
     if not isinstance(document, JsonObject):
         raise InvalidArgument(complaint(document, "Is not object"))
     return document
+
+
+def _require_affordable(body: bytes) -> None:
+    """Refuse the few bodies whose values need a hundred times the memory of their text."""
+    needed = sum(body.count(token) * cost for token, cost in BYTES_PER_TOKEN.items())
+    if needed > LARGEST_DOCUMENT_BYTES:
+        raise InvalidArgument(
+            f"The lists, objects and strings of this request need {needed >> 20} MiB of memory, of which a request may "
+            f"have {LARGEST_DOCUMENT_BYTES >> 20} MiB. Send fewer examples in one request."
+        )
 
 
 def plain(element: Element) -> Value:
