@@ -144,6 +144,12 @@ _TROUBLES = (
         *("gaierror", "HTTPClientError"),
         passes=True,
     ),
+    _trouble(
+        Code.DATA_LOSS,
+        "what arrives does not have the checksum that the store tells",
+        *("FlexibleChecksumError", "ChecksumMismatch"),
+        passes=True,
+    ),
     _trouble(Code.ABORTED, "a file changed while it was read", "InvalidRange", "PreconditionFailed", 412, 416),
     _trouble(Code.INVALID_ARGUMENT, "the name of the bucket is not valid", "ParamValidationError", "InvalidBucketName"),
     _trouble(Code.NOT_FOUND, NOT_FOUND, "NoSuchKey", "FileNotFoundError", 404),

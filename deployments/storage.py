@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
-import logging
 import os
+import time
 from collections.abc import Iterator
-from datetime import datetime
-from typing import Any
+from dataclasses import replace
 
-import fsspec
-
-from core.source import FileEntry, VersionDirectory, VersionListing, version_directories
+from core.fetch_plan import Patience
+from core.source import LOCAL_SCHEME, FileEntry, VersionDirectory, VersionListing, is_remote, version_directories
+from core.storage_errors import StorageFailed, scrubbed
 from core.version_policy import VersionPolicy
+from deployments.remote_store import FsspecStore, RemoteStore, RetryingStore
 
-log = logging.getLogger(__name__)
-
-LOCAL_SCHEME = "file://"
+LISTING_PATIENCE = Patience(attempts=3, first_pause_s=0.3)
 
 
 class Storage:
-    """The Source of the server: picks the way by the form of the base path."""
+    """The Source of the server: picks the way by the form of the base path; may be used from several threads."""
+
+    def __init__(self, store: RemoteStore | None = None) -> None:
+        self._store = store or RetryingStore(FsspecStore(), LISTING_PATIENCE, time.sleep)
 
     def list_versions(self, base_path: str, policy: VersionPolicy) -> VersionListing:
         """List the versions below a base path with their files; a failure is the listing's error."""
-        path = base_path.removeprefix(LOCAL_SCHEME)
         try:
-            if "://" in path:
-                return _list_remote(path, policy)
-            return _list_local(path, policy)
-        except FileNotFoundError:
-            return VersionListing(error=f"NOT_FOUND: {base_path} not found")
-        except NotADirectoryError:
-            return VersionListing(error=f"FAILED_PRECONDITION: {base_path} is not a directory")
-        except PermissionError as error:
-            return VersionListing(error=f"PERMISSION_DENIED: {base_path}: {error}")
+            if is_remote(base_path):
+                return _list_remote(self._store, base_path, policy)
+            return _list_local(base_path.removeprefix(LOCAL_SCHEME), policy)
         except Exception as error:  # noqa: BLE001 - every store raises what it likes; one model's storage must not stop the others
-            return VersionListing(error=f"UNAVAILABLE: {base_path}: {type(error).__name__}: {error}")
+            return VersionListing(error=_error_text(base_path, error))
+
+
+def _error_text(base_path: str, error: Exception) -> str:
+    """Say what is wrong, in a text that stays the same as long as the trouble does."""
+    if isinstance(error, StorageFailed):
+        return f"{error.code.name}: {error}"
+    if isinstance(error, FileNotFoundError):
+        return f"NOT_FOUND: {base_path} not found"
+    if isinstance(error, NotADirectoryError):
+        return f"FAILED_PRECONDITION: {base_path} is not a directory"
+    if isinstance(error, PermissionError):
+        return f"PERMISSION_DENIED: {base_path}: {error}"
+    return f"UNAVAILABLE: {base_path}: {scrubbed(f'{type(error).__name__}: {error}')}"
 
 
 def _list_local(base_path: str, policy: VersionPolicy) -> VersionListing:
@@ -74,30 +81,17 @@ def _leads_up(entry: os.DirEntry[str]) -> bool:
     return f"{here}/".startswith(f"{os.path.realpath(entry.path)}/")
 
 
-def _list_remote(url: str, policy: VersionPolicy) -> VersionListing:
-    store, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
-    root = root.rstrip("/")
-    found: dict[str, dict[str, Any]] = store.find(root, detail=True)
-    if not found and not store.exists(root):
-        raise FileNotFoundError(url)
-    relative = {path.removeprefix(root).lstrip("/"): info for path, info in found.items()}
-    directories, ignored = version_directories(relative, policy)
-    scheme = url.partition("://")[0]
+def _list_remote(store: RemoteStore, url: str, policy: VersionPolicy) -> VersionListing:
+    """List once, everything below the base path; an object store has no directories that could be listed alone."""
+    url = url.rstrip("/")
+    by_directory: dict[str, set[FileEntry]] = {}
+    for path, entry in store.list_files(url).items():
+        directory, slash, name = path.partition("/")
+        files = by_directory.setdefault(directory, set())
+        if slash:
+            files.add(replace(entry, path=name))
+    directories, ignored = version_directories(by_directory, policy)
     versions = {
-        number: VersionDirectory(f"{scheme}://{root}/{name}", frozenset(_remote_files(f"{name}/", relative)))
-        for number, name in directories.items()
+        number: VersionDirectory(f"{url}/{name}", frozenset(by_directory[name])) for number, name in directories.items()
     }
     return VersionListing(versions, ignored)
-
-
-def _remote_files(prefix: str, relative: dict[str, dict[str, Any]]) -> Iterator[FileEntry]:
-    for path, info in relative.items():
-        if path.startswith(prefix):
-            yield FileEntry(path.removeprefix(prefix), int(info.get("size") or 0), _changed_s(info))
-
-
-def _changed_s(info: dict[str, Any]) -> float | None:
-    changed = info.get("LastModified") or info.get("mtime") or info.get("updated")
-    if isinstance(changed, datetime):
-        return changed.timestamp()
-    return float(changed) if isinstance(changed, int | float) else None
