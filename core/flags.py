@@ -68,11 +68,17 @@ def parse(argv: Sequence[str], preset: Mapping[str, Value] = _NO_PRESET) -> Pars
 
 def settings_of(chosen: Mapping[str, Value]) -> ServerSettings:
     """Give the settings for flag values; those not chosen keep their defaults. Raises ConfigError with all mistakes."""
-    values = {name: flag.default for name, flag in FLAGS.items()} | dict(chosen)
+    values = {name: flag.default for name, flag in FLAGS.items()} | _implied(chosen) | dict(chosen)
     problems = tuple(Problem(message, field=f"--{name}") for name, message in _problems(values))
     if problems:
         raise ConfigError(problems)
     return _settings(values)
+
+
+def _implied(chosen: Mapping[str, Value]) -> dict[str, Value]:
+    """Let a poll period that was asked for count for all storage, as in TensorFlow Serving."""
+    asked = chosen.get("file_system_poll_wait_seconds")
+    return {} if asked is None else {"remote_poll_wait_seconds": asked}
 
 
 def value_of(flag: Flag, text: str) -> Value | None:
@@ -152,12 +158,22 @@ def _warnings(chosen: Mapping[str, Value]) -> Iterator[str]:
         )
     if values["model_config_file"] and values["model_base_path"]:
         yield "--model_name and --model_base_path have no effect beside --model_config_file"
-    if values["enable_per_model_batching_parameters"] and not values["enable_batching"]:
-        yield "--enable_per_model_batching_parameters has no effect without --enable_batching"
+    yield from _useless(values)
     if values["mixed_precision"] not in ("", "bfloat16"):
         yield f"--mixed_precision={values['mixed_precision']} has no effect: only bfloat16 is known"
     if values["file_system_poll_wait_seconds"] < 0:
         yield "--file_system_poll_wait_seconds is negative: storage is looked at only once"
+
+
+def _useless(values: Mapping[str, Any]) -> Iterator[str]:
+    """Say which flags mean nothing without another."""
+    if values["allow_version_labels_for_unavailable_models"] and not values["strict_version_labels"]:
+        yield (
+            "--allow_version_labels_for_unavailable_models has no effect without --strict_version_labels: "
+            "labels may always be declared; one answers as soon as its version does"
+        )
+    if values["enable_per_model_batching_parameters"] and not values["enable_batching"]:
+        yield "--enable_per_model_batching_parameters has no effect without --enable_batching"
 
 
 def _problems(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -186,7 +202,16 @@ def _problems(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if not 0 <= share <= 1:
         text = f"--per_process_gpu_memory_fraction must be between 0 and 1; was {share:g}"
         yield "per_process_gpu_memory_fraction", text
+    yield from _cache_problems(values)
     yield from _refusals(values)
+
+
+def _cache_problems(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if values["model_cache_max_bytes"] < 0:
+        text = f"--model_cache_max_bytes must not be negative; was {values['model_cache_max_bytes']}"
+        yield "model_cache_max_bytes", text
+    if "://" in values["model_cache_dir"]:
+        yield "model_cache_dir", f"--model_cache_dir must be a local folder; was {values['model_cache_dir']}"
 
 
 def _door_problems(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

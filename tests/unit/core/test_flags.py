@@ -312,3 +312,46 @@ def test_any_arguments_have_an_outcome(argv: list[str]) -> None:
 
     assert (parsed.settings is not None) == (parsed.outcome is Outcome.START)
     assert (parsed.exit_code is None) == (parsed.outcome is Outcome.START)
+
+
+def polling(*arguments: str) -> tuple[int, int]:
+    """Give both poll periods."""
+    chosen = started(*arguments).polling
+    return chosen.file_system_poll_wait_s, chosen.remote_poll_wait_s
+
+
+@pytest.mark.parametrize(
+    ("arguments", "periods"),
+    [
+        ((), (1, 30)),
+        (("--file_system_poll_wait_seconds=5",), (5, 5)),
+        (("--file_system_poll_wait_seconds=0",), (0, 0)),
+        (("--file_system_poll_wait_seconds=-1",), (0, 0)),
+        (("--remote_poll_wait_seconds=60",), (1, 60)),
+        (("--remote_poll_wait_seconds=-1",), (1, 0)),
+        (("--file_system_poll_wait_seconds=5", "--remote_poll_wait_seconds=60"), (5, 60)),
+    ],
+)
+def test_a_poll_period_that_was_asked_for_counts_for_remote_storage_too(arguments, periods) -> None:
+    """Unless that has one of its own; by default it is asked more seldom, because listings cost money."""
+    assert polling(*arguments) == periods
+
+
+def test_the_file_of_settings_can_name_the_poll_period() -> None:
+    """A preset is asked for as well."""
+    preset = parse((BASE,), {"file_system_poll_wait_seconds": 7}).settings
+
+    assert preset is not None
+    assert preset.polling.remote_poll_wait_s == 7
+
+
+@pytest.mark.parametrize(
+    ("argument", "text"),
+    [
+        ("--model_cache_max_bytes=-1", "--model_cache_max_bytes must not be negative; was -1"),
+        ("--model_cache_dir=s3://b/c", "--model_cache_dir must be a local folder; was s3://b/c"),
+    ],
+)
+def test_a_cache_that_cannot_be_is_refused(argument, text) -> None:
+    """At the start, with the flag's name."""
+    assert refusals(BASE, argument) == [text]
