@@ -6,7 +6,7 @@ what a server speaks must see TensorFlow Serving's names, or its calls would not
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -25,18 +25,27 @@ _FILE_NAMES: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
+Rename = Callable[[str], str]
+
+
 def descriptor_files() -> tuple[descriptor_pb2.FileDescriptorProto, ...]:
-    """List the file descriptors that describe the services, dependencies first."""
+    """List the file descriptors that describe our services, dependencies first."""
     foreign = [_file(module.DESCRIPTOR) for module in (any_pb2, wrappers_pb2)]
-    own = [_renamed(_file(module.DESCRIPTOR)) for module in (tensor_pb2, model_config_pb2, serving_pb2)]
-    return (*foreign, *own)
+    own = [_file(module.DESCRIPTOR) for module in (tensor_pb2, model_config_pb2, serving_pb2)]
+    return (*foreign, *(_renamed(file, _FILE_NAMES[file.name], _OWN_PREFIX, "") for file in own))
 
 
-def reflection_pool() -> descriptor_pool.DescriptorPool:
-    """Make a pool in which the services have TensorFlow Serving's names."""
+def in_package(descriptor: FileDescriptor, name: str, package: str) -> descriptor_pb2.FileDescriptorProto:
+    """Describe the same messages and services once more, as a file of another name and package."""
+    return _renamed(_file(descriptor), name, descriptor.package, package)
+
+
+def reflection_pool(*more: FileDescriptor | descriptor_pb2.FileDescriptorProto) -> descriptor_pool.DescriptorPool:
+    """Make a pool in which our services have TensorFlow Serving's names, with further files that need no others."""
     pool = descriptor_pool.DescriptorPool()
-    for file in descriptor_files():
-        pool.AddSerializedFile(file.SerializeToString())
+    for file in (*descriptor_files(), *more):
+        described = file if isinstance(file, descriptor_pb2.FileDescriptorProto) else _file(file)
+        pool.AddSerializedFile(described.SerializeToString())
     return pool
 
 
@@ -46,27 +55,30 @@ def _file(descriptor: FileDescriptor) -> descriptor_pb2.FileDescriptorProto:
     return file
 
 
-def _renamed(file: descriptor_pb2.FileDescriptorProto) -> descriptor_pb2.FileDescriptorProto:
-    file.name = _FILE_NAMES[file.name]
-    file.package = file.package.removeprefix(_OWN_PREFIX)
-    file.dependency[:] = [_FILE_NAMES.get(name, name) for name in file.dependency]
+def _renamed(
+    file: descriptor_pb2.FileDescriptorProto, name: str, old: str, new: str
+) -> descriptor_pb2.FileDescriptorProto:
+    """Change a file's name, and the beginning of its package and of all names of types."""
+
+    def rename(type_name: str) -> str:
+        """Names of types are absolute and start with a dot."""
+        return type_name.replace(f".{old}", f".{new}", 1)
+
+    file.name = name
+    file.package = new + file.package.removeprefix(old)
+    file.dependency[:] = [_FILE_NAMES.get(one, one) for one in file.dependency]
     for message in file.message_type:
-        _rename_fields(message)
+        _rename_fields(message, rename)
     for service in file.service:
         for method in service.method:
-            method.input_type = _public(method.input_type)
-            method.output_type = _public(method.output_type)
+            method.input_type = rename(method.input_type)
+            method.output_type = rename(method.output_type)
     return file
 
 
-def _rename_fields(message: descriptor_pb2.DescriptorProto) -> None:
+def _rename_fields(message: descriptor_pb2.DescriptorProto, rename: Rename) -> None:
     for field in message.field:
         if field.type_name:
-            field.type_name = _public(field.type_name)
+            field.type_name = rename(field.type_name)
     for nested in message.nested_type:
-        _rename_fields(nested)
-
-
-def _public(type_name: str) -> str:
-    """Rename a type; names of types are absolute and start with a dot."""
-    return type_name.replace(f".{_OWN_PREFIX}", ".", 1)
+        _rename_fields(nested, rename)

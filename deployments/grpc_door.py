@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import grpc
-from grpc_health.v1 import health, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_health.v1 import health_pb2_grpc
 
 from core.errors import Unavailable
-from core.wire_reflection import reflection_pool
 from deployments.certificates import Certificates
 from deployments.grpc_health import Health
-from deployments.grpc_services import MODEL_SERVICE, PREDICTION_SERVICE, SESSION_SERVICE, GrpcApi
+from deployments.grpc_services import GrpcApi
 from deployments.port_claim import bracketed, claim_grpc, has_ipv6
+from deployments.reflection_service import add_reflection
 from deployments.unix_socket import SocketPath
 
 log = logging.getLogger(__name__)
@@ -75,9 +74,8 @@ class GrpcDoor:
         options = {**CHANNEL_ARGUMENTS, **dict(self._address.channel_arguments)}
         self._server = grpc.aio.server(options=tuple(options.items()))
         self._server.add_generic_rpc_handlers(self._api.handlers())
-        health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, self._server)
-        services = (PREDICTION_SERVICE, MODEL_SERVICE, SESSION_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(services, self._server, pool=reflection_pool())
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
+        add_reflection(self._server)
         for target in targets:
             self._bind(self._server, target)
         await self._server.start()
@@ -105,7 +103,7 @@ class GrpcDoor:
 
     async def drain(self, timeout_s: float) -> None:
         """Send GOAWAY, take no more calls, and wait for those in flight."""
-        await self.health.close()
+        self.health.close()
         if self._server is not None:
             await self._server.stop(timeout_s)
         if self._socket_path is not None:

@@ -85,7 +85,7 @@ class Router:
                 await self._pull()
                 await asyncio.sleep(PULL_FIRST_EVERY_S)
             await asyncio.gather(self._http.open(), self._grpc.open())
-            await self._grpc.health.open(self._router.table)
+            self._grpc.health.open(self._router.table)
             self._is_open = True
             self._opened.set()
             log.info("front_door_open rest_port=%s", self._settings.front_door.rest_port)
@@ -118,7 +118,7 @@ class Router:
             self._router.apply(table)
             await self._transport.keep_only(self._router.table.apps)
             if self._is_open:
-                await self._grpc.health.follow(self._router.table)
+                self._grpc.health.follow(self._router.table)
         return self._router.report()
 
     async def apply(self, table: RoutingTable) -> RouterReport:

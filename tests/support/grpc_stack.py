@@ -73,7 +73,7 @@ class GrpcStack:
             replicas = self.transport.replicas[self.table.models[name].latest.app] = ReplicaSet("node")
             await replicas.update([Endpoint(LOOPBACK, port, TOKEN, "replica", "node", has_loopback)])
         await self.door.open()
-        await self.door.health.open(self.table)
+        self.door.health.open(self.table)
 
     async def _close(self) -> None:
         await self.door.drain(5.0)

@@ -1,4 +1,4 @@
-"""The gRPC port alone, without Ray: TLS, mutual TLS, reloaded certificates, UNIX sockets, health while stopping."""
+"""The gRPC port alone, without Ray: TLS, mutual TLS, reloaded certificates, UNIX sockets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from core.errors import Code, RuntimeFailure, Unavailable
 from core.lifecycle import State, VersionStatus
@@ -45,7 +44,7 @@ async def open_door() -> AsyncIterator[Opener]:
         router.apply(TABLE)
         door = GrpcDoor(GrpcAddress("127.0.0.1", **address), GrpcApi(router, "token", _no_reload), "token")
         await door.open()
-        await door.health.open(TABLE)
+        door.health.open(TABLE)
         doors.append(door)
         return door
 
@@ -120,23 +119,3 @@ async def test_an_address_that_cannot_be_bound_is_named(open_door: Opener, tmp_p
     """The error says which address it was."""
     with pytest.raises(Unavailable, match="Failed to bind gRPC to unix:"):
         await open_door(port=0, socket_path=str(tmp_path / "missing" / "s"))
-
-
-async def test_health_follows_models_and_the_stop(open_door: Opener) -> None:
-    """A model without an available version does not serve; nothing does once the door is closing."""
-    port = free_port()
-    door = await open_door(port=port)
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
-
-        async def status(name: str) -> int:
-            return (await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=5)).status
-
-        serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
-        assert await status("model/m") == serving
-        assert await status("model/loading") == not_serving
-        await door.health.follow(RoutingTable(2))
-        assert await status("model/m") == not_serving
-        assert await status("") == serving
-        await door.health.close()
-        assert await status("") == not_serving
