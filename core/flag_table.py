@@ -1,62 +1,18 @@
 """The command-line flags: TensorFlow Serving's 48, under their names, and ours.
 
 No flag of TensorFlow Serving is silently ignored: each is honoured, or accepted with a warning that says why it has no
-effect here, or refused with the name of its replacement. `core.flags` reads this table.
+effect here, or refused with the name of its replacement. `core.flags` reads this table; ours are in `core.own_flags`.
 """
 
 # ruff: noqa: FBT003  (a table reads best with its defaults in a column)
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
 
-
-class Kind(enum.Enum):
-    """Type of a flag's value, as the usage text names it."""
-
-    BOOL = "bool"
-    INT32 = "int32"
-    INT64 = "int64"
-    FLOAT = "float"
-    STRING = "string"
-
-
-class Treatment(enum.Enum):
-    """What giving the flag does."""
-
-    HONOURED = "honoured"
-    WITHOUT_EFFECT = "accepted without effect"
-    REFUSED = "refused"
-
-
-Value = bool | int | float | str
-"""Value of a flag."""
-
-
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """One flag.
-
-    `target` is the field of ServerSettings that it fills, as `group.field`, after `convert`; empty where `core.flags`
-    computes the field or nothing is to be filled. `remark` says why the flag has no effect, or what to use instead.
-    """
-
-    name: str
-    kind: Kind
-    default: Value
-    help: str
-    target: str = ""
-    convert: Callable[[Any], Any] | None = None
-    treatment: Treatment = Treatment.HONOURED
-    remark: str = ""
-
-
-def _not_negative(value: float) -> float:
-    return max(value, 0)
+from core.flag import Flag, Kind, Treatment, Value, not_negative
+from core.own_flags import OUR_FLAGS
 
 
 def _seconds(micros: int) -> float:
@@ -99,7 +55,7 @@ _FRONT_DOOR = (
         30_000,
         "Milliseconds that a model may work on a REST request; 0 or less sets no limit.",
         "front_door.rest_timeout_ms",
-        _not_negative,
+        not_negative,
     ),
     Flag("rest_api_enable_cors_support", _BOOL, False, "Send CORS headers below /v1/.", "front_door.rest_cors"),
     _refused("use_alts_credentials", _BOOL, False, "ALTS is not supported; use --ssl_config_file"),
@@ -118,7 +74,7 @@ _FRONT_DOOR = (
         0,
         "gRPC calls in work at a time, more are refused; 0 sets no limit.",
         "front_door.grpc_max_concurrent_calls",
-        _not_negative,
+        not_negative,
     ),
     _unused("enable_grpc_healthcheck_service", _BOOL, False, "the health service is always there"),
     Flag(
@@ -139,7 +95,7 @@ _MODELS = (
         0,
         "Seconds between two readings of the files that list the models; 0 or less reads them once.",
         "source.model_config_file_poll_wait_s",
-        _not_negative,
+        not_negative,
     ),
     Flag("model_name", _STRING, "default", "Name of the model at --model_base_path.", "source.model_name"),
     Flag("model_base_path", _STRING, "", "Base path of the only model.", "source.model_base_path"),
@@ -149,7 +105,7 @@ _MODELS = (
         1,
         "Seconds between two looks at storage; 0 looks only at the start. See also remote_poll_wait_seconds.",
         "polling.file_system_poll_wait_s",
-        _not_negative,
+        not_negative,
     ),
     _unused("flush_filesystem_caches", _BOOL, True, "model servers keep no caches of files"),
     Flag(
@@ -169,7 +125,7 @@ _LOADING = (
         0,
         "Versions that may load at the same time; 0 sets no limit.",
         "loading.num_load_threads",
-        _not_negative,
+        not_negative,
     ),
     _unused("num_unload_threads", _INT32, 0, "versions are unloaded in processes of their own"),
     Flag(
@@ -178,7 +134,7 @@ _LOADING = (
         5,
         "Further attempts after a failed load.",
         "loading.max_num_load_retries",
-        _not_negative,
+        not_negative,
     ),
     Flag(
         "load_retry_interval_micros",
@@ -268,106 +224,6 @@ _ANSWERS = (
 
 TENSORFLOW_SERVING_FLAGS = (*_FRONT_DOOR, *_MODELS, *_LOADING, *_SESSION, *_BATCHING, *_ANSWERS)
 """The flags of tensorflow_model_server, by topic."""
-
-OUR_FLAGS = (
-    Flag(
-        "remote_poll_wait_seconds",
-        _INT32,
-        30,
-        "Seconds between two looks at a base path that is a URL; 0 looks only at the start. Without this flag, "
-        "file_system_poll_wait_seconds counts if it is given.",
-        "polling.remote_poll_wait_s",
-        _not_negative,
-    ),
-    Flag(
-        "model_cache_dir",
-        _STRING,
-        "",
-        "Folder on each node for versions from remote storage; by default in the user's cache folder.",
-        "model_cache.folder",
-    ),
-    Flag(
-        "model_cache_max_bytes",
-        _INT64,
-        0,
-        "Bytes that the versions in that folder may take; 0 means half of the disk.",
-        "model_cache.max_bytes",
-    ),
-    Flag("model_settings_file", _STRING, "", "YAML file with what models.config lacks.", "source.model_settings_file"),
-    Flag("relative_path_root", _STRING, "", "Folder that relative base paths are in.", "source.relative_path_root"),
-    Flag(
-        "enable_session_run",
-        _BOOL,
-        False,
-        "Answer SessionService.SessionRun, which may fetch any tensor of the graph.",
-        "front_door.session_run",
-    ),
-    Flag(
-        "strict_version_labels",
-        _BOOL,
-        False,
-        "Refuse a configuration with a label whose version does not answer yet, as TensorFlow Serving does.",
-        "source.strict_version_labels",
-    ),
-    Flag(
-        "rest_api_ssl_config_file",
-        _STRING,
-        "",
-        "SSLConfig text file for REST; may be that of gRPC.",
-        "front_door.rest_ssl_config_file",
-    ),
-    Flag("host", _STRING, "", "Address to listen on; empty means every interface.", "front_door.host"),
-    Flag("rest_api_socket_path", _STRING, "", "UNIX socket for REST and metrics.", "front_door.rest_socket_path"),
-    Flag(
-        "rest_api_max_body_bytes",
-        _INT64,
-        2**31 - 1,
-        "Largest REST request body in bytes.",
-        "front_door.rest_max_body_bytes",
-    ),
-    Flag(
-        "drain_timeout_s",
-        _FLOAT,
-        30.0,
-        "Seconds that requests may take to finish when the server stops.",
-        "front_door.drain_timeout_s",
-        _not_negative,
-    ),
-    Flag(
-        "router_replicas",
-        _INT32,
-        1,
-        "Routers that share the ports of their node; more than one use more CPUs, and survive the loss of one.",
-        "cluster.router_replicas",
-        lambda count: max(1, count),
-    ),
-    Flag("request_log_dc", _STRING, "", "Data centre of this server, for request logs.", "request_log.dc"),
-    Flag(
-        "request_log_task_index",
-        _INT32,
-        0,
-        "Number of this server in its data centre, for request logs.",
-        "request_log.task_index",
-    ),
-    Flag(
-        "request_log_max_file_bytes",
-        _INT64,
-        64 * 1024 * 1024,
-        "Bytes from which a file of a request log is finished.",
-        "request_log.max_file_bytes",
-        lambda count: max(count, 1),
-    ),
-    Flag(
-        "request_log_max_file_age_s",
-        _FLOAT,
-        300.0,
-        "Seconds after which a file of a request log is finished.",
-        "request_log.max_file_age_s",
-        _not_negative,
-    ),
-    Flag("ray_address", _STRING, "", "Address of a running Ray cluster.", "cluster.ray_address"),
-)
-"""The flags that only this server has."""
 
 FLAGS: Mapping[str, Flag] = MappingProxyType({flag.name: flag for flag in (*TENSORFLOW_SERVING_FLAGS, *OUR_FLAGS)})
 """All flags by name."""

@@ -12,7 +12,8 @@ from types import MappingProxyType
 from typing import Any
 
 from core.errors import ConfigError, Problem
-from core.flag_table import FLAGS, Flag, Kind, Treatment, Value
+from core.flag import Flag, Kind, Treatment, Value
+from core.flag_table import FLAGS
 from core.server_settings import ServerSettings, SessionSettings
 
 EXIT_FAILURE = 255

@@ -28,7 +28,8 @@ from core.config import (
 )
 from core.config_text import absolute_path, relative_path_problem
 from core.errors import ConfigError, Problem
-from core.flag_table import FLAGS, Kind, Value
+from core.flag import Kind, Value
+from core.flag_table import FLAGS
 from core.log_collectors import collector_problems
 from core.parameter_files import batching_problems
 from core.version_policy import All, Latest, Specific, VersionPolicy

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from core.flag_table import FLAGS, OUR_FLAGS, TENSORFLOW_SERVING_FLAGS, Treatment
+from core.flag import Treatment
+from core.flag_table import FLAGS, TENSORFLOW_SERVING_FLAGS
 from core.flags import EXIT_FAILURE, Outcome, ParsedFlags, parse, usage
+from core.own_flags import OUR_FLAGS
 from core.server_settings import ModelSourceSettings, ServerSettings, SessionSettings
 
 PATIENT = hypothesis_settings(deadline=None)
