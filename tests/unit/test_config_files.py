@@ -61,14 +61,15 @@ def test_the_settings_sample_fits_models_config() -> None:
 
 
 def test_what_the_settings_sample_shows_in_comments_is_valid_too() -> None:
-    """Taking the comment signs away gives two more models and no mistake."""
+    """Taking the comment signs away gives more models and no mistake."""
     own = settings(uncommented(SETTINGS.read_text(encoding="utf-8")))
 
     added = {one.name: one for one in settings_yaml.merge((), own)}
 
-    assert set(added) == {"ranking", "translation"}
+    assert set(added) == {"ranking", "search", "translation"}
     assert added["ranking"].labels == {"stable": 7, "canary": 8}
     assert added["translation"].resources.autoscaling is not None
+    assert [log.collector for log in added["search"].logging] == ["", "json_lines"]
 
 
 @pytest.mark.parametrize("field", [*settings_yaml._RESOURCES, *settings_yaml._LISTED, *settings_yaml._AUTOSCALING])
