@@ -5,6 +5,7 @@ Runs in a process of its own, because it imports TensorFlow.
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from typing import Any
 import tensorflow as tf
 
 IMAGE = tf.TensorSpec([None, 224, 224, 3], tf.float32, name="image")
+ROW = tf.TensorSpec([None, 64], tf.float32, name="row")
+WIDTH = 2048
+LAYERS = 4
 
 
 def image() -> tuple[tf.Module, Any]:
@@ -30,8 +34,25 @@ def resnet() -> tuple[tf.Module, Any]:
     return module, predict
 
 
+def wide() -> tuple[tf.Module, Any]:
+    """Large weights for little input: most of a run is reading them, and a batch reads them once."""
+    module = tf.Module()
+    widths = [ROW.shape[1], *[WIDTH] * LAYERS, 8]
+    generator = tf.random.Generator.from_seed(7)
+    module.weights = [
+        tf.Variable(generator.normal((rows, columns)) / rows**0.5) for rows, columns in itertools.pairwise(widths)
+    ]
+
+    def predict(row: tf.Tensor) -> dict[str, tf.Tensor]:
+        for weights in module.weights:
+            row = tf.tanh(row @ weights)
+        return {"scores": row}
+
+    return module, tf.function(predict, input_signature=[ROW])
+
+
 def main() -> None:
-    builders = {"image": image, "resnet": resnet}
+    builders = {"image": image, "resnet": resnet, "wide": wide}
     for name in sys.argv[2:]:
         module, predict = builders[name]()
         folder = Path(sys.argv[1]) / name / "1"

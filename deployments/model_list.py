@@ -41,9 +41,12 @@ class ConfiguredModels:
         return settings_yaml.merge(listed, settings_yaml.settings(read_text(file), file), relative_path_root=root)
 
     def batching(self) -> BatchingParameters | None:
-        """Read the parameters for all models; None without batching, or with parameters beside each version."""
+        """Read the parameters for all models; None without batching.
+
+        With parameters beside each version, only the threads of these count.
+        """
         batching = self._settings.batching
-        if not batching.enabled or batching.per_model:
+        if not batching.enabled:
             return None
         if not batching.parameters_file:
             return BATCHING_WITHOUT_FILE
