@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 
 from core.errors import InvalidArgument
 from core.protos import serving_pb2
-from core.wire import LENGTH_DELIMITED, VARINT, parse
+from core.wire import LENGTH_DELIMITED, NO_MESSAGE, VARINT, parse
 
 MANY_FIELDS: Final = 64
 """A request with more top-level fields is read faster by the protobuf runtime."""
@@ -93,8 +93,8 @@ def _merge(found: list[bytes]) -> serving_pb2.ModelSpec | None:
     try:
         for payload in found:
             spec.MergeFromString(payload)
-    except DecodeError as error:
-        raise InvalidArgument(f"The request has a broken ModelSpec: {error}") from None
+    except DecodeError:
+        raise InvalidArgument(NO_MESSAGE) from None
     return spec
 
 

@@ -24,14 +24,15 @@ VARINT: Final = 0
 LENGTH_DELIMITED: Final = 2
 FIXED32: Final = 5
 
-_PUBLIC_NAMES: Final[Mapping[str, str]] = MappingProxyType(
+NO_MESSAGE: Final = "The request is not a valid protobuf message."
+_PROBLEMS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "RequestEnvelope": "protobuf",
-        "SerializedExamplesRequest": "ClassificationRequest or RegressionRequest",
-        "SerializedMultiInferenceRequest": "MultiInferenceRequest",
+        "RequestEnvelope": NO_MESSAGE,
+        "SerializedExamplesRequest": "The request is not a valid ClassificationRequest or RegressionRequest message.",
+        "SerializedMultiInferenceRequest": "The request is not a valid MultiInferenceRequest message.",
     }
 )
-"""What clients call the messages that we read in another shape."""
+"""Messages that we read in another shape, under the names that clients know."""
 
 _SMALL: Final = tuple(bytes([value]) for value in range(0x80))
 
@@ -96,4 +97,4 @@ def parse(kind: type[MessageT], body: bytes) -> MessageT:
         return kind.FromString(body)
     except DecodeError:
         name = kind.DESCRIPTOR.name
-        raise InvalidArgument(f"The request is not a valid {_PUBLIC_NAMES.get(name, name)} message.") from None
+        raise InvalidArgument(_PROBLEMS.get(name, f"The request is not a valid {name} message.")) from None

@@ -104,7 +104,9 @@ class Session:
         operation_name, _, index = name.rpartition(":")
         if not operation_name:
             operation_name, index = name, "0"
-        operation = self._lib.TF_GraphOperationByName(self._graph, operation_name.encode())
+        # For C, a name ends at a NUL, and the rest of it would not count.
+        known = "\0" not in operation_name
+        operation = known and self._lib.TF_GraphOperationByName(self._graph, operation_name.encode())
         if operation and index.isdecimal() and int(index) < self._lib.TF_OperationNumOutputs(operation):
             return operation, int(index)
         raise InvalidArgument(f"Tensor {name} is not in the graph of the model")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -44,16 +44,25 @@ class DirectTransport:
 
 
 class GrpcStack:
-    """Serves test models on a free port; a context manager. Models are given as name: version."""
+    """Serves test models on a free port; a context manager. Models are given as name: version or versions."""
 
     def __init__(
-        self, models: Path, names: Mapping[str, int], *, threads: int = 2, most_calls: int = 0, **address: Any
+        self,
+        models: Path,
+        names: Mapping[str, int | tuple[int, ...]],
+        *,
+        threads: int = 2,
+        most_calls: int = 0,
+        **address: Any,
     ) -> None:
         self._loop = LoopThread("grpc-stack")
         self._servers: list[DirectServer] = []
         self.transport = DirectTransport()
-        self.executions = {name: Execution(loaded(models, name, version), threads) for name, version in names.items()}
-        self.table = RoutingTable(1, {name: _routes(name, version) for name, version in names.items()}, settled=True)
+        versions = {name: (given,) if isinstance(given, int) else given for name, given in names.items()}
+        servables = [ServableId(name, number) for name, numbers in versions.items() for number in numbers]
+        self._executions = {one: Execution(loaded(models, one.name, one.version), threads) for one in servables}
+        self.executions = {one.name: execution for one, execution in self._executions.items()}
+        self.table = RoutingTable(1, {name: _routes(name, numbers) for name, numbers in versions.items()}, settled=True)
         self.router = RequestRouter("router", self.transport)
         self.router.apply(self.table)
         self.api = GrpcApi(self.router, "token", _no_reload, session_run=True, most_calls=most_calls)
@@ -66,11 +75,11 @@ class GrpcStack:
         return self._loop.run(work).result(30)
 
     async def _open(self) -> None:
-        for name, execution in self.executions.items():
+        for servable, execution in self._executions.items():
             server = DirectServer(execution, TOKEN)
             port, has_loopback = await server.open(LOOPBACK)
             self._servers.append(server)
-            replicas = self.transport.replicas[self.table.models[name].latest.app] = ReplicaSet("node")
+            replicas = self.transport.replicas[Route.of(servable).app] = ReplicaSet("node")
             await replicas.update([Endpoint(LOOPBACK, port, TOKEN, "replica", "node", has_loopback)])
         await self.door.open()
         self.door.health.open(self.table)
@@ -80,7 +89,7 @@ class GrpcStack:
         for replicas in self.transport.replicas.values():
             replicas.retire()
         await asyncio.gather(*(server.drain(5.0) for server in self._servers))
-        for execution in self.executions.values():
+        for execution in self._executions.values():
             execution.close()
 
     def __enter__(self) -> Self:
@@ -95,9 +104,12 @@ class GrpcStack:
         self._loop.join(5)
 
 
-def _routes(name: str, version: int) -> ModelRoutes:
-    route = Route.of(ServableId(name, version))
-    return ModelRoutes({version: route}, statuses=(VersionStatus(version, State.AVAILABLE),))
+def _routes(name: str, versions: Iterable[int]) -> ModelRoutes:
+    """Route to some versions; the label `stable` is that of the first, `pending` that of one that does not answer."""
+    newest_first = sorted(versions, reverse=True)
+    routes = {version: Route.of(ServableId(name, version)) for version in newest_first}
+    labels = {"stable": newest_first[-1], "pending": newest_first[0] + 1}
+    return ModelRoutes(routes, labels, tuple(VersionStatus(version, State.AVAILABLE) for version in newest_first))
 
 
 async def _no_reload(raw: bytes) -> bytes:

@@ -156,6 +156,14 @@ def scalar_output(out: Path) -> None:
     save(out, "scalar_output", tf.Module(), serving_default=traced)
 
 
+def two_variables(out: Path) -> None:
+    """Write y = v1 * v2 * x for a scalar x, with v1 = 3 and v2 = 2."""
+    module = tf.Module()
+    module.v1, module.v2 = tf.Variable(3.0), tf.Variable(2.0)
+    traced = function(lambda x: {"y": module.v1 * module.v2 * x}, spec(tf.float32, "x", []))
+    save(out, "two_variables", module, serving_default=traced)
+
+
 def no_signatures(out: Path) -> None:
     """Write a module that declares nothing."""
     save(out, "no_signatures", tf.Module())
@@ -239,6 +247,7 @@ def build_all(out: Path) -> None:
         matrix,
         slow,
         scalar_output,
+        two_variables,
         no_signatures,
     ):
         build(out)
@@ -290,6 +299,7 @@ def calls() -> Iterator[tuple[str, int, str, Arrays]]:
     yield "matrix", 1, "serving_default", {"x": normal(4, 3)}
     yield "matrix", 1, "serving_default", {"x": normal(0, 3)}
     yield "slow", 1, "serving_default", {"iterations": np.array(25, np.int32)}
+    yield "two_variables", 1, "serving_default", {"x": np.array(2.0, np.float32)}
     yield "scalar_output", 1, "serving_default", {"x": normal(10)}
     yield "tf1_half_plus_two", 123, "serving_default", {"x": normal(4, 1)}
     for signature in ("regress_x_to_y", "regress_x_to_y2", "classify_x_to_y", "classify_with_labels"):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.dtypes import DataType
-from core.errors import Code, InvalidArgument, RuntimeFailure, ServingError
+from core.errors import InvalidArgument, ServingError
 from core.grpc_examples import plan_classify, plan_regress
 from core.protos import serving_pb2, tensor_pb2
 from core.signature import Signature
@@ -114,13 +114,6 @@ def test_case_G7_a_regression_signature_cannot_classify() -> None:
     """Its outputs have other names."""
     with pytest.raises(InvalidArgument, match="Expected classification signature outputs"):
         plan_classify(half_plus_two(), body(example(x=1), signature="regress_x_to_y"))
-
-
-def test_case_G11_an_error_of_the_runtime_keeps_its_text() -> None:
-    """Nothing of ours is put around it."""
-    failure = RuntimeFailure(Code.INTERNAL, "Run totally failed")
-
-    assert (failure.code, str(failure)) == (Code.INTERNAL, "Run totally failed")
 
 
 @pytest.mark.parametrize("plan", [plan_classify, plan_regress])
