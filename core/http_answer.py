@@ -22,7 +22,7 @@ LARGEST_UNZIPPED_BYTES = 100 * 1024 * 1024
 GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
 REASONS: Mapping[int, str] = MappingProxyType(
-    {400: "Bad Request", 404: "Not Found", 413: "Request Entity Too Large", 501: "Not Implemented"}
+    {400: "Bad Request", 404: "Not Found", 431: "Request Header Fields Too Large", 501: "Not Implemented"}
 )
 
 Header = tuple[bytes, bytes]
@@ -30,23 +30,24 @@ Header = tuple[bytes, bytes]
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """A complete HTTP response."""
+    """A complete HTTP response; `code` is what it counts as."""
 
     status: int
     body: bytes | bytearray = b""
     headers: tuple[Header, ...] = (JSON,)
+    code: Code = Code.OK
 
 
 def answer_of(code: Code, body: bytes | bytearray) -> HttpAnswer:
     """Give the response for a model server's answer: the body itself, or the error text in JSON."""
     if code is Code.OK:
         return HttpAnswer(200, body)
-    return HttpAnswer(HTTP_STATUS.get(code, 500), error_body(bytes(body).decode("utf-8", "surrogateescape")))
+    return error_answer(code, bytes(body).decode("utf-8", "surrogateescape"))
 
 
 def error_answer(code: Code, message: str) -> HttpAnswer:
     """Give the JSON response for an error."""
-    return HttpAnswer(HTTP_STATUS.get(code, 500), error_body(message))
+    return HttpAnswer(HTTP_STATUS.get(code, 500), error_body(message), code=code)
 
 
 def html_error(status: int) -> HttpAnswer:
@@ -56,14 +57,22 @@ def html_error(status: int) -> HttpAnswer:
     return HttpAnswer(status, page.encode(), (HTML, (b"connection", b"close")))
 
 
+def wrong_method(method: str, path: str) -> HttpAnswer:
+    """Refuse a method on a page of ours, and say what would be right."""
+    text = f"{method} is not possible here. Use GET {path}."
+    return HttpAnswer(405, error_body(text), (JSON, (b"allow", b"GET, HEAD")))
+
+
 def preflight(origin: bytes) -> HttpAnswer:
     """Answer OPTIONS (TensorFlow Serving, CORS preflight)."""
     known = b"http://" in origin or b"https://" in origin
-    return HttpAnswer(200 if known else 400, b"", (EMPTY_HTML,))
+    if known:
+        return HttpAnswer(200, b"", (EMPTY_HTML,))
+    return HttpAnswer(400, b"", (EMPTY_HTML,), Code.INVALID_ARGUMENT)
 
 
 def unzipped(body: bytes | bytearray) -> bytes:
-    """Unpack a gzip body; whatever cannot be unpacked, or is larger than 100 MiB, counts as empty.
+    """Unpack a gzip body; whatever cannot be unpacked to its end, or is larger than 100 MiB, counts as empty.
 
     Source of the rule: TensorFlow Serving, gzip requests.
     """
@@ -72,6 +81,6 @@ def unzipped(body: bytes | bytearray) -> bytes:
         content = unpacker.decompress(body, LARGEST_UNZIPPED_BYTES + 1)
     except zlib.error:
         return b""
-    if not unpacker.eof or len(content) > LARGEST_UNZIPPED_BYTES:
+    if not unpacker.eof or unpacker.unused_data or len(content) > LARGEST_UNZIPPED_BYTES:
         return b""
     return content
