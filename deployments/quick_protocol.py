@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from core.errors import Code, ServingError
-from core.http_answer import CORS_HEADERS, HttpAnswer, answer_of, error_answer
+from core.http_answer import CORS_HEADERS, JSON, HttpAnswer, answer_of, error_answer
 from core.rest_path import RestRequest, parse
-from core.transport import Answer, Call, ConnectionLost, OpenCall
+from core.transport import Answer, Call, ConnectionLost, Method, OpenCall
+from deployments.access_log import SAMPLED
 from deployments.http_api import METHOD_OF, HttpApi
 from deployments.http_protocol import RestProtocol
 
@@ -32,17 +34,25 @@ UNUSUAL = frozenset({b"transfer-encoding", b"content-encoding", b"expect", b"upg
 """Headers of which the long way knows what they mean."""
 
 
+class Wanted(NamedTuple):
+    """What an inference request asks for, in the words of all who need it."""
+
+    request: RestRequest
+    method: Method
+    api: str
+
+
 class KnownTargets:
     """What the targets of inference requests mean, each parsed once."""
 
     def __init__(self) -> None:
-        self._requests: dict[bytes, RestRequest] = {}
+        self._requests: dict[bytes, Wanted] = {}
 
-    def get(self, target: bytes) -> RestRequest | None:
+    def get(self, target: bytes) -> Wanted | None:
         """Give what a POST to this target asks for; None for anything but an inference request."""
         return self._requests.get(target) or self._learn(target)
 
-    def _learn(self, target: bytes) -> RestRequest | None:
+    def _learn(self, target: bytes) -> Wanted | None:
         if not target.startswith(b"/v1/models/") or len(target) > LONGEST_KNOWN_TARGET_BYTES:
             return None
         try:
@@ -51,8 +61,29 @@ class KnownTargets:
             return None
         if len(self._requests) >= MOST_KNOWN_TARGETS:
             self._requests.clear()
-        self._requests[target] = request
-        return request
+        wanted = self._requests[target] = Wanted(request, METHOD_OF[request.verb], request.verb.value)
+        return wanted
+
+
+class Heads:
+    """The beginning of good answers: the same for all until the clock of the `Date` header moves on."""
+
+    def __init__(self, *, cors: bool) -> None:
+        self._own = (JSON, *CORS_HEADERS) if cors else (JSON,)
+        self._defaults: list[tuple[bytes, bytes]] | None = None
+        self._good = b""
+
+    def good(self, defaults: list[tuple[bytes, bytes]]) -> bytes:
+        """Give status line and headers up to the number of the body's bytes; uvicorn renews `defaults` as a whole."""
+        if defaults is not self._defaults:
+            self._defaults = defaults
+            self._good = head_lines(200, [*defaults, *self._own]) + b"content-length: "
+        return self._good
+
+
+def head_lines(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Give a status line and headers, without the empty line after them."""
+    return STATUS_LINE[status] + b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
 class _NoEvent:
@@ -78,18 +109,18 @@ class QuickRequest:
         "disconnected",
         "keep_alive",
         "more_body",
-        "request",
         "response_complete",
         "route",
+        "wanted",
     )
     message_event = _NO_EVENT
 
-    def __init__(self, protocol: QuickProtocol, request: RestRequest) -> None:
+    def __init__(self, protocol: QuickProtocol, wanted: Wanted) -> None:
         self._protocol = protocol
         self._open: OpenCall | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._repeating: asyncio.Task[None] | None = None
-        self.request = request
+        self.wanted = wanted
         self.body = bytearray()
         self.more_body = True
         self.disconnected = False
@@ -98,13 +129,13 @@ class QuickRequest:
 
     def begin(self, api: HttpApi, timeout_s: float | None) -> bool:
         """Send the call; False if that is not possible now, and nothing has happened."""
-        wanted = self.request
+        request = self.wanted.request
         self.began_s = time.perf_counter()
         try:
-            self.route = api.router.resolve(wanted.name, wanted.version, wanted.label)
+            self.route = api.router.resolve(request.name, request.version, request.label)
         except ServingError:
             return False
-        self._open = api.router.begin(self.route, Call(METHOD_OF[wanted.verb], bytes(self.body), timeout_s), self)
+        self._open = api.router.begin(self.route, Call(self.wanted.method, bytes(self.body), timeout_s), self)
         if self._open is None:
             return False
         if timeout_s is not None:
@@ -120,7 +151,12 @@ class QuickRequest:
         return self.response_complete
 
     def set_result(self, result: Answer, /) -> None:
-        self._finish(answer_of(result.code, result.body))
+        if result.code is not Code.OK:
+            self._finish(answer_of(result.code, result.body))
+        elif not self.response_complete:
+            self.response_complete = True
+            self._stop_timer()
+            self._protocol.succeeded(self, result.body)
 
     def set_exception(self, exception: Exception, /) -> None:
         if isinstance(exception, ConnectionLost):
@@ -170,6 +206,7 @@ class QuickProtocol(RestProtocol):
         self,
         api: HttpApi,
         known: KnownTargets,
+        heads: Heads,
         *,
         config: Config,
         server_state: Any,
@@ -179,27 +216,28 @@ class QuickProtocol(RestProtocol):
         super().__init__(config=config, server_state=server_state, app_state=app_state, _loop=_loop)
         self._api = api
         self._known = known
+        self._heads = heads
         self._begun: QuickRequest | None = None
 
     def on_headers_complete(self) -> None:
         """Choose the way."""
-        request = self._quick_request()
-        if request is None:
+        wanted = self._quick_request()
+        if wanted is None:
             super().on_headers_complete()
             return
         self._end_head()
-        self.cycle = QuickRequest(self, request)  # type: ignore[assignment]  # it has what uvicorn asks of a cycle
+        self.cycle = QuickRequest(self, wanted)  # type: ignore[assignment]  # it has what uvicorn asks of a cycle
 
-    def _quick_request(self) -> RestRequest | None:
+    def _quick_request(self) -> Wanted | None:
         if self.cycle is not None and not self.cycle.response_complete:
             return None
-        request = self._known.get(self.url)
+        wanted = self._known.get(self.url)
         parser = self.parser
-        if request is None or parser.get_method() != b"POST" or not parser.should_keep_alive():
+        if wanted is None or parser.get_method() != b"POST" or not parser.should_keep_alive():
             return None
         if parser.get_http_version() != "1.1" or self.flow.write_paused or self._api.draining:
             return None
-        return request if self._has_small_body() else None
+        return wanted if self._has_small_body() else None
 
     def _has_small_body(self) -> bool:
         length = -1
@@ -232,33 +270,32 @@ class QuickProtocol(RestProtocol):
             super().on_body(body)
         super().on_message_complete()
 
+    def succeeded(self, quick: QuickRequest, body: bytes | bytearray) -> None:
+        """Write a good answer, count it, and go on with the connection."""
+        wanted, took_s = quick.wanted, time.perf_counter() - quick.began_s
+        self._api.router.meter.succeeded(wanted.request.name, "REST", wanted.api, took_s)
+        self._write(quick, self._heads.good(self.server_state.default_headers), body)
+
     def answered(self, quick: QuickRequest, answer: HttpAnswer) -> None:
-        """Write an answer, count it, and go on with the connection."""
+        """Write an error, count it, and go on with the connection."""
+        self._api.router.meter.answered(quick.wanted.request.name, answer.code)
+        cors = CORS_HEADERS if self._api.limits.cors else ()
+        headers = (*self.server_state.default_headers, *answer.headers, *cors)
+        self._write(quick, head_lines(answer.status, headers) + b"content-length: ", answer.body)
+
+    def _write(self, quick: QuickRequest, head: bytes, body: bytes | bytearray) -> None:
         self._forget(quick)
-        meter, name = self._api.router.meter, quick.request.name
-        if answer.code is Code.OK:
-            meter.succeeded(name, "REST", quick.request.verb.value, time.perf_counter() - quick.began_s)
-        else:
-            meter.answered(name, answer.code)
         is_last = self._api.draining or not quick.keep_alive
-        self.transport.write(b"".join((self._head(answer, is_last=is_last), answer.body)))
+        end = b"\r\nconnection: close\r\n\r\n" if is_last else b"\r\n\r\n"
+        self.transport.write(b"".join((head, b"%d" % len(body), end, body)))
         if is_last:
             self.transport.close()
         self.on_response_complete()
 
-    def _head(self, answer: HttpAnswer, *, is_last: bool) -> bytes:
-        headers = [*self.server_state.default_headers, *answer.headers]
-        if self._api.limits.cors:
-            headers += CORS_HEADERS
-        if is_last:
-            headers.append((b"connection", b"close"))
-        lines = b"".join([b"%b: %b\r\n" % header for header in headers])
-        return b"%b%bcontent-length: %d\r\n\r\n" % (STATUS_LINE[answer.status], lines, len(answer.body))
-
     def gave_up(self, quick: QuickRequest) -> None:
         """Count a request whose client has gone."""
         self._forget(quick)
-        self._api.router.meter.answered(quick.request.name, Code.CANCELLED)
+        self._api.router.meter.answered(quick.wanted.request.name, Code.CANCELLED)
 
     def _forget(self, quick: QuickRequest) -> None:
         self._begun = None
@@ -271,11 +308,22 @@ class QuickProtocol(RestProtocol):
             self._begun.withdraw()
 
 
+class SampledProtocol(QuickProtocol):
+    """A connection of which some requests are followed for the access log; those take the long way."""
+
+    def _quick_request(self) -> Wanted | None:
+        access = self._api.access
+        chosen = access is not None and access.is_chosen()
+        self.scope["state"][SAMPLED] = chosen
+        return None if chosen else super()._quick_request()
+
+
 def protocol_factory(api: HttpApi) -> Any:
     """Give what makes uvicorn's protocols for one REST port."""
-    known = KnownTargets()
+    known, heads = KnownTargets(), Heads(cors=api.limits.cors)
+    kind = QuickProtocol if api.access is None else SampledProtocol
 
     def make(**of_uvicorn: Any) -> QuickProtocol:
-        return QuickProtocol(api, known, **of_uvicorn)
+        return kind(api, known, heads, **of_uvicorn)
 
     return make

@@ -238,7 +238,7 @@ def test_targets_are_known_up_to_a_number() -> None:
     known = KnownTargets()
 
     for number in range(MOST_KNOWN_TARGETS + 10):
-        assert known.get(b"/v1/models/m%d:predict" % number).name == f"m{number}"
+        assert known.get(b"/v1/models/m%d:predict" % number).request.name == f"m{number}"
 
     assert len(known._requests) <= MOST_KNOWN_TARGETS
 
