@@ -6,7 +6,7 @@ context is merged by putting its bytes in front of the bytes of each example, as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -25,12 +25,9 @@ from core.json_values import JsonObject, Value
 from core.regression import plan_regression
 from core.rest_predict import signature_name
 from core.run_plan import RunPlan
-from core.signature import ServedModel
+from core.signature import DEFAULT_SIGNATURE, ServedModel
 
 T = TypeVar("T")
-
-CLASSIFY = "classify"
-REGRESS = "regress"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,39 +40,39 @@ class RestExamples:
 
 def plan_classify(model: ServedModel, body: bytes, *, check_method: bool = False) -> RunPlan:
     """Plan `:classify`."""
-    request = read(body, CLASSIFY)
+    request = read(body)
     plan = plan_classification(model, request.name, request.examples, check_method=check_method)
-    return _run_plan(plan, write_classes)
+    return _run_plan(plan, write_classes, request.name)
 
 
 def plan_regress(model: ServedModel, body: bytes, *, check_method: bool = False) -> RunPlan:
     """Plan `:regress`."""
-    request = read(body, REGRESS)
+    request = read(body)
     plan = plan_regression(model, request.name, request.examples, check_method=check_method)
-    return _run_plan(plan, write_values)
+    return _run_plan(plan, write_values, request.name)
 
 
-def check_envelope(body: bytes, method: str) -> None:
+def check_envelope(body: bytes) -> None:
     """Raise what a body deserves before any model is looked up; that is everything about its JSON."""
-    read(body, method)
+    read(body)
 
 
-def read(body: bytes, method: str) -> RestExamples:
+def read(body: bytes) -> RestExamples:
     """Read a body; raises ServingError."""
     document = parse_object(bytes(body))
     members = document.first_values()
     name = signature_name(members, document)
     context = example_bytes(members["context"]) if "context" in members else b""
-    examples = [example_bytes(example) for example in _examples(document, members.get, method)]
+    examples = [example_bytes(example) for example in _examples(document, members)]
     return RestExamples(name, with_context(context, examples))
 
 
-def _examples(document: JsonObject, find: Callable[[str, Value], Value], method: str) -> list[Value]:
-    if "examples" not in document.names:
-        raise InvalidArgument(
-            complaint(document, f"When method is {method}, key 'examples' is expected and was not found")
-        )
-    examples = find("examples", None)
+def _examples(document: JsonObject, members: Mapping[str, Value]) -> list[Value]:
+    if "examples" not in members:
+        # TensorFlow Serving says "classify" whatever the method is.
+        rule = "When method is classify, key 'examples' is expected and was not found"
+        raise InvalidArgument(complaint(document, rule))
+    examples = members["examples"]
     if not isinstance(examples, list):
         raise InvalidArgument(complaint(document, "Expecting 'examples' value to be an list/array"))
     if not examples:
@@ -83,8 +80,8 @@ def _examples(document: JsonObject, find: Callable[[str, Value], Value], method:
     return examples
 
 
-def _run_plan(plan: ExamplesPlan[T], write: Callable[[T], bytes]) -> RunPlan:
-    return RunPlan(plan.feeds, plan.fetches, partial(_encode, plan, write))
+def _run_plan(plan: ExamplesPlan[T], write: Callable[[T], bytes], name: str) -> RunPlan:
+    return RunPlan(plan.feeds, plan.fetches, partial(_encode, plan, write), name or DEFAULT_SIGNATURE)
 
 
 def _encode(plan: ExamplesPlan[T], write: Callable[[T], bytes], arrays: Sequence[np.ndarray]) -> bytes:

@@ -41,7 +41,7 @@ def predict_messages(model: ServedModel, body: bytes) -> RestMessages:
 
 def classify_messages(model: ServedModel, body: bytes) -> RestMessages:
     """Give ClassificationRequest and ClassificationResponse; raises ServingError for a body that cannot be read."""
-    request = rest_examples.read(body, rest_examples.CLASSIFY)
+    request = rest_examples.read(body)
 
     def response(answer: bytes) -> bytes:
         rows = [[ScoredClass(_bytes(label), float(score)) for label, score in row] for row in _results(answer)]
@@ -52,7 +52,7 @@ def classify_messages(model: ServedModel, body: bytes) -> RestMessages:
 
 def regress_messages(model: ServedModel, body: bytes) -> RestMessages:
     """Give RegressionRequest and RegressionResponse; raises ServingError for a body that cannot be read."""
-    request = rest_examples.read(body, rest_examples.REGRESS)
+    request = rest_examples.read(body)
 
     def response(answer: bytes) -> bytes:
         values = [float(value) for value in _results(answer)]

@@ -17,7 +17,8 @@ class RunPlan:
     """One session run.
 
     `feeds` maps graph tensor names to arrays, `fetches` are graph tensor names without repetition, and `encode` turns
-    the fetched arrays, in the order of `fetches`, into the response body.
+    the fetched arrays, in the order of `fetches`, into the response body. `signature` is what the request is counted
+    under.
 
     `encode` raises ServingError when the model's answer does not fit the method.
     """
@@ -25,3 +26,4 @@ class RunPlan:
     feeds: Mapping[str, np.ndarray]
     fetches: tuple[str, ...]
     encode: Callable[[Sequence[np.ndarray]], bytes]
+    signature: str = ""

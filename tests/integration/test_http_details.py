@@ -181,6 +181,9 @@ def test_targets_are_taken_as_they_are(connection: RawConnection, target: str, s
     assert reply.body
 
 
+DOOR_MODELS = ("slow", "half_plus_two", "tf1_half_plus_two")
+
+
 @dataclass
 class StrictDoor:
     """A REST port of this process in front of the session's model servers, with limits of its own."""
@@ -203,12 +206,12 @@ def open_door(server: LiveServer) -> Iterator[Opener]:
     transports: list[VersionTransport] = []
 
     async def opened(port: int, limits: HttpLimits) -> None:
-        routes = {name: Route.of(ServableId(name, 1)) for name in ("slow", "half_plus_two")}
+        routes = {name: Route.of(ServableId(name, 1)) for name in DOOR_MODELS}
         transport = VersionTransport("elsewhere")
         transports.append(transport)
         await transport.connect([route.app for route in routes.values()])
         router = RequestRouter("strict", transport)
-        models = {name: ModelRoutes({1: route}, {}, ()) for name, route in routes.items()}
+        models = {name: ModelRoutes({1: route}, {"label": 1}, ()) for name, route in routes.items()}
         router.apply(RoutingTable(1, models, settled=True))
         doors.append(HttpDoor(HttpAddress(HOST, port), HttpApi(router, limits, "strict"), "strict"))
         await doors[-1].open()
@@ -273,6 +276,18 @@ def test_case_A33_cors_headers_stand_on_every_answer_of_the_api(open_door: Opene
         assert wanted.items() <= client.send(method, target, BODY).headers.items()
     for method, target in [("TRACE", "/v1/models/half_plus_two"), ("GET", "/healthz"), ("GET", "/nope")]:
         assert not wanted.keys() & client.send(method, target).headers.keys()
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "wanted"),
+    [
+        pytest.param("half_plus_two/labels/label:predict", {"instances": [1.0, 2.0]}, {"predictions": [2.5, 3.0]}, id="case_D3"),
+        pytest.param("tf1_half_plus_two/labels/label:classify", {"signature_name": "classify_x_to_y", "examples": [{"x": 10.0}]}, {"results": [[["", 7.0]]]}, id="case_D14"),
+    ],
+)  # fmt: skip
+def test_a_label_leads_to_its_version(open_door: Opener, path: str, body: object, wanted: object) -> None:
+    """With every method."""
+    assert open_door().client().post(f"/v1/models/{path}", body).json == wanted
 
 
 SMALL = 20_000

@@ -168,6 +168,7 @@ def test_case_E15_metadata_names_signatures_types_and_shapes(client: RestClient)
     assert signatures["serving_default"]["inputs"]["x"]["dtype"] == "DT_FLOAT"
     initialiser = signatures["__saved_model_init_op"]["outputs"]["__saved_model_init_op"]
     assert (initialiser["dtype"], initialiser["name"]) == ("DT_INVALID", "NoOp")
+    assert signatures["__saved_model_init_op"]["method_name"] == ""
 
 
 def test_all_models_are_listed(server: LiveServer, client: RestClient) -> None:

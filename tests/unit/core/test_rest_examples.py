@@ -118,7 +118,7 @@ def test_values_of_a_repeated_feature_are_joined() -> None:
         ),
         pytest.param(
             "{}",
-            "JSON Value: {} When method is regress, key 'examples' is expected and was not found",
+            "JSON Value: {} When method is classify, key 'examples' is expected and was not found",
             id="case_H12",
         ),
         pytest.param(
@@ -152,8 +152,9 @@ def test_values_of_a_repeated_feature_are_joined() -> None:
 def test_bad_bodies_are_reported_before_the_model_is_looked_up(body: str, message: str) -> None:
     """The envelope of these methods is the whole body."""
     for call in (
-        lambda raw: rest_examples.check_envelope(raw, "regress"),
+        rest_examples.check_envelope,
         lambda raw: rest_examples.plan_regress(MODEL, raw),
+        lambda raw: rest_examples.plan_classify(CLASSIFIER, raw),
     ):
         with pytest.raises(InvalidArgument) as caught:
             call(body.encode())
@@ -163,13 +164,7 @@ def test_bad_bodies_are_reported_before_the_model_is_looked_up(body: str, messag
 def test_names_of_features_are_utf8() -> None:
     """A name that protobuf cannot hold is refused, not mangled."""
     with pytest.raises(InvalidArgument, match="not UTF-8"):
-        rest_examples.check_envelope(b'{"examples":[{"\xff":1}]}', "classify")
-
-
-def test_missing_examples_name_the_method() -> None:
-    """The text tells classify from regress."""
-    with pytest.raises(InvalidArgument, match="When method is classify"):
-        rest_examples.plan_classify(CLASSIFIER, b"{}")
+        rest_examples.check_envelope(b'{"examples":[{"\xff":1}]}')
 
 
 @pytest.mark.parametrize(

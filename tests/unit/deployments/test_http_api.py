@@ -149,7 +149,8 @@ async def test_case_A34_an_answer_has_a_content_type_and_a_length(client) -> Non
     [
         ("/v1/models/h2:predict", "h2", 124),
         ("/v1/models/h2/versions/123:predict", "h2", 123),
-        ("/v1/models/h2/labels/stable:predict", "h2", 123),
+        pytest.param("/v1/models/h2/labels/stable:predict", "h2", 123, id="case_D3"),
+        pytest.param("/v1/models/h2/labels/stable:classify", "h2", 123, id="case_D14"),
         pytest.param("/V1/MODELS/h2:predict", "h2", 124, id="case_A25"),
         pytest.param(f"/v1/models/{ODD_PATH}:predict", ODD_NAME, 1, id="case_A23"),
     ],
