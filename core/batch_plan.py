@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,16 +17,14 @@ Shape = tuple[int, ...]
 MOST_PADDED_RANK = 6
 
 
-@dataclass(frozen=True, slots=True)
-class QueueKey:
+class QueueKey(NamedTuple):  # a named tuple: every request hashes it, and tuples do that in C
     """Which requests wait in one queue and share its bound: those with the same tensors, whatever their order."""
 
     inputs: tuple[str, ...]
     fetches: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """Which requests of a queue can share a run: those with equal types and rows of equal shape.
 
     With padding, rows need only be of equal rank.

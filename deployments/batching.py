@@ -80,6 +80,8 @@ class Batcher:
         self._runs: set[asyncio.Task[None]] = set()
         self._is_due = False
         self._alarm: asyncio.TimerHandle | None = None
+        self._queuing_micros = METRICS.histogram(BATCH_QUEUING_LATENCY, "")
+        self._queue_seconds = METRICS.histogram(QUEUE_SECONDS, *served)
         METRICS.before_snapshot(lambda: METRICS.set(QUEUE_LENGTH, *served, to=self._schedule.waiting))
 
     async def run(self, plan: RunPlan, timeout_s: float | None = None) -> Outputs:
@@ -148,8 +150,8 @@ class Batcher:
     def _start(self, taken: Pieces, now: float) -> None:
         for piece in taken:
             waited_s = now - piece.queued_at
-            METRICS.observe(BATCH_QUEUING_LATENCY, "", value=waited_s * MICROS_PER_S)
-            METRICS.observe(QUEUE_SECONDS, *self._served, value=waited_s)
+            self._queuing_micros.observe(waited_s * MICROS_PER_S)
+            self._queue_seconds.observe(waited_s)
             if piece.request.ends_at <= now:
                 self._drop_expired(piece.request)
         pieces = [piece for piece in taken if not piece.request.answer.done()]
