@@ -167,6 +167,11 @@ class BatchingParameters:
             return self
         return replace(self, num_batch_threads=server.num_batch_threads, thread_pool_name=server.thread_pool_name)
 
+    def requests_at_a_time(self, cpus: int) -> int:
+        """Count the requests of one row that run and wait when a queue is full."""
+        threads = self.num_batch_threads or cpus
+        return self.execution_batch_size * (threads + max(1, self.max_enqueued_batches))
+
     @property
     def execution_batch_size(self) -> int:
         """Most rows of a batch that is run."""

@@ -131,7 +131,11 @@ class RayServeHost:
 
 def version_target(spec: ServableSpec, resources: ModelResources) -> serve.RunTarget:
     """Give the application of a version, ready to be submitted."""
-    deployment = serve.deployment(**deployment_options(resources))(ModelServer)
+    options = deployment_options(resources)
+    if spec.batching is not None:  # what Serve holds back can fill no batch
+        wanted = spec.batching.requests_at_a_time(os.cpu_count() or 1)
+        options["max_ongoing_requests"] = max(wanted, resources.max_ongoing_requests)
+    deployment = serve.deployment(**options)(ModelServer)
     return serve.RunTarget(
         target=deployment.bind(spec),
         name=app_name(spec.servable),

@@ -36,3 +36,9 @@ def test_parameters_beside_a_version_run_on_the_servers_threads() -> None:
 
     assert beside.on_threads_of(server) == BatchingParameters(8, num_batch_threads=3, thread_pool_name="pool")
     assert beside.on_threads_of(None) == beside
+
+
+def test_requests_at_a_time_are_those_that_run_and_those_that_wait() -> None:
+    """Of one row each, in full batches."""
+    assert BatchingParameters(8, num_batch_threads=2, max_enqueued_batches=3).requests_at_a_time(cpus=9) == 40
+    assert BatchingParameters(8, max_enqueued_batches=0).requests_at_a_time(cpus=4) == 40
