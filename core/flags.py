@@ -204,6 +204,7 @@ def _problems(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         text = f"--per_process_gpu_memory_fraction must be between 0 and 1; was {share:g}"
         yield "per_process_gpu_memory_fraction", text
     yield from _cache_problems(values)
+    yield from _log_problems(values)
     yield from _refusals(values)
 
 
@@ -213,6 +214,15 @@ def _cache_problems(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "model_cache_max_bytes", text
     if "://" in values["model_cache_dir"]:
         yield "model_cache_dir", f"--model_cache_dir must be a local folder; was {values['model_cache_dir']}"
+
+
+def _log_problems(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, known in (("log_format", ("text", "json")), ("log_level", ("debug", "info", "warning", "error"))):
+        if values[name] not in known:
+            yield name, f"--{name} must be one of {', '.join(known)}; was {values[name]}"
+    share = values["access_log_sampling_rate"]
+    if not 0 <= share <= 1:
+        yield "access_log_sampling_rate", f"--access_log_sampling_rate must be between 0 and 1; was {share:g}"
 
 
 def _door_problems(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -106,6 +106,15 @@ OUR_FLAGS: Final = (
         "request_log.max_file_age_s",
         not_negative,
     ),
+    Flag("log_format", _STRING, "text", "How the logs look: text, json.", "logs.as_json", lambda kind: kind == "json"),
+    Flag("log_level", _STRING, "info", "Least serious level in the logs: debug, info, warning or error.", "logs.level"),
+    Flag(
+        "access_log_sampling_rate",
+        _FLOAT,
+        0.0,
+        "Share of the requests, 0 to 1, that get a line in the router's log.",
+        "logs.access_sampling_rate",
+    ),
     Flag("ray_address", _STRING, "", "Address of a running Ray cluster.", "cluster.ray_address"),
 )
 """The flags that only this server has."""

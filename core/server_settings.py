@@ -204,6 +204,20 @@ class MonitoringSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LogSettings:
+    """The log of each process."""
+
+    as_json: bool = False
+    """Write each line as a JSON object."""
+
+    level: str = "info"
+    """Least serious level that is written: debug, info, warning or error."""
+
+    access_sampling_rate: float = 0.0
+    """Share of the requests that get a line in the router's log; 0 writes none."""
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterSettings:
     """The Ray cluster."""
 
@@ -228,4 +242,5 @@ class ServerSettings:
     answers: AnswerSettings = field(default_factory=AnswerSettings)
     request_log: RequestLogSettings = field(default_factory=RequestLogSettings)
     monitoring: MonitoringSettings = field(default_factory=MonitoringSettings)
+    logs: LogSettings = field(default_factory=LogSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)

@@ -20,6 +20,7 @@ from core.grpc_metadata import check_envelope
 from core.metadata_json import status_response
 from core.model_spec import ModelSpecRef, peek, peek_task
 from core.transport import Call, Method
+from deployments.access_log import AccessLog
 from deployments.port_claim import TOKEN_METHOD
 from deployments.request_router import RequestRouter
 
@@ -57,13 +58,21 @@ class GrpcApi:
     """Answers gRPC calls from a routing table and the model servers behind it."""
 
     def __init__(
-        self, router: RequestRouter, token: str, reload: Reload, *, session_run: bool = False, most_calls: int = 0
+        self,
+        router: RequestRouter,
+        token: str,
+        reload: Reload,
+        *,
+        session_run: bool = False,
+        most_calls: int = 0,
+        access: AccessLog | None = None,
     ) -> None:
         self._router = router
         self._token = token.encode()
         self._reload = reload
         self._session_run = session_run
         self._most_calls = most_calls
+        self._access = access
         self._calls = 0
         self._methods: Mapping[str, Callable[[bytes, float | None], Awaitable[GrpcAnswer]]] = {
             "Predict": self._forwarding(Method.PREDICT, peek),
@@ -123,9 +132,13 @@ class GrpcApi:
 
     def _handler(self, method: str) -> Callable[[bytes, grpc.aio.ServicerContext], Awaitable[bytes]]:
         answered = self._bounded if self._most_calls and method != TOKEN else self.answer
+        access = self._access if method != TOKEN else None
 
         async def handle(raw: bytes, context: grpc.aio.ServicerContext) -> bytes:
-            answer = await answered(method, raw, context.time_remaining())
+            work = answered(method, raw, context.time_remaining())
+            if access is not None and access.is_chosen():
+                work = access.of_call(method, raw, context.invocation_metadata() or (), work)
+            answer = await work
             if answer.code is not Code.OK:
                 # Sends the status and nothing else; a client's own policy repeats a call only then.
                 await context.abort(status_code(answer.code), answer.message)

@@ -30,6 +30,7 @@ from core.openapi import openapi_body
 from core.readiness import liveness_body, model_list_body, readiness_body
 from core.rest_path import INFERENCE_VERBS, RestRequest, UnconvertibleVersion, Verb, is_api, name_in, parse
 from core.transport import Call, Method
+from deployments.access_log import AccessLog
 from deployments.asgi import AsgiApp, Receive, Scope, Send
 from deployments.http_body import (
     SMALL_BODY_BYTES,
@@ -78,11 +79,14 @@ class HttpApi:
         limits: HttpLimits,
         token: str = "",
         pages: Mapping[str, Page] = MappingProxyType({}),
+        *,
+        access: AccessLog | None = None,
     ) -> None:
         self.router = router
         self.limits = limits
         self._token = token.encode()
         self._pages = pages
+        self.access = access
         self.draining = False
 
     def app(self) -> AsgiApp:
@@ -94,7 +98,7 @@ class HttpApi:
             elif scope["type"] == "lifespan":
                 await _lifespan(receive, send)
 
-        return application
+        return application if self.access is None else self.access.around(application)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

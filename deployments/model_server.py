@@ -29,6 +29,7 @@ from deployments.batched_execution import BatchedExecution
 from deployments.direct_server import DirectServer
 from deployments.event_loop import LoopThread
 from deployments.execution import Execution
+from deployments.process_logs import configure as configure_logs
 from deployments.saved_model import LoadedModel, load
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class ModelServer:
     def __init__(self, spec: ServableSpec) -> None:
         self._spec = spec
         self._replica = serve.get_replica_context().replica_id.unique_id
+        configure_logs(spec.settings.logs, "model", spec.servable.name, str(spec.servable.version), self._replica)
         began = time.monotonic()
         self._loaded = _load(spec)
         self._load_s = time.monotonic() - began
@@ -76,7 +78,9 @@ class ModelServer:
         self._endpoint = self._open_direct_transport()
         gc.collect()
         gc.freeze()
-        log.info("version_loaded servable=%s load_s=%.3f", spec.servable, self._load_s)
+        log.info(
+            "version_loaded model=%s version=%d load_s=%.3f", spec.servable.name, spec.servable.version, self._load_s
+        )
 
     def _open_direct_transport(self) -> Endpoint:
         token = secrets.token_bytes(16)

@@ -20,14 +20,17 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from core.errors import Code, ServingError, Unavailable
+from core.log_format import announced
 from core.reconcile import RouterReport
 from core.routing import RoutingTable
 from core.server_settings import ServerSettings
+from deployments.access_log import AccessLog, SampledRouter
 from deployments.event_loop import LoopThread
 from deployments.front_door import HttpAddress, HttpDoor
 from deployments.grpc_door import GrpcAddress, GrpcDoor
 from deployments.grpc_services import GrpcAnswer, GrpcApi, Raw, set_status
 from deployments.http_api import AsgiApp, HttpApi, HttpLimits, Message, Receive, Scope, Send
+from deployments.process_logs import configure as configure_logs
 from deployments.request_router import RequestRouter
 from deployments.version_transport import VersionTransport
 
@@ -46,12 +49,15 @@ class Router:
 
     def __init__(self, settings: ServerSettings, watcher: DeploymentHandle) -> None:
         self._settings = settings
+        replica = serve.get_replica_context().replica_id.unique_id
+        configure_logs(settings.logs, "router", replica)
+        access = AccessLog(settings.logs.access_sampling_rate) if settings.logs.access_sampling_rate else None
         token = cluster_token()
         self._watcher = watcher
         self._loop = LoopThread("front-door")
         self._transport = VersionTransport(ray.get_runtime_context().get_node_id())
-        self._router = RequestRouter(serve.get_replica_context().replica_id.unique_id, self._transport)
-        self._api = HttpApi(self._router, http_limits(settings), token)
+        self._router = (SampledRouter if access else RequestRouter)(replica, self._transport)
+        self._api = HttpApi(self._router, http_limits(settings), token, access=access)
         door = settings.front_door
         self._http = HttpDoor(http_address(settings), self._api, token)
         self._grpc_api = GrpcApi(
@@ -60,6 +66,7 @@ class Router:
             self._reload,
             session_run=door.session_run,
             most_calls=door.grpc_max_concurrent_calls,
+            access=access,
         )
         self._grpc = GrpcDoor(grpc_address(settings), self._grpc_api, token)
         self._is_open = False
@@ -88,7 +95,8 @@ class Router:
             self._grpc.health.open(self._router.table)
             self._is_open = True
             self._opened.set()
-            log.info("front_door_open rest_port=%s", self._settings.front_door.rest_port)
+            door = self._settings.front_door
+            log.info("front_door_open rest_port=%s grpc_port=%s", door.rest_port, door.grpc_port, extra=announced())
             gc.collect()
             gc.freeze()
             await asyncio.gather(self._keep_table(), self._transport.follow_load())

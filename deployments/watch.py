@@ -38,6 +38,7 @@ from core.source import Source
 from core.version_record import Failure, VersionRecord
 from deployments.listings import NEVER, Listings
 from deployments.model_server import ServableSpec
+from deployments.rollout_log import RolloutLog
 from deployments.serve_host import ServeHost
 
 log = logging.getLogger(__name__)
@@ -95,6 +96,7 @@ class Watch:
         self._records: dict[ServableId, VersionRecord] = {}
         self._pulls: dict[str, Pulled] = {}
         self._adopted = False
+        self._steps = RolloutLog()
         self._reloads: SimpleQueue[tuple[ModelConfig, ...]] = SimpleQueue()
         self._config_text = ""
         self.table = RoutingTable(generation=0)
@@ -111,10 +113,11 @@ class Watch:
         self._listings.refresh(self._models, now_s)
         world = self._look(self._models, now_s)
         records = observe(self._records, world, self._limits)
-        self._log_changes(records)
+        self._steps.follow(records)
         self._records = records
         for action in next_actions(records, world, self._limits):
             self._perform(action, now_s)
+        self._steps.follow(self._records)
         self._publish(world)
         busy = self._delete_unneeded(world)
         return BUSY_TICK_S if busy or self._is_moving() else self._idle_s(now_s)
@@ -184,19 +187,6 @@ class Watch:
         while not self._reloads.empty():
             self._models = self._reloads.get()
             self._config_text = to_text(self._models)
-
-    def _log_changes(self, records: Mapping[ServableId, VersionRecord]) -> None:
-        for servable, record in records.items():
-            before = self._records.get(servable)
-            if before is None or before.state is not record.state or before.failure != record.failure:
-                failure = record.failure.message if record.failure is not None else ""
-                log.info(
-                    "version_state model=%s version=%d state=%s error=%r",
-                    servable.name,
-                    servable.version,
-                    record.state.name,
-                    failure,
-                )
 
     def _perform(self, action: Load | Unload, now_s: float) -> None:
         """Carry out an action; when Serve does not answer, it is known by the next look whether it was carried out."""

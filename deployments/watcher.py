@@ -16,6 +16,7 @@ from core.reload import is_settled, read_request, require_available, success
 from core.routing import RoutingTable
 from core.server_settings import ServerSettings
 from deployments.model_list import ConfiguredModels
+from deployments.process_logs import configure as configure_logs
 from deployments.serve_host import RayServeHost
 from deployments.storage import Storage
 from deployments.watch import Watch
@@ -31,6 +32,7 @@ class Watcher:
     """The shell around `Watch`: one thread that ticks, one event loop that answers."""
 
     def __init__(self, settings: ServerSettings) -> None:
+        configure_logs(settings.logs, "watcher")
         self._watch = Watch(settings, RayServeHost(), Storage(), ConfiguredModels(settings), time.time)
         self._ticked_s = time.monotonic()
         self._stopping = threading.Event()

@@ -13,7 +13,7 @@ from core.flag import Treatment
 from core.flag_table import FLAGS, TENSORFLOW_SERVING_FLAGS
 from core.flags import EXIT_FAILURE, Outcome, ParsedFlags, parse, usage
 from core.own_flags import OUR_FLAGS
-from core.server_settings import ModelSourceSettings, ServerSettings, SessionSettings
+from core.server_settings import LogSettings, ModelSourceSettings, ServerSettings, SessionSettings
 
 PATIENT = hypothesis_settings(deadline=None)
 
@@ -357,3 +357,28 @@ def test_the_file_of_settings_can_name_the_poll_period() -> None:
 def test_a_cache_that_cannot_be_is_refused(argument, text) -> None:
     """At the start, with the flag's name."""
     assert refusals(BASE, argument) == [text]
+
+
+def test_the_flags_of_the_logs_become_settings() -> None:
+    """Format, level, and the share of the requests that are logged."""
+    settings = started("--log_format=json", "--log_level=warning", "--access_log_sampling_rate=0.25")
+
+    assert settings.logs == LogSettings(as_json=True, level="warning", access_sampling_rate=0.25)
+    assert started().logs == LogSettings()
+
+
+@pytest.mark.parametrize(
+    ("flag", "text"),
+    [
+        ("--log_format=xml", "--log_format must be one of text, json; was xml"),
+        ("--log_level=loud", "--log_level must be one of debug, info, warning, error; was loud"),
+        ("--access_log_sampling_rate=1.5", "--access_log_sampling_rate must be between 0 and 1; was 1.5"),
+        ("--access_log_sampling_rate=-1", "--access_log_sampling_rate must be between 0 and 1; was -1"),
+    ],
+)
+def test_a_flag_of_the_logs_that_means_nothing_is_refused(flag: str, text: str) -> None:
+    """A misspelt format would otherwise be found out when the logs are needed."""
+    parsed = parse((BASE, flag))
+
+    assert parsed.outcome is Outcome.REFUSED
+    assert text in parsed.output

@@ -1,0 +1,139 @@
+"""How a record of our logs looks: one line of JSON for tools, or one line of text for people; never a secret.
+
+Our messages are an event and fields, `version_loaded servable=%s load_s=%.3f`. The fields are taken from the template
+and its arguments, not from the finished text, so that a value may hold any character.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import logging
+import re
+import traceback
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any, Final
+
+LONGEST_VALUE: Final = 4000
+"""Characters of a value that are kept."""
+
+FIELDS: Final = "rms_fields"
+ANNOUNCED: Final = "rms_announced"
+
+_EVENT: Final = re.compile(r"[a-z][a-z0-9_]*(?: \w+=%[-.\d]*[srdf])*")
+_FIELD: Final = re.compile(r" (\w+)=(%[-.\d]*[srdf])")
+_SECRET_NAME: Final = re.compile(
+    r"(?:^|_)(?:token|password|passwd|secret|authorization|cookie|credentials?|(?:access|private|api|secret)_key)$",
+    re.IGNORECASE,
+)
+_SECRET_TEXT: Final = re.compile(
+    r"(?P<user>://)[^/@\s]+(?=@)"
+    r"|(?P<bearer>\b(?:bearer|basic)\s+)[\w.~+/=-]{8,}"
+    r"|(?P<named>(?:token|password|secret|signature|credential|accountkey|sig)[\"']?\s?[=:]\s?)[\"']?[^\s&;,\"')]+",
+    re.IGNORECASE,
+)
+_PLAIN: Final = re.compile(r"[^\s\"'=\\\x00-\x1f\x7f]+")
+_NO_FIELDS: Final[Mapping[str, Any]] = MappingProxyType({})
+HIDDEN: Final = "***"
+
+
+class LogFormat(enum.Enum):
+    """How a line is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def event(name: str, **fields: object) -> Mapping[str, object]:
+    """Give the `extra` of a record whose fields are made elsewhere than in its message."""
+    return {FIELDS: {"event": name, **fields}}
+
+
+def announced() -> Mapping[str, object]:
+    """Give the `extra` of a record that a person at the terminal wants to see, too."""
+    return {ANNOUNCED: True}
+
+
+class LineFormatter(logging.Formatter):
+    """Writes records of one process as lines."""
+
+    def __init__(self, process: str, style: LogFormat) -> None:
+        super().__init__()
+        self._process = process
+        self._is_json = style is LogFormat.JSON
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give the line of a record."""
+        fields = {name: _cleaned(name, value) for name, value in _fields(record).items()}
+        head = {"time": _time(record.created), "level": record.levelname.lower(), "process": self._process}
+        line = {**head, "event": fields.pop("event"), **{_free(name): value for name, value in fields.items()}}
+        if self._is_json:
+            return json.dumps(line, default=str)
+        return " ".join(_text(line))
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    given: Mapping[str, Any] = getattr(record, FIELDS, _NO_FIELDS)
+    fields = dict(given) if given else _of_message(record)
+    if record.exc_info and record.exc_info[1] is not None:
+        fields["exception"] = "".join(traceback.format_exception(record.exc_info[1]))
+    return fields
+
+
+def _of_message(record: logging.LogRecord) -> dict[str, Any]:
+    template = str(record.msg)
+    if _EVENT.fullmatch(template) is None:
+        return {"event": "message", "text": record.getMessage()}
+    named = _FIELD.findall(template)
+    arguments = record.args if isinstance(record.args, tuple) else (record.args,) if record.args else ()
+    if len(named) != len(arguments):
+        return {"event": "message", "text": f"{template} {arguments}"}
+    values = {name: _value(kind, value) for (name, kind), value in zip(named, arguments, strict=True)}
+    return {"event": template.partition(" ")[0], **values}
+
+
+def _value(kind: str, value: object) -> object:
+    """Keep what JSON knows; digits of a float are as many as the message asked for."""
+    if kind[-1] == "f":
+        return float(kind % value)
+    return value if isinstance(value, str | int | float | None) else str(value)
+
+
+def _cleaned(name: str, value: object) -> object:
+    """Hide what could be a secret, and cut what is very long."""
+    if _SECRET_NAME.search(name):
+        return HIDDEN
+    if not isinstance(value, str):
+        return value
+    return _SECRET_TEXT.sub(_hidden, value[:LONGEST_VALUE])
+
+
+def _hidden(found: re.Match[str]) -> str:
+    return f"{found[found.lastgroup or 0]}{HIDDEN}"
+
+
+def _free(name: str) -> str:
+    """Keep a field from standing for one of the line's own."""
+    return f"{name}_" if name in {"time", "level", "process"} else name
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _text(line: Mapping[str, Any]) -> Iterator[str]:
+    yield line["time"]
+    yield line["level"].upper()
+    yield line["process"]
+    yield str(line["event"])
+    for name, value in line.items():
+        if name not in {"time", "level", "process", "event"} and value not in {None, ""}:
+            yield f"{name}={_quoted(value)}"
+
+
+def _quoted(value: object) -> str:
+    """Write a value so that a line stays a line and a field's end can be seen."""
+    text = str(value)
+    return text if _PLAIN.fullmatch(text) and text.isprintable() else json.dumps(text)

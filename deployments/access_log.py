@@ -1,0 +1,182 @@
+"""The access log: one line for each sampled request of the API, in the router's log.
+
+Nothing here is in the way of a request unless a sampling rate was asked for; then `SampledRouter` and the wrappers of
+`AccessLog` take the places of what is used otherwise. Bodies and headers are never written, but for the request's id.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from core.errors import Code, ServingError
+from core.model_spec import peek
+from core.rest_path import is_api, name_in
+from core.routing import Route
+from deployments.asgi import AsgiApp, Message, Receive, Scope, Send
+from deployments.http_body import header
+from deployments.request_router import RequestRouter
+
+log = logging.getLogger(__name__)
+
+SAMPLED = "sampled"
+"""Where the state of an ASGI scope tells that the choice has been made."""
+REQUEST_ID = "x-request-id"
+FIT_ID = re.compile(r"[!-~]{1,128}")
+WITH_SIGNATURE = frozenset({"Predict", "Classify", "Regress"})
+CLIENT_GONE = "CLIENT_GONE"
+
+
+class Answered(Protocol):
+    """A gRPC answer."""
+
+    @property
+    def code(self) -> Code: ...
+    @property
+    def body(self) -> bytes: ...
+
+
+A = TypeVar("A", bound=Answered)
+
+
+@dataclass(slots=True)
+class Entry:
+    """What is known of a request so far."""
+
+    protocol: str
+    method: str
+    request_id: str
+    model: str = ""
+    version: int | None = None
+    label: str | None = None
+    signature: str = ""
+    bytes_in: int = 0
+    bytes_out: int = 0
+    code: int | str = CLIENT_GONE
+    began_s: float = field(default_factory=time.perf_counter)
+
+    def write(self) -> None:
+        """Write the line."""
+        log.info(
+            "request protocol=%s method=%s model=%s version=%s label=%s signature=%s code=%s latency_ms=%.3f "
+            "bytes_in=%d bytes_out=%d request_id=%s",
+            self.protocol,
+            self.method,
+            self.model,
+            self.version,
+            self.label,
+            self.signature,
+            self.code,
+            (time.perf_counter() - self.began_s) * 1000,
+            self.bytes_in,
+            self.bytes_out,
+            self.request_id,
+        )
+
+
+_CURRENT: ContextVar[Entry | None] = ContextVar("access_log_entry", default=None)
+
+
+class SampledRouter(RequestRouter):
+    """A router that notes which version a sampled request is for."""
+
+    def resolve(self, name: str, version: int | None, label: str | None) -> Route:
+        """Find the version that a request asks for."""
+        entry = _CURRENT.get()
+        if entry is None:
+            return super().resolve(name, version, label)
+        entry.model, entry.version, entry.label = name, version, label
+        route = super().resolve(name, version, label)
+        entry.version = route.servable.version
+        return route
+
+
+class AccessLog:
+    """Chooses requests, follows them, and writes their lines."""
+
+    def __init__(self, sampling_rate: float) -> None:
+        self._rate = sampling_rate
+
+    def is_chosen(self) -> bool:
+        """Tell whether the request that begins now gets a line."""
+        return random.random() < self._rate  # noqa: S311 - a sample, no secret
+
+    def around(self, app: AsgiApp) -> AsgiApp:
+        """Follow the chosen ones of the HTTP requests to the API."""
+
+        async def followed(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http" and self._takes(scope):
+                await _follow(app, scope, receive, send)
+            else:
+                await app(scope, receive, send)
+
+        return followed
+
+    def _takes(self, scope: Scope) -> bool:
+        if not is_api(_path(scope)):
+            return False
+        chosen: bool | None = scope.get("state", {}).get(SAMPLED)
+        return self.is_chosen() if chosen is None else chosen
+
+    async def of_call(self, method: str, raw: bytes, metadata: Iterable[Any], work: Awaitable[A]) -> A:
+        """Follow a gRPC call that was chosen."""
+        given = next((str(value) for name, value in metadata or () if name == REQUEST_ID), "")
+        entry = Entry("grpc", method, _request_id(given), signature=_signature(method, raw), bytes_in=len(raw))
+        token = _CURRENT.set(entry)
+        try:
+            answer = await work
+            entry.code, entry.bytes_out = answer.code.name, len(answer.body)
+            return answer
+        finally:
+            _CURRENT.reset(token)
+            entry.write()
+
+
+async def _follow(app: AsgiApp, scope: Scope, receive: Receive, send: Send) -> None:
+    path = _path(scope)
+    verb = path.rpartition(":")[2] if scope["method"] == "POST" else scope["method"]
+    given = header(scope, REQUEST_ID.encode()).decode("latin-1")
+    entry = Entry("rest", verb, _request_id(given), name_in(scope["method"], path))
+
+    async def counted_receive() -> Message:
+        message = await receive()
+        entry.bytes_in += len(message.get("body", b""))
+        return message
+
+    async def counted_send(message: Message) -> None:
+        entry.code = message.get("status", entry.code)
+        entry.bytes_out += len(message.get("body", b""))
+        await send(message)
+
+    token = _CURRENT.set(entry)
+    try:
+        await app(scope, counted_receive, counted_send)
+    finally:
+        _CURRENT.reset(token)
+        entry.write()
+
+
+def _path(scope: Scope) -> str:
+    raw: bytes = scope["raw_path"]
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _request_id(given: str) -> str:
+    """Take the caller's id if it can stand in a line, else make one."""
+    return given if FIT_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def _signature(method: str, raw: bytes) -> str:
+    if method not in WITH_SIGNATURE:
+        return ""
+    try:
+        return peek(raw).signature
+    except ServingError:
+        return ""
