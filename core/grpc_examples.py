@@ -28,14 +28,14 @@ def plan_classify(model: ServedModel, body: bytes, *, check_method: bool = False
     """Plan a serialized ClassificationRequest."""
     key, examples = _read(body)
     planned = plan_classification(model, key, examples, check_method=check_method)
-    return _run_plan(planned, classification_result, answer_spec(model.name, model.version, key))
+    return _run_plan(planned, classification_result, answer_spec(model.name, model.version, key), key)
 
 
 def plan_regress(model: ServedModel, body: bytes, *, check_method: bool = False) -> RunPlan:
     """Plan a serialized RegressionRequest."""
     key, examples = _read(body)
     planned = plan_regression(model, key, examples, check_method=check_method)
-    return _run_plan(planned, regression_result, answer_spec(model.name, model.version, key))
+    return _run_plan(planned, regression_result, answer_spec(model.name, model.version, key), key)
 
 
 def serialized_examples(source: serving_pb2.SerializedInput) -> list[bytes]:
@@ -52,8 +52,8 @@ def _read(body: bytes) -> tuple[str, list[bytes]]:
     return request.model_spec.signature_name or DEFAULT_SIGNATURE, serialized_examples(request.input)
 
 
-def _run_plan(planned: ExamplesPlan[T], write: Callable[[T], bytes], model_spec: bytes) -> RunPlan:
+def _run_plan(planned: ExamplesPlan[T], write: Callable[[T], bytes], model_spec: bytes, key: str) -> RunPlan:
     def encode(arrays: Sequence[np.ndarray]) -> bytes:
         return examples_response(write(planned.decode(arrays)), model_spec)
 
-    return RunPlan(planned.feeds, planned.fetches, encode)
+    return RunPlan(planned.feeds, planned.fetches, encode, key)

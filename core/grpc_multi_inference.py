@@ -55,7 +55,8 @@ def plan(model: ServedModel, body: bytes, *, check_method: bool = False) -> RunP
         fetched = dict(zip(fetches, arrays, strict=True))
         return b"".join(task.result(fetched, tensor.size) for task in tasks)
 
-    return RunPlan(dict.fromkeys((task.tensor for task in tasks), tensor), fetches, encode)
+    first = request.tasks[0].model_spec.signature_name or DEFAULT_SIGNATURE
+    return RunPlan(dict.fromkeys((task.tensor for task in tasks), tensor), fetches, encode, first)
 
 
 def _tasks(model: ServedModel, requested: Tasks, *, check_method: bool) -> list[_Task]:

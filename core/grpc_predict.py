@@ -43,7 +43,7 @@ def plan(model: ServedModel, body: bytes, *, as_content: bool = False, check_met
     outputs = _outputs(signature.outputs, request.output_filter)
     fetches = tuple(dict.fromkeys([spec.tensor for _, spec in outputs]))
     writer = ResponseWriter(outputs, fetches, answer_spec(model.name, model.version, key), as_content)
-    return RunPlan(feeds, fetches, writer.encode)
+    return RunPlan(feeds, fetches, writer.encode, key)
 
 
 def _signature(model: ServedModel, key: str, *, check_method: bool) -> Signature:

@@ -80,6 +80,15 @@ FETCH_SECONDS = Metric(
     exponential(0.01, 2, 20),
     help="How long versions took to come from remote storage.",
 )
+CACHE_LOOKUPS = Metric(
+    f"{_OURS}model_cache_lookups_total",
+    Kind.COUNTER,
+    ("model_name", "result"),
+    help="Versions from remote storage that were in the model cache of the node (hit) or had to be fetched (miss).",
+)
+CACHE_EVICTIONS = Metric(
+    f"{_OURS}model_cache_evictions_total", Kind.COUNTER, (), help="Versions deleted from the model cache to make room."
+)
 LOAD_SECONDS = Metric(
     f"{_OURS}load_seconds",
     Kind.HISTOGRAM,
@@ -177,6 +186,7 @@ METRICS_AGE = Metric(
     f"{_OURS}metrics_age_seconds",
     Kind.GAUGE,
     help="Age of the numbers on this page; above 0 while the watcher does not answer.",
+    hidden_until_used=True,
 )
 
 ALL_METRICS: tuple[Metric, ...] = tuple(one for one in tuple(globals().values()) if isinstance(one, Metric))

@@ -178,6 +178,13 @@ class Metrics:
         """Give a gauge its value."""
         self.gauge(metric, *labels).set(to)
 
+    def replace(self, metric: Metric, values: Mapping[Labels, float]) -> None:
+        """Give a gauge these values and no others."""
+        with self._lock:
+            self._gauges.pop(metric.name, None)
+        for labels, value in values.items():
+            self.set(metric, *labels, to=value)
+
     def observe(self, metric: Metric, *labels: str, value: float) -> None:
         """Add an observation to a histogram."""
         self.histogram(metric, *labels).observe(value)

@@ -15,6 +15,7 @@ API = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
 INFERENCE = re.compile(
     r"/v1/models/([^/:]+)(?:/versions/([0-9]+)|/labels/([^/:]+))?:(classify|regress|predict)", re.IGNORECASE
 )
+_NOTHING = re.compile(r"(?!)")
 QUERY = re.compile(r"/v1/models(?:/([^/:]+))?(?:/versions/([0-9]+)|/labels/([^/:]+))?(?:/(metadata))?", re.IGNORECASE)
 
 
@@ -61,6 +62,12 @@ def parse(method: str, target: str) -> RestRequest:
     if method == "GET":
         return _query(method, target)
     raise _malformed(method, target)
+
+
+def name_in(method: str, target: str) -> str:
+    """Give the model that a request names, also one that cannot be parsed; empty when there is none."""
+    found = {"POST": INFERENCE, "GET": QUERY}.get(method, _NOTHING).fullmatch(target)
+    return decoded(found.group(1) or "") if found is not None else ""
 
 
 def _malformed(method: str, target: str) -> InvalidArgument:

@@ -149,7 +149,8 @@ def _run_plan(request: RestRequest) -> RunPlan:
     feeds = {spec.tensor: _feed(request, name) for name, spec in signature.inputs.items()}
     fetches = tuple(dict.fromkeys([spec.tensor for spec in signature.outputs.values()]))
     places = {name: fetches.index(spec.tensor) for name, spec in signature.outputs.items()}
-    return RunPlan(feeds, fetches, partial(write_rows if request.by_row else write_columns, places))
+    write = partial(write_rows if request.by_row else write_columns, places)
+    return RunPlan(feeds, fetches, write, request.name or DEFAULT_SIGNATURE)
 
 
 def _feed(request: RestRequest, name: str) -> np.ndarray:

@@ -15,6 +15,7 @@ from core.run_plan import RunPlan
 from core.server_settings import AnswerSettings
 from core.transport import Answer, Call
 from deployments.batching import Batcher, Through, through_serve
+from deployments.call_meter import CallMeter, VersionMeter
 from deployments.direct_server import Ticket
 from deployments.execution import Loaded, failure_answer
 
@@ -39,6 +40,7 @@ class BatchedExecution:
     ) -> None:
         served = loaded.served
         self._loaded = loaded
+        self._meter = VersionMeter(served)
         self._planners = planners(answers or AnswerSettings())
         self._batcher = Batcher(
             loaded.run, parameters, served=(served.name, str(served.version)), threads=threads, through=through
@@ -63,24 +65,28 @@ class BatchedExecution:
     async def call(self, call: Call) -> Answer:
         """Work on a call; errors become answers too. When the waiting task is cancelled the call is withdrawn."""
         self.in_flight += 1
+        meter = self._meter.begin(call.method)
         try:
-            answer = Answer(Code.OK, await self._respond(call))
+            answer = Answer(Code.OK, await self._respond(call, meter))
         except Exception as error:  # noqa: BLE001 - every failure is an answer
-            return failure_answer(call, error)
+            answer = failure_answer(call, error)
         finally:
             self.in_flight -= 1
-        if self.on_answer is not None:
+        meter.ended(answer.code)
+        if answer.code is Code.OK and self.on_answer is not None:
             self.on_answer(call, answer)
         return answer
 
-    async def _respond(self, call: Call) -> bytes:
+    async def _respond(self, call: Call, meter: CallMeter) -> bytes:
         responder = RESPONDERS.get(call.method)
         if responder is not None:
             return responder(self._loaded.served, call.body)
         began_s = time.monotonic()
         plan = await self._plan(call)
         left_s = None if call.timeout_s is None else call.timeout_s - (time.monotonic() - began_s)
+        meter.planned(plan)
         outputs = await self._batcher.run(plan, left_s)
+        meter.ran()
         if sum(map(printed_bytes, outputs)) < LARGE_BYTES:
             return plan.encode(outputs)
         return await asyncio.to_thread(plan.encode, outputs)

@@ -17,10 +17,11 @@ import numpy as np
 
 from core.errors import Code, ServingError
 from core.methods import RESPONDERS, planners
-from core.metric_names import DROPPED_REQUESTS
+from core.metric_names import DROPPED_REQUESTS, QUEUE_LENGTH, QUEUE_SECONDS
 from core.server_settings import AnswerSettings
 from core.signature import ServedModel
 from core.transport import TIMED_OUT, Answer, Call, Method
+from deployments.call_meter import CallMeter, VersionMeter
 from deployments.direct_server import error_answer
 from deployments.process_metrics import METRICS
 
@@ -81,11 +82,12 @@ def failure_answer(call: Call, error: Exception) -> Answer:
 class _Ticket:
     """A call that waits for a thread or runs in one."""
 
-    __slots__ = ("cancelled", "ends_at", "future")
+    __slots__ = ("begins_at", "cancelled", "ends_at", "future")
 
     def __init__(self, timeout_s: float | None) -> None:
         self.cancelled = False
-        self.ends_at = None if timeout_s is None else time.monotonic() + timeout_s
+        self.begins_at = time.monotonic()
+        self.ends_at = None if timeout_s is None else self.begins_at + timeout_s
         self.future: Future[None] | None = None
 
     @property
@@ -104,6 +106,11 @@ class Execution:
 
     def __init__(self, loaded: Loaded, threads: int, answers: AnswerSettings | None = None) -> None:
         self._loaded = loaded
+        self._threads = threads
+        self._meter = VersionMeter(loaded.served)
+        served = (loaded.served.name, str(loaded.served.version))
+        self._waited = METRICS.histogram(QUEUE_SECONDS, *served)
+        METRICS.before_snapshot(lambda: METRICS.set(QUEUE_LENGTH, *served, to=self._waiting))
         self._planners = planners(answers or AnswerSettings())
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="run")
         self._expected_s: dict[tuple[Method, int], float] = {}
@@ -142,6 +149,10 @@ class Execution:
         ticket.future.add_done_callback(done)
         return ticket
 
+    @property
+    def _waiting(self) -> int:
+        return max(0, self.in_flight - self._threads)
+
     def _count_dropped(self, ticket: _Ticket) -> None:
         left_s = ticket.left_s
         reason = "expired" if left_s is not None and left_s < WITHDRAWN_AS_EXPIRED_S else "cancelled"
@@ -149,6 +160,7 @@ class Execution:
 
     def _begin(self, call: Call, kind: tuple[Method, int], ticket: _Ticket) -> Answer:
         left_s = ticket.left_s
+        self._waited.observe(time.monotonic() - ticket.begins_at)
         if ticket.cancelled:
             self._count_dropped(ticket)
             return error_answer(Code.CANCELLED, "The caller has gone.")
@@ -168,15 +180,17 @@ class Execution:
 
     def answer(self, call: Call, *, in_caller_thread: bool = False) -> Answer:
         """Parse, run and print in this thread; errors become answers too."""
+        meter = self._meter.begin(call.method)
         try:
-            answer = Answer(Code.OK, self._respond(call, in_caller_thread=in_caller_thread))
+            answer = Answer(Code.OK, self._respond(call, meter, in_caller_thread=in_caller_thread))
         except Exception as error:  # noqa: BLE001 - every failure is an answer
-            return failure_answer(call, error)
-        if self.on_answer is not None:
+            answer = failure_answer(call, error)
+        meter.ended(answer.code)
+        if answer.code is Code.OK and self.on_answer is not None:
             self.on_answer(call, answer)
         return answer
 
-    def _respond(self, call: Call, *, in_caller_thread: bool) -> bytes:
+    def _respond(self, call: Call, meter: CallMeter, *, in_caller_thread: bool) -> bytes:
         responder = RESPONDERS.get(call.method)
         if responder is not None:
             return responder(self._loaded.served, call.body)
@@ -184,7 +198,9 @@ class Execution:
         timeout_ms = None
         if call.timeout_s is not None and not in_caller_thread:
             timeout_ms = max(1, int(call.timeout_s * 1000))
+        meter.planned(plan)
         outputs = self._loaded.run(plan.feeds, plan.fetches, timeout_ms=timeout_ms, in_caller_thread=in_caller_thread)
+        meter.ran()
         return plan.encode(outputs)
 
     async def call(self, call: Call) -> Answer:

@@ -1,0 +1,280 @@
+"""Numbers of a running server, as Prometheus reads them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+
+from core.metric_names import (
+    FORWARDED_REQUESTS,
+    GRAPH_RUNS,
+    IN_FLIGHT,
+    LABEL_REQUESTS,
+    LOAD_ATTEMPT_COUNT,
+    LOAD_SECONDS,
+    METRICS_AGE,
+    REPLICAS,
+    REQUEST_COUNT,
+    REQUEST_EXAMPLE_COUNT_TOTAL,
+    REQUEST_EXAMPLE_COUNTS,
+    REQUEST_LATENCY,
+    RESIDENT_BYTES,
+    ROLLOUT_STEPS,
+    ROUTING_GENERATION,
+    RUNTIME_LATENCY,
+    SIGNATURE_REQUESTS,
+    SIGNATURE_SECONDS,
+    STORAGE_PROBLEM,
+    VERSION_STATE,
+)
+from core.protos import serving_pb2, tensor_pb2
+from core.servable import ServableId, app_name
+from deployments.model_server import DEPLOYMENT
+from deployments.serve_host import ROUTER_APP
+from tests.integration.conftest import LiveServer
+from tests.integration.test_faults import kill, replica_pids
+from tests.integration.test_grpc import PREDICTION, call, predict, predict_request, refused
+from tests.support.clients import RestClient, wait_until
+from tests.support.prometheus_page import PATH, Page, scrape
+
+X = np.array([1.0], np.float32)
+METADATA = serving_pb2.GetModelMetadataRequest(
+    model_spec=serving_pb2.ModelSpec(name="half_plus_two"), metadata_field=["signature_def"]
+)
+
+
+class Difference:
+    """What a block of requests changed."""
+
+    def __init__(self, before: Page, after: Page) -> None:
+        self._before, self._after = before, after
+
+    def of(self, metric, suffix: str = "", **labels: str) -> float:
+        return self._after.value(metric, suffix, **labels) - self._before.value(metric, suffix, **labels)
+
+
+@pytest.fixture
+def changed(client: RestClient) -> Callable[[Callable[[], object]], Difference]:
+    """Tells what requests change."""
+
+    def measure(work: Callable[[], object]) -> Difference:
+        before = scrape(client)
+        work()
+        return Difference(before, scrape(client))
+
+    return measure
+
+
+@pytest.fixture
+def channel(server: LiveServer) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as opened:
+        yield opened
+
+
+def test_case_P7_the_page_is_there_without_being_asked_for(client: RestClient) -> None:
+    """At TensorFlow Serving's path, for any method, as plain text."""
+    for method in ("GET", "POST", "PUT", "OPTIONS"):
+        reply = client.send(method, PATH)
+        assert (reply.status, reply.headers["content-type"]) == (200, "text/plain")
+        assert b"# TYPE :tensorflow:serving:request_count counter\n" in reply.body
+    assert client.send("HEAD", PATH).body == b""
+
+
+def test_case_P8_a_query_string_is_refused(client: RestClient) -> None:
+    """With TensorFlow Serving's text."""
+    reply = client.get(f"{PATH}?x=1")
+
+    assert (reply.status, reply.body.decode()) == (400, f"Unexpected path: {PATH}?x=1. Should be {PATH}")
+
+
+@pytest.mark.parametrize(("method", "path", "body", "name", "status", "api"), [
+    ("POST", "/v1/models/half_plus_two:predict", '{"instances": [1.0]}', "half_plus_two", "OK", "predict"),
+    ("POST", "/v1/models/half_plus_two/versions/1:predict", '{"instances": [1.0]}', "half_plus_two", "OK", "predict"),
+    ("POST", "/v1/models/half_plus_two/versions/9:predict", '{"instances": [1.0]}', "half_plus_two", "NOT_FOUND", None),
+    ("POST", "/v1/models/half_plus_two:predict", "{}", "half_plus_two", "INVALID_ARGUMENT", None),
+    ("POST", "/v1/models/tf1_half_plus_two:regress", '{"signature_name": "regress_x_to_y", "examples": [{"x": 1.0}]}', "tf1_half_plus_two", "OK", "regress"),
+    ("POST", "/v1/models/nobody:predict", '{"instances": [1.0]}', "nobody", "NOT_FOUND", None),
+    ("POST", "/v1/models/half_plus_two/versions/99999999999999999999:predict", "{}", "half_plus_two", "INVALID_ARGUMENT", None),
+    ("GET", "/v1/models/half_plus_two", None, "half_plus_two", "OK", ""),
+    ("GET", "/v1/models/half_plus_two/metadata", None, "half_plus_two", "OK", ""),
+    ("GET", "/v1/models/nobody", None, "nobody", "NOT_FOUND", None),
+    ("GET", "/v1/nonsense", None, "", "INVALID_ARGUMENT", None),
+    ("PUT", "/v1/models/half_plus_two:predict", "{}", "", "INVALID_ARGUMENT", None),
+    ("OPTIONS", "/v1/models/half_plus_two:predict", None, "", "INVALID_ARGUMENT", None),
+])  # fmt: skip
+def test_every_rest_request_of_the_api_is_counted(
+    client: RestClient, changed, method, path, body, name, status, api
+) -> None:
+    """Under the name that was asked for and its status; only a good one is timed."""
+    difference = changed(lambda: client.send(method, path, body))
+
+    assert difference.of(REQUEST_COUNT, model_name=name, status=status) == 1
+    timed = difference.of(REQUEST_LATENCY, "_count", model_name=name, API=api or "", entrypoint="REST")
+    assert timed == (0 if api is None else 1)
+
+
+def test_other_pages_are_not_counted(client: RestClient, changed) -> None:
+    """Probes and scrapes would drown the requests."""
+    before = scrape(client)
+
+    for path in ("/healthz", "/readyz", PATH, "/nonsense"):
+        client.get(path)
+
+    names = {one["model_name"] for one in scrape(client).labelled(REQUEST_COUNT)}
+    assert names == {one["model_name"] for one in before.labelled(REQUEST_COUNT)}
+
+
+def test_grpc_requests_are_counted(channel: grpc.Channel, changed) -> None:
+    """Predict, Classify and Regress, good and bad ones; not what only tells of models."""
+
+    def work() -> None:
+        predict(channel, predict_request("half_plus_two", x=X))
+        refused(channel, f"{PREDICTION}Predict", predict_request("nobody_else", x=X))
+        refused(channel, f"{PREDICTION}Classify", serving_pb2.ClassificationRequest())
+        call(channel, f"{PREDICTION}GetModelMetadata", METADATA, serving_pb2.GetModelMetadataResponse)
+
+    difference = changed(work)
+
+    assert difference.of(REQUEST_COUNT, model_name="half_plus_two", status="OK") == 1
+    assert difference.of(REQUEST_COUNT, model_name="nobody_else", status="NOT_FOUND") == 1
+    assert difference.of(REQUEST_COUNT, model_name="", status="INVALID_ARGUMENT") == 1
+    assert difference.of(REQUEST_LATENCY, "_count", model_name="half_plus_two", API="Predict", entrypoint="GRPC") == 1
+
+
+def test_examples_of_multi_inference_are_counted(channel: grpc.Channel, changed) -> None:
+    """As TensorFlow Serving does, which counts no requests of this method."""
+    task = serving_pb2.InferenceTask(method_name="tensorflow/serving/regress")
+    task.model_spec.name, task.model_spec.signature_name = "tf1_half_plus_two", "regress_x_to_y"
+    example = tensor_pb2.Example()
+    example.features.feature["x"].float_list.value.append(2.0)
+    examples = serving_pb2.Input(example_list=serving_pb2.ExampleList(examples=[example] * 3))
+    request = serving_pb2.MultiInferenceRequest(tasks=[task], input=examples)
+
+    difference = changed(
+        lambda: call(channel, f"{PREDICTION}MultiInference", request, serving_pb2.MultiInferenceResponse)
+    )
+
+    assert difference.of(REQUEST_EXAMPLE_COUNT_TOTAL, model="tf1_half_plus_two") == 3
+    assert difference.of(REQUEST_EXAMPLE_COUNTS, "_count", model="tf1_half_plus_two") == 1
+    assert difference.of(REQUEST_COUNT, model_name="tf1_half_plus_two", status="OK") == 0
+
+
+def test_runs_are_counted_by_signature_and_timed(client: RestClient, changed) -> None:
+    """The model server knows which signature was meant, and how long TensorFlow took."""
+    version = {"model_name": "tf1_half_plus_two", "version": "123"}
+    body = {"signature_name": "regress_x_to_y", "examples": [{"x": 1.0}]}
+
+    def work() -> None:
+        client.post("/v1/models/tf1_half_plus_two:regress", body)
+        client.post("/v1/models/tf1_half_plus_two:regress", body | {"signature_name": "nobody's"})
+
+    difference = changed(work)
+
+    good = version | {"signature": "regress_x_to_y"}
+    assert difference.of(SIGNATURE_REQUESTS, **good, method="Regress", status="OK") == 1
+    assert difference.of(SIGNATURE_REQUESTS, **version, signature="", method="Regress", status="INVALID_ARGUMENT") == 1
+    assert difference.of(SIGNATURE_SECONDS, "_count", **good) == 1
+    runtime = {"model_name": "tf1_half_plus_two", "API": "Regress", "runtime": "TF1"}
+    assert difference.of(RUNTIME_LATENCY, "_count", **runtime) == 1
+    assert difference.of(RUNTIME_LATENCY, "_sum", **runtime) > 0
+    assert difference.of(GRAPH_RUNS) == 1
+    assert difference.of(FORWARDED_REQUESTS, model_name="tf1_half_plus_two", transport="direct") == 2
+
+
+def test_all_replicas_of_a_version_are_added_up(client: RestClient, changed) -> None:
+    """However requests are spread."""
+    difference = changed(lambda: [client.predict("twice", [1.0]) for _ in range(20)])
+
+    labels = {"model_name": "twice", "version": "1", "signature": "serving_default"}
+    assert difference.of(SIGNATURE_REQUESTS, **labels, method="Predict", status="OK") == 20
+    assert scrape(client).value(REPLICAS, model_name="twice", version="1") == 2
+
+
+def test_the_life_of_a_version_shows(server: LiveServer, client: RestClient, base_path: Path) -> None:
+    """State, time to load, requests by label; what a version counted stays when it is gone."""
+    server.copy_version("half_plus_two_versions", 1, base_path)
+    server.configure("shown", base_path, 'version_labels { key: "stable" value: 1 }')
+    wait_until(lambda: client.available("shown") == {1}, "the version is available")
+    for _ in range(7):
+        assert client.post("/v1/models/shown/labels/stable:predict", {"instances": [1.0]}).status == 200
+
+    page = scrape(client)
+    version = {"model_name": "shown", "version": "1"}
+    assert page.value(VERSION_STATE, **version, state="AVAILABLE") == 1
+    assert page.value(LABEL_REQUESTS, model_name="shown", label="stable") == 7
+    assert page.count(LOAD_SECONDS, model_name="shown") == 1
+    assert page.value(LOAD_ATTEMPT_COUNT, model_path=f"{base_path}/1", status="success") == 1
+    assert page.value(ROLLOUT_STEPS, model_name="shown", step="available") == 1
+    assert page.value(RESIDENT_BYTES, **version) > 10_000_000
+    assert page.value(STORAGE_PROBLEM, model_name="shown") == 0
+    assert page.labelled(IN_FLIGHT, **version) == [version]
+
+    server.remove("shown")
+    wait_until(lambda: not client.states("shown") or client.states("shown") == {1: "END"}, "the version is gone")
+    wait_until(lambda: not replica_pids(app_name(ServableId("shown", 1)), DEPLOYMENT), "its process has ended")
+    runtime = {"model_name": "shown", "API": "Predict", "runtime": "TF1"}
+    assert scrape(client).count(RUNTIME_LATENCY, **runtime) == 7
+    assert scrape(client).value(ROLLOUT_STEPS, model_name="shown", step="unload") == 1
+
+
+def test_no_number_falls_while_the_watcher_and_a_replica_are_killed(server: LiveServer, client: RestClient) -> None:
+    """And the page answers all the time; what was counted before is still there."""
+    pages = [scrape(client)]
+    labels = {"model_name": "half_plus_three", "API": "predict", "entrypoint": "REST"}
+    client.predict("half_plus_three", [1.0])
+    pages.append(scrape(client))
+    old = [kill(ROUTER_APP, "Watcher"), kill(app_name(ServableId("half_plus_three", 1)), DEPLOYMENT)]
+
+    def has_new_watcher() -> bool:
+        began_s = time.monotonic()
+        pages.append(scrape(client))
+        assert time.monotonic() - began_s < 5
+        is_new = not set(replica_pids(ROUTER_APP, "Watcher")) & set(old)
+        is_fresh = pages[-1].value(METRICS_AGE) == 0 and pages[-1].labelled(VERSION_STATE)
+        return bool(is_new and is_fresh)
+
+    wait_until(has_new_watcher, "the new watcher adds up")
+
+    assert pages[-1].count(REQUEST_LATENCY, **labels) == pages[1].count(REQUEST_LATENCY, **labels)
+    assert_never_falls(pages)
+    assert len(pages[-1].labelled(VERSION_STATE, model_name="mlp")) == 1
+    wait_until(
+        lambda: client.post("/v1/models/half_plus_three:predict", {"instances": [2.0]}).status == 200,
+        "the version answers again",
+    )
+
+
+def test_a_watcher_that_hangs_leaves_the_last_numbers(client: RestClient) -> None:
+    """The page says how old they are."""
+    before = scrape(client)
+    (watcher,) = replica_pids(ROUTER_APP, "Watcher")
+    os.kill(watcher, signal.SIGSTOP)
+    try:
+        client.predict("half_plus_two", [1.0])
+        began_s = time.monotonic()
+        stale = scrape(client)
+        took_s = time.monotonic() - began_s
+    finally:
+        os.kill(watcher, signal.SIGCONT)
+
+    assert took_s < 5
+    assert stale.value(METRICS_AGE) > 0
+    wait_until(lambda: scrape(client).value(METRICS_AGE) == 0, "the numbers are fresh again")
+    assert_never_falls([before, stale, scrape(client)])
+    assert len(scrape(client).labelled(ROUTING_GENERATION)) == 1
+
+
+def assert_never_falls(pages: list[Page]) -> None:
+    """Fail when a counter is smaller on a page than on an earlier one."""
+    highest: dict[object, float] = {}
+    for page in pages:
+        fallen = {sample for sample, value in highest.items() if page.lasting().get(sample, 0) < value}
+        assert not fallen
+        highest |= page.lasting()
