@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from deployments.file_lock import FileLock
+from tests.support.clients import wait_until
 
 HOLD = """
 import sys
@@ -73,12 +74,19 @@ def test_a_killed_process_gives_its_lock_back(path: Path, how: str) -> None:
     assert FileLock.take_if_free(path) is not None
 
 
+def times_open(path: Path) -> int:
+    """Count how often this process has a file open."""
+    names = [os.path.join("/proc/self/fd", name) for name in os.listdir("/proc/self/fd")]
+    return sum(os.path.realpath(name) == str(path) for name in names)
+
+
 def test_who_waits_gets_a_lock_whose_file_was_removed(path: Path) -> None:
     """A lock on a deleted file would exclude nobody."""
     first = FileLock.take(path)
     taken: list[FileLock] = []
     waiting = threading.Thread(target=lambda: taken.append(FileLock.take(path)))
     waiting.start()
+    wait_until(lambda: times_open(path) == 2, "the other has opened the file")
 
     first.remove()
     waiting.join(30)

@@ -1,0 +1,33 @@
+"""A process that obtains a version from a cache, says where it lies, and holds it until its input ends.
+
+`python -m tests.support.cache_process FOLDER URL FINGERPRINT [MAX_BYTES]`; prints one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from core.errors import ServingError
+from core.fetch_plan import Patience
+from deployments.model_cache import ModelCache, RemoteVersion
+from deployments.remote_store import FsspecStore
+
+
+def main() -> None:
+    """Do it."""
+    folder, url, fingerprint, *rest = sys.argv[1:]
+    max_bytes = int(rest[0]) if rest else 10**9
+    cache = ModelCache(Path(folder), max_bytes, FsspecStore(), patience=Patience(4, 0.01, 0.05))
+    try:
+        lease = cache.obtain(RemoteVersion(url, fingerprint, "m"))
+    except ServingError as error:
+        print(json.dumps({"code": error.code.name, "error": str(error)}), flush=True)
+        return
+    print(json.dumps({"path": lease.path}), flush=True)
+    sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()
