@@ -84,9 +84,13 @@ def relative_path_problem(name: str, base_path: str) -> str:
 
 def to_text(models: Iterable[ModelConfig]) -> str:
     """Write models as a ModelServerConfig file; what that format cannot say is left out."""
+    return text_format.MessageToString(to_message(models), as_utf8=True)
+
+
+def to_message(models: Iterable[ModelConfig]) -> model_config_pb2.ModelServerConfig:
+    """Put models into the message of a ModelServerConfig file."""
     listed = model_config_pb2.ModelConfigList(config=[_to_message(model) for model in models])
-    message = model_config_pb2.ModelServerConfig(model_config_list=listed)
-    return text_format.MessageToString(message, as_utf8=True)
+    return model_config_pb2.ModelServerConfig(model_config_list=listed)
 
 
 def _checked(

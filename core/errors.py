@@ -8,6 +8,7 @@ ServingError
 │   ├── ServableNotFound     no version can answer the request now
 │   └── StatusNotFound       no version was ever seen under that name
 ├── FailedPrecondition       right in itself, wrong for the present state
+├── Aborted                  somebody else was faster; look again and repeat
 ├── DeadlineExceeded         the caller's time is up
 ├── ResourceExhausted        a limit of this server was reached
 ├── Unavailable              try again, here or elsewhere
@@ -100,6 +101,12 @@ class FailedPrecondition(ServingError):
     """The request is well formed, but the present state does not allow it."""
 
     code = Code.FAILED_PRECONDITION
+
+
+class Aborted(ServingError):
+    """The change rests on a state that is no longer there; the caller looks again and repeats it."""
+
+    code = Code.ABORTED
 
 
 class DeadlineExceeded(ServingError):

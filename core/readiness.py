@@ -35,22 +35,18 @@ def _printed(document: Mapping[str, Any]) -> bytes:
 
 
 def _is_missing(model: ModelRoutes) -> bool:
-    return model.configured and (not model.routes or bool(_pending_labels(model)))
+    return model.configured and (not model.routes or bool(model.pending_labels))
 
 
 def _why_missing(model: ModelRoutes) -> str:
     if model.routes:
-        return f"labels whose version is not available: {', '.join(sorted(_pending_labels(model)))}"
+        return f"labels whose version is not available: {', '.join(sorted(model.pending_labels))}"
     if model.problem:
         return model.problem
     if not model.statuses:
         return "; ".join(f"version {number} {why}" for number, why in model.waiting.items()) or "no version was found"
     newest = model.statuses[0]
     return newest.message or f"version {newest.version} is in state {newest.state.name}"
-
-
-def _pending_labels(model: ModelRoutes) -> Mapping[str, int]:
-    return {label: version for label, version in model.labels.items() if version not in model.routes}
 
 
 def model_list_body(table: RoutingTable) -> bytes:
@@ -60,13 +56,10 @@ def model_list_body(table: RoutingTable) -> bytes:
 
 
 def _model_entry(name: str, model: ModelRoutes) -> dict[str, Any]:
-    pending = _pending_labels(model)
     entry: dict[str, Any] = {
         "name": name,
         "versions": [_version_entry(one, model) for one in model.statuses],
-        "labels": {
-            label: {"version": str(version), "pending": label in pending} for label, version in model.labels.items()
-        },
+        "labels": {label: _label_entry(label, version, model) for label, version in model.labels.items()},
     }
     if model.problem:
         entry["problem"] = model.problem
@@ -75,6 +68,11 @@ def _model_entry(name: str, model: ModelRoutes) -> dict[str, Any]:
     if model.ignored:
         entry["ignored"] = dict(model.ignored)
     return entry
+
+
+def _label_entry(label: str, version: int, model: ModelRoutes) -> dict[str, Any]:
+    entry: dict[str, Any] = {"version": str(version), "pending": version not in model.routes}
+    return entry | ({"meanwhile": str(model.held[label])} if label in model.held else {})
 
 
 def _version_entry(status: VersionStatus, model: ModelRoutes) -> dict[str, Any]:

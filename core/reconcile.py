@@ -1,8 +1,8 @@
 """One tick of the watcher, decided: what the world shows becomes records, records become actions and a table.
 
 Everything here is level-based: the same world gives the same answer, and carrying out an action twice changes
-nothing. The walk is `observe` (records follow the world), `next_actions` (what to load and unload), `deletable`
-(which applications nobody can call any more) and `routing_table` (what routers may use).
+nothing. The walk is `observe` (records follow the world), `next_actions` (what to load and unload) and `deletable`
+(which applications nobody can call any more); `core.routes_of_records` makes the table of it.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from core.config import ModelConfig
 from core.errors import Code
-from core.lifecycle import State, VersionStatus
+from core.lifecycle import State
 from core.load_report import failure_in
 from core.rollout import Snapshot, Verb, next_action
-from core.routing import ModelRoutes, Route, RoutingTable
 from core.servable import ServableId, app_name
 from core.source import VersionListing
+from core.version_history import Moment, VersionHistory, recalled
 from core.version_record import Event, Failure, VersionRecord
 
 ENDED_VERSIONS_KEPT_S = 3600.0
@@ -39,13 +40,28 @@ class Condition(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class AppObservation:
-    """One application as Serve shows it; `message` is Serve's text for a failure."""
+    """One application as Serve shows it.
+
+    `message` is Serve's text for a failure, `replicas` counts those that run, `deployed_s` is when it was submitted
+    (wall clock; 0 where Serve does not say).
+    """
 
     condition: Condition
     message: str = ""
+    replicas: int = 0
+    deployed_s: float = 0.0
 
 
 ABSENT = AppObservation(Condition.ABSENT)
+
+ADOPTED: Mapping[Condition, State] = MappingProxyType(
+    {
+        Condition.RUNNING: State.AVAILABLE,
+        Condition.DEPLOYING: State.LOADING,
+        Condition.DELETING: State.UNLOADING,
+    }
+)
+"""The state of a version that a new watcher finds, by the condition of its application; the others begin anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +79,8 @@ class World:
 
     `listings` holds the last good listing of each model, `waiting` the versions of it that are not completely written
     yet with the reason, `unsure` the models of which a second look is needed to tell, `apps` the version applications
-    of Serve by name.
+    of Serve by name, `remembered` what the table in force tells of versions. `now_s` is of a steady clock, `wall_s` the
+    same moment of the wall clock.
     """
 
     now_s: float
@@ -72,6 +89,13 @@ class World:
     waiting: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     unsure: frozenset[str] = frozenset()
     apps: Mapping[str, AppObservation] = field(default_factory=dict)
+    remembered: Mapping[ServableId, VersionHistory] = field(default_factory=dict)
+    wall_s: float = 0.0
+
+    @property
+    def moment(self) -> Moment:
+        """The time of the look, on both clocks."""
+        return Moment(self.now_s, self.wall_s)
 
 
 Records = Mapping[ServableId, VersionRecord]
@@ -102,7 +126,7 @@ def observe(records: Records, world: World, limits: LoadLimits) -> dict[Servable
         app = world.apps.get(app_name(servable), ABSENT)
         wanted = wish is not None and servable.version in wish.aspired
         if record is None:
-            record = _first_seen(servable, app, world, wanted=wanted)
+            record = _first_seen(servable, app, world, limits, wanted=wanted)
         record = _follow_directory(replace(record, aspired=wanted), world)
         followed[servable] = _forget_or_keep(_follow_app(record, app, world.now_s, limits), world)
     return {servable: record for servable, record in followed.items() if record is not None}
@@ -123,11 +147,19 @@ def _wish(config: ModelConfig, records: Records, world: World) -> _Wish:
     listing = world.listings.get(config.name)
     if listing is None:
         return _Wish(alive)
+    if config.name in world.unsure and (wished := _wished_before(config.name, world)):
+        return _Wish(alive | wished)
     present = frozenset(listing.versions)
     unfinished = frozenset(world.waiting.get(config.name, {}))
     aspired = config.policy.select((present - unfinished) | (present & alive))
     only_unfinished = not aspired and config.policy.select(present)
     return _Wish(alive if only_unfinished else aspired)
+
+
+def _wished_before(name: str, world: World) -> frozenset[int]:
+    """Name the versions that a former watcher wanted; what it knew counts until a second look shows more."""
+    known = (servable.version for servable, one in world.remembered.items() if servable.name == name and one.aspired)
+    return frozenset(known)
 
 
 def _left_behind(name: str, records: Records, world: World) -> frozenset[int]:
@@ -143,30 +175,35 @@ def _left_behind(name: str, records: Records, world: World) -> frozenset[int]:
 
 
 def _all_servables(records: Records, wishes: Mapping[str, _Wish], world: World) -> list[ServableId]:
-    known = set(records)
+    known = set(records) | set(world.remembered)
     for name, wish in wishes.items():
         known.update(ServableId(name, version) for version in wish.aspired)
         known.update(ServableId(name, version) for version in _left_behind(name, records, world))
     return sorted(known)
 
 
-def _first_seen(servable: ServableId, app: AppObservation, world: World, *, wanted: bool) -> VersionRecord:
+def _first_seen(
+    servable: ServableId, app: AppObservation, world: World, limits: LoadLimits, *, wanted: bool
+) -> VersionRecord:
     """Adopt what a former watcher left behind: a running version is not loaded again."""
-    adopted = {
-        Condition.RUNNING: State.AVAILABLE,
-        Condition.DEPLOYING: State.LOADING,
-        Condition.DELETING: State.UNLOADING,
-    }
     listing = world.listings.get(servable.name)
-    state = adopted.get(app.condition, State.START)
+    state = ADOPTED.get(app.condition, State.START)
     directory = listing.versions.get(servable.version) if listing is not None else None
-    return VersionRecord(
+    since_s = world.moment.steady_of(app.deployed_s) if state is State.LOADING and app.deployed_s else world.now_s
+    found = VersionRecord(
         servable,
         path=directory.path if directory is not None else "",
         state=state,
         aspired=wanted,
         fingerprint=directory.fingerprint if directory is not None and state is not State.START else "",
-        since_s=world.now_s,
+        since_s=since_s,
+    )
+    return recalled(
+        found,
+        world.remembered.get(servable),
+        world.moment,
+        has_failed=app.condition is Condition.FAILED,
+        longest_retry_s=max(0.0, limits.retry_interval_s),
     )
 
 
@@ -199,7 +236,8 @@ def _follow_app(record: VersionRecord, app: AppObservation, now_s: float, limits
 
 def _follow_loading(record: VersionRecord, app: AppObservation, now_s: float, limits: LoadLimits) -> VersionRecord:
     if app.condition is Condition.RUNNING:
-        return replace(record, failed_attempts=0, failure=None).after(Event.BECAME_READY, now_s)
+        ready = replace(record, failed_attempts=0, failure=None, load_s=max(0.0, now_s - record.since_s))
+        return ready.after(Event.BECAME_READY, now_s)
     if not record.aspired:
         return replace(record, failure=CANCELLED).after(Event.CANCELLED, now_s)
     if app.condition is Condition.FAILED:
@@ -283,11 +321,16 @@ def unneeded_apps(records: Records, world: World) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class RouterReport:
-    """What one router says: its name, the generation in use, and calls in flight by application."""
+    """What one router says: its name, the table in use (generation and watcher), calls in flight by application."""
 
     router: str
     generation: int
     in_flight: Mapping[str, int] = field(default_factory=dict)
+    watcher: str = ""
+
+    def keeps_its_table(self, generation: int, watcher: str) -> bool:
+        """Tell whether this router would not give up its table for one of another watcher."""
+        return self.generation > generation or (self.generation == generation and self.watcher != watcher)
 
 
 def deletable(apps: Iterable[str], reports: Iterable[RouterReport], generation: int) -> frozenset[str]:
@@ -300,46 +343,3 @@ def deletable(apps: Iterable[str], reports: Iterable[RouterReport], generation: 
     if any(report.generation < generation for report in seen):
         return frozenset()
     return frozenset(app for app in apps if not any(report.in_flight.get(app, 0) for report in seen))
-
-
-def routing_table(records: Records, world: World, problems: Mapping[str, str], before: RoutingTable) -> RoutingTable:
-    """Give the table that follows from the records, under the generation of the one before.
-
-    `problems` says per model why its directory cannot be listed. The table is settled once every configured model has
-    an available or failed version or nothing to load; it never becomes unsettled again.
-    """
-    configs = {config.name: config for config in world.models}
-    streams: dict[str, list[VersionRecord]] = {name: [] for name in configs}
-    for servable in sorted(records, reverse=True):
-        streams.setdefault(servable.name, []).append(records[servable])
-    models = {
-        name: _model_routes(configs.get(name), stream, world, problems.get(name, ""))
-        for name, stream in streams.items()
-    }
-    settled = before.settled or all(_is_settled(name, streams[name], world, problems) for name in configs)
-    return replace(before, models=models, settled=settled)
-
-
-def _model_routes(config: ModelConfig | None, stream: list[VersionRecord], world: World, problem: str) -> ModelRoutes:
-    listing = world.listings.get(config.name) if config is not None else None
-    return ModelRoutes(
-        routes={one.servable.version: Route.of(one.servable) for one in stream if one.state is State.AVAILABLE},
-        labels=dict(config.labels) if config is not None else {},
-        statuses=tuple(_statuses(stream)),
-        configured=config is not None,
-        problem=problem,
-        ignored=dict(listing.ignored) if listing is not None else {},
-        waiting=dict(world.waiting.get(config.name, {})) if config is not None else {},
-    )
-
-
-def _statuses(stream: Iterable[VersionRecord]) -> Iterable[VersionStatus]:
-    return (one.status() for one in stream)
-
-
-def _is_settled(name: str, stream: list[VersionRecord], world: World, problems: Mapping[str, str]) -> bool:
-    if any(one.state is State.AVAILABLE or one.failure is not None for one in stream):
-        return True
-    listed = name in world.listings and name not in world.unsure
-    nothing_to_load = listed and not any(one.aspired for one in stream)
-    return nothing_to_load or name in problems

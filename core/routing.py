@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from core.errors import InvalidArgument, LabelNotFound, ServableNotFound, StatusNotFound
+from core.config import LoggingConfig, Rollout
+from core.errors import InvalidArgument, LabelNotFound, Problem, ServableNotFound, StatusNotFound
 from core.lifecycle import VersionStatus
 from core.servable import ServableId, app_name
+from core.version_history import VersionHistory
+from core.version_policy import VersionPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +31,10 @@ class ModelRoutes:
     """All that is known of one model.
 
     `routes` holds the versions that answer, `labels` every declared label, also those whose version does not answer
-    yet (pending). `statuses` is newest first. `problem` says why storage gives nothing to load, if so; `ignored` names
-    directories that are no versions and `waiting` versions that are not completely written, each with the reason.
+    yet (pending). `held` names the version that a pending label goes on naming meanwhile, if it named one before.
+    `statuses` is newest first, `histories` has more of the same versions. `problem` says why storage gives nothing to
+    load, if so; `ignored` names directories that are no versions and `waiting` versions that are not completely
+    written, each with the reason. `base_path`, `policy`, `rollout` and `logging` are as configured.
     """
 
     routes: Mapping[int, Route] = field(default_factory=dict)
@@ -39,26 +44,48 @@ class ModelRoutes:
     problem: str = ""
     ignored: Mapping[str, str] = field(default_factory=dict)
     waiting: Mapping[int, str] = field(default_factory=dict)
+    held: Mapping[str, int] = field(default_factory=dict)
+    histories: Mapping[int, VersionHistory] = field(default_factory=dict)
+    base_path: str = ""
+    policy: VersionPolicy | None = None
+    rollout: Rollout = Rollout.AVAILABILITY_PRESERVING
+    logging: tuple[LoggingConfig, ...] = ()
     latest: Route | None = field(init=False)
 
     def __post_init__(self) -> None:
         newest = self.routes[max(self.routes)] if self.routes else None
         object.__setattr__(self, "latest", newest)
 
+    def version_of(self, label: str) -> int | None:
+        """Give the version that a label names now; None for a label that is not declared."""
+        return self.held.get(label, self.labels.get(label))
+
+    @property
+    def pending_labels(self) -> Mapping[str, int]:
+        """The labels whose version does not answer, with that version."""
+        return {label: version for label, version in self.labels.items() if version not in self.routes}
+
 
 @dataclass(frozen=True, slots=True)
 class RoutingTable:
     """A snapshot of everything a router needs; a higher generation replaces a lower one.
 
-    `config_text` is the list of models that a reload request brought, so that it outlives the watcher; empty while the
-    configuration comes from flags and files alone. `settled` turns true when every configured model has an answer to
-    show: a version, an error, or nothing to load.
+    `config_text` is the list of models in force, so that it outlives the watcher; `is_config_requested` says that it
+    came by a request and not from flags and files, whose content `files_fingerprint` stands for. `problems` are the
+    mistakes for which a newer content of the files was refused. `settled` turns true when every configured model has an
+    answer to show: a version, an error, or nothing to load. `started_s` is when the first table was made, in seconds
+    since the epoch. `watcher` names who made this one: another watcher may give the same generation to another table.
     """
 
     generation: int
     models: Mapping[str, ModelRoutes] = field(default_factory=dict)
     settled: bool = False
     config_text: str = ""
+    is_config_requested: bool = False
+    files_fingerprint: str = ""
+    problems: tuple[Problem, ...] = ()
+    started_s: float = 0.0
+    watcher: str = ""
 
     def resolve(self, name: str, version: int | None = None, label: str | None = None) -> Route:
         """Find the version that answers a model spec (TensorFlow Serving, resolution of a model spec).
@@ -95,11 +122,26 @@ class RoutingTable:
 
     @staticmethod
     def _labelled(model: ModelRoutes | None, label: str) -> int:
-        if model is None or label not in model.labels:
+        version = model.version_of(label) if model is not None else None
+        if version is None:
             raise LabelNotFound(label)
-        return model.labels[label]
+        return version
+
+    @property
+    def logging(self) -> Mapping[str, tuple[LoggingConfig, ...]]:
+        """The request logs of each application, so that running versions follow a configuration that changes."""
+        return {route.app: model.logging for model in self.models.values() for route in model.routes.values()}
 
     @property
     def apps(self) -> frozenset[str]:
         """Names of all Serve applications that this table leads to."""
         return frozenset(route.app for model in self.models.values() for route in model.routes.values())
+
+    @property
+    def histories(self) -> Mapping[ServableId, VersionHistory]:
+        """What is remembered of every version."""
+        return {
+            ServableId(name, version): history
+            for name, model in self.models.items()
+            for version, history in model.histories.items()
+        }

@@ -12,7 +12,7 @@ server:              flags without their dashes; the command line wins
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
@@ -219,6 +219,12 @@ def merge(listed: Iterable[ModelConfig], own: YamlSettings, *, relative_path_roo
         raise ConfigError(tuple(problems))
     joined = (_joined(model, own.models.get(model.name, own.defaults)) for model in listed)
     return (*joined, *(_added(name, one, relative_path_root) for name, one in added.items()))
+
+
+def placed(listed: Iterable[ModelConfig], own: YamlSettings) -> tuple[ModelConfig, ...]:
+    """Give models as they are listed, whatever our file says of the same things, with its resources and batching."""
+    pairs = ((model, own.models.get(model.name, own.defaults)) for model in listed)
+    return tuple(replace(model, resources=one.resources, batching=one.batching) for model, one in pairs)
 
 
 def unused_models(listed: Iterable[ModelConfig], own: YamlSettings) -> tuple[Problem, ...]:

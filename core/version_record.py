@@ -79,7 +79,8 @@ class VersionRecord:
     """One version as the watcher sees it.
 
     `failed_attempts` counts loads that failed in a row; `retry_at_s` is the time before which no further load starts;
-    `fingerprint` is the state of the directory that was loaded last; `since_s` is when the present state began.
+    `fingerprint` is the state of the directory that was loaded last; `since_s` is when the present state began;
+    `load_s` is how long it took from the submission of the application until it ran. Times are of the steady clock.
     """
 
     servable: ServableId
@@ -91,6 +92,7 @@ class VersionRecord:
     failure: Failure | None = None
     fingerprint: str = ""
     since_s: float = 0.0
+    load_s: float | None = None
 
     def after(self, event: Event, now_s: float) -> VersionRecord:
         """Give the record after an event at `now_s`."""

@@ -6,7 +6,6 @@ finds the applications as if a predecessor had submitted them.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 
 from ray import serve
@@ -15,6 +14,7 @@ from core.config import ModelResources
 from core.reconcile import AppObservation, RouterReport
 from core.routing import RoutingTable
 from core.server_settings import ServerSettings
+from deployments.clock import SystemClock
 from deployments.model_list import ConfiguredModels
 from deployments.model_server import ServableSpec
 from deployments.serve_host import RayServeHost, version_target
@@ -56,5 +56,5 @@ class _Collector:
 def first_loads(settings: ServerSettings) -> list[serve.RunTarget]:
     """Give the applications of the versions that the watcher would load first."""
     collector = _Collector()
-    Watch(settings, collector, Storage(), ConfiguredModels(settings), time.time).tick()
+    Watch(settings, collector, Storage(), ConfiguredModels(settings), SystemClock()).tick()
     return collector.targets

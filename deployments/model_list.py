@@ -23,22 +23,34 @@ class ConfiguredModels:
 
     def models(self) -> tuple[ModelConfig, ...]:
         """Read the configuration; raises ConfigError with all mistakes of all files."""
+        return self.joined(self._listed())
+
+    def _listed(self) -> tuple[ModelConfig, ...]:
         root = self._source.relative_path_root
-        listed: tuple[ModelConfig, ...] = ()
         if self._source.model_config_file:
             file = self._source.model_config_file
-            listed = model_configs(read_text(file), file, relative_path_root=root)
-        elif self._source.model_base_path:
-            listed = (single_model(self._source.model_name, self._source.model_base_path, relative_path_root=root),)
-        return self.joined(listed)
+            return model_configs(read_text(file), file, relative_path_root=root)
+        if self._source.model_base_path:
+            return (single_model(self._source.model_name, self._source.model_base_path, relative_path_root=root),)
+        return ()
 
     def joined(self, listed: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
         """Add what the YAML file says; raises ConfigError."""
-        root = self._source.relative_path_root
-        if not self._source.model_settings_file:
-            return listed
+        own = self._own_settings()
+        return (
+            listed
+            if own is None
+            else settings_yaml.merge(listed, own, relative_path_root=self._source.relative_path_root)
+        )
+
+    def placed(self, listed: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
+        """Give models as they are listed, with the resources and batching of the YAML file; raises ConfigError."""
+        own = self._own_settings()
+        return listed if own is None else settings_yaml.placed(listed, own)
+
+    def _own_settings(self) -> settings_yaml.YamlSettings | None:
         file = self._source.model_settings_file
-        return settings_yaml.merge(listed, settings_yaml.settings(read_text(file), file), relative_path_root=root)
+        return settings_yaml.settings(read_text(file), file) if file else None
 
     def batching(self) -> BatchingParameters | None:
         """Read the parameters for all models; None without batching.
@@ -67,7 +79,9 @@ class ConfiguredModels:
         """Name what the files say without effect."""
         session = self._settings.session.session_config_file
         found = session_config_warnings(read_text(session), session) if session else ()
-        return tuple(str(problem) for problem in found)
+        own = self._own_settings()
+        unused = settings_yaml.unused_models(self._listed(), own) if own is not None else ()
+        return tuple(str(problem) for problem in (*unused, *found))
 
 
 def read_text(path: str) -> str:
@@ -89,6 +103,7 @@ def with_absolute_paths(settings: ServerSettings, folder: str) -> ServerSettings
             model_settings_file=_absolute(source.model_settings_file, folder),
             relative_path_root=_absolute(source.relative_path_root, folder),
         ),
+        model_cache=dataclasses.replace(settings.model_cache, folder=_absolute(settings.model_cache.folder, folder)),
         batching=dataclasses.replace(
             settings.batching, parameters_file=_absolute(settings.batching.parameters_file, folder)
         ),
@@ -96,6 +111,9 @@ def with_absolute_paths(settings: ServerSettings, folder: str) -> ServerSettings
             settings.front_door,
             ssl_config_file=_absolute(settings.front_door.ssl_config_file, folder),
             rest_ssl_config_file=_absolute(settings.front_door.rest_ssl_config_file, folder),
+        ),
+        monitoring=dataclasses.replace(
+            settings.monitoring, config_file=_absolute(settings.monitoring.config_file, folder)
         ),
         session=dataclasses.replace(
             settings.session, session_config_file=_absolute(settings.session.session_config_file, folder)

@@ -12,14 +12,14 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import ray
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
-from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
+from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview, DeploymentStatusOverview
 
 from core.config import ModelResources
 from core.errors import Unavailable
@@ -152,7 +152,16 @@ def _is_version_app(name: str, seen: ApplicationStatusOverview) -> bool:
 
 def _observation(seen: ApplicationStatusOverview) -> AppObservation:
     messages = [one.message for one in seen.deployments.values() if one.message]
-    return AppObservation(CONDITIONS.get(seen.status, Condition.DEPLOYING), "\n".join([*messages, seen.message]))
+    return AppObservation(
+        CONDITIONS.get(seen.status, Condition.DEPLOYING),
+        "\n".join([*messages, seen.message]),
+        sum(map(_running_replicas, seen.deployments.values())),
+        seen.last_deployed_time_s,
+    )
+
+
+def _running_replicas(seen: DeploymentStatusOverview) -> int:
+    return cast("Mapping[str, int]", seen.replica_states).get("RUNNING", 0)
 
 
 def deployment_options(resources: ModelResources) -> dict[str, Any]:

@@ -7,9 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from core import settings_yaml
+from core.config import MonitoringConfig
 from core.errors import ConfigError
 from core.flags import ParsedFlags, parse
+from core.parameter_files import monitoring_config
+from core.routing import RoutingTable
 from core.server_settings import ServerSettings
+from core.strict_labels import LabelRule
 from deployments.certificates import Certificates
 from deployments.model_list import ConfiguredModels, read_text, with_absolute_paths
 
@@ -28,7 +32,10 @@ def parse_arguments(arguments: Sequence[str]) -> ParsedFlags:
 
 
 def checked(settings: ServerSettings) -> tuple[ServerSettings, tuple[str, ...]]:
-    """Give the settings with absolute paths, and warnings; raises ConfigError with the mistakes of the files."""
+    """Give the settings with absolute paths, and warnings; raises ConfigError with the mistakes of the files.
+
+    Also raises FailedPrecondition for labels that must wait for their version, when they are asked to be strict.
+    """
     absolute = with_absolute_paths(settings, os.getcwd())
     models = ConfiguredModels(absolute)
     models.check()
@@ -37,4 +44,11 @@ def checked(settings: ServerSettings) -> tuple[ServerSettings, tuple[str, ...]]:
     )
     for file in filter(None, (absolute.front_door.ssl_config_file, absolute.front_door.rest_ssl_config_file)):
         Certificates(file)
+    monitoring(absolute)
     return absolute, models.warnings()
+
+
+def monitoring(settings: ServerSettings) -> MonitoringConfig:
+    """Read whether there is a page with metrics, and where; raises ConfigError."""
+    file = settings.monitoring.config_file
+    return monitoring_config(read_text(file), file) if file else MonitoringConfig()

@@ -11,14 +11,19 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
 from core.errors import DeadlineExceeded, Problem, ServingError
+from core.metric_ledger import Stamp
 from core.reconcile import RouterReport
 from core.reload import is_settled, read_request, require_available, success
 from core.routing import RoutingTable
 from core.server_settings import ServerSettings
+from deployments.clock import SystemClock
+from deployments.collecting_host import CollectingHost
+from deployments.collector import Collected, Collector
 from deployments.model_list import ConfiguredModels
 from deployments.process_logs import configure as configure_logs
-from deployments.serve_host import RayServeHost
+from deployments.ray_metrics import RayMetrics
 from deployments.storage import Storage
+from deployments.version_numbers import VersionNumbers
 from deployments.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -33,13 +38,17 @@ class Watcher:
 
     def __init__(self, settings: ServerSettings) -> None:
         configure_logs(settings.logs, "watcher")
-        self._watch = Watch(settings, RayServeHost(), Storage(), ConfiguredModels(settings), time.time)
+        self._collector = Collector()
+        self._host = CollectingHost(self._collector)
+        self._numbers = VersionNumbers()
+        self._watch = Watch(settings, self._host, Storage(), ConfiguredModels(settings), SystemClock())
         self._ticked_s = time.monotonic()
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._crash: BaseException | None = None
         self._ticker = threading.Thread(target=self._run, name="ticks", daemon=True)
         self._ticker.start()
+        RayMetrics().start()
 
     def _run(self) -> None:
         try:
@@ -55,15 +64,25 @@ class Watcher:
 
     def _tick(self) -> float:
         """Turn one tick; what Serve or storage could not do now is tried again."""
+        self._host.adopt()
         try:
             return self._watch.tick()
         except (RayError, RayServeException, ServingError, TimeoutError, OSError) as error:
             log.warning("tick_failed error=%r", str(error)[:500])
             return PAUSE_AFTER_ERROR_S
+        finally:
+            self._numbers.follow(self._watch.table)
 
     async def table(self, report: RouterReport) -> RoutingTable:
         """Give the present table to a router."""
         return self._watch.pulled(report)
+
+    async def collect(self, router: str, reports: list[bytes], have: Stamp, *, with_page: bool) -> Collected | None:
+        """Take the numbers that a router brings, and tell the sums over the whole cluster."""
+        self._collector.take(reports)
+        if self._collector.has_others(router) and with_page:
+            self._collector.take(await self._host.router_reports())
+        return self._collector.collected(have, with_page=with_page)
 
     async def reload(self, raw: bytes) -> bytes | ServingError:
         """Apply a HandleReloadConfigRequest; answers when every added model answers, failed, or has nothing to load.
@@ -72,7 +91,7 @@ class Watcher:
         """
         try:
             request = read_request(raw)
-            added = self._watch.request_reload(request.config)
+            added = self._watch.configuration.reload(request.config, self._watch.table)
             self._wake.set()
             ends_at = time.monotonic() + RELOAD_TIMEOUT_S
             while not is_settled(self._watch.table, added):
@@ -86,7 +105,7 @@ class Watcher:
 
     async def config_problems(self) -> tuple[Problem, ...]:
         """Tell what is wrong with the configuration that was refused last, if it still is."""
-        return self._watch.config_problems
+        return self._watch.configuration.problems
 
     async def check_health(self) -> None:
         """Fail when ticks ended or one hangs; Serve then replaces this replica."""

@@ -25,9 +25,9 @@ from core.reconcile import (
     failed,
     next_actions,
     observe,
-    routing_table,
     unneeded_apps,
 )
+from core.routes_of_records import routing_table
 from core.routing import RoutingTable
 from core.servable import ServableId, app_name
 from core.source import FileEntry, VersionDirectory, VersionListing

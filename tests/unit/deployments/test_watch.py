@@ -12,51 +12,13 @@ from core.lifecycle import State
 from core.protos import model_config_pb2
 from core.reconcile import AppObservation, Condition, RouterReport
 from core.routing import RoutingTable
-from core.server_settings import LoadingSettings, ModelSourceSettings, PollingSettings, ServerSettings
+from core.server_settings import LoadingSettings, ModelSourceSettings, PollingSettings
 from core.version_policy import All
-from deployments.watch import BUSY_TICK_S, ROUTER_FORGOTTEN_AFTER_S, Watch
-from tests.support.fakes import HALF_WRITTEN, FakeClock, FakeModelList, FakeRouter, FakeServeHost, FakeSource, Killed
+from deployments.watch import BUSY_TICK_S, ROUTER_FORGOTTEN_AFTER_S
+from tests.support.fakes import HALF_WRITTEN, FakeRouter, Killed
+from tests.support.sites import SETTINGS, M, Site
 
-SETTINGS = ServerSettings(
-    source=ModelSourceSettings(model_config_file_poll_wait_s=5),
-    polling=PollingSettings(file_system_poll_wait_s=2),
-    loading=LoadingSettings(max_num_load_retries=1, load_retry_interval_s=60.0, num_load_threads=4),
-)
-M = ModelConfig("m", "/m")
 DRAINING = replace(M, resources=ModelResources(drain_timeout_s=30.0))
-
-
-class Site:
-    """One watcher in a world in memory."""
-
-    def __init__(self, versions=(1,), *, running=(), configs=(M,), settings=SETTINGS) -> None:
-        self.clock = FakeClock()
-        self.router = FakeRouter("r")
-        self.host = FakeServeHost(running, [self.router])
-        self.source = FakeSource({"/m": versions})
-        self.model_list = FakeModelList(*configs)
-        self.settings = settings
-        self.restart()
-
-    def restart(self) -> None:
-        """Replace the watcher by a fresh one."""
-        self.watch = Watch(self.settings, self.host, self.source, self.model_list, self.clock)
-
-    def tick(self, after_s: float = 0.0) -> float:
-        """Turn one tick some seconds later."""
-        self.clock.advance(after_s)
-        return self.watch.tick()
-
-    def settle(self, ticks: int = 8) -> None:
-        """Turn ticks while Serve does what it is told."""
-        for _ in range(ticks):
-            self.tick(2.0)
-            self.host.progress()
-        self.tick(2.0)
-
-    def state(self, version: int) -> State:
-        """Tell what GetModelStatus says."""
-        return self.watch.table.statuses("m", version)[0].state
 
 
 def test_a_version_found_is_deployed_and_then_routed_to() -> None:
@@ -352,12 +314,12 @@ def test_a_broken_configuration_changes_nothing() -> None:
 
     site.tick(5.0)
     site.tick(5.0)
-    assert site.watch.config_problems == (Problem("typo"),)
+    assert site.watch.configuration.problems == (Problem("typo"),)
     assert site.host.running == {"m:1"}
 
     site.model_list.problems = ()
     site.tick(5.0)
-    assert site.watch.config_problems == ()
+    assert site.watch.configuration.problems == ()
 
 
 def test_nothing_happens_before_a_configuration_was_read() -> None:
@@ -490,14 +452,14 @@ def reload_of(*names: str) -> model_config_pb2.ModelServerConfig:
 
 @pytest.mark.parametrize("names", [("m",), ("m", "n")])
 def test_a_reloaded_list_of_models_outlives_the_watcher(names) -> None:
-    """Routers hold it, also when it changes nothing else; the file counts again when it is read again."""
+    """Routers hold it, also when it changes nothing else; files that are not polled do not count again."""
     site = Site(settings=replace(SETTINGS, source=ModelSourceSettings(model_config_file_poll_wait_s=0)))
     site.source.write("/n", 1)
     site.settle()
 
-    assert site.watch.request_reload(reload_of(*names)) == set(names) - {"m"}
+    assert site.watch.configuration.reload(reload_of(*names), site.watch.table) == set(names) - {"m"}
     site.settle()
-    assert site.router.table.config_text
+    assert site.router.table.is_config_requested
     site.model_list.configs = ()
     site.restart()
     site.settle()
@@ -511,7 +473,7 @@ def test_a_reloaded_list_stays_until_the_configuration_file_changes() -> None:
     for base_path in ("/n", "/o"):
         site.source.write(base_path, 1)
     site.settle()
-    site.watch.request_reload(reload_of("n"))
+    site.watch.configuration.reload(reload_of("n"), site.watch.table)
     site.settle()
     assert site.host.running == {"n:1"}
 
@@ -519,4 +481,4 @@ def test_a_reloaded_list_stays_until_the_configuration_file_changes() -> None:
     site.settle()
 
     assert site.host.running == {"m:1", "o:1"}
-    assert site.router.table.config_text == ""
+    assert not site.router.table.is_config_requested
