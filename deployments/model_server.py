@@ -12,6 +12,8 @@ import logging
 import os
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -133,8 +135,7 @@ class ModelServer:
 
 
 def _load(spec: ServableSpec) -> LoadedModel:
-    """Load the version; whatever goes wrong becomes a LoadFailed, whose text survives Serve's status."""
-    try:
+    with _load_failures():
         return load(
             spec.path,
             tags=spec.settings.loading.saved_model_tags,
@@ -142,6 +143,13 @@ def _load(spec: ServableSpec) -> LoadedModel:
             version=spec.servable.version,
             session_config=spec.session_config,
         )
+
+
+@contextmanager
+def _load_failures() -> Iterator[None]:
+    """Whatever goes wrong becomes a LoadFailed, whose text survives Serve's status."""
+    try:
+        yield
     except ServingError as error:
         raise LoadFailed(error.code, str(error)) from error
     except Exception as error:
@@ -150,28 +158,34 @@ def _load(spec: ServableSpec) -> LoadedModel:
 
 def _execution(loaded: LoadedModel, spec: ServableSpec) -> Execution | BatchedExecution:
     """Choose how calls are worked on (flags `enable_batching`, `enable_per_model_batching_parameters`)."""
-    parameters = spec.batching
-    if spec.settings.batching.per_model:
-        parameters = _own_parameters(Path(spec.path) / PER_MODEL_PARAMETERS)
+    parameters = _batching(spec)
     if parameters is None:
-        return Execution(loaded, _threads(spec), spec.settings.answers)
-    return BatchedExecution(loaded, parameters, spec.settings.answers)
+        return Execution(loaded, 2 * _cpus(spec), spec.settings.answers)
+    return BatchedExecution(loaded, parameters, spec.settings.answers, threads=_cpus(spec))
 
 
-def _own_parameters(file: Path) -> BatchingParameters | None:
+def _batching(spec: ServableSpec) -> BatchingParameters | None:
+    """Choose the parameters: the model's own, or those beside the version where they are asked for, or the server's."""
+    settings = spec.settings.batching
+    is_own = spec.config is not None and spec.config.batching is not None
+    if is_own or not (settings.enabled and settings.per_model):
+        return spec.batching
+    beside = _parameters_beside(Path(spec.path) / PER_MODEL_PARAMETERS)
+    return None if beside is None else beside.on_threads_of(spec.batching)
+
+
+def _parameters_beside(file: Path) -> BatchingParameters | None:
     """Read the parameters beside a version; without the file it is not batched."""
     if not file.exists():
         return None
-    try:
+    with _load_failures():
         return batching_parameters(file.read_text(encoding="utf-8"), str(file))
-    except ServingError as error:
-        raise LoadFailed(error.code, str(error)) from error
 
 
-def _threads(spec: ServableSpec) -> int:
-    """Size the pool for long calls: twice the CPUs that the replica may use."""
+def _cpus(spec: ServableSpec) -> int:
+    """Count the CPUs that the replica may use."""
     reserved = spec.config.resources.num_cpus if spec.config is not None else 0.0
-    return 2 * max(1, round(reserved) or os.cpu_count() or 1)
+    return max(1, round(reserved) or os.cpu_count() or 1)
 
 
 def resident_bytes() -> int:
