@@ -1,0 +1,126 @@
+"""gRPC requests that nobody would send by mistake: monsters by name, and random bytes without end."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import numpy as np
+
+from core.protos import serving_pb2
+from core.tensor_proto import to_proto
+from core.wire import length_delimited, tag, varint
+
+PREDICTION = "/tensorflow.serving.PredictionService/"
+STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
+RELOAD = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
+SESSION_RUN = "/tensorflow.serving.SessionService/SessionRun"
+METHODS = (
+    *(f"{PREDICTION}{name}" for name in ("Predict", "Classify", "Regress", "MultiInference")),
+    STATUS,
+    SESSION_RUN,
+)
+MODEL = "half_plus_two"
+EXAMPLES_MODEL = "tf1_half_plus_two"
+REGRESS = "tensorflow/serving/regress"
+MILLION = 1_000_000
+
+
+def field(number: int, payload: bytes) -> bytes:
+    return length_delimited(tag(number), payload)
+
+
+def spec(model: str = MODEL, signature: str = "") -> bytes:
+    return field(1, field(1, model.encode()) + field(3, signature.encode()))
+
+
+def tensor(*dims: int, rest: bytes = b"", kind: int = 1) -> bytes:
+    shape = field(2, b"".join(field(2, b"\x08" + varint(size)) for size in dims))
+    return b"\x08" + bytes([kind]) + shape + rest
+
+
+def entry(key: bytes, value: bytes) -> bytes:
+    return field(2, field(1, key) + field(2, value))
+
+
+X = entry(b"x", tensor(rest=b"\x2d\0\0\0\x40"))
+REGRESSION = spec(EXAMPLES_MODEL, "regress_x_to_y")
+
+
+def monsters() -> Iterator[tuple[str, str, bytes, str]]:
+    """Give name, method, body, and the code that is the right answer."""
+    invalid = "INVALID_ARGUMENT"
+    predict, regress = f"{PREDICTION}Predict", f"{PREDICTION}Regress"
+    keys = (entry(b"k%d" % number, b"") for number in range(MILLION))
+    yield "a million inputs", predict, spec() + b"".join(keys), invalid
+    yield "one input a million times", predict, spec() + X * MILLION, "OK"
+    yield "a million outputs", predict, spec() + X + field(3, b"y") * MILLION, invalid
+    yield "a million model specs", predict, spec() * MILLION + X, "OK"
+    yield "a million dimensions", predict, spec() + entry(b"x", tensor(*[1] * MILLION)), invalid
+    yield "millions of empty strings", predict, spec() + entry(b"x", b"\x08\x07" + b"\x42\0" * (4 * MILLION)), invalid
+    yield "a huge shape", predict, spec() + entry(b"x", tensor(2**62)), invalid
+    yield "huge dimensions", predict, spec() + entry(b"x", tensor(2**31, 2**31)), invalid
+    yield "a huge list of one value", predict, spec() + entry(b"x", tensor(2**28, rest=b"\x2d\0\0\0\x40")), invalid
+    yield "a huge list of strings", predict, spec() + entry(b"x", tensor(2**26, kind=7)), invalid
+    yield "a claimed length of 2 GiB", predict, spec() + b"\x12\xff\xff\xff\xff\x07", invalid
+    yield "a claimed length of 4 GiB", predict, b"\x0a\xff\xff\xff\xff\x0f", invalid
+    yield "a length without end", predict, b"\x0a" + b"\xff" * MILLION, invalid
+    yield "deep groups", predict, spec() + b"\x7b" * MILLION, invalid
+    yield "deep messages", predict, spec() + _nested(10_000), invalid
+    yield "a long name", predict, spec("m" * MILLION) + X, "NOT_FOUND"
+    yield "a long signature", predict, spec(MODEL, "s" * 10 * MILLION) + X, "FAILED_PRECONDITION"
+    yield (
+        "a repeated context",
+        regress,
+        REGRESSION + field(2, field(2, b"\x0a\0" * 20_000 + field(2, bytes(MILLION)))),
+        invalid,
+    )
+    yield "a million empty examples", regress, REGRESSION + field(2, field(1, b"\x0a\0" * MILLION)), invalid
+    tasks = field(1, spec(EXAMPLES_MODEL) + field(2, REGRESS.encode())) * MILLION
+    yield "a million tasks", f"{PREDICTION}MultiInference", tasks, invalid
+    yield "a million metadata fields", f"{PREDICTION}GetModelMetadata", spec() + field(2, b"?") * MILLION, invalid
+    yield "a reload that is none", RELOAD, b"\xff" * 1000, invalid
+
+
+def _nested(depth: int) -> bytes:
+    """Give a message in a message in a message."""
+    nested = b""
+    for _ in range(depth):
+        nested = field(2, nested)
+    return nested
+
+
+def _valid() -> list[bytes]:
+    predict = serving_pb2.PredictRequest(output_filter=["y"])
+    predict.model_spec.name = MODEL
+    predict.model_spec.version.value = 1
+    predict.inputs["x"].CopyFrom(to_proto(np.array([1.0, 2.0], np.float32)))
+    regress = serving_pb2.RegressionRequest()
+    regress.model_spec.name, regress.model_spec.signature_name = EXAMPLES_MODEL, "regress_x_to_y"
+    regress.input.example_list.examples.add().features.feature["x"].float_list.value.append(1.0)
+    several = serving_pb2.MultiInferenceRequest(input=regress.input)
+    several.tasks.add(model_spec=regress.model_spec, method_name=REGRESS)
+    return [one.SerializeToString() for one in (predict, regress, several)]
+
+
+def random_requests(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
+    """Give method and body: noise, valid requests that are cut, changed or doubled, and fields of wrong types."""
+    dice = random.Random(seed)
+    valid = _valid()
+    for _ in range(count):
+        body = bytearray(dice.choice(valid))
+        kind = dice.randrange(5)
+        if kind == 0:
+            body = bytearray(dice.randbytes(dice.randrange(200)))
+        elif kind == 1:
+            del body[dice.randrange(len(body)) :]
+        elif kind == 2:
+            for _ in range(dice.randrange(1, 6)):
+                body[dice.randrange(len(body))] = dice.randrange(256)
+        elif kind == 3:
+            at = dice.randrange(len(body))
+            body[at:at] = dice.randbytes(dice.randrange(1, 12))
+        else:
+            at = dice.randrange(len(body))
+            body[at] ^= dice.randrange(1, 8)
+        yield dice.choice(METHODS), bytes(body)
