@@ -285,6 +285,7 @@ class InProcess(Contender):
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         order = {"model": asked.model, "shape": asked.shape, "clients": clients, "seconds": seconds}
+        order["texts"] = asked.array.tolist() if asked.is_text else None
         print(json.dumps(order), file=self._process.stdin, flush=True)
         line = self._process.stdout.readline()
         if not line:

@@ -23,6 +23,15 @@ def image() -> tuple[tf.Module, Any]:
     return tf.Module(), tf.function(lambda image: {"means": tf.reduce_mean(image, [1, 2])}, input_signature=[IMAGE])
 
 
+def lengths() -> tuple[tf.Module, Any]:
+    """Texts in and numbers out, with next to no work between."""
+    count = tf.function(
+        lambda text: {"lengths": tf.cast(tf.strings.length(text), tf.float32)},
+        input_signature=[tf.TensorSpec([None], tf.string, name="text")],
+    )
+    return tf.Module(), count
+
+
 def resnet() -> tuple[tf.Module, Any]:
     """ResNet50 with random weights: nearly all of a request's time is the model's."""
     tf.keras.utils.set_random_seed(7)
@@ -52,7 +61,7 @@ def wide() -> tuple[tf.Module, Any]:
 
 
 def main() -> None:
-    builders = {"image": image, "resnet": resnet, "wide": wide}
+    builders = {"image": image, "resnet": resnet, "lengths": lengths, "wide": wide}
     for name in sys.argv[2:]:
         module, predict = builders[name]()
         folder = Path(sys.argv[1]) / name / "1"

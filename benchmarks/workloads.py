@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,27 +27,40 @@ class Workload:
     clients: tuple[int, ...]
 
     @property
+    def is_text(self) -> bool:
+        return self.model in TEXT_MODELS
+
+    @property
     def array(self) -> np.ndarray:
+        if self.is_text:
+            return np.array([f"a text of medium length, number {at}" for at in range(math.prod(self.shape))])
         return np.random.default_rng(7).random(self.shape, dtype=np.float32)
 
 
+TEXT_MODELS = frozenset({"lengths"})
 # The tensor's name in each model's serving_default signature.
-INPUTS = {"mlp": "features", "image": "image", "resnet": "image"}
+INPUTS = {"mlp": "features", "image": "image", "resnet": "image", "lengths": "text"}
 
 ALL = (
     Workload("tiny", REST, "mlp", (1, 32), (1, 16, 64)),
     Workload("tiny-grpc", GRPC, "mlp", (1, 32), (1, 16, 64)),
     Workload("image", REST, "image", (1, 224, 224, 3), (1, 16)),
     Workload("rows64", REST, "mlp", (64, 32), (1, 16, 64)),
+    Workload("strings", REST, "lengths", (100,), (1, 16, 64)),
     Workload("image-grpc", GRPC, "image", (1, 224, 224, 3), (1, 16)),
     Workload("resnet-grpc", GRPC, "resnet", (1, 224, 224, 3), (1, 4)),
 )
 WORKLOADS = {one.name: one for one in ALL}
-DEFAULT = ("tiny", "tiny-grpc", "image")
+DEFAULT = ("tiny", "tiny-grpc", "image", "rows64", "strings")
 
 
 def rest_body(workload: Workload) -> bytes:
-    return orjson.dumps({"instances": workload.array}, option=orjson.OPT_SERIALIZE_NUMPY)
+    return orjson.dumps({"instances": _values(workload)}, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _values(workload: Workload) -> np.ndarray | list[str]:
+    """Give what orjson can write; it knows no arrays of texts."""
+    return workload.array.tolist() if workload.is_text else workload.array
 
 
 def rest_values(body: bytes) -> np.ndarray:
@@ -58,10 +72,15 @@ def v2_body(workload: Workload) -> bytes:
     tensor = {
         "name": INPUTS[workload.model],
         "shape": workload.shape,
-        "datatype": "FP32",
-        "data": workload.array.ravel(),
+        "datatype": "BYTES" if workload.is_text else "FP32",
+        "data": _flat(workload),
     }
     return orjson.dumps({"id": "1", "inputs": [tensor]}, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _flat(workload: Workload) -> np.ndarray | list[str]:
+    values = _values(workload)
+    return values if isinstance(values, list) else values.ravel()
 
 
 def v2_values(body: bytes) -> np.ndarray:
