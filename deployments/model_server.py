@@ -14,35 +14,46 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import ray
 from ray import serve
 
-from core.config import BatchingParameters, ModelConfig
+from core.config import BatchingParameters, LoggingConfig, ModelConfig
 from core.errors import Code, ServingError
 from core.load_report import LoadFailed
+from core.metric_names import LOAD_ATTEMPT_COUNT, LOAD_LATENCY, LOAD_SECONDS, REPLICAS, RESIDENT_BYTES
 from core.parameter_files import batching_parameters
 from core.servable import ServableId
 from core.server_settings import ServerSettings
 from core.transport import Answer, Call, Endpoint, Method
+from deployments.autoscaling import DIRECT_CALLS
 from deployments.batched_execution import BatchedExecution
 from deployments.direct_server import DirectServer
 from deployments.event_loop import LoopThread
 from deployments.execution import Execution
+from deployments.model_cache import Lease, RemoteVersion
 from deployments.process_logs import configure as configure_logs
+from deployments.process_metrics import METRICS
+from deployments.process_metrics import report as process_report
+from deployments.ray_metrics import RayMetrics
+from deployments.request_log import LogSource, RequestLog
 from deployments.saved_model import LoadedModel, load
+from deployments.version_files import local_files
+from deployments.warmup import warm_up
 
 log = logging.getLogger(__name__)
 
 DEPLOYMENT = "ModelServer"
 PER_MODEL_PARAMETERS = "batching_params.pbtxt"
+LAST_RECORDS_TIMEOUT_S = 3.0
+"""How long the end waits for the request log; Serve's patience is a little longer than the drain time."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServableSpec:
-    """What a replica needs to know to become a version."""
+    """What a replica needs to know to become a version: its path or URL, and the state of its files when chosen."""
 
     servable: ServableId
     path: str
@@ -50,6 +61,7 @@ class ServableSpec:
     config: ModelConfig | None = None
     batching: BatchingParameters | None = None
     session_config: bytes = b""
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +81,38 @@ class ModelServer:
     """Loads one version and answers its calls."""
 
     def __init__(self, spec: ServableSpec) -> None:
-        self._spec = spec
         self._replica = serve.get_replica_context().replica_id.unique_id
         configure_logs(spec.settings.logs, "model", spec.servable.name, str(spec.servable.version), self._replica)
+        self._files = _files(spec)
+        self._spec = spec = replace(spec, path=self._files.path)
         began = time.monotonic()
         self._loaded = _load(spec)
         self._load_s = time.monotonic() - began
+        _count_load(spec, self._load_s)
         self._execution = _execution(self._loaded, spec)
         self._loop = LoopThread("direct-transport")
+        self._warm_up()
+        self._request_log = _request_log(spec, self._loaded, self._replica)
+        self._log_requests(spec.config.logging if spec.config is not None else ())
         self._endpoint = self._open_direct_transport()
+        METRICS.before_snapshot(self._note_numbers)
+        RayMetrics().start()
         gc.collect()
         gc.freeze()
         log.info(
             "version_loaded model=%s version=%d load_s=%.3f", spec.servable.name, spec.servable.version, self._load_s
         )
+
+    def _warm_up(self) -> None:
+        """Answer the version's own requests first; one that fails is a failed load."""
+        loading = self._spec.settings.loading
+        if not loading.warm_up:
+            return
+        with _load_failures():
+            warm_up(self._spec.servable, self._spec.path, self._answer, loading.warm_up_iterations)
+
+    def _answer(self, call: Call) -> Answer:
+        return self._loop.run(self._execution.call(call)).result()
 
     def _open_direct_transport(self) -> Endpoint:
         token = secrets.token_bytes(16)
@@ -90,22 +120,39 @@ class ModelServer:
         self._direct = DirectServer(self._execution, token)
         port, has_loopback = self._loop.run(self._direct.open(host)).result()
         node = ray.get_runtime_context().get_node_id()
-        return Endpoint(host, port, token, self._replica, node, has_loopback)
-
-    async def endpoint(self) -> Endpoint | None:
-        """Tell where the direct transport listens; called by every router through a broadcast.
-
-        None for a version that Serve scales: Serve counts only what comes through its handles.
-        """
         config = self._spec.config
         is_scaled = config is not None and config.resources.autoscaling is not None
-        return None if is_scaled else self._endpoint
+        return Endpoint(host, port, token, self._replica, node, has_loopback, is_scaled)
+
+    async def endpoint(self, logs: tuple[LoggingConfig, ...]) -> Endpoint:
+        """Tell where the direct transport listens, and log as told; called by every router through a broadcast."""
+        self._log_requests(logs)
+        return self._endpoint
+
+    def _log_requests(self, logs: tuple[LoggingConfig, ...]) -> None:
+        """Follow a configuration of request logs; without one, answering costs nothing more."""
+        self._request_log.configure(logs)
+        self._execution.on_answer = self._request_log.record if self._request_log.is_on else None
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Tell Serve of the calls that do not come through its handles; called only where Serve scales."""
+        return {DIRECT_CALLS: self._direct.open_calls}
 
     async def call(self, method: int, body: bytes, timeout_s: float | None) -> tuple[int, bytes]:
         """Answer a call that came through a Serve handle."""
         work = self._execution.call(Call(Method(method), body, timeout_s))
         answer: Answer = await asyncio.wrap_future(self._loop.run(work))
         return int(answer.code), bytes(answer.body)
+
+    async def metrics(self) -> bytes:
+        """Tell what this process has counted."""
+        return process_report()
+
+    def _note_numbers(self) -> None:
+        """Set the gauges of this replica."""
+        labels = (self._spec.servable.name, str(self._spec.servable.version))
+        METRICS.set(REPLICAS, *labels, to=1)
+        METRICS.set(RESIDENT_BYTES, *labels, to=resident_bytes())
 
     async def report(self) -> ReplicaReport:
         """Tell what this replica is and needs."""
@@ -132,6 +179,28 @@ class ModelServer:
         await asyncio.wrap_future(self._loop.run(direct.drain(drain_s)))
         self._execution.close()
         self._loop.stop()
+        await asyncio.to_thread(self._request_log.close, LAST_RECORDS_TIMEOUT_S)
+        self._files.release()
+
+
+def _request_log(spec: ServableSpec, loaded: LoadedModel, replica: str) -> RequestLog:
+    tags = spec.settings.loading.saved_model_tags
+    return RequestLog(LogSource(loaded.served, replica, tags, spec.settings.request_log))
+
+
+def _files(spec: ServableSpec) -> Lease:
+    """Have the version's files on this node for as long as this replica lives."""
+    marker_file = spec.config.resources.marker_file if spec.config is not None else ""
+    version = RemoteVersion(spec.path, spec.fingerprint, spec.servable.name, marker_file)
+    with _load_failures():
+        return local_files(version, spec.settings.model_cache)
+
+
+def _count_load(spec: ServableSpec, load_s: float) -> None:
+    """Count a load that succeeded; the watcher counts the others, whose processes end."""
+    METRICS.observe(LOAD_SECONDS, spec.servable.name, value=load_s)
+    METRICS.count(LOAD_ATTEMPT_COUNT, spec.path, "success")
+    METRICS.count(LOAD_LATENCY, spec.path, by=int(load_s * 1e6))
 
 
 def _load(spec: ServableSpec) -> LoadedModel:

@@ -1,0 +1,99 @@
+"""Warm-up requests and request logs: what one version answers becomes what the next one is warmed up with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.protos import prediction_log_pb2
+from core.tf_record import records
+from core.warmup import FILE
+from deployments.cli import main
+from deployments.model_server import DEPLOYMENT
+from tests.integration.conftest import LiveServer
+from tests.integration.test_broken_versions import final_error, name_of
+from tests.integration.test_faults import replica_pids
+from tests.support.clients import RestClient, wait_until
+from tests.support.prediction_logs import one_of_each, predict_log, serialized, write_warm_up
+
+
+@pytest.fixture
+def model(server: LiveServer, base_path: Path) -> Iterator[str]:
+    """The name of a test's own model, which leaves the configuration with the test."""
+    yield name_of(base_path)
+    server.remove(name_of(base_path))
+
+
+def deploy_with_records(server: LiveServer, base_path: Path, version: int, found: list[bytes]) -> None:
+    """Put a version of half plus two in place together with its warm-up requests."""
+    aside = server.copy_version("tf1_half_plus_two", 123, base_path.parent / "aside", version)
+    write_warm_up(aside, found)
+    aside.rename(base_path / str(version))
+
+
+def added(client: RestClient, model: str, delta: float, version: int | None = None) -> float:
+    """Add to the counter of a model, over REST; gives its new value."""
+    which = "" if version is None else f"/versions/{version}"
+    body = {"signature_name": "incr_counter_by", "inputs": delta}
+    reply = client.post(f"/v1/models/{model}{which}:predict", body)
+    assert reply.status == 200, reply.body
+    return float(reply.json["outputs"])
+
+
+def logged(folder: Path) -> list[prediction_log_pb2.PredictionLog]:
+    """Read the finished files of a log."""
+    found = []
+    for file in sorted(folder.glob("*.tfrecord")):
+        with file.open("rb") as stream:
+            found += [prediction_log_pb2.PredictionLog.FromString(record) for record in records(stream)]
+    return found
+
+
+def test_a_version_answers_its_own_requests_before_anybody_elses(
+    server: LiveServer, client: RestClient, base_path: Path, model: str
+) -> None:
+    """All kinds of requests are replayed; one that fails fails the load, and the version before goes on."""
+    deploy_with_records(server, base_path, 1, serialized(one_of_each()))
+    server.configure(model, base_path)
+    wait_until(lambda: client.available(model) == {1}, "the version is warm")
+
+    deploy_with_records(server, base_path, 2, serialized([predict_log(1.0, signature="gone")]))
+
+    status = final_error(client, model, 2)
+    assert status == {
+        "error_code": "FAILED_PRECONDITION",
+        "error_message": 'Serving signature key "gone" not found.',
+    }
+    assert client.available(model) == {1}
+    assert client.predict(model, [[2.0]]) == [[3.0]]
+
+
+def test_a_log_that_is_switched_on_warms_up_the_next_version(
+    server: LiveServer, client: RestClient, base_path: Path, tmp_path: Path, model: str
+) -> None:
+    """The running version starts to log when the configuration says so; the next one begins where its requests lead."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    server.copy_version("counter", 1, base_path)
+    server.configure(model, base_path)
+    wait_until(lambda: client.available(model) == {1}, "the first version answers")
+    added(client, model, 100.0)
+    pids = replica_pids(f"{model}:1", DEPLOYMENT)
+
+    collector = f'log_collector_config {{ filename_prefix: "{folder}/counter" }}'
+    server.configure(model, base_path, f"logging_config {{ {collector} sampling_config {{ sampling_rate: 1 }} }}")
+    wait_until(lambda: added(client, model, 1.0) > 0 and bool(logged(folder)), "requests are logged")
+    assert replica_pids(f"{model}:1", DEPLOYMENT) == pids
+
+    aside = server.copy_version("counter", 1, tmp_path / "aside", 2)
+    assert main(["warmup-record", "--model", str(aside), "--log", *map(str, folder.glob("*.tfrecord"))]) == 0
+    with (aside / FILE).open("rb") as stream:
+        count = len(list(records(stream)))
+    aside.rename(base_path / "2")
+    wait_until(lambda: client.available(model) == {2}, "the next version is warm")
+
+    assert added(client, model, 0.0, 2) == count > 0
+    about = logged(folder)[0].log_metadata.model_spec
+    assert (about.name, about.version.value, about.signature_name) == (model, 1, "incr_counter_by")
