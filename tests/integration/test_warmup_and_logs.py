@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from core.protos import prediction_log_pb2
 from core.tf_record import records
 from core.warmup import FILE
 from deployments.cli import main
@@ -16,7 +15,7 @@ from tests.integration.conftest import LiveServer
 from tests.integration.test_broken_versions import final_error, name_of
 from tests.integration.test_faults import replica_pids
 from tests.support.clients import RestClient, wait_until
-from tests.support.prediction_logs import one_of_each, predict_log, serialized, write_warm_up
+from tests.support.prediction_logs import one_of_each, predict_log, read_logs, serialized, write_warm_up
 
 
 @pytest.fixture
@@ -40,15 +39,6 @@ def added(client: RestClient, model: str, delta: float, version: int | None = No
     reply = client.post(f"/v1/models/{model}{which}:predict", body)
     assert reply.status == 200, reply.body
     return float(reply.json["outputs"])
-
-
-def logged(folder: Path) -> list[prediction_log_pb2.PredictionLog]:
-    """Read the finished files of a log."""
-    found = []
-    for file in sorted(folder.glob("*.tfrecord")):
-        with file.open("rb") as stream:
-            found += [prediction_log_pb2.PredictionLog.FromString(record) for record in records(stream)]
-    return found
 
 
 def test_a_version_answers_its_own_requests_before_anybody_elses(
@@ -84,7 +74,7 @@ def test_a_log_that_is_switched_on_warms_up_the_next_version(
 
     collector = f'log_collector_config {{ filename_prefix: "{folder}/counter" }}'
     server.configure(model, base_path, f"logging_config {{ {collector} sampling_config {{ sampling_rate: 1 }} }}")
-    wait_until(lambda: added(client, model, 1.0) > 0 and bool(logged(folder)), "requests are logged")
+    wait_until(lambda: added(client, model, 1.0) > 0 and bool(read_logs(folder)), "requests are logged")
     assert replica_pids(f"{model}:1", DEPLOYMENT) == pids
 
     aside = server.copy_version("counter", 1, tmp_path / "aside", 2)
@@ -95,5 +85,5 @@ def test_a_log_that_is_switched_on_warms_up_the_next_version(
     wait_until(lambda: client.available(model) == {2}, "the next version is warm")
 
     assert added(client, model, 0.0, 2) == count > 0
-    about = logged(folder)[0].log_metadata.model_spec
+    about = read_logs(folder)[0].log_metadata.model_spec
     assert (about.name, about.version.value, about.signature_name) == (model, 1, "incr_counter_by")

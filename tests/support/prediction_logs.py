@@ -10,7 +10,7 @@ import numpy as np
 from core.protos import prediction_log_pb2, serving_pb2
 from core.signature import CLASSIFY_METHOD, REGRESS_METHOD
 from core.tensor_proto import to_proto
-from core.tf_record import framed
+from core.tf_record import framed, records
 from core.warmup import FILE
 from tests.support.served_models import example
 
@@ -76,6 +76,15 @@ def one_of_each() -> list[prediction_log_pb2.PredictionLog]:
 def serialized(logs: Iterable[prediction_log_pb2.PredictionLog]) -> list[bytes]:
     """Turn logs into records."""
     return [log.SerializeToString() for log in logs]
+
+
+def read_logs(folder: Path) -> list[prediction_log_pb2.PredictionLog]:
+    """Read all finished files of a request log, in the order of their names."""
+    found = []
+    for file in sorted(folder.glob("*.tfrecord")):
+        with file.open("rb") as stream:
+            found += [PredictionLog.FromString(record) for record in records(stream)]
+    return found
 
 
 def write_warm_up(version: Path, records: Sequence[bytes]) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,9 +14,9 @@ from core.servable import ServableId
 from core.tf_record import framed, records
 from core.warmup import FILE
 from deployments.cli import main
-from deployments.event_loop import LoopThread
 from deployments.execution import Execution
 from deployments.warmup import warm_up
+from tests.support.answering import answering
 from tests.support.loaded_models import loaded
 from tests.support.prediction_logs import one_of_each, predict_log, predict_request, serialized, session_run_log
 
@@ -33,14 +33,6 @@ def version(saved_models: Path, tmp_path: Path) -> Path:
 def log(tmp_path: Path) -> Path:
     """A request log with one of each kind, twice."""
     return write_log(tmp_path / "log.tfrecord", serialized(one_of_each()) * 2)
-
-
-@pytest.fixture
-def loop() -> Iterator[LoopThread]:
-    thread = LoopThread("test")
-    yield thread
-    thread.stop()
-    thread.join(10)
 
 
 def write_log(file: Path, logged: Sequence[bytes]) -> Path:
@@ -61,14 +53,13 @@ def read(file: Path) -> list[bytes]:
 
 
 def test_a_log_becomes_the_warm_up_file_of_a_version(
-    saved_models: Path, version: Path, log: Path, loop: LoopThread, capsys: pytest.CaptureFixture[str]
+    saved_models: Path, version: Path, log: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The version's load then replays it."""
     assert run("--model", version, "--log", log) == 0
 
-    execution = Execution(loaded(saved_models, "tf1_half_plus_two", 123), 1)
-    warm_up(ServableId("h2", 7), str(version), lambda call: loop.run(execution.call(call)).result())
-    execution.close()
+    with answering(Execution(loaded(saved_models, "tf1_half_plus_two", 123), 1)) as answer:
+        warm_up(ServableId("h2", 7), str(version), answer)
     assert len(read(version / FILE)) == 8
     assert capsys.readouterr().out == f"wrote 8 requests to {version / FILE}\n"
 

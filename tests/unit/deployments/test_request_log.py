@@ -11,15 +11,13 @@ import pytest
 
 from core.config import BatchingParameters, LoggingConfig, TaskSampling
 from core.errors import Code
-from core.protos import prediction_log_pb2
 from core.server_settings import RequestLogSettings
-from core.tf_record import records
 from core.transport import Answer, Call, Method
 from deployments.batched_execution import BatchedExecution
 from deployments.execution import Execution
 from deployments.request_log import LogSource, RequestLog
 from tests.support.fakes import FakeLoaded
-from tests.support.prediction_logs import predict_request
+from tests.support.prediction_logs import predict_request, read_logs
 from tests.support.served_models import half_plus_two
 
 BODY = b'{"instances": [[2.0]]}'
@@ -49,15 +47,6 @@ def config(folder: Path, rate: float = 1.0, collector: str = "", **more: object)
     return LoggingConfig(collector, f"{folder}/h2", rate, **more)
 
 
-def logged(folder: Path) -> list[prediction_log_pb2.PredictionLog]:
-    """Read all finished files of a folder, in the order of their names."""
-    found = []
-    for file in sorted(folder.glob("h2-*.tfrecord")):
-        with file.open("rb") as stream:
-            found += [prediction_log_pb2.PredictionLog.FromString(record) for record in records(stream)]
-    return found
-
-
 def test_requests_are_logged_as_records(make: Make, tmp_path: Path) -> None:
     """Files appear when the log is closed at the latest."""
     log = make(RequestLogSettings(dc="aa"))
@@ -67,7 +56,7 @@ def test_requests_are_logged_as_records(make: Make, tmp_path: Path) -> None:
 
     assert log.close(10)
 
-    first, second = logged(tmp_path)
+    first, second = read_logs(tmp_path)
     assert first.predict_log.request.inputs["x"].tensor_shape.dim[0].size == 1
     assert second.predict_log.request == predict_request(1.0)
     assert (first.log_metadata.dc, list(first.log_metadata.saved_model_tags)) == ("aa", ["serve"])
@@ -94,7 +83,7 @@ def test_only_a_share_is_logged(make: Make, tmp_path: Path) -> None:
         log.record(CALL, ANSWER)
     log.close(10)
 
-    assert 60 < len(logged(tmp_path)) < 140
+    assert 60 < len(read_logs(tmp_path)) < 140
 
 
 def test_the_server_knows_which_task_it_is(make: Make, tmp_path: Path) -> None:
@@ -104,7 +93,7 @@ def test_the_server_knows_which_task_it_is(make: Make, tmp_path: Path) -> None:
     log.record(CALL, ANSWER)
     log.close(10)
 
-    assert len(logged(tmp_path)) == 1
+    assert len(read_logs(tmp_path)) == 1
 
 
 def test_several_logs_get_samples_of_their_own(make: Make, tmp_path: Path) -> None:
@@ -116,8 +105,8 @@ def test_several_logs_get_samples_of_their_own(make: Make, tmp_path: Path) -> No
         log.record(CALL, ANSWER)
     log.close(10)
 
-    assert 25 < len(logged(tmp_path)) < 75
-    assert len(logged(tmp_path / "b")) == 100
+    assert 25 < len(read_logs(tmp_path)) < 75
+    assert len(read_logs(tmp_path / "b")) == 100
 
 
 def test_a_new_rate_counts_at_once(make: Make, tmp_path: Path) -> None:
@@ -134,7 +123,7 @@ def test_a_new_rate_counts_at_once(make: Make, tmp_path: Path) -> None:
     log.record(CALL, ANSWER)
     log.close(10)
 
-    assert len(logged(tmp_path)) == 2
+    assert len(read_logs(tmp_path)) == 2
 
 
 def test_a_log_is_on_while_one_is_configured(make: Make, tmp_path: Path) -> None:
@@ -180,4 +169,4 @@ async def test_what_an_execution_answers_is_logged(make: Make, tmp_path: Path, k
 
     execution.close()
     log.close(10)
-    assert len(logged(tmp_path)) == 1
+    assert len(read_logs(tmp_path)) == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,10 @@ from core.transport import Answer, Call
 from core.warmup import FILE
 from deployments.batched_execution import BatchedExecution
 from deployments.batching import HandOver, Work
-from deployments.event_loop import LoopThread
 from deployments.execution import Execution
 from deployments.process_metrics import METRICS
 from deployments.warmup import warm_up
+from tests.support.answering import answering
 from tests.support.loaded_models import loaded
 from tests.support.prediction_logs import (
     multi_inference_log,
@@ -76,55 +76,43 @@ class Answers:
 
 
 @pytest.fixture
-def loop() -> Iterator[LoopThread]:
-    """The event loop on which a version answers."""
-    thread = LoopThread("test")
-    yield thread
-    thread.stop()
-    thread.join(10)
-
-
-@pytest.fixture
 def fine() -> Answers:
     """A version for which every request is fine."""
     return Answers(Answer(Code.OK, b""))
 
 
 @pytest.mark.parametrize("iterations", [1, 3])
-def test_case_O8_every_record_runs_as_often_as_asked(
-    saved_models: Path, loop: LoopThread, tmp_path: Path, iterations: int
-) -> None:
+def test_case_O8_every_record_runs_as_often_as_asked(saved_models: Path, tmp_path: Path, iterations: int) -> None:
     """Ten records of each kind, each one session run per iteration."""
     write_warm_up(tmp_path, serialized(one_of_each()) * 10)
     counting = Counting(saved_models)
-    execution = Execution(counting, 1)
 
-    warm_up(H2, str(tmp_path), lambda call: loop.run(execution.call(call)).result(), iterations)
+    with answering(Execution(counting, 1)) as answer:
+        warm_up(H2, str(tmp_path), answer, iterations)
 
-    execution.close()
     assert counting.runs == 40 * iterations
 
 
-def test_with_batching_requests_go_through_the_queues(saved_models: Path, loop: LoopThread, tmp_path: Path) -> None:
+def test_with_batching_requests_go_through_the_queues(saved_models: Path, tmp_path: Path) -> None:
     """Padding shows it: the run has as many rows as the allowed size."""
     write_warm_up(tmp_path, serialized([predict_log(1.0), multi_inference_log(2.0)]))
     counting = Counting(saved_models)
     execution = BatchedExecution(counting, BatchingParameters(4, allowed_batch_sizes=(4,)), through=directly)
 
-    warm_up(H2, str(tmp_path), lambda call: loop.run(execution.call(call)).result())
+    with answering(execution) as answer:
+        warm_up(H2, str(tmp_path), answer)
 
-    execution.close()
     assert counting.rows == [4, 4]
 
 
-def test_warm_up_teaches_how_long_calls_take(saved_models: Path, loop: LoopThread, tmp_path: Path) -> None:
+def test_warm_up_teaches_how_long_calls_take(saved_models: Path, tmp_path: Path) -> None:
     """Afterwards it is known of these calls whether they are short."""
     write_warm_up(tmp_path, serialized([predict_log(1.0)] * 40))
     execution = Execution(Counting(saved_models), 1)
 
-    warm_up(H2, str(tmp_path), lambda call: loop.run(execution.call(call)).result())
+    with answering(execution) as answer:
+        warm_up(H2, str(tmp_path), answer)
 
-    execution.close()
     assert execution.in_flight == 0
     assert len(execution._expected_s) == 1
 
@@ -137,18 +125,16 @@ def test_warm_up_teaches_how_long_calls_take(saved_models: Path, loop: LoopThrea
     ],
     ids=["signature", "run"],
 )
-def test_a_request_that_fails_fails_the_load(saved_models, loop, tmp_path, log, code) -> None:
+def test_a_request_that_fails_fails_the_load(saved_models, tmp_path, log, code) -> None:
     """Its code and text become the error; what follows is not replayed."""
     if code is Code.INVALID_ARGUMENT:
         log.predict_log.request.inputs["x"].tensor_shape.dim[0].size = -1
     write_warm_up(tmp_path, serialized([predict_log(1.0), log, predict_log(1.0)]))
     counting = Counting(saved_models)
-    execution = Execution(counting, 1)
 
-    with pytest.raises(RuntimeFailure) as caught:
-        warm_up(H2, str(tmp_path), lambda call: loop.run(execution.call(call)).result())
+    with answering(Execution(counting, 1)) as answer, pytest.raises(RuntimeFailure) as caught:
+        warm_up(H2, str(tmp_path), answer)
 
-    execution.close()
     assert caught.value.code is code
     assert counting.runs == 1
 

@@ -1,0 +1,23 @@
+"""Lets an execution answer calls on an event loop of its own, as a model server does while it loads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from core.transport import Answer, Call
+from deployments.batched_execution import BatchedExecution
+from deployments.event_loop import LoopThread
+from deployments.execution import Execution
+
+
+@contextmanager
+def answering(execution: Execution | BatchedExecution) -> Iterator[Callable[[Call], Answer]]:
+    """Give what answers a call; the execution is closed at the end."""
+    thread = LoopThread("test")
+    try:
+        yield lambda call: thread.run(execution.call(call)).result()
+    finally:
+        execution.close()
+        thread.stop()
+        thread.join(10)
