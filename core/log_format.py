@@ -13,13 +13,11 @@ import re
 import traceback
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Any, Final
 
 LONGEST_VALUE: Final = 4000
 """Characters of a value that are kept."""
 
-FIELDS: Final = "rms_fields"
 ANNOUNCED: Final = "rms_announced"
 
 _EVENT: Final = re.compile(r"[a-z][a-z0-9_]*(?: \w+=%[-.\d]*[srdf])*")
@@ -35,7 +33,6 @@ _SECRET_TEXT: Final = re.compile(
     re.IGNORECASE,
 )
 _PLAIN: Final = re.compile(r"[^\s\"'=\\\x00-\x1f\x7f]+")
-_NO_FIELDS: Final[Mapping[str, Any]] = MappingProxyType({})
 HIDDEN: Final = "***"
 
 
@@ -44,11 +41,6 @@ class LogFormat(enum.Enum):
 
     TEXT = "text"
     JSON = "json"
-
-
-def event(name: str, **fields: object) -> Mapping[str, object]:
-    """Give the `extra` of a record whose fields are made elsewhere than in its message."""
-    return {FIELDS: {"event": name, **fields}}
 
 
 def announced() -> Mapping[str, object]:
@@ -75,8 +67,7 @@ class LineFormatter(logging.Formatter):
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    given: Mapping[str, Any] = getattr(record, FIELDS, _NO_FIELDS)
-    fields = dict(given) if given else _of_message(record)
+    fields = _of_message(record)
     if record.exc_info and record.exc_info[1] is not None:
         fields["exception"] = "".join(traceback.format_exception(record.exc_info[1]))
     return fields

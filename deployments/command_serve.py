@@ -18,6 +18,7 @@ from deployments import ray_environment
 from deployments.commands import overview
 from deployments.port_claim import require_free
 from deployments.startup_settings import checked, parse_arguments
+from deployments.terminal import without_stderr
 
 FAILED = 255
 """Exit status of a failed start (TensorFlow Serving, -1)."""
@@ -82,6 +83,7 @@ def _serve(settings: ServerSettings) -> None:
     importing = threading.Thread(target=importlib.import_module, args=("deployments.launcher",), daemon=True)
     importing.start()
     cluster = RayCluster(settings.cluster.ray_address)
+    _stop_on_signals(stop)
     try:
         cluster.start()
         _stop_on_signals(stop)
@@ -90,7 +92,8 @@ def _serve(settings: ServerSettings) -> None:
 
         Launcher(settings, cluster, stop, say).run()
     finally:
-        cluster.stop()
+        with without_stderr():
+            cluster.stop()
     say("stopped")
 
 

@@ -6,23 +6,23 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from ray import serve
 from ray.serve.schema import ApplicationStatus
 
 from core.errors import FailedPrecondition, Unavailable
-from core.lifecycle import State
-from core.routing import ModelRoutes, RoutingTable
 from core.server_settings import ServerSettings
 from deployments.app import application
 from deployments.head_start import first_loads
 from deployments.ray_cluster import RayCluster
 from deployments.serve_host import ROUTER_APP, RayServeHost
+from deployments.startup_settings import monitoring
+from deployments.terminal import RolloutPrinter, Say, announce, without_stderr
 
 POLL_S = 0.1
+NEWS_EVERY_S = 2.0
 LONGEST_DELETE_S = 60.0
-
-Say = Callable[[str], None]
 
 
 class Launcher:
@@ -33,17 +33,23 @@ class Launcher:
         self._cluster = cluster
         self._stop = stop
         self._say = say
+        self._printer = RolloutPrinter(say)
+        self._host: RayServeHost | None = None
 
     def run(self) -> None:
         """Start, serve until told to stop, drain, end."""
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
+        if self._stop.is_set():
+            return
         self._start_application()
         if not self._stop.is_set():
-            self._announce()
+            announce(self._say, self._settings.front_door, monitoring(self._settings), self._printer.table)
+            threading.Thread(target=self._tell_news, name="news", daemon=True).start()
         while not self._stop.wait(1.0):
             pass
         self._say("stopping: finishing the requests in flight")
-        self._stop_application()
+        with without_stderr():
+            self._stop_application()
 
     def _start_application(self) -> None:
         self._say("starting Ray Serve")
@@ -66,9 +72,8 @@ class Launcher:
             wait_for_applications_running=False,
         )
         self._wait(self._is_running)
-        host = RayServeHost()
-        progress = _Progress(self._say)
-        self._wait(lambda: self._is_open(host, progress))
+        self._host = host = RayServeHost()
+        self._wait(lambda: self._is_open(host))
 
     def _wait(self, done: Callable[[], bool]) -> None:
         while not self._stop.is_set() and not done():
@@ -83,22 +88,18 @@ class Launcher:
             raise Unavailable("\n".join(details) or seen.message)
         return seen.status is ApplicationStatus.RUNNING
 
-    @staticmethod
-    def _is_open(host: RayServeHost, progress: _Progress) -> bool:
+    def _is_open(self, host: RayServeHost) -> bool:
         try:
-            for table in host.tables():
-                progress.show(table)
+            self._printer.show(host.tables())
             return host.are_doors_open()
         except Unavailable:
             return False
 
-    def _announce(self) -> None:
-        door = self._settings.front_door
-        host = door.host or "127.0.0.1"
-        if door.rest_port:
-            scheme = "https" if door.rest_ssl_config_file else "http"
-            self._say(f"REST is open: {scheme}://{host}:{door.rest_port}/v1/models")
-        self._say("ready")
+    def _tell_news(self) -> None:
+        """Print rollout steps; in a thread of its own, because a cluster in trouble may not answer for long."""
+        while self._host is not None and not self._stop.wait(NEWS_EVERY_S):
+            with suppress(Exception):  # whatever fails: missing news are no reason to end a server
+                self._printer.show(self._host.tables())
 
     def _stop_application(self) -> None:
         """Close the door first and the models after it, so that requests in flight still find their version."""
@@ -113,30 +114,3 @@ class Launcher:
         ends_at = time.monotonic() + self._settings.front_door.drain_timeout_s + LONGEST_DELETE_S
         while not gone() and time.monotonic() < ends_at:
             time.sleep(POLL_S)
-
-
-class _Progress:
-    """Tells what happens to the models while the server starts; each line once."""
-
-    def __init__(self, say: Say) -> None:
-        self._say = say
-        self._said: set[str] = set()
-
-    def show(self, table: RoutingTable) -> None:
-        """Print what is new in the table."""
-        for name in sorted(table.models):
-            for line in _lines(name, table.models[name]):
-                if line not in self._said:
-                    self._said.add(line)
-                    self._say(line)
-
-
-def _lines(name: str, model: ModelRoutes) -> list[str]:
-    lines = []
-    for one in model.statuses:
-        if one.state is State.END and one.message:
-            lines.append(f"{name} version {one.version} FAILED: {one.message}")
-        else:
-            lines.append(f"{name} version {one.version} {one.state.name.lower()}")
-    lines += [f"{name} version {number} {why}" for number, why in model.waiting.items()]
-    return [*lines, f"{name}: {model.problem}"] if model.problem else lines

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.log_format import HIDDEN, LONGEST_VALUE, LineFormatter, LogFormat, event
+from core.log_format import ANNOUNCED, HIDDEN, LONGEST_VALUE, LineFormatter, LogFormat, announced
 
 AT_S = 1_700_000_000.25
 
@@ -80,11 +80,19 @@ def test_another_message_is_kept_as_text(message: str, arguments: tuple, text: s
     assert as_json(message, *arguments)["event"] == "message"
 
 
-def test_fields_may_come_beside_the_message() -> None:
-    """They take the place of those in the message, and none hides what every line has."""
-    line = as_json("", **event("request", model="m", level="odd"))
+def test_no_field_stands_for_what_every_line_has() -> None:
+    """A field of that name gets another one."""
+    line = as_json("tick_failed level=%s", "odd")
 
-    assert (line["event"], line["model"], line["level"], line["level_"]) == ("request", "m", "info", "odd")
+    assert (line["level"], line["level_"]) == ("info", "odd")
+
+
+def test_a_record_can_be_announced() -> None:
+    """The process then shows it at its terminal, too."""
+    made = logging.LogRecord("deployments", logging.INFO, "", 0, "quiet", (), None)
+    made.__dict__.update(announced())
+
+    assert getattr(made, ANNOUNCED)
 
 
 @pytest.mark.parametrize(
