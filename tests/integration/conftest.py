@@ -15,13 +15,16 @@ from ray import serve
 from core.server_settings import (
     FrontDoorSettings,
     LoadingSettings,
+    ModelCacheSettings,
     ModelSourceSettings,
     PollingSettings,
+    RequestLogSettings,
     ServerSettings,
 )
 from deployments.app import application
 from deployments.serve_host import ROUTER_APP
 from tests.support.clients import RestClient, free_port, wait_until
+from tests.support.fault_proxy import FaultProxy, environment
 
 FIXED_MODELS = (
     "half_plus_two",
@@ -106,7 +109,7 @@ class LiveServer:
         aside.write_text(text, encoding="utf-8")
         aside.rename(self.config_file)
 
-    def configure(self, name: str, base_path: Path, more: str = "") -> None:
+    def configure(self, name: str, base_path: Path | str, more: str = "") -> None:
         """Add or change one model."""
         self.entries[name] = f'config {{ name: "{name}" base_path: "{base_path}" model_platform: "tensorflow" {more} }}'
         self.write_config()
@@ -127,8 +130,18 @@ class LiveServer:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[None]:
+def store_proxy() -> Iterator[FaultProxy]:
+    """Where all processes of the session look for S3; nothing answers there until a test puts a store behind it."""
+    with FaultProxy(free_port()) as proxy, pytest.MonkeyPatch.context() as patch:
+        for name, value in environment(proxy.url).items():
+            patch.setenv(name, value)
+        yield proxy
+
+
+@pytest.fixture(scope="session")
+def cluster(store_proxy: FaultProxy) -> Iterator[None]:
     """A local Ray with Serve, without dashboard and proxies."""
+    del store_proxy
     ray.init(
         address="local",
         include_dashboard=False,
@@ -155,8 +168,10 @@ def server(cluster: None, saved_models: Path, tmp_path_factory: pytest.TempPathF
             model_config_file_poll_wait_s=1,
             model_settings_file=str(folder / "settings.yaml"),
         ),
-        polling=PollingSettings(file_system_poll_wait_s=1),
+        polling=PollingSettings(file_system_poll_wait_s=1, remote_poll_wait_s=1),
+        model_cache=ModelCacheSettings(folder=str(folder / "cache")),
         loading=LoadingSettings(max_num_load_retries=1, load_retry_interval_s=0.5, num_load_threads=2),
+        request_log=RequestLogSettings(max_file_age_s=0.5),
     )
     live = LiveServer(settings, folder / "models.config", folder, saved_models)
     for name in FIXED_MODELS:

@@ -10,6 +10,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 from urllib.parse import urlsplit
 
+REGION = "eu-west-1"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": REGION}
+
+
+def environment(endpoint: str) -> dict[str, str]:
+    """Give the environment variables by which S3 clients find a server."""
+    nowhere = {"AWS_CONFIG_FILE": "/nonexistent", "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent"}
+    return {**CREDENTIALS, **nowhere, "AWS_ENDPOINT_URL": endpoint, "AWS_EC2_METADATA_DISABLED": "true"}
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -119,8 +128,8 @@ class FaultProxy:
 
         try:
             _send(handler, fault(seen, forward) if fault is not None else forward())
-        except (BrokenPipeError, ConnectionResetError):
-            handler.close_connection = True
+        except OSError:
+            handler.close_connection = True  # the client is gone, or the server is: both ends are closed
 
     def _next_fault(self, seen: Seen) -> Fault | None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""A real S3 over HTTP on this machine, a bucket in it, and the settings by which clients find it."""
+"""A real S3 over HTTP on this machine, and buckets in it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ from typing import Any
 import boto3
 from moto.server import ThreadedMotoServer
 
-from tests.support.fault_proxy import FaultProxy
+from tests.support.fault_proxy import CREDENTIALS, REGION, FaultProxy
 
-REGION = "eu-west-1"
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": REGION}
 _numbers = itertools.count()
 
 
@@ -30,12 +28,6 @@ def s3_server(port: int = 0) -> Iterator[int]:
         yield server.get_host_and_port()[1]
     finally:
         server.stop()
-
-
-def environment(endpoint: str) -> dict[str, str]:
-    """Give the environment variables by which S3 clients find a server."""
-    nowhere = {"AWS_CONFIG_FILE": "/nonexistent", "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent"}
-    return {**CREDENTIALS, **nowhere, "AWS_ENDPOINT_URL": endpoint, "AWS_EC2_METADATA_DISABLED": "true"}
 
 
 @cache

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.fault_proxy import FaultProxy
-from tests.support.object_store import Bucket, environment, s3_server
+from tests.support.fault_proxy import FaultProxy, environment
+from tests.support.object_store import Bucket, s3_server
 
 
 @pytest.fixture(scope="session")

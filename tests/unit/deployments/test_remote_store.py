@@ -20,8 +20,8 @@ from deployments.remote_store import FsspecStore, RemoteStore, RetryingStore, sy
 from deployments.storage import LISTING_PATIENCE, Storage
 from tests.support.clients import free_port
 from tests.support.fake_store import FakeStore
-from tests.support.fault_proxy import cut, edited, fails, garbled, with_headers
-from tests.support.object_store import Bucket, environment
+from tests.support.fault_proxy import cut, edited, environment, fails, garbled, with_headers
+from tests.support.object_store import Bucket
 
 
 def impatient(store: RemoteStore, attempts: int = 3) -> RetryingStore:
