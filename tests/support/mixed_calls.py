@@ -45,8 +45,8 @@ def both(*values: float) -> Call:
 
 
 def session_run(*values: float) -> Call:
-    """Make a SessionRun that fetches what no signature declares."""
-    request = serving_pb2.SessionRunRequest(model_spec=model_spec("tf1_half_plus_two"), fetch=["y2:0", "x:0"])
+    """Make a SessionRun that fetches what no signature declares together."""
+    request = serving_pb2.SessionRunRequest(model_spec=model_spec("tf1_half_plus_two"), fetch=["y2:0", "y:0"])
     request.feed.add(name="x:0", tensor=to_proto(np.array(values, np.float32).reshape(-1, 1)))
     return Call(Method.SESSION_RUN, request.SerializeToString())
 
