@@ -9,7 +9,7 @@ UNIT := tests/unit
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: setup serve run test unit check chaos format bench lock protos models clean
+.PHONY: setup serve run test unit check chaos format bench lock protos models tools clean
 
 $(STAMP): requirements-dev.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -59,6 +59,11 @@ protos: $(STAMP)  ## compile the wire messages
 
 models: $(STAMP)  ## make the example SavedModels anew
 	$(BIN)/python examples/make_models.py
+
+tools:  ## Prometheus for its tests, from the system's packages and not installed; where there is no apt, they are skipped
+	@command -v apt-get >/dev/null || { echo "no apt-get here: put prometheus and promtool on the PATH instead"; exit 0; }; \
+	mkdir -p .tools/packages && cd .tools/packages && apt-get download prometheus && \
+	for package in *.deb; do dpkg-deb -x "$$package" ..; done && rm -rf ../packages && ls ../usr/bin/prom*
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .coverage *.egg-info

@@ -12,12 +12,15 @@ from core.routing import ModelRoutes, RoutingTable
 from core.version_history import VersionHistory
 
 LOAD_FAILED = "load_failed"
+LOST = "lost"
+UNLOADED = "unloaded"
 
 ENTERED: Mapping[State, str] = {
     State.LOADING: "load",
     State.AVAILABLE: "available",
     State.UNLOADING: "unload",
 }
+STEPS = (*ENTERED.values(), UNLOADED, LOAD_FAILED, LOST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +67,8 @@ def _steps(before: VersionHistory | None, now: VersionHistory) -> Iterator[str]:
     if now.state is before.state:
         return
     if before.state is State.AVAILABLE and now.state is State.START:
-        yield "lost"
+        yield LOST
     elif before.state is State.UNLOADING:
-        yield "unloaded"
+        yield UNLOADED
     elif now.state in ENTERED:
         yield ENTERED[now.state]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from threading import Lock
 from types import MappingProxyType
 
 from core.errors import Code
@@ -57,9 +58,10 @@ class VersionMeter:
         self._metrics = metrics
         self._answers: dict[tuple[Method, str, Code], Counter] = {}
         self._seconds: dict[str, Histogram] = {}
-        self._runtimes: dict[Method, Histogram | None] = {}
-        self._runs = metrics.counter(GRAPH_RUNS)
-        self._run_micros = metrics.counter(GRAPH_RUN_TIME)
+        self._runtimes: dict[Method, Histogram] = {}
+        self._lock = Lock()
+        self._told_runs = self._told_micros = 0
+        metrics.before_snapshot(self._count_runs)
 
     def begin(self, method: Method) -> CallMeter:
         """Begin to time a call."""
@@ -72,14 +74,8 @@ class VersionMeter:
 
     def count_run(self, method: Method, took_s: float) -> None:
         """Count a run of the model that succeeded."""
-        took_micros = took_s * MICROS_PER_S
-        self._runs.add()
-        self._run_micros.add(int(took_micros))
-        if method not in self._runtimes:
-            self._runtimes[method] = self._new_runtime(method)
-        runtime = self._runtimes[method]
-        if runtime is not None:
-            runtime.observe(took_micros)
+        runtime = self._runtimes.get(method) or self._new_runtime(method)
+        runtime.observe(took_s * MICROS_PER_S)
 
     def count_answer(self, method: Method, signature: str, code: Code, took_s: float) -> None:
         """Count an answer; a good one is timed."""
@@ -88,9 +84,20 @@ class VersionMeter:
         if code is Code.OK:
             (self._seconds.get(signature) or self._new_seconds(signature)).observe(took_s)
 
-    def _new_runtime(self, method: Method) -> Histogram | None:
+    def _new_runtime(self, method: Method) -> Histogram:
+        """Give the cell of a method; one of which TensorFlow Serving times no run gets a cell beside the page."""
         api = APIS.get(method, "")
-        return self._metrics.histogram(RUNTIME_LATENCY, self._name, api, RUNTIME) if api in TIMED else None
+        metrics = self._metrics if api in TIMED else Metrics()
+        return self._runtimes.setdefault(method, metrics.histogram(RUNTIME_LATENCY, self._name, api, RUNTIME))
+
+    def _count_runs(self) -> None:
+        """Bring the counters of TensorFlow's own up to date, which follow from the histograms."""
+        with self._lock:
+            cells = {id(cell): cell.value for cell in tuple(self._runtimes.values())}.values()
+            runs, micros = sum(sum(one.counts) for one in cells), int(sum(one.sum for one in cells))
+            self._metrics.count(GRAPH_RUNS, by=runs - self._told_runs)
+            self._metrics.count(GRAPH_RUN_TIME, by=micros - self._told_micros)
+            self._told_runs, self._told_micros = runs, micros
 
     def _new_answer(self, kind: tuple[Method, str, Code]) -> Counter:
         method, signature, code = kind

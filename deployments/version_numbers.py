@@ -5,7 +5,7 @@ from __future__ import annotations
 from core.metric_names import LOAD_ATTEMPT_COUNT, ROLLOUT_STEPS
 from core.metrics import Metrics
 from core.routing import RoutingTable
-from core.version_numbers import LOAD_FAILED, gauges, steps
+from core.version_numbers import LOAD_FAILED, STEPS, gauges, steps
 from deployments.process_metrics import METRICS
 
 
@@ -22,8 +22,15 @@ class VersionNumbers:
             return
         for metric, values in gauges(table).items():
             self._metrics.replace(metric, values)
+        for model in frozenset(table.models) - frozenset(self._table.models):
+            self._begin(model)
         for step in steps(self._table, table):
             self._metrics.count(ROLLOUT_STEPS, step.model, step.name)
             if step.name == LOAD_FAILED:
                 self._metrics.count(LOAD_ATTEMPT_COUNT, step.path, "fail")
         self._table = table
+
+    def _begin(self, model: str) -> None:
+        """Let all counters of a model begin with 0: to Prometheus, one that begins with 1 has not risen."""
+        for step in STEPS:
+            self._metrics.counter(ROLLOUT_STEPS, model, step)

@@ -112,15 +112,15 @@ class LoadResult:
 class ClosedLoop:
     """Clients that send one request after the other until the block ends; used as a context manager."""
 
-    def __init__(self, port: int, path: str, body: Any, clients: int = 4) -> None:
-        self._port, self._path, self._body = port, path, body
+    def __init__(self, port: int, path: str, body: Any, clients: int = 4, pause_s: float = 0.0) -> None:
+        self._port, self._path, self._body, self._pause_s = port, path, body, pause_s
         self._stop = threading.Event()
         self.results = [LoadResult() for _ in range(clients)]
         self._threads = [threading.Thread(target=self._run, args=(one,), daemon=True) for one in self.results]
 
     def _run(self, result: LoadResult) -> None:
         client = RestClient(self._port, timeout_s=40.0)
-        while not self._stop.is_set():
+        while not self._stop.wait(self._pause_s):
             try:
                 reply = client.post(self._path, self._body)
             except OSError as error:

@@ -7,6 +7,7 @@ from core.metric_names import LOAD_ATTEMPT_COUNT, ROLLOUT_STEPS, VERSION_STATE
 from core.metrics import Metrics
 from core.routing import ModelRoutes, RoutingTable
 from core.version_history import VersionHistory
+from core.version_numbers import STEPS
 from deployments.version_numbers import VersionNumbers
 
 
@@ -18,7 +19,7 @@ def table(generation: int, state: State, failed_attempts: int = 0) -> RoutingTab
 
 
 def test_every_table_is_counted_once() -> None:
-    """A tick that changes nothing leaves the same table; gauges show the newest one only."""
+    """A tick that changes nothing leaves the same table; gauges show the newest one only; counters begin with 0."""
     metrics = Metrics()
     numbers = VersionNumbers(metrics)
     loading, failed, available = table(1, State.LOADING), table(2, State.START, 1), table(3, State.AVAILABLE, 1)
@@ -28,7 +29,7 @@ def test_every_table_is_counted_once() -> None:
 
     seen = metrics.snapshot()
     assert seen.counters == {
-        ROLLOUT_STEPS.name: {("m", "load"): 1, ("m", "load_failed"): 1, ("m", "available"): 1},
+        ROLLOUT_STEPS.name: {("m", step): int(step in {"load", "load_failed", "available"}) for step in STEPS},
         LOAD_ATTEMPT_COUNT.name: {("/m/1", "fail"): 1},
     }
     assert seen.gauges[VERSION_STATE.name] == {("m", "1", "AVAILABLE"): 1}

@@ -1,0 +1,61 @@
+"""A real Prometheus scrapes the server; the dashboard's and the rules' questions have answers."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import LiveServer
+from tests.support.clients import ClosedLoop, RestClient, wait_until
+from tests.support.monitoring_files import panel_queries
+from tests.support.prometheus_server import ALERTS, ALERTS_TEST, Prometheus, program, prometheus
+
+BODIES = {
+    "half_plus_two:predict": {"instances": [1.0]},
+    "labelled/labels/stable:predict": {"instances": [1.0]},
+    "batched:predict": {"instances": [[0.0] * 32]},
+    "slow:predict": {"inputs": {"iterations": 25}},
+    "nobody:predict": {"instances": [1.0]},
+}
+
+
+def test_the_alert_rules_are_valid_and_fire_when_they_should() -> None:
+    """Promtool's own check, and a test for each alert."""
+    for command in (["check", "rules", str(ALERTS)], ["test", "rules", str(ALERTS_TEST)]):
+        done = subprocess.run([program("promtool"), *command], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def unanswered(asked: Prometheus, queries: dict[str, str]) -> list[str]:
+    """Name the queries that have no numbers."""
+    return [
+        title for title, query in queries.items() if not [one for one in asked.values(query) if not math.isnan(one)]
+    ]
+
+
+@pytest.mark.timeout(300)
+def test_every_panel_and_rule_is_answered_with_data(
+    server: LiveServer, client: RestClient, saved_models: Path, tmp_path: Path
+) -> None:
+    """While a little of everything is asked, Prometheus reads the page and has numbers for the whole dashboard."""
+    program("prometheus")
+    server.configure("labelled", saved_models / "half_plus_two", 'version_labels { key: "stable" value: 1 }')
+    wait_until(lambda: client.available("labelled") == {1}, "the model with a label is available")
+    queries = panel_queries(window="15s")
+    with prometheus(tmp_path, server.rest_port) as asked, ExitStack() as load:
+        for target, body in BODIES.items():
+            load.enter_context(ClosedLoop(server.rest_port, f"/v1/models/{target}", body, clients=1, pause_s=0.1))
+        wait_until(lambda: asked.values('up{job="ray_model_server"}') == [1], "the page is read")
+        wait_until(lambda: not unanswered(asked, queries), "every panel has data", 60)
+        rules = [rule for group in asked.get("rules")["groups"] for rule in group["rules"]]
+        [target] = asked.get("targets")["activeTargets"]
+    server.remove("labelled")
+
+    assert len(queries) > 30
+    assert {(rule["health"], rule.get("lastError", "")) for rule in rules} == {("ok", "")}
+    assert (target["health"], target["lastError"]) == ("up", "")
+    assert "RayModelServerDown" not in {rule["name"] for rule in rules if rule["state"] == "firing"}

@@ -1,0 +1,93 @@
+"""A real Prometheus that scrapes a server of the tests."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+import yaml
+
+from tests.support.clients import free_port, wait_until
+from tests.support.prometheus_page import PATH
+
+ROOT = Path(__file__).resolve().parents[2]
+ALERTS = ROOT / "configs" / "prometheus" / "alerts.yaml"
+ALERTS_TEST = Path(__file__).parent / "prometheus" / "alerts_test.yaml"
+
+
+def program(name: str) -> str:
+    """Find a program of Prometheus' on the PATH or where `make tools` puts it; without it the test is skipped."""
+    found = shutil.which(name) or shutil.which(name, path=str(ROOT / ".tools" / "usr" / "bin"))
+    if found is None:
+        pytest.skip(f"{name} is not here: it is looked for on the PATH and in .tools, which `make tools` fills")
+    return found
+
+
+class Prometheus:
+    """Asks a running Prometheus."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    def get(self, path: str, **parameters: str) -> Any:
+        """Give the data of an answer; fails when the question is wrong."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        try:
+            connection.request("GET", f"/api/v1/{path}?{urlencode(parameters)}")
+            answer = json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+        assert answer["status"] == "success", (parameters, answer)
+        return answer["data"]
+
+    def values(self, query: str) -> list[float]:
+        """Give the numbers that a query has now."""
+        return [float(one["value"][1]) for one in self.get("query", query=query)["result"]]
+
+    def is_ready(self) -> bool:
+        """Tell whether it answers."""
+        try:
+            return bool(self.get("status/buildinfo"))
+        except OSError:
+            return False
+
+
+@contextmanager
+def prometheus(folder: Path, rest_port: int) -> Iterator[Prometheus]:
+    """Run a Prometheus with our rules that scrapes a REST port every second."""
+    scrape = {
+        "job_name": "ray_model_server",
+        "metrics_path": PATH,
+        "static_configs": [{"targets": [f"127.0.0.1:{rest_port}"]}],
+    }
+    config = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(ALERTS)],
+        "scrape_configs": [scrape],
+    }
+    (folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
+    port = free_port()
+    command = [
+        program("prometheus"),
+        f"--config.file={folder / 'prometheus.yaml'}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--log.level=warn",
+    ]
+    with (folder / "prometheus.log").open("w") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        asked = Prometheus(port)
+        wait_until(asked.is_ready, "Prometheus answers", 60)
+        yield asked
+    finally:
+        process.terminate()
+        process.wait(30)
