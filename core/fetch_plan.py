@@ -1,4 +1,4 @@
-"""How a version comes from a remote store: in which pieces, what is kept of an attempt, how long to wait after a failure.
+"""How a version comes from a remote store: in which pieces, what is kept of an attempt, how long to wait then.
 
 Nothing here reads or writes; `deployments.version_fetch` does.
 """
@@ -85,7 +85,7 @@ class FinishedFile:
 
 
 def finished_files(journal: str, files: Iterable[FileEntry]) -> Mapping[str, FinishedFile]:
-    """Give what an earlier attempt finished of these files; lines that were cut short or are of other content are not."""
+    """Give what an earlier attempt finished of these files; lines of other content, or cut short, do not count."""
     wanted = {one.path: identity(one) for one in files}
     lines = (_read(line) for line in journal.splitlines())
     return {

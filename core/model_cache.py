@@ -110,7 +110,8 @@ class Room:
 def victims(occupants: Iterable[Occupant], wanted_bytes: int, present_bytes: int, room: Room) -> tuple[str, ...]:
     """Name what has to go for a version of `wanted_bytes`, of which `present_bytes` lie there already.
 
-    The longest unused goes first, and never what is in use. Raises ResourceExhausted, and nothing has to go, when the rest is not enough.
+    The longest unused goes first, and never what is in use. Raises ResourceExhausted when the rest is not enough; then
+    nothing has to go.
     """
     present = sorted(occupants, key=lambda one: one.used_s)
     over_limit = sum(one.size_bytes for one in present) + wanted_bytes - room.limit_bytes

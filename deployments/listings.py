@@ -15,6 +15,7 @@ from functools import partial
 from core.config import ModelConfig
 from core.server_settings import PollingSettings
 from core.source import MISSED, REMOTE_SETTLED_S, SETTLED_S, Source, VersionListing, is_remote, missing, steadied
+from core.storage_errors import without_password
 from deployments.background_listings import Background, StoreThreads
 
 log = logging.getLogger(__name__)
@@ -173,6 +174,7 @@ class Listings:
 
     def _note_problem(self, model: str, text: str) -> None:
         """Keep why storage gives nothing to load; log it once."""
+        text = without_password(text)
         if self.problems.get(model) != text:
             log.warning("storage_problem model=%s problem=%s", model, text)
         self.problems[model] = text

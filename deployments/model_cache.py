@@ -19,7 +19,7 @@ from core.fetch_plan import Patience, unusable_name
 from core.metric_names import CACHE_LOOKUPS, FETCH_SECONDS, FETCHED_BYTES
 from core.model_cache import Manifest, damage, entry_name, url_name
 from core.source import DirectoryFiles, VersionDirectory, missing
-from core.storage_errors import StorageFailed
+from core.storage_errors import StorageFailed, without_password
 from deployments.cache_folder import CacheFolder, file_states, publish, read_manifest
 from deployments.cache_room import CacheRoom, Disk, LocalDisk
 from deployments.file_lock import FileLock
@@ -186,7 +186,7 @@ def _expect_loadable(version: RemoteVersion, files: DirectoryFiles) -> None:
     """Refuse what was complete when it was listed and is not any more, and names that no local folder can hold."""
     lacking = missing(files, files, marker_file=version.marker_file)
     if lacking:
-        raise FailedPrecondition(f"{version.url} is not complete: it {lacking}")
+        raise FailedPrecondition(without_password(f"{version.url} is not complete: it {lacking}"))
     name = unusable_name(files)
     if name:
         raise StorageFailed(Code.INVALID_ARGUMENT, f"{version.url} holds a name that no folder can hold: {name!r}")

@@ -7,7 +7,15 @@ import pickle
 import pytest
 
 from core.errors import Code
-from core.storage_errors import LONGEST_TEXT, UNKNOWN_STORE, StorageFailed, Symptoms, scrubbed, storage_failed
+from core.storage_errors import (
+    LONGEST_TEXT,
+    UNKNOWN_STORE,
+    StorageFailed,
+    Symptoms,
+    scrubbed,
+    storage_failed,
+    without_password,
+)
 
 URL = "s3://bucket/m"
 
@@ -136,6 +144,14 @@ def test_what_differs_from_time_to_time_is_taken_out(one, other) -> None:
 def test_what_tells_something_stays(text) -> None:
     """Names, paths and numbers."""
     assert scrubbed(text) == text
+
+
+def test_passwords_of_urls_are_not_shown() -> None:
+    """Errors are shown to everybody who asks for the state of a model."""
+    error = storage_failed(Symptoms(frozenset({"PermissionError"})), "sftp://user:secret@host/m")
+
+    assert str(error) == "sftp://…@host/m: access is denied"
+    assert without_password("s3://bucket/a@b") == "s3://bucket/a@b"
 
 
 def test_long_texts_are_cut() -> None:

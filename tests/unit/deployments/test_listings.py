@@ -226,6 +226,16 @@ def test_an_error_keeps_what_was_known() -> None:
     assert (site.versions(), site.listings.problems) == ({1}, {})
 
 
+def test_a_password_in_a_base_path_is_not_shown() -> None:
+    """Everybody may ask for the list of models."""
+    site = Site(ModelConfig("remote", "sftp://user:secret@host/m"))
+
+    site.round()
+
+    assert "sftp://…@host/m" in site.listings.problems["remote"]
+    assert "secret" not in site.listings.problems["remote"]
+
+
 def test_a_store_that_never_answers_is_a_problem_of_its_models_only() -> None:
     """The text does not change while it is silent."""
     site = Site()
