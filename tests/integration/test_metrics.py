@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
+import ray
+from ray import serve
+from ray.serve.handle import DeploymentHandle
 
 from core.metric_names import (
     FORWARDED_REQUESTS,
@@ -36,10 +41,12 @@ from core.metric_names import (
 )
 from core.protos import serving_pb2, tensor_pb2
 from core.servable import ServableId, app_name
+from deployments.app import application
 from deployments.model_server import DEPLOYMENT
 from deployments.serve_host import ROUTER_APP
 from tests.integration.conftest import LiveServer
-from tests.integration.test_faults import kill, replica_pids
+from tests.integration.test_faults import _open_doors as open_doors
+from tests.integration.test_faults import kill, replica_pids, with_two_routers
 from tests.integration.test_grpc import PREDICTION, call, predict, predict_request, refused
 from tests.support.clients import RestClient, wait_until
 from tests.support.prometheus_page import PATH, Page, scrape
@@ -268,7 +275,65 @@ def test_a_watcher_that_hangs_leaves_the_last_numbers(client: RestClient) -> Non
     assert stale.value(METRICS_AGE) > 0
     wait_until(lambda: scrape(client).value(METRICS_AGE) == 0, "the numbers are fresh again")
     assert_never_falls([before, stale, scrape(client)])
-    assert len(scrape(client).labelled(ROUTING_GENERATION)) == 1
+
+
+@pytest.mark.timeout(240)
+def test_every_router_shows_the_sums_of_all(server: LiveServer) -> None:
+    """Whichever answers; what a router counted stays when it is killed."""
+    routers: DeploymentHandle = DeploymentHandle("Router", ROUTER_APP)
+    serve.run_many(
+        [serve.RunTarget(target=application(with_two_routers(server)), name=ROUTER_APP, route_prefix="/")],
+        wait_for_ingress_deployment_creation=False,
+        wait_for_applications_running=False,
+    )
+    wait_until(lambda: len(replica_pids(ROUTER_APP, "Router")) == 2 == sum(open_doors(routers)), "two doors", 90)
+    wait_until(lambda: len(fresh(server).labelled(ROUTING_GENERATION)) == 2, "both routers report")
+    pages = [fresh(server)]
+    for _ in range(40):
+        client = server.client()
+        client.predict("mlp", [[0.0] * 32])
+        client.close()
+
+    pages += [fresh(server) for _ in range(12)]
+    os.kill(replica_pids(ROUTER_APP, "Router")[0], signal.SIGKILL)
+    pages += [fresh(server) for _ in range(12)]
+
+    labels = {"model_name": "mlp", "status": "OK"}
+    assert {page.value(REQUEST_COUNT, **labels) - pages[0].value(REQUEST_COUNT, **labels) for page in pages[1:]} == {40}
+    assert_never_falls(pages)
+    wait_until(lambda: sum(open_doors(routers)) == 2, "the killed router was replaced", 90)
+
+
+def fresh(server: LiveServer) -> Page:
+    """Read the page over a new connection, which any router may get; one that was just killed gives none."""
+    pages: list[Page] = []
+
+    def has_page() -> bool:
+        client = server.client()
+        with suppress(OSError, http.client.HTTPException):
+            pages.append(scrape(client))
+        client.close()
+        return bool(pages)
+
+    wait_until(has_page, "a router shows the page")
+    return pages[0]
+
+
+def test_rays_own_metrics_have_the_numbers_too(client: RestClient) -> None:
+    """Under names without colons; histograms as counters with limits."""
+    client.predict("half_plus_two", [1.0])
+    port = ray.nodes()[0]["MetricsExportPort"]
+    labels = 'model_name="half_plus_two"'
+
+    def text() -> str:
+        return RestClient(port).get("/metrics").body.decode()
+
+    def has(name: str, page: str) -> bool:
+        return any(line.startswith(f"{name}{{") and labels in line for line in page.splitlines())
+
+    wait_until(lambda: has("ray_model_server_request_count_total", text()), "Ray has the count of requests", 60)
+    for name in ("runtime_latency_bucket_total", "runtime_latency_count_total", "version_state", "resident_bytes"):
+        wait_until(lambda name=name: has(f"ray_model_server_{name}", text()), f"Ray has {name}", 60)
 
 
 def assert_never_falls(pages: list[Page]) -> None:
