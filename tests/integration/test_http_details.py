@@ -181,7 +181,7 @@ def test_targets_are_taken_as_they_are(connection: RawConnection, target: str, s
     assert reply.body
 
 
-DOOR_MODELS = ("slow", "half_plus_two", "tf1_half_plus_two")
+DOOR_MODELS = {"slow": 1, "half_plus_two": 1, "tf1_half_plus_two": 123}
 
 
 @dataclass
@@ -192,6 +192,11 @@ class StrictDoor:
 
     def client(self) -> RestClient:
         return RestClient(self.port)
+
+
+def _labelled(route: Route) -> ModelRoutes:
+    version = route.servable.version
+    return ModelRoutes({version: route}, {"label": version}, ())
 
 
 Opener = Callable[..., StrictDoor]
@@ -206,12 +211,12 @@ def open_door(server: LiveServer) -> Iterator[Opener]:
     transports: list[VersionTransport] = []
 
     async def opened(port: int, limits: HttpLimits) -> None:
-        routes = {name: Route.of(ServableId(name, 1)) for name in DOOR_MODELS}
+        routes = [Route.of(ServableId(name, version)) for name, version in DOOR_MODELS.items()]
         transport = VersionTransport("elsewhere")
         transports.append(transport)
-        await transport.connect([route.app for route in routes.values()])
+        await transport.connect([route.app for route in routes])
         router = RequestRouter("strict", transport)
-        models = {name: ModelRoutes({1: route}, {"label": 1}, ()) for name, route in routes.items()}
+        models = {route.servable.name: _labelled(route) for route in routes}
         router.apply(RoutingTable(1, models, settled=True))
         doors.append(HttpDoor(HttpAddress(HOST, port), HttpApi(router, limits, "strict"), "strict"))
         await doors[-1].open()
