@@ -27,7 +27,7 @@ SHORT_ESCAPES: Mapping[bytes, bytes] = MappingProxyType(
 )
 BASE64_SPACE = b" \t\n\v\f\r"
 BAD_BASE64 = "Unable to base64 decode"
-BASE64 = re.compile(rb"([A-Za-z0-9+/]*+)(={0,2})")
+BASE64 = re.compile(rb"([A-Za-z0-9+/]*+)([=.]{0,2})")
 
 
 def raw_bytes(text: str) -> bytes:
@@ -48,7 +48,7 @@ def quote(raw: bytes) -> bytes:
 
 
 def decode_base64(text: str) -> bytes:
-    """Decode the standard alphabet; padding may be absent, white space is skipped (TensorFlow Serving, b64 objects)."""
+    """Decode the standard alphabet; padding may be absent or made of dots, white space is skipped (TensorFlow Serving, b64 objects)."""
     raw = raw_bytes(text)
     if len(raw) % 4 == 0 and not raw.endswith(b"==="):
         with contextlib.suppress(binascii.Error):

@@ -38,7 +38,9 @@ def test_escapes_are_short_where_they_can_be(raw: bytes, quoted: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["aGVsbG8=", "aGVsbG8", " aGVs\nbG8 =", "aGVsbG8=\n"], ids=["padded", "bare", "spaced", "newline"]
+    "text",
+    ["aGVsbG8=", "aGVsbG8", " aGVs\nbG8 =", "aGVsbG8=\n", "aGVsbG8."],
+    ids=["padded", "bare", "spaced", "newline", "dot"],
 )
 def test_base64_padding_and_white_space_are_optional(text: str) -> None:
     """Both of the usual encoders are understood."""
