@@ -48,7 +48,10 @@ def quote(raw: bytes) -> bytes:
 
 
 def decode_base64(text: str) -> bytes:
-    """Decode the standard alphabet; padding may be absent or made of dots, white space is skipped (TensorFlow Serving, b64 objects)."""
+    """Decode the standard alphabet (TensorFlow Serving, b64 objects).
+
+    Padding may be absent or made of dots, and white space is skipped.
+    """
     raw = raw_bytes(text)
     if len(raw) % 4 == 0 and not raw.endswith(b"==="):
         with contextlib.suppress(binascii.Error):
