@@ -40,9 +40,31 @@ def model_configs(text: str, file: str = "", *, relative_path_root: str = "") ->
 
     Raises ConfigError with every mistake, its line and its field.
     """
-    message, places = parse(text, model_config_pb2.ModelServerConfig(), file)
+    try:
+        return _read(text, file, relative_path_root, allow_unknown=False)
+    except ConfigError as error:
+        raise ConfigError(_with_further(error.problems, text, file, relative_path_root)) from None
+
+
+def _read(text: str, file: str, root: str, *, allow_unknown: bool) -> tuple[ModelConfig, ...]:
+    message, places = parse(text, model_config_pb2.ModelServerConfig(), file, allow_unknown=allow_unknown)
     models = places.first("model_config_list")
-    return _checked(message, relative_path_root, file, places, models.each("config") if models else ())
+    return _checked(message, root, file, places, models.each("config") if models else ())
+
+
+def _with_further(found: tuple[Problem, ...], text: str, file: str, root: str) -> tuple[Problem, ...]:
+    """Add what is wrong beside fields that are misspelt, so that a second try finds nothing new."""
+    try:
+        _read(text, file, root, allow_unknown=True)
+    except ConfigError as error:
+        further = (problem for problem in error.problems if problem not in found and _is_about_models(problem))
+        return tuple(sorted((*found, *further), key=lambda problem: problem.line or 0))
+    return found
+
+
+def _is_about_models(problem: Problem) -> bool:
+    """Tell a mistake in what a text says from one in how it is written."""
+    return problem.field.startswith("config[")
 
 
 def models_from_message(

@@ -6,6 +6,8 @@ import functools
 import json
 from typing import Any
 
+from core import status_schema
+
 Json = dict[str, Any]
 
 MODEL: Json = {
@@ -96,6 +98,7 @@ def document() -> Json:
         "/v1/models": {"get": _operation("List all models", ANY_OBJECT, [])},
         "/healthz": {"get": _operation("Tell whether the process answers", ANY_OBJECT, [])},
         "/readyz": {"get": _operation("Tell whether requests should be sent here", ANY_OBJECT, [])},
+        "/status.json": {"get": _operation("Everything about the state of the server", status_schema.STATUS, [])},
     }
     for place, parameters in PLACES:
         paths[place] = {"get": _operation("Status of the versions", STATUS, parameters)}

@@ -22,11 +22,16 @@ def readiness_body(table: RoutingTable, *, draining: bool) -> tuple[bool, bytes]
     answers (or none is configured). One broken model is named, but does not take the others out of service.
     """
     missing = {name: _why_missing(model) for name, model in table.models.items() if _is_missing(model)}
-    wanted = [model for model in table.models.values() if model.configured]
-    answering = any(model.routes for model in wanted) or not wanted
-    ready = table.settled and answering and not draining
+    ready = is_ready(table, draining=draining)
     said = {"ready": ready, "draining": draining, "generation": table.generation, "missing": missing}
     return ready, _printed(said)
+
+
+def is_ready(table: RoutingTable, *, draining: bool) -> bool:
+    """Tell whether requests should be sent here."""
+    wanted = [model for model in table.models.values() if model.configured]
+    answering = any(model.routes for model in wanted) or not wanted
+    return table.settled and answering and not draining
 
 
 def _printed(document: Mapping[str, Any]) -> bytes:

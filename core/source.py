@@ -120,13 +120,6 @@ def steadied(now: VersionListing, before: VersionListing | None) -> tuple[Versio
     return replace(now, versions={**now.versions, **lost}), frozenset(lost)
 
 
-def is_complete(
-    now: DirectoryFiles, before: DirectoryFiles | None, *, marker_file: str = "", now_s: float | None = None
-) -> bool:
-    """Tell whether a version directory is completely written; the rule is that of `missing`."""
-    return not missing(now, before, marker_file=marker_file, now_s=now_s)
-
-
 def missing(
     now: DirectoryFiles,
     before: DirectoryFiles | None,

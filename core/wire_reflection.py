@@ -1,7 +1,8 @@
 """Descriptors for gRPC reflection, under the names that clients know.
 
-Our messages live in a package of their own so that TensorFlow Serving's can be imported beside them; a client that asks
-what a server speaks must see TensorFlow Serving's names, or its calls would not find the services.
+TensorFlow's messages live in a package of ours here so that the originals can be imported beside them; a client that
+asks what a server speaks must see the original names, or its calls would not find the services. What is ours alone
+keeps its name.
 """
 
 from __future__ import annotations
@@ -13,26 +14,31 @@ from typing import Final
 from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, wrappers_pb2
 from google.protobuf.descriptor import FileDescriptor
 
-from core.protos import model_config_pb2, serving_pb2, tensor_pb2
+from core.protos import admin_pb2, model_config_pb2, serving_pb2, tensor_pb2
 
-_OWN_PREFIX: Final = "ray_model_server."
+_COPIED: Final = "ray_model_server.tensorflow"
+_ORIGINAL: Final = "tensorflow"
 _FILE_NAMES: Final[Mapping[str, str]] = MappingProxyType(
     {
         tensor_pb2.DESCRIPTOR.name: "tensorflow/tensor.proto",
         model_config_pb2.DESCRIPTOR.name: "tensorflow_serving/model_config.proto",
         serving_pb2.DESCRIPTOR.name: "tensorflow_serving/serving.proto",
+        admin_pb2.DESCRIPTOR.name: "ray_model_server/admin.proto",
     }
 )
 
 
 Rename = Callable[[str], str]
 
+OWN_FILES: Final = (tensor_pb2, model_config_pb2, serving_pb2, admin_pb2)
+"""What our services are described by, dependencies first."""
+
 
 def descriptor_files() -> tuple[descriptor_pb2.FileDescriptorProto, ...]:
     """List the file descriptors that describe our services, dependencies first."""
     foreign = [_file(module.DESCRIPTOR) for module in (any_pb2, wrappers_pb2)]
-    own = [_file(module.DESCRIPTOR) for module in (tensor_pb2, model_config_pb2, serving_pb2)]
-    return (*foreign, *(_renamed(file, _FILE_NAMES[file.name], _OWN_PREFIX, "") for file in own))
+    own = [_file(module.DESCRIPTOR) for module in OWN_FILES]
+    return (*foreign, *(_renamed(file, _FILE_NAMES[file.name], _COPIED, _ORIGINAL) for file in own))
 
 
 def in_package(descriptor: FileDescriptor, name: str, package: str) -> descriptor_pb2.FileDescriptorProto:
@@ -65,7 +71,7 @@ def _renamed(
         return type_name.replace(f".{old}", f".{new}", 1)
 
     file.name = name
-    file.package = new + file.package.removeprefix(old)
+    file.package = rename(f".{file.package}").removeprefix(".")
     file.dependency[:] = [_FILE_NAMES.get(one, one) for one in file.dependency]
     for message in file.message_type:
         _rename_fields(message, rename)

@@ -6,7 +6,9 @@ own gRPC proxy calls; both leave requests and responses as bytes.
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -14,6 +16,7 @@ from typing import Any
 
 import grpc
 
+from core import admin_messages
 from core.errors import Code, ServingError, Unimplemented
 from core.grpc_errors import status_message
 from core.grpc_metadata import check_envelope
@@ -29,6 +32,7 @@ log = logging.getLogger(__name__)
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 MODEL_SERVICE = "tensorflow.serving.ModelService"
 SESSION_SERVICE = "tensorflow.serving.SessionService"
+ADMIN_SERVICE = admin_messages.SERVICE
 TOKEN_SERVICE, TOKEN = TOKEN_METHOD.removeprefix("/").split("/")
 
 SERVICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -36,9 +40,13 @@ SERVICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         PREDICTION_SERVICE: ("Predict", "Classify", "Regress", "MultiInference", "GetModelMetadata"),
         MODEL_SERVICE: ("GetModelStatus", "HandleReloadConfigRequest"),
         SESSION_SERVICE: ("SessionRun",),
+        ADMIN_SERVICE: ("GetConfig", "ChangeConfig", "GetStatus"),
         TOKEN_SERVICE: (TOKEN,),
     }
 )
+
+OWN_PORT_ONLY = frozenset({TOKEN_SERVICE, ADMIN_SERVICE})
+"""Services that Serve's own gRPC proxy does not offer."""
 
 STATUS_CODES: Mapping[int, grpc.StatusCode] = MappingProxyType({code.value[0]: code for code in grpc.StatusCode})
 
@@ -66,6 +74,7 @@ class GrpcApi:
         session_run: bool = False,
         most_calls: int = 0,
         access: AccessLog | None = None,
+        admin: Mapping[str, Reload] = MappingProxyType({}),
     ) -> None:
         self._router = router
         self._token = token.encode()
@@ -75,36 +84,67 @@ class GrpcApi:
         self._access = access
         self._calls = 0
         self._methods: Mapping[str, Callable[[bytes, float | None], Awaitable[GrpcAnswer]]] = {
-            "Predict": self._forwarding(Method.PREDICT, peek),
-            "Classify": self._forwarding(Method.CLASSIFY, peek),
-            "Regress": self._forwarding(Method.REGRESS, peek),
+            "Predict": self._counted("Predict", Method.PREDICT),
+            "Classify": self._counted("Classify", Method.CLASSIFY),
+            "Regress": self._counted("Regress", Method.REGRESS),
             "MultiInference": self._forwarding(Method.MULTI_INFERENCE, peek_task),
             "GetModelMetadata": self._forwarding(Method.GET_MODEL_METADATA, _metadata_spec),
             "SessionRun": self._forwarding(Method.SESSION_RUN, self._session_spec),
             "GetModelStatus": self._status,
             "HandleReloadConfigRequest": self._reload_config,
             TOKEN: self._give_token,
+            **{method: _handing_over(answer) for method, answer in admin.items()},
         }
 
     async def answer(self, method: str, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
         """Answer one call; never raises ServingError. `timeout_s` is what is left of the caller's deadline."""
+        answered = self._methods.get(method)
+        if answered is None:
+            return GrpcAnswer(Code.UNIMPLEMENTED, f"{method} is not offered here.")
         try:
-            return await self._methods[method](raw, timeout_s)
+            return await answered(raw, timeout_s)
         except ServingError as error:
             return GrpcAnswer(error.code, status_message(str(error)))
+
+    def _counted(self, api: str, method: Method) -> Callable[[bytes, float | None], Awaitable[GrpcAnswer]]:
+        """Forward, and count under the name that was asked for (TensorFlow Serving counts these three methods)."""
+
+        async def forward(raw: bytes, timeout_s: float | None) -> GrpcAnswer:
+            began_s = time.perf_counter()
+            meter = self._router.meter
+            name = ""
+            try:
+                spec = peek(raw)
+                name = spec.name
+                answer = await self._forward(method, spec, raw, timeout_s)
+            except ServingError as error:
+                meter.answered(name, error.code)
+                raise
+            except asyncio.CancelledError:
+                meter.answered(name, Code.CANCELLED)
+                raise
+            if answer.code is Code.OK:
+                meter.succeeded(name, "GRPC", api, time.perf_counter() - began_s)
+            else:
+                meter.answered(name, answer.code)
+            return answer
+
+        return forward
 
     def _forwarding(
         self, method: Method, spec_of: Callable[[bytes], ModelSpecRef]
     ) -> Callable[[bytes, float | None], Awaitable[GrpcAnswer]]:
         async def forward(raw: bytes, timeout_s: float | None) -> GrpcAnswer:
-            spec = spec_of(raw)
-            route = self._router.table.resolve(spec.name, spec.version, spec.label)
-            answer = await self._router.forward(route, Call(method, raw, timeout_s))
-            if answer.code is Code.OK:
-                return GrpcAnswer(Code.OK, body=bytes(answer.body))
-            return GrpcAnswer(answer.code, status_message(bytes(answer.body).decode("utf-8", "replace")))
+            return await self._forward(method, spec_of(raw), raw, timeout_s)
 
         return forward
+
+    async def _forward(self, method: Method, spec: ModelSpecRef, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
+        route = self._router.resolve(spec.name, spec.version, spec.label)
+        answer = await self._router.forward(route, Call(method, raw, timeout_s))
+        if answer.code is Code.OK:
+            return GrpcAnswer(Code.OK, body=bytes(answer.body))
+        return GrpcAnswer(answer.code, status_message(bytes(answer.body).decode("utf-8", "replace")))
 
     def _session_spec(self, raw: bytes) -> ModelSpecRef:
         if not self._session_run:
@@ -172,6 +212,14 @@ def status_code(code: Code) -> grpc.StatusCode:
     return STATUS_CODES.get(int(code), grpc.StatusCode.UNKNOWN)
 
 
+def _handing_over(answer: Reload) -> Callable[[bytes, float | None], Awaitable[GrpcAnswer]]:
+    async def handed_over(raw: bytes, timeout_s: float | None) -> GrpcAnswer:
+        del timeout_s
+        return GrpcAnswer(Code.OK, body=await answer(raw))
+
+    return handed_over
+
+
 def _metadata_spec(raw: bytes) -> ModelSpecRef:
     """Read the model spec of GetModelMetadata, whose other fields are checked before the model is looked up."""
     check_envelope(raw)
@@ -204,5 +252,5 @@ def add_services(servicer: object, server: Any) -> None:
     """Register the services on Serve's own gRPC proxy (`grpc_servicer_functions`), leaving messages as bytes."""
     del servicer
     for name, methods in SERVICES.items():
-        if name != TOKEN_SERVICE:
+        if name not in OWN_PORT_ONLY:
             server.add_generic_rpc_handlers((_service(name, dict.fromkeys(methods, _placeholder)),))

@@ -12,7 +12,7 @@ from grpc_health.v1 import health, health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
 from core.wire_reflection import in_package, reflection_pool
-from deployments.grpc_services import MODEL_SERVICE, PREDICTION_SERVICE, SESSION_SERVICE
+from deployments.grpc_services import ADMIN_SERVICE, MODEL_SERVICE, PREDICTION_SERVICE, SESSION_SERVICE
 
 NEW_PACKAGE: Final = "grpc.reflection.v1"
 NEW_FILE: Final = "grpc/reflection/v1/reflection.proto"
@@ -21,6 +21,7 @@ SERVICES: Final = (
     PREDICTION_SERVICE,
     MODEL_SERVICE,
     SESSION_SERVICE,
+    ADMIN_SERVICE,
     health.SERVICE_NAME,
     reflection.SERVICE_NAME,
     NEW_SERVICE,

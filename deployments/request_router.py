@@ -63,10 +63,6 @@ class RequestRouter:
         in_flight = {app: count for app, count in self._in_flight.items() if count}
         return RouterReport(self._name, self.table.generation, in_flight, self.table.watcher)
 
-    @property
-    def calls_in_flight(self) -> int:
-        return sum(self._in_flight.values())
-
     async def forward(self, route: Route, call: Call) -> Answer:
         """Carry a call to a version of the present table.
 

@@ -10,7 +10,9 @@ import asyncio
 import gc
 import logging
 import threading
+import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import ray
@@ -24,14 +26,24 @@ from core.log_format import announced
 from core.reconcile import RouterReport
 from core.routing import RoutingTable
 from core.server_settings import ServerSettings
+from core.status_document import Outlook, RouterFacts
 from deployments.access_log import AccessLog, SampledRouter
+from deployments.asgi import AsgiApp, Message, Receive, Scope, Send
+from deployments.clock import SystemClock
 from deployments.event_loop import LoopThread
 from deployments.front_door import HttpAddress, HttpDoor
 from deployments.grpc_door import GrpcAddress, GrpcDoor
 from deployments.grpc_services import GrpcAnswer, GrpcApi, Raw, set_status
-from deployments.http_api import AsgiApp, HttpApi, HttpLimits, Message, Receive, Scope, Send
+from deployments.http_api import HttpApi, HttpLimits
+from deployments.metrics_page import MetricsPage, Sums
 from deployments.process_logs import configure as configure_logs
+from deployments.process_metrics import METRICS, report
+from deployments.ray_metrics import RayMetrics
 from deployments.request_router import RequestRouter
+from deployments.router_facts import router_facts
+from deployments.startup_settings import monitoring
+from deployments.status_page import PATH as STATUS_PATH
+from deployments.status_page import StatusPage
 from deployments.version_transport import VersionTransport
 
 log = logging.getLogger(__name__)
@@ -49,7 +61,8 @@ class Router:
 
     def __init__(self, settings: ServerSettings, watcher: DeploymentHandle) -> None:
         self._settings = settings
-        replica = serve.get_replica_context().replica_id.unique_id
+        self._since_s = time.time()
+        replica = self._name = serve.get_replica_context().replica_id.unique_id
         configure_logs(settings.logs, "router", replica)
         access = AccessLog(settings.logs.access_sampling_rate) if settings.logs.access_sampling_rate else None
         token = cluster_token()
@@ -57,16 +70,29 @@ class Router:
         self._loop = LoopThread("front-door")
         self._transport = VersionTransport(ray.get_runtime_context().get_node_id())
         self._router = (SampledRouter if access else RequestRouter)(replica, self._transport)
-        self._api = HttpApi(self._router, http_limits(settings), token, access=access)
+        shown = monitoring(settings)
+        self._page = self._metrics_page(shown.prometheus_path)
+        status = StatusPage(self._router, self._facts, self._outlook, SystemClock())
+        pages = {STATUS_PATH: status.answer}
+        if shown.prometheus_enabled:
+            pages[self._page.path] = self._page.answer
+        self._api = HttpApi(self._router, http_limits(settings), token, pages, access=access)
+        METRICS.before_snapshot(self._router.note_numbers)
+        RayMetrics().start()
         door = settings.front_door
         self._http = HttpDoor(http_address(settings), self._api, token)
         self._grpc_api = GrpcApi(
             self._router,
             token,
-            self._reload,
+            partial(self._hand_over, "reload"),
             session_run=door.session_run,
             most_calls=door.grpc_max_concurrent_calls,
             access=access,
+            admin={
+                "GetConfig": partial(self._hand_over, "get_config"),
+                "ChangeConfig": partial(self._hand_over, "change_config"),
+                "GetStatus": status.grpc_answer,
+            },
         )
         self._grpc = GrpcDoor(grpc_address(settings), self._grpc_api, token)
         self._is_open = False
@@ -75,6 +101,11 @@ class Router:
         self._opened = threading.Event()
         self._life = self._loop.run(self._live())
         self._wait_until_open()
+
+    def _metrics_page(self, path: str) -> MetricsPage:
+        replica = serve.get_replica_context()
+        siblings: DeploymentHandle = DeploymentHandle(replica.deployment, replica.app_name)
+        return MetricsPage(path, replica.replica_id.unique_id, self._transport, self._watcher, siblings)
 
     def _wait_until_open(self) -> None:
         """Count as started only with an open door, where there is something to answer from.
@@ -99,7 +130,7 @@ class Router:
             log.info("front_door_open rest_port=%s grpc_port=%s", door.rest_port, door.grpc_port, extra=announced())
             gc.collect()
             gc.freeze()
-            await asyncio.gather(self._keep_table(), self._transport.follow_load())
+            await asyncio.gather(self._keep_table(), self._transport.follow_load(), self._page.report_now_and_then())
         except BaseException as error:
             self._failure = error
             raise
@@ -122,6 +153,7 @@ class Router:
     async def _take(self, table: RoutingTable) -> RouterReport:
         """Connect to what is new before requests can choose it, then swap the table."""
         if table.generation > self._router.table.generation:
+            self._transport.log_requests(table.logging)
             await self._transport.connect(table.apps)
             self._router.apply(table)
             await self._transport.keep_only(self._router.table.apps)
@@ -133,15 +165,35 @@ class Router:
         """Take a table from the watcher's broadcast; tells the generation in use and the calls in flight."""
         return await asyncio.wrap_future(self._loop.run(self._take(table)))
 
-    async def _reload(self, raw: bytes) -> bytes:
-        """Hand a HandleReloadConfigRequest to the watcher."""
+    async def _hand_over(self, method: str, raw: bytes) -> bytes:
+        """Hand a request about the list of models to the watcher."""
         try:
-            answer: bytes | ServingError = await asyncio.wait_for(self._watcher.reload.remote(raw), RELOAD_TIMEOUT_S)
+            work = getattr(self._watcher, method).remote(raw)
+            answer: bytes | ServingError = await asyncio.wait_for(work, RELOAD_TIMEOUT_S)
         except (RayError, RayServeException, TimeoutError) as error:
             raise Unavailable(f"The configuration could not be handed to the watcher: {error}") from error
         if isinstance(answer, ServingError):
             raise answer
         return answer
+
+    async def _outlook(self) -> Outlook:
+        outlook: Outlook = await self._watcher.outlook.remote()
+        return outlook
+
+    def _facts(self) -> RouterFacts:
+        return router_facts(self._settings, self._name, self._since_s, is_draining=self._api.draining)
+
+    async def metrics(self) -> bytes:
+        """Tell the numbers of this router."""
+        return await asyncio.wrap_future(self._loop.run(_report()))
+
+    async def kept_metrics(self) -> bytes | None:
+        """Give the ledger as this router had it last; a watcher that starts anew goes on from it."""
+        return self._page.kept
+
+    async def metrics_sums(self) -> Sums | None:
+        """Give the sums as this router showed them last."""
+        return self._page.sums
 
     async def table(self) -> RoutingTable:
         """Give the table in use; a watcher that starts anew goes on from it."""
@@ -259,6 +311,11 @@ def _across(function: Callable[..., Awaitable[Any]], home: asyncio.AbstractEvent
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_awaited(coroutine), home))
 
     return called
+
+
+async def _report() -> bytes:
+    """Count on the front door's loop, where everything is counted."""
+    return report()
 
 
 async def _awaited(work: Awaitable[Any]) -> Any:

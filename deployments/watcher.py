@@ -10,15 +10,16 @@ import time
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
-from core.errors import DeadlineExceeded, Problem, ServingError
+from core.errors import Problem, ServingError
 from core.metric_ledger import Stamp
 from core.reconcile import RouterReport
-from core.reload import is_settled, read_request, require_available, success
 from core.routing import RoutingTable
 from core.server_settings import ServerSettings
+from core.status_document import Outlook
 from deployments.clock import SystemClock
 from deployments.collecting_host import CollectingHost
 from deployments.collector import Collected, Collector
+from deployments.config_requests import ConfigRequests
 from deployments.model_list import ConfiguredModels
 from deployments.process_logs import configure as configure_logs
 from deployments.ray_metrics import RayMetrics
@@ -28,7 +29,6 @@ from deployments.watch import Watch
 
 log = logging.getLogger(__name__)
 
-RELOAD_TIMEOUT_S = 300.0
 STUCK_AFTER_S = 120.0
 PAUSE_AFTER_ERROR_S = 1.0
 
@@ -46,6 +46,7 @@ class Watcher:
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._crash: BaseException | None = None
+        self._requests = ConfigRequests(self._watch, self._wake.set)
         self._ticker = threading.Thread(target=self._run, name="ticks", daemon=True)
         self._ticker.start()
         RayMetrics().start()
@@ -85,23 +86,20 @@ class Watcher:
         return self._collector.collected(have, with_page=with_page)
 
     async def reload(self, raw: bytes) -> bytes | ServingError:
-        """Apply a HandleReloadConfigRequest; answers when every added model answers, failed, or has nothing to load.
+        """Apply a HandleReloadConfigRequest."""
+        return await self._requests.reload(raw)
 
-        An error is given back as a value: raised, it would be logged and wrapped on its way.
-        """
-        try:
-            request = read_request(raw)
-            added = self._watch.configuration.reload(request.config, self._watch.table)
-            self._wake.set()
-            ends_at = time.monotonic() + RELOAD_TIMEOUT_S
-            while not is_settled(self._watch.table, added):
-                if time.monotonic() > ends_at:
-                    raise DeadlineExceeded(f"The models {sorted(added)} were not loaded within {RELOAD_TIMEOUT_S} s.")
-                await asyncio.sleep(0.05)
-            require_available(self._watch.table, added)
-        except ServingError as error:
-            return error
-        return success(request)
+    async def get_config(self, raw: bytes) -> bytes | ServingError:
+        """Tell the list of models in force."""
+        return await self._requests.get(raw)
+
+    async def change_config(self, raw: bytes) -> bytes | ServingError:
+        """Put another list of models in force."""
+        return await self._requests.change(raw)
+
+    async def outlook(self) -> Outlook:
+        """Tell what changes from second to second."""
+        return Outlook(self._watch.replicas, time.monotonic() - self._ticked_s)
 
     async def config_problems(self) -> tuple[Problem, ...]:
         """Tell what is wrong with the configuration that was refused last, if it still is."""

@@ -14,7 +14,6 @@ from core.source import (
     FileEntry,
     VersionDirectory,
     VersionListing,
-    is_complete,
     is_remote,
     missing,
     not_a_version,
@@ -121,7 +120,6 @@ def test_fingerprint_changes_with_any_file() -> None:
 def test_a_version_with_missing_parts_waits(files: DirectoryFiles, reason: str) -> None:
     """A half-copied directory never reaches a replica, however long it lies still."""
     assert missing(files, files) == reason
-    assert not is_complete(files, files)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +134,7 @@ def test_a_version_with_missing_parts_waits(files: DirectoryFiles, reason: str) 
 )
 def test_a_whole_version_that_did_not_change_is_complete(files: DirectoryFiles) -> None:
     """Every kind of model counts once it has all its parts and lies still for a tick."""
-    assert is_complete(files, files)
+    assert missing(files, files) == ""
 
 
 def test_a_version_that_still_changes_waits() -> None:
@@ -155,23 +153,23 @@ def test_a_version_seen_for_the_first_time_waits_for_a_second_look() -> None:
 @pytest.mark.parametrize(("age_s", "complete"), [(SETTLED_S, True), (SETTLED_S - 1, False), (-5, False)])
 def test_on_first_sight_old_files_count_as_still(age_s: float, *, complete: bool) -> None:
     """A start does not wait a tick for versions that were written long ago; files from the future are not trusted."""
-    assert is_complete(WHOLE, None, now_s=50.0 + age_s) is complete
+    assert (missing(WHOLE, None, now_s=50.0 + age_s) == "") is complete
 
 
 def test_on_first_sight_files_of_unknown_age_wait() -> None:
     """A storage without times costs one tick."""
-    assert not is_complete(frozenset({FileEntry("saved_model.pb", 5)}), None, now_s=1e9)
+    assert missing(frozenset({FileEntry("saved_model.pb", 5)}), None, now_s=1e9)
 
 
 def test_a_marker_file_is_waited_for_and_then_trusted() -> None:
     """With a marker file its writer decides, and no second look is needed."""
     assert missing(WHOLE, WHOLE, marker_file="_SUCCESS") == "waits for the marker file _SUCCESS"
-    assert is_complete(WHOLE | {FileEntry("_SUCCESS", 0)}, None, marker_file="_SUCCESS")
+    assert missing(WHOLE | {FileEntry("_SUCCESS", 0)}, None, marker_file="_SUCCESS") == ""
 
 
 def test_a_marker_file_does_not_replace_the_model() -> None:
     """A version whose parts are missing waits although its marker is there."""
-    assert not is_complete(frozenset({FileEntry("_SUCCESS", 0)}), None, marker_file="_SUCCESS")
+    assert missing(frozenset({FileEntry("_SUCCESS", 0)}), None, marker_file="_SUCCESS")
 
 
 def test_the_stores_name_for_the_content_is_part_of_the_fingerprint() -> None:

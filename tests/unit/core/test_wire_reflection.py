@@ -25,9 +25,22 @@ def test_services_have_the_names_that_clients_call(service) -> None:
     assert all(method.output_type.full_name.startswith("tensorflow.serving.") for method in found.methods)
 
 
-def test_no_name_of_ours_is_left() -> None:
+def test_no_name_of_ours_is_left_in_what_is_tensorflows() -> None:
     """Renaming reaches nested types, maps and dependencies."""
-    assert all(b"ray_model_server" not in file.SerializeToString() for file in descriptor_files())
+    *copied, own = descriptor_files()
+
+    assert all(b"ray_model_server" not in file.SerializeToString() for file in copied)
+    assert b"ray_model_server.tensorflow" not in own.SerializeToString()
+
+
+def test_our_own_service_keeps_its_name_and_takes_tensorflows_messages() -> None:
+    """A tool can build a change of the list of models from the descriptors."""
+    change = reflection_pool().FindServiceByName("ray_model_server.Admin").methods_by_name["ChangeConfig"]
+
+    config = change.input_type.fields_by_name["config"].message_type
+
+    assert change.input_type.full_name == "ray_model_server.ChangeConfigRequest"
+    assert config.full_name == "tensorflow.serving.ModelServerConfig"
 
 
 def test_a_message_made_from_reflection_is_understood() -> None:

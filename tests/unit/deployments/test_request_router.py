@@ -6,7 +6,9 @@ import asyncio
 
 import pytest
 
-from core.errors import Code, Unavailable
+from core.errors import Code, DeadlineExceeded, Unavailable
+from core.metric_names import DROPPED_REQUESTS
+from core.metrics import Metrics
 from core.reconcile import RouterReport
 from core.routing import ModelRoutes, Route, RoutingTable
 from core.servable import ServableId
@@ -38,12 +40,12 @@ async def test_calls_are_counted_while_they_are_in_flight() -> None:
     router = RequestRouter("r", transport)
     calls = [asyncio.ensure_future(router.forward(ROUTE, CALL)) for _ in range(2)]
     await asyncio.sleep(0)
-    assert (router.report().in_flight, router.calls_in_flight) == ({"m:1": 2}, 2)
+    assert router.report().in_flight == {"m:1": 2}
 
     gate.set()
 
     assert [(await call).code for call in calls] == [Code.OK, Code.OK]
-    assert (router.report().in_flight, router.calls_in_flight) == ({}, 0)
+    assert router.report().in_flight == {}
 
 
 async def test_a_call_counts_from_the_very_turn_in_which_it_is_forwarded() -> None:
@@ -55,7 +57,7 @@ async def test_a_call_counts_from_the_very_turn_in_which_it_is_forwarded() -> No
 
     forwarding.send(None)
 
-    assert router.calls_in_flight == 1
+    assert router.report().in_flight == {"m:1": 1}
     forwarding.close()
 
 
@@ -73,7 +75,7 @@ async def test_failed_and_cancelled_calls_leave_the_count() -> None:
 
     with pytest.raises(asyncio.CancelledError):
         await call
-    assert (router.calls_in_flight, transport.cancelled) == (0, 1)
+    assert (router.report().in_flight, transport.cancelled) == ({}, 1)
 
 
 async def test_the_answer_is_the_transports() -> None:
@@ -99,4 +101,16 @@ async def test_calls_beyond_the_bound_are_refused(monkeypatch) -> None:
 
     gate.set()
     await first
-    assert (router.calls_in_flight, len(transport.calls)) == (0, 1)
+    assert (router.report().in_flight, len(transport.calls)) == ({}, 1)
+
+
+async def test_a_call_whose_time_is_up_on_arrival_goes_nowhere() -> None:
+    """It waited for its turn here; nobody waits for the answer any more."""
+    transport, metrics = FakeTransport(), Metrics()
+    router = RequestRouter("r", transport, metrics)
+
+    with pytest.raises(DeadlineExceeded, match="Timed out waiting for notification"):
+        await router.forward(ROUTE, Call(Method.PREDICT, b"body", 0.0))
+
+    assert (transport.calls, router.report().in_flight) == ([], {})
+    assert metrics.counter(DROPPED_REQUESTS, "m", "expired").value == 1

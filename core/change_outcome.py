@@ -1,0 +1,117 @@
+"""What became of a change: read from status documents, until there is something to tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a change ended, in words."""
+
+    is_good: bool
+    text: str
+
+
+Look = Callable[[Json], Outcome | None]
+"""Gives the outcome that a document shows; None while there is none yet."""
+
+
+def loaded(name: str, version: int | None) -> Look:
+    """Wait until a version (any version when none is named) answers, has failed once, or turns out not to be there."""
+
+    def look(document: Json) -> Outcome | None:
+        model = _find(document, name)
+        if model is None:
+            return None
+        seen = [one for one in model["versions"] if version is None or one["version"] == str(version)]
+        return _answering(name, seen) or _failed(name, seen) or _missing(model, version, seen)
+
+    return look
+
+
+def unloaded(name: str, version: int | None) -> Look:
+    """Wait until a version, or every version, has ended."""
+
+    def look(document: Json) -> Outcome | None:
+        model = _find(document, name)
+        seen = model["versions"] if model is not None else []
+        alive = [one for one in seen if version in (None, int(one["version"])) and one["state"] != "END"]
+        what = f"{name} version {version}" if version is not None else name
+        return None if alive else Outcome(is_good=True, text=f"{what}: unloaded")
+
+    return look
+
+
+def labelled(name: str, label: str) -> Look:
+    """Tell at once whether a label answers, or what it waits for."""
+
+    def look(document: Json) -> Outcome | None:
+        model = _find(document, name)
+        found = next((one for one in model["labels"] if one["name"] == label), None) if model is not None else None
+        if found is None:
+            return None
+        version, meanwhile = found["version"], found["meanwhile"]
+        if not found["pending"]:
+            return Outcome(is_good=True, text=f"{name}: label {label} names version {version}")
+        until = f"until then it names version {meanwhile}" if meanwhile else "until then requests by it are not found"
+        return Outcome(is_good=True, text=f"{name}: label {label} waits for version {version}; {until}")
+
+    return look
+
+
+def label_removed(name: str, label: str) -> Look:
+    """Tell that a label is gone."""
+
+    def look(document: Json) -> Outcome | None:
+        model = _find(document, name)
+        is_there = model is not None and any(one["name"] == label for one in model["labels"])
+        return None if is_there else Outcome(is_good=True, text=f"{name}: label {label} is removed")
+
+    return look
+
+
+def _find(document: Json, name: str) -> Json | None:
+    models = (one for one in document["models"] if one["name"] == name)
+    return next(models, None)
+
+
+def _answering(name: str, seen: list[Json]) -> Outcome | None:
+    for one in seen:
+        if one["state"] == "AVAILABLE" and one["wanted"]:
+            took = f" after {one['load_s']:.1f} s" if one["load_s"] is not None else ""
+            return Outcome(is_good=True, text=f"{name} version {one['version']}: AVAILABLE{took}")
+    return None
+
+
+def _failed(name: str, seen: list[Json]) -> Outcome | None:
+    for one in seen:
+        if one["error"] is not None and one["wanted"]:
+            again = f"; tried again at {one['next_attempt']}" if one["next_attempt"] else ""
+            error = f"{one['error']['code']}: {one['error']['message']}"
+            return Outcome(is_good=False, text=f"{name} version {one['version']}: could not be loaded: {error}{again}")
+    return None
+
+
+def _missing(model: Json, version: int | None, seen: list[Json]) -> Outcome | None:
+    name, waiting = model["name"], {one["version"]: one["reason"] for one in model["waiting"]}
+    if model["problem"]:
+        return Outcome(is_good=False, text=f"{name}: {model['problem']}")
+    if seen or version is None or str(version) in waiting or not (model["versions"] or waiting):
+        return None
+    text = f"{name} version {version}: not found below {model['base_path']}; it is loaded when it appears there"
+    return Outcome(is_good=False, text=text)
+
+
+def unfinished(document: Json, name: str) -> str:
+    """Say what a model still waits for, when nobody waits any longer."""
+    model = _find(document, name)
+    if model is None:
+        return f"{name}: the server does not know it yet"
+    states = [f"version {one['version']} is {one['state']}" for one in model["versions"] if one["state"] != "END"]
+    states += [f"version {one['version']} {one['reason']}" for one in model["waiting"]]
+    return f"{name}: {'; '.join(states) or 'nothing was found yet'}"

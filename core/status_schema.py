@@ -1,0 +1,85 @@
+"""The shape of the status document, as JSON Schema; part of the OpenAPI document.
+
+Members may be added in later versions; those that are here stay.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Json = dict[str, Any]
+
+TEXT: Json = {"type": "string"}
+WHOLE: Json = {"type": "integer", "minimum": 0}
+SECONDS: Json = {"type": "number", "minimum": 0, "description": "seconds"}
+TRUTH: Json = {"type": "boolean"}
+TIME: Json = {"type": "string", "format": "date-time", "description": "UTC"}
+VERSION: Json = {"type": "string", "pattern": "^[0-9]+$"}
+
+
+def _nothing_or(schema: Json) -> Json:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _list(schema: Json) -> Json:
+    return {"type": "array", "items": schema}
+
+
+def _object(**properties: Json) -> Json:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+LISTENER = _object(protocol={"enum": ["grpc", "rest"]}, address=TEXT, encrypted=TRUTH)
+SERVER = _object(
+    version=TEXT,
+    started=TIME,
+    uptime_s=SECONDS,
+    generation=WHOLE,
+    ready=TRUTH,
+    draining=TRUTH,
+    router=_object(name=TEXT, started=TIME),
+    listens=_list(LISTENER),
+)
+WATCHER = _object(answers=TRUTH, ticked_s_ago=_nothing_or(SECONDS))
+PROBLEM = _object(file=TEXT, line=_nothing_or(WHOLE), field=TEXT, message=TEXT)
+CONFIGURATION = _object(origin={"enum": ["files", "request"]}, files=_list(TEXT), problems=_list(PROBLEM))
+POLICY: Json = {
+    "oneOf": [_object(latest=WHOLE), _object(all={"const": True}), _object(specific=_list(VERSION)), {"type": "null"}]
+}
+LABEL = _object(
+    name=TEXT,
+    version=VERSION,
+    pending={**TRUTH, "description": "its version does not answer"},
+    meanwhile={**_nothing_or(VERSION), "description": "the version that a pending label goes on naming"},
+)
+ROLLOUT = _object(
+    policy={"enum": ["availability_preserving", "resource_preserving"]},
+    in_progress=TRUTH,
+    loading=_list(VERSION),
+    unloading=_list(VERSION),
+)
+VERSION_STATUS = _object(
+    version=VERSION,
+    state={"enum": ["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]},
+    wanted={**TRUTH, "description": "whether the version policy wants it now"},
+    since=TIME,
+    labels={**_list(TEXT), "description": "labels that name it now"},
+    replicas=_nothing_or({**WHOLE, "description": "that run; null while the watcher has not told"}),
+    load_s=_nothing_or(SECONDS),
+    failed_attempts=WHOLE,
+    next_attempt=_nothing_or(TIME),
+    error=_nothing_or(_object(code=TEXT, message=TEXT)),
+)
+MODEL = _object(
+    name=TEXT,
+    configured={**TRUTH, "description": "false for a model that was removed, while its versions are still shown"},
+    base_path=TEXT,
+    version_policy=POLICY,
+    labels=_list(LABEL),
+    rollout=ROLLOUT,
+    problem={**_nothing_or(TEXT), "description": "why storage gives nothing to load"},
+    versions={**_list(VERSION_STATUS), "description": "newest first"},
+    waiting=_list(_object(version=VERSION, reason=TEXT)),
+    ignored=_list(_object(name=TEXT, reason=TEXT)),
+)
+STATUS = _object(server=SERVER, watcher=WATCHER, configuration=CONFIGURATION, models=_list(MODEL))

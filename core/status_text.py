@@ -1,0 +1,139 @@
+"""The status document as text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+Json = Mapping[str, Any]
+
+COLUMNS = ("MODEL", "VERSION", "STATE", "FOR", "LOADED IN", "REPLICAS", "LABELS")
+
+
+def status_text(document: Json, server: str, model: str = "") -> str:
+    """Show the server and its models, or one model in full."""
+    document = printable(document)
+    now = _now(document["server"])
+    models = [one for one in document["models"] if not model or one["name"] == model]
+    blocks = ["\n".join(_server_lines(document, server)), *_tables(models, now), *_remarks(document, models)]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _server_lines(document: Json, server: str) -> Iterable[str]:
+    about = document["server"]
+    ready = "stopping" if about["draining"] else "ready" if about["ready"] else "NOT READY"
+    up = duration(about["uptime_s"])
+    yield f"Ray Model Server {about['version']} at {server}: {ready}, up {up}, routing generation {about['generation']}"
+    listens = (f"{one['protocol']} {one['address']}{' (TLS)' if one['encrypted'] else ''}" for one in about["listens"])
+    yield f"Listens: {', '.join(listens) or 'nowhere'}"
+    configuration = document["configuration"]
+    files = ", ".join(configuration["files"])
+    if configuration["origin"] == "request":
+        yield "Models: changed at run time" + (f", until the content of {files} changes" if files else "")
+    else:
+        yield f"Models: from {files or 'flags'}"
+    if not document["watcher"]["answers"]:
+        yield "The watcher does not answer: no version is loaded or unloaded until it does."
+
+
+def _tables(models: Sequence[Json], now: datetime) -> list[str]:
+    rows = [row for one in models for row in _rows(one, now)]
+    return [table(COLUMNS, rows)] if rows else ["No models."]
+
+
+def _rows(model: Json, now: datetime) -> list[Sequence[str]]:
+    name = model["name"]
+    rows = [_row(name if not number else "", one, model, now) for number, one in enumerate(model["versions"])]
+    return rows or [(name, "-", "no version", "", "", "", "")]
+
+
+def _row(name: str, version: Json, model: Json, now: datetime) -> Sequence[str]:
+    state = version["state"] if version["wanted"] or version["state"] == "END" else f"{version['state']} (unwanted)"
+    failed = version["error"] is not None and version["state"] == "END" and version["wanted"]
+    return (
+        name,
+        version["version"],
+        "FAILED" if failed else state,
+        duration((now - _moment(version["since"])).total_seconds()),
+        f"{version['load_s']:.1f} s" if version["load_s"] is not None else "",
+        str(version["replicas"]) if version["replicas"] else "",
+        ", ".join(_labels(version, model)),
+    )
+
+
+def _labels(version: Json, model: Json) -> Iterable[str]:
+    for one in model["labels"]:
+        if one["version"] == version["version"]:
+            yield f"{one['name']} (pending)" if one["pending"] else one["name"]
+        elif one["meanwhile"] == version["version"]:
+            yield f"{one['name']} (until {one['version']} answers)"
+
+
+def _remarks(document: Json, models: Sequence[Json]) -> list[str]:
+    """Say what is wrong or unfinished, one block for each kind."""
+    problems = [_problem_line(one) for one in document["configuration"]["problems"]]
+    refused = ["The configuration files have mistakes, and what was in force before stays:", *problems]
+    lines = [line for one in models for line in _model_remarks(one)]
+    return ["\n".join(refused) if problems else "", "\n".join(lines)]
+
+
+def _problem_line(problem: Json) -> str:
+    place = problem["file"] if problem["line"] is None else f"{problem['file']}:{problem['line']}"
+    return "  " + ": ".join(part for part in (place, problem["field"], problem["message"]) if part)
+
+
+def _model_remarks(model: Json) -> Iterable[str]:
+    name = model["name"]
+    if model["problem"]:
+        yield f"{name}: {model['problem']}"
+    for one in model["versions"]:
+        if one["error"] is not None and one["wanted"]:
+            again = f" (attempt {one['failed_attempts'] + 1} at {one['next_attempt']})" if one["next_attempt"] else ""
+            yield f"{name} version {one['version']}: {one['error']['message']}{again}"
+    known = {one["version"] for one in model["versions"]}
+    for one in model["labels"]:
+        if one["pending"] and one["version"] not in known:
+            yield f"{name} label {one['name']}: pending, version {one['version']} is not there"
+    for one in model["waiting"]:
+        yield f"{name} version {one['version']}: not loaded, {one['reason']}"
+    for one in model["ignored"]:
+        yield f"{name} directory {one['name']}: ignored, {one['reason']}"
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Lay out rows under their columns; numbers and texts are on the left."""
+    lines = [columns, *rows]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def duration(seconds: float) -> str:
+    """Say a duration with the two largest units that matter."""
+    whole = max(0, int(seconds))
+    for unit_s, unit, smaller_s, smaller in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= unit_s:
+            rest = whole % unit_s // smaller_s
+            return f"{whole // unit_s} {unit} {rest} {smaller}" if rest else f"{whole // unit_s} {unit}"
+    return f"{whole} s"
+
+
+def printable(value: Any) -> Any:
+    """Give a JSON value without control characters, which would do things to a terminal."""
+    if isinstance(value, str):
+        return "".join(one if one.isprintable() else " " for one in value)
+    if isinstance(value, Mapping):
+        return {key: printable(one) for key, one in value.items()}
+    return [printable(one) for one in value] if isinstance(value, list) else value
+
+
+def _now(server: Json) -> datetime:
+    """Give the server's present time, so that its clock need not be ours."""
+    started = _moment(server["started"])
+    return datetime.fromtimestamp(started.timestamp() + server["uptime_s"], started.tzinfo)
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)

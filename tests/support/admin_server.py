@@ -1,0 +1,82 @@
+"""A gRPC port with the Admin service, a watcher that turns, and Serve in memory: what the commands talk to."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Self
+
+from core.status_document import Outlook, RouterFacts
+from deployments.config_requests import ConfigRequests
+from deployments.event_loop import LoopThread
+from deployments.grpc_door import GrpcAddress, GrpcDoor
+from deployments.grpc_services import GrpcApi
+from deployments.request_router import RequestRouter
+from deployments.status_page import StatusPage
+from tests.support.clients import free_port
+from tests.support.fakes import FakeTransport
+from tests.support.sites import Site
+
+
+def _raised(answer: Any) -> bytes:
+    """Turn an error that travelled as a value into one that is raised, as the router does."""
+    if isinstance(answer, Exception):
+        raise answer
+    return bytes(answer)
+
+
+class AdminServer:
+    """Serves a site's watcher until the block ends; a context manager. Time in it passes quickly."""
+
+    def __init__(self, site: Site, **address: Any) -> None:
+        self.site = site
+        self.port = 0 if "socket_path" in address else free_port()
+        self.is_turning = True
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._loop = LoopThread("admin-server")
+        self._ticks = threading.Thread(target=self._turn, daemon=True)
+        self.router = RequestRouter("r", FakeTransport())
+        self.facts = RouterFacts("r", "1.2.3", site.clock.wall_s(), files=("/m.config",))
+        requests = ConfigRequests(site.watch, self._wake.set)
+        self.page = StatusPage(self.router, lambda: self.facts, self._outlook, site.clock)
+
+        async def get(raw: bytes) -> bytes:
+            return _raised(await requests.get(raw))
+
+        async def change(raw: bytes) -> bytes:
+            return _raised(await requests.change(raw))
+
+        async def reload(raw: bytes) -> bytes:
+            return _raised(await requests.reload(raw))
+
+        admin = {"GetConfig": get, "ChangeConfig": change, "GetStatus": self.page.grpc_answer}
+        api = GrpcApi(self.router, "token", reload, admin=admin)
+        self._door = GrpcDoor(GrpcAddress("127.0.0.1", self.port, **address), api, "token")
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    async def _outlook(self) -> Outlook:
+        return Outlook(dict.fromkeys(self.site.host.running, 1))
+
+    def _turn(self) -> None:
+        while not self._stop.is_set():
+            if self.is_turning:
+                self.site.tick(0.2)
+                self.site.host.progress()
+                self.router.apply(self.site.router.table)
+            self._wake.wait(0.01)
+            self._wake.clear()
+
+    def __enter__(self) -> Self:
+        self._loop.run(self._door.open()).result(10)
+        self._ticks.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._wake.set()
+        self._ticks.join(10)
+        self._loop.run(self._door.drain(0.1)).result(10)
+        self._loop.stop()

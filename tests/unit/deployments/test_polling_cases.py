@@ -1,0 +1,69 @@
+"""Cases of TensorFlow Serving's file-system source, by their number; what differs here is said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from core.config import ModelConfig
+from core.server_settings import PollingSettings
+from core.version_policy import Latest
+from deployments.storage import Storage
+from tests.support.sites import SETTINGS, M, Site
+
+N = ModelConfig("n", "/n")
+
+
+def test_case_K1_a_base_path_that_is_missing_is_an_error_and_changes_nothing(tmp_path: Path) -> None:
+    """Nothing is known of its versions, so none is loaded or unloaded."""
+    listing = Storage().list_versions(str(tmp_path / "missing"), Latest())
+    assert listing.error == f"NOT_FOUND: {tmp_path / 'missing'} not found"
+    assert listing.versions == {}
+
+    site = Site((1,), running=["m:1"])
+    site.settle()
+    del site.source.directories["/m"]
+    site.settle()
+
+    assert (site.host.running, site.host.deleted) == ({"m:1"}, [])
+    assert site.watch.table.models["m"].problem.startswith("Could not find base path /m for servable m")
+
+
+@pytest.mark.parametrize("is_missing", [True, False], ids=["case_K1", "case_K2"])
+def test_case_K3_a_start_without_versions_does_not_fail(is_missing) -> None:
+    """Upstream has a library option for that, and no flag; here the doors open, and the model says what it lacks."""
+    site = Site(())
+    if is_missing:
+        del site.source.directories["/m"]
+
+    site.settle()
+
+    assert site.watch.table.settled
+    assert site.watch.table.models["m"].problem
+
+
+def test_case_K20_without_polling_storage_is_asked_once() -> None:
+    """A new directory is not seen."""
+    site = Site(settings=replace(SETTINGS, polling=PollingSettings(file_system_poll_wait_s=0)))
+    site.settle()
+    site.source.write("/m", 2)
+
+    site.settle()
+
+    assert site.source.listed["/m"] == 1
+    assert site.host.running == {"m:1"}
+
+
+def test_case_K21_a_base_path_that_is_missing_holds_up_its_own_model_only() -> None:
+    """Upstream then updates no model at all."""
+    site = Site(configs=(ModelConfig("absent", "/absent"), M, N))
+    site.source.write("/n", 1)
+    site.settle()
+    site.source.write("/n", 2)
+
+    site.settle()
+
+    assert site.host.running == {"m:1", "n:2"}
+    assert site.watch.table.models["absent"].problem.startswith("Could not find base path /absent")
