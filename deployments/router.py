@@ -34,6 +34,8 @@ from deployments.event_loop import LoopThread
 from deployments.front_door import HttpAddress, HttpDoor
 from deployments.grpc_door import GrpcAddress, GrpcDoor
 from deployments.grpc_services import GrpcAnswer, GrpcApi, Raw, set_status
+from deployments.html_page import PATH as HTML_PATH
+from deployments.html_page import HtmlPage
 from deployments.http_api import HttpApi, HttpLimits
 from deployments.metrics_page import MetricsPage, Sums
 from deployments.process_logs import configure as configure_logs
@@ -73,7 +75,7 @@ class Router:
         shown = monitoring(settings)
         self._page = self._metrics_page(shown.prometheus_path)
         status = StatusPage(self._router, self._facts, self._outlook, SystemClock())
-        pages = {STATUS_PATH: status.answer}
+        pages = {STATUS_PATH: status.answer, HTML_PATH: HtmlPage(status.document).answer}
         if shown.prometheus_enabled:
             pages[self._page.path] = self._page.answer
         self._api = HttpApi(self._router, http_limits(settings), token, pages, access=access)

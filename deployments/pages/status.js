@@ -1,0 +1,79 @@
+"use strict";
+// Fetches this page again and again, and changes in place what is different, so that focus, scroll, selection and
+// unfolded texts stay as they are.
+{
+  const EVERY_MS = 2000;
+  const PATIENCE_MS = 8000;
+  const ELEMENT = 1;
+  const connection = document.getElementById("connection");
+  const control = document.getElementById("refresh");
+  const wanted = control.querySelector("input");
+  let lastAnswer = new Date();
+
+  const keyOf = (node) => (node.nodeType === ELEMENT ? node.getAttribute("data-key") : null);
+
+  const patchAttributes = (old, fresh) => {
+    for (const { name } of [...old.attributes]) {
+      if (name !== "open" && !fresh.hasAttribute(name)) old.removeAttribute(name);
+    }
+    for (const { name, value } of fresh.attributes) {
+      if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    }
+  };
+
+  const patchChildren = (old, fresh) => {
+    const keys = new Set([...fresh.childNodes].map(keyOf));
+    for (const child of [...old.childNodes]) {
+      if (keyOf(child) !== null && !keys.has(keyOf(child))) child.remove();
+    }
+    [...fresh.childNodes].forEach((child, place) => {
+      const present = old.childNodes[place];
+      if (!present) old.append(child);
+      else if (keyOf(child) !== keyOf(present)) present.before(child);
+      else patch(present, child);
+    });
+    while (old.childNodes.length > fresh.expected) old.lastChild.remove();
+  };
+
+  const patch = (old, fresh) => {
+    if (old.nodeName !== fresh.nodeName) {
+      old.replaceWith(fresh);
+    } else if (old.nodeType !== ELEMENT) {
+      if (old.data !== fresh.data) old.data = fresh.data;
+    } else {
+      patchAttributes(old, fresh);
+      fresh.expected = fresh.childNodes.length;
+      patchChildren(old, fresh);
+    }
+  };
+
+  const say = (text) => {
+    if (connection.textContent !== text) connection.textContent = text;
+    document.body.classList.toggle("stale", text !== "");
+  };
+
+  const refresh = async () => {
+    try {
+      const answer = await fetch(location.pathname, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
+      if (!answer.ok) throw new Error(String(answer.status));
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const main = fresh.getElementById("main");
+      if (main === null) throw new Error("another page");
+      patch(document.getElementById("main"), main);
+      document.title = fresh.title;
+      lastAnswer = new Date();
+      say("");
+    } catch {
+      say(`The server does not answer since ${lastAnswer.toLocaleTimeString()}. This is what it said last.`);
+    }
+  };
+
+  const turn = async () => {
+    if (wanted.checked && !document.hidden) await refresh();
+    setTimeout(turn, EVERY_MS);
+  };
+
+  document.getElementById("reload").hidden = true;
+  control.hidden = false;
+  setTimeout(turn, EVERY_MS);
+}

@@ -1,0 +1,126 @@
+"""Status documents as a router writes them, for tests of what shows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.config import Rollout
+from core.errors import Code, Problem
+from core.lifecycle import State, VersionStatus
+from core.routing import ModelRoutes, Route, RoutingTable
+from core.servable import ServableId, app_name
+from core.status_document import Known, Listener, Outlook, RouterFacts, status_document
+from core.version_history import VersionHistory
+from core.version_policy import All, Latest, Specific
+from core.version_record import Failure
+from deployments.event_loop import LoopThread
+from deployments.front_door import HttpAddress, HttpDoor
+from deployments.html_page import PATH, HtmlPage
+from deployments.http_api import HttpApi, HttpLimits
+from deployments.request_router import RequestRouter
+from deployments.status_page import StatusPage
+from tests.support.fakes import WALL_AHEAD_S, FakeClock, FakeTransport
+
+BEGAN_S = 1_700_000_000.0
+NOW_S = BEGAN_S + 7_500.0
+FACTS = RouterFacts(
+    "router-1",
+    "1.2.3",
+    BEGAN_S,
+    (Listener("grpc", "[::]:8500", is_encrypted=True), Listener("rest", "[::]:8501")),
+    ("models.config", "models.yaml"),
+)
+OUTLOOK = Outlook({app_name(ServableId("half_plus_two", 1)): 3}, 1.5)
+
+
+def model(name: str, *histories: tuple[int, VersionHistory], **known: Any) -> ModelRoutes:
+    """Make a model with these versions; what is available answers."""
+    answering = {number for number, one in histories if one.state is State.AVAILABLE}
+    return ModelRoutes(
+        routes={number: Route.of(ServableId(name, number)) for number in answering},
+        statuses=tuple(VersionStatus(number, one.state) for number, one in sorted(histories, reverse=True)),
+        histories=dict(histories),
+        base_path=f"/models/{name}",
+        **known,
+    )
+
+
+def busy_table(generation: int = 41) -> RoutingTable:
+    """Give a table in which everything occurs that a table can hold."""
+    failed = VersionHistory(
+        State.END, since_s=BEGAN_S, failed_attempts=2, failure=Failure(Code.NOT_FOUND, "no SavedModel <here> & there")
+    )
+    again = VersionHistory(
+        State.START,
+        since_s=BEGAN_S,
+        failed_attempts=1,
+        retry_at_s=NOW_S + 60,
+        failure=Failure(Code.INTERNAL, "crashed"),
+    )
+    models = {
+        "half_plus_two": model(
+            "half_plus_two",
+            (1, VersionHistory(State.AVAILABLE, aspired=False, since_s=BEGAN_S, load_s=1.25)),
+            (2, VersionHistory(State.LOADING, since_s=NOW_S - 20)),
+            labels={"stable": 1, "canary": 2, "next": 9},
+            held={"canary": 1},
+            policy=Latest(1),
+        ),
+        "ranker": model("ranker", (3, failed), (4, again), policy=Specific(frozenset({3, 4}))),
+        "old": model(
+            "old",
+            (7, VersionHistory(State.UNLOADING, aspired=False, since_s=NOW_S - 3)),
+            configured=False,
+            policy=All(),
+        ),
+        "gone": model("gone", (1, VersionHistory(State.END, aspired=False, since_s=BEGAN_S))),
+        "words": model(
+            "words",
+            problem="NOT_FOUND: /models/words not found",
+            waiting={5: "variables/variables.index is missing"},
+            ignored={"tmp": "its name is no number"},
+            rollout=Rollout.RESOURCE_PRESERVING,
+        ),
+    }
+    problems = (Problem("is given twice", "models.config", 12, "model_config_list.config.name"),)
+    return RoutingTable(generation, models, settled=True, problems=problems, started_s=BEGAN_S)
+
+
+def document(table: RoutingTable, *, facts: RouterFacts = FACTS, known: Known | None = None) -> dict[str, Any]:
+    """Give the document of a table."""
+    return status_document(table, facts, known or Known(OUTLOOK, 0.2, is_fresh=True), NOW_S)
+
+
+class LivePage:
+    """The page on a REST port without Ray, of a table that may change at any time."""
+
+    def __init__(self, table: RoutingTable, port: int) -> None:
+        self.table = table
+        self._status = StatusPage(self, lambda: FACTS, self._outlook, FakeClock(NOW_S - WALL_AHEAD_S))
+        self.url = f"http://127.0.0.1:{port}/"
+        self._loop = LoopThread("status-page-test")
+        self._port = port
+        self._door: HttpDoor | None = None
+
+    async def _outlook(self) -> Outlook:
+        return OUTLOOK
+
+    def open(self) -> None:
+        """Begin to answer, also once more."""
+        api = HttpApi(
+            RequestRouter("r", FakeTransport()), HttpLimits(), pages={PATH: HtmlPage(self._status.document).answer}
+        )
+        self._door = HttpDoor(HttpAddress("127.0.0.1", self._port), api, "")
+        self._loop.run(self._door.open()).result(10)
+
+    def close(self) -> None:
+        """Answer no more."""
+        if self._door is not None:
+            self._loop.run(self._door.drain(1.0)).result(10)
+            self._door = None
+
+    def stop(self) -> None:
+        """End it for good."""
+        self.close()
+        self._loop.stop()
+        self._loop.join(5)
