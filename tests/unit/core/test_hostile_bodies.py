@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import json_document, rest_examples, rest_predict
+from core import json_columns, json_document, rest_examples, rest_predict
 from core.dtypes import DataType
 from core.errors import HTTP_STATUS, InvalidArgument, ServingError
 from core.run_plan import RunPlan
@@ -107,3 +107,16 @@ def test_memory_is_bounded() -> None:
     peaks = json.loads(run.stdout)
     assert peaks["examples"] - peaks["at rest"] < 200 // 4, peaks
     assert peaks["64 MiB of zeros"] - peaks["examples"] < 64 * 12, peaks
+
+
+def test_very_many_rows_are_weighed_before_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fast lane takes no more rows than cost nothing worth mentioning; the answer is the same."""
+    body = b'{"instances":[{"x":1},{"x":2},{"x":3}]}'
+    quick = rest_predict.plan(half_plus_two(), body).feeds
+    monkeypatch.setattr(json_columns, "MOST_ROWS", 2)
+    monkeypatch.setattr(json_document, "LARGEST_DOCUMENT_BYTES", 2000)
+
+    assert rest_predict.plan(half_plus_two(), body).feeds["x:0"].tolist() == quick["x:0"].tolist()
+    monkeypatch.setattr(json_document, "LARGEST_DOCUMENT_BYTES", 100)
+    with pytest.raises(InvalidArgument, match="Send fewer examples"):
+        rest_predict.plan(half_plus_two(), body)
