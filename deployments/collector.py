@@ -37,7 +37,7 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What a router gets for its reports: the page if it asked for it, and a copy if the one it has is not the newest."""
+    """What a router gets for its reports: the page if it asked for it, and a copy if its own is not the newest."""
 
     page: bytes = b""
     copy: Copy | None = None

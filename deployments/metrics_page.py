@@ -63,6 +63,7 @@ class MetricsPage:
         model_servers: ModelServers,
         watcher: Any,
         siblings: Any,
+        *,
         now_s: Callable[[], float] = time.time,
     ) -> None:
         self.path = path

@@ -31,7 +31,9 @@ def listed_models() -> tuple[Any, ...]:
 
 def uncommented(text: str) -> str:
     """Switch on the fields that stand in comments; sentences stay comments."""
-    lines = (line.replace("# ", "", 1) if re.match(r"  #  *(\w+:( |$)|- \{)", line) else line for line in text.splitlines())
+    lines = (
+        line.replace("# ", "", 1) if re.match(r"  #  *(\w+:( |$)|- \{)", line) else line for line in text.splitlines()
+    )
     return "\n".join(lines)
 
 

@@ -89,7 +89,7 @@ class Site:
         self.clock = FakeClock()
         self.watcher = FakeWatcher()
         self.siblings = FakeSiblings()
-        self.page = MetricsPage(PATH, "r1", FakeModelServers(), self.watcher, self.siblings, self.clock.wall_s)
+        self.page = MetricsPage(PATH, "r1", FakeModelServers(), self.watcher, self.siblings, now_s=self.clock.wall_s)
 
     async def get(self) -> HttpAnswer:
         return await self.page.answer("GET", PATH)
