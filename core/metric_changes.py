@@ -37,9 +37,13 @@ def ray_name(metric: Metric) -> str:
 
 
 def changes(before: Snapshot, now: Snapshot) -> Iterator[Change]:
-    """Give what has changed between two snapshots of the same process; a gauge that has gone becomes 0."""
+    """Give what was counted between two snapshots of the same process, and all gauges.
+
+    Ray forgets a gauge that was not set for twenty seconds, so one that stays is set again, and one that goes is not.
+    """
     yield from _counted(before.counters, now.counters)
-    yield from _set(before.gauges, now.gauges)
+    for metric, labels, value in _cells(now.gauges):
+        yield Change(ray_name(metric), Kind.GAUGE, _tags(metric, labels), value)
     yield from _observed(before.distributions, now.distributions)
 
 
@@ -48,13 +52,6 @@ def _counted(before: Numbers, now: Numbers) -> Iterator[Change]:
         added = value - before.get(metric.name, {}).get(labels, 0)
         if added > 0:
             yield Change(ray_name(metric), Kind.COUNTER, _tags(metric, labels), added)
-
-
-def _set(before: Numbers, now: Numbers) -> Iterator[Change]:
-    gone = ((metric, labels, 0.0) for metric, labels, _ in _cells(before) if labels not in now.get(metric.name, {}))
-    for metric, labels, value in (*gone, *_cells(now)):
-        if before.get(metric.name, {}).get(labels) != value:
-            yield Change(ray_name(metric), Kind.GAUGE, _tags(metric, labels), value)
 
 
 def _observed(before: Distributions, now: Distributions) -> Iterator[Change]:
