@@ -12,11 +12,10 @@ import re
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from core.http_answer import REASONS, html_error
+from deployments.http_body import LINGER_S
 
 LARGEST_HEAD_BYTES = 1024 * 1024
 """What may come without a header being complete or a piece of a body arriving."""
-LINGER_S = 2.0
-"""How long a refused connection is still read, as closing at once would throw away what the client did not read yet."""
 TARGET = "target"
 UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 
@@ -90,6 +89,7 @@ class RestProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
+        # Closing at once would throw away what the client did not read yet.
         self.loop.call_later(LINGER_S, self.transport.close)
 
 
