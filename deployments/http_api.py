@@ -264,7 +264,7 @@ def _check_body(verb: Verb, body: bytes) -> None:
     if verb is Verb.PREDICT:
         rest_predict.check_envelope(body)
     elif verb in {Verb.CLASSIFY, Verb.REGRESS}:
-        rest_examples.check_envelope(body, verb.value)
+        rest_examples.check_envelope(body)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
