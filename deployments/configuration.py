@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from core.config import BatchingParameters, ModelConfig
@@ -46,16 +46,18 @@ class ModelList(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """One list of models, whether a request brought it, and how many requests were accepted before and with it."""
+    """One list of models, whether a request brought it, and how many requests were accepted before and with it.
+
+    `text` is the list as it travels in the routing table; every tick needs it.
+    """
 
     models: tuple[ModelConfig, ...]
     is_requested: bool = False
     number: int = 0
+    text: str = field(init=False, repr=False)
 
-    @property
-    def text(self) -> str:
-        """The list as it travels in the routing table."""
-        return to_text(self.models)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", to_text(self.models))
 
     @property
     def fingerprint(self) -> str:

@@ -87,9 +87,9 @@ class Watch:
         self._routed: set[str] = set()
         self._unrouted: set[str] = set()
         self.configuration = Configuration(settings.source, model_list)
-        self.published_number = 0
-        self.replicas: Mapping[str, int] = {}
         self.table = RoutingTable(generation=0)
+        self.published_number = 0  # that of the list of models which the newest table holds
+        self.replicas: Mapping[str, int] = {}  # those that run, by application
 
     def tick(self) -> float:
         """Look at the world once and take the next steps; gives the seconds until the next tick is worth it."""
