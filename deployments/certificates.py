@@ -33,41 +33,48 @@ class Certificates:
         self.config, self._context = _read(file)
 
     def credentials(self) -> grpc.ServerCredentials:
-        """Give gRPC's credentials; new connections get the new certificate."""
+        """Give gRPC's credentials for one address; new connections get the new certificate."""
+        given = self.config
+
+        def fetch() -> grpc.ServerCertificateConfiguration | None:
+            """Tell what this address does not have yet."""
+            nonlocal given
+            self._refresh()
+            if given is self.config:
+                return None
+            given = self.config
+            return _configuration(given)
+
         return grpc.dynamic_ssl_server_credentials(
-            _configuration(self.config), self._fetch, require_client_authentication=self.config.client_verify
+            _configuration(given), fetch, require_client_authentication=given.client_verify
         )
 
     def context(self) -> ssl.SSLContext:
         """Give the context for `ssl`; new connections get the new certificate."""
         return _FollowingContext.of(self._present_context)
 
-    def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
-        return _configuration(self.config) if self._refresh() else None
-
     def _present_context(self) -> ssl.SSLContext:
         self._refresh()
         return self._context
 
-    def _refresh(self) -> bool:
-        """Read the file again if it has changed; one that cannot be used changes nothing. Tells whether it was taken.
+    def _refresh(self) -> None:
+        """Read the file again if it has changed; one that cannot be used changes nothing.
 
         gRPC decides at the start whether it asks clients for certificates, so that must not change.
         """
         stamp = _stamp(self._file)
         if stamp == self._stamp:
-            return False
+            return
         self._stamp = stamp
         try:
             config, context = _read(self._file)
         except ConfigError as error:
             log.warning("certificate_not_reloaded file=%s error=%s", self._file, error)
-            return False
+            return
         if config.client_verify is not self.config.client_verify:
             log.warning("certificate_not_reloaded file=%s error=a new client_verify needs a new start", self._file)
-            return False
+            return
         self.config, self._context = config, context
-        return True
 
 
 class _FollowingContext(ssl.SSLContext):

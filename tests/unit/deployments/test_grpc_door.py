@@ -8,6 +8,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from core.errors import Code, RuntimeFailure, Unavailable
 from core.lifecycle import State, VersionStatus
@@ -105,6 +106,24 @@ async def test_certificates_are_read_again_when_the_file_changes(open_door: Open
     write_ssl_config(file, new)
 
     assert await answers(port, grpc.ssl_channel_credentials(new.certificate.encode()))
+
+
+async def test_every_address_gets_the_new_certificate(open_door: Opener, tmp_path: Path) -> None:
+    """The UNIX socket as well as the port, whichever is asked first."""
+    old, new, port = Authority(), Authority(), free_port()
+    file, path = tmp_path / "ssl", str(tmp_path / "s")
+    write_ssl_config(file, old)
+    await open_door(port=port, socket_path=path, ssl_config_file=str(file))
+    write_ssl_config(file, new)
+    trusting = grpc.ssl_channel_credentials(new.certificate.encode())
+
+    assert await answers(port, trusting)
+    options = [("grpc.ssl_target_name_override", "localhost")]
+    async with grpc.aio.secure_channel(f"unix:{path}", trusting, options) as channel:
+        check = health_pb2_grpc.HealthStub(channel).Check
+        assert (
+            await check(health_pb2.HealthCheckRequest(), timeout=5)
+        ).status == health_pb2.HealthCheckResponse.SERVING
 
 
 async def test_a_unix_socket_answers(open_door: Opener, tmp_path: Path) -> None:
