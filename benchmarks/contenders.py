@@ -190,6 +190,38 @@ class Ours(Contender):
         return [BIN / "ray_model_server", *door, f"--model_config_file={config}"]
 
 
+class ServeDoor(Contender):
+    """The same server asked on the gRPC port of Ray Serve's proxy, which hands requests over to the router."""
+
+    name, label = "servedoor", "Ray Model Server through Serve's gRPC port"
+    protocols = frozenset({GRPC})
+
+    def command(self) -> Sequence[object]:
+        entries = [
+            f'config {{ name: "{n}" base_path: "{p}" model_platform: "tensorflow" }}' for n, p in self.models.items()
+        ]
+        models = self.folder / "models.config"
+        models.write_text(f"model_config_list {{ {' '.join(entries)} }}")
+        flags = {"host": HOST, "port": self.port + 2, "model_config_file": str(models)}
+        config = {
+            "http_options": {"host": HOST, "port": self.port + 3},
+            "grpc_options": {
+                "port": self.port + 1,
+                "grpc_servicer_functions": ["deployments.grpc_services:add_services"],
+            },
+            "logging_config": {"enable_access_log": False},
+            "applications": [
+                {"name": "router", "route_prefix": "/", "import_path": "deployments.app:build", "args": flags}
+            ],
+        }
+        file = self.folder / "app.yaml"
+        file.write_text(json.dumps(config))
+        return [BIN / "serve", "run", file]
+
+    def variables(self) -> Mapping[str, str]:
+        return {"RAY_ADDRESS": "local", "RAY_TMPDIR": str(self.folder), "RAY_AUTH_MODE": "disabled"}
+
+
 class FastApi(Contender):
     name, label, environment = "fastapi", "FastAPI + TensorFlow", "fastapi"
 
@@ -302,6 +334,6 @@ class InProcess(Contender):
 
 CONTENDERS: dict[str, type[Contender]] = {
     one.name: one
-    for one in (Ours, FastApi, UvicornEcho, GrpcEcho, LitServe, BentoMl, MlServer, PlainRayServe, InProcess)
+    for one in (Ours, ServeDoor, FastApi, UvicornEcho, GrpcEcho, LitServe, BentoMl, MlServer, PlainRayServe, InProcess)
 }
-DEFAULT = ("ours", "fastapi", "uvicorn", "grpc")
+DEFAULT = ("ours", "fastapi", "uvicorn", "grpc", "servedoor")

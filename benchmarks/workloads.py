@@ -51,7 +51,7 @@ ALL = (
     Workload("resnet-grpc", GRPC, "resnet", (1, 224, 224, 3), (1, 4)),
 )
 WORKLOADS = {one.name: one for one in ALL}
-DEFAULT = ("tiny", "tiny-grpc", "image", "rows64", "strings")
+DEFAULT = ("tiny", "tiny-grpc", "image", "image-grpc", "rows64", "strings")
 
 
 def rest_body(workload: Workload) -> bytes:

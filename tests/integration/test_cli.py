@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -12,15 +15,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import grpc
 import pytest
 
+from deployments.client import Client
+from tests.support.certificates import Authority, write_ssl_config
 from tests.support.clients import Reply, RestClient, free_port, wait_until
 
 SCRIPT = Path(sys.executable).with_name("ray_model_server")
 
 
 @contextmanager
-def running(*flags: str, rest_port: int) -> Iterator[subprocess.Popen[str]]:
+def running(*flags: str, rest_port: int, tls: ssl.SSLContext | None = None) -> Iterator[subprocess.Popen[str]]:
     """A server in its own process that answers; ended by its id if the test did not end it."""
     environment = os.environ | {"RAY_AUTH_MODE": "token"}
     process = subprocess.Popen(
@@ -28,7 +34,7 @@ def running(*flags: str, rest_port: int) -> Iterator[subprocess.Popen[str]]:
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
     )  # fmt: skip
     try:
-        wait_until(lambda: process.poll() is not None or answers(rest_port), "the server answers", 120)
+        wait_until(lambda: process.poll() is not None or answers(rest_port, tls), "the server answers", 120)
         yield process
     finally:
         if process.poll() is None:
@@ -36,11 +42,22 @@ def running(*flags: str, rest_port: int) -> Iterator[subprocess.Popen[str]]:
         process.communicate(timeout=60)
 
 
-def answers(port: int) -> bool:
+def answers(port: int, tls: ssl.SSLContext | None = None) -> bool:
     try:
-        return RestClient(port).get("/healthz").status == 200
+        return (RestClient(port).get("/healthz").status if tls is None else encrypted(port, tls, "/healthz")[0]) == 200
     except OSError:
         return False
+
+
+def encrypted(port: int, tls: ssl.SSLContext, path: str, body: str | None = None) -> tuple[int, bytes]:
+    """Send a request over HTTPS; gives status and body."""
+    connection = http.client.HTTPSConnection("localhost", port, timeout=30, context=tls)
+    try:
+        connection.request("GET" if body is None else "POST", path, body)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
 
 
 def finished(*flags: str) -> tuple[int, str]:
@@ -56,17 +73,24 @@ def descendants(pid: int) -> list[int]:
 
 
 @pytest.mark.timeout(300)
-def test_two_servers_run_side_by_side_and_stop_cleanly(saved_models: Path) -> None:
-    """Each has its own Ray; one's SIGTERM lets a request in flight finish, exits 0, and leaves nothing behind."""
-    first, second = free_port(), free_port()
+def test_two_servers_run_side_by_side_and_stop_cleanly(saved_models: Path, tmp_path: Path) -> None:
+    """Each has its own Ray; one's SIGTERM lets a request in flight finish, exits 0, and leaves nothing behind.
+
+    The other one is encrypted on both ports, with certificates from one file.
+    """
+    first, second, second_grpc = free_port(), free_port(), free_port()
+    authority, certificates = Authority(), tmp_path / "ssl"
+    write_ssl_config(certificates, authority)
+    tls = ssl.create_default_context(cadata=authority.certificate)
     with (
         running(
             "--port=0", "--grpc_socket_path=", f"--port={free_port()}",
             "--model_name=slow", f"--model_base_path={saved_models / 'slow'}", rest_port=first,
         ) as one,
         running(
-            f"--port={free_port()}", "--model_name=m",
-            f"--model_base_path={saved_models / 'half_plus_two'}", rest_port=second,
+            f"--port={second_grpc}", "--model_name=m", f"--model_base_path={saved_models / 'half_plus_two'}",
+            f"--ssl_config_file={certificates}", f"--rest_api_ssl_config_file={certificates}",
+            rest_port=second, tls=tls,
         ) as other,
     ):  # fmt: skip
         below = descendants(one.pid)
@@ -81,7 +105,12 @@ def test_two_servers_run_side_by_side_and_stop_cleanly(saved_models: Path) -> No
         request.join(60)
         assert [reply.status for reply in replies] == [200]
         wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below), "no process is left")
-        assert RestClient(second).predict("m", [2.0]) == [3.0]
+        status, answer = encrypted(second, tls, "/v1/models/m:predict", '{"instances": [2.0]}')
+        assert (status, json.loads(answer)) == (200, {"predictions": [3.0]})
+        credentials = grpc.ssl_channel_credentials(authority.certificate.encode())
+        with Client(f"localhost:{second_grpc}", credentials=credentials) as client:
+            assert client.predict("m", {"x": 2.0})["y"] == 3.0
+        assert not answers(second)
         other.send_signal(signal.SIGINT)
         assert other.wait(timeout=60) == 0
 

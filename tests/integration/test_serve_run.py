@@ -13,13 +13,28 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 import yaml
 
 from core.protos import serving_pb2
+from deployments.client import Client
+from tests.conftest import default_cache
 from tests.support.clients import ClosedLoop, RestClient, free_port, wait_until
+from tests.support.stock_client import compared
 
 ROOT = Path(__file__).resolve().parents[2]
+STOCK_MODELS = {"tf1_half_plus_two": "123", "text_upper": "1", "several": "1"}
+STOCK_METHODS = {
+    "Predict",
+    "Classify",
+    "Regress",
+    "MultiInference",
+    "GetModelMetadata",
+    "GetModelStatus",
+    "HandleReloadConfigRequest",
+    "SessionRun",
+}
 HA_PROXY = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
@@ -28,7 +43,9 @@ HA_PROXY = {
 
 
 @contextmanager
-def serve_run(folder: Path, models: Path, env_vars: Mapping[str, str]) -> Iterator[tuple[int, int, int, int]]:
+def serve_run(
+    folder: Path, base_paths: Mapping[str, Path], env_vars: Mapping[str, str]
+) -> Iterator[tuple[int, int, int, int]]:
     """`serve run` on a changed copy of configs/app.yaml; gives REST, gRPC and Serve's own HTTP and gRPC port."""
     app: dict[str, Any] = yaml.safe_load((ROOT / "configs" / "app.yaml").read_text())
     rest, rpc, proxy, proxy_rpc = (free_port() for _ in range(4))
@@ -40,9 +57,8 @@ def serve_run(folder: Path, models: Path, env_vars: Mapping[str, str]) -> Iterat
         "host": "127.0.0.1", "drain_timeout_s": 5,
     }  # fmt: skip
     (folder / "app.yaml").write_text(yaml.safe_dump(app))
-    (folder / "models.config").write_text(
-        f'model_config_list {{ config {{ name: "m" base_path: "{models}" model_platform: "tensorflow" }} }}'
-    )
+    entries = (f'config {{ name: "{n}" base_path: "{p}" model_platform: "tensorflow" }}' for n, p in base_paths.items())
+    (folder / "models.config").write_text(f"model_config_list {{ {' '.join(entries)} }}")
     with tempfile.TemporaryDirectory(prefix="rms-") as ray_folder, (folder / "log").open("w") as log:
         environment = os.environ | {"RAY_ADDRESS": "local", "RAY_TMPDIR": ray_folder, **env_vars}
         command = [str(Path(sys.executable).with_name("serve")), "run", str(folder / "app.yaml")]
@@ -80,18 +96,27 @@ def answers(port: int) -> bool:
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("env_vars", [pytest.param({}, id="default"), pytest.param(HA_PROXY, id="HAProxy")])
 def test_serve_run_answers_on_all_doors(tmp_path: Path, saved_models: Path, env_vars: dict[str, str]) -> None:
-    """The router's own ports and Serve's HTTP port lead to the same code; versions roll; no request fails."""
+    """The router's own ports and Serve's lead to the same code, for all methods and for 64 MiB; versions roll."""
     base = tmp_path / "base"
     copy_version(saved_models, base, 1)
-    with serve_run(tmp_path, base, env_vars) as (rest, rpc, proxy, proxy_rpc):
+    base_paths = {"m": base} | {name: saved_models / name for name in STOCK_MODELS if not env_vars}
+    with serve_run(tmp_path, base_paths, env_vars) as (rest, rpc, proxy, proxy_rpc):
         own, serves = RestClient(rest), RestClient(proxy)
         wait_until(lambda: answers(proxy), "Serve's own door answers")
         assert own.predict("m", [2.0]) == [2.0]
         assert serves.predict("m", [2.0]) == [2.0]
         assert serves.post("/v1/models/x:predict", {"instances": [1]}).status == 404
         assert serves.get("/v1/models/m").json == own.get("/v1/models/m").json
+        assert b':request_count{model_name="m",status="OK"} ' in serves.get("/monitoring/prometheus/metrics").body
         assert grpc_predict(rpc, "m", 2.0) == 2.0
         assert grpc_predict(proxy_rpc, "m", 2.0) == 2.0
+        large = np.zeros(2**24, np.float32)
+        with Client(f"127.0.0.1:{proxy_rpc}") as light:
+            assert light.predict("m", {"x": large})["y"].tobytes() == np.full_like(large, 1.0).tobytes()
+        if not env_vars:
+            stock = {"m": base / "1"} | {name: saved_models / name / version for name, version in STOCK_MODELS.items()}
+            told = compared(default_cache().parent, f"127.0.0.1:{proxy_rpc}", stock)
+            assert (told["different"], set(told["compared"])) == ([], STOCK_METHODS)
 
         with ClosedLoop(rest, "/v1/models/m:predict", {"instances": [2.0]}, clients=2) as load:
             copy_version(saved_models, base, 2)

@@ -1,32 +1,47 @@
-"""TensorFlow Serving's own Python client, unchanged, from an environment of its own."""
+"""TensorFlow Serving's own Python client, unchanged, from an environment of its own, on our own port.
+
+On Serve's gRPC port the same comparison is part of `test_serve_run`, which has that port.
+"""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import default_cache
 from tests.integration.conftest import LiveServer
-from tests.support import stock_client
+from tests.support.stock_client import compared
 
-MODELS = ("half_plus_two", "mlp", "vocabulary", "text_upper", "several")
+VERSIONS = {
+    "half_plus_two": 1,
+    "mlp": 1,
+    "vocabulary": 1,
+    "text_upper": 1,
+    "several": 1,
+    "all_dtypes": 1,
+    "scalar_output": 1,
+    "tf1_half_plus_two": 123,
+}
+METHODS = {
+    "Predict": 60,
+    "Classify": 2,
+    "Regress": 2,
+    "MultiInference": 4,
+    "GetModelMetadata": len(VERSIONS),
+    "GetModelStatus": len(VERSIONS),
+    "HandleReloadConfigRequest": 1,
+    "SessionRun": 1,
+}
+"""How often each method must have been compared at least."""
 
 
 @pytest.mark.timeout(400)
 def test_the_stock_client_gets_what_the_model_gives_in_process(server: LiveServer, saved_models: Path) -> None:
-    """Every output of every signature has the dtype and the values of the model run by TensorFlow there."""
-    python = stock_client.environment(default_cache().parent)
-    names = [name for name in MODELS if name in server.entries]
-    command = [python, stock_client.__file__, f"127.0.0.1:{server.grpc_port}", saved_models, *names]
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    """Every output of every signature has the dtype and the bits of the model run by TensorFlow there."""
+    versions = {name: saved_models / name / str(version) for name, version in VERSIONS.items()}
 
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300)
+    told = compared(default_cache().parent, f"127.0.0.1:{server.grpc_port}", versions)
 
-    assert done.returncode == 0, done.stderr[-2000:]
-    result = json.loads(done.stdout.strip().rpartition("\n")[2])
-    assert result["different"] == []
-    assert result["compared"] >= 7
+    assert told["different"] == []
+    assert {name: count for name, count in METHODS.items() if told["compared"].get(name, 0) < count} == {}

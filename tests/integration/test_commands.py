@@ -1,0 +1,183 @@
+"""The commands, and the status document, on a running server."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import jsonschema
+import pytest
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from core.status_schema import STATUS
+from deployments.cli import main
+from deployments.serve_host import ROUTER_APP
+from tests.integration.conftest import LiveServer
+from tests.integration.test_faults import replica_pids
+from tests.support.clients import ClosedLoop, RestClient, wait_until
+
+MOVES = 40
+
+
+@pytest.fixture
+def two_versions(server: LiveServer, client: RestClient, base_path: Path) -> Iterator[str]:
+    """A model of which versions 1 and 2 answer, with the label `stable` at version 1."""
+    for version in (1, 2):
+        server.copy_version("half_plus_two_versions", version, base_path)
+    policy = "model_version_policy { specific { versions: 1 versions: 2 } }"
+    server.configure("pair", base_path, f'{policy} version_labels {{ key: "stable" value: 1 }}')
+    wait_until(lambda: client.available("pair") == {1, 2}, "both versions answer")
+    yield "pair"
+    server.remove("pair")
+    wait_until(lambda: "AVAILABLE" not in client.states("pair").values(), "the model is unloaded")
+
+
+def run(server: LiveServer, capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    """Run a command that must succeed; gives its JSON."""
+    status = main([*arguments, "--json", "--server", f"127.0.0.1:{server.grpc_port}"])
+    printed = capsys.readouterr()
+    assert status == 0, printed
+    return json.loads(printed.out)
+
+
+def shown(server: LiveServer, capsys: pytest.CaptureFixture[str], model: str) -> Any:
+    (entry,) = run(server, capsys, "status", model)["models"]
+    return entry
+
+
+def test_no_request_fails_while_a_label_moves(server: LiveServer, two_versions: str, capsys) -> None:
+    """`stable` goes from 1 to 2 and back many times under load; both versions answer, and nothing else."""
+    path = f"/v1/models/{two_versions}/labels/stable:predict"
+    with ClosedLoop(server.rest_port, path, {"instances": [2.0]}) as load:
+        for number in range(MOVES):
+            run(server, capsys, "label", two_versions, "stable", str(2 - number % 2))
+        seen = load.count
+        wait_until(lambda: load.count > seen + 100, "requests go on")
+
+    assert load.failures == []
+    assert {answer["predictions"][0] for answer in load.answers} == {2.0, 3.0}
+
+
+def test_no_request_fails_while_policy_and_label_change_in_one_step(
+    server: LiveServer, client: RestClient, base_path: Path, capsys
+) -> None:
+    """The label waits for the version that replaces the one it names, and moves in the table in which that answers."""
+    for version in (1, 2):
+        server.copy_version("half_plus_two_versions", version, base_path)
+
+    def configure(version: int) -> None:
+        policy = f"model_version_policy {{ specific {{ versions: {version} }} }}"
+        server.configure("step", base_path, f'{policy} version_labels {{ key: "stable" value: {version} }}')
+
+    configure(1)
+    wait_until(lambda: client.available("step") == {1}, "version 1 answers")
+    try:
+        with ClosedLoop(server.rest_port, "/v1/models/step/labels/stable:predict", {"instances": [2.0]}) as load:
+            configure(2)
+            wait_until(lambda: client.available("step") == {2}, "version 2 has replaced version 1")
+        assert load.failures == []
+        assert shown(server, capsys, "step")["labels"] == [
+            {"name": "stable", "version": "2", "pending": False, "meanwhile": None}
+        ]
+    finally:
+        server.remove("step")
+
+
+def test_versions_and_models_come_and_go_by_command(
+    server: LiveServer, client: RestClient, base_path: Path, capsys
+) -> None:
+    """The commands wait for the outcome; REST clients see it afterwards."""
+    for version in (1, 2):
+        server.copy_version("half_plus_two_versions", version, base_path)
+    answer = run(server, capsys, "load", "by_command", "1", "--base-path", str(base_path))
+    assert answer["ok"], answer
+    assert client.predict("by_command", [2.0]) == [2.0]
+
+    run(server, capsys, "load", "by_command", "2")
+    assert client.available("by_command") == {1, 2}
+    run(server, capsys, "unload", "by_command", "1")
+    assert client.available("by_command") == {2}
+    entry = shown(server, capsys, "by_command")
+    assert entry["version_policy"] == {"specific": ["2"]}
+    newest = entry["versions"][0]
+    assert (newest["version"], newest["replicas"], newest["wanted"]) == ("2", 1, True)
+    assert newest["load_s"] > 0
+
+    run(server, capsys, "unload", "by_command")
+    assert client.available("by_command") == set()
+
+
+def test_a_change_keeps_what_the_yaml_file_says_and_outlives_the_watcher(
+    server: LiveServer, client: RestClient, capsys
+) -> None:
+    """A model of the YAML file gets a label; its base path, its rollout policy and the label survive a new watcher."""
+    before = shown(server, capsys, "single")
+    run(server, capsys, "label", "single", "stable", "1")
+    try:
+        (old,) = replica_pids(ROUTER_APP, "Watcher")
+        os.kill(old, signal.SIGKILL)
+        wait_until(lambda: replica_pids(ROUTER_APP, "Watcher") not in ([], [old]), "a new watcher runs")
+        wait_until(lambda: run(server, capsys, "status")["watcher"]["answers"], "the new watcher answers")
+
+        after = shown(server, capsys, "single")
+        assert after["labels"] == [{"name": "stable", "version": "1", "pending": False, "meanwhile": None}]
+        assert {**after, "labels": [], "versions": []} == {**before, "labels": [], "versions": []}
+        assert after["rollout"]["policy"] == "resource_preserving"
+        assert after["versions"][0]["since"] == before["versions"][0]["since"]
+        assert client.post("/v1/models/single/labels/stable:predict", {"instances": [2.0]}).status == 200
+    finally:
+        run(server, capsys, "label", "single", "--remove", "stable")
+
+
+def test_the_status_document_is_served_over_rest_and_keeps_to_its_schema(
+    server: LiveServer, client: RestClient, capsys
+) -> None:
+    """It is the one that the command shows."""
+    reply = client.get("/status.json")
+    document = reply.json
+
+    jsonschema.validate(document, STATUS)
+    assert reply.headers["cache-control"] == "no-store"
+    assert document["server"]["generation"] > 0
+    assert {"protocol": "rest", "address": f"127.0.0.1:{server.rest_port}", "encrypted": False} in document["server"][
+        "listens"
+    ]
+    assert document["configuration"]["files"][0] == str(server.config_file)
+    assert {one["name"] for one in document["models"]} >= set(server.entries)
+    assert document["models"][0].keys() == run(server, capsys, "status")["models"][0].keys()
+
+
+def test_reflection_names_the_admin_service(server: LiveServer) -> None:
+    """Tools find it beside TensorFlow Serving's."""
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        (listed,) = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
+
+    assert "ray_model_server.Admin" in {one.name for one in listed.list_services_response.service}
+
+
+def test_strict_labels_end_a_start_with_labels(tmp_path: Path) -> None:
+    """As TensorFlow Serving's does: nothing answers yet."""
+    config = tmp_path / "models.config"
+    config.write_text(
+        'model_config_list { config { name: "m" base_path: "/m" model_platform: "tensorflow"\n'
+        'version_labels { key: "stable" value: 2 } } }'
+    )
+    script = Path(sys.executable).with_name("ray_model_server")
+    ended = subprocess.run(
+        [script, f"--model_config_file={config}", "--strict_version_labels"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert ended.returncode == 255
+    assert (
+        "Failed to start server. Error: FAILED_PRECONDITION: Request to assign label to version 2 of model m, "
+        "which is not currently available for inference" in ended.stdout
+    )
