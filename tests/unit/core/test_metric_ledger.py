@@ -57,6 +57,15 @@ def test_a_process_that_is_gone_still_counts() -> None:
     assert (requests(later), set(later.heard), later.folded) == (13, {"b"}, ("a",))
 
 
+def test_what_was_folded_before_stays() -> None:
+    """Process after process goes, and all of them count."""
+    ledger = Ledger().after([report("a", 1, 5)], 0.0)
+    ledger = ledger.after([report("b", 1, 7)], FOLDED_AFTER_S + 1)
+    ledger = ledger.after([report("c", 1, 1)], 2 * FOLDED_AFTER_S + 2)
+
+    assert (requests(ledger), set(ledger.heard), ledger.folded) == (13, {"c"}, ("a", "b"))
+
+
 def test_a_folded_process_is_not_listened_to() -> None:
     """Its numbers are in the sum already and would count twice."""
     ledger = Ledger().after([report("a", 1, 5)], 0.0).after([], FOLDED_AFTER_S + 1)
