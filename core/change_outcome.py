@@ -1,4 +1,7 @@
-"""What became of a change: read from status documents, until there is something to tell."""
+"""What became of a change: read from status documents, until there is something to tell.
+
+The documents are of the generation of the change or later; what is missing there was taken away again.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,8 @@ def loaded(name: str, version: int | None) -> Look:
 
     def look(document: Json) -> Outcome | None:
         model = _find(document, name)
-        if model is None:
-            return None
+        if model is None or not model["configured"]:
+            return _overtaken(name)
         seen = [one for one in model["versions"] if version is None or one["version"] == str(version)]
         return _answering(name, seen) or _failed(name, seen) or _missing(model, version, seen)
 
@@ -54,7 +57,7 @@ def labelled(name: str, label: str) -> Look:
         model = _find(document, name)
         found = next((one for one in model["labels"] if one["name"] == label), None) if model is not None else None
         if found is None:
-            return None
+            return _overtaken(name)
         version, meanwhile = found["version"], found["meanwhile"]
         if not found["pending"]:
             return Outcome(is_good=True, text=f"{name}: label {label} names version {version}")
@@ -78,6 +81,11 @@ def label_removed(name: str, label: str) -> Look:
 def _find(document: Json, name: str) -> Json | None:
     models = (one for one in document["models"] if one["name"] == name)
     return next(models, None)
+
+
+def _overtaken(name: str) -> Outcome:
+    text = f"{name}: the change was replaced by another one, or by a configuration file that changed"
+    return Outcome(is_good=False, text=text)
 
 
 def _answering(name: str, seen: list[Json]) -> Outcome | None:

@@ -88,6 +88,7 @@ def test_no_request_fails_while_policy_and_label_change_in_one_step(
         ]
     finally:
         server.remove("step")
+        wait_until(lambda: "AVAILABLE" not in client.states("step").values(), "the model is unloaded")
 
 
 def test_versions_and_models_come_and_go_by_command(

@@ -25,7 +25,15 @@ def version(number: int, state: str = "AVAILABLE", **changes: Any) -> dict[str, 
 
 def document(*versions: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """Make the part of a document that tells of model `m`."""
-    model = {"name": "m", "base_path": "/m", "problem": None, "labels": [], "waiting": [], "versions": list(versions)}
+    model = {
+        "name": "m",
+        "configured": True,
+        "base_path": "/m",
+        "problem": None,
+        "labels": [],
+        "waiting": [],
+        "versions": list(versions),
+    }
     return {"models": [model | changes]}
 
 
@@ -37,6 +45,9 @@ def good(text: str) -> Outcome:
     return Outcome(is_good=True, text=text)
 
 
+OVERTAKEN = bad("m: the change was replaced by another one, or by a configuration file that changed")
+
+
 @pytest.mark.parametrize(
     ("number", "shown", "expected"),
     [
@@ -46,7 +57,8 @@ def good(text: str) -> Outcome:
         pytest.param(2, document(version(2, wanted=False)), None, id="answers_but_retires"),
         pytest.param(None, document(version(2, "LOADING"), version(1)), good("m version 1: AVAILABLE"), id="any_answers"),
         pytest.param(None, document(), None, id="nothing_seen_yet"),
-        pytest.param(2, {"models": []}, None, id="model_not_seen_yet"),
+        pytest.param(2, {"models": []}, OVERTAKEN, id="model_gone_again"),
+        pytest.param(2, document(version(2), configured=False), OVERTAKEN, id="model_removed_again"),
         pytest.param(
             2, document(version(2, "END", error=ERROR)),
             bad("m version 2: could not be loaded: NOT_FOUND: no SavedModel there"), id="failed",
@@ -101,8 +113,8 @@ def one_label(*, pending: bool, meanwhile: str | None) -> dict[str, Any]:
             one_label(pending=True, meanwhile=None),
             good("m: label a waits for version 2; until then requests by it are not found"),
         ),
-        (document(), None),
-        ({"models": []}, None),
+        (document(), OVERTAKEN),
+        ({"models": []}, OVERTAKEN),
     ],
 )
 def test_a_label_says_at_once_what_it_names(shown, expected) -> None:
