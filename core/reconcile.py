@@ -13,19 +13,16 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from core.config import ModelConfig
-from core.errors import Code
 from core.lifecycle import State
 from core.load_report import failure_in
 from core.rollout import Snapshot, Verb, next_action
 from core.servable import ServableId, app_name
 from core.source import VersionListing
 from core.version_history import Moment, VersionHistory, recalled
-from core.version_record import Event, Failure, VersionRecord
+from core.version_record import GIVEN_UP, Event, Failure, VersionRecord
 
 ENDED_VERSIONS_KEPT_S = 3600.0
 """How long an ended version stays in GetModelStatus after nobody wants it any more."""
-
-CANCELLED = Failure(Code.CANCELLED, "Loading of servable cancelled")
 
 
 class Condition(enum.Enum):
@@ -216,7 +213,7 @@ def _follow_directory(record: VersionRecord, world: World) -> VersionRecord:
     if record.state is State.START:
         return replace(record, path=directory.path, fingerprint=directory.fingerprint)
     repaired = record.failure is not None and directory.fingerprint != record.fingerprint
-    if not (record.aspired and (record.failure is None or record.failure == CANCELLED or repaired)):
+    if not (record.aspired and (record.failure is None or record.failure == GIVEN_UP or repaired)):
         return record
     again = replace(record, failure=None, failed_attempts=0, retry_at_s=0.0).after(Event.WANTED_AGAIN, world.now_s)
     return replace(again, path=directory.path, fingerprint=directory.fingerprint)
@@ -224,7 +221,7 @@ def _follow_directory(record: VersionRecord, world: World) -> VersionRecord:
 
 def _follow_app(record: VersionRecord, app: AppObservation, now_s: float, limits: LoadLimits) -> VersionRecord:
     if record.state is State.START and not record.aspired:
-        return replace(record, failure=CANCELLED).after(Event.CANCELLED, now_s)
+        return replace(record, failure=GIVEN_UP).after(Event.CANCELLED, now_s)
     if record.state is State.LOADING:
         return _follow_loading(record, app, now_s, limits)
     if record.state is State.AVAILABLE and app.condition not in {Condition.RUNNING, Condition.DEPLOYING}:
@@ -239,7 +236,7 @@ def _follow_loading(record: VersionRecord, app: AppObservation, now_s: float, li
         ready = replace(record, failed_attempts=0, failure=None, load_s=max(0.0, now_s - record.since_s))
         return ready.after(Event.BECAME_READY, now_s)
     if not record.aspired:
-        return replace(record, failure=CANCELLED).after(Event.CANCELLED, now_s)
+        return replace(record, failure=GIVEN_UP).after(Event.CANCELLED, now_s)
     if app.condition is Condition.FAILED:
         return failed(record, failure_in(app.message), now_s, limits)
     if app.condition in {Condition.ABSENT, Condition.DELETING}:

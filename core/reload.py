@@ -6,11 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from core.errors import Code, InvalidArgument, RuntimeFailure
-from core.lifecycle import State
+from core.lifecycle import State, VersionStatus
 from core.protos import model_config_pb2, serving_pb2
 from core.routing import ModelRoutes, RoutingTable
 from core.servable import ServableId
+from core.version_record import GIVEN_UP
 from core.wire import parse
+
+REPLACED = "another list of models without it was put in force meanwhile"
+GONE = ModelRoutes(configured=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,28 +46,46 @@ def success(request: ReloadRequest) -> bytes:
 
 
 def is_settled(table: RoutingTable, added: Iterable[str]) -> bool:
-    """Tell whether every added model has a version that answers, an error, or nothing to load."""
-    return all(name in table.models and _has_outcome(table.models[name]) for name in added)
+    """Tell whether every added model has a wanted version that answers, an error, or nothing to load.
+
+    `table` is made of the list that added them, or of a later one. A model that is gone again has nothing to wait for.
+    """
+    return all(name not in table.models or _has_outcome(table.models[name]) for name in added)
 
 
 def _has_outcome(model: ModelRoutes) -> bool:
-    return bool(model.routes or model.problem) or any(_has_failed(one.state, one.code) for one in model.statuses)
+    return bool(not model.configured or model.problem or _answers(model) or _failures(model))
 
 
-def _has_failed(state: State, code: Code) -> bool:
-    return state is State.END and code is not Code.OK
+def _answers(model: ModelRoutes) -> bool:
+    """Tell whether a wanted version answers; one that is leaving does not count."""
+    return any(_wanted(model, version) for version in model.routes)
+
+
+def _failures(model: ModelRoutes) -> list[VersionStatus]:
+    """Give the wanted versions that could not be loaded; one whose loading was given up will be loaded again."""
+    ended = (one for one in model.statuses if one.state is State.END and one.code is not Code.OK)
+    return [one for one in ended if _wanted(model, one.version) and model.histories[one.version].failure != GIVEN_UP]
+
+
+def _wanted(model: ModelRoutes, version: int) -> bool:
+    return version in model.histories and model.histories[version].aspired
 
 
 def require_available(table: RoutingTable, added: Iterable[str]) -> None:
     """Raise the error that names each added model that does not answer, with the reason."""
-    failures = [_failure(name, table.models[name]) for name in added if not table.models[name].routes]
+    found = {name: table.models.get(name, GONE) for name in sorted(added)}
+    failures = [_failure(name, model) for name, model in found.items() if not model.routes or not model.configured]
     if failures:
         listed = ", ".join(failures)
         raise RuntimeFailure(Code.UNKNOWN, f"{len(failures)} model(s) did not become available: {{{listed}, }}")
 
 
 def _failure(name: str, model: ModelRoutes) -> str:
-    for one in model.statuses:
-        if _has_failed(one.state, one.code):
-            return f"{{{ServableId(name, one.version)} due to error: {one.code.name}: {one.message}}}"
+    if not model.configured:
+        return f"{{{name} due to error: {Code.ABORTED.name}: {REPLACED}}}"
+    failures = _failures(model)
+    if failures:
+        newest = failures[0]
+        return f"{{{ServableId(name, newest.version)} due to error: {newest.code.name}: {newest.message}}}"
     return f"{{{name} due to error: {Code.NOT_FOUND.name}: {model.problem}}}"

@@ -74,6 +74,10 @@ class Failure:
     message: str
 
 
+GIVEN_UP = Failure(Code.CANCELLED, "Loading of servable cancelled")
+"""Why a version ended that was no longer wanted before it was available; it is loaded when it is wanted again."""
+
+
 @dataclass(frozen=True, slots=True)
 class VersionRecord:
     """One version as the watcher sees it.

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from core import admin_messages
 from core.errors import DeadlineExceeded, ServingError, Unavailable
 from core.reload import is_settled, read_request, require_available, success
-from deployments.configuration import InForce
+from deployments.configuration import Reloaded
 from deployments.watch import Watch
 
 RELOAD_TIMEOUT_S = 300.0
@@ -32,11 +32,12 @@ class ConfigRequests:
         """Apply a HandleReloadConfigRequest; answers when every added model answers, failed, or has nothing to load."""
         try:
             request = read_request(raw)
-            added = self._configuration.reload(request.config, self._watch.table)
+            reloaded = self._configuration.reload(request.config, self._watch.table)
             self._wake()
-            late = DeadlineExceeded(f"The models {sorted(added)} were not loaded within {RELOAD_TIMEOUT_S:.0f} s.")
-            await _until(lambda: is_settled(self._watch.table, added), RELOAD_TIMEOUT_S, late)
-            require_available(self._watch.table, added)
+            names = sorted(reloaded.added)
+            late = DeadlineExceeded(f"The models {names} were not loaded within {RELOAD_TIMEOUT_S:.0f} s.")
+            await _until(lambda: self._is_settled(reloaded), RELOAD_TIMEOUT_S, late)
+            require_available(self._watch.table, reloaded.added)
         except ServingError as error:
             return error
         return success(request)
@@ -64,13 +65,16 @@ class ConfigRequests:
             late = DeadlineExceeded(
                 f"The change was taken, but routers were not told within {PUBLISH_TIMEOUT_S:.0f} s."
             )
-            await _until(lambda: self._is_published(changed), PUBLISH_TIMEOUT_S, late)
+            await _until(lambda: self._is_published(changed.number), PUBLISH_TIMEOUT_S, late)
         except ServingError as error:
             return error
         return admin_messages.change_answer(changed.fingerprint, self._watch.table.generation)
 
-    def _is_published(self, changed: InForce) -> bool:
-        return self._watch.published_number >= changed.number
+    def _is_settled(self, reloaded: Reloaded) -> bool:
+        return self._is_published(reloaded.number) and is_settled(self._watch.table, reloaded.added)
+
+    def _is_published(self, number: int) -> bool:
+        return self._watch.published_number >= number
 
 
 async def _until(is_done: Callable[[], bool], timeout_s: float, late: ServingError) -> None:

@@ -65,6 +65,14 @@ class InForce:
         return _short_hash(self.text)
 
 
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """A list that a reload request put in force: its number, and the names that the list before it did not have."""
+
+    number: int
+    added: frozenset[str]
+
+
 class Configuration:
     """Holds the list of models; safe for two threads."""
 
@@ -137,8 +145,8 @@ class Configuration:
         with self._lock:
             return self._files
 
-    def reload(self, config: model_config_pb2.ModelServerConfig, table: RoutingTable) -> frozenset[str]:
-        """Put a list of a reload request in force; gives the names that it adds.
+    def reload(self, config: model_config_pb2.ModelServerConfig, table: RoutingTable) -> Reloaded:
+        """Put a list of a reload request in force; gives its number and the names that it adds.
 
         Raises ConfigError with all mistakes and FailedPrecondition for labels; then nothing changes.
         """
@@ -146,8 +154,8 @@ class Configuration:
         self._rule.check(models, table)
         with self._lock:
             before = self._in_force.models if self._in_force is not None else ()
-            self._replace(models)
-        return frozenset(one.name for one in models) - {one.name for one in before}
+            number = self._replace(models).number
+        return Reloaded(number, frozenset(one.name for one in models) - {one.name for one in before})
 
     def change(self, config: model_config_pb2.ModelServerConfig, expected: str, table: RoutingTable) -> InForce:
         """Put another list in force if the present one is the one that the caller knows; gives the new one.

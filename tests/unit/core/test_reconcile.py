@@ -11,7 +11,6 @@ from core.errors import Code
 from core.lifecycle import State, VersionStatus
 from core.load_report import LoadFailed
 from core.reconcile import (
-    CANCELLED,
     ENDED_VERSIONS_KEPT_S,
     AppObservation,
     Condition,
@@ -32,7 +31,7 @@ from core.routing import RoutingTable
 from core.servable import ServableId, app_name
 from core.source import FileEntry, VersionDirectory, VersionListing
 from core.version_policy import All, Latest, Specific
-from core.version_record import Failure, VersionRecord
+from core.version_record import GIVEN_UP, Failure, VersionRecord
 
 NOW_S = 100.0
 LIMITS = LoadLimits(max_retries=1, retry_interval_s=60.0, max_concurrent=2)
@@ -191,7 +190,7 @@ def test_versions_that_are_not_wanted_any_more_are_cancelled_or_await_their_unlo
     after = observe(records(v1=state), world(apps={1: condition}), LIMITS)[ServableId("m", 1)]
 
     assert (after.state, after.aspired) == (expected, False)
-    assert after.failure == (CANCELLED if expected is State.END else None)
+    assert after.failure == (GIVEN_UP if expected is State.END else None)
 
 
 def test_a_failed_load_is_tried_again_after_the_interval() -> None:
@@ -228,7 +227,7 @@ def test_a_broken_version_is_not_tried_again_until_its_files_change() -> None:
     assert repaired[V1.servable].failed_attempts == 0
 
 
-@pytest.mark.parametrize("failure", [None, CANCELLED])
+@pytest.mark.parametrize("failure", [None, GIVEN_UP])
 def test_case_M8_a_version_wanted_again_is_loaded_afresh_once_it_is_gone(failure) -> None:
     """While it is being unloaded nothing happens to it; then it starts anew."""
     unloading = records(v1=State.UNLOADING)

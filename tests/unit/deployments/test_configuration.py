@@ -307,7 +307,7 @@ def test_case_J2_a_server_that_starts_with_no_model_takes_one_by_request() -> No
     site.settle()
     assert site.watch.table.settled
 
-    added = site.watch.configuration.reload(message(M), site.watch.table)
+    added = site.watch.configuration.reload(message(M), site.watch.table).added
     site.tick()
     assert (added, is_settled(site.watch.table, added)) == ({"m"}, False)
     site.settle()
