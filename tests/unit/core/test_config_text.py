@@ -261,7 +261,7 @@ def test_custom_reload_requests_are_refused() -> None:
     ("choice", "list_in_force", "refused"),
     [
         pytest.param("custom_model_config", True, True, id="case_J10_list_to_custom"),
-        pytest.param("custom_model_config", False, True, id="nothing_to_custom"),
+        pytest.param("custom_model_config", False, True, id="case_J10_nothing_to_custom"),
         pytest.param("model_config_list", True, False, id="list_to_list"),
         pytest.param(None, True, True, id="list_to_nothing"),
         pytest.param(None, False, False, id="nothing_to_nothing"),

@@ -9,11 +9,38 @@ import pytest
 
 from core.config import ModelConfig
 from core.server_settings import PollingSettings
-from core.version_policy import Latest
+from core.version_policy import Latest, Specific, VersionPolicy
 from deployments.storage import Storage
 from tests.support.sites import SETTINGS, M, Site
 
 N = ModelConfig("n", "/n")
+
+TWO = ("42", "17", "30x", "non_numerical_child")
+SIX = ("1", "02", "3", "5", "8", "13")
+
+
+@pytest.mark.parametrize(
+    ("names", "policy", "wanted"),
+    [
+        pytest.param(TWO, Latest(), {42: "42"}, id="case_K5"),
+        pytest.param(("42", "17", "30"), Specific(frozenset({17, 30})), {17: "17", 30: "30"}, id="case_K8"),
+        pytest.param(("42", "00017", "30"), Specific(frozenset({17, 30})), {17: "00017", 30: "30"}, id="case_K9"),
+        pytest.param(TWO, Latest(0), {42: "42"}, id="case_K11"),
+        pytest.param(SIX, Latest(2), {13: "13", 8: "8"}, id="case_K14-latest"),
+        pytest.param(SIX, Specific(frozenset({2, 5})), {2: "02", 5: "5"}, id="case_K14-specific"),
+        pytest.param(("20170111173521",), Latest(), {20170111173521: "20170111173521"}, id="case_K16"),
+    ],
+)
+def test_the_directories_that_a_policy_wants(tmp_path: Path, names, policy: VersionPolicy, wanted) -> None:
+    """From real directories to versions and the places that they are loaded from."""
+    for name in names:
+        (tmp_path / name).mkdir()
+
+    found = Storage().list_versions(str(tmp_path), policy).versions
+
+    assert {one: found[one].path for one in policy.select(frozenset(found))} == {
+        version: str(tmp_path / name) for version, name in wanted.items()
+    }
 
 
 def test_case_K1_a_base_path_that_is_missing_is_an_error_and_changes_nothing(tmp_path: Path) -> None:
