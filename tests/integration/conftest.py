@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import ray
 import yaml
 from ray import serve
+from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import ApplicationStatus
 
 from core.server_settings import (
     FrontDoorSettings,
@@ -25,6 +28,7 @@ from deployments.app import application
 from deployments.serve_host import ROUTER_APP
 from tests.support.clients import RestClient, free_port, wait_until
 from tests.support.fault_proxy import FaultProxy, environment
+from tests.support.processes import replica_pids
 
 FIXED_MODELS = (
     "half_plus_two",
@@ -181,11 +185,7 @@ def server(cluster: None, saved_models: Path, tmp_path_factory: pytest.TempPathF
     live.write_config()
     live.copy_version("half_plus_two_versions", 1, folder / "single")
     (folder / "settings.yaml").write_text(settings_text(saved_models, folder))
-    serve.run_many(
-        [serve.RunTarget(target=application(settings), name=ROUTER_APP, route_prefix="/")],
-        wait_for_ingress_deployment_creation=False,
-        wait_for_applications_running=False,
-    )
+    deploy(settings)
     client = live.client()
     wait_until(lambda: is_open(live.rest_port), "the front door is open", 180)
     wait_until(
@@ -196,6 +196,39 @@ def server(cluster: None, saved_models: Path, tmp_path_factory: pytest.TempPathF
     client.close()
     yield live
     serve.delete(ROUTER_APP)
+
+
+def deploy(settings: ServerSettings) -> None:
+    """Submit the server's application, without waiting for anything."""
+    serve.run_many(
+        [serve.RunTarget(target=application(settings), name=ROUTER_APP, route_prefix="/")],
+        wait_for_ingress_deployment_creation=False,
+        wait_for_applications_running=False,
+    )
+
+
+@pytest.fixture
+def two_routers(server: LiveServer) -> Iterator[Callable[[], bool]]:
+    """The server with two routers for the time of a test, and a way to ask whether both are there."""
+    deploy(replace(server.settings, cluster=replace(server.settings.cluster, router_replicas=2)))
+    wait_until(lambda: _has_routers(2), "two routers answer", 90)
+    yield lambda: _has_routers(2)
+    deploy(server.settings)
+    wait_until(lambda: _has_routers(1), "one router is left", 90)
+    wait_until(lambda: is_open(server.rest_port), "it answers")
+
+
+def _has_routers(count: int) -> bool:
+    """Tell whether that many routers have open doors, all as deployed last, and none beside them."""
+    app = serve.status().applications[ROUTER_APP]
+    states = app.deployments["Router"].replica_states if app.status == ApplicationStatus.RUNNING else {}
+    if states != {"RUNNING": count} or len(replica_pids(ROUTER_APP, "Router")) != count:
+        return False
+    try:
+        routers: DeploymentHandle = DeploymentHandle("Router", ROUTER_APP)
+        return routers.broadcast("is_open").results(timeout_s=5) == [True] * count
+    except (ray.exceptions.RayError, TimeoutError):
+        return False
 
 
 def is_open(port: int) -> bool:

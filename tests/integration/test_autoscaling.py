@@ -5,8 +5,8 @@ from __future__ import annotations
 from core.servable import ServableId, app_name
 from deployments.model_server import DEPLOYMENT
 from tests.integration.conftest import LiveServer
-from tests.integration.test_faults import replica_pids
 from tests.support.clients import ClosedLoop, wait_until
+from tests.support.processes import replica_pids
 
 APP = app_name(ServableId("scaled", 1))
 LONG_CALL = {"inputs": {"iterations": 20_000}}

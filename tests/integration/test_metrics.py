@@ -14,8 +14,6 @@ import grpc
 import numpy as np
 import pytest
 import ray
-from ray import serve
-from ray.serve.handle import DeploymentHandle
 
 from core.metric_names import (
     FORWARDED_REQUESTS,
@@ -41,14 +39,12 @@ from core.metric_names import (
 )
 from core.protos import serving_pb2, tensor_pb2
 from core.servable import ServableId, app_name
-from deployments.app import application
 from deployments.model_server import DEPLOYMENT
 from deployments.serve_host import ROUTER_APP
 from tests.integration.conftest import LiveServer
-from tests.integration.test_faults import _open_doors as open_doors
-from tests.integration.test_faults import kill, replica_pids, with_two_routers
 from tests.integration.test_grpc import PREDICTION, call, predict, predict_request, refused
 from tests.support.clients import RestClient, wait_until
+from tests.support.processes import kill, replica_pids
 from tests.support.prometheus_page import PATH, Page, scrape
 
 X = np.array([1.0], np.float32)
@@ -278,15 +274,8 @@ def test_a_watcher_that_hangs_leaves_the_last_numbers(client: RestClient) -> Non
 
 
 @pytest.mark.timeout(240)
-def test_every_router_shows_the_sums_of_all(server: LiveServer) -> None:
+def test_every_router_shows_the_sums_of_all(server: LiveServer, two_routers: Callable[[], bool]) -> None:
     """Whichever answers; what a router counted stays when it is killed."""
-    routers: DeploymentHandle = DeploymentHandle("Router", ROUTER_APP)
-    serve.run_many(
-        [serve.RunTarget(target=application(with_two_routers(server)), name=ROUTER_APP, route_prefix="/")],
-        wait_for_ingress_deployment_creation=False,
-        wait_for_applications_running=False,
-    )
-    wait_until(lambda: len(replica_pids(ROUTER_APP, "Router")) == 2 == sum(open_doors(routers)), "two doors", 90)
     wait_until(lambda: len(fresh(server).labelled(ROUTING_GENERATION)) == 2, "both routers report")
     pages = [fresh(server)]
     for _ in range(40):
@@ -301,7 +290,7 @@ def test_every_router_shows_the_sums_of_all(server: LiveServer) -> None:
     labels = {"model_name": "mlp", "status": "OK"}
     assert {page.value(REQUEST_COUNT, **labels) - pages[0].value(REQUEST_COUNT, **labels) for page in pages[1:]} == {40}
     assert_never_falls(pages)
-    wait_until(lambda: sum(open_doors(routers)) == 2, "the killed router was replaced", 90)
+    wait_until(two_routers, "the killed router was replaced", 90)
 
 
 def fresh(server: LiveServer) -> Page:

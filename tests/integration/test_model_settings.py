@@ -11,8 +11,8 @@ import numpy as np
 from core.servable import ServableId, app_name
 from deployments.model_server import DEPLOYMENT
 from tests.integration.conftest import LiveServer
-from tests.integration.test_faults import replica_pids
 from tests.support.clients import ClosedLoop, Reply, RestClient, wait_until
+from tests.support.processes import replica_pids
 
 
 def at_once(server: LiveServer, path: str, bodies: list[object]) -> list[Reply]:

@@ -13,9 +13,9 @@ from deployments.cli import main
 from deployments.model_server import DEPLOYMENT
 from tests.integration.conftest import LiveServer
 from tests.integration.test_broken_versions import final_error, name_of
-from tests.integration.test_faults import replica_pids
 from tests.support.clients import RestClient, wait_until
 from tests.support.prediction_logs import one_of_each, predict_log, read_logs, serialized, write_warm_up
+from tests.support.processes import replica_pids
 
 
 @pytest.fixture

@@ -1,0 +1,33 @@
+"""The processes of the test session's Ray, found by their titles."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import psutil
+
+
+def processes_titled(title: str) -> list[int]:
+    """Give the processes below this one that bear a title; Ray appends the name of the method while one runs."""
+    below = psutil.Process().children(recursive=True)
+    return sorted(one.pid for one in below if _title(one) == title or _title(one).startswith(f"{title}."))
+
+
+def replica_pids(app: str, deployment: str) -> list[int]:
+    """Give the processes of a deployment."""
+    return processes_titled(f"ray::ServeReplica:{app}:{deployment}")
+
+
+def kill(app: str, deployment: str) -> int:
+    """Kill the only process of a deployment; gives its id."""
+    (pid,) = replica_pids(app, deployment)
+    os.kill(pid, signal.SIGKILL)
+    return pid
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline()).strip()
+    except psutil.Error:
+        return ""
