@@ -40,6 +40,7 @@ from deployments.listings import Listings
 from deployments.model_server import ServableSpec
 from deployments.rollout_log import RolloutLog
 from deployments.serve_host import ServeHost
+from deployments.trouble_log import TroubleLog
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class Watch:
         self._pulls: dict[str, Pulled] = {}
         self._adopted = False
         self._steps = RolloutLog()
+        self._trouble = TroubleLog("table_not_confirmed", "table_confirmed_again")
         self._name = uuid.uuid4().hex
         self._models: tuple[ModelConfig, ...] = ()
         self._first_delete_s = clock.steady_s() + FIRST_DELETE_AFTER_S
@@ -205,8 +207,9 @@ class Watch:
         try:
             reports = self._with_pulls(self._host.publish(self.table))
         except ServingError as error:
-            log.warning("table_not_confirmed generation=%d error=%s", self.table.generation, error)
+            self._trouble.failed(self._clock.steady_s(), error)
             return None
+        self._trouble.went_well(self._clock.steady_s())
         ahead = self._ahead(reports)
         if ahead:
             self._number(self.table, ahead)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 
@@ -24,10 +23,9 @@ from deployments.model_list import ConfiguredModels
 from deployments.process_logs import configure as configure_logs
 from deployments.ray_metrics import RayMetrics
 from deployments.storage import Storage
+from deployments.trouble_log import TroubleLog
 from deployments.version_numbers import VersionNumbers
 from deployments.watch import Watch
-
-log = logging.getLogger(__name__)
 
 STUCK_AFTER_S = 120.0
 PAUSE_AFTER_ERROR_S = 1.0
@@ -43,6 +41,7 @@ class Watcher:
         self._numbers = VersionNumbers()
         self._watch = Watch(settings, self._host, Storage(), ConfiguredModels(settings), SystemClock())
         self._ticked_s = time.monotonic()
+        self._trouble = TroubleLog("tick_failed", "ticks_work_again")
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._crash: BaseException | None = None
@@ -67,10 +66,13 @@ class Watcher:
         """Turn one tick; what Serve or storage could not do now is tried again."""
         self._host.adopt()
         try:
-            return self._watch.tick()
+            pause_s = self._watch.tick()
         except (RayError, RayServeException, ServingError, TimeoutError, OSError) as error:
-            log.warning("tick_failed error=%r", str(error)[:500])
+            self._trouble.failed(time.monotonic(), error)
             return PAUSE_AFTER_ERROR_S
+        else:
+            self._trouble.went_well(time.monotonic())
+            return pause_s
         finally:
             self._numbers.follow(self._watch.table)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import pytest
 
+from core.config import ModelResources
 from core.errors import Unavailable
 from core.log_format import LineFormatter, LogFormat
 from deployments.trouble_log import TroubleLog
-from tests.support.sites import Site
+from tests.support.sites import M, Site
 
 
 @pytest.fixture(autouse=True)
@@ -48,20 +50,15 @@ def test_the_lines_are_events_with_fields(caplog: pytest.LogCaptureFixture) -> N
 
 def test_a_table_that_no_router_confirms_for_minutes_is_told_each_minute(caplog: pytest.LogCaptureFixture) -> None:
     """Not in each of the ticks that try again."""
-    site = Site((1, 2), running=["m:1", "m:2"])
-    site.router.answers = True
+    patient = replace(M, resources=ModelResources(drain_timeout_s=1000.0))
+    site = Site((1, 2), running=["m:1", "m:2"], configs=(patient,))
+    site.router.in_flight["m:1"] = 1
     site.tick()
     site.router.answers = False
-    caplog.clear()
-
     for _ in range(70):
-        site.router.report()
-        site.source.write("/m", 3) if not caplog.records else site.source.write("/m", 4)
         site.tick(1.0)
     site.router.answers = True
-    for _ in range(3):
-        site.tick(6.0)
-        site.host.progress()
+    site.tick(6.0)
 
     lines = [record.getMessage().partition(" ")[0] for record in caplog.records if "table_" in record.getMessage()]
     assert lines == ["table_not_confirmed", "table_not_confirmed", "table_confirmed_again"]
