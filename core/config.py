@@ -62,8 +62,8 @@ class ModelResources:
     num_cpus: float = 0.0
     """CPUs that Ray reserves for each replica; 0 reserves none."""
 
-    num_gpus: float = 0.0
-    """GPUs, or a share of one, that Ray reserves for each replica."""
+    num_gpus: float | None = None
+    """GPUs, or a share of one, that Ray reserves for each replica; 0 hides them, None reserves none and hides none."""
 
     memory_bytes: int = 0
     """Memory in bytes that Ray reserves for each replica; 0 reserves none."""

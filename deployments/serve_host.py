@@ -166,7 +166,7 @@ def _running_replicas(seen: DeploymentStatusOverview) -> int:
 
 def deployment_options(resources: ModelResources) -> dict[str, Any]:
     """Translate a model's resources into Serve's deployment options."""
-    actor: dict[str, Any] = {"num_cpus": resources.num_cpus, "num_gpus": resources.num_gpus}
+    actor: dict[str, Any] = {"num_cpus": resources.num_cpus, "num_gpus": resources.num_gpus or 0.0}
     if resources.memory_bytes:
         actor["memory"] = resources.memory_bytes
     if resources.accelerator_type:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from core.config import ModelConfig
 from core.errors import Code, ConfigError, ServingError
+from core.gpu_share import with_gpu_share
 from core.lifecycle import State
 from core.reconcile import (
     Load,
@@ -171,13 +172,14 @@ class Watch:
 
     def _spec(self, action: Load) -> ServableSpec:
         config = self._config_of(action.servable)
+        session_config = with_gpu_share(self._model_list.session_config(), config.resources.num_gpus)
         return ServableSpec(
             action.servable,
             action.path,
             self._settings,
             config,
             config.batching or self._model_list.batching(),
-            self._model_list.session_config(),
+            session_config,
             self._records[action.servable].fingerprint,
         )
 
