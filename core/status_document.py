@@ -18,6 +18,7 @@ from core.lifecycle import State, VersionStatus
 from core.readiness import is_ready
 from core.routing import ModelRoutes, RoutingTable
 from core.servable import ServableId, app_name
+from core.traffic import KEPT_S, WINDOW_S, Rates, Traffic, Version
 from core.version_history import VersionHistory
 from core.version_policy import All, Latest, VersionPolicy
 from core.version_record import Failure
@@ -50,10 +51,11 @@ class RouterFacts:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What the watcher said last: running replicas by application, and how long ago its last tick ended."""
+    """What the watcher said last: running replicas by application, how long ago its last tick ended, traffic."""
 
     replicas: Mapping[str, int] = field(default_factory=dict)
     ticked_ago_s: float = 0.0
+    traffic: Mapping[Version, Traffic] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,6 @@ def status_body(table: RoutingTable, facts: RouterFacts, known: Known, wall_s: f
 
 def status_document(table: RoutingTable, facts: RouterFacts, known: Known, wall_s: float) -> Json:
     """Give the document as a value; times of day are texts in UTC, durations are seconds."""
-    replicas = known.outlook.replicas if known.outlook is not None else None
     return {
         "server": _server(table, facts, wall_s),
         "watcher": _watcher(known),
@@ -82,7 +83,7 @@ def status_document(table: RoutingTable, facts: RouterFacts, known: Known, wall_
             "files": list(facts.files),
             "problems": [_problem(one) for one in table.problems],
         },
-        "models": [_model(name, table.models[name], replicas) for name in sorted(table.models)],
+        "models": [_model(name, table.models[name], known) for name in sorted(table.models)],
     }
 
 
@@ -111,7 +112,7 @@ def _problem(problem: Problem) -> Json:
     return {"file": problem.file, "line": problem.line, "field": problem.field, "message": problem.message}
 
 
-def _model(name: str, model: ModelRoutes, replicas: Mapping[str, int] | None) -> Json:
+def _model(name: str, model: ModelRoutes, known: Known) -> Json:
     return {
         "name": name,
         "configured": model.configured,
@@ -120,7 +121,7 @@ def _model(name: str, model: ModelRoutes, replicas: Mapping[str, int] | None) ->
         "labels": [_label(label, model) for label in sorted(model.labels)],
         "rollout": _rollout(model),
         "problem": model.problem or None,
-        "versions": [_version(ServableId(name, one.version), one, model, replicas) for one in model.statuses],
+        "versions": [_version(ServableId(name, one.version), one, model, known) for one in model.statuses],
         "waiting": [{"version": str(number), "reason": why} for number, why in sorted(model.waiting.items())],
         "ignored": [{"name": child, "reason": why} for child, why in sorted(model.ignored.items())],
     }
@@ -166,9 +167,8 @@ def _texts(versions: Iterable[int]) -> list[str]:
     return [str(version) for version in sorted(versions)]
 
 
-def _version(
-    servable: ServableId, status: VersionStatus, model: ModelRoutes, replicas: Mapping[str, int] | None
-) -> Json:
+def _version(servable: ServableId, status: VersionStatus, model: ModelRoutes, known: Known) -> Json:
+    replicas = known.outlook.replicas if known.outlook is not None else None
     history = model.histories.get(servable.version, VersionHistory(status.state))
     return {
         "version": str(servable.version),
@@ -181,6 +181,26 @@ def _version(
         "failed_attempts": history.failed_attempts,
         "next_attempt": _time(history.retry_at_s) if history.retry_at_s is not None else None,
         "error": _error(history.failure),
+        "traffic": _traffic(servable, known),
+    }
+
+
+def _traffic(servable: ServableId, known: Known) -> Json | None:
+    """Tell what the version answers; nothing that is older than the present numbers may be."""
+    if known.outlook is None or known.age_s > WINDOW_S:
+        return None
+    traffic = known.outlook.traffic.get((servable.name, str(servable.version)))
+    if traffic is None:
+        return None
+    curve = [{"s_ago": round(one.ago_s + known.age_s, 1), **_rates(one.rates)} for one in traffic.curve]
+    return {**_rates(traffic.rates), "window_s": WINDOW_S, "history_s": KEPT_S, "history": curve}
+
+
+def _rates(rates: Rates) -> Json:
+    return {
+        "requests_per_s": round(rates.requests_per_s, 3),
+        "p50_s": round(rates.p50_s, 6) if rates.p50_s is not None else None,
+        "p99_s": round(rates.p99_s, 6) if rates.p99_s is not None else None,
     }
 
 

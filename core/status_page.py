@@ -10,12 +10,13 @@ import base64
 import hashlib
 import html
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from core.status_text import duration, printable
+from core.sparkline import sparkline
+from core.status_text import duration, latency, printable, rate
 
 Json = Mapping[str, Any]
 
@@ -24,7 +25,7 @@ LONGEST_TEXT = 300
 
 FAILED = "FAILED"
 LOOKS = {"AVAILABLE": "good", FAILED: "bad", "END": "idle"}
-VERSIONS = ("Model", "Version", "State", "For", "Replicas", "Labels", "Loaded in", "Failure")
+VERSIONS = ("Model", "Version", "State", "For", "Replicas", "Labels", "Requests/s", "p50", "p99", "Loaded in")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ def _sections(document: Json) -> Iterator[str]:
     yield _summary(document)
     yield _table("Configuration problems", ("Place", "Field", "Problem"), _problems(document["configuration"]))
     yield _table("Models with a problem", ("Model", "Problem"), _model_problems(models))
+    yield _table("Failed loads", ("Model", "Version", "Error", "Attempts"), _failures(models))
     yield _table("Rollouts in progress", ("Model", "Loading", "Unloading", "Order"), _rollouts(models))
     yield _table("Versions", VERSIONS, _versions(models, now)) or _empty("Versions", "There is no version.")
     yield _table("Labels", ("Label", "Model", "Version", "State"), _labels(models))
@@ -174,10 +176,28 @@ def _version(name: str, version: Json, model: Json, now: datetime) -> _Row:
         duration((now - _moment(version["since"])).total_seconds()),
         _text(version["replicas"] if version["replicas"] is not None else "unknown"),
         _text(", ".join(_labels_of(version["version"], model))),
+        *_traffic(version["traffic"]),
         f"{version['load_s']:.1f} s" if version["load_s"] is not None else "",
-        _failure(version),
     )
     return _Row(f"{name} {version['version']}", cells)
+
+
+def _traffic(traffic: Json | None) -> tuple[str, str, str]:
+    """Give the present numbers, with curves of the requests and of the slow ones."""
+    if traffic is None:
+        return "", "", ""
+    return (
+        f"{rate(traffic['requests_per_s'])}{_curve(traffic, 'requests_per_s', 'requests per second', rate)}",
+        latency(traffic["p50_s"]),
+        f"{latency(traffic['p99_s'])}{_curve(traffic, 'p99_s', 'p99 latency', latency)}",
+    )
+
+
+def _curve(traffic: Json, member: str, what: str, said: Callable[[float], str]) -> str:
+    points = [(one["s_ago"], one[member]) for one in traffic["history"]]
+    most = max((value for _, value in points if value is not None), default=0.0)
+    told = f"{what} over the last {duration(traffic['history_s'])}: at most {said(most)}"
+    return sparkline(told, points, traffic["history_s"])
 
 
 def _shown(version: Json) -> str:
@@ -194,14 +214,17 @@ def _labels_of(number: str, model: Json) -> Iterator[str]:
             yield f"{one['name']} (until {one['version']} answers)"
 
 
-def _failure(version: Json) -> str:
-    error = version["error"]
-    if error is None:
-        return ""
-    attempts = version["failed_attempts"]
-    again = f"; attempt {attempts + 1} at {_time(version['next_attempt'])}" if version["next_attempt"] else ""
-    tried = f"<br>{_count(attempts, 'failed attempt')}{again}" if attempts else ""
-    return f"{_text(error['code'])}: {_long(error['message'])}{tried}"
+def _failures(models: Sequence[Json]) -> Iterator[_Row]:
+    for name, one in ((model["name"], one) for model in models for one in model["versions"]):
+        error, number = one["error"], one["version"]
+        if error is not None:
+            told = f"{_text(error['code'])}: {_long(error['message'])}"
+            yield _Row(f"{name} {number}", (_text(name), _text(number), told, _attempts(one)))
+
+
+def _attempts(version: Json) -> str:
+    again = f"; again at {_time(version['next_attempt'])}" if version["next_attempt"] else ""
+    return f"{version['failed_attempts']}{again}"
 
 
 def _labels(models: Sequence[Json]) -> Iterator[_Row]:

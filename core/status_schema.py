@@ -58,6 +58,21 @@ ROLLOUT = _object(
     loading=_list(VERSION),
     unloading=_list(VERSION),
 )
+PER_SECOND: Json = {"type": "number", "minimum": 0, "description": "answers, also errors, in a second"}
+LATENCY = _nothing_or(
+    {**SECONDS, "description": "seconds in the model server, estimated from buckets; null without good answers"}
+)
+TRAFFIC = _object(
+    requests_per_s=PER_SECOND,
+    p50_s=LATENCY,
+    p99_s=LATENCY,
+    window_s={**SECONDS, "description": "the numbers above are those of the last so many seconds"},
+    history_s={**SECONDS, "description": "how far the points below reach back at most"},
+    history={
+        **_list(_object(s_ago=SECONDS, requests_per_s=PER_SECOND, p50_s=LATENCY, p99_s=LATENCY)),
+        "description": "each point tells of the time since the one before it; none where there was no request",
+    },
+)
 VERSION_STATUS = _object(
     version=VERSION,
     state={"enum": ["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]},
@@ -69,6 +84,10 @@ VERSION_STATUS = _object(
     failed_attempts=WHOLE,
     next_attempt=_nothing_or(TIME),
     error=_nothing_or(_object(code=TEXT, message=TEXT)),
+    traffic={
+        **_nothing_or(TRAFFIC),
+        "description": "of all replicas, whichever router was asked; null while it is not known",
+    },
 )
 MODEL = _object(
     name=TEXT,

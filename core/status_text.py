@@ -8,7 +8,7 @@ from typing import Any
 
 Json = Mapping[str, Any]
 
-COLUMNS = ("MODEL", "VERSION", "STATE", "FOR", "LOADED IN", "REPLICAS", "LABELS")
+COLUMNS = ("MODEL", "VERSION", "STATE", "FOR", "LOADED IN", "REPLICAS", "REQ/S", "P50", "P99", "LABELS")
 
 
 def status_text(document: Json, server: str, model: str = "") -> str:
@@ -45,7 +45,7 @@ def _tables(models: Sequence[Json], now: datetime) -> list[str]:
 def _rows(model: Json, now: datetime) -> list[Sequence[str]]:
     name = model["name"]
     rows = [_row(name if not number else "", one, model, now) for number, one in enumerate(model["versions"])]
-    return rows or [(name, "-", "no version", "", "", "", "")]
+    return rows or [(name, "-", "no version", *[""] * (len(COLUMNS) - 3))]
 
 
 def _row(name: str, version: Json, model: Json, now: datetime) -> Sequence[str]:
@@ -58,8 +58,32 @@ def _row(name: str, version: Json, model: Json, now: datetime) -> Sequence[str]:
         duration((now - _moment(version["since"])).total_seconds()),
         f"{version['load_s']:.1f} s" if version["load_s"] is not None else "",
         str(version["replicas"]) if version["replicas"] else "",
+        *traffic_texts(version.get("traffic")),
         ", ".join(_labels(version, model)),
     )
+
+
+def traffic_texts(traffic: Json | None) -> tuple[str, str, str]:
+    """Say requests per second, and the latencies that half of the good answers and 99 in 100 kept below."""
+    if traffic is None:
+        return "", "", ""
+    return rate(traffic["requests_per_s"]), latency(traffic["p50_s"]), latency(traffic["p99_s"])
+
+
+def rate(per_s: float) -> str:
+    """Say a rate with the digits that matter."""
+    if per_s >= 100:
+        return f"{per_s:.0f}"
+    return f"{per_s:.1f}" if per_s >= 1 or not per_s else f"{per_s:.2f}"
+
+
+def latency(seconds: float | None) -> str:
+    """Say a latency with the digits that matter; nothing for none."""
+    if seconds is None:
+        return ""
+    if seconds >= 1:
+        return f"{seconds:.2f} s"
+    return f"{seconds * 1000:.0f} ms" if seconds >= 0.01 else f"{seconds * 1000:.2f} ms"
 
 
 def _labels(version: Json, model: Json) -> Iterable[str]:

@@ -17,6 +17,7 @@ from core.metric_ledger import Ledger, Stamp, adopted, kept
 from core.metric_names import ALL_METRICS
 from core.metric_report import Report, from_bytes
 from core.metric_text import page
+from core.traffic import Sample, Traffic, TrafficHistory, Version, counts
 from deployments.process_metrics import report
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,9 @@ LONGEST_STEP_S = 20.0
 """The ledger's clock goes no further at a time: while this process was stopped, nobody could be heard."""
 
 ROUTER_LEAVES_AFTER_S = 30.0
+
+SAMPLE_EVERY_S = 1.0
+"""How often at most sums are put into the history of the traffic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class Collector:
         self._clock_s = 0.0
         self._looked_s = now_s()
         self._routers: dict[str, float] = {}
+        self._history = TrafficHistory()
+        self._sampled_s = -SAMPLE_EVERY_S
 
     @property
     def is_ready(self) -> bool:
@@ -70,6 +76,20 @@ class Collector:
         with self._lock:
             if self._ledger is not None:
                 self._ledger = self._ledger.after(readable, self._turn())
+                self._sample(self._ledger)
+
+    def _sample(self, ledger: Ledger) -> None:
+        """Put the present sums into the history; its time is the true one, so that rates are right after a pause."""
+        now_s = self._now_s()
+        if now_s - self._sampled_s < SAMPLE_EVERY_S:
+            return
+        self._sampled_s = now_s
+        self._history = self._history.after(Sample(now_s, counts(ledger.total(self._clock_s))))
+
+    def traffic(self) -> dict[Version, Traffic]:
+        """Tell how much each version answers, and how quickly."""
+        with self._lock:
+            return self._history.traffic(self._now_s())
 
     def collected(self, have: Stamp, *, with_page: bool) -> Collected | None:
         """Tell the sums; None as long as they are not known."""

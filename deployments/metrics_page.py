@@ -142,12 +142,16 @@ class MetricsPage:
                 if sums.copy.stamp > self._stamp:
                     self._copy = sums.copy
 
+    async def bring(self) -> None:
+        """Bring the present numbers to the watcher; raises what Ray raises."""
+        await self._collected(await self._gathered(), with_page=False)
+
     async def report_now_and_then(self) -> None:
         """Bring the numbers to the watcher also while nobody looks, so that little is lost when a process ends."""
         while True:
             try:
                 async with asyncio.timeout(REPORT_TIMEOUT_S):
-                    await self._collected(await self._gathered(), with_page=False)
+                    await self.bring()
             except (RayError, RayServeException, TimeoutError) as error:
                 log.info("metrics_not_reported error=%r", str(error)[:200])
             await asyncio.sleep(REPORT_EVERY_S)

@@ -7,7 +7,6 @@ event loop, whichever way they came.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import threading
 import time
@@ -40,6 +39,7 @@ from deployments.http_api import HttpApi, HttpLimits
 from deployments.metrics_page import MetricsPage, Sums
 from deployments.process_logs import configure as configure_logs
 from deployments.process_metrics import METRICS, report
+from deployments.process_tuning import settle
 from deployments.ray_metrics import RayMetrics
 from deployments.request_router import RequestRouter
 from deployments.router_facts import router_facts
@@ -130,8 +130,7 @@ class Router:
             self._opened.set()
             door = self._settings.front_door
             log.info("front_door_open rest_port=%s grpc_port=%s", door.rest_port, door.grpc_port, extra=announced())
-            gc.collect()
-            gc.freeze()
+            settle()
             await asyncio.gather(self._keep_table(), self._transport.follow_load(), self._page.report_now_and_then())
         except BaseException as error:
             self._failure = error
@@ -179,6 +178,8 @@ class Router:
         return answer
 
     async def _outlook(self) -> Outlook:
+        """Ask the watcher, after it was told the newest numbers."""
+        await self._page.bring()
         outlook: Outlook = await self._watcher.outlook.remote()
         return outlook
 

@@ -101,7 +101,7 @@ class Watcher:
 
     async def outlook(self) -> Outlook:
         """Tell what changes from second to second."""
-        return Outlook(self._watch.replicas, time.monotonic() - self._ticked_s)
+        return Outlook(self._watch.replicas, time.monotonic() - self._ticked_s, self._collector.traffic())
 
     async def config_problems(self) -> tuple[Problem, ...]:
         """Tell what is wrong with the configuration that was refused last, if it still is."""

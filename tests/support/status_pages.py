@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import Any
 
 from core.config import Rollout
@@ -10,6 +12,7 @@ from core.lifecycle import State, VersionStatus
 from core.routing import ModelRoutes, Route, RoutingTable
 from core.servable import ServableId, app_name
 from core.status_document import Known, Listener, Outlook, RouterFacts, status_document
+from core.traffic import Point, Rates, Traffic
 from core.version_history import VersionHistory
 from core.version_policy import All, Latest, Specific
 from core.version_record import Failure
@@ -19,7 +22,7 @@ from deployments.html_page import PATH, HtmlPage
 from deployments.http_api import HttpApi, HttpLimits
 from deployments.request_router import RequestRouter
 from deployments.status_page import StatusPage
-from tests.support.fakes import WALL_AHEAD_S, FakeClock, FakeTransport
+from tests.support.fakes import FakeTransport
 
 BEGAN_S = 1_700_000_000.0
 NOW_S = BEGAN_S + 7_500.0
@@ -30,7 +33,15 @@ FACTS = RouterFacts(
     (Listener("grpc", "[::]:8500", is_encrypted=True), Listener("rest", "[::]:8501")),
     ("models.config", "models.yaml"),
 )
-OUTLOOK = Outlook({app_name(ServableId("half_plus_two", 1)): 3}, 1.5)
+CURVE = tuple(
+    Point(290.0 - 10.0 * place, Rates(100.0 + 100.0 * (place % 6 == 0) - place, 0.004, 0.25 - 0.005 * place))
+    for place in range(30)
+)
+TRAFFIC = {
+    ("half_plus_two", "1"): Traffic(Rates(150.0, 0.0042, 0.25), CURVE),
+    ("half_plus_two", "2"): Traffic(Rates(0.0)),
+}
+OUTLOOK = Outlook({app_name(ServableId("half_plus_two", 1)): 3}, 1.5, TRAFFIC)
 
 
 def model(name: str, *histories: tuple[int, VersionHistory], **known: Any) -> ModelRoutes:
@@ -91,19 +102,30 @@ def document(table: RoutingTable, *, facts: RouterFacts = FACTS, known: Known | 
     return status_document(table, facts, known or Known(OUTLOOK, 0.2, is_fresh=True), NOW_S)
 
 
+class _PageClock:
+    """The wall clock of the documents, and a steady clock that goes on."""
+
+    def wall_s(self) -> float:
+        return NOW_S
+
+    def steady_s(self) -> float:
+        return time.monotonic()
+
+
 class LivePage:
     """The page on a REST port without Ray, of a table that may change at any time."""
 
     def __init__(self, table: RoutingTable, port: int) -> None:
         self.table = table
-        self._status = StatusPage(self, lambda: FACTS, self._outlook, FakeClock(NOW_S - WALL_AHEAD_S))
+        self.traffic = TRAFFIC
+        self._status = StatusPage(self, lambda: FACTS, self._outlook, _PageClock())
         self.url = f"http://127.0.0.1:{port}/"
         self._loop = LoopThread("status-page-test")
         self._port = port
         self._door: HttpDoor | None = None
 
     async def _outlook(self) -> Outlook:
-        return OUTLOOK
+        return replace(OUTLOOK, traffic=self.traffic)
 
     def open(self) -> None:
         """Begin to answer, also once more."""

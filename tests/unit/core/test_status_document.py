@@ -15,7 +15,8 @@ from core.routing import ModelRoutes, Route, RoutingTable
 from core.servable import ServableId
 from core.status_document import Known, Listener, Outlook, RouterFacts, status_body, status_document
 from core.status_schema import STATUS
-from core.status_text import duration, status_text
+from core.status_text import duration, latency, rate, status_text
+from core.traffic import Point, Rates, Traffic
 from core.version_history import VersionHistory
 from core.version_policy import All, Latest, Specific
 from core.version_record import Failure
@@ -25,7 +26,8 @@ NOW = START + 3900.0
 FACTS = RouterFacts(
     "r1", "1.2.3", START + 60.0, (Listener("grpc", "[::]:8500"), Listener("rest", "[::]:8501", is_encrypted=True)), ("/m.config",)
 )  # fmt: skip
-FRESH = Known(Outlook({"m:3": 2, "m:1": 1}, 0.5), 0.25, is_fresh=True)
+BUSY = Traffic(Rates(12.5, 0.0042, 0.25), (Point(15.0, Rates(0.0)), Point(5.0, Rates(25.0, 0.0042, 0.25))))
+FRESH = Known(Outlook({"m:3": 2, "m:1": 1}, 0.5, {("m", "1"): BUSY}), 0.25, is_fresh=True)
 BROKEN = Failure(Code.NOT_FOUND, "no SavedModel there")
 
 
@@ -107,12 +109,19 @@ def test_a_version_says_since_when_how_long_and_why_not() -> None:
         "version": "1", "state": "AVAILABLE", "wanted": False, "since": "2023-11-14T22:13:30.000Z",
         "labels": ["old", "stable"], "replicas": 1, "load_s": 4.25, "failed_attempts": 0, "next_attempt": None,
         "error": None,
+        "traffic": {
+            "requests_per_s": 12.5, "p50_s": 0.0042, "p99_s": 0.25, "window_s": 30.0, "history_s": 300.0,
+            "history": [
+                {"s_ago": 15.2, "requests_per_s": 0.0, "p50_s": None, "p99_s": None},
+                {"s_ago": 5.2, "requests_per_s": 25.0, "p50_s": 0.0042, "p99_s": 0.25},
+            ],
+        },
     }  # fmt: skip
     assert (failing["state"], failing["failed_attempts"], failing["next_attempt"]) == (
         "LOADING", 1, "2023-11-14T23:18:50.000Z",
     )  # fmt: skip
     assert failing["error"] == {"code": "NOT_FOUND", "message": "no SavedModel there"}
-    assert (loading["replicas"], loading["load_s"]) == (2, None)
+    assert (loading["replicas"], loading["load_s"], loading["traffic"]) == (2, None, None)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +138,14 @@ def test_without_the_watcher_the_last_known_counts(known, watcher, replicas) -> 
 
     assert shown["watcher"] == watcher
     assert shown["models"][0]["versions"][2]["replicas"] == replicas
+
+
+@pytest.mark.parametrize(("age_s", "rate"), [(29.0, 12.5), (31.0, None)])
+def test_traffic_of_long_ago_is_no_traffic_of_now(age_s: float, rate: float | None) -> None:
+    """While the watcher does not answer, its last numbers count as long as they would tell of now."""
+    shown = document(table(), Known(FRESH.outlook, age_s))
+
+    assert (shown["models"][0]["versions"][2]["traffic"] or {}).get("requests_per_s") == rate
 
 
 def test_the_configuration_says_where_it_comes_from_and_what_was_refused() -> None:
@@ -210,10 +227,10 @@ Ray Model Server 1.2.3 at localhost:8500: ready, up 1 h 5 min, routing generatio
 Listens: grpc [::]:8500, rest [::]:8501 (TLS)
 Models: from /m.config
 
-MODEL  VERSION  STATE                 FOR         LOADED IN  REPLICAS  LABELS
-m      3        LOADING               5 s                    2         stable (pending)
+MODEL  VERSION  STATE                 FOR         LOADED IN  REPLICAS  REQ/S  P50      P99     LABELS
+m      3        LOADING               5 s                    2                                 stable (pending)
        2        LOADING               30 s
-       1        AVAILABLE (unwanted)  1 h 4 min   4.2 s      1         old, stable (until 3 answers)
+       1        AVAILABLE (unwanted)  1 h 4 min   4.2 s      1         12.5   4.20 ms  250 ms  old, stable (until 3 answers)
 
 m version 2: no SavedModel there (attempt 2 at 2023-11-14T23:18:50.000Z)
 m label lost: pending, version 9 is not there
@@ -227,6 +244,22 @@ def test_the_terminal_shows_the_same() -> None:
     lines = [line.rstrip() for line in status_text(document(table()), "localhost:8500").splitlines()]
 
     assert [" ".join(line.split()) for line in lines] == [" ".join(line.split()) for line in TEXT.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("per_s", "text"), [(0, "0.0"), (0.034, "0.03"), (1, "1.0"), (99.94, "99.9"), (1234.5, "1234")]
+)
+def test_a_rate_has_the_digits_that_matter(per_s: float, text: str) -> None:
+    """So that columns stay narrow."""
+    assert rate(per_s) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(None, ""), (0.00042, "0.42 ms"), (0.0999, "100 ms"), (1.5, "1.50 s"), (60.0, "60.00 s")]
+)
+def test_a_latency_has_the_digits_that_matter(seconds: float | None, text: str) -> None:
+    """And its unit."""
+    assert latency(seconds) == text
 
 
 def test_the_terminal_shows_problems_first_hand() -> None:

@@ -77,28 +77,29 @@ def one_model(name: str, *histories: tuple[int, VersionHistory], **known: Any) -
 
 
 def test_every_version_has_a_row_with_all_that_is_known() -> None:
-    """State, since when, replicas, labels (those that are to come too), and the error of one that failed."""
-    again = "2023-11-15 00:19:20 UTC"
+    """State, since when, replicas, labels (those that are to come too), what it answers and how quickly."""
     unwanted, until = " (not wanted any more)", "canary (until 2 answers)"
 
     assert shown(busy_table()).tables["Versions"] == [
-        ["Model", "Version", "State", "For", "Replicas", "Labels", "Loaded in", "Failure"],
-        ["gone", "1", "END", "2 h 5 min", "0", "", "", ""],
-        ["half_plus_two", "2", "LOADING", "20 s", "0", "canary (pending)", "", ""],
-        ["half_plus_two", "1", f"AVAILABLE{unwanted}", "2 h 5 min", "3", f"{until}, stable", "1.2 s", ""],
-        ["old", "7", f"UNLOADING{unwanted}", "3 s", "0", "", "", ""],
-        ["ranker", "4", "START", "2 h 5 min", "0", "", "", f"INTERNAL: crashed|1 failed attempt; attempt 2 at {again}"],
-        [
-            "ranker",
-            "3",
-            "FAILED",
-            "2 h 5 min",
-            "0",
-            "",
-            "",
-            "NOT_FOUND: no SavedModel <here> & there|2 failed attempts",
-        ],
+        ["Model", "Version", "State", "For", "Replicas", "Labels", "Requests/s", "p50", "p99", "Loaded in"],
+        ["gone", "1", "END", "2 h 5 min", "0", "", "", "", "", ""],
+        ["half_plus_two", "2", "LOADING", "20 s", "0", "canary (pending)", "0.0", "", "", ""],
+        ["half_plus_two", "1", f"AVAILABLE{unwanted}", "2 h 5 min", "3", f"{until}, stable", "150", "4.20 ms", "250 ms", "1.2 s"],
+        ["old", "7", f"UNLOADING{unwanted}", "3 s", "0", "", "", "", "", ""],
+        ["ranker", "4", "START", "2 h 5 min", "0", "", "", "", "", ""],
+        ["ranker", "3", "FAILED", "2 h 5 min", "0", "", "", "", "", ""],
+    ]  # fmt: skip
+
+
+def test_traffic_has_curves_that_say_what_they_show() -> None:
+    """Two for a version with requests, and none for one without."""
+    curves = [attributes for tag, attributes in shown(busy_table()).tags if tag == "svg"]
+
+    assert [one["aria-label"] for one in curves] == [
+        "requests per second over the last 5 min: at most 200",
+        "p99 latency over the last 5 min: at most 250 ms",
     ]
+    assert {one["role"] for one in curves} == {"img"}
 
 
 @pytest.mark.parametrize(
@@ -106,6 +107,13 @@ def test_every_version_has_a_row_with_all_that_is_known() -> None:
     [
         ("Configuration problems", [["models.config:12", "model_config_list.config.name", "is given twice"]]),
         ("Models with a problem", [["words", "NOT_FOUND: /models/words not found"]]),
+        (
+            "Failed loads",
+            [
+                ["ranker", "4", "INTERNAL: crashed", "1; again at 2023-11-15 00:19:20 UTC"],
+                ["ranker", "3", "NOT_FOUND: no SavedModel <here> & there", "2"],
+            ],
+        ),
         (
             "Rollouts in progress",
             [

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from core.metric_ledger import FOLDED_AFTER_S, NO_STAMP
-from core.metric_names import REQUEST_COUNT
+from core.metric_names import REQUEST_COUNT, SIGNATURE_REQUESTS
 from core.metric_report import Report, to_bytes
 from core.metrics import Snapshot
-from deployments.collector import LONGEST_STEP_S, ROUTER_LEAVES_AFTER_S, Collector
+from deployments.collector import LONGEST_STEP_S, ROUTER_LEAVES_AFTER_S, SAMPLE_EVERY_S, Collector
 from tests.support.fakes import FakeClock
 
 NAME = ":tensorflow:serving:request_count"
@@ -122,3 +122,63 @@ def test_other_routers_are_known_while_they_ask() -> None:
     assert site.collector.has_others("r2")
     site.clock.advance(ROUTER_LEAVES_AFTER_S + 1)
     assert not site.collector.has_others("r2")
+
+
+def answers(process: str, number: int, requests: int) -> bytes:
+    """Give a report of a model server that answered."""
+    cells = {("m", "1", "s", "Predict", "OK"): requests}
+    return to_bytes(Report(process, number, Snapshot({SIGNATURE_REQUESTS.name: cells})))
+
+
+def requests_per_s(site: Site) -> float:
+    """Give the present rate of the version."""
+    return site.collector.traffic()["m", "1"].rates.requests_per_s
+
+
+def test_traffic_adds_up_over_replicas_and_not_over_routers() -> None:
+    """Each router brings the reports of all model servers; those of one server count once."""
+    site = Site()
+    site.collector.take([answers("a", 1, 100), answers("b", 1, 100)])
+    site.clock.advance(10.0)
+
+    site.collector.take([answers("a", 2, 150), answers("b", 2, 130)])
+    site.clock.advance(SAMPLE_EVERY_S)
+    site.collector.take([answers("a", 2, 150), answers("b", 2, 130)])
+
+    assert requests_per_s(site) == 80 / (10.0 + SAMPLE_EVERY_S)
+
+
+def test_the_traffic_of_a_new_collector_is_that_of_its_own_time() -> None:
+    """Sums that it goes on from are older; what came meanwhile belongs to no known time."""
+    before = Site()
+    before.collector.take([answers("a", 1, 1_000_000)])
+    after = Site(before.copy())
+    after.collector.take([answers("a", 2, 1_000_500)])
+    assert after.collector.traffic() == {}
+
+    after.clock.advance(10.0)
+    after.collector.take([answers("a", 3, 1_000_520)])
+
+    assert requests_per_s(after) == 2.0
+
+
+def test_traffic_is_right_after_a_pause() -> None:
+    """The ledger's clock goes slowly then, but requests were answered all the time."""
+    site = Site()
+    site.collector.take([answers("a", 1, 0)])
+    site.clock.advance(10 * LONGEST_STEP_S)
+
+    site.collector.take([answers("a", 2, 1000)])
+
+    assert requests_per_s(site) == 1000 / (10 * LONGEST_STEP_S)
+
+
+def test_reports_that_come_at_once_make_one_sample() -> None:
+    """Adding everything up costs; the next report shows what the ones before it told."""
+    site = Site()
+    site.collector.take([answers("a", 1, 0)])
+    site.clock.advance(SAMPLE_EVERY_S)
+    site.collector.take([answers("a", 2, 10)])
+    site.collector.take([answers("a", 3, 500)])
+
+    assert requests_per_s(site) == 10 / SAMPLE_EVERY_S

@@ -18,7 +18,7 @@ from deployments import html_page
 from tests.support.browser import browser as run_browser
 from tests.support.browser import chromium
 from tests.support.clients import free_port
-from tests.support.status_pages import BEGAN_S, LivePage, busy_table, model
+from tests.support.status_pages import BEGAN_S, TRAFFIC, LivePage, busy_table, model
 
 needs_browser = pytest.mark.skipif(
     chromium() is None or importlib.util.find_spec("playwright") is None,
@@ -180,18 +180,84 @@ def test_a_server_that_is_gone_is_told_until_it_is_back(live: LivePage, tab: Any
 
 
 @needs_browser
-def test_refreshing_can_be_switched_off(live: LivePage, tab: Any) -> None:
-    """By the keyboard: it is the first thing that the tabulator key reaches."""
-    tab.keyboard.press("Tab")
-    tab.keyboard.press("Space")
+def test_refreshing_can_be_switched_off_and_on(live: LivePage, tab: Any) -> None:
+    """By the keyboard. The browser's clock is ours, so that a minute without a request takes no time."""
     seen: list[str] = []
     tab.on("request", lambda request: seen.append(request.url))
+    tab.clock.install()
+    tab.reload()
+    tab.get_by_label("Refresh by itself").press("Space")
+    seen.clear()
 
     live.table = busy_table(generation=99)
-    tab.wait_for_timeout(2_500)
-
+    tab.clock.run_for(60_000)
     assert seen == []
     assert tab.get_by_text("99", exact=True).count() == 0
+
+    tab.keyboard.press("Space")
+    tab.clock.run_for(2_500)
+    tab.get_by_text("99", exact=True).wait_for(timeout=SOON_MS)
+
+
+@needs_browser
+def test_curves_come_with_the_traffic(live: LivePage, tab: Any) -> None:
+    """On the page that is open; each has a name that says what it shows."""
+    live.traffic = {}
+    curves = tab.get_by_role("img")
+    curves.first.wait_for(state="detached", timeout=SOON_MS)
+
+    live.traffic = TRAFFIC
+    curves.first.wait_for(timeout=SOON_MS)
+
+    assert tab.get_by_role("img", name="requests per second over the last 5 min: at most 200").is_visible()
+    assert tab.get_by_role("row", name="half_plus_two 1 AVAILABLE").locator("svg polyline").count() == 2
+    size = curves.first.bounding_box()
+    assert (size["width"], size["height"]) == (120, 24)
+
+
+@needs_browser
+def test_nothing_comes_from_outside(chrome: Any, live: LivePage) -> None:
+    """Every request goes to the server itself, also those that follow by themselves."""
+    context = chrome.new_context()
+    tab = context.new_page()
+    seen: list[str] = []
+    tab.on("request", lambda request: seen.append(request.url))
+    tab.goto(live.url)
+    live.table = busy_table(generation=99)
+    tab.get_by_text("99", exact=True).wait_for(timeout=SOON_MS)
+
+    assert len(seen) >= 2
+    assert {one for one in seen if not one.startswith("data:")} == {live.url}
+    context.close()
+
+
+@needs_browser
+def test_the_keyboard_reaches_everything_in_the_order_of_the_page(live: LivePage, tab: Any) -> None:
+    """The switch, then what is folded, then the link; each can be seen where it is."""
+    live.table = replace(busy_table(), models={"words": model("words", problem="long " * 100)})
+    tab.locator("summary").wait_for(timeout=SOON_MS)
+    reached = []
+    for _ in range(3):
+        tab.keyboard.press("Tab")
+        reached.append(tab.evaluate("document.activeElement.tagName"))
+        assert tab.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+    assert reached == ["INPUT", "SUMMARY", "A"]
+
+
+@needs_browser
+def test_everything_has_a_name_for_those_who_listen(live: LivePage, tab: Any) -> None:
+    """Tables by their captions, the switch, the link, the region of the server; changes of the state are read out."""
+    for table in tab.get_by_role("table").all():
+        caption = table.locator("caption").inner_text()
+        assert tab.get_by_role("table", name=caption, exact=True).count() == 1
+        assert table.get_by_role("columnheader").count() > 1
+    assert tab.get_by_role("checkbox", name="Refresh by itself").count() == 1
+    assert tab.get_by_role("link", name="status.json").count() == 1
+    assert tab.get_by_role("region", name="Server", exact=True).count() == 1
+    assert tab.get_by_role("heading", level=1).inner_text() == "Ray Model Server"
+    assert tab.get_by_role("status").filter(has_text="Versions:").get_attribute("aria-live") == "polite"
+    assert tab.locator("html").get_attribute("lang") == "en"
 
 
 @needs_browser

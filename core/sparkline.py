@@ -1,0 +1,57 @@
+"""Small curves as SVG inside a page: no script, no axes, the same numbers as text for those who do not see it."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Sequence
+
+WIDTH, HEIGHT = 120, 24
+MARGIN = 2
+"""Keeps the line's thickness inside."""
+
+Points = Sequence[tuple[float, float | None]]
+"""How many seconds ago, and the value then; oldest first."""
+
+
+def sparkline(told: str, points: Points, span_s: float) -> str:
+    """Draw values from zero to their largest; where there is none, the line has a gap. Nothing at all draws nothing."""
+    values = [value for _, value in points if value is not None]
+    if not values:
+        return ""
+    top = max(values) or 1.0
+    lines = "".join(_line(one, span_s, top) for one in _unbroken(points))
+    return (
+        f'<svg class="curve" role="img" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
+        f'aria-label="{html.escape(told)}">{lines}</svg>'
+    )
+
+
+def _unbroken(points: Points) -> Iterator[list[tuple[float, float]]]:
+    part: list[tuple[float, float]] = []
+    for ago_s, value in points:
+        if value is not None:
+            part.append((ago_s, value))
+        elif part:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def _line(part: Sequence[tuple[float, float]], span_s: float, top: float) -> str:
+    """Draw one line; a lonely point is drawn as a short one, or nobody would see it."""
+    places = [(_x(ago_s, span_s), _y(value, top)) for ago_s, value in part]
+    first, last = places[0], places[-1]
+    if len(places) == 1:
+        places = [(first[0] - 1, first[1]), first]
+    joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    area = f"{places[0][0]:.1f},{HEIGHT} {joined} {last[0]:.1f},{HEIGHT}"
+    return f'<polygon points="{area}"/><polyline points="{joined}"/>'
+
+
+def _x(ago_s: float, span_s: float) -> float:
+    return WIDTH - MARGIN - (WIDTH - 2 * MARGIN) * min(max(ago_s / span_s, 0.0), 1.0)
+
+
+def _y(value: float, top: float) -> float:
+    return HEIGHT - MARGIN - (HEIGHT - 2 * MARGIN) * value / top
