@@ -60,10 +60,13 @@ protos: $(STAMP)  ## compile the wire messages
 models: $(STAMP)  ## make the example SavedModels anew
 	$(BIN)/python examples/make_models.py
 
-tools:  ## Prometheus for its tests, from the system's packages and not installed; where there is no apt, they are skipped
-	@command -v apt-get >/dev/null || { echo "no apt-get here: put prometheus and promtool on the PATH instead"; exit 0; }; \
-	mkdir -p .tools/packages && cd .tools/packages && apt-get download prometheus && \
-	for package in *.deb; do dpkg-deb -x "$$package" ..; done && rm -rf ../packages && ls ../usr/bin/prom*
+tools:  ## Prometheus and Chromium for their tests, from the system's packages and not installed; without them, those tests are skipped
+	@command -v apt-get >/dev/null || { echo "no apt-get here: put prometheus, promtool and chromium on the PATH instead"; exit 0; }; \
+	mkdir -p .tools/packages && cd .tools/packages && \
+	missing=$$(apt-get --simulate --no-install-recommends install chromium | awk '/^Inst / {print $$2}') && \
+	apt-get download prometheus $$missing && \
+	for package in *.deb; do dpkg-deb -x "$$package" ..; done && rm -rf ../packages && \
+	ls ../usr/bin/prom* && { command -v chromium || ls ../usr/lib/chromium/chromium; }
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .coverage *.egg-info
