@@ -16,6 +16,7 @@ from core.errors import InvalidArgument
 from core.json_dump import complaint
 from core.json_parser import parse_exactly
 from core.json_values import JsonObject, Value
+from core.patience import PORTION, go_on, patiently
 
 T = TypeVar("T")
 Element: TypeAlias = Any
@@ -85,9 +86,13 @@ def plain(element: Element) -> Value:
     """Turn a container of simdjson into values."""
     root: list[Element] = [element]
     pending: list[list[Element]] = [root]
+    containers = 0
     while pending:
+        containers += 1
+        if not containers % PORTION:
+            go_on()
         values = pending.pop()
-        for index, item in enumerate(values):
+        for index, item in enumerate(patiently(values)):
             if type(item) is simdjson.Array:
                 elements: list[Element] = list(item)
                 values[index] = elements

@@ -14,6 +14,7 @@ from typing import cast
 from core.errors import InvalidArgument
 from core.json_tokens import INVALID_VALUE, parse_error, read_scalar, read_string
 from core.json_values import JsonObject, Value
+from core.patience import go_on
 
 SPACE = re.compile(rb"[ \t\n\r]*+")
 BYTE_ORDER_MARK = re.compile(rb"\xef?\xbb?\xbf?")
@@ -21,15 +22,19 @@ BLANKS = b" \t\n\r"
 RUN_STARTS = b"[-0123456789NI"
 NOT_A_VALUE = b"]},:\0"
 SHORTEST_RUN_BYTES = 64
+STEPS = 1000
+"""After so many tokens the parser asks whether anybody still waits."""
 SPACED_NUMBER = (
     rb"[ \t\n\r]*+"
     rb"(?:-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,2})?|NaN|-?Infinity)"
     rb"[ \t\n\r]*+"
 )
 """A number that needs no judgement; the standard library reads it as this module would, but much faster."""
-SPACED_LIST = rb"[ \t\n\r]*+\[" + SPACED_NUMBER + rb"(?:," + SPACED_NUMBER + rb")*+\][ \t\n\r]*+"
-RUN = re.compile(rb"(?:(?:" + SPACED_NUMBER + rb"|" + SPACED_LIST + rb"),)++")
-"""Plain numbers and lists of them, each with its comma."""
+SPACED_LIST = rb"[ \t\n\r]*+\[" + SPACED_NUMBER + rb"(?:," + SPACED_NUMBER + rb"){0,10000}+\][ \t\n\r]*+"
+RUN = re.compile(rb"(?:(?:" + SPACED_NUMBER + rb"|" + SPACED_LIST + rb"),){1,10000}+")
+"""Plain numbers and lists of them, each with its comma; not so many that other threads would wait for long."""
+OUTER_BRACKETS = re.compile(rb"(?:\[(?=\[)){1,10000}+")
+"""Brackets that others follow at once."""
 
 State = Callable[[], "State | None"]
 
@@ -53,7 +58,8 @@ class _Parser:
     def run(self) -> Value:
         state: State | None = self.start
         while state is not None:
-            state = state()
+            go_on()
+            state = _after_steps(state)
         return self.root
 
     def peek(self) -> bytes:
@@ -74,7 +80,7 @@ class _Parser:
         if first in NOT_A_VALUE:
             raise parse_error(INVALID_VALUE, self.at)
         if first == b"[":
-            return self.open([], self.new_array)
+            return self.open_arrays()
         if first == b"{":
             return self.open(JsonObject([], []), self.new_object)
         token = read_scalar(self.text, self.at)
@@ -87,6 +93,19 @@ class _Parser:
         self.stack.append(container)
         self.at += 1
         return state
+
+    def open_arrays(self) -> State:
+        """Open an array, and those that only open others inside it: a token each would make depth expensive."""
+        outer = OUTER_BRACKETS.match(self.text, self.at)
+        depth = len(outer[0]) if outer else 1
+        for _ in range(depth):
+            array: list[Value] = []
+            self.attach(array)
+            self.stack.append(array)
+        self.at += depth
+        if depth > STEPS:
+            go_on()
+        return self.new_array
 
     def attach(self, value: Value) -> None:
         if not self.stack:
@@ -127,10 +146,10 @@ class _Parser:
 
     def take_run(self) -> None:
         """Take a long run of plain elements at once."""
-        run = RUN.match(self.text, self.at)
-        if run is not None and len(run[0]) >= SHORTEST_RUN_BYTES:
+        while (run := RUN.match(self.text, self.at)) and len(run[0]) >= SHORTEST_RUN_BYTES:
             cast(list[Value], self.stack[-1]).extend(json.loads(b"[%b]" % run[0][:-1]))
             self.at = run.end()
+            go_on()
 
     def new_object(self) -> State | None:
         if self.peek() == b"}":
@@ -156,3 +175,12 @@ class _Parser:
             raise parse_error("Missing a colon after a name of object member.", self.at)
         self.at += 1
         return self.value
+
+
+def _after_steps(state: State) -> State | None:
+    for _ in range(STEPS):
+        following = state()
+        if following is None:
+            return None
+        state = following
+    return state

@@ -16,6 +16,7 @@ from core.json_dump import dump
 from core.json_tensors import Column, Dense, quick_tensor, tensor
 from core.json_values import JsonObject, Value, is_base64
 from core.name_sets import listed
+from core.patience import patiently
 
 DTypes = Mapping[str, DataType]
 Tensors = dict[str, Dense]
@@ -73,7 +74,7 @@ def _quick_objects(elements: list[Value], dtypes: DTypes) -> Tensors | None:
 
 def _exact_values(elements: list[Value], dtype: DataType) -> Dense:
     column = Column(dtype)
-    for index, element in enumerate(elements):
+    for index, element in enumerate(patiently(elements)):
         if _is_object(element):
             raise InvalidArgument(f"Expecting value/list but got object at item {index} of input list")
         try:
@@ -85,7 +86,7 @@ def _exact_values(elements: list[Value], dtype: DataType) -> Dense:
 
 def _exact_objects(elements: list[Value], dtypes: DTypes) -> Tensors:
     columns = {name: Column(dtype) for name, dtype in dtypes.items()}
-    for index, element in enumerate(elements):
+    for index, element in enumerate(patiently(elements)):
         if not _is_object(element):
             raise InvalidArgument(f"Expecting object but got list at item {index} of input list")
         _add_object(columns, cast(JsonObject, element), index)

@@ -19,6 +19,7 @@ from core.errors import InvalidArgument, Unimplemented
 from core.json_dump import complaint, dump
 from core.json_strings import raw_bytes
 from core.json_values import JsonObject, Value, base64_bytes, is_base64, type_name
+from core.patience import PORTION, go_on, patiently
 
 LARGEST_RANK = 64
 """numpy's limit; TensorFlow's own is 254."""
@@ -130,6 +131,11 @@ def _print(shape: tuple[int, ...]) -> str:
 def _flatten(value: Value) -> tuple[tuple[int, ...], list[Value]] | None:
     """Take a regular nested list apart, level by level."""
     shape = []
+    while isinstance(value, list) and len(value) == 1:
+        shape.append(1)
+        value = value[0]
+        if not len(shape) % PORTION:
+            go_on()
     level = [value]
     while level and isinstance(level[0], list):
         if set(map(type, level)) != {list} or len(set(map(len, level))) != 1:  # type: ignore[arg-type]
@@ -148,12 +154,16 @@ def _exact_leaves(value: Value, shape: tuple[int, ...], dtype: DataType) -> list
     """Walk the values in order, without recursion, and collect the scalars."""
     leaves: list[Scalar] = []
     open_lists: list[Iterator[Value]] = [iter((value,))]
+    lists = 0
     while open_lists:
+        lists += 1
+        if not lists % PORTION:
+            go_on()
         for item in open_lists[-1]:
             level = len(open_lists) - 1
             if isinstance(item, list):
                 _check_list(item, level, shape)
-                open_lists.append(iter(item))
+                open_lists.append(patiently(item))
                 break
             _check_level(item, level, len(shape))
             leaves.append(_scalar(item, dtype))

@@ -22,6 +22,7 @@ from core.json_dump import complaint
 from core.json_strings import quote
 from core.json_text import answer, closing_on_its_own_line, number_text
 from core.json_values import JsonObject, Value
+from core.patience import patiently
 from core.regression import plan_regression
 from core.rest_predict import signature_name
 from core.run_plan import RunPlan
@@ -63,7 +64,7 @@ def read(body: bytes) -> RestExamples:
     members = document.first_values()
     name = signature_name(members, document)
     context = example_bytes(members["context"]) if "context" in members else b""
-    examples = [example_bytes(example) for example in _examples(document, members)]
+    examples = [example_bytes(example) for example in patiently(_examples(document, members))]
     return RestExamples(name, with_context(context, examples))
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 
 from core.config import BatchingParameters
-from core.errors import Code
+from core.errors import Code, DeadlineExceeded
 from core.methods import RESPONDERS, planners
+from core.patience import GivenUp, giving_up_when
 from core.run_plan import RunPlan
 from core.server_settings import AnswerSettings
-from core.transport import Answer, Call
+from core.transport import TIMED_OUT, Answer, Call
 from deployments.batching import Batcher, Through, through_serve
 from deployments.call_meter import CallMeter, VersionMeter
 from deployments.direct_server import Ticket
@@ -21,6 +24,9 @@ from deployments.execution import Loaded, failure_answer
 
 LARGE_BYTES = 64 * 1024
 """Bodies from this size are parsed, and tensors printed, in a thread: the event loop goes on."""
+
+LONGEST_ON_LOOP_S = 0.01
+"""A smaller body that is not read after this time is read anew in a thread."""
 
 BYTES_OF_A_TEXT = 64
 """What an element that is no number is taken for, because its real length is not known without a look at it."""
@@ -94,8 +100,16 @@ class BatchedExecution:
     async def _plan(self, call: Call) -> RunPlan:
         planner = self._planners[call.method]
         if len(call.body) < LARGE_BYTES:
-            return planner(self._loaded.served, call.body)
-        return await asyncio.to_thread(planner, self._loaded.served, call.body)
+            with suppress(GivenUp), giving_up_when(_later(LONGEST_ON_LOOP_S)):
+                return planner(self._loaded.served, call.body)
+        work = _Work(call.timeout_s)
+        try:
+            with giving_up_when(work.is_over):
+                return await asyncio.to_thread(planner, self._loaded.served, call.body)
+        except GivenUp:
+            raise DeadlineExceeded(TIMED_OUT) from None
+        finally:
+            work.is_abandoned = True
 
     def close(self) -> None:
         """Take no further calls."""
@@ -105,6 +119,23 @@ class BatchedExecution:
 def printed_bytes(output: np.ndarray) -> int:
     """Estimate what an output costs to print."""
     return output.size * BYTES_OF_A_TEXT if output.dtype.hasobject else output.nbytes
+
+
+def _later(delay_s: float) -> Callable[[], bool]:
+    """Tell when so much time has passed."""
+    ends_at = time.monotonic() + delay_s
+    return lambda: time.monotonic() >= ends_at
+
+
+class _Work:
+    """What a thread reads for a call: over when the call is, which the thread cannot see."""
+
+    def __init__(self, timeout_s: float | None) -> None:
+        self.is_abandoned = False
+        self._is_late = _later(math.inf if timeout_s is None else timeout_s)
+
+    def is_over(self) -> bool:
+        return self.is_abandoned or self._is_late()
 
 
 class _TaskTicket:

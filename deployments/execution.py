@@ -18,6 +18,7 @@ import numpy as np
 from core.errors import Code, ServingError
 from core.methods import RESPONDERS, planners
 from core.metric_names import DROPPED_REQUESTS, QUEUE_LENGTH, QUEUE_SECONDS
+from core.patience import GivenUp, giving_up_when, go_on
 from core.server_settings import AnswerSettings
 from core.signature import ServedModel
 from core.transport import TIMED_OUT, Answer, Call, Method
@@ -32,6 +33,9 @@ SHORT_CALL_S = 0.001
 
 CERTAINLY_LONG_S = 0.01
 """A call that took this long was long whatever was expected; a shorter surprise may be the scheduler's doing."""
+
+HARMLESS_BYTES = 4096
+"""No body up to this size takes that long to read; the others are watched."""
 
 WITHDRAWN_AS_EXPIRED_S = 0.05
 """A call that is withdrawn when it has less time left than this has expired: its caller noticed a little earlier."""
@@ -90,6 +94,10 @@ class _Ticket:
         self.ends_at = None if timeout_s is None else self.begins_at + timeout_s
         self.future: Future[None] | None = None
 
+    def is_over(self) -> bool:
+        """Tell whether nobody waits any more."""
+        return self.cancelled or (self.ends_at is not None and time.monotonic() >= self.ends_at)
+
     @property
     def left_s(self) -> float | None:
         """What is left of the caller's time."""
@@ -125,8 +133,10 @@ class Execution:
         """
         kind = (call.method, len(call.body).bit_length())
         if self._expected_s.get(kind, ALWAYS_LONG_S) < SHORT_CALL_S:
-            reply(self._measured(call, kind, in_caller_thread=True))
-            return None
+            answer = self._answer_soon(call, kind)
+            if answer is not None:
+                reply(answer)
+                return None
         loop = asyncio.get_running_loop()
         ticket = _Ticket(call.timeout_s)
         self.in_flight += 1
@@ -149,6 +159,17 @@ class Execution:
         ticket.future.add_done_callback(done)
         return ticket
 
+    def _answer_soon(self, call: Call, kind: tuple[Method, int]) -> Answer | None:
+        """Work on a call on the event loop; None if its body takes so long to read that others would have to wait."""
+        if len(call.body) <= HARMLESS_BYTES:
+            return self._measured(call, kind, in_caller_thread=True)
+        ends_at = time.monotonic() + CERTAINLY_LONG_S
+        try:
+            with giving_up_when(lambda: time.monotonic() > ends_at):
+                return self._measured(call, kind, in_caller_thread=True)
+        except GivenUp:
+            return None
+
     @property
     def _waiting(self) -> int:
         return max(0, self.in_flight - self._threads)
@@ -164,25 +185,32 @@ class Execution:
         if ticket.cancelled:
             self._count_dropped(ticket)
             return error_answer(Code.CANCELLED, "The caller has gone.")
-        if left_s is None:
-            return self._measured(call, kind)
-        if left_s <= 0:
+        try:
+            with giving_up_when(ticket.is_over):
+                go_on()
+                return self._measured(Call(call.method, call.body, left_s), kind)
+        except GivenUp:
             self._count_dropped(ticket)
             return error_answer(Code.DEADLINE_EXCEEDED, TIMED_OUT)
-        return self._measured(Call(call.method, call.body, left_s), kind)
 
     def _measured(self, call: Call, kind: tuple[Method, int], *, in_caller_thread: bool = False) -> Answer:
         began = time.perf_counter()
-        answer = self.answer(call, in_caller_thread=in_caller_thread)
-        took_s = time.perf_counter() - began
-        self._expected_s[kind] = expectation(self._expected_s.get(kind, took_s), took_s)
-        return answer
+        try:
+            return self.answer(call, in_caller_thread=in_caller_thread)
+        finally:
+            took_s = time.perf_counter() - began
+            self._expected_s[kind] = expectation(self._expected_s.get(kind, took_s), took_s)
 
     def answer(self, call: Call, *, in_caller_thread: bool = False) -> Answer:
-        """Parse, run and print in this thread; errors become answers too."""
+        """Parse, run and print in this thread; errors become answers too.
+
+        Raises GivenUp while the body is read.
+        """
         meter = self._meter.begin(call.method)
         try:
             answer = Answer(Code.OK, self._respond(call, meter, in_caller_thread=in_caller_thread))
+        except GivenUp:
+            raise
         except Exception as error:  # noqa: BLE001 - every failure is an answer
             answer = failure_answer(call, error)
         meter.ended(answer.code)
@@ -194,10 +222,11 @@ class Execution:
         responder = RESPONDERS.get(call.method)
         if responder is not None:
             return responder(self._loaded.served, call.body)
+        began_s = time.monotonic()
         plan = self._planners[call.method](self._loaded.served, call.body)
         timeout_ms = None
         if call.timeout_s is not None and not in_caller_thread:
-            timeout_ms = max(1, int(call.timeout_s * 1000))
+            timeout_ms = max(1, int((call.timeout_s - (time.monotonic() - began_s)) * 1000))
         meter.planned(plan)
         outputs = self._loaded.run(plan.feeds, plan.fetches, timeout_ms=timeout_ms, in_caller_thread=in_caller_thread)
         meter.ran()

@@ -7,7 +7,6 @@ status. Calls come over the direct transport or through Serve's handle; both end
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import secrets
@@ -37,6 +36,7 @@ from deployments.model_cache import Lease, RemoteVersion
 from deployments.process_logs import configure as configure_logs
 from deployments.process_metrics import METRICS
 from deployments.process_metrics import report as process_report
+from deployments.process_tuning import settle
 from deployments.ray_metrics import RayMetrics
 from deployments.request_log import LogSource, RequestLog
 from deployments.saved_model import LoadedModel, load
@@ -97,8 +97,7 @@ class ModelServer:
         self._endpoint = self._open_direct_transport()
         METRICS.before_snapshot(self._note_numbers)
         RayMetrics().start()
-        gc.collect()
-        gc.freeze()
+        settle()
         log.info(
             "version_loaded model=%s version=%d load_s=%.3f", spec.servable.name, spec.servable.version, self._load_s
         )

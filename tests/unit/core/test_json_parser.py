@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from time import process_time
@@ -210,3 +211,23 @@ def as_python(value):
     if isinstance(value, JsonObject):
         return {name: as_python(member) for name, member in value.members()}
     return [as_python(part) for part in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("depth", [1, 2, 9_999, 10_000, 10_001, 25_000])
+@pytest.mark.parametrize("inner", ["", "1, 2", "[1],[2]", " [ 1 ] , [] "])
+def test_brackets_that_are_opened_together_hold_what_they_hold(depth: int, inner: str) -> None:
+    """Whatever stands in the innermost one."""
+    value = parse_exactly(b"[" * depth + inner.encode() + b"]" * depth)
+
+    for _ in range(depth - 1):
+        assert isinstance(value, list)
+        (value,) = value
+    assert value == json.loads(f"[{inner}]")
+
+
+def test_long_runs_of_numbers_are_taken_in_pieces() -> None:
+    """Inside and outside of inner lists."""
+    numbers = list(range(25_000))
+    text = json.dumps([numbers, [1], numbers[:10_000], *numbers]).encode()
+
+    assert parse_exactly(text) == [numbers, [1], numbers[:10_000], *numbers]
