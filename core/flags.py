@@ -15,6 +15,7 @@ from core.errors import ConfigError, Problem
 from core.flag import Flag, Kind, Treatment, Value
 from core.flag_table import FLAGS
 from core.server_settings import ServerSettings, SessionSettings
+from core.tracing_plan import is_url
 
 EXIT_FAILURE = 255
 PROGRAM = "ray_model_server"
@@ -205,6 +206,7 @@ def _problems(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "per_process_gpu_memory_fraction", text
     yield from _cache_problems(values)
     yield from _log_problems(values)
+    yield from _tracing_problems(values)
     yield from _refusals(values)
 
 
@@ -223,6 +225,15 @@ def _log_problems(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     share = values["access_log_sampling_rate"]
     if not 0 <= share <= 1:
         yield "access_log_sampling_rate", f"--access_log_sampling_rate must be between 0 and 1; was {share:g}"
+
+
+def _tracing_problems(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    endpoint, share = values["tracing_otlp_endpoint"], values["tracing_sampling_rate"]
+    if endpoint and not is_url(endpoint):
+        text = f"--tracing_otlp_endpoint must be a URL that begins with http:// or https://; was {endpoint}"
+        yield "tracing_otlp_endpoint", text
+    if share > 1:
+        yield "tracing_sampling_rate", f"--tracing_sampling_rate must not be above 1; was {share:g}"
 
 
 def _door_problems(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ Theory of operation. A frame is a header of 16 bytes and a payload. Header, litt
     4       4     call id, chosen by the caller, unique among its open calls of this connection
     8       1     kind (`Kind`)
     9       1     method of a CALL (`core.transport.Method`), canonical code of an ANSWER, otherwise 0
-    10      2     reserved, 0
+    10      2     CALL: bytes at the end of the payload that are no body but the trace context; otherwise 0
     12      4     CALL: milliseconds that the caller still waits, 0 = for ever; LOAD: thousandths; otherwise 0
 
 The first frame that a caller sends is HELLO with the token that was published with the address. CALL carries the
@@ -62,11 +62,26 @@ class Frame:
     detail: int
     wait_ms: int
     payload: bytes | bytearray
+    trailer_bytes: int = 0
 
 
-def header(kind: Kind, payload_bytes: int, *, call_id: int = 0, detail: int = 0, wait_ms: int = 0) -> bytes:
+def header(
+    kind: Kind, payload_bytes: int, *, call_id: int = 0, detail: int = 0, wait_ms: int = 0, trailer_bytes: int = 0
+) -> bytes:
     """Give the 16 bytes that go before a payload."""
-    return HEADER.pack(payload_bytes, call_id, kind, detail, 0, wait_ms)
+    return HEADER.pack(payload_bytes, call_id, kind, detail, trailer_bytes, wait_ms)
+
+
+def cut(frame: Frame) -> tuple[bytes | bytearray, bytes | bytearray]:
+    """Cut a payload into body and trailer, without copying a large body; raises BrokenFrame."""
+    payload, length = frame.payload, len(frame.payload) - frame.trailer_bytes
+    if length < 0:
+        raise BrokenFrame(f"a trailer of {frame.trailer_bytes} bytes does not fit into {len(payload)} bytes")
+    trailer = payload[length:]
+    if isinstance(payload, bytes):
+        return payload[:length], trailer
+    del payload[length:]
+    return payload, trailer
 
 
 class FrameReader:
@@ -114,7 +129,7 @@ class FrameReader:
     def _frames_in_scratch(self) -> Iterator[Frame]:
         while self._end - self._start >= HEADER.size:
             head = HEADER.unpack_from(self._scratch, self._start)
-            length, call_id, kind, detail, _, wait_ms = head
+            length, call_id, kind, detail, trailer, wait_ms = head
             self._check(length, kind)
             first = self._start + HEADER.size
             last = first + length
@@ -124,7 +139,7 @@ class FrameReader:
                     return
                 break
             self._start = last
-            yield Frame(kind, call_id, detail, wait_ms, bytes(self._view[first:last]))
+            yield Frame(kind, call_id, detail, wait_ms, bytes(self._view[first:last]), trailer)
         self._compact()
 
     def _check(self, length: int, kind: int) -> None:
@@ -141,9 +156,9 @@ class FrameReader:
         self._start = self._end = 0
 
     def _finished_body(self, body: bytearray) -> Frame:
-        _, call_id, kind, detail, _, wait_ms = self._header
+        _, call_id, kind, detail, trailer, wait_ms = self._header
         self._body = None
-        return Frame(kind, call_id, detail, wait_ms, body)
+        return Frame(kind, call_id, detail, wait_ms, body, trailer)
 
     def _compact(self) -> None:
         """Move an unfinished frame to the front, so that there is always room for the rest of it."""

@@ -70,6 +70,12 @@ DROPPED_LOG_RECORDS = Metric(
     ("model_name", "reason"),
     help="Records of the request log that could not be written.",
 )
+DROPPED_SPANS = Metric(
+    f"{_OURS}dropped_spans_total",
+    Kind.COUNTER,
+    ("reason",),
+    help="Spans of traces that did not reach the collector.",
+)
 FETCHED_BYTES = Metric(
     f"{_OURS}fetched_bytes_total", Kind.COUNTER, ("model_name",), help="Bytes fetched from remote storage."
 )

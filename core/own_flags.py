@@ -115,6 +115,22 @@ OUR_FLAGS: Final = (
         "Share of the requests, 0 to 1, that get a line in the router's log.",
         "logs.access_sampling_rate",
     ),
+    Flag(
+        "tracing_otlp_endpoint",
+        _STRING,
+        "",
+        "URL of an OpenTelemetry collector that takes traces by OTLP over HTTP, such as http://localhost:4318; empty "
+        "takes OTEL_EXPORTER_OTLP_ENDPOINT, and traces nothing without it.",
+        "tracing.otlp_endpoint",
+    ),
+    Flag(
+        "tracing_sampling_rate",
+        _FLOAT,
+        -1.0,
+        "Share of the requests without a traceparent, 0 to 1, that are traced; below 0 as OTEL_TRACES_SAMPLER says, "
+        "all without it.",
+        "tracing.sampling_rate",
+    ),
     Flag("ray_address", _STRING, "", "Address of a running Ray cluster.", "cluster.ray_address"),
 )
 """The flags that only this server has."""

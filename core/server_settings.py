@@ -218,6 +218,20 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TracingSettings:
+    """Traces of requests; nothing is traced without an endpoint."""
+
+    otlp_endpoint: str = ""
+    """URL of a collector that takes OTLP over HTTP; empty leaves it to OTEL_EXPORTER_OTLP_ENDPOINT."""
+
+    sampling_rate: float = -1.0
+    """Share of the requests without a parent that are recorded; below 0 leaves it to OTEL_TRACES_SAMPLER."""
+
+    environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """OpenTelemetry's variables where the server was started; may hold secrets."""
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterSettings:
     """The Ray cluster."""
 
@@ -243,4 +257,5 @@ class ServerSettings:
     request_log: RequestLogSettings = field(default_factory=RequestLogSettings)
     monitoring: MonitoringSettings = field(default_factory=MonitoringSettings)
     logs: LogSettings = field(default_factory=LogSettings)
+    tracing: TracingSettings = field(default_factory=TracingSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from core.errors import Code, Unavailable
 from core.routing import Route
+from core.trace_context import TraceContext
 
 LOOPBACK = "127.0.0.1"
 TIMED_OUT = "Timed out waiting for notification"
@@ -33,11 +34,15 @@ class Method(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request as the router received it; `timeout_s` is what is left of the caller's patience, None = for ever."""
+    """One request as the router received it; `timeout_s` is what is left of the caller's patience, None = for ever.
+
+    `trace` is the span that this call is a part of, for the few that are traced.
+    """
 
     method: Method
     body: bytes
     timeout_s: float | None = None
+    trace: TraceContext | None = None
 
 
 @dataclass(frozen=True, slots=True)

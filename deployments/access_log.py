@@ -20,9 +20,11 @@ from core.errors import Code, ServingError
 from core.model_spec import peek
 from core.rest_path import is_api, name_in
 from core.routing import Route
+from core.trace_context import TRACEPARENT, parse
 from deployments.asgi import AsgiApp, Message, Receive, Scope, Send
 from deployments.http_body import header
 from deployments.request_router import RequestRouter
+from deployments.tracing import current_trace_id
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,7 @@ class Entry:
     version: int | None = None
     label: str | None = None
     signature: str = ""
+    trace_id: str = ""
     bytes_in: int = 0
     bytes_out: int = 0
     code: int | str = CLIENT_GONE
@@ -66,7 +69,7 @@ class Entry:
         """Write the line."""
         log.info(
             "request protocol=%s method=%s model=%s version=%s label=%s signature=%s code=%s latency_ms=%.3f "
-            "bytes_in=%d bytes_out=%d request_id=%s",
+            "bytes_in=%d bytes_out=%d request_id=%s trace_id=%s",
             self.protocol,
             self.method,
             self.model,
@@ -78,6 +81,7 @@ class Entry:
             self.bytes_in,
             self.bytes_out,
             self.request_id,
+            self.trace_id,
         )
 
 
@@ -120,15 +124,16 @@ class AccessLog:
         return followed
 
     def _takes(self, scope: Scope) -> bool:
-        if not is_api(_path(scope)):
+        if not is_api(path_of(scope)):
             return False
         chosen: bool | None = scope.get("state", {}).get(SAMPLED)
         return self.is_chosen() if chosen is None else chosen
 
     async def of_call(self, method: str, raw: bytes, metadata: Iterable[Any], work: Awaitable[A]) -> A:
         """Follow a gRPC call that was chosen."""
-        given = next((str(value) for name, value in metadata or () if name == REQUEST_ID), "")
-        entry = Entry("grpc", method, _request_id(given), signature=_signature(method, raw), bytes_in=len(raw))
+        given = {name: str(value) for name, value in metadata or () if name in {REQUEST_ID, TRACEPARENT}}
+        entry = Entry("grpc", method, _request_id(given.get(REQUEST_ID, "")), signature=signature_of(method, raw))
+        entry.bytes_in, entry.trace_id = len(raw), _trace_id(given.get(TRACEPARENT, ""))
         token = _CURRENT.set(entry)
         try:
             answer = await work
@@ -140,10 +145,11 @@ class AccessLog:
 
 
 async def _follow(app: AsgiApp, scope: Scope, receive: Receive, send: Send) -> None:
-    path = _path(scope)
+    path = path_of(scope)
     verb = path.rpartition(":")[2] if scope["method"] == "POST" else scope["method"]
     given = header(scope, REQUEST_ID.encode()).decode("latin-1")
     entry = Entry("rest", verb, _request_id(given), name_in(scope["method"], path))
+    entry.trace_id = _trace_id(header(scope, TRACEPARENT.encode()).decode("latin-1"))
 
     async def counted_receive() -> Message:
         message = await receive()
@@ -163,7 +169,8 @@ async def _follow(app: AsgiApp, scope: Scope, receive: Receive, send: Send) -> N
         entry.write()
 
 
-def _path(scope: Scope) -> str:
+def path_of(scope: Scope) -> str:
+    """Give the path of a request as it was sent."""
     raw: bytes = scope["raw_path"]
     return raw.decode("utf-8", "surrogateescape")
 
@@ -173,7 +180,14 @@ def _request_id(given: str) -> str:
     return given if FIT_ID.fullmatch(given) else secrets.token_hex(8)
 
 
-def _signature(method: str, raw: bytes) -> str:
+def _trace_id(traceparent: str) -> str:
+    """Give the trace that the request is a part of: its caller's, or the one that began here."""
+    parent = parse((traceparent,))
+    return current_trace_id() if parent is None else parent.trace_id
+
+
+def signature_of(method: str, raw: bytes) -> str:
+    """Give the signature that a gRPC call asks for; empty where that is not known before it is parsed."""
     if method not in WITH_SIGNATURE:
         return ""
     try:

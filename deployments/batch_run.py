@@ -16,6 +16,7 @@ from core.config import BatchingParameters
 from core.errors import Code, DeadlineExceeded, ServingError
 from core.metric_names import BATCH_INPUT_SIZE, BATCH_PADDING_SIZE, BATCH_PROCESSED_SIZE, BATCH_RUN_COUNT
 from core.run_plan import RunPlan
+from core.trace_context import TraceContext
 from core.transport import TIMED_OUT
 from deployments.process_metrics import METRICS
 
@@ -31,10 +32,13 @@ class Run(Protocol):
 class Request:
     """One request in its queue: what it wants, until when, and the parts of its answer."""
 
-    __slots__ = ("answer", "ends_at", "key", "parts", "pieces", "plan")
+    __slots__ = ("answer", "ends_at", "key", "parts", "pieces", "plan", "trace")
 
-    def __init__(self, plan: RunPlan, ends_at: float, answer: asyncio.Future[Outputs]) -> None:
+    def __init__(
+        self, plan: RunPlan, ends_at: float, answer: asyncio.Future[Outputs], trace: TraceContext | None = None
+    ) -> None:
         self.plan = plan
+        self.trace = trace
         self.key: QueueKey = queue_key(plan)
         self.ends_at = ends_at
         self.answer = answer

@@ -17,7 +17,7 @@ from core.patience import GivenUp, giving_up_when
 from core.run_plan import RunPlan
 from core.server_settings import AnswerSettings
 from core.transport import TIMED_OUT, Answer, Call
-from deployments.batching import Batcher, Through, through_serve
+from deployments.batching import Batcher, BatchTraces, Through, through_serve
 from deployments.call_meter import CallMeter, VersionMeter
 from deployments.direct_server import Ticket
 from deployments.execution import Loaded, failure_answer
@@ -43,13 +43,19 @@ class BatchedExecution:
         *,
         threads: int = 1,
         through: Through = through_serve,
+        traces: BatchTraces | None = None,
     ) -> None:
         served = loaded.served
         self._loaded = loaded
         self._meter = VersionMeter(served)
         self._planners = planners(answers or AnswerSettings())
         self._batcher = Batcher(
-            loaded.run, parameters, served=(served.name, str(served.version)), threads=threads, through=through
+            loaded.run,
+            parameters,
+            served=(served.name, str(served.version)),
+            threads=threads,
+            through=through,
+            traces=traces,
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self.in_flight = 0
@@ -71,7 +77,7 @@ class BatchedExecution:
     async def call(self, call: Call) -> Answer:
         """Work on a call; errors become answers too. When the waiting task is cancelled the call is withdrawn."""
         self.in_flight += 1
-        meter = self._meter.begin(call.method)
+        meter = self._meter.begin(call)
         try:
             answer = Answer(Code.OK, await self._respond(call, meter))
         except Exception as error:  # noqa: BLE001 - every failure is an answer
@@ -91,7 +97,7 @@ class BatchedExecution:
         plan = await self._plan(call)
         left_s = None if call.timeout_s is None else call.timeout_s - (time.monotonic() - began_s)
         meter.planned(plan)
-        outputs = await self._batcher.run(plan, left_s)
+        outputs = await self._batcher.run(plan, left_s, call.trace)
         meter.ran()
         if sum(map(printed_bytes, outputs)) < LARGE_BYTES:
             return plan.encode(outputs)

@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 from ray import serve
 
@@ -24,6 +24,7 @@ from core.config import BatchingParameters
 from core.errors import ResourceExhausted
 from core.metric_names import BATCH_QUEUING_LATENCY, DROPPED_REQUESTS, QUEUE_LENGTH, QUEUE_SECONDS
 from core.run_plan import RunPlan
+from core.trace_context import TraceContext
 from deployments.batch_run import BatchRun, Pieces, Request, Result, Run
 from deployments.process_metrics import METRICS
 
@@ -56,6 +57,17 @@ def total_size(formed: Sequence[Pieces]) -> int:
     return sum(size_of(piece.rows) for pieces in formed for piece in pieces)
 
 
+class BatchTraces(Protocol):
+    """Follows the traced ones of the requests."""
+
+    def waited(self, trace: TraceContext, waited_s: float) -> None:
+        """Note that a request has left its queue."""
+
+    def batch_run(self, run: Run, parameters: BatchingParameters, clock: Callable[[], float]) -> BatchRun:
+        """Give what runs the batches."""
+        ...
+
+
 class Batcher:
     """Forms batches on one event loop and runs them in threads."""
 
@@ -68,8 +80,10 @@ class Batcher:
         threads: int = 1,
         through: Through = through_serve,
         clock: Callable[[], float] = time.monotonic,
+        traces: BatchTraces | None = None,
     ) -> None:
-        self._batch_run = BatchRun(run, parameters, clock)
+        self._batch_run = (BatchRun if traces is None else traces.batch_run)(run, parameters, clock)
+        self._traces = traces
         self._parameters = parameters
         self._served = served
         self._clock = clock
@@ -84,7 +98,7 @@ class Batcher:
         self._queue_seconds = METRICS.histogram(QUEUE_SECONDS, *served)
         METRICS.before_snapshot(lambda: METRICS.set(QUEUE_LENGTH, *served, to=self._schedule.waiting))
 
-    async def run(self, plan: RunPlan, timeout_s: float | None = None) -> Outputs:
+    async def run(self, plan: RunPlan, timeout_s: float | None = None, trace: TraceContext | None = None) -> Outputs:
         """Run a request together with others.
 
         Raises ServingError: the rules of `rows_of` and of a full queue, ResourceExhausted when the time is up before
@@ -92,7 +106,7 @@ class Batcher:
         """
         rows, now = rows_of(plan), self._clock()
         loop = asyncio.get_running_loop()
-        request = Request(plan, math.inf if timeout_s is None else now + timeout_s, loop.create_future())
+        request = Request(plan, math.inf if timeout_s is None else now + timeout_s, loop.create_future(), trace)
         request.pieces = self._schedule.add(request, rows, request.key, self._kind(plan, rows), now)
         self._wake()
         timer = None if timeout_s is None else loop.call_later(timeout_s, self._expire, request)
@@ -152,6 +166,8 @@ class Batcher:
             waited_s = now - piece.queued_at
             self._queuing_micros.observe(waited_s * MICROS_PER_S)
             self._queue_seconds.observe(waited_s)
+            if self._traces is not None and piece.request.trace is not None:
+                self._traces.waited(piece.request.trace, waited_s)
             if piece.request.ends_at <= now:
                 self._drop_expired(piece.request)
         pieces = [piece for piece in taken if not piece.request.answer.done()]

@@ -24,7 +24,7 @@ from core.metric_names import (
 from core.metrics import Counter, Histogram, Metrics
 from core.run_plan import RunPlan
 from core.signature import ServedModel
-from core.transport import Method
+from core.transport import Call, Method
 from deployments.process_metrics import METRICS
 
 MICROS_PER_S = 1e6
@@ -63,9 +63,9 @@ class VersionMeter:
         self._told_runs = self._told_micros = 0
         metrics.before_snapshot(self._count_runs)
 
-    def begin(self, method: Method) -> CallMeter:
+    def begin(self, call: Call) -> CallMeter:
         """Begin to time a call."""
-        return CallMeter(self, method)
+        return CallMeter(self, call.method)
 
     def count_examples(self, count: int) -> None:
         """Count the examples of a MultiInference (TensorFlow Serving counts no others)."""

@@ -17,6 +17,7 @@ from core.autoscaling import AverageLoad
 from core.errors import Code, DeadlineExceeded
 from core.frames import LARGEST_PAYLOAD_BYTES, LONGEST_WAIT_MS, BrokenFrame, Frame, FrameReader, Kind, header
 from core.metric_names import DROPPED_REQUESTS
+from core.trace_context import pack
 from core.transport import TIMED_OUT, Answer, Call, ConnectionLost, Endpoint, Waiting
 from deployments.process_metrics import METRICS
 
@@ -24,6 +25,9 @@ log = logging.getLogger(__name__)
 
 ANSWER_GRACE_S = 0.25
 """How much longer than the caller's deadline we wait, so that TensorFlow's own time-out can be told."""
+
+LARGEST_TRACED_BODY_BYTES = LARGEST_PAYLOAD_BYTES - 2**16
+"""A larger one leaves no room for a trace context."""
 
 CONNECT_TIMEOUT_S = 5.0
 CODES = {int(code): code for code in Code}
@@ -187,6 +191,12 @@ class DirectConnection(asyncio.BufferedProtocol):
         wait_ms = 0
         if call.timeout_s is not None:
             wait_ms = min(LONGEST_WAIT_MS, max(1, int(call.timeout_s * 1000)))
+        if call.trace is not None and len(call.body) < LARGEST_TRACED_BODY_BYTES:
+            trailer = pack(call.trace)
+            length, trailing = len(call.body) + len(trailer), len(trailer)
+            fields = {"call_id": call_id, "detail": int(call.method), "wait_ms": wait_ms, "trailer_bytes": trailing}
+            self._write(header(Kind.CALL, length, **fields), call.body, trailer)
+            return
         head = header(Kind.CALL, len(call.body), call_id=call_id, detail=call.method, wait_ms=wait_ms)
         self._write(head, call.body)
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from core.errors import Code
-from core.frames import LARGEST_PAYLOAD_BYTES, BrokenFrame, Frame, FrameReader, Kind, header
+from core.frames import LARGEST_PAYLOAD_BYTES, BrokenFrame, Frame, FrameReader, Kind, cut, header
+from core.trace_context import unpack
 from core.transport import LOOPBACK, Answer, Call, Method
 from deployments.process_metrics import report
 
@@ -135,7 +136,11 @@ class _Peer(asyncio.BufferedProtocol):
         if method is Method.METRICS:
             self._reply(call_id, Answer(Code.OK, report()))
             return
-        call = Call(method, cast(bytes, frame.payload), frame.wait_ms / 1000 if frame.wait_ms else None)
+        body, trace = frame.payload, None
+        if frame.trailer_bytes:
+            body, trailer = cut(frame)
+            trace = unpack(trailer)
+        call = Call(method, cast(bytes, body), frame.wait_ms / 1000 if frame.wait_ms else None, trace)
         ticket = self._server.taker.submit(call, lambda answer: self._reply(call_id, answer))
         if ticket is not None and call_id in self._open:
             self._open[call_id] = ticket

@@ -83,7 +83,7 @@ def failure_answer(call: Call, error: Exception) -> Answer:
     return error_answer(Code.INTERNAL, f"{type(error).__name__}: {error}")
 
 
-class _Ticket:
+class WaitingTicket:
     """A call that waits for a thread or runs in one."""
 
     __slots__ = ("begins_at", "cancelled", "ends_at", "future")
@@ -112,10 +112,17 @@ class _Ticket:
 class Execution:
     """Works on the calls of one loaded version."""
 
-    def __init__(self, loaded: Loaded, threads: int, answers: AnswerSettings | None = None) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        threads: int,
+        answers: AnswerSettings | None = None,
+        *,
+        meter: VersionMeter | None = None,
+    ) -> None:
         self._loaded = loaded
         self._threads = threads
-        self._meter = VersionMeter(loaded.served)
+        self._meter = meter or VersionMeter(loaded.served)
         served = (loaded.served.name, str(loaded.served.version))
         self._waited = METRICS.histogram(QUEUE_SECONDS, *served)
         METRICS.before_snapshot(lambda: METRICS.set(QUEUE_LENGTH, *served, to=self._waiting))
@@ -126,7 +133,7 @@ class Execution:
         self.on_answer: Callable[[Call, Answer], None] | None = None
         """Is told every answer that is no error, in the thread that made it."""
 
-    def submit(self, call: Call, reply: Callable[[Answer], None]) -> _Ticket | None:
+    def submit(self, call: Call, reply: Callable[[Answer], None]) -> WaitingTicket | None:
         """Work on a call; `reply` is called on this event loop, before return if the call is short.
 
         A call whose caller has gone or whose time is up before its work begins is dropped.
@@ -138,7 +145,7 @@ class Execution:
                 reply(answer)
                 return None
         loop = asyncio.get_running_loop()
-        ticket = _Ticket(call.timeout_s)
+        ticket = WaitingTicket(call.timeout_s)
         self.in_flight += 1
 
         def work() -> None:
@@ -174,12 +181,12 @@ class Execution:
     def _waiting(self) -> int:
         return max(0, self.in_flight - self._threads)
 
-    def _count_dropped(self, ticket: _Ticket) -> None:
+    def _count_dropped(self, ticket: WaitingTicket) -> None:
         left_s = ticket.left_s
         reason = "expired" if left_s is not None and left_s < WITHDRAWN_AS_EXPIRED_S else "cancelled"
         METRICS.count(DROPPED_REQUESTS, self._loaded.served.name, reason)
 
-    def _begin(self, call: Call, kind: tuple[Method, int], ticket: _Ticket) -> Answer:
+    def _begin(self, call: Call, kind: tuple[Method, int], ticket: WaitingTicket) -> Answer:
         left_s = ticket.left_s
         self._waited.observe(time.monotonic() - ticket.begins_at)
         if ticket.cancelled:
@@ -188,7 +195,7 @@ class Execution:
         try:
             with giving_up_when(ticket.is_over):
                 go_on()
-                return self._measured(Call(call.method, call.body, left_s), kind)
+                return self._measured(Call(call.method, call.body, left_s, call.trace), kind)
         except GivenUp:
             self._count_dropped(ticket)
             return error_answer(Code.DEADLINE_EXCEEDED, TIMED_OUT)
@@ -206,7 +213,7 @@ class Execution:
 
         Raises GivenUp while the body is read.
         """
-        meter = self._meter.begin(call.method)
+        meter = self._meter.begin(call)
         try:
             answer = Answer(Code.OK, self._respond(call, meter, in_caller_thread=in_caller_thread))
         except GivenUp:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -26,6 +26,7 @@ from core.transport import Call, Method
 from deployments.access_log import AccessLog
 from deployments.port_claim import TOKEN_METHOD
 from deployments.request_router import RequestRouter
+from deployments.request_traces import RequestTraces
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,8 @@ SERVICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         TOKEN_SERVICE: (TOKEN,),
     }
 )
+
+SERVICE_OF = MappingProxyType({method: name for name, methods in SERVICES.items() for method in methods})
 
 OWN_PORT_ONLY = frozenset({TOKEN_SERVICE, ADMIN_SERVICE})
 """Services that Serve's own gRPC proxy does not offer."""
@@ -74,6 +77,7 @@ class GrpcApi:
         session_run: bool = False,
         most_calls: int = 0,
         access: AccessLog | None = None,
+        traces: RequestTraces | None = None,
         admin: Mapping[str, Reload] = MappingProxyType({}),
     ) -> None:
         self._router = router
@@ -82,6 +86,7 @@ class GrpcApi:
         self._session_run = session_run
         self._most_calls = most_calls
         self._access = access
+        self._traces = traces
         self._calls = 0
         self._methods: Mapping[str, Callable[[bytes, float | None], Awaitable[GrpcAnswer]]] = {
             "Predict": self._counted("Predict", Method.PREDICT),
@@ -105,6 +110,13 @@ class GrpcApi:
             return await answered(raw, timeout_s)
         except ServingError as error:
             return GrpcAnswer(error.code, status_message(str(error)))
+
+    def answer_traced(self, method: str, raw: bytes, metadata: Iterable[Any]) -> Awaitable[GrpcAnswer]:
+        """Answer a call of Serve's own proxy, which knows no deadlines, and follow it if it is traced."""
+        work = self.answer(method, raw, None)
+        if self._traces is None:
+            return work
+        return self._traces.of_call(f"{SERVICE_OF[method]}/{method}", raw, metadata, work)
 
     def _counted(self, api: str, method: Method) -> Callable[[bytes, float | None], Awaitable[GrpcAnswer]]:
         """Forward, and count under the name that was asked for (TensorFlow Serving counts these three methods)."""
@@ -167,17 +179,20 @@ class GrpcApi:
     def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
         """Give the handlers of all services, for `server.add_generic_rpc_handlers`."""
         return tuple(
-            _service(name, {method: self._handler(method) for method in methods}) for name, methods in SERVICES.items()
+            _service(name, {method: self._handler(name, method) for method in methods})
+            for name, methods in SERVICES.items()
         )
 
-    def _handler(self, method: str) -> Callable[[bytes, grpc.aio.ServicerContext], Awaitable[bytes]]:
+    def _handler(self, service: str, method: str) -> Callable[[bytes, grpc.aio.ServicerContext], Awaitable[bytes]]:
         answered = self._bounded if self._most_calls and method != TOKEN else self.answer
-        access = self._access if method != TOKEN else None
+        access, traces = (self._access, self._traces) if method != TOKEN else (None, None)
 
         async def handle(raw: bytes, context: grpc.aio.ServicerContext) -> bytes:
-            work = answered(method, raw, context.time_remaining())
+            work: Awaitable[GrpcAnswer] = answered(method, raw, context.time_remaining())
             if access is not None and access.is_chosen():
                 work = access.of_call(method, raw, context.invocation_metadata() or (), work)
+            if traces is not None:
+                work = traces.of_call(f"{service}/{method}", raw, context.invocation_metadata() or (), work)
             answer = await work
             if answer.code is not Code.OK:
                 # Sends the status and nothing else; a client's own policy repeats a call only then.

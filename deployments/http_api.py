@@ -42,6 +42,7 @@ from deployments.http_body import (
 )
 from deployments.http_protocol import TARGET
 from deployments.request_router import RequestRouter
+from deployments.request_traces import RequestTraces
 
 log = logging.getLogger(__name__)
 
@@ -81,12 +82,14 @@ class HttpApi:
         pages: Mapping[str, Page] = MappingProxyType({}),
         *,
         access: AccessLog | None = None,
+        traces: RequestTraces | None = None,
     ) -> None:
         self.router = router
         self.limits = limits
         self._token = token.encode()
         self._pages = pages
         self.access = access
+        self.traces = traces
         self.draining = False
 
     def app(self) -> AsgiApp:
@@ -98,7 +101,10 @@ class HttpApi:
             elif scope["type"] == "lifespan":
                 await _lifespan(receive, send)
 
-        return application if self.access is None else self.access.around(application)
+        app: AsgiApp = application
+        if self.access is not None:
+            app = self.access.around(app)
+        return app if self.traces is None else self.traces.around(app)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

@@ -11,7 +11,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,9 +26,11 @@ from core.metric_names import LOAD_ATTEMPT_COUNT, LOAD_LATENCY, LOAD_SECONDS, RE
 from core.parameter_files import batching_parameters
 from core.servable import ServableId
 from core.server_settings import ServerSettings
+from core.trace_context import unpack
 from core.transport import Answer, Call, Endpoint, Method
 from deployments.autoscaling import DIRECT_CALLS
 from deployments.batched_execution import BatchedExecution
+from deployments.call_traces import CallTraces, TracedCalls
 from deployments.direct_server import DirectServer
 from deployments.event_loop import LoopThread
 from deployments.execution import Execution
@@ -40,6 +42,7 @@ from deployments.process_tuning import settle
 from deployments.ray_metrics import RayMetrics
 from deployments.request_log import LogSource, RequestLog
 from deployments.saved_model import LoadedModel, load
+from deployments.tracing import TracedProcess, tracer_of
 from deployments.version_files import local_files
 from deployments.warmup import warm_up
 
@@ -48,7 +51,7 @@ log = logging.getLogger(__name__)
 DEPLOYMENT = "ModelServer"
 PER_MODEL_PARAMETERS = "batching_params.pbtxt"
 LAST_RECORDS_TIMEOUT_S = 3.0
-"""How long the end waits for the request log; Serve's patience is a little longer than the drain time."""
+"""How long the end waits for logs and spans; Serve's patience is a little longer than the drain time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,10 @@ class ModelServer:
         self._loaded = _load(spec)
         self._load_s = time.monotonic() - began
         _count_load(spec, self._load_s)
-        self._execution = _execution(self._loaded, spec)
+        self._tracer = tracer_of(spec.settings.tracing, TracedProcess("model", self._replica))
+        traces = CallTraces(self._tracer, spec.servable) if self._tracer else None
+        self._execution = _execution(self._loaded, spec, traces)
+        self._calls = self._execution if traces is None else TracedCalls(self._execution, traces)
         self._loop = LoopThread("direct-transport")
         self._warm_up()
         self._request_log = _request_log(spec, self._loaded, self._replica)
@@ -116,7 +122,7 @@ class ModelServer:
     def _open_direct_transport(self) -> Endpoint:
         token = secrets.token_bytes(16)
         host = ray.util.get_node_ip_address()
-        self._direct = DirectServer(self._execution, token)
+        self._direct = DirectServer(self._calls, token)
         port, has_loopback = self._loop.run(self._direct.open(host)).result()
         node = ray.get_runtime_context().get_node_id()
         config = self._spec.config
@@ -137,9 +143,9 @@ class ModelServer:
         """Tell Serve of the calls that do not come through its handles; called only where Serve scales."""
         return {DIRECT_CALLS: self._direct.open_calls}
 
-    async def call(self, method: int, body: bytes, timeout_s: float | None) -> tuple[int, bytes]:
+    async def call(self, method: int, body: bytes, timeout_s: float | None, trace: bytes = b"") -> tuple[int, bytes]:
         """Answer a call that came through a Serve handle."""
-        work = self._execution.call(Call(Method(method), body, timeout_s))
+        work = self._calls.call(Call(Method(method), body, timeout_s, unpack(trace)))
         answer: Answer = await asyncio.wrap_future(self._loop.run(work))
         return int(answer.code), bytes(answer.body)
 
@@ -178,8 +184,14 @@ class ModelServer:
         await asyncio.wrap_future(self._loop.run(direct.drain(drain_s)))
         self._execution.close()
         self._loop.stop()
-        await asyncio.to_thread(self._request_log.close, LAST_RECORDS_TIMEOUT_S)
+        await asyncio.gather(*(asyncio.to_thread(close, LAST_RECORDS_TIMEOUT_S) for close in self._closing()))
         self._files.release()
+
+    def _closing(self) -> Iterator[Callable[[float], object]]:
+        """Give what has something left to write."""
+        yield self._request_log.close
+        if self._tracer is not None:
+            yield self._tracer.close
 
 
 def _request_log(spec: ServableSpec, loaded: LoadedModel, replica: str) -> RequestLog:
@@ -224,12 +236,14 @@ def _load_failures() -> Iterator[None]:
         raise LoadFailed(Code.UNKNOWN, f"{type(error).__name__}: {error}") from error
 
 
-def _execution(loaded: LoadedModel, spec: ServableSpec) -> Execution | BatchedExecution:
+def _execution(loaded: LoadedModel, spec: ServableSpec, traces: CallTraces | None) -> Execution | BatchedExecution:
     """Choose how calls are worked on (flags `enable_batching`, `enable_per_model_batching_parameters`)."""
     parameters = _batching(spec)
-    if parameters is None:
-        return Execution(loaded, 2 * _cpus(spec), spec.settings.answers)
-    return BatchedExecution(loaded, parameters, spec.settings.answers, threads=_cpus(spec))
+    if parameters is not None:
+        return BatchedExecution(loaded, parameters, spec.settings.answers, threads=_cpus(spec), traces=traces)
+    if traces is not None:
+        return traces.execution(loaded, 2 * _cpus(spec), spec.settings.answers)
+    return Execution(loaded, 2 * _cpus(spec), spec.settings.answers)
 
 
 def _batching(spec: ServableSpec) -> BatchingParameters | None:

@@ -23,6 +23,7 @@ from core.transport import Answer, Call, ConnectionLost, Method, OpenCall
 from deployments.access_log import SAMPLED
 from deployments.http_api import METHOD_OF, HttpApi
 from deployments.http_protocol import RestProtocol
+from deployments.request_traces import TRACED
 
 LARGEST_QUICK_BODY_BYTES = 64 * 1024
 MOST_KNOWN_TARGETS = 1000
@@ -30,7 +31,7 @@ LONGEST_KNOWN_TARGET_BYTES = 512
 ANSWER_GRACE_S = 0.25
 """How much longer than the time-out we wait, so that TensorFlow's own time-out can be told."""
 
-UNUSUAL = frozenset({b"transfer-encoding", b"content-encoding", b"expect", b"upgrade", b"traceparent"})
+UNUSUAL = frozenset({b"transfer-encoding", b"content-encoding", b"expect", b"upgrade"})
 """Headers of which the long way knows what they mean."""
 
 
@@ -308,20 +309,21 @@ class QuickProtocol(RestProtocol):
             self._begun.withdraw()
 
 
-class SampledProtocol(QuickProtocol):
-    """A connection of which some requests are followed for the access log; those take the long way."""
+class FollowedProtocol(QuickProtocol):
+    """A connection of which some requests are followed, for the access log or a trace; those take the long way."""
 
     def _quick_request(self) -> Wanted | None:
-        access = self._api.access
+        state, access, traces = self.scope["state"], self._api.access, self._api.traces
         chosen = access is not None and access.is_chosen()
-        self.scope["state"][SAMPLED] = chosen
-        return None if chosen else super()._quick_request()
+        span = None if traces is None else traces.begin(self.headers)
+        state[SAMPLED], state[TRACED] = chosen, span
+        return None if chosen or span is not None else super()._quick_request()
 
 
 def protocol_factory(api: HttpApi) -> Any:
     """Give what makes uvicorn's protocols for one REST port."""
     known, heads = KnownTargets(), Heads(cors=api.limits.cors)
-    kind = QuickProtocol if api.access is None else SampledProtocol
+    kind = QuickProtocol if api.access is None and api.traces is None else FollowedProtocol
 
     def make(**of_uvicorn: Any) -> QuickProtocol:
         return kind(api, known, heads, **of_uvicorn)

@@ -42,10 +42,12 @@ from deployments.process_metrics import METRICS, report
 from deployments.process_tuning import settle
 from deployments.ray_metrics import RayMetrics
 from deployments.request_router import RequestRouter
+from deployments.request_traces import RequestTraces, TracedRouter
 from deployments.router_facts import router_facts
 from deployments.startup_settings import monitoring
 from deployments.status_page import PATH as STATUS_PATH
 from deployments.status_page import StatusPage
+from deployments.tracing import TracedProcess, tracer_of
 from deployments.version_transport import VersionTransport
 
 log = logging.getLogger(__name__)
@@ -56,6 +58,7 @@ PULL_TIMEOUT_S = 10.0
 FIRST_PULL_TIMEOUT_S = 15.0
 OPEN_TIMEOUT_S = 30.0
 RELOAD_TIMEOUT_S = 600.0
+LAST_SPANS_TIMEOUT_S = 3.0
 
 
 class Router:
@@ -71,14 +74,18 @@ class Router:
         self._watcher = watcher
         self._loop = LoopThread("front-door")
         self._transport = VersionTransport(ray.get_runtime_context().get_node_id())
-        self._router = (SampledRouter if access else RequestRouter)(replica, self._transport)
+        self._tracer = tracer_of(settings.tracing, TracedProcess("router", replica))
+        traces = RequestTraces(self._tracer) if self._tracer else None
+        self._router = (TracedRouter if traces else SampledRouter if access else RequestRouter)(
+            replica, self._transport
+        )
         shown = monitoring(settings)
         self._page = self._metrics_page(shown.prometheus_path)
         status = StatusPage(self._router, self._facts, self._outlook, SystemClock())
         pages = {STATUS_PATH: status.answer, HTML_PATH: HtmlPage(status.document).answer}
         if shown.prometheus_enabled:
             pages[self._page.path] = self._page.answer
-        self._api = HttpApi(self._router, http_limits(settings), token, pages, access=access)
+        self._api = HttpApi(self._router, http_limits(settings), token, pages, access=access, traces=traces)
         METRICS.before_snapshot(self._router.note_numbers)
         RayMetrics().start()
         door = settings.front_door
@@ -90,6 +97,7 @@ class Router:
             session_run=door.session_run,
             most_calls=door.grpc_max_concurrent_calls,
             access=access,
+            traces=traces,
             admin={
                 "GetConfig": partial(self._hand_over, "get_config"),
                 "ChangeConfig": partial(self._hand_over, "change_config"),
@@ -246,7 +254,8 @@ class Router:
         return await self._answer_proxy("SessionRun", request, grpc_context)
 
     async def _answer_proxy(self, method: str, request: bytes, grpc_context: Any) -> Raw:
-        work = self._loop.run(self._grpc_api.answer(method, request, None))
+        metadata = grpc_context.invocation_metadata() or () if self._tracer else ()
+        work = self._loop.run(_awaited(self._grpc_api.answer_traced(method, request, metadata)))
         answer: GrpcAnswer = await asyncio.wrap_future(work)
         if answer.code is not Code.OK:
             set_status(grpc_context, answer)
@@ -263,6 +272,8 @@ class Router:
         else:
             self._http.abandon()
         loop.stop()
+        if self._tracer is not None:
+            await asyncio.to_thread(self._tracer.close, LAST_SPANS_TIMEOUT_S)
 
 
 def http_limits(settings: ServerSettings) -> HttpLimits:

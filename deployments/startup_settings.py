@@ -14,6 +14,7 @@ from core.parameter_files import monitoring_config
 from core.routing import RoutingTable
 from core.server_settings import ServerSettings
 from core.strict_labels import LabelRule
+from core.tracing_plan import otel_variables, tracing_plan
 from deployments.certificates import Certificates
 from deployments.model_list import ConfiguredModels, read_text, with_absolute_paths
 
@@ -36,7 +37,7 @@ def checked(settings: ServerSettings) -> tuple[ServerSettings, tuple[str, ...]]:
 
     Also raises FailedPrecondition for labels that must wait for their version, when they are asked to be strict.
     """
-    absolute = with_absolute_paths(settings, os.getcwd())
+    absolute = _with_environment(with_absolute_paths(settings, os.getcwd()))
     models = ConfiguredModels(absolute)
     models.check()
     LabelRule(absolute.source.strict_version_labels, absolute.source.allow_labels_for_unavailable).check(
@@ -45,7 +46,13 @@ def checked(settings: ServerSettings) -> tuple[ServerSettings, tuple[str, ...]]:
     for file in filter(None, (absolute.front_door.ssl_config_file, absolute.front_door.rest_ssl_config_file)):
         Certificates(file)
     monitoring(absolute)
-    return absolute, models.warnings()
+    plan = tracing_plan(absolute.tracing)
+    return absolute, (*models.warnings(), *(plan.warnings if plan is not None else ()))
+
+
+def _with_environment(settings: ServerSettings) -> ServerSettings:
+    """Take along what OpenTelemetry's variables say here: processes on other nodes do not see them."""
+    return replace(settings, tracing=replace(settings.tracing, environment=otel_variables(os.environ)))
 
 
 def monitoring(settings: ServerSettings) -> MonitoringConfig:

@@ -21,6 +21,7 @@ from core.errors import Code, DeadlineExceeded, ServingError, Unavailable
 from core.metric_names import FORWARDED_REQUESTS, REPEATED_REQUESTS
 from core.metrics import Counter
 from core.routing import Route
+from core.trace_context import pack
 from core.transport import TIMED_OUT, Answer, Call, ConnectionLost, Endpoint, Method, OpenCall, Waiting
 from deployments.direct_client import DirectConnection, ReplicaSet
 from deployments.model_server import DEPLOYMENT
@@ -62,7 +63,8 @@ class HandleTransport:
         Raises DeadlineExceeded and Unavailable.
         """
         timeout_s = LONGEST_HANDLE_CALL_S if call.timeout_s is None else call.timeout_s
-        response = self.handle(route.app).call.remote(int(call.method), call.body, call.timeout_s)
+        trace = () if call.trace is None else (pack(call.trace),)
+        response = self.handle(route.app).call.remote(int(call.method), call.body, call.timeout_s, *trace)
         try:
             code, body = await asyncio.wait_for(response, timeout_s)
         except TimeoutError:

@@ -118,6 +118,7 @@ async def test_a_rest_request_has_a_line(ask_rest: Ask, lines: Any, *, is_quick:
         "bytes_in": str(len(SECRET)),
         "bytes_out": "5",
         "request_id": "abc-1",
+        "trace_id": "",
     }
 
 
@@ -210,6 +211,7 @@ async def test_a_grpc_call_has_a_line(ask_grpc: Ask, lines: Any) -> None:
         "bytes_in": str(len(raw)),
         "bytes_out": "3",
         "request_id": "abc-2",
+        "trace_id": "",
     }
 
 

@@ -18,7 +18,7 @@ from core.metric_names import (
 from core.metrics import Metrics
 from core.run_plan import RunPlan
 from core.signature import ServedModel
-from core.transport import Method
+from core.transport import Call, Method
 from deployments.call_meter import APIS, VersionMeter
 
 PLAN = RunPlan({"x:0": np.zeros(3)}, ("y:0",), lambda _: b"", "serving_default")
@@ -29,7 +29,7 @@ def metered(*calls: tuple[Method, RunPlan | None, Code]) -> Metrics:
     metrics = Metrics()
     version = VersionMeter(ServedModel("m", 3, {}), metrics)
     for method, plan, code in calls:
-        meter = version.begin(method)
+        meter = version.begin(Call(method, b""))
         if plan is not None:
             meter.planned(plan)
         if plan is not None and code is Code.OK:

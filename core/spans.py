@@ -1,0 +1,146 @@
+"""Spans: what a trace shows of a request, under OpenTelemetry's names where it has some.
+
+A span is made when it has ended, so it is a plain value. Attributes that are ours alone begin with `ray_model_server.`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from core.errors import Code
+from core.rest_path import INFERENCE, QUERY
+from core.trace_context import TraceContext
+
+MODEL: Final = "ray_model_server.model"
+VERSION: Final = "ray_model_server.version"
+LABEL: Final = "ray_model_server.label"
+SIGNATURE: Final = "ray_model_server.signature"
+METHOD: Final = "ray_model_server.method"
+TRANSPORT: Final = "ray_model_server.transport"
+CODE: Final = "ray_model_server.code"
+ROWS: Final = "ray_model_server.rows"
+BATCH_ROWS: Final = "ray_model_server.batch.rows"
+BATCH_REQUESTS: Final = "ray_model_server.batch.requests"
+BATCH_PADDING: Final = "ray_model_server.batch.padding"
+ERROR_TYPE: Final = "error.type"
+STATUS: Final = "http.response.status_code"
+
+ROUTE_SPAN: Final = "route"
+CALL_SPAN: Final = "call"
+QUEUE_SPAN: Final = "queue"
+BATCH_SPAN: Final = "batch"
+RUN_SPAN: Final = "run"
+
+LONGEST_VALUE: Final = 1024
+"""Characters of a value that are kept; clients choose paths and names."""
+
+KNOWN_METHODS: Final = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE"})
+FAULTS: Final = frozenset(
+    {
+        Code.UNKNOWN,
+        Code.DEADLINE_EXCEEDED,
+        Code.UNIMPLEMENTED,
+        Code.INTERNAL,
+        Code.UNAVAILABLE,
+        Code.DATA_LOSS,
+    }
+)
+"""The codes that are no mistake of the caller's, as OpenTelemetry sorts them for servers."""
+
+Value = str | int | float | bool
+Attributes = Mapping[str, Value]
+
+
+class SpanKind(enum.Enum):
+    """Where a span stands between processes."""
+
+    INTERNAL = "internal"
+    SERVER = "server"
+    CLIENT = "client"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A piece of work that has ended; times are nanoseconds since 1970, `parent_id` is empty at the root of a trace.
+
+    `links` are spans that this one has to do with without being below them. `error` says that the work failed, and how.
+    """
+
+    name: str
+    kind: SpanKind
+    context: TraceContext
+    parent_id: str
+    begin_ns: int
+    end_ns: int
+    attributes: Attributes = field(default_factory=dict)
+    links: tuple[TraceContext, ...] = ()
+    error: str = ""
+
+
+def http_attributes(method: str, scheme: str, path: str) -> dict[str, Value]:
+    """Describe an HTTP request to the API."""
+    known = method if method in KNOWN_METHODS else "_OTHER"
+    attributes: dict[str, Value] = {"http.request.method": known, "url.scheme": scheme, "url.path": path}
+    if known != method:
+        attributes["http.request.method_original"] = method
+    route = http_route(method, path)
+    if route:
+        attributes["http.route"] = route
+    return attributes
+
+
+def http_name(method: str, path: str) -> str:
+    """Give the name of an HTTP request's span, the same for all models."""
+    known = method if method in KNOWN_METHODS else "HTTP"
+    return f"{known} {http_route(method, path)}".rstrip()
+
+
+def http_route(method: str, path: str) -> str:
+    """Give the pattern that a path of the API follows; empty when it follows none."""
+    found = {"POST": INFERENCE, "GET": QUERY}.get(method, INFERENCE).fullmatch(path)
+    if found is None or method not in {"POST", "GET"}:
+        return ""
+    model, version, label, what = found.groups()
+    names = [
+        "/v1/models",
+        "/{model}" if model is not None else "",
+        "/versions/{version}" if version is not None else "",
+        "/labels/{label}" if label is not None else "",
+    ]
+    end = f":{what.lower()}" if method == "POST" else f"/{what.lower()}" if what is not None else ""
+    return "".join(names) + end
+
+
+def http_error(status: int | None) -> str:
+    """Tell what is wrong with an answer, for the span of the server; a client's mistake is none of the server's."""
+    return str(status) if status is not None and status >= 500 else ""
+
+
+def grpc_attributes(service: str, method: str) -> dict[str, Value]:
+    """Describe a gRPC call."""
+    return {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
+
+
+def code_error(code: Code) -> str:
+    """Tell what is wrong with an answer; empty for a good one, and for a mistake of the caller's."""
+    return code.name if code in FAULTS else ""
+
+
+def rows_in(feeds: Mapping[str, np.ndarray]) -> int:
+    """Count the rows of a run: the first dimension of its first input; 0 where there is none."""
+    first = next(iter(feeds.values()), None)
+    return int(first.shape[0]) if first is not None and first.ndim else 0
+
+
+def cleaned(attributes: Attributes) -> dict[str, Value]:
+    """Make values fit for a trace: no bytes that are no UTF-8, and none without end."""
+    return {name: _text(value) if isinstance(value, str) else value for name, value in attributes.items()}
+
+
+def _text(value: str) -> str:
+    return value[:LONGEST_VALUE].encode("utf-8", "surrogateescape").decode("utf-8", "replace")

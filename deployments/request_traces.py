@@ -1,0 +1,180 @@
+"""The router's part of a trace: the span of a request, and below it that of its way to a version and back.
+
+As with the access log, this takes the places of what is used otherwise, and only where tracing was asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from core.errors import Code, ServingError
+from core.rest_path import is_api
+from core.routing import Route
+from core.spans import (
+    CODE,
+    ERROR_TYPE,
+    LABEL,
+    METHOD,
+    MODEL,
+    ROUTE_SPAN,
+    SIGNATURE,
+    STATUS,
+    VERSION,
+    SpanKind,
+    code_error,
+    grpc_attributes,
+    http_attributes,
+    http_error,
+    http_name,
+)
+from core.trace_context import TRACEPARENT, TRACESTATE, TraceContext, parse
+from core.transport import Answer, Call
+from deployments.access_log import Answered, SampledRouter, path_of, signature_of
+from deployments.asgi import AsgiApp, Message, Receive, Scope, Send
+from deployments.tracing import CURRENT, OpenSpan, Tracer
+
+TRACED = "traced"
+"""Where the state of an ASGI scope has the span of the request, or None for one that is not traced."""
+PARENT_HEADER, STATE_HEADER = TRACEPARENT.encode(), TRACESTATE.encode()
+
+A = TypeVar("A", bound=Answered)
+
+
+class TracedRouter(SampledRouter):
+    """A router that notes which version a traced request is for, and how long it was away."""
+
+    def resolve(self, name: str, version: int | None, label: str | None) -> Route:
+        """Find the version that a request asks for."""
+        span = CURRENT.get()
+        if span is None:
+            return super().resolve(name, version, label)
+        span.attributes[MODEL] = name
+        if label is not None:
+            span.attributes[LABEL] = label
+        route = super().resolve(name, version, label)
+        span.attributes[VERSION] = route.servable.version
+        return route
+
+    async def forward(self, route: Route, call: Call) -> Answer:
+        """Carry a call to a version."""
+        request = CURRENT.get()
+        if request is None:
+            return await super().forward(route, call)
+        span = request.below(ROUTE_SPAN, SpanKind.CLIENT)
+        servable = route.servable
+        span.attributes |= {MODEL: servable.name, VERSION: servable.version, METHOD: call.method.name}
+        span.attributes[CODE] = Code.CANCELLED.name
+        try:
+            answer = await super().forward(route, replace(call, trace=span.context))
+            note_code(span, answer.code)
+        except ServingError as error:
+            note_code(span, error.code)
+            raise
+        finally:
+            span.end()
+        return answer
+
+
+def note_code(span: OpenSpan, code: Code) -> None:
+    """Note how a call has ended."""
+    span.attributes[CODE] = code.name
+    span.error = "" if code is Code.OK else code.name
+
+
+class RequestTraces:
+    """Chooses requests, and makes their spans."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+
+    def begin(self, headers: Iterable[tuple[bytes, bytes]]) -> OpenSpan | None:
+        """Begin the span of an HTTP request; None for one that is not traced."""
+        parents, states = [], []
+        for name, value in headers:
+            if name == PARENT_HEADER:
+                parents.append(value.decode("latin-1"))
+            elif name == STATE_HEADER:
+                states.append(value.decode("latin-1"))
+        return self._tracer.request(parse(parents, states) if parents else None)
+
+    def around(self, app: AsgiApp) -> AsgiApp:
+        """Follow the traced ones of the HTTP requests to the API."""
+
+        async def followed(scope: Scope, receive: Receive, send: Send) -> None:
+            span = self._span_of(scope) if scope["type"] == "http" else None
+            if span is None:
+                await app(scope, receive, send)
+            else:
+                await _follow(span, app, scope, receive, send)
+
+        return followed
+
+    def _span_of(self, scope: Scope) -> OpenSpan | None:
+        if not is_api(path_of(scope)):
+            return None
+        state = scope.get("state", {})
+        if TRACED in state:
+            chosen: OpenSpan | None = state[TRACED]
+            return chosen
+        return self.begin(scope["headers"])
+
+    def of_call(self, rpc: str, raw: bytes, metadata: Iterable[Any], work: Awaitable[A]) -> Awaitable[A]:
+        """Follow a gRPC call (`service/method`) if it is traced."""
+        span = self._tracer.request(parent_in(metadata))
+        return work if span is None else _followed_call(span, rpc, raw, work)
+
+
+def parent_in(metadata: Iterable[Any]) -> TraceContext | None:
+    """Read the parent that a gRPC call names."""
+    parents, states = [], []
+    for name, value in metadata:
+        if name == TRACEPARENT:
+            parents.append(str(value))
+        elif name == TRACESTATE:
+            states.append(str(value))
+    return parse(parents, states) if parents else None
+
+
+async def _follow(span: OpenSpan, app: AsgiApp, scope: Scope, receive: Receive, send: Send) -> None:
+    method, path = scope["method"], path_of(scope)
+    span.name = http_name(method, path)
+    span.attributes |= http_attributes(method, scope.get("scheme", "http"), path)
+
+    async def noted_send(message: Message) -> None:
+        if "status" in message:
+            span.attributes[STATUS] = message["status"]
+            span.error = http_error(message["status"])
+        await send(message)
+
+    token = CURRENT.set(span)
+    try:
+        await app(scope, receive, noted_send)
+    finally:
+        CURRENT.reset(token)
+        if span.error or STATUS not in span.attributes:
+            span.attributes[ERROR_TYPE] = span.error or "client_gone"
+        span.end()
+
+
+async def _followed_call(span: OpenSpan, rpc: str, raw: bytes, work: Awaitable[A]) -> A:
+    service, _, method = rpc.partition("/")
+    span.name = rpc
+    span.attributes |= grpc_attributes(service, method)
+    signature = signature_of(method, raw)
+    if signature:
+        span.attributes[SIGNATURE] = signature
+    code = Code.CANCELLED
+    token = CURRENT.set(span)
+    try:
+        answer = await work
+        code = answer.code
+        return answer
+    finally:
+        CURRENT.reset(token)
+        span.attributes["rpc.grpc.status_code"] = int(code)
+        span.error = code_error(code)
+        if code is not Code.OK:
+            span.attributes[ERROR_TYPE] = code.name
+        span.end()
