@@ -85,7 +85,10 @@ def check_transition(message: model_config_pb2.ModelServerConfig, *, list_in_for
 
 def single_model(name: str, base_path: str, *, relative_path_root: str = "") -> ModelConfig:
     """Give the configuration of the one model that flags name; raises ConfigError."""
-    model = model_config_pb2.ModelConfig(name=name, base_path=base_path, model_platform=PLATFORM)
+    try:
+        model = model_config_pb2.ModelConfig(name=name, base_path=base_path, model_platform=PLATFORM)
+    except UnicodeEncodeError as error:
+        raise ConfigError((Problem(f"Names of models and base paths must be UTF-8; got {error.object!a}"),)) from None
     models = model_config_pb2.ModelConfigList(config=[model])
     return models_from_message(
         model_config_pb2.ModelServerConfig(model_config_list=models), relative_path_root=relative_path_root

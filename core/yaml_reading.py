@@ -19,6 +19,8 @@ from core.errors import ConfigError, Problem
 MISTAKE: Final = object()
 """Stands for a value that could not be read; the mistake is already noted."""
 
+HALF_CHARACTER: Final = "holds half of a surrogate pair; write the character itself"
+
 _TAG = "tag:yaml.org,2002:"
 _TRUTH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _LONGEST_NUMBER = 40
@@ -41,7 +43,7 @@ class Place:
 
     def mistake(self, message: str) -> Any:
         """Note a mistake here; gives MISTAKE."""
-        self.problems.append(Problem(message, self.file, self.line, self.field))
+        self.problems.append(Problem(_writable(message), self.file, self.line, _writable(self.field)))
         return MISTAKE
 
     def inner(self, node: yaml.Node, name: str) -> Place:
@@ -81,7 +83,9 @@ def compose(text: str, file: str) -> yaml.Node | None:
 
 def text(place: Place) -> Any:
     """Read a text."""
-    return place.node.value if place.kind == "str" else _expected(place, "str")
+    if place.kind != "str":
+        return _expected(place, "str")
+    return place.mistake(HALF_CHARACTER) if _has_half_characters(place.node.value) else place.node.value
 
 
 def flag(place: Place) -> Any:
@@ -187,9 +191,20 @@ def named_places(place: Place) -> dict[str, Place] | None:
             at_key.mistake("merge keys are not read; use defaults")
         elif key.value in entries:
             at_key.mistake("is given twice")
+        elif _has_half_characters(key.value):
+            at_key.mistake(HALF_CHARACTER)
         else:
             entries[key.value] = place.inner(node, key.value)
     return entries
+
+
+def _has_half_characters(value: str) -> bool:
+    r"""Tell whether a text holds what `"\ud800"` means: no message and no file can hold it."""
+    return _writable(value) != value
+
+
+def _writable(value: str) -> str:
+    return value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _expected(place: Place, kind: str) -> Any:

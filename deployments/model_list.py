@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
-from pathlib import Path
+import stat
 
 from core import settings_yaml
 from core.config import BatchingParameters, ModelConfig
@@ -12,6 +13,9 @@ from core.config_text import model_configs, single_model
 from core.errors import ConfigError, Problem
 from core.parameter_files import BATCHING_WITHOUT_FILE, batching_parameters, session_config, session_config_warnings
 from core.server_settings import ServerSettings
+
+LARGEST_FILE_BYTES = 16 * 1024 * 1024
+"""No list of models is so long; a larger file is a mistake that would cost memory and minutes."""
 
 
 class ConfiguredModels:
@@ -85,11 +89,29 @@ class ConfiguredModels:
 
 
 def read_text(path: str) -> str:
-    """Read a configuration file; raises ConfigError when it cannot be read."""
+    """Read a configuration file; raises ConfigError when it cannot be read.
+
+    Only plain files are read: a pipe would hang whoever reads it for the second time. A byte order mark is no content.
+    """
     try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        content = _content(path)
+        return io.StringIO(content.decode("utf-8-sig"), newline=None).read()
+    except (OSError, ValueError) as error:
         raise ConfigError((Problem(f"cannot be read: {error}", file=path),)) from error
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb", opener=_without_waiting) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(f"{path!r} is not a plain file")
+        content = file.read(LARGEST_FILE_BYTES + 1)
+    if len(content) > LARGEST_FILE_BYTES:
+        raise OSError(f"it is larger than {LARGEST_FILE_BYTES} bytes")
+    return content
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def with_absolute_paths(settings: ServerSettings, folder: str) -> ServerSettings:

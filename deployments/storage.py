@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -55,10 +56,11 @@ def _list_local(base_path: str, policy: VersionPolicy) -> VersionListing:
 
 
 def _local_files(root: str, below: str) -> Iterator[FileEntry]:
-    """Give all files below a directory; what vanishes while we look counts as not there."""
+    """Give all files below a directory; what vanishes while we look, or leads nowhere, counts as not there."""
     try:
         entries = list(os.scandir(os.path.join(root, below)))
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError as error:
+        _expect_nothing_there(error)
         return
     for entry in entries:
         relative = f"{below}{entry.name}"
@@ -68,9 +70,16 @@ def _local_files(root: str, below: str) -> Iterator[FileEntry]:
                     yield from _local_files(root, f"{relative}/")
                 continue
             seen = entry.stat()
-        except FileNotFoundError:
+        except OSError as error:
+            _expect_nothing_there(error)
             continue
         yield FileEntry(relative, seen.st_size, max(seen.st_mtime, seen.st_ctime))
+
+
+def _expect_nothing_there(error: OSError) -> None:
+    """Pass what says that nothing is there, links in a circle included; raises everything else."""
+    if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+        raise error
 
 
 def _leads_up(entry: os.DirEntry[str]) -> bool:

@@ -239,6 +239,13 @@ def test_the_one_model_of_the_flags_follows_the_same_rules() -> None:
         single_model("m", "m")
 
 
+@pytest.mark.parametrize(("name", "base_path"), [("m\udcff", "/m"), ("m", "/m\udcff")])
+def test_names_of_flags_that_are_no_utf8_are_mistakes(name: str, base_path: str) -> None:
+    """No message could hold them; an argument may be any bytes."""
+    with pytest.raises(ConfigError, match=r"must be UTF-8; got .*udcff"):
+        single_model(name, base_path)
+
+
 def test_reload_requests_are_checked_without_lines() -> None:
     """A message has no lines, but its fields have names."""
     message = model_config_pb2.ModelServerConfig()

@@ -67,6 +67,28 @@ def problems_of(text: str) -> list[str]:
     return [str(problem) for problem in raised.value.problems]
 
 
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        (r'models: {"\ud800": {base_path: "/m"}}', r"models.\ud800"),
+        (r'models: {m: {base_path: "/m\ud83d\ude00"}}', "models.m.base_path"),
+        (r'models: {m: {base_path: /m, env_vars: {"\udfff": x}}}', r"models.m.env_vars.\udfff"),
+    ],
+)
+def test_half_a_surrogate_pair_is_a_mistake_that_can_be_printed(text: str, field: str) -> None:
+    """No message could hold it, and the list of models travels in messages."""
+    (mistake,) = problems_of(text)
+
+    assert mistake == f"s.yaml:1: {field}: holds half of a surrogate pair; write the character itself"
+
+
+def test_a_mistake_beside_half_a_pair_can_be_printed() -> None:
+    """What stands in the file is shown in every mistake."""
+    (mistake,) = problems_of(r'models: {m: {base_path: /m, num_replicas: "\ud800"}}')
+
+    assert mistake.isascii()
+
+
 def test_a_full_file_adds_models_and_completes_listed_ones() -> None:
     """Models of both files end up in one list, with the defaults underneath."""
     own = settings(FULL, "s.yaml")

@@ -108,6 +108,19 @@ def test_dangling_links_count_as_not_there(tmp_path) -> None:
     assert {file.path for file in listed(tmp_path).versions[1].files} == {"saved_model.pb"}
 
 
+@pytest.mark.parametrize("link", ["2", "1/circle"])
+def test_links_in_a_circle_do_not_hide_other_versions(tmp_path, link) -> None:
+    """They lead nowhere, so that nothing is there."""
+    write(tmp_path / "1" / "saved_model.pb")
+    (tmp_path / link).symlink_to(tmp_path / link)
+
+    found = listed(tmp_path)
+
+    assert found.error == ""
+    assert {file.path for file in found.versions[1].files} == {"saved_model.pb"}
+    assert all(not found.versions[number].files for number in found.versions if number != 1)
+
+
 @pytest.mark.parametrize("link", ["1/loop", "1/variables/loop"])
 def test_a_link_to_a_folder_above_does_not_hide_the_model(tmp_path, link) -> None:
     """A loop has no end; the version is listed all the same."""
