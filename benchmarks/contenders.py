@@ -178,6 +178,7 @@ _given: set[int] = set()
 class Ours(Contender):
     name, label = "ours", "Ray Model Server"
     protocols = frozenset({REST, GRPC})
+    flags: Sequence[str] = ()
 
     def command(self) -> Sequence[object]:
         entries = [
@@ -187,7 +188,21 @@ class Ours(Contender):
         config = self.folder / "models.config"
         config.write_text("model_config_list {\n" + "".join(entries) + "}\n")
         door = [f"--host={HOST}", f"--rest_api_port={self.port}", f"--port={self.port + 1}"]
-        return [BIN / "ray_model_server", *door, f"--model_config_file={config}"]
+        return [BIN / "ray_model_server", *door, f"--model_config_file={config}", *self.flags]
+
+
+class OverHandles(Ours):
+    """The same server, whose routers call model servers through Serve's handles."""
+
+    name, label = "handles", "Ray Model Server over Serve's handles"
+    flags = ("--direct_transport=false",)
+
+
+class Traced(Ours):
+    """The same server, which records and sends spans of every request; nobody takes them."""
+
+    name, label = "traced", "Ray Model Server, every request traced"
+    flags = ("--tracing_otlp_endpoint=http://127.0.0.1:9", "--tracing_sampling_rate=1")
 
 
 class ServeDoor(Contender):
@@ -334,6 +349,19 @@ class InProcess(Contender):
 
 CONTENDERS: dict[str, type[Contender]] = {
     one.name: one
-    for one in (Ours, ServeDoor, FastApi, UvicornEcho, GrpcEcho, LitServe, BentoMl, MlServer, PlainRayServe, InProcess)
+    for one in (
+        Ours,
+        OverHandles,
+        Traced,
+        ServeDoor,
+        FastApi,
+        UvicornEcho,
+        GrpcEcho,
+        LitServe,
+        BentoMl,
+        MlServer,
+        PlainRayServe,
+        InProcess,
+    )
 }
 DEFAULT = ("ours", "fastapi", "uvicorn", "grpc", "servedoor")

@@ -74,6 +74,7 @@ class Budget:
 
 BUDGETS = (
     Budget("REST tiny, requests/s ÷ FastAPI+TF", "tiny", (16, 64), _rate, "fastapi", 3.0),
+    Budget("REST tiny, requests/s ÷ over Serve's handles", "tiny", (16, 64), _rate, "handles", 5.0),
     Budget("REST tiny, requests/s ÷ uvicorn echo", "tiny", (16, 64), _rate, "uvicorn", 0.3),
     Budget("REST tiny, p50 ÷ FastAPI+TF", "tiny", (1,), _p50, "fastapi", 0.6, is_floor=False),
     Budget("gRPC tiny, requests/s ÷ grpc.aio echo", "tiny-grpc", (16, 64), _rate, "grpc", 0.7),

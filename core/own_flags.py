@@ -82,6 +82,13 @@ OUR_FLAGS: Final = (
         "cluster.router_replicas",
         lambda count: max(1, count),
     ),
+    Flag(
+        "direct_transport",
+        _BOOL,
+        True,
+        "Send requests to model servers over connections of our own; off, over Ray Serve's handles, which is slower.",
+        "cluster.direct_transport",
+    ),
     Flag("request_log_dc", _STRING, "", "Data centre of this server, for request logs.", "request_log.dc"),
     Flag(
         "request_log_task_index",

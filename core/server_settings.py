@@ -238,6 +238,9 @@ class ClusterSettings:
     router_replicas: int = 1
     """Routers; those of one node share its ports, so that one may fail and several CPUs take requests."""
 
+    direct_transport: bool = True
+    """Send requests straight to model servers; without it, through Serve's handles."""
+
     ray_address: str = ""
     """Address of a running cluster; empty uses the one this node belongs to, or starts one here."""
 

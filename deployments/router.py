@@ -73,7 +73,9 @@ class Router:
         token = cluster_token()
         self._watcher = watcher
         self._loop = LoopThread("front-door")
-        self._transport = VersionTransport(ray.get_runtime_context().get_node_id())
+        self._transport = VersionTransport(
+            ray.get_runtime_context().get_node_id(), calls_directly=settings.cluster.direct_transport
+        )
         self._tracer = tracer_of(settings.tracing, TracedProcess("router", replica))
         traces = RequestTraces(self._tracer) if self._tracer else None
         self._router = (TracedRouter if traces else SampledRouter if access else RequestRouter)(

@@ -103,12 +103,16 @@ class _SentCall:
 
 
 class VersionTransport:
-    """Direct connections where they exist, the handle otherwise."""
+    """Direct connections where they exist, the handle otherwise; the handle for all calls if not `calls_directly`.
 
-    def __init__(self, node: str) -> None:
+    What model servers report comes over the direct connections in any case.
+    """
+
+    def __init__(self, node: str, *, calls_directly: bool = True) -> None:
         self._node = node
         self._handles = HandleTransport()
         self._replicas: dict[str, ReplicaSet] = {}
+        self._callable: Mapping[str, ReplicaSet] = self._replicas if calls_directly else {}
         self._refreshed_s: dict[str, float] = {}
         self._refreshing: dict[str, asyncio.Task[None]] = {}
         self._direct: dict[str, Counter] = {}
@@ -120,7 +124,7 @@ class VersionTransport:
 
         Raises Unavailable and DeadlineExceeded.
         """
-        replicas = self._replicas.get(route.app)
+        replicas = self._callable.get(route.app)
         first = None if replicas is None else replicas.choose()
         model = route.servable.name
         if replicas is None or first is None:
@@ -133,7 +137,7 @@ class VersionTransport:
 
     def begin(self, route: Route, call: Call, waiting: Waiting) -> OpenCall | None:
         """Send a call at once where a direct connection takes it."""
-        replicas = self._replicas.get(route.app)
+        replicas = self._callable.get(route.app)
         connection = None if replicas is None else replicas.choose()
         if connection is None or not connection.takes_calls:
             return None
@@ -148,7 +152,7 @@ class VersionTransport:
         """
         self._refresh_soon(route.app)
         METRICS.count(REPEATED_REQUESTS, route.servable.name)
-        replicas = self._replicas.get(route.app)
+        replicas = self._callable.get(route.app)
         second = None if replicas is None else replicas.choose(avoid=lost)
         if second is None:
             return await self._over_handle(route, call)
