@@ -154,7 +154,7 @@ def _observation(seen: ApplicationStatusOverview) -> AppObservation:
     messages = [one.message for one in seen.deployments.values() if one.message]
     return AppObservation(
         CONDITIONS.get(seen.status, Condition.DEPLOYING),
-        "\n".join([*messages, seen.message]),
+        "\n".join([seen.message, *messages]),  # the last line is shown of a process that could not say why it ended
         sum(map(_running_replicas, seen.deployments.values())),
         seen.last_deployed_time_s,
     )
