@@ -52,17 +52,20 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
 
 
 async def _rest_of_body(first: bytes, receive: Receive, limit: int) -> bytes:
-    body = bytearray(first)
+    pieces = [first]
+    size = len(first)
     more = True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
-        body += message.get("body", b"")
-        if len(body) > limit:
+        piece: bytes = message.get("body", b"")
+        pieces.append(piece)
+        size += len(piece)
+        if size > limit:
             raise BodyTooLarge(limit)
         more = message.get("more_body", False)
-    return bytes(body)
+    return b"".join(pieces)
 
 
 async def discard_body(receive: Receive) -> None:

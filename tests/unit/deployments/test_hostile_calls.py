@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
+import subprocess
 import sys
+import textwrap
 import threading
 import time
 from types import SimpleNamespace
@@ -201,6 +204,41 @@ async def test_with_batching_reading_ends_when_the_caller_has_gone(batched, monk
     call.cancel()
 
     assert await asyncio.to_thread(ended.wait, 10)
+
+
+IMAGE = """
+    import resource, sys
+    import numpy as np, orjson
+    from core import rest_predict
+    from deployments.process_tuning import keep_freed_memory
+    from tests.support.served_models import half_plus_two
+
+    assert keep_freed_memory()
+    image = np.random.default_rng(7).random((1, 224, 224, 3), dtype=np.float32)
+    body = orjson.dumps({"instances": image}, option=orjson.OPT_SERIALIZE_NUMPY)
+    model = half_plus_two()
+    for _ in range(3):
+        rest_predict.plan(model, bytearray(body))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        rest_predict.plan(model, bytearray(body))
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) // 20)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="another C library than glibc")
+def test_images_are_read_into_memory_that_is_there_already() -> None:
+    """Their copies have some two thousand pages; the next image finds them where the last one left them."""
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(IMAGE)], check=True, capture_output=True, text=True)
+
+    assert int(run.stdout) < 100
+
+
+def test_other_c_libraries_are_left_as_they_are(monkeypatch) -> None:
+    """Nothing fails where there is nothing to set."""
+    monkeypatch.setattr(process_tuning.ctypes, "CDLL", lambda _: object())
+
+    assert not process_tuning.keep_freed_memory()
 
 
 def test_a_process_that_answers_shares_its_interpreter_in_short_turns() -> None:
