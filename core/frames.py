@@ -73,15 +73,11 @@ def header(
 
 
 def cut(frame: Frame) -> tuple[bytes | bytearray, bytes | bytearray]:
-    """Cut a payload into body and trailer, without copying a large body; raises BrokenFrame."""
+    """Cut a payload into body and trailer; raises BrokenFrame."""
     payload, length = frame.payload, len(frame.payload) - frame.trailer_bytes
     if length < 0:
         raise BrokenFrame(f"a trailer of {frame.trailer_bytes} bytes does not fit into {len(payload)} bytes")
-    trailer = payload[length:]
-    if isinstance(payload, bytes):
-        return payload[:length], trailer
-    del payload[length:]
-    return payload, trailer
+    return payload[:length], payload[length:]
 
 
 class FrameReader:

@@ -6,6 +6,7 @@ A span is made when it has ended, so it is a plain value. Attributes that are ou
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -51,6 +52,8 @@ FAULTS: Final = frozenset(
     }
 )
 """The codes that are no mistake of the caller's, as OpenTelemetry sorts them for servers."""
+
+_NO_CHARACTER: Final = re.compile("[\ud800-\udfff]")
 
 Value = str | int | float | bool
 Attributes = Mapping[str, Value]
@@ -143,4 +146,4 @@ def cleaned(attributes: Attributes) -> dict[str, Value]:
 
 
 def _text(value: str) -> str:
-    return value[:LONGEST_VALUE].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return _NO_CHARACTER.sub("\ufffd", value[:LONGEST_VALUE])

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -23,12 +25,14 @@ from core.server_settings import (
     PollingSettings,
     RequestLogSettings,
     ServerSettings,
+    TracingSettings,
 )
 from deployments.app import application
 from deployments.serve_host import ROUTER_APP
 from tests.support.clients import RestClient, free_port, wait_until
 from tests.support.fault_proxy import FaultProxy, environment
 from tests.support.processes import replica_pids
+from tests.support.span_collector import SpanCollector
 
 FIXED_MODELS = (
     "half_plus_two",
@@ -160,7 +164,16 @@ def cluster(store_proxy: FaultProxy) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def server(cluster: None, saved_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+def collector() -> Iterator[SpanCollector]:
+    """Takes the spans of the session's server, which traces no request but those that ask for it."""
+    with SpanCollector() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="session")
+def server(
+    cluster: None, collector: SpanCollector, saved_models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiveServer]:
     """The server of the session, with all fixed models available."""
     folder = tmp_path_factory.mktemp("server")
     settings = ServerSettings(
@@ -176,6 +189,7 @@ def server(cluster: None, saved_models: Path, tmp_path_factory: pytest.TempPathF
         model_cache=ModelCacheSettings(folder=str(folder / "cache")),
         loading=LoadingSettings(max_num_load_retries=1, load_retry_interval_s=0.5, num_load_threads=2),
         request_log=RequestLogSettings(max_file_age_s=0.5),
+        tracing=TracingSettings(collector.url, 0.0, (("OTEL_BSP_SCHEDULE_DELAY", "200"),)),
     )
     live = LiveServer(settings, folder / "models.config", folder, saved_models)
     for name in FIXED_MODELS:
@@ -207,15 +221,23 @@ def deploy(settings: ServerSettings) -> None:
     )
 
 
+@contextmanager
+def redeployed(server: LiveServer, **changes: Any) -> Iterator[None]:
+    """Run the server's routers with other settings of the cluster for a while."""
+    cluster = replace(server.settings.cluster, **changes)
+    deploy(replace(server.settings, cluster=cluster))
+    wait_until(lambda: _has_routers(cluster.router_replicas), "the changed routers answer", 90)
+    yield
+    deploy(server.settings)
+    wait_until(lambda: _has_routers(server.settings.cluster.router_replicas), "the routers are as before", 90)
+    wait_until(lambda: is_open(server.rest_port), "they answer")
+
+
 @pytest.fixture
 def two_routers(server: LiveServer) -> Iterator[Callable[[], bool]]:
     """The server with two routers for the time of a test, and a way to ask whether both are there."""
-    deploy(replace(server.settings, cluster=replace(server.settings.cluster, router_replicas=2)))
-    wait_until(lambda: _has_routers(2), "two routers answer", 90)
-    yield lambda: _has_routers(2)
-    deploy(server.settings)
-    wait_until(lambda: _has_routers(1), "one router is left", 90)
-    wait_until(lambda: is_open(server.rest_port), "it answers")
+    with redeployed(server, router_replicas=2):
+        yield lambda: _has_routers(2)
 
 
 def _has_routers(count: int) -> bool:
