@@ -108,17 +108,18 @@ class _Counting(SpanExporter):
         try:
             result = self._exporter.export(spans)
         except Exception as error:  # noqa: BLE001 - whatever happens here, serving goes on
-            self._reasons.last = repr(error)
+            self._reasons.said.append(repr(error))
             result = SpanExportResult.FAILURE
         self.expect(-len(spans))
         self._note(len(spans), is_lost=result is not SpanExportResult.SUCCESS)
         return result
 
     def _note(self, count: int, *, is_lost: bool) -> None:
+        reason = self._reasons.take()
         if is_lost:
             METRICS.count(DROPPED_SPANS, "not_exported", by=count)
         if is_lost and not self._is_failing:
-            log.warning("spans_not_exported count=%d reason=%s", count, self._reasons.last)
+            log.warning("spans_not_exported count=%d reason=%s", count, reason)
         elif self._is_failing and not is_lost:
             log.info("spans_exported_again count=%d", count)
         self._is_failing = is_lost
@@ -129,17 +130,22 @@ class _Counting(SpanExporter):
 
 
 class _Reasons(logging.Handler):
-    """Keeps what OpenTelemetry says of a failed export from the log, but for the last word."""
+    """Keeps from the log what OpenTelemetry says of every attempt, but remembers it for our own line."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.last = ""
+        self.said: list[str] = []
         self._logger = logging.getLogger("opentelemetry.exporter")
         self._propagated, self._logger.propagate = self._logger.propagate, False
         self._logger.addHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.last = record.getMessage()
+        self.said.append(record.getMessage())
+
+    def take(self) -> str:
+        """Give what was said since the last time."""
+        said, self.said = self.said, []
+        return " ".join(dict.fromkeys(said))
 
     def let_go(self) -> None:
         self._logger.removeHandler(self)
