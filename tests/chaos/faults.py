@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.chaos.site import Site
+from tests.chaos.site import ServeRunSite, Site
+from tests.chaos.store import Store
 from tests.support.clients import ClosedLoop, wait_until
 
 CLIENTS = 4
@@ -36,11 +37,12 @@ class Outcome:
     requests: int
     failures: tuple[str, ...]
     full_service_s: float
+    left_over: tuple[str, ...] = ()
 
     @property
     def is_within_goal(self) -> bool:
         most = self.fault.most_failed
-        return most is None or len(self.failures) <= most
+        return not self.left_over and (most is None or len(self.failures) <= most)
 
 
 def inflict(fault: Fault, site: Site) -> Outcome:
@@ -53,7 +55,8 @@ def inflict(fault: Fault, site: Site) -> Outcome:
         took_s = time.monotonic() - began_s
         seen = load.count
         wait_until(lambda: load.count > seen + WARM_REQUESTS, "requests flow afterwards")
-    return Outcome(fault, load.count + len(load.failures), tuple(load.failures), took_s)
+    failures = tuple(load.failures)
+    return Outcome(fault, load.count + len(failures), failures, took_s, tuple(site.left_over()))
 
 
 def _killed(site: Site, find: Callable[[], frozenset[int]]) -> Callable[[], bool]:
@@ -106,6 +109,39 @@ def _half_copied(site: Site) -> Callable[[], bool]:
     return lambda: site.serves(number)
 
 
+def _store_lost(site: Site) -> Callable[[], bool]:
+    """Lose the remote store, kill a replica that must come back from the cache, restore it with a new version."""
+    store = _store(site)
+    store.lose()
+    wait_until(lambda: site.says("/v1/models", b"UNAVAILABLE"), "the loss is told")
+    is_back = _killed(site, lambda: site.pids("ray::ServeReplica:fetched:"))
+    wait_until(lambda: is_back() and site.is_whole(), "the replica came back from the cache", HEAL_TIMEOUT_S)
+    store.restore()
+    number = site.upload()
+    return lambda: site.serves(number, "fetched")
+
+
+def _disk_full(site: Site) -> Callable[[], bool]:
+    """Fill the disk of the cache, bring a new version, wait until it is told, make room."""
+    store = _store(site)
+    store.fill_disk()
+    number = site.upload()
+    wait_until(lambda: site.says("/status.json", b"RESOURCE_EXHAUSTED"), "the full disk is told")
+    store.empty_disk()
+    return lambda: site.serves(number, "fetched")
+
+
+def _serve_proxy(site: Site) -> Callable[[], bool]:
+    assert isinstance(site, ServeRunSite)
+    is_back = _killed(site, lambda: site.pids("ray::ProxyActor"))
+    return lambda: is_back() and site.proxy_answers()
+
+
+def _store(site: Site) -> Store:
+    assert site.store is not None
+    return site.store
+
+
 FAULTS = (
     Fault("kill -9 one of two model replicas", "two", _replica_of_two, most_failed=CLIENTS),
     Fault("kill -9 the watcher, and a new version", "rolled", _watcher),
@@ -117,3 +153,11 @@ FAULTS = (
 )
 
 SHORT = FAULTS[:4]
+
+REMOTE = (
+    Fault("remote store away, kill -9 a replica, and back", "fetched", _store_lost, most_failed=CLIENTS),
+)  # fmt: skip
+
+OWN_DISK = (Fault("the disk of the cache is full", "fetched", _disk_full),)
+
+SERVE_RUN = (Fault("kill -9 Serve's own proxy", "two", _serve_proxy),)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,69 +15,98 @@ from pathlib import Path
 import psutil
 import yaml
 
+from tests.chaos.store import Store
 from tests.support.clients import RestClient, free_port, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 90.0
+LEAVE_TIMEOUT_S = 30.0
 
 
 class Site:
-    """One running `ray_model_server` with three models: `one` and `two` (by replicas), and `rolled`, whose versions change."""
+    """One running `ray_model_server`: models `one` and `two` (by replicas), and `rolled`, whose versions change.
 
-    def __init__(self, saved_models: Path, folder: Path) -> None:
-        self.saved_models = saved_models
+    With a remote store also `fetched`, whose versions come from there.
+    """
+
+    ends_on = signal.SIGTERM
+
+    def __init__(self, saved_models: Path, folder: Path, store: Store | None = None) -> None:
         self.folder = folder
+        self.store = store
         self.rest_port = free_port()
         self.rolled = folder / "rolled"
         self.stored = folder / "stored"
+        self.source = saved_models / "half_plus_two"
         self.next_version = 2
         self.copy_version(1)
+        if store is not None:
+            store.put(1, self.source / "1")
 
     def copy_version(self, number: int) -> None:
         """Put a version of `rolled` into storage, whole from the first moment."""
-        source = self.saved_models / "half_plus_two" / "1"
         self.rolled.mkdir(exist_ok=True)
         aside = self.folder / f"copying-{number}"
-        shutil.copytree(source, aside)
+        shutil.copytree(self.source / "1", aside)
         aside.rename(self.rolled / str(number))
+
+    def models(self) -> dict[str, dict[str, object]]:
+        """Give what the settings file says of each model."""
+        local: dict[str, dict[str, object]] = {
+            "one": {"base_path": str(self.source)},
+            "two": {"base_path": str(self.source), "num_replicas": 2},
+            "rolled": {"base_path": str(self.rolled)},
+        }
+        return local | ({"fetched": {"base_path": self.store.url, "num_replicas": 2}} if self.store else {})
+
+    def flags(self) -> dict[str, object]:
+        """Give the flags of the server."""
+        settings = self.folder / "settings.yaml"
+        settings.write_text(yaml.safe_dump({"models": self.models()}), encoding="utf-8")
+        return {
+            "host": "127.0.0.1",
+            "port": free_port(),
+            "rest_api_port": self.rest_port,
+            "model_settings_file": settings,
+            "file_system_poll_wait_seconds": 1,
+            "remote_poll_wait_seconds": 1,
+            "max_num_load_retries": 1000,
+            "load_retry_interval_micros": 1_000_000,
+        } | ({"model_cache_dir": self.store.cache} if self.store else {})
+
+    def command(self) -> list[str]:
+        """Give the command line of the server."""
+        return [sys.executable, "-m", "deployments.cli", *(f"--{name}={value}" for name, value in self.flags().items())]
+
+    def environment(self) -> dict[str, str]:
+        """Give the environment variables of the server, beside those of this process."""
+        return {"RAY_AUTH_MODE": "token"} | (self.store.environment if self.store else {})
 
     def start(self) -> None:
         """Start the server and wait until every model answers with all of its replicas."""
-        settings = {
-            "models": {
-                "one": {"base_path": str(self.saved_models / "half_plus_two")},
-                "two": {"base_path": str(self.saved_models / "half_plus_two"), "num_replicas": 2},
-                "rolled": {"base_path": str(self.rolled)},
-            }
-        }
-        file = self.folder / "settings.yaml"
-        file.write_text(yaml.safe_dump(settings), encoding="utf-8")
-        self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "deployments.cli",
-                "--host=127.0.0.1",
-                f"--port={free_port()}",
-                f"--rest_api_port={self.rest_port}",
-                f"--model_settings_file={file}",
-                "--file_system_poll_wait_seconds=1",
-            ],
-            stdout=subprocess.DEVNULL,
-            cwd=ROOT,
-            env=os.environ | {"RAY_AUTH_MODE": "token"},
-        )
-        wait_until(self.is_whole, "the server answers with all replicas", START_TIMEOUT_S)
+        log = self.folder / "server.log"
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                self.command(),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=ROOT,
+                env=os.environ | self.environment(),
+                preexec_fn=_hear_interrupts,  # noqa: PLW1509 - it only resets a signal
+            )
+        try:
+            wait_until(self.is_whole, "the server answers with all replicas", START_TIMEOUT_S)
+        except AssertionError:
+            print(log.read_text(encoding="utf-8", errors="replace")[-5000:], file=sys.stderr)
+            raise
 
     def client(self) -> RestClient:
         return RestClient(self.rest_port)
 
     def pids(self, title: str) -> frozenset[int]:
         """Give the processes of this server whose title begins so."""
-        return frozenset(
-            pid for pid in self.processes() if _title(pid).startswith(title)
-        )  # fmt: skip
+        return frozenset(pid for pid in self.processes() if _title(pid).startswith(title))
 
     def processes(self) -> frozenset[int]:
         """Give all processes of this server."""
@@ -92,7 +122,7 @@ class Site:
         """Tell whether a model answers right now."""
         client = RestClient(self.rest_port, timeout_s=5.0)
         try:
-            return client.predict(model, [2.0]) == [3.0]
+            return bool(client.predict(model, [2.0]) == [3.0])
         except (OSError, AssertionError):
             return False
         finally:
@@ -102,13 +132,30 @@ class Site:
         """Everything that should run runs, and every model answers."""
         if self.process.poll() is not None:
             raise AssertionError(f"the server ended with {self.process.returncode}")
-        return (
-            all(self.answers(model) for model in ("one", "two", "rolled"))
-            and len(self.replicas("two:1")) == 2
-            and len(self.replicas("router", "Router")) == 1
-            and len(self.replicas("router", "Watcher")) == 1
-            and len(self.pids("ray::ServeController")) == 1
+        running = self.running()
+        return all(map(self.answers, self.models())) and all(
+            running[title] >= count for title, count in self.expected().items()
         )
+
+    def expected(self) -> Counter[str]:
+        """Give how many processes there should be of each kind."""
+        replicas = {
+            f"ray::ServeReplica:{name}": int(str(one.get("num_replicas", 1))) for name, one in self.models().items()
+        }
+        return Counter({**replicas, "ray::ServeReplica:router": 2, "ray::ServeController": 1})
+
+    def running(self) -> Counter[str]:
+        """Count the processes of Serve by their kind; versions of a model are one kind."""
+        titles = (_title(pid) for pid in self.processes())
+        return Counter(_kind(title) for title in titles if title.startswith(("ray::Serve", "ray::Proxy")))
+
+    def left_over(self) -> list[str]:
+        """Name the processes that should be gone; they have some time to go."""
+        try:
+            wait_until(lambda: not self.running() - self.expected(), "nothing is left over", LEAVE_TIMEOUT_S)
+        except AssertionError:
+            return sorted((self.running() - self.expected()).elements())
+        return []
 
     def roll(self) -> int:
         """Add the next version of `rolled`; gives its number."""
@@ -117,13 +164,29 @@ class Site:
         self.copy_version(number)
         return number
 
-    def serves(self, version: int) -> bool:
-        """Tell whether this is the version of `rolled` that is available, and no other."""
+    def upload(self) -> int:
+        """Add the next version of `fetched`; gives its number."""
+        assert self.store is not None
+        number = self.next_version
+        self.next_version += 1
+        self.store.put(number, self.source / "1")
+        return number
+
+    def serves(self, version: int, model: str = "rolled") -> bool:
+        """Tell whether this is the version of a model that is available, and no other."""
         client = RestClient(self.rest_port, timeout_s=5.0)
         try:
-            return client.available("rolled") == {version}
+            return client.available(model) == {version}
         except OSError:
             return False
+        finally:
+            client.close()
+
+    def says(self, path: str, text: bytes) -> bool:
+        """Tell whether a page holds a text."""
+        client = self.client()
+        try:
+            return text in client.get(path).body
         finally:
             client.close()
 
@@ -135,8 +198,53 @@ class Site:
 
     def stop(self) -> int:
         """Ask the server to end; gives its exit status."""
-        self.process.send_signal(signal.SIGTERM)
+        self.process.send_signal(self.ends_on)
         return self.process.wait(STOP_TIMEOUT_S)
+
+
+class ServeRunSite(Site):
+    """The same server as `serve run` starts it, with Serve's own proxy."""
+
+    ends_on = signal.SIGINT
+
+    def command(self) -> list[str]:
+        """Write a Serve config, and give the command line for it."""
+        self.proxy_port = free_port()
+        config = yaml.safe_load((ROOT / "configs" / "app.yaml").read_text())
+        config["http_options"]["port"] = self.proxy_port
+        config["grpc_options"]["port"] = free_port()
+        config["applications"][0]["args"] = {
+            name: str(value) if isinstance(value, Path) else value for name, value in self.flags().items()
+        }
+        file = self.folder / "app.yaml"
+        file.write_text(yaml.safe_dump(config), encoding="utf-8")
+        return [str(Path(sys.executable).with_name("serve")), "run", str(file)]
+
+    def environment(self) -> dict[str, str]:
+        """Take no part in another Ray on this machine."""
+        return super().environment() | {"RAY_ADDRESS": "local", "RAY_TMPDIR": str(self.folder)}
+
+    def expected(self) -> Counter[str]:
+        """Serve's proxy is there, too."""
+        return super().expected() + Counter({"ray::ProxyActor": 1})
+
+    def is_whole(self) -> bool:
+        """Serve's proxy answers, too."""
+        return super().is_whole() and self.proxy_answers()
+
+    def proxy_answers(self) -> bool:
+        """Tell whether a request by Serve's proxy is answered right now."""
+        client = RestClient(self.proxy_port, timeout_s=5.0)
+        try:
+            return bool(client.predict("two", [2.0]) == [3.0])
+        except (OSError, AssertionError, ValueError):
+            return False
+        finally:
+            client.close()
+
+
+def _kind(title: str) -> str:
+    return ":".join(title.split(":")[:4]).partition(".")[0].strip()
 
 
 def _title(pid: int) -> str:
@@ -146,10 +254,14 @@ def _title(pid: int) -> str:
         return ""
 
 
+def _hear_interrupts() -> None:
+    """Undo what a shell does to programs in the background; `serve run` ends by SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
-def running_site(saved_models: Path, folder: Path) -> Iterator[Site]:
+def running(site: Site) -> Iterator[Site]:
     """A site that is started, and ended whatever happens; its processes are ended by their ids."""
-    site = Site(saved_models, folder)
     try:
         site.start()
         yield site
@@ -157,4 +269,4 @@ def running_site(saved_models: Path, folder: Path) -> Iterator[Site]:
         below = site.processes()
         if site.process.poll() is None:
             site.stop()
-        wait_until(lambda: not any(psutil.pid_exists(pid) for pid in below), "no process is left", 30)
+        wait_until(lambda: not any(psutil.pid_exists(pid) for pid in below), "no process is left", LEAVE_TIMEOUT_S)

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.faults import SHORT, Fault, inflict
-from tests.chaos.site import Site, running_site
+from tests.chaos.site import Site, running
 
 
 @pytest.fixture(scope="module")
 def site(saved_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A server with a Ray of its own, which may be broken."""
-    with running_site(saved_models, tmp_path_factory.mktemp("chaos")) as started:
+    with running(Site(saved_models, tmp_path_factory.mktemp("chaos"))) as started:
         yield started
 
 
@@ -24,4 +24,4 @@ def test_a_fault_costs_no_more_requests_than_it_may(site: Site, fault: Fault) ->
     """Full service comes back, no version is lost, and only what was in flight on a killed replica may fail."""
     outcome = inflict(fault, site)
 
-    assert outcome.is_within_goal, outcome.failures
+    assert outcome.is_within_goal, (outcome.failures, outcome.left_over)

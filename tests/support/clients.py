@@ -109,6 +109,10 @@ class LoadResult:
     failures: list[str] = field(default_factory=list)
 
 
+REFUSED_PAUSE_S = 0.01
+"""Clients that are refused must not take the processor from the server that is starting."""
+
+
 class ClosedLoop:
     """Clients that send one request after the other until the block ends; used as a context manager."""
 
@@ -125,6 +129,7 @@ class ClosedLoop:
                 reply = client.post(self._path, self._body)
             except OSError as error:
                 result.failures.append(repr(error))
+                self._stop.wait(REFUSED_PAUSE_S)
                 continue
             except http.client.HTTPException as error:
                 result.failures.append(repr(error))
