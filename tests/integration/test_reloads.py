@@ -20,7 +20,7 @@ POLICIES = ("latest", "all", "specific")
 def changed(server: LiveServer, base_path: Path, choice: random.Random) -> serving_pb2.ReloadConfigRequest:
     """List the models of the file, and one whose policy, labels and very presence are drawn by lot."""
     request = reload_request(server)
-    if choice.random() < 0.2:
+    if choice.random() < 0.1:
         return request
     model = request.config.model_config_list.config.add(
         name="drawn", base_path=str(base_path), model_platform="tensorflow"
