@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.data.experimental.ops import testing
 
 IMAGE = tf.TensorSpec([None, 224, 224, 3], tf.float32, name="image")
 ROW = tf.TensorSpec([None, 64], tf.float32, name="row")
 WIDTH = 2048
 LAYERS = 4
+WAIT_US = 10_000  # the dataset sleeps twice in a run: before its element, and before its end
 
 
 def image() -> tuple[tf.Module, Any]:
@@ -30,6 +32,16 @@ def lengths() -> tuple[tf.Module, Any]:
         input_signature=[tf.TensorSpec([None], tf.string, name="text")],
     )
     return tf.Module(), count
+
+
+def waiting() -> tuple[tf.Module, Any]:
+    """Stands for a model on an accelerator of its own: each run takes its time, and no CPU."""
+
+    def predict(row: tf.Tensor) -> dict[str, tf.Tensor]:
+        delayed = tf.data.Dataset.from_tensors(row).apply(testing.sleep(WAIT_US))
+        return {"scores": tf.reshape(delayed.get_single_element(), [-1, ROW.shape[1]])[:, :8]}
+
+    return tf.Module(), tf.function(predict, input_signature=[ROW])
 
 
 def resnet() -> tuple[tf.Module, Any]:
@@ -61,7 +73,7 @@ def wide() -> tuple[tf.Module, Any]:
 
 
 def main() -> None:
-    builders = {"image": image, "resnet": resnet, "lengths": lengths, "wide": wide}
+    builders = {"image": image, "resnet": resnet, "lengths": lengths, "wide": wide, "waiting": waiting}
     for name in sys.argv[2:]:
         module, predict = builders[name]()
         folder = Path(sys.argv[1]) / name / "1"
