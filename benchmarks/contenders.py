@@ -198,6 +198,20 @@ class OverHandles(Ours):
     flags = ("--direct_transport=false",)
 
 
+class TracingNothing(Ours):
+    """The same server, which would follow a `traceparent`, and gets none."""
+
+    name, label = "tracing0", "Ray Model Server, tracing on, no request traced"
+    flags = ("--tracing_otlp_endpoint=http://127.0.0.1:9", "--tracing_sampling_rate=0")
+
+
+class TracingFew(Ours):
+    """The same server, which records one request of a hundred."""
+
+    name, label = "tracing1", "Ray Model Server, 1 % of the requests traced"
+    flags = ("--tracing_otlp_endpoint=http://127.0.0.1:9", "--tracing_sampling_rate=0.01")
+
+
 class Traced(Ours):
     """The same server, which records and sends spans of every request; nobody takes them."""
 
@@ -352,6 +366,8 @@ CONTENDERS: dict[str, type[Contender]] = {
     for one in (
         Ours,
         OverHandles,
+        TracingNothing,
+        TracingFew,
         Traced,
         ServeDoor,
         FastApi,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -65,6 +65,10 @@ class GrpcAnswer:
     body: bytes = b""
 
 
+Answering = Coroutine[Any, Any, GrpcAnswer]
+"""A call that is being answered."""
+
+
 class GrpcApi:
     """Answers gRPC calls from a routing table and the model servers behind it."""
 
@@ -111,7 +115,7 @@ class GrpcApi:
         except ServingError as error:
             return GrpcAnswer(error.code, status_message(str(error)))
 
-    def answer_traced(self, method: str, raw: bytes, metadata: Iterable[Any]) -> Awaitable[GrpcAnswer]:
+    def answer_traced(self, method: str, raw: bytes, metadata: Iterable[Any]) -> Answering:
         """Answer a call of Serve's own proxy, which knows no deadlines, and follow it if it is traced."""
         work = self.answer(method, raw, None)
         if self._traces is None:
@@ -188,7 +192,7 @@ class GrpcApi:
         access, traces = (self._access, self._traces) if method != TOKEN else (None, None)
 
         async def handle(raw: bytes, context: grpc.aio.ServicerContext) -> bytes:
-            work: Awaitable[GrpcAnswer] = answered(method, raw, context.time_remaining())
+            work = answered(method, raw, context.time_remaining())
             if access is not None and access.is_chosen():
                 work = access.of_call(method, raw, context.invocation_metadata() or (), work)
             if traces is not None:

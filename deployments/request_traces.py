@@ -5,7 +5,7 @@ As with the access log, this takes the places of what is used otherwise, and onl
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable
+from collections.abc import Coroutine, Iterable
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -120,7 +120,9 @@ class RequestTraces:
             return chosen
         return self.begin(scope["headers"])
 
-    def of_call(self, rpc: str, raw: bytes, metadata: Iterable[Any], work: Awaitable[A]) -> Awaitable[A]:
+    def of_call(
+        self, rpc: str, raw: bytes, metadata: Iterable[Any], work: Coroutine[Any, Any, A]
+    ) -> Coroutine[Any, Any, A]:
         """Follow a gRPC call (`service/method`) if it is traced."""
         span = self._tracer.request(parent_in(metadata))
         return work if span is None else _followed_call(span, rpc, raw, work)
@@ -158,7 +160,7 @@ async def _follow(span: OpenSpan, app: AsgiApp, scope: Scope, receive: Receive, 
         span.end()
 
 
-async def _followed_call(span: OpenSpan, rpc: str, raw: bytes, work: Awaitable[A]) -> A:
+async def _followed_call(span: OpenSpan, rpc: str, raw: bytes, work: Coroutine[Any, Any, A]) -> A:
     service, _, method = rpc.partition("/")
     span.name = rpc
     span.attributes |= grpc_attributes(service, method)

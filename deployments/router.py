@@ -257,7 +257,7 @@ class Router:
 
     async def _answer_proxy(self, method: str, request: bytes, grpc_context: Any) -> Raw:
         metadata = grpc_context.invocation_metadata() or () if self._tracer else ()
-        work = self._loop.run(_awaited(self._grpc_api.answer_traced(method, request, metadata)))
+        work = self._loop.run(self._grpc_api.answer_traced(method, request, metadata))
         answer: GrpcAnswer = await asyncio.wrap_future(work)
         if answer.code is not Code.OK:
             set_status(grpc_context, answer)

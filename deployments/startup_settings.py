@@ -51,8 +51,9 @@ def checked(settings: ServerSettings) -> tuple[ServerSettings, tuple[str, ...]]:
 
 
 def _with_environment(settings: ServerSettings) -> ServerSettings:
-    """Take along what OpenTelemetry's variables say here: processes on other nodes do not see them."""
-    return replace(settings, tracing=replace(settings.tracing, environment=otel_variables(os.environ)))
+    """Take along what OpenTelemetry's variables say here, if they are needed: other nodes do not see them."""
+    tracing = replace(settings.tracing, environment=otel_variables(os.environ))
+    return settings if tracing_plan(tracing) is None else replace(settings, tracing=tracing)
 
 
 def monitoring(settings: ServerSettings) -> MonitoringConfig:
