@@ -108,9 +108,13 @@ class Configuration:
             self.problems = ()
 
     def _recall(self) -> None:
-        if self._in_force is None and self._adopted.config_text:
-            models = self._model_list.placed(model_configs(self._adopted.config_text))
-            self._in_force = InForce(models, is_requested=self._adopted.is_config_requested)
+        """Take up the list of a former watcher, unless a request was quicker."""
+        if self._in_force is not None or not self._adopted.config_text:
+            return
+        models = self._model_list.placed(model_configs(self._adopted.config_text))
+        with self._lock:
+            if self._in_force is None:
+                self._in_force = InForce(models, is_requested=self._adopted.is_config_requested)
 
     def _take_files(self, files: tuple[ModelConfig, ...], table: RoutingTable) -> None:
         """Take what the files say, if they say something new; labels are checked for all but the first list.
@@ -118,13 +122,13 @@ class Configuration:
         Files that are not polled count once in the life of the server, however often the watcher starts.
         """
         fingerprint = _content(files)
-        is_first = self._in_force is None
         is_polled = self._settings.model_config_file_poll_wait_s > 0
         has_changed = is_polled and self.files_fingerprint not in ("", fingerprint)
-        if has_changed and not is_first:
+        if has_changed and self._in_force is not None:
             self._rule.check(files, table)
         with self._lock:
             self._files = files
+            is_first = self._in_force is None
             if is_first or has_changed:
                 self._in_force = InForce(files, number=self._in_force.number if self._in_force is not None else 0)
             if is_first or has_changed or not self.files_fingerprint:

@@ -332,6 +332,24 @@ def test_case_J16_models_leave_and_come_with_the_list() -> None:
     assert site.router.table.models["m0"].routes == {}
 
 
+def test_a_request_that_comes_while_a_new_watcher_recalls_the_former_list_is_not_lost() -> None:
+    """Requests come in another thread, at any moment."""
+    site = Site()
+    site.source.write("/n", 1)
+    site.settle()
+    site.restart()
+    placed = site.model_list.placed
+
+    def placed_meanwhile(listed: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
+        reload(site, M, N)
+        return placed(listed)
+
+    site.model_list.placed = placed_meanwhile
+    site.settle()
+
+    assert site.host.running == {"m:1", "n:1"}
+
+
 def test_case_J29_a_file_that_is_not_polled_is_not_read_again() -> None:
     """With a poll period of 0 the rewritten file does not count."""
     site = Site(settings=replace(SETTINGS, source=ModelSourceSettings(model_config_file_poll_wait_s=0)))
