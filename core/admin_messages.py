@@ -11,6 +11,7 @@ from core.config import ModelConfig
 from core.config_change import Known
 from core.config_text import models_from_message, to_message
 from core.errors import InvalidArgument
+from core.profile_request import ProfileRequest
 from core.protos import admin_pb2, model_config_pb2
 from core.routing import RoutingTable
 
@@ -101,6 +102,35 @@ def status_answer(document: bytes) -> bytes:
 def read_status_answer(raw: bytes) -> str:
     """Read the document of GetStatus."""
     return admin_pb2.GetStatusResponse.FromString(raw).document
+
+
+def profile_request(request: ProfileRequest) -> bytes:
+    """Serialize a ProfileRequest."""
+    return admin_pb2.ProfileRequest(
+        model=request.model, version=request.version, label=request.label, seconds=request.seconds
+    ).SerializeToString()
+
+
+def read_profile_request(raw: bytes) -> ProfileRequest:
+    """Read a ProfileRequest; raises InvalidArgument for one that makes no sense."""
+    try:
+        asked = admin_pb2.ProfileRequest.FromString(raw)
+    except DecodeError:
+        raise InvalidArgument("The request is not a valid ProfileRequest message.") from None
+    version = asked.version if asked.HasField("version") else None
+    label = asked.label if asked.HasField("label") else None
+    return ProfileRequest(asked.model, asked.seconds, version, label).checked()
+
+
+def profile_answer(trace: bytes, version: int) -> bytes:
+    """Serialize the answer to Profile."""
+    return admin_pb2.ProfileResponse(trace=trace, version=version).SerializeToString()
+
+
+def read_profile_answer(raw: bytes) -> tuple[bytes, int]:
+    """Read the answer to Profile: the trace, and the version that was recorded."""
+    answer = admin_pb2.ProfileResponse.FromString(raw)
+    return answer.trace, answer.version
 
 
 def wanted_versions(table: RoutingTable) -> Mapping[str, frozenset[int]]:

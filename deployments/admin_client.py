@@ -15,11 +15,13 @@ from core.admin_messages import ConfigInForce
 from core.change_outcome import Look, Outcome, unfinished
 from core.config_change import Change, Models
 from core.errors import Code, RuntimeFailure, Unavailable
+from core.profile_request import ProfileRequest
 
 MOST_ATTEMPTS = 50
 """How often a change is repeated when others change the list at the same time."""
 
 LOOK_EVERY_S = 0.3
+PROFILE_PATIENCE_S = 40.0
 OPTIONS = (("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", -1))
 SILENT = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED})
 
@@ -99,6 +101,11 @@ class AdminClient:
             if time.monotonic() > ends_at:
                 return Outcome(is_good=False, text=f"not done after {timeout_s:g} s: {unfinished(document, name)}")
             time.sleep(LOOK_EVERY_S)
+
+    def profile(self, request: ProfileRequest) -> tuple[bytes, int]:
+        """Have a replica recorded; gives the trace and the version. Raises NoServer and RuntimeFailure."""
+        self._timeouts_s["Profile"] = request.seconds + PROFILE_PATIENCE_S
+        return admin_messages.read_profile_answer(self._asked("Profile", admin_messages.profile_request(request)))
 
     def _asked(self, method: str, request: bytes) -> bytes:
         """Call a method; what looks like silence is told from an answer by asking for the status."""

@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "label": Command("deployments.command_label", "point a label to a version, or remove it"),
         "load": Command("deployments.command_load", "load a version, or add a model"),
         "unload": Command("deployments.command_unload", "unload a version, or remove a model"),
+        "profile": Command("deployments.command_profile", "record what a replica does, for Perfetto"),
         "warmup-record": Command("deployments.command_warmup_record", "make a version's warm-up file of requests"),
     }
 )

@@ -24,7 +24,7 @@ from core.errors import Code, ServingError
 from core.load_report import LoadFailed
 from core.metric_names import LOAD_ATTEMPT_COUNT, LOAD_LATENCY, LOAD_SECONDS, REPLICAS, RESIDENT_BYTES
 from core.parameter_files import batching_parameters
-from core.servable import ServableId
+from core.servable import ServableId, app_name
 from core.server_settings import ServerSettings
 from core.trace_context import unpack
 from core.transport import Answer, Call, Endpoint, Method
@@ -39,6 +39,7 @@ from deployments.process_logs import configure as configure_logs
 from deployments.process_metrics import METRICS
 from deployments.process_metrics import report as process_report
 from deployments.process_tuning import settle
+from deployments.profiling import Profiler
 from deployments.ray_metrics import RayMetrics
 from deployments.request_log import LogSource, RequestLog
 from deployments.saved_model import LoadedModel, load
@@ -86,12 +87,14 @@ class ModelServer:
     def __init__(self, spec: ServableSpec) -> None:
         self._replica = serve.get_replica_context().replica_id.unique_id
         configure_logs(spec.settings.logs, "model", spec.servable.name, str(spec.servable.version), self._replica)
+        log.info("version_loading model=%s version=%d", spec.servable.name, spec.servable.version)
         self._files = _files(spec)
         self._spec = spec = replace(spec, path=self._files.path)
         began = time.monotonic()
         self._loaded = _load(spec)
         self._load_s = time.monotonic() - began
         _count_load(spec, self._load_s)
+        self._profiler = Profiler(self._loaded, {"version": app_name(spec.servable), "replica": self._replica})
         self._tracer = tracer_of(spec.settings.tracing, TracedProcess("model", self._replica))
         traces = CallTraces(self._tracer, spec.servable) if self._tracer else None
         self._execution = _execution(self._loaded, spec, traces)
@@ -148,6 +151,13 @@ class ModelServer:
         work = self._calls.call(Call(Method(method), body, timeout_s, unpack(trace)))
         answer: Answer = await asyncio.wrap_future(self._loop.run(work))
         return int(answer.code), bytes(answer.body)
+
+    async def profile(self, seconds: float) -> tuple[int, bytes]:
+        """Record this process; gives a file for Perfetto, or a code with its text."""
+        try:
+            return Code.OK, await asyncio.to_thread(self._profiler.record, seconds)
+        except ServingError as error:
+            return int(error.code), str(error).encode()
 
     async def metrics(self) -> bytes:
         """Tell what this process has counted."""

@@ -40,6 +40,7 @@ from deployments.metrics_page import MetricsPage, Sums
 from deployments.process_logs import configure as configure_logs
 from deployments.process_metrics import METRICS, report
 from deployments.process_tuning import settle
+from deployments.profile_requests import answer_profile, record_over_handle
 from deployments.ray_metrics import RayMetrics
 from deployments.request_router import RequestRouter
 from deployments.request_traces import RequestTraces, TracedRouter
@@ -104,6 +105,7 @@ class Router:
                 "GetConfig": partial(self._hand_over, "get_config"),
                 "ChangeConfig": partial(self._hand_over, "change_config"),
                 "GetStatus": status.grpc_answer,
+                "Profile": partial(answer_profile, lambda: self._router.table, record_over_handle),
             },
         )
         self._grpc = GrpcDoor(grpc_address(settings), self._grpc_api, token)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Protocol
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from core.errors import NotFound, Unavailable, Unimplemented
 from core.protos import saved_model_pb2, serving_pb2, tensor_pb2
 from core.servable import ServableId
 from core.signature import ServedModel, signature
-from deployments.tensorflow_session import Session, Wiring, open_session, run_options
+from deployments.tensorflow_session import Session, Wiring, content_of, new_buffer, open_session, run_options
 
 SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb")
 SESSION_BUNDLE_FILE = "export.meta"
@@ -27,15 +28,27 @@ WIRINGS_KEPT = 1024
 """Ways of calling one model that are remembered; clients who name outputs in ever new orders must not fill memory."""
 
 
-class LoadedModel:
-    """One loaded version; may be called from several threads at once."""
+class RunRecorder(Protocol):
+    """Who wants to know what TensorFlow does in some of the runs; called by the threads that run."""
 
-    __slots__ = ("_session", "_wirings", "served")
+    def begin(self) -> int | None:
+        """Give the present time in nanoseconds if the run that begins now should be traced."""
+        ...
+
+    def end(self, began_ns: int, metadata: bytes) -> None:
+        """Take what TensorFlow told of a run."""
+
+
+class LoadedModel:
+    """One loaded version; may be called from several threads at once. A profile sets `recorder` while it lasts."""
+
+    __slots__ = ("_session", "_wirings", "recorder", "served")
 
     def __init__(self, served: ServedModel, session: Session) -> None:
         self.served = served
         self._session: Session | None = session
         self._wirings: dict[tuple[tuple[str, ...], tuple[str, ...]], Wiring] = {}
+        self.recorder: RunRecorder | None = None
 
     def run(
         self,
@@ -53,7 +66,15 @@ class LoadedModel:
         if session is None:
             raise Unavailable(f"Servable {ServableId(self.served.name, self.served.version)} is unloaded")
         wiring = self._wiring(session, (tuple(feeds), tuple(fetches)))
-        return session.run(wiring, feeds.values(), run_options(timeout_ms, in_caller_thread=in_caller_thread))
+        recorder = self.recorder
+        began_ns = None if recorder is None else recorder.begin()
+        if recorder is None or began_ns is None:
+            return session.run(wiring, feeds.values(), run_options(timeout_ms, in_caller_thread=in_caller_thread))
+        options = run_options(timeout_ms, in_caller_thread=in_caller_thread, is_traced=True)
+        told = new_buffer()
+        outputs = session.run(wiring, feeds.values(), options, told)
+        recorder.end(began_ns, content_of(told))
+        return outputs
 
     def close(self) -> None:
         """Refuse further calls; the memory is freed when the calls that still run have ended."""

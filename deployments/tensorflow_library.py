@@ -79,6 +79,15 @@ void TF_SessionRun(TF_Session*, const TF_Buffer* run_options,
 
 LIBRARY_NAMES = ("libtensorflow_cc.so.2", "libtensorflow_cc.2.dylib")
 
+CALLED_BY_FINALIZERS = (
+    "TF_NewStatus",
+    "TF_DeleteStatus",
+    "TF_DeleteBuffer",
+    "TF_CloseSession",
+    "TF_DeleteSession",
+    "TF_DeleteGraph",
+)
+
 _opening = threading.Lock()
 _opened: list[Any] = []
 
@@ -88,7 +97,11 @@ def library() -> Any:
     with _opening:
         if not _opened:
             # Local visibility (cffi's default): with global visibility, numpy crashes when it is imported later.
-            _opened.append(ffi.dlopen(str(library_path())))
+            opened = ffi.dlopen(str(library_path()))
+            # cffi makes a function at its first use, under a lock that its holder's garbage collector would wait for.
+            for name in CALLED_BY_FINALIZERS:
+                getattr(opened, name)
+            _opened.append(opened)
         return _opened[0]
 
 

@@ -18,6 +18,8 @@ from deployments.tensorflow_library import check, ffi, library, new_status, text
 from deployments.tensorflow_tensors import to_array, to_tensor
 
 IN_CALLER_THREAD = -1
+SOFTWARE_TRACE = 1
+"""TensorFlow tells what each operation took, and asks no driver of a device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,24 +67,27 @@ class Session:
         while operation := self._lib.TF_GraphNextOperation(self._graph, position):
             yield text(self._lib.TF_OperationOpType(operation))
 
-    def run(self, wiring: Wiring, arrays: Iterable[np.ndarray], options: Any) -> list[np.ndarray]:
+    def run(
+        self, wiring: Wiring, arrays: Iterable[np.ndarray], options: Any, metadata: Any = ffi.NULL
+    ) -> list[np.ndarray]:
         """Run the graph once; `arrays` come in the order of the wiring's feeds.
 
-        TensorFlow works without Python's lock. An error carries TensorFlow's own code and message.
+        TensorFlow works without Python's lock. An error carries TensorFlow's own code and message. What the options ask
+        TensorFlow to tell about the run comes into the buffer `metadata`.
         """
         lib, fed, fetched = self._lib, len(wiring.feed_types), len(wiring.fetch_types)
         tensors = ffi.new("TF_Tensor*[]", fed + fetched)
         try:
             for index, (array, expected) in enumerate(zip(arrays, wiring.feed_types, strict=True)):
                 tensors[index] = to_tensor(lib, array, expected)
-            self._execute(wiring, tensors, options)
+            self._execute(wiring, tensors, options, metadata)
             return [_take(lib, tensors, fed + index, dtype) for index, dtype in enumerate(wiring.fetch_types)]
         finally:
             for tensor in tensors:
                 if tensor:
                     lib.TF_DeleteTensor(tensor)
 
-    def _execute(self, wiring: Wiring, tensors: Any, options: Any) -> None:
+    def _execute(self, wiring: Wiring, tensors: Any, options: Any, metadata: Any) -> None:
         status, fed, fetched = _thread_status(self._lib), len(wiring.feed_types), len(wiring.fetch_types)
         self._lib.TF_SessionRun(
             self._session,
@@ -95,7 +100,7 @@ class Session:
             fetched,
             ffi.NULL,
             0,
-            ffi.NULL,
+            metadata,
             status,
         )
         check(self._lib, status)
@@ -118,7 +123,7 @@ class Session:
 def open_session(path: str, tags: Sequence[str], session_config: bytes) -> tuple[Session, bytes]:
     """Load the meta graph that has exactly these tags; answers with the session and the serialized meta graph."""
     lib, status = library(), new_status(library())
-    meta_graph = ffi.gc(lib.TF_NewBuffer(), lib.TF_DeleteBuffer)
+    meta_graph = new_buffer()
     graph = lib.TF_NewGraph()
     tag_texts = [ffi.new("char[]", tag.encode()) for tag in tags]
     session = lib.TF_LoadSessionFromSavedModel(
@@ -134,19 +139,31 @@ def open_session(path: str, tags: Sequence[str], session_config: bytes) -> tuple
     if not session:
         lib.TF_DeleteGraph(graph)
         check(lib, status)
-    return Session(lib, graph, session), ffi.buffer(meta_graph.data, meta_graph.length)[:]
+    return Session(lib, graph, session), content_of(meta_graph)
 
 
 @functools.lru_cache(maxsize=1024)
-def run_options(timeout_ms: int | None, *, in_caller_thread: bool) -> Any:
+def run_options(timeout_ms: int | None, *, in_caller_thread: bool, is_traced: bool = False) -> Any:
     """Serialize the options of a run as TensorFlow reads them; None or 0 is no timeout."""
-    if not timeout_ms and not in_caller_thread:
+    if not timeout_ms and not in_caller_thread and not is_traced:
         return ffi.NULL
     options = tensor_pb2.RunOptions(
+        trace_level=SOFTWARE_TRACE if is_traced else 0,
         timeout_in_ms=timeout_ms or 0,
         inter_op_thread_pool=IN_CALLER_THREAD if in_caller_thread else 0,
     )
     return _buffer(options.SerializeToString())
+
+
+def new_buffer() -> Any:
+    """Make an empty buffer for what TensorFlow tells of a run."""
+    return ffi.gc(library().TF_NewBuffer(), library().TF_DeleteBuffer)
+
+
+def content_of(buffer: Any) -> bytes:
+    """Read a buffer."""
+    content: bytes = ffi.buffer(buffer.data, buffer.length)[:] if buffer.length else b""
+    return content
 
 
 def _buffer(content: bytes) -> Any:

@@ -63,3 +63,23 @@ class GetStatusResponse(_message.Message):
     DOCUMENT_FIELD_NUMBER: _ClassVar[int]
     document: str
     def __init__(self, document: _Optional[str] = ...) -> None: ...
+
+class ProfileRequest(_message.Message):
+    __slots__ = ("model", "version", "label", "seconds")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: int
+    label: str
+    seconds: float
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[int] = ..., label: _Optional[str] = ..., seconds: _Optional[float] = ...) -> None: ...
+
+class ProfileResponse(_message.Message):
+    __slots__ = ("trace", "version")
+    TRACE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    trace: bytes
+    version: int
+    def __init__(self, trace: _Optional[bytes] = ..., version: _Optional[int] = ...) -> None: ...

@@ -183,3 +183,51 @@ def test_strict_labels_end_a_start_with_labels(tmp_path: Path) -> None:
         "Failed to start server. Error: FAILED_PRECONDITION: Request to assign label to version 2 of model m, "
         "which is not currently available for inference" in ended.stdout
     )
+
+
+def test_a_profile_under_load_shows_operations_and_functions(server: LiveServer, tmp_path: Path, capsys) -> None:
+    """No request fails or changes its answer meanwhile; the status shows the traffic afterwards."""
+    output = tmp_path / "profile.json"
+    with ClosedLoop(server.rest_port, "/v1/models/half_plus_two:predict", {"instances": [2.0]}) as load:
+        told = run(server, capsys, "profile", "half_plus_two", "--seconds", "2", "--output", str(output))
+        wait_until(lambda: traffic(server, capsys, "half_plus_two") > 1, "the status shows the requests")
+
+    assert load.failures == []
+    assert {answer["predictions"][0] for answer in load.answers} == {3.0}
+    trace = json.loads(output.read_bytes())
+    events = trace["traceEvents"]
+    assert told["bytes"] == output.stat().st_size
+    assert any("= Mul(" in one["args"]["operation"] for one in events if "operation" in one.get("args", {}))
+    assert any("Execution.answer" in one["name"] for one in events if one["pid"] == 1)
+    assert trace["otherData"]["runs_traced"] > 10
+
+
+def traffic(server: LiveServer, capsys: pytest.CaptureFixture[str], model: str) -> float:
+    """Give the requests per second that the status document shows."""
+    (version,) = shown(server, capsys, model)["versions"]
+    return (version["traffic"] or {"requests_per_s": 0.0})["requests_per_s"]
+
+
+def test_one_profile_of_a_replica_at_a_time(server: LiveServer, tmp_path: Path, capsys) -> None:
+    """The second one is refused, and the first one is complete."""
+    address = ["--server", f"127.0.0.1:{server.grpc_port}"]
+    first = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "deployments.cli",
+            "profile",
+            "mlp",
+            "--seconds",
+            "8",
+            "--output",
+            str(tmp_path / "a"),
+            *address,
+        ]
+    )
+    second = ["profile", "mlp", "--seconds", "0.1", "--output", str(tmp_path / "b"), *address]
+    wait_until(lambda: main(second) == 1, "the second one is refused")
+
+    assert "already" in capsys.readouterr().err
+    assert first.wait(60) == 0
+    assert json.loads((tmp_path / "a").read_bytes())["otherData"]["seconds"] == 8

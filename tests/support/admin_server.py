@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any, Self
 
+from core.errors import Code
 from core.status_document import Outlook, RouterFacts
 from deployments.config_requests import ConfigRequests
 from deployments.event_loop import LoopThread
 from deployments.grpc_door import GrpcAddress, GrpcDoor
 from deployments.grpc_services import GrpcApi
+from deployments.profile_requests import answer_profile
 from deployments.request_router import RequestRouter
 from deployments.status_page import StatusPage
 from tests.support.clients import free_port
@@ -31,6 +34,7 @@ class AdminServer:
         self.site = site
         self.port = 0 if "socket_path" in address else free_port()
         self.is_turning = True
+        self.recording_error: Exception | None = None
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._loop = LoopThread("admin-server")
@@ -49,7 +53,13 @@ class AdminServer:
         async def reload(raw: bytes) -> bytes:
             return _raised(await requests.reload(raw))
 
-        admin = {"GetConfig": get, "ChangeConfig": change, "GetStatus": self.page.grpc_answer}
+        profile = partial(answer_profile, lambda: self.router.table, self._record)
+        admin = {
+            "GetConfig": get,
+            "ChangeConfig": change,
+            "GetStatus": self.page.grpc_answer,
+            "Profile": profile,
+        }
         api = GrpcApi(self.router, "token", reload, admin=admin)
         self._door = GrpcDoor(GrpcAddress("127.0.0.1", self.port, **address), api, "token")
 
@@ -59,6 +69,11 @@ class AdminServer:
 
     async def _outlook(self) -> Outlook:
         return Outlook(dict.fromkeys(self.site.host.running, 1))
+
+    async def _record(self, app: str, seconds: float) -> tuple[int, bytes]:
+        if self.recording_error is not None:
+            raise self.recording_error
+        return Code.OK, f"{app} for {seconds:g} s".encode()
 
     def _turn(self) -> None:
         while not self._stop.is_set():

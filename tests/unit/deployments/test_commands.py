@@ -13,12 +13,13 @@ from pathlib import Path
 
 import grpc
 import pytest
+from ray.exceptions import RayActorError
 
 from core.errors import Code, RuntimeFailure
 from core.lifecycle import State
 from core.server_settings import ModelSourceSettings
 from core.version_policy import Specific
-from deployments import command_label, command_load, command_status, command_unload
+from deployments import command_label, command_load, command_profile, command_status, command_unload
 from deployments.admin_client import AdminClient
 from deployments.cli import main
 from deployments.commands import COMMANDS
@@ -354,6 +355,9 @@ def test_addresses_are_completed(given: str, expected: str) -> None:
         ["unload"],
         ["status", "a", "b"],
         ["check-config"],
+        ["profile"],
+        ["profile", "m", "--version", "1", "--label", "a"],
+        ["profile", "m", "--seconds", "x"],
         ["lode", "m"],
     ],
 )
@@ -368,7 +372,7 @@ def test_wrong_arguments_end_with_status_2_and_a_hint(arguments: list[str], caps
     assert capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [command_status, command_label, command_load, command_unload])
+@pytest.mark.parametrize("command", [command_status, command_label, command_load, command_unload, command_profile])
 def test_every_command_explains_itself(command, capsys) -> None:
     """With examples and exit statuses."""
     with pytest.raises(SystemExit) as end:
@@ -389,7 +393,7 @@ def test_the_help_of_the_program_names_every_command(capsys) -> None:
     assert "--model_config_file" in printed
 
 
-@pytest.mark.parametrize("command", ["status", "check-config", "label", "load", "unload"])
+@pytest.mark.parametrize("command", ["status", "check-config", "label", "load", "unload", "profile"])
 def test_a_command_starts_quickly_and_without_ray(command: str) -> None:
     """It is used in scripts; counted is the time on the CPU, because tests share their machine."""
     code = (
@@ -449,3 +453,45 @@ def test_check_config_checks_files_against_each_other(tmp_path: Path, capsys) ->
 
     assert main(["check-config", str(tmp_path / "m.config"), str(tmp_path / "s.yaml")]) == 0
     assert "models.typo: has no base_path and is not in models.config" in capsys.readouterr().out
+
+
+def test_a_profile_is_written_into_a_file(live: AdminServer, tmp_path: Path, capsys) -> None:
+    """Of the version that is named, or the newest."""
+    output = tmp_path / "profile.json"
+
+    printed = done(live, capsys, "profile", "m", "--seconds", "0.5", "--output", str(output))
+
+    assert output.read_text() == "m:2 for 0.5 s"
+    assert printed.startswith(f"Recorded 0.5 s of m version 2: {output}")
+    told = json.loads(done(live, capsys, "profile", "m", "--label", "stable", "--output", str(output), "--json"))
+    assert told == {"model": "m", "version": "2", "file": str(output), "bytes": len("m:2 for 5 s")}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["x"], "There is no model x."),
+        (["m", "--version", "7"], "m has no version 7."),
+        (["m", "--label", "none"], "none"),
+        (["m", "--seconds", "0"], "from 0.1 to 60 seconds"),
+        (["m", "--seconds", "61"], "from 0.1 to 60 seconds"),
+        (["m", "--seconds", "nan"], "from 0.1 to 60 seconds"),
+        (["m", "--output", "/no/such/folder/profile.json"], "cannot be written"),
+        (["m", "--output", "/"], "cannot be written"),
+    ],
+)
+def test_a_profile_that_cannot_be_is_refused_with_the_reason(live: AdminServer, arguments, text: str, capsys) -> None:
+    """Nothing is written."""
+    assert run(live, "profile", *arguments) == 1
+
+    assert text in capsys.readouterr().err
+
+
+def test_a_replica_that_does_not_answer_is_told(live: AdminServer, tmp_path: Path, capsys) -> None:
+    """It may be gone since the table was made."""
+    live.recording_error = RayActorError()
+
+    assert run(live, "profile", "m", "--output", str(tmp_path / "p")) == 1
+
+    assert "No replica of m:2 could be recorded" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

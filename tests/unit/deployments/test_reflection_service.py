@@ -21,7 +21,7 @@ SERVICES = {
     "grpc.health.v1.Health": {"Check", "Watch", "List"},
     "grpc.reflection.v1.ServerReflection": {"ServerReflectionInfo"},
     "grpc.reflection.v1alpha.ServerReflection": {"ServerReflectionInfo"},
-    "ray_model_server.Admin": {"GetConfig", "ChangeConfig", "GetStatus"},
+    "ray_model_server.Admin": {"GetConfig", "ChangeConfig", "GetStatus", "Profile"},
     "tensorflow.serving.ModelService": {"GetModelStatus", "HandleReloadConfigRequest"},
     "tensorflow.serving.PredictionService": {"Predict", "Classify", "Regress", "MultiInference", "GetModelMetadata"},
     "tensorflow.serving.SessionService": {"SessionRun"},

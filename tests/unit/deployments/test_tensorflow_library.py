@@ -90,3 +90,14 @@ def test_a_failed_status_raises_its_code_and_message(number: int, code: Code) ->
         check(FakeLibrary(number, b"no \xff luck"), None)
 
     assert (failure.value.code, str(failure.value)) == (code, "no \N{REPLACEMENT CHARACTER} luck")
+
+
+def test_what_finalizers_call_is_there_before_they_come() -> None:
+    """The garbage collector may call them while this very thread has cffi make another function, under its lock."""
+    program = (
+        "import sys, deployments.tensorflow_library as library;"
+        "lib = library.library();"
+        "sys.exit(any(name not in vars(lib) for name in library.CALLED_BY_FINALIZERS))"
+    )
+
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,0 +1,193 @@
+"""A profile as a file for Perfetto: what Python threads and TensorFlow's operations did, as Chrome's trace events.
+
+Times are nanoseconds since the epoch, in both halves: TensorFlow's clock and Python's are the same. Everything here is
+bounded, so that a profile of a busy replica ends at a size and not at the end of memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import orjson
+from google.protobuf.message import DecodeError
+
+from core.protos import step_stats_pb2
+
+MOST_SPANS = 200_000
+"""Spans of Python frames that are kept."""
+
+MOST_BYTES = 16 * 1024 * 1024
+"""Size of each half of the file: Python's and TensorFlow's."""
+
+PYTHON, RUNS, FIRST_DEVICE = 1, 2, 3
+"""Numbers of the groups of rows, which Perfetto calls processes."""
+
+NANOS_PER_MICRO = 1000
+
+Event = Mapping[str, object]
+Stack = tuple[str, ...]
+"""Names of functions, the outermost first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Something that took time in a thread."""
+
+    thread: int
+    name: str
+    began_ns: int
+    ended_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class TracedRun:
+    """A run of the model of which TensorFlow has told every operation, as a serialized RunMetadata."""
+
+    span: Span
+    metadata: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """All that was recorded since a moment: `about` is written into the file, `threads` are their names."""
+
+    began_ns: int
+    about: Mapping[str, object]
+    threads: Mapping[int, str]
+    spans: Sequence[Span] = ()
+    runs: Sequence[TracedRun] = ()
+
+
+@dataclass(slots=True)
+class StackSpans:
+    """Turns samples of stacks into spans: a function goes on while sample after sample shows it at the same depth."""
+
+    spans: list[Span] = field(default_factory=list)
+    _open: dict[int, list[tuple[str, int]]] = field(default_factory=dict)
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether nothing more is taken."""
+        return len(self.spans) >= MOST_SPANS
+
+    def sample(self, at_ns: int, stacks: Mapping[int, Stack]) -> None:
+        """Take the stacks of all threads; one that is not there any more has ended."""
+        if self.is_full:
+            return
+        for thread in tuple(self._open.keys() | stacks.keys()):
+            self._follow(thread, stacks.get(thread, ()), at_ns)
+
+    def _follow(self, thread: int, stack: Stack, at_ns: int) -> None:
+        known = self._open.setdefault(thread, [])
+        same = 0
+        while same < min(len(known), len(stack)) and known[same][0] == stack[same]:
+            same += 1
+        self.spans += [Span(thread, name, began_ns, at_ns) for name, began_ns in known[same:]]
+        known[same:] = [(name, at_ns) for name in stack[same:]]
+
+    def end(self, at_ns: int) -> Sequence[Span]:
+        """Close what is open; gives all spans."""
+        for thread in tuple(self._open):
+            self._follow(thread, (), at_ns)
+        return self.spans
+
+
+def trace_file(recording: Recording) -> bytes:
+    """Write the file; what does not fit is left out, and the file says so."""
+    python, python_left = _written(_python(recording), MOST_BYTES)
+    tensorflow, tensorflow_left = _written(_tensorflow(recording), MOST_BYTES)
+    names = (orjson.dumps(event) for event in _thread_names(recording))
+    about = {**recording.about, "events_left_out": python_left + tensorflow_left}
+    head = b'{"displayTimeUnit":"ms","otherData":' + orjson.dumps(about) + b',"traceEvents":[\n'
+    return head + b",\n".join((*names, *python, *tensorflow)) + b"\n]}\n"
+
+
+def _written(events: Iterable[Event], most_bytes: int) -> tuple[list[bytes], int]:
+    """Write events until the size is reached; tells how many are missing."""
+    lines: list[bytes] = []
+    size = left_out = 0
+    for event in events:
+        line = orjson.dumps(event)
+        size += len(line)
+        if size <= most_bytes:
+            lines.append(line)
+        else:
+            left_out += 1
+    return lines, left_out
+
+
+def _thread_names(recording: Recording) -> Iterator[Event]:
+    used = {span.thread for span in recording.spans}
+    running = {run.span.thread for run in recording.runs}
+    for group, threads in ((PYTHON, used), (RUNS, running)):
+        for thread in sorted(threads):
+            yield _name("thread_name", group, thread, recording.threads.get(thread, f"thread {thread}"))
+
+
+def _python(recording: Recording) -> Iterator[Event]:
+    """Give the spans of a thread from the outside to the inside, which is how viewers nest them."""
+    yield _name("process_name", PYTHON, 0, "Python (sampled)")
+    for one in sorted(recording.spans, key=lambda span: (span.began_ns, -span.ended_ns)):
+        yield _complete(one, PYTHON, recording.began_ns)
+
+
+def _tensorflow(recording: Recording) -> Iterator[Event]:
+    yield _name("process_name", RUNS, 0, "TensorFlow: traced runs")
+    devices: dict[str, _Lanes] = {}
+    for number, run in enumerate(recording.runs, 1):
+        yield _complete(run.span, RUNS, recording.began_ns, run=number)
+        for device, operation in _operations(run.metadata):
+            if device not in devices:
+                devices[device] = _Lanes(FIRST_DEVICE + len(devices))
+                yield _name("process_name", devices[device].group, 0, f"TensorFlow: {device}")
+            span = devices[device].placed(operation.node_name, *_time(operation))
+            told = operation.timeline_label
+            yield _complete(span, devices[device].group, recording.began_ns, operation=told, run=number)
+
+
+def _operations(metadata: bytes) -> Iterator[tuple[str, step_stats_pb2.NodeExecStats]]:
+    """Give the operations of a run in the order in which they began; what cannot be read has none."""
+    try:
+        told = step_stats_pb2.RunMetadata.FromString(metadata)
+    except DecodeError:
+        return
+    for device in told.step_stats.dev_stats:
+        for operation in sorted(device.node_stats, key=_time):
+            yield device.device, operation
+
+
+def _time(operation: step_stats_pb2.NodeExecStats) -> tuple[int, int]:
+    """Give beginning and end, from the finer of the two clocks where it was told."""
+    if operation.all_start_nanos:
+        return operation.all_start_nanos, operation.all_start_nanos + operation.all_end_rel_nanos
+    began_ns = operation.all_start_micros * NANOS_PER_MICRO
+    return began_ns, began_ns + operation.all_end_rel_micros * NANOS_PER_MICRO
+
+
+class _Lanes:
+    """Rows of one device: operations that run at the same time are in different ones."""
+
+    def __init__(self, group: int) -> None:
+        self.group = group
+        self._free_at_ns: list[int] = []
+
+    def placed(self, name: str, began_ns: int, ended_ns: int) -> Span:
+        """Put an operation into the first row that is free; they are numbered from 1."""
+        for place, free_at_ns in enumerate(self._free_at_ns):
+            if free_at_ns <= began_ns:
+                self._free_at_ns[place] = ended_ns
+                return Span(place + 1, name, began_ns, ended_ns)
+        self._free_at_ns.append(ended_ns)
+        return Span(len(self._free_at_ns), name, began_ns, ended_ns)
+
+
+def _name(kind: str, group: int, row: int, name: str) -> Event:
+    return {"ph": "M", "name": kind, "pid": group, "tid": row, "args": {"name": name}}
+
+
+def _complete(span: Span, group: int, base_ns: int, **args: object) -> Event:
+    """Give a span as an event; its times are microseconds since the recording began, because large ones lose digits."""
+    began, took = (span.began_ns - base_ns) / NANOS_PER_MICRO, (span.ended_ns - span.began_ns) / NANOS_PER_MICRO
+    event = {"ph": "X", "name": span.name, "pid": group, "tid": span.thread, "ts": began, "dur": took}
+    return {**event, "args": args} if args else event

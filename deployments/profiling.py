@@ -1,0 +1,134 @@
+"""Records what this process does for some seconds: its Python threads by sampling, and operations of TensorFlow's runs.
+
+Nothing of this costs anything while no profile is recorded. Threads are sampled from inside, because a profiler outside
+would need rights that containers do not give. TensorFlow traces a share of the runs only: telling of every operation
+makes a small run several times slower.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import PurePath
+from threading import Lock
+from types import CodeType, FrameType
+
+from core.errors import FailedPrecondition
+from core.trace_events import Recording, Span, Stack, StackSpans, TracedRun, trace_file
+from deployments.saved_model import LoadedModel
+
+SAMPLE_EVERY_S = 0.01
+TRACE_EVERY_S = 0.02
+"""Runs that begin sooner after the last one that was traced are not traced."""
+
+MOST_RUNS = 2000
+MOST_TOLD_BYTES = 16 * 1024 * 1024
+DEEPEST_STACK = 100
+
+
+class Profiler:
+    """Records one profile at a time."""
+
+    def __init__(self, loaded: LoadedModel, about: Mapping[str, object]) -> None:
+        self._loaded = loaded
+        self._about = about
+        self._turn = Lock()
+
+    def record(self, seconds: float) -> bytes:
+        """Record in this thread; gives a file for Perfetto.
+
+        Raises FailedPrecondition while another profile is recorded.
+        """
+        if not self._turn.acquire(blocking=False):
+            raise FailedPrecondition(
+                "A profile of this replica is being recorded already; try again when it has ended."
+            )
+        try:
+            return self._recorded(seconds)
+        finally:
+            self._turn.release()
+
+    def _recorded(self, seconds: float) -> bytes:
+        runs = SomeRuns()
+        stacks = ThreadStacks()
+        began_ns = time.time_ns()
+        self._loaded.recorder = runs
+        try:
+            stacks.follow(seconds)
+        finally:
+            self._loaded.recorder = None
+        about = {
+            **self._about,
+            "seconds": seconds,
+            "sampled_every_s": SAMPLE_EVERY_S,
+            "runs": runs.seen,
+            "runs_traced": len(runs.traced),
+        }
+        return trace_file(
+            Recording(began_ns, about, stacks.names, stacks.spans.end(time.time_ns()), tuple(runs.traced))
+        )
+
+
+class SomeRuns:
+    """Chooses runs of the model, and keeps what TensorFlow tells of them."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self.traced: list[TracedRun] = []
+        self._told_bytes = 0
+        self._due_s = 0.0
+        self._lock = Lock()
+
+    def begin(self) -> int | None:
+        """Give the present time in nanoseconds if the run that begins now should be traced."""
+        now_s = time.monotonic()
+        with self._lock:
+            self.seen += 1
+            if now_s < self._due_s or len(self.traced) >= MOST_RUNS or self._told_bytes > MOST_TOLD_BYTES:
+                return None
+            self._due_s = now_s + TRACE_EVERY_S
+        return time.time_ns()
+
+    def end(self, began_ns: int, metadata: bytes) -> None:
+        """Take what TensorFlow told of a run."""
+        run = TracedRun(Span(threading.get_ident(), "run", began_ns, time.time_ns()), metadata)
+        with self._lock:
+            self.traced.append(run)
+            self._told_bytes += len(metadata)
+
+
+class ThreadStacks:
+    """Samples the stacks of all threads but the one that samples."""
+
+    def __init__(self) -> None:
+        self.spans = StackSpans()
+        self.names: dict[int, str] = {}
+        self._labels: dict[CodeType, str] = {}
+
+    def follow(self, seconds: float) -> None:
+        """Sample until the time is up."""
+        pause = threading.Event()
+        ends_s = time.monotonic() + seconds
+        while (left_s := ends_s - time.monotonic()) > 0:
+            self.names.update((one.ident, one.name) for one in threading.enumerate() if one.ident is not None)
+            self.spans.sample(time.time_ns(), self._stacks())
+            pause.wait(min(SAMPLE_EVERY_S, left_s))
+
+    def _stacks(self) -> dict[int, Stack]:
+        here = threading.get_ident()
+        frames = sys._current_frames()  # noqa: SLF001 - the documented way to see other threads
+        return {thread: self._stack(frame) for thread, frame in frames.items() if thread != here}
+
+    def _stack(self, innermost: FrameType) -> Stack:
+        names: list[str] = []
+        frame: FrameType | None = innermost
+        while frame is not None and len(names) < DEEPEST_STACK:
+            names.append(self._labels.get(frame.f_code) or self._label(frame.f_code))
+            frame = frame.f_back
+        return tuple(reversed(names))
+
+    def _label(self, code: CodeType) -> str:
+        label = f"{code.co_qualname} ({PurePath(code.co_filename).name}:{code.co_firstlineno})"
+        return self._labels.setdefault(code, label)
