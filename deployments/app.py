@@ -63,7 +63,7 @@ def application(settings: ServerSettings) -> Application:
         max_constructor_retry_count=2,
         graceful_shutdown_wait_loop_s=0.1,
         graceful_shutdown_timeout_s=stop_s,
-        health_check_period_s=5,
+        health_check_period_s=1,  # only a check tells Serve that a process was killed, and with it the open port
     )(serve.ingress()(Router))
     bound: Application = router.bind(settings, watcher.bind(settings))
     return bound
