@@ -22,7 +22,7 @@ from core.grpc_errors import status_message
 from core.grpc_metadata import check_envelope
 from core.metadata_json import status_response
 from core.model_spec import ModelSpecRef, peek, peek_task
-from core.transport import Call, Method
+from core.transport import Answer, Call, Method
 from deployments.access_log import AccessLog
 from deployments.port_claim import TOKEN_METHOD
 from deployments.request_router import RequestRouter
@@ -91,6 +91,8 @@ class GrpcApi:
         self._most_calls = most_calls
         self._access = access
         self._traces = traces
+        # A trace follows `forward`.
+        self._carry = router.carry if traces is None else router.forward
         self._calls = 0
         self._methods: Mapping[str, Callable[[bytes, float | None], Awaitable[GrpcAnswer]]] = {
             "Predict": self._counted("Predict", Method.PREDICT),
@@ -132,7 +134,8 @@ class GrpcApi:
             try:
                 spec = peek(raw)
                 name = spec.name
-                answer = await self._forward(method, spec, raw, timeout_s)
+                route = self._router.resolve(name, spec.version, spec.label)
+                answer = await self._carry(route, Call(method, raw, timeout_s))
             except ServingError as error:
                 meter.answered(name, error.code)
                 raise
@@ -143,7 +146,7 @@ class GrpcApi:
                 meter.succeeded(name, "GRPC", api, time.perf_counter() - began_s)
             else:
                 meter.answered(name, answer.code)
-            return answer
+            return _grpc_answer(answer)
 
         return forward
 
@@ -157,10 +160,7 @@ class GrpcApi:
 
     async def _forward(self, method: Method, spec: ModelSpecRef, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
         route = self._router.resolve(spec.name, spec.version, spec.label)
-        answer = await self._router.forward(route, Call(method, raw, timeout_s))
-        if answer.code is Code.OK:
-            return GrpcAnswer(Code.OK, body=bytes(answer.body))
-        return GrpcAnswer(answer.code, status_message(bytes(answer.body).decode("utf-8", "replace")))
+        return _grpc_answer(await self._carry(route, Call(method, raw, timeout_s)))
 
     def _session_spec(self, raw: bytes) -> ModelSpecRef:
         if not self._session_run:
@@ -218,6 +218,13 @@ class GrpcApi:
             return await self.answer(method, raw, timeout_s)
         finally:
             self._calls -= 1
+
+
+def _grpc_answer(answer: Answer) -> GrpcAnswer:
+    """Give a model server's answer as gRPC tells it."""
+    if answer.code is Code.OK:
+        return GrpcAnswer(Code.OK, body=bytes(answer.body))
+    return GrpcAnswer(answer.code, status_message(bytes(answer.body).decode("utf-8", "replace")))
 
 
 def set_status(context: Any, answer: GrpcAnswer) -> None:

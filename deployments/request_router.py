@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 
 from core.errors import DeadlineExceeded, Unavailable
@@ -11,7 +12,7 @@ from core.reconcile import RouterReport
 from core.request_meter import RequestMeter
 from core.routing import Route, RoutingTable
 from core.servable import ServableId
-from core.transport import TIMED_OUT, Answer, Call, OpenCall, Transport, Waiting
+from core.transport import TIMED_OUT, Answer, Call, ConnectionLost, OpenCall, Transport, Waiting
 from deployments.process_metrics import METRICS
 
 MOST_CALLS_IN_FLIGHT = 10_000
@@ -81,6 +82,27 @@ class RequestRouter:
             return await self._transport.call(route, call)
         finally:
             self._in_flight[route.app] -= 1
+
+    async def carry(self, route: Route, call: Call) -> Answer:
+        """Carry a call as `forward` does, but shorter; the caller cancels it when its time is up, as gRPC does.
+
+        Raises ServingError.
+        """
+        if call.timeout_s is not None and call.timeout_s <= 0:
+            return await self.forward(route, call)
+        waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        begun = self.begin(route, call, waiting)
+        if begun is None:
+            return await self.forward(route, call)
+        try:
+            return await waiting
+        except ConnectionLost:
+            return await begun.repeat()
+        except asyncio.CancelledError:
+            begun.withdraw()
+            raise
+        finally:
+            self.end(route)
 
     def begin(self, route: Route, call: Call, waiting: Waiting) -> OpenCall | None:
         """Send a call without waiting; None where only `forward` can. What was begun must be told to `end`."""

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
@@ -78,13 +79,21 @@ class HandleTransport:
         return Answer(Code(code), body)
 
 
-class _SentCall:
+class Repeating(Protocol):
+    """What tries a call once more whose connection was lost."""
+
+    async def repeat(self, route: Route, call: Call, lost: DirectConnection) -> Answer:
+        """Try it elsewhere; raises Unavailable and DeadlineExceeded."""
+        ...
+
+
+class SentCall:
     """A call on a direct connection."""
 
     __slots__ = ("_call", "_connection", "_id", "_route", "_transport")
 
     def __init__(
-        self, transport: VersionTransport, connection: DirectConnection, route: Route, call: Call, waiting: Waiting
+        self, transport: Repeating, connection: DirectConnection, route: Route, call: Call, waiting: Waiting
     ) -> None:
         self._transport = transport
         self._connection = connection
@@ -143,7 +152,7 @@ class VersionTransport:
             return None
         model = route.servable.name
         (self._direct.get(model) or self._new_direct(model)).add()
-        return _SentCall(self, connection, route, call, waiting)
+        return SentCall(self, connection, route, call, waiting)
 
     async def repeat(self, route: Route, call: Call, lost: DirectConnection) -> Answer:
         """Try a call once more elsewhere, whose connection was lost before the answer came.
@@ -210,13 +219,18 @@ class VersionTransport:
     async def follow_load(self) -> None:
         """Tell replicas that Serve scales how many calls are open on them, and look for their siblings; never ends."""
         while True:
-            for _ in range(SAMPLES_PER_REPORT):
-                await asyncio.sleep(SAMPLE_LOAD_EVERY_S)
-                for connection in self._scaled():
-                    connection.sample_load()
+            await self._sample_load()
             for connection in self._scaled():
                 connection.report_load()
             self.refresh_due()
+
+    async def _sample_load(self) -> None:
+        """Look how many calls are open, ten times before each report; without scaled replicas, only wait as long."""
+        looks = SAMPLES_PER_REPORT if self._scaled() else 1
+        for _ in range(looks):
+            await asyncio.sleep(SAMPLE_LOAD_EVERY_S * SAMPLES_PER_REPORT / looks)
+            for connection in self._scaled():
+                connection.sample_load()
 
     def _scaled(self) -> list[DirectConnection]:
         return [connection for replicas in self._replicas.values() for connection in replicas.scaled]

@@ -12,14 +12,15 @@ from core.errors import ServingError
 from core.lifecycle import State, VersionStatus
 from core.routing import ModelRoutes, Route, RoutingTable
 from core.servable import ServableId
-from core.transport import LOOPBACK, Answer, Call, Endpoint
-from deployments.direct_client import ReplicaSet
+from core.transport import LOOPBACK, Answer, Call, ConnectionLost, Endpoint, OpenCall, Waiting
+from deployments.direct_client import DirectConnection, ReplicaSet
 from deployments.direct_server import DirectServer
 from deployments.event_loop import LoopThread
 from deployments.execution import Execution
 from deployments.grpc_door import GrpcAddress, GrpcDoor
 from deployments.grpc_services import GrpcApi
 from deployments.request_router import RequestRouter
+from deployments.version_transport import SentCall
 from tests.support.clients import free_port
 from tests.support.loaded_models import loaded
 
@@ -41,6 +42,15 @@ class DirectTransport:
         connection = self.replicas[route.app].choose()
         assert connection is not None
         return await connection.call(call, route.servable.name)
+
+    def begin(self, route: Route, call: Call, waiting: Waiting) -> OpenCall | None:
+        """Send a call at once, unless failures are prepared."""
+        connection = None if self.failures else self.replicas[route.app].choose()
+        return SentCall(self, connection, route, call, waiting) if connection and connection.takes_calls else None
+
+    async def repeat(self, route: Route, call: Call, lost: DirectConnection) -> Answer:
+        """There is nowhere else to go."""
+        raise ConnectionLost(f"{lost.endpoint.replica} was lost for {call.method.name} of {route.servable}")
 
 
 class GrpcStack:

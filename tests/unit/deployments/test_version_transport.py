@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +14,7 @@ from core.errors import Code, Unavailable
 from core.routing import Route
 from core.servable import ServableId
 from core.transport import LOOPBACK, Answer, Call, Endpoint, Method
+from deployments import version_transport
 from deployments.direct_server import DirectServer
 from deployments.version_transport import VersionTransport
 from tests.support.fakes import FakeTransport
@@ -212,3 +214,25 @@ async def test_new_replicas_of_a_scaled_version_soon_take_calls(site, monkeypatc
 
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)
+
+
+async def test_without_scaled_replicas_nobody_wakes_up_to_look_at_load(site, monkeypatch) -> None:
+    """Once for each report is enough to notice the first one."""
+    monkeypatch.setattr("deployments.version_transport.SAMPLES_PER_REPORT", 1000)
+    transport, replicas = site
+    endpoint = replicas["one"][1]
+    transport.known = [endpoint]
+    await transport.connect([ROUTE.app])
+    pauses: list[float] = []
+
+    async def sleep(pause_s: float) -> None:
+        pauses.append(pause_s)
+
+    monkeypatch.setattr(version_transport, "asyncio", SimpleNamespace(sleep=sleep))
+    await transport._sample_load()
+    assert pauses == [pytest.approx(100.0)]
+
+    connections = transport._replicas[ROUTE.app]._connections
+    connections[replace(endpoint, wants_load=True)] = connections.pop(endpoint)
+    await transport._sample_load()
+    assert pauses[1:] == [pytest.approx(0.1)] * 1000
