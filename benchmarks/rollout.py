@@ -35,13 +35,13 @@ LIMIT_P99 = 3.0
 class RollingServer:
     """Our server with one model whose versions come and go."""
 
-    def __init__(self, load: LoadProcess) -> None:
+    def __init__(self, load: LoadProcess, kind: type[Ours] = Ours) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="bench-versions-"))
         self._base_path = self._folder / "mlp"
         self._base_path.mkdir()
         self.version = 0
         self._write_next()
-        self.server = Ours({"mlp": self._base_path})
+        self.server = kind({"mlp": self._base_path})
         self.server.start()
         self.server.wait_ready(load, [TINY])
 
