@@ -127,11 +127,10 @@ class ModelServer:
         host = ray.util.get_node_ip_address()
         self._direct = DirectServer(self._calls, token)
         port, has_loopback = self._loop.run(self._direct.open(host)).result()
-        local_name = self._loop.run(self._direct.open_local()).result()
         node = ray.get_runtime_context().get_node_id()
         config = self._spec.config
         is_scaled = config is not None and config.resources.autoscaling is not None
-        return Endpoint(host, port, token, self._replica, node, has_loopback, is_scaled, local_name)
+        return Endpoint(host, port, token, self._replica, node, has_loopback, is_scaled)
 
     async def endpoint(self, logs: tuple[LoggingConfig, ...]) -> Endpoint:
         """Tell where the direct transport listens, and log as told; called by every router through a broadcast."""
