@@ -46,8 +46,13 @@ def summary(table: RoutingTable) -> str:
     answering = [model for model in table.models.values() if model.routes]
     versions = sum(len(model.routes) for model in answering)
     missing = len(_configured(table)) - len(answering)
-    text = f"{len(answering)} models with {versions} versions answer"
-    return f"{text}, {missing} models do not" if missing > 0 else text
+    answer = "answers" if len(answering) == 1 else "answer"
+    text = f"{_count(len(answering), 'model')} with {_count(versions, 'version')} {answer}"
+    return f"{text}, {missing} {'does' if missing == 1 else 'do'} not" if missing > 0 else text
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _configured(table: RoutingTable) -> set[str]:

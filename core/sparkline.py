@@ -14,15 +14,19 @@ Points = Sequence[tuple[float, float | None]]
 
 
 def sparkline(told: str, points: Points, span_s: float) -> str:
-    """Draw values from zero to their largest; where there is none, the line has a gap. Nothing at all draws nothing."""
+    """Draw values from zero to their largest, over a line that shows the whole time.
+
+    Where there is no value, the curve has a gap; with none at all, nothing is drawn.
+    """
     values = [value for _, value in points if value is not None]
     if not values:
         return ""
     top = max(values) or 1.0
     lines = "".join(_line(one, span_s, top) for one in _unbroken(points))
+    ground = f'<line x1="{MARGIN}" y1="{HEIGHT - 1}" x2="{WIDTH - MARGIN}" y2="{HEIGHT - 1}"/>'
     return (
         f'<svg class="curve" role="img" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
-        f'aria-label="{html.escape(told)}">{lines}</svg>'
+        f'aria-label="{html.escape(told)}">{ground}{lines}</svg>'
     )
 
 

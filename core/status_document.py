@@ -201,6 +201,7 @@ def _rates(rates: Rates) -> Json:
         "requests_per_s": round(rates.requests_per_s, 3),
         "p50_s": round(rates.p50_s, 6) if rates.p50_s is not None else None,
         "p99_s": round(rates.p99_s, 6) if rates.p99_s is not None else None,
+        "errors_per_s": round(rates.errors_per_s, 3),
     }
 
 

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from core.sparkline import sparkline
-from core.status_text import duration, latency, printable, rate
+from core.status_text import duration, latency, printable, rate, requests_text
 
 Json = Mapping[str, Any]
 
@@ -187,7 +187,7 @@ def _traffic(traffic: Json | None) -> tuple[str, str, str]:
     if traffic is None:
         return "", "", ""
     return (
-        f"{rate(traffic['requests_per_s'])}{_curve(traffic, 'requests_per_s', 'requests per second', rate)}",
+        f"{requests_text(traffic)}{_curve(traffic, 'requests_per_s', 'requests per second', rate)}",
         latency(traffic["p50_s"]),
         f"{latency(traffic['p99_s'])}{_curve(traffic, 'p99_s', 'p99 latency', latency)}",
     )

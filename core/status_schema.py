@@ -64,12 +64,15 @@ LATENCY = _nothing_or(
 )
 TRAFFIC = _object(
     requests_per_s=PER_SECOND,
+    errors_per_s={**PER_SECOND, "description": "those of them that were errors"},
     p50_s=LATENCY,
     p99_s=LATENCY,
     window_s={**SECONDS, "description": "the numbers above are those of the last so many seconds"},
     history_s={**SECONDS, "description": "how far the points below reach back at most"},
     history={
-        **_list(_object(s_ago=SECONDS, requests_per_s=PER_SECOND, p50_s=LATENCY, p99_s=LATENCY)),
+        **_list(
+            _object(s_ago=SECONDS, requests_per_s=PER_SECOND, errors_per_s=PER_SECOND, p50_s=LATENCY, p99_s=LATENCY)
+        ),
         "description": "each point tells of the time since the one before it; none where there was no request",
     },
 )

@@ -67,7 +67,13 @@ def traffic_texts(traffic: Json | None) -> tuple[str, str, str]:
     """Say requests per second, and the latencies that half of the good answers and 99 in 100 kept below."""
     if traffic is None:
         return "", "", ""
-    return rate(traffic["requests_per_s"]), latency(traffic["p50_s"]), latency(traffic["p99_s"])
+    return requests_text(traffic), latency(traffic["p50_s"]), latency(traffic["p99_s"])
+
+
+def requests_text(traffic: Json) -> str:
+    """Say requests per second, and how many of them were errors, if any."""
+    requests, errors = traffic["requests_per_s"], traffic.get("errors_per_s", 0.0)
+    return f"{rate(requests)} ({rate(errors)} errors)" if errors else rate(requests)
 
 
 def rate(per_s: float) -> str:

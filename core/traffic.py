@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from core.errors import Code
 from core.metric_names import REPLICAS, SIGNATURE_REQUESTS, SIGNATURE_SECONDS
 from core.metrics import Snapshot
 
@@ -38,6 +39,7 @@ class Count:
 
     requests: float = 0
     seconds: tuple[int, ...] = (0,) * (len(SIGNATURE_SECONDS.buckets) + 1)
+    errors: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +52,12 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What happened between two samples; without good answers there are no latencies."""
+    """What happened between two samples; errors are requests too. Without good answers there are no latencies."""
 
     requests_per_s: float
     p50_s: float | None = None
     p99_s: float | None = None
+    errors_per_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +83,9 @@ class TrafficHistory:
     samples: tuple[Sample, ...] = field(default=())
 
     def after(self, sample: Sample) -> TrafficHistory:
-        """Take a sample; one that followed its predecessor too closely makes room for it."""
+        """Take a sample; one that followed its predecessor too closely makes room for it, unless it knows more."""
         known = [one for one in self.samples if one.at_s > sample.at_s - KEPT_S]
-        if len(known) > 1 and known[-1].at_s - known[-2].at_s < STEP_S:
+        if len(known) > 1 and known[-1].at_s - known[-2].at_s < STEP_S and _knows_all(known[-2], known[-1]):
             known.pop()
         counts = _sharing(known[-1].counts, sample.counts) if known else sample.counts
         return TrafficHistory((*known, Sample(sample.at_s, counts)))
@@ -107,14 +110,16 @@ class TrafficHistory:
 def counts(total: Snapshot) -> dict[Version, Count]:
     """Read the counts of all versions from sums; a version whose replicas have not answered anything is there too."""
     requests: dict[Version, float] = defaultdict(float)
+    errors: dict[Version, float] = defaultdict(float)
     seconds: dict[Version, tuple[int, ...]] = defaultdict(lambda: Count().seconds)
     for labels, number in total.counters.get(SIGNATURE_REQUESTS.name, {}).items():
         requests[labels[0], labels[1]] += number
+        errors[labels[0], labels[1]] += 0 if labels[-1] == Code.OK.name else number
     for labels, one in total.distributions.get(SIGNATURE_SECONDS.name, {}).items():
         version = (labels[0], labels[1])
         seconds[version] = tuple(map(sum, zip(seconds[version], one.counts, strict=True)))
     idle = {(labels[0], labels[1]): Count() for labels in total.gauges.get(REPLICAS.name, {})}
-    return idle | {version: Count(number, seconds[version]) for version, number in requests.items()}
+    return idle | {version: Count(number, seconds[version], errors[version]) for version, number in requests.items()}
 
 
 def quantile(share: float, numbers: Sequence[int], limits: Sequence[float]) -> float | None:
@@ -128,6 +133,10 @@ def quantile(share: float, numbers: Sequence[int], limits: Sequence[float]) -> f
     return lower if total else None
 
 
+def _knows_all(one: Sample, other: Sample) -> bool:
+    return other.counts.keys() <= one.counts.keys()
+
+
 def _sharing(before: Mapping[Version, Count], now: Mapping[Version, Count]) -> Mapping[Version, Count]:
     """Keep what has not changed once, because most versions are idle most of the time."""
     return {version: before[version] if before.get(version) == one else one for version, one in now.items()}
@@ -136,10 +145,12 @@ def _sharing(before: Mapping[Version, Count], now: Mapping[Version, Count]) -> M
 def _rates(version: Version, before: Sample, after: Sample) -> Rates:
     """Give the rates between two samples; a sum may fall when a process that is long gone is forgotten."""
     first, last = before.counts[version], after.counts[version]
-    requests = max(0.0, last.requests - first.requests) / (after.at_s - before.at_s)
+    took_s = after.at_s - before.at_s
+    requests = max(0.0, last.requests - first.requests) / took_s
+    errors = max(0.0, last.errors - first.errors) / took_s
     new = [max(0, now - then) for then, now in zip(first.seconds, last.seconds, strict=True)]
     limits = SIGNATURE_SECONDS.buckets
-    return Rates(requests, quantile(P50, new, limits), quantile(P99, new, limits))
+    return Rates(requests, quantile(P50, new, limits), quantile(P99, new, limits), errors)
 
 
 def _curve(version: Version, known: Sequence[Sample], now_s: float) -> tuple[Point, ...]:

@@ -26,7 +26,7 @@ NOW = START + 3900.0
 FACTS = RouterFacts(
     "r1", "1.2.3", START + 60.0, (Listener("grpc", "[::]:8500"), Listener("rest", "[::]:8501", is_encrypted=True)), ("/m.config",)
 )  # fmt: skip
-BUSY = Traffic(Rates(12.5, 0.0042, 0.25), (Point(15.0, Rates(0.0)), Point(5.0, Rates(25.0, 0.0042, 0.25))))
+BUSY = Traffic(Rates(12.5, 0.0042, 0.25, 0.5), (Point(15.0, Rates(0.0)), Point(5.0, Rates(25.0, 0.0042, 0.25))))
 FRESH = Known(Outlook({"m:3": 2, "m:1": 1}, 0.5, {("m", "1"): BUSY}), 0.25, is_fresh=True)
 BROKEN = Failure(Code.NOT_FOUND, "no SavedModel there")
 
@@ -110,10 +110,10 @@ def test_a_version_says_since_when_how_long_and_why_not() -> None:
         "labels": ["old", "stable"], "replicas": 1, "load_s": 4.25, "failed_attempts": 0, "next_attempt": None,
         "error": None,
         "traffic": {
-            "requests_per_s": 12.5, "p50_s": 0.0042, "p99_s": 0.25, "window_s": 30.0, "history_s": 300.0,
+            "requests_per_s": 12.5, "p50_s": 0.0042, "p99_s": 0.25, "errors_per_s": 0.5, "window_s": 30.0, "history_s": 300.0,
             "history": [
-                {"s_ago": 15.2, "requests_per_s": 0.0, "p50_s": None, "p99_s": None},
-                {"s_ago": 5.2, "requests_per_s": 25.0, "p50_s": 0.0042, "p99_s": 0.25},
+                {"s_ago": 15.2, "requests_per_s": 0.0, "p50_s": None, "p99_s": None, "errors_per_s": 0.0},
+                {"s_ago": 5.2, "requests_per_s": 25.0, "p50_s": 0.0042, "p99_s": 0.25, "errors_per_s": 0.0},
             ],
         },
     }  # fmt: skip
@@ -227,10 +227,10 @@ Ray Model Server 1.2.3 at localhost:8500: ready, up 1 h 5 min, routing generatio
 Listens: grpc [::]:8500, rest [::]:8501 (TLS)
 Models: from /m.config
 
-MODEL  VERSION  STATE                 FOR         LOADED IN  REPLICAS  REQ/S  P50      P99     LABELS
+MODEL  VERSION  STATE                 FOR         LOADED IN  REPLICAS  REQ/S              P50      P99     LABELS
 m      3        LOADING               5 s                    2                                 stable (pending)
        2        LOADING               30 s
-       1        AVAILABLE (unwanted)  1 h 4 min   4.2 s      1         12.5   4.20 ms  250 ms  old, stable (until 3 answers)
+       1        AVAILABLE (unwanted)  1 h 4 min   4.2 s      1         12.5 (0.50 errors)  4.20 ms  250 ms  old, stable (until 3 answers)
 
 m version 2: no SavedModel there (attempt 2 at 2023-11-14T23:18:50.000Z)
 m label lost: pending, version 9 is not there

@@ -87,6 +87,22 @@ def test_samples_that_come_often_do_not_fill_the_history() -> None:
     assert traffic(past).rates.requests_per_s == pytest.approx(7.0)
 
 
+def test_errors_are_told_apart() -> None:
+    """They are requests too, but have no latency."""
+    past = TrafficHistory((Sample(100, {M1: Count(10, errors=4)}), Sample(110, {M1: Count(30, errors=14)})))
+
+    assert traffic(past).rates == Rates(2.0, errors_per_s=1.0)
+
+
+def test_a_sample_that_first_knows_a_version_stays() -> None:
+    """Its requests count from there, although its predecessor is close."""
+    past = history((100, 0), (110, 0))
+    past = past.after(Sample(111, {M1: count(0), ("m", "2"): count(5)}))
+    past = past.after(Sample(112, {M1: count(0), ("m", "2"): count(10)}))
+
+    assert past.traffic(112)["m", "2"].rates.requests_per_s == 5.0
+
+
 def test_a_curve_has_the_rates_between_its_samples() -> None:
     """Oldest first, with the age of each point at the time of the question."""
     past = history((100, 0), (110, 0), (120, 50), (130, 50))
@@ -141,7 +157,7 @@ def test_counts_add_up_over_processes_signatures_and_codes() -> None:
 
     found = counts(merged((first.snapshot(), second.snapshot())))
 
-    assert found == {M1: Count(3, (1, *[0] * (len(LIMITS) - 1), 1)), ("m", "2"): Count()}
+    assert found == {M1: Count(3, (1, *[0] * (len(LIMITS) - 1), 1), errors=1), ("m", "2"): Count()}
 
 
 @pytest.mark.parametrize(

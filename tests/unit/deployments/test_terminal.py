@@ -110,7 +110,7 @@ def test_ready_comes_with_addresses_pages_and_a_request(open_pages) -> None:
         f"status page: {url}/",
         f"metrics: {url}/monitoring/prometheus/metrics",
         f"""try: curl -d '{{"instances": [1.0]}}' {url}/v1/models/m:predict""",
-        "ready: 1 models with 1 versions answer",
+        "ready: 1 model with 1 version answers",
     ]
 
 
@@ -122,7 +122,7 @@ def test_a_page_that_is_not_there_is_not_announced(open_pages) -> None:
     announce(said.append, door, MonitoringConfig(prometheus_enabled=False), table(1, State.AVAILABLE))
 
     url = f"http://127.0.0.1:{door.rest_port}"
-    assert said[1:] == [f"try: curl {url}/v1/models/m", "ready: 1 models with 1 versions answer"]
+    assert said[1:] == [f"try: curl {url}/v1/models/m", "ready: 1 model with 1 version answers"]
 
 
 @pytest.mark.parametrize("tls_file", ["", "some file"])
@@ -142,7 +142,7 @@ def test_without_rest_only_grpc_is_announced() -> None:
 
     announce(said.append, FrontDoorSettings(), MonitoringConfig(), table(1, State.AVAILABLE))
 
-    assert said == ["gRPC is open: 127.0.0.1:8500", "ready: 1 models with 1 versions answer"]
+    assert said == ["gRPC is open: 127.0.0.1:8500", "ready: 1 model with 1 version answers"]
 
 
 def test_the_noise_of_c_code_is_kept_away_and_errors_are_not(capfd: pytest.CaptureFixture[str]) -> None:

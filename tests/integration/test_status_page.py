@@ -1,0 +1,49 @@
+"""The status page of a running server, in a browser that stays open."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import LiveServer
+from tests.support.browser import browser, chromium
+from tests.support.clients import ClosedLoop, RestClient, wait_until
+
+SOON_MS = 60_000
+
+
+@pytest.mark.skipif(
+    chromium() is None or importlib.util.find_spec("playwright") is None,
+    reason="needs chromium on the PATH or in .tools (make tools), and playwright",
+)
+def test_a_rollout_and_its_traffic_are_seen_live(server: LiveServer, client: RestClient, base_path: Path) -> None:
+    """A new version loads and takes over, the old one goes, requests become a curve; nobody touches the page."""
+    server.copy_version("half_plus_two_versions", 1, base_path)
+    server.configure("watched", base_path)
+    wait_until(lambda: client.available("watched") == {1}, "the first version answers")
+    faults: list[str] = []
+    with (
+        browser() as chrome,
+        ClosedLoop(server.rest_port, "/v1/models/watched:predict", {"instances": [2.0]}) as load,
+    ):
+        tab = chrome.new_page()
+        tab.on("console", lambda line: faults.append(line.text))
+        tab.on("pageerror", lambda error: faults.append(str(error)))
+        tab.goto(f"http://127.0.0.1:{server.rest_port}/")
+        old, new = (tab.locator(f'tr[data-key="watched {version}"]') for version in (1, 2))
+        old.locator("svg[aria-label^='requests per second']").first.wait_for(timeout=SOON_MS)
+
+        server.copy_version("half_plus_two_versions", 2, base_path)
+
+        new.get_by_text("LOADING").first.wait_for(timeout=SOON_MS)
+        new.get_by_text("AVAILABLE").first.wait_for(timeout=SOON_MS)
+        old.get_by_text("END").first.or_(tab.locator("body:not(:has(tr[data-key='watched 1']))")).wait_for(
+            timeout=SOON_MS
+        )
+        new.locator("svg[aria-label^='p99 latency']").first.wait_for(timeout=SOON_MS)
+
+    server.remove("watched")
+    assert faults == []
+    assert load.failures == []
