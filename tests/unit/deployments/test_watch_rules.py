@@ -193,7 +193,8 @@ class Rollouts(RuleBasedStateMachine):
         self.turn(fail_at, after_effect=after_effect)
 
     def turn(self, fail_at: int | None = None, *, after_effect: bool = False) -> None:
-        before, table = self.answering(), self.watch.table
+        before = {name: numbers - self.left(name) for name, numbers in self.answering().items()}
+        table = self.watch.table
         self.host.fail_at = None if fail_at is None else self.host.calls + fail_at
         self.host.fail_after_effect = after_effect
         try:
@@ -236,6 +237,11 @@ class Rollouts(RuleBasedStateMachine):
             for name, model in table.models.items()
         }
 
+    def left(self, model: str) -> set[int]:
+        """Name the versions that the watcher took out of its table in an earlier tick; routers may not know it yet."""
+        told = self.watch.table.models.get(model, ModelRoutes())
+        return {one.version for one in told.statuses} - set(told.routes)
+
     def check_availability(self, before: dict[str, set[int]]) -> None:
         """Where the last version answered, one still does, or nothing is there to be served instead."""
         after = self.answering()
@@ -249,6 +255,8 @@ class Rollouts(RuleBasedStateMachine):
             aspired = listing is None or config.policy.select(frozenset(listing.versions))
             if was and aspired and config.resources.rollout is Rollout.AVAILABILITY_PRESERVING:
                 assert after.get(config.name), f"{config.name} went from {was} to nothing"
+                if self.ticked:
+                    assert self.watch.table.models[config.name].routes, f"{config.name} is to go from {was} to nothing"
 
     def check_labels(self, before: RoutingTable, after: RoutingTable) -> None:
         """A label that moves names the version before or the version after, and never nothing in between."""
