@@ -5,9 +5,11 @@ The queue is bounded. A collector that is slow, down or refuses costs spans, whi
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import threading
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -31,6 +33,8 @@ SERVICE = "ray-model-server"
 MOST_WAITING = 4096
 """Spans that wait to be sent; more are dropped."""
 LARGEST_EXPORT = 512
+MOST_REASONS = 5
+"""Messages about one failed export that are kept."""
 KINDS = {SpanKind.INTERNAL: OtelKind.INTERNAL, SpanKind.SERVER: OtelKind.SERVER, SpanKind.CLIENT: OtelKind.CLIENT}
 UNSET = Status(StatusCode.UNSET)
 
@@ -96,7 +100,7 @@ class _Counting(SpanExporter):
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
         self._lock = threading.Lock()
-        self._reasons = _Reasons()
+        self._reasons = _reasons()
         self._is_failing = False
         self.waiting = 0
 
@@ -126,7 +130,6 @@ class _Counting(SpanExporter):
 
     def shutdown(self) -> None:
         self._exporter.shutdown()
-        self._reasons.let_go()
 
 
 class _Reasons(logging.Handler):
@@ -134,22 +137,26 @@ class _Reasons(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.said: list[str] = []
-        self._logger = logging.getLogger("opentelemetry.exporter")
-        self._propagated, self._logger.propagate = self._logger.propagate, False
-        self._logger.addHandler(self)
+        self.said: deque[str] = deque(maxlen=MOST_REASONS)
 
     def emit(self, record: logging.LogRecord) -> None:
         self.said.append(record.getMessage())
 
     def take(self) -> str:
         """Give what was said since the last time."""
-        said, self.said = self.said, []
+        said = tuple(self.said)
+        self.said.clear()
         return " ".join(dict.fromkeys(said))
 
-    def let_go(self) -> None:
-        self._logger.removeHandler(self)
-        self._logger.propagate = self._propagated
+
+@functools.cache
+def _reasons() -> _Reasons:
+    """Listen in this process, from now on; what is said after the end is nobody's concern."""
+    reasons = _Reasons()
+    logger = logging.getLogger("opentelemetry.exporter")
+    logger.addHandler(reasons)
+    logger.propagate = False
+    return reasons
 
 
 def _context(one: TraceContext, *, is_remote: bool) -> SpanContext:
