@@ -7,7 +7,7 @@ bounded, so that a profile of a busy replica ends at a size and not at the end o
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
 from google.protobuf.message import DecodeError
@@ -95,12 +95,25 @@ class StackSpans:
 
 def trace_file(recording: Recording) -> bytes:
     """Write the file; what does not fit is left out, and the file says so."""
+    recording = _with_small_numbers(recording)
     python, python_left = _written(_python(recording), MOST_BYTES)
     tensorflow, tensorflow_left = _written(_tensorflow(recording), MOST_BYTES)
     names = (orjson.dumps(event) for event in _thread_names(recording))
     about = {**recording.about, "events_left_out": python_left + tensorflow_left}
     head = b'{"displayTimeUnit":"ms","otherData":' + orjson.dumps(about) + b',"traceEvents":[\n'
     return head + b",\n".join((*names, *python, *tensorflow)) + b"\n]}\n"
+
+
+def _with_small_numbers(recording: Recording) -> Recording:
+    """Number the threads from 1: viewers cut the large numbers that the system gives, and would mix threads up."""
+    threads = sorted({one.thread for one in (*recording.spans, *(run.span for run in recording.runs))})
+    number = {thread: place for place, thread in enumerate(threads, 1)}
+    return replace(
+        recording,
+        threads={number[thread]: name for thread, name in recording.threads.items() if thread in number},
+        spans=[replace(one, thread=number[one.thread]) for one in recording.spans],
+        runs=[replace(one, span=replace(one.span, thread=number[one.span.thread])) for one in recording.runs],
+    )
 
 
 def _written(events: Iterable[Event], most_bytes: int) -> tuple[list[bytes], int]:

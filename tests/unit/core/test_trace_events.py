@@ -90,15 +90,20 @@ def test_no_more_spans_are_kept_than_fit(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_python_spans_are_in_the_file_with_their_threads_named() -> None:
-    """From the outside to the inside, in microseconds since the beginning."""
-    taken = (Span(7, "inner", BASE, BASE + MS), Span(7, "outer", BASE, BASE + 2 * MS), Span(8, "f", BASE, BASE + 500))
+    """From the outside to the inside, in microseconds since the beginning; numbers are small enough for any viewer."""
+    main, other = 140_334_323_398_336, 140_334_323_398_337
+    taken = (
+        Span(main, "inner", BASE, BASE + MS),
+        Span(main, "outer", BASE, BASE + 2 * MS),
+        Span(other, "f", BASE, BASE + 500),
+    )
 
-    about, events = read(Recording(BASE, {"seconds": 1}, {7: "MainThread"}, taken))
+    about, events = read(Recording(BASE, {"seconds": 1}, {main: "MainThread", 5: "gone"}, taken))
 
     assert about == {"seconds": 1, "events_left_out": 0}
-    assert complete(events, PYTHON) == [(7, "outer", 0, 2000), (7, "inner", 0, 1000), (8, "f", 0, 0.5)]
+    assert complete(events, PYTHON) == [(1, "outer", 0, 2000), (1, "inner", 0, 1000), (2, "f", 0, 0.5)]
     names = {one["tid"]: one["args"]["name"] for one in events if one["name"] == "thread_name"}
-    assert names == {7: "MainThread", 8: "thread 8"}
+    assert names == {1: "MainThread", 2: "thread 2"}
 
 
 def test_operations_are_in_the_file_with_their_run() -> None:
@@ -107,7 +112,7 @@ def test_operations_are_in_the_file_with_their_run() -> None:
 
     _, events = read(Recording(BASE, {}, {}, runs=[run(9, told)]))
 
-    assert complete(events, RUNS) == [(9, "run", 0, 1000)]
+    assert complete(events, RUNS) == [(1, "run", 0, 1000)]
     assert complete(events, 3) == [(1, "a", 10.25, 0.5), (1, "b", 30, 5)]
     (first, _) = (one["args"] for one in events if one["ph"] == "X" and one["pid"] == 3)
     assert first == {"operation": "a = Mul()", "run": 1}
