@@ -62,7 +62,7 @@ DROPPED_REQUESTS = Metric(
     f"{_OURS}dropped_requests_total",
     Kind.COUNTER,
     ("model_name", "reason"),
-    help="Requests that were given up before their work began: their caller had gone or their time was up.",
+    help="Requests that were given up before their model ran: their caller had gone or their time was up.",
 )
 DROPPED_LOG_RECORDS = Metric(
     f"{_OURS}dropped_log_records_total",
