@@ -7,6 +7,7 @@ Serving accepts beyond standard JSON and how it words its errors.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -30,6 +31,7 @@ _parsers: list[simdjson.Parser] = []
 """Parsers at rest. A parser works for one document at a time; taking and giving back are atomic list operations."""
 
 MOST_MEMBERS = 64
+ELEMENTS_AT_ONCE = 20_000
 
 LARGEST_DOCUMENT_BYTES = 2 * 1024**3
 BYTES_PER_TOKEN: Mapping[bytes, int] = MappingProxyType({b"[": 112, b"{": 240, b":": 64, b",": 40, b"\\": 64})
@@ -94,7 +96,7 @@ def plain(element: Element) -> Value:
         values = pending.pop()
         for index, item in enumerate(patiently(values)):
             if type(item) is simdjson.Array:
-                elements: list[Element] = list(item)
+                elements = _elements(item)
                 values[index] = elements
                 pending.append(elements)
             elif type(item) is simdjson.Object:
@@ -103,6 +105,18 @@ def plain(element: Element) -> Value:
                 values[index] = JsonObject(names, members)
                 pending.append(members)
     return cast(Value, root[0])
+
+
+def _elements(array: Element) -> list[Element]:
+    """Give the elements of an array, in portions: one call for millions would keep all other threads waiting."""
+    elements: list[Element] = []
+    rest = iter(array)
+    while portion := list(islice(rest, ELEMENTS_AT_ONCE)):
+        elements += portion
+        if len(portion) < ELEMENTS_AT_ONCE:
+            break
+        go_on()
+    return elements
 
 
 def _plain_object(element: Element) -> JsonObject:

@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from core import patience, rest_examples, rest_predict
+from core import json_document, patience, rest_examples, rest_predict
 from core.dtypes import DataType
 from core.errors import ServingError
 from core.patience import PORTION, GivenUp, giving_up_when, go_on, patiently
@@ -129,3 +129,18 @@ def test_many_small_lists_ask_while_they_are_compared() -> None:
         read(body, "numbers")
 
     assert next(asked) > 2 * SIZE // PORTION
+
+
+def test_long_arrays_are_taken_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is lost between them, whether the last one is full or not."""
+    monkeypatch.setattr(json_document, "ELEMENTS_AT_ONCE", 3)
+    for size in range(8):
+        asked = count()
+
+        with giving_up_when(lambda asked=asked: next(asked) < 0):
+            document = json_document.parse_object(
+                b'{"a": [%b]}' % b",".join([b"%d" % number for number in range(size)])
+            )
+
+        assert document.values == [list(range(size))]
+        assert next(asked) == size // 3
