@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ import jsonschema
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from core.errors import RuntimeFailure
+from core.profile_request import ProfileRequest
 from core.status_schema import STATUS
+from deployments.admin_client import AdminClient
 from deployments.cli import main
 from deployments.serve_host import ROUTER_APP
 from tests.integration.conftest import LiveServer
@@ -208,26 +212,20 @@ def traffic(server: LiveServer, capsys: pytest.CaptureFixture[str], model: str) 
     return (version["traffic"] or {"requests_per_s": 0.0})["requests_per_s"]
 
 
-def test_one_profile_of_a_replica_at_a_time(server: LiveServer, tmp_path: Path, capsys) -> None:
-    """The second one is refused, and the first one is complete."""
-    address = ["--server", f"127.0.0.1:{server.grpc_port}"]
-    first = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "deployments.cli",
-            "profile",
-            "mlp",
-            "--seconds",
-            "8",
-            "--output",
-            str(tmp_path / "a"),
-            *address,
-        ]
-    )
-    second = ["profile", "mlp", "--seconds", "0.1", "--output", str(tmp_path / "b"), *address]
-    wait_until(lambda: main(second) == 1, "the second one is refused")
+def test_one_profile_of_a_replica_at_a_time(server: LiveServer) -> None:
+    """Of two that come together one is refused, and the other is complete."""
 
-    assert "already" in capsys.readouterr().err
-    assert first.wait(60) == 0
-    assert json.loads((tmp_path / "a").read_bytes())["otherData"]["seconds"] == 8
+    def recorded(_: int) -> bytes | str:
+        client = AdminClient(f"127.0.0.1:{server.grpc_port}")
+        try:
+            return client.profile(ProfileRequest("mlp", 4.0))[0]
+        except RuntimeFailure as error:
+            return f"{error.code.name}: {error}"
+        finally:
+            client.close()
+
+    with ThreadPoolExecutor(2) as threads:
+        trace, refused = sorted(threads.map(recorded, range(2)), key=lambda one: isinstance(one, str))
+
+    assert json.loads(trace)["otherData"]["seconds"] == 4
+    assert str(refused).startswith("FAILED_PRECONDITION: A profile of this replica is being recorded already")
