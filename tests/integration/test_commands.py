@@ -124,8 +124,9 @@ def test_a_change_keeps_what_the_yaml_file_says_and_outlives_the_watcher(
     server: LiveServer, client: RestClient, capsys
 ) -> None:
     """A model of the YAML file gets a label; its base path, its rollout policy and the label survive a new watcher."""
+    (version,) = client.available("single")
     before = shown(server, capsys, "single")
-    run(server, capsys, "label", "single", "stable", "1")
+    run(server, capsys, "label", "single", "stable", str(version))
     try:
         (old,) = replica_pids(ROUTER_APP, "Watcher")
         os.kill(old, signal.SIGKILL)
@@ -133,7 +134,7 @@ def test_a_change_keeps_what_the_yaml_file_says_and_outlives_the_watcher(
         wait_until(lambda: run(server, capsys, "status")["watcher"]["answers"], "the new watcher answers")
 
         after = shown(server, capsys, "single")
-        assert after["labels"] == [{"name": "stable", "version": "1", "pending": False, "meanwhile": None}]
+        assert after["labels"] == [{"name": "stable", "version": str(version), "pending": False, "meanwhile": None}]
         assert {**after, "labels": [], "versions": []} == {**before, "labels": [], "versions": []}
         assert after["rollout"]["policy"] == "resource_preserving"
         assert after["versions"][0]["since"] == before["versions"][0]["since"]

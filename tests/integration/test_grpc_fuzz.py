@@ -9,12 +9,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import grpc
-import psutil
 import pytest
 
 from deployments.client import Client
+from deployments.model_server import DEPLOYMENT
+from deployments.serve_host import ROUTER_APP
 from tests.integration.conftest import LiveServer
 from tests.support.hostile_requests import EXAMPLES_MODEL, MODEL, monsters, random_requests
+from tests.support.processes import replica_pids
 
 SEED = 20260101
 AT_A_TIME = 32
@@ -46,13 +48,8 @@ def channel(server: LiveServer) -> Iterator[grpc.Channel]:
 
 def processes() -> dict[int, str]:
     """Give the processes that see a client's bytes: the router, and the servers of the models that are asked."""
-    watched = ("Router", f":{MODEL}:1:", f":{EXAMPLES_MODEL}:123:")
-    found = {}
-    for one in psutil.process_iter(["cmdline"]):
-        name = " ".join(one.info["cmdline"] or ())
-        if name.startswith("ray::ServeReplica") and any(part in name for part in watched):
-            found[one.pid] = name.split()[0]
-    return found
+    watched = ((ROUTER_APP, "Router"), (f"{MODEL}:1", DEPLOYMENT), (f"{EXAMPLES_MODEL}:123", DEPLOYMENT))
+    return {pid: app for app, deployment in watched for pid in replica_pids(app, deployment)}
 
 
 def peak_megabytes(pid: int) -> int:

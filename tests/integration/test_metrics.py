@@ -329,6 +329,7 @@ def assert_never_falls(pages: list[Page]) -> None:
     """Fail when a counter is smaller on a page than on an earlier one."""
     highest: dict[object, float] = {}
     for page in pages:
-        fallen = {sample for sample, value in highest.items() if page.lasting().get(sample, 0) < value}
+        lasting = page.lasting()
+        fallen = {sample for sample, value in highest.items() if lasting.get(sample, 0) < value}
         assert not fallen
-        highest |= page.lasting()
+        highest |= lasting

@@ -54,6 +54,7 @@ def test_a_new_version_takes_over_and_its_removal_rolls_back(
     assert client.predict(model, [2.0]) == [2.0]
 
 
+@pytest.mark.timeout(300)
 def test_no_request_fails_while_ten_versions_come_and_go(
     server: LiveServer, client: RestClient, versions: tuple[str, Path]
 ) -> None:
