@@ -187,7 +187,7 @@ def server(
         ),
         polling=PollingSettings(file_system_poll_wait_s=1, remote_poll_wait_s=1),
         model_cache=ModelCacheSettings(folder=str(folder / "cache")),
-        loading=LoadingSettings(max_num_load_retries=1, load_retry_interval_s=0.5, num_load_threads=2),
+        loading=LoadingSettings(max_num_load_retries=1, load_retry_interval_s=0.5, num_load_threads=4),
         request_log=RequestLogSettings(max_file_age_s=0.5),
         tracing=TracingSettings(collector.url, 0.0, (("OTEL_BSP_SCHEDULE_DELAY", "200"),)),
     )

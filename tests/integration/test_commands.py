@@ -27,7 +27,7 @@ from tests.integration.conftest import LiveServer
 from tests.support.clients import ClosedLoop, RestClient, wait_until
 from tests.support.processes import replica_pids
 
-MOVES = 40
+MOVES = 20
 RAYS_OWN = "(raylet)"  # the test session's Ray tells of killed workers on this process's standard output
 
 
