@@ -7,15 +7,16 @@ makes a small run several times slower.
 
 from __future__ import annotations
 
-import sys
+import faulthandler
+import os
 import threading
 import time
 from collections.abc import Mapping
-from pathlib import PurePath
+from io import FileIO
 from threading import Lock
-from types import CodeType, FrameType
 
 from core.errors import FailedPrecondition
+from core.thread_dump import thread_stacks
 from core.trace_events import Recording, Span, Stack, StackSpans, TracedRun, trace_file
 from deployments.saved_model import LoadedModel
 
@@ -25,7 +26,6 @@ TRACE_EVERY_S = 0.02
 
 MOST_RUNS = 2000
 MOST_TOLD_BYTES = 16 * 1024 * 1024
-DEEPEST_STACK = 100
 
 
 class Profiler:
@@ -100,35 +100,32 @@ class SomeRuns:
 
 
 class ThreadStacks:
-    """Samples the stacks of all threads but the one that samples."""
+    """Samples the stacks of all threads but the one that samples.
+
+    The interpreter writes them itself, as it does when it crashes: following the frames of other threads from Python
+    is not safe while they run (it ended a process by a segmentation fault).
+    """
 
     def __init__(self) -> None:
         self.spans = StackSpans()
         self.names: dict[int, str] = {}
-        self._labels: dict[CodeType, str] = {}
 
     def follow(self, seconds: float) -> None:
         """Sample until the time is up."""
         pause = threading.Event()
         ends_s = time.monotonic() + seconds
-        while (left_s := ends_s - time.monotonic()) > 0:
-            self.names.update((one.ident, one.name) for one in threading.enumerate() if one.ident is not None)
-            self.spans.sample(time.time_ns(), self._stacks())
-            pause.wait(min(SAMPLE_EVERY_S, left_s))
+        with os.fdopen(os.memfd_create("stacks"), "r+b", buffering=0) as written:
+            while (left_s := ends_s - time.monotonic()) > 0:
+                self.names.update((one.ident, one.name) for one in threading.enumerate() if one.ident is not None)
+                self.spans.sample(time.time_ns(), _stacks(written))
+                pause.wait(min(SAMPLE_EVERY_S, left_s))
 
-    def _stacks(self) -> dict[int, Stack]:
-        here = threading.get_ident()
-        frames = sys._current_frames()  # noqa: SLF001 - the documented way to see other threads
-        return {thread: self._stack(frame) for thread, frame in frames.items() if thread != here}
 
-    def _stack(self, innermost: FrameType) -> Stack:
-        names: list[str] = []
-        frame: FrameType | None = innermost
-        while frame is not None and len(names) < DEEPEST_STACK:
-            names.append(self._labels.get(frame.f_code) or self._label(frame.f_code))
-            frame = frame.f_back
-        return tuple(reversed(names))
-
-    def _label(self, code: CodeType) -> str:
-        label = f"{code.co_qualname} ({PurePath(code.co_filename).name}:{code.co_firstlineno})"
-        return self._labels.setdefault(code, label)
+def _stacks(written: FileIO) -> dict[int, Stack]:
+    written.seek(0)
+    written.truncate()
+    faulthandler.dump_traceback(written, all_threads=True)
+    written.seek(0)
+    stacks = thread_stacks(written.read().decode("utf-8", "replace"))
+    stacks.pop(threading.get_ident(), None)
+    return stacks
