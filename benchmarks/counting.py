@@ -12,7 +12,7 @@ from core.metrics import Metrics
 from core.request_meter import RequestMeter
 from core.run_plan import RunPlan
 from core.signature import ServedModel
-from core.transport import Method
+from core.transport import Call, Method
 from deployments.call_meter import VersionMeter
 
 CALLS = 100_000
@@ -36,10 +36,11 @@ def at_the_router() -> Callable[[], None]:
 def at_the_model_server() -> Callable[[], None]:
 
     version = VersionMeter(ServedModel("m", 1, {}), Metrics())
+    asked = Call(Method.REST_PREDICT, b"")
     plan = RunPlan({}, (), lambda _: b"", "serving_default")
 
     def call() -> None:
-        meter = version.begin(Method.REST_PREDICT)
+        meter = version.begin(asked)
         meter.planned(plan)
         meter.ran()
         meter.ended(Code.OK)
