@@ -37,7 +37,7 @@ from deployments.tracing import CURRENT, OpenSpan, Tracer
 
 TRACED = "traced"
 """Where the state of an ASGI scope has the span of the request, or None for one that is not traced."""
-PARENT_HEADER, STATE_HEADER = TRACEPARENT.encode(), TRACESTATE.encode()
+HEADERS = {name.encode(): name for name in (TRACEPARENT, TRACESTATE)}
 
 A = TypeVar("A", bound=Answered)
 
@@ -91,13 +91,9 @@ class RequestTraces:
 
     def begin(self, headers: Iterable[tuple[bytes, bytes]]) -> OpenSpan | None:
         """Begin the span of an HTTP request; None for one that is not traced."""
-        parents, states = [], []
-        for name, value in headers:
-            if name == PARENT_HEADER:
-                parents.append(value.decode("latin-1"))
-            elif name == STATE_HEADER:
-                states.append(value.decode("latin-1"))
-        return self._tracer.request(parse(parents, states) if parents else None)
+        return self._tracer.request(
+            parent_in((HEADERS[name], value.decode("latin-1")) for name, value in headers if name in HEADERS)
+        )
 
     def around(self, app: AsgiApp) -> AsgiApp:
         """Follow the traced ones of the HTTP requests to the API."""
@@ -129,7 +125,7 @@ class RequestTraces:
 
 
 def parent_in(metadata: Iterable[Any]) -> TraceContext | None:
-    """Read the parent that a gRPC call names."""
+    """Read the parent that the metadata of a gRPC call names, or the decoded headers of an HTTP request."""
     parents, states = [], []
     for name, value in metadata:
         if name == TRACEPARENT:

@@ -18,6 +18,7 @@ from core.routing import ModelRoutes, Route, RoutingTable
 from core.servable import ServableId
 from core.server_settings import TracingSettings
 from core.spans import CODE, LABEL, MODEL, SIGNATURE, STATUS, VERSION, SpanKind
+from core.trace_context import TRACEPARENT
 from core.transport import Answer
 from deployments.access_log import AccessLog
 from deployments.front_door import HttpAddress, HttpDoor
@@ -26,7 +27,7 @@ from deployments.grpc_services import GrpcApi
 from deployments.http_api import HttpApi, HttpLimits
 from deployments.quick_protocol import UNUSUAL, QuickProtocol, protocol_factory
 from deployments.request_router import RequestRouter
-from deployments.request_traces import PARENT_HEADER, RequestTraces, TracedRouter
+from deployments.request_traces import RequestTraces, TracedRouter
 from deployments.tracing import TracedProcess, Tracer, tracer_of
 from tests.support.clients import free_port
 from tests.support.fakes import FakeTransport
@@ -282,7 +283,7 @@ def test_without_tracing_a_parent_is_no_reason_for_the_long_way() -> None:
     api = HttpApi(RequestRouter("r", FakeTransport()), HttpLimits())
 
     assert QuickProtocol in [cell.cell_contents for cell in protocol_factory(api).__closure__]
-    assert PARENT_HEADER not in UNUSUAL
+    assert TRACEPARENT.encode() not in UNUSUAL
 
 
 def test_nothing_of_opentelemetry_is_imported_unless_it_is_used() -> None:
