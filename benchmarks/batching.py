@@ -17,8 +17,8 @@ import numpy as np
 import yaml
 
 from benchmarks.contenders import Ours, end_on_signals
-from benchmarks.load import HOST, LoadProcess, Sample
-from benchmarks.peers import BIN, base_paths
+from benchmarks.load import LoadProcess, Sample
+from benchmarks.peers import base_paths
 from benchmarks.workloads import REST, Workload, rest_values
 
 WARM_S = 1.0
@@ -49,8 +49,7 @@ class BatchingServer(Ours):
         }
         settings = self.folder / "settings.yaml"
         settings.write_text(yaml.safe_dump({"models": entries}))
-        door = [f"--host={HOST}", f"--rest_api_port={self.port}", f"--port={self.port + 1}"]
-        return [BIN / "ray_model_server", *door, f"--model_settings_file={settings}"]
+        return self.serving(f"--model_settings_file={settings}")
 
 
 class Comparison:

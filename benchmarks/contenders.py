@@ -187,8 +187,12 @@ class Ours(Contender):
         ]
         config = self.folder / "models.config"
         config.write_text("model_config_list {\n" + "".join(entries) + "}\n")
+        return self.serving(f"--model_config_file={config}", *self.flags)
+
+    def serving(self, *flags: str) -> Sequence[object]:
+        """Give the command of a server that listens where the others do."""
         door = [f"--host={HOST}", f"--rest_api_port={self.port}", f"--port={self.port + 1}"]
-        return [BIN / "ray_model_server", *door, f"--model_config_file={config}", *self.flags]
+        return [BIN / "ray_model_server", *door, *flags]
 
 
 class OverHandles(Ours):

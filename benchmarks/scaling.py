@@ -23,7 +23,7 @@ from ray.cluster_utils import Cluster
 
 from benchmarks.contenders import Ours, end_on_signals
 from benchmarks.load import HOST, LoadProcess, Sample
-from benchmarks.peers import BIN, base_paths
+from benchmarks.peers import base_paths
 from benchmarks.workloads import REST, Workload
 
 NODES = 4
@@ -57,8 +57,7 @@ class ScalingServer(Ours):
         entries[SCALED] = {**plain, "autoscaling": AUTOSCALING}
         settings = self.folder / "settings.yaml"
         settings.write_text(yaml.safe_dump({"models": entries}))
-        door = [f"--host={HOST}", f"--rest_api_port={self.port}", f"--port={self.port + 1}"]
-        return [BIN / "ray_model_server", *door, f"--ray_address={self.address}", f"--model_settings_file={settings}"]
+        return self.serving(f"--ray_address={self.address}", f"--model_settings_file={settings}")
 
     def variables(self) -> Mapping[str, str]:
         return {"RAY_AUTH_MODE": "disabled"}
