@@ -279,12 +279,15 @@ def test_a_reload_with_mistakes_changes_nothing(server: LiveServer, channel: grp
 
 
 def test_a_reload_of_a_missing_model_names_the_reason(server: LiveServer, channel: grpc.Channel) -> None:
-    """The call does not wait for ever for a directory that is not there."""
-    code, text = refused(
-        channel, f"{MODELS}HandleReloadConfigRequest", reload_request(server, absent="/nonexistent/model")
-    )
+    """The call does not wait for ever for a directory that is not there; who stays in the list is not waited for."""
+    missing = reload_request(server, absent="/nonexistent/model")
+    code, text = refused(channel, f"{MODELS}HandleReloadConfigRequest", missing)
+    again = call(channel, f"{MODELS}HandleReloadConfigRequest", missing, serving_pb2.ReloadConfigResponse)
+    call(channel, f"{MODELS}HandleReloadConfigRequest", reload_request(server), serving_pb2.ReloadConfigResponse)
+
     assert code is grpc.StatusCode.UNKNOWN
     assert text.startswith("1 model(s) did not become available: {{absent due to error: NOT_FOUND:")
+    assert again.status.error_code == 0
 
 
 def test_the_light_client_speaks_all_methods(server: LiveServer) -> None:
