@@ -71,7 +71,7 @@ class HttpDoor:
         if self._address.port:
             await asyncio.to_thread(self._claim)
         if self._socket_path is not None:
-            self._listeners.append(_unix_listener(self._socket_path))
+            self._listeners.append(self._socket_path.listener())
         if not self._listeners:
             return
         self._server = _QuietServer(self._config())
@@ -129,11 +129,3 @@ class HttpDoor:
         """Release the ports without ever having opened."""
         for listener in self._listeners:
             listener.close()
-
-
-def _unix_listener(path: SocketPath) -> socket.socket:
-    """Bind a UNIX socket; it is found under its path when that is published."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    path.clear()
-    listener.bind(path.bound)
-    return listener

@@ -1,9 +1,14 @@
-"""The gRPC port of one router replica: grpc.aio on the front door's event loop."""
+"""The gRPC port of one router replica, on the front door's event loop.
+
+Plain ports are served by `grpc_server`. Those with TLS, or with channel arguments, which are options of gRPC's own
+library, are served by grpc.aio.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -12,16 +17,18 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 
 from core.errors import Unavailable
+from core.grpc_messages import LARGEST_MESSAGE_BYTES
 from deployments.certificates import Certificates
 from deployments.grpc_health import Health
+from deployments.grpc_server import GrpcServer
 from deployments.grpc_services import GrpcApi
-from deployments.port_claim import bracketed, claim_grpc, has_ipv6
+from deployments.port_claim import bracketed, claim_grpc, has_ipv6, shared_listener
 from deployments.reflection_service import add_reflection
 from deployments.unix_socket import SocketPath
 
 log = logging.getLogger(__name__)
 
-LARGEST_MESSAGE_BYTES = 2**31 - 1
+UNIX = "unix:"
 CHANNEL_ARGUMENTS: Mapping[str, int | str] = MappingProxyType(
     {
         "grpc.max_receive_message_length": LARGEST_MESSAGE_BYTES,
@@ -50,7 +57,7 @@ class GrpcDoor:
         self._address = address
         self._api = api
         self._token = token
-        self._server: grpc.aio.Server | None = None
+        self._server: grpc.aio.Server | GrpcServer | None = None
         self.health = Health()
         self._socket_path = SocketPath(address.socket_path) if address.socket_path else None
         self._certificates = Certificates(address.ssl_config_file) if address.ssl_config_file else None
@@ -66,21 +73,42 @@ class GrpcDoor:
 
         Raises Unavailable when an address cannot be bound.
         """
-        targets = self._targets()
-        if not targets:
+        if not self._address.port and self._socket_path is None:
             return
         if self._address.port:
             await asyncio.to_thread(self._claim)
-        options = {**CHANNEL_ARGUMENTS, **dict(self._address.channel_arguments)}
-        self._server = grpc.aio.server(options=tuple(options.items()))
-        self._server.add_generic_rpc_handlers(self._api.handlers())
-        health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
-        add_reflection(self._server)
-        for target in targets:
-            self._bind(self._server, target)
-        await self._server.start()
+        if self._certificates is None and not self._address.channel_arguments:
+            await self._serve()
+        else:
+            await self._serve_with_library()
         if self._socket_path is not None:
             self._socket_path.publish()
+
+    async def _serve(self) -> None:
+        self._server = GrpcServer(self._api)
+        self._add_services(self._server)
+        await self._server.start([self._listener(target) for target in self._targets()])
+
+    def _listener(self, target: str) -> socket.socket:
+        try:
+            if target.startswith(UNIX) and self._socket_path is not None:
+                return self._socket_path.listener()
+            return shared_listener(self._address.host, self._address.port)
+        except OSError as error:
+            raise Unavailable(f"Failed to bind gRPC to {target}: {error}") from error
+
+    async def _serve_with_library(self) -> None:
+        options = {**CHANNEL_ARGUMENTS, **dict(self._address.channel_arguments)}
+        server = self._server = grpc.aio.server(options=tuple(options.items()))
+        self._add_services(server)
+        for target in self._targets():
+            self._bind(server, target)
+        await server.start()
+
+    def _add_services(self, server: grpc.aio.Server | GrpcServer) -> None:
+        server.add_generic_rpc_handlers(self._api.handlers())
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
+        add_reflection(server)
 
     def _targets(self) -> list[str]:
         targets = []
@@ -89,7 +117,7 @@ class GrpcDoor:
             targets.append(f"{bracketed(host)}:{self._address.port}")
         if self._socket_path is not None:
             self._socket_path.clear()
-            targets.append(f"unix:{self._socket_path.bound}")
+            targets.append(f"{UNIX}{self._socket_path.bound}")
         return targets
 
     def _bind(self, server: grpc.aio.Server, target: str) -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 
@@ -56,6 +56,19 @@ STATUS_CODES: Mapping[int, grpc.StatusCode] = MappingProxyType({code.value[0]: c
 Reload = Callable[[bytes], Awaitable[bytes]]
 
 
+class QuickMethod(NamedTuple):
+    """An inference method: what model servers call it, and what it counts as."""
+
+    method: Method
+    api: str
+
+
+QUICK_METHODS = tuple(
+    QuickMethod(method, api)
+    for method, api in ((Method.PREDICT, "Predict"), (Method.CLASSIFY, "Classify"), (Method.REGRESS, "Regress"))
+)
+
+
 @dataclass(frozen=True, slots=True)
 class GrpcAnswer:
     """A response message, or a code with its text."""
@@ -95,9 +108,7 @@ class GrpcApi:
         self._carry = router.carry if traces is None else router.forward
         self._calls = 0
         self._methods: Mapping[str, Callable[[bytes, float | None], Awaitable[GrpcAnswer]]] = {
-            "Predict": self._counted("Predict", Method.PREDICT),
-            "Classify": self._counted("Classify", Method.CLASSIFY),
-            "Regress": self._counted("Regress", Method.REGRESS),
+            **{quick.api: self._counted(quick.api, quick.method) for quick in QUICK_METHODS},
             "MultiInference": self._forwarding(Method.MULTI_INFERENCE, peek_task),
             "GetModelMetadata": self._forwarding(Method.GET_MODEL_METADATA, _metadata_spec),
             "SessionRun": self._forwarding(Method.SESSION_RUN, self._session_spec),
@@ -106,6 +117,17 @@ class GrpcApi:
             TOKEN: self._give_token,
             **{method: _handing_over(answer) for method, answer in admin.items()},
         }
+
+    @property
+    def router(self) -> RequestRouter:
+        """Where inference calls go."""
+        return self._router
+
+    def quick_methods(self) -> Mapping[str, QuickMethod]:
+        """Give the methods, by path, that need no handler as long as nobody bounds or follows calls."""
+        if self._most_calls or self._access is not None or self._traces is not None:
+            return {}
+        return {f"/{PREDICTION_SERVICE}/{quick.api}": quick for quick in QUICK_METHODS}
 
     async def answer(self, method: str, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
         """Answer one call; never raises ServingError. `timeout_s` is what is left of the caller's deadline."""

@@ -17,19 +17,18 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from core.errors import Code, ServingError
-from core.http_answer import CORS_HEADERS, JSON, HttpAnswer, answer_of, error_answer
+from core.http_answer import CORS_HEADERS, JSON, HttpAnswer, answer_of
 from core.rest_path import RestRequest, parse
-from core.transport import Answer, Call, ConnectionLost, Method, OpenCall
+from core.transport import Answer, Call, Method
 from deployments.access_log import SAMPLED
 from deployments.http_api import METHOD_OF, HttpApi
 from deployments.http_protocol import RestProtocol
+from deployments.quick_call import QuickCall
 from deployments.request_traces import TRACED
 
 LARGEST_QUICK_BODY_BYTES = 64 * 1024
 MOST_KNOWN_TARGETS = 1000
 LONGEST_KNOWN_TARGET_BYTES = 512
-ANSWER_GRACE_S = 0.25
-"""How much longer than the time-out we wait, so that TensorFlow's own time-out can be told."""
 
 UNUSUAL = frozenset({b"transfer-encoding", b"content-encoding", b"expect", b"upgrade"})
 """Headers of which the long way knows what they mean."""
@@ -97,107 +96,39 @@ class _NoEvent:
 _NO_EVENT = _NoEvent()
 
 
-class QuickRequest:
+class QuickRequest(QuickCall):
     """One request on the short way: what uvicorn's protocol keeps of a request, and who waits for the answer."""
 
-    __slots__ = (
-        "_open",
-        "_protocol",
-        "_repeating",
-        "_timer",
-        "began_s",
-        "body",
-        "disconnected",
-        "keep_alive",
-        "more_body",
-        "response_complete",
-        "route",
-        "wanted",
-    )
+    __slots__ = ("_protocol", "began_s", "body", "disconnected", "keep_alive", "more_body", "wanted")
     message_event = _NO_EVENT
 
     def __init__(self, protocol: QuickProtocol, wanted: Wanted) -> None:
+        super().__init__(protocol.loop)
         self._protocol = protocol
-        self._open: OpenCall | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._repeating: asyncio.Task[None] | None = None
         self.wanted = wanted
         self.body = bytearray()
         self.more_body = True
         self.disconnected = False
         self.keep_alive = True
-        self.response_complete = False
 
     def begin(self, api: HttpApi, timeout_s: float | None) -> bool:
         """Send the call; False if that is not possible now, and nothing has happened."""
         request = self.wanted.request
         self.began_s = time.perf_counter()
         try:
-            self.route = api.router.resolve(request.name, request.version, request.label)
+            route = api.router.resolve(request.name, request.version, request.label)
         except ServingError:
             return False
-        self._open = api.router.begin(self.route, Call(self.wanted.method, bytes(self.body), timeout_s), self)
-        if self._open is None:
-            return False
-        if timeout_s is not None:
-            self._timer = self._protocol.loop.call_later(timeout_s + ANSWER_GRACE_S, self._open.expire)
-        return True
+        return self.send(api.router, route, Call(self.wanted.method, bytes(self.body), timeout_s))
 
-    @property
-    def is_open(self) -> bool:
-        """An answer is awaited."""
-        return self._open is not None and not self.response_complete
-
-    def done(self) -> bool:
-        return self.response_complete
-
-    def set_result(self, result: Answer, /) -> None:
-        if result.code is not Code.OK:
-            self._finish(answer_of(result.code, result.body))
-        elif not self.response_complete:
-            self.response_complete = True
-            self._stop_timer()
-            self._protocol.succeeded(self, result.body)
-
-    def set_exception(self, exception: Exception, /) -> None:
-        if isinstance(exception, ConnectionLost):
-            self._repeating = self._protocol.loop.create_task(self._repeat())
-        elif isinstance(exception, ServingError):
-            self._finish(error_answer(exception.code, str(exception)))
+    def ended(self, answer: Answer) -> None:
+        if answer.code is Code.OK:
+            self._protocol.succeeded(self, answer.body)
         else:
-            self._finish(error_answer(Code.INTERNAL, f"{type(exception).__name__}: {exception}"))
+            self._protocol.answered(self, answer_of(answer.code, answer.body))
 
-    async def _repeat(self) -> None:
-        if self._open is None:
-            return
-        try:
-            answer = await self._open.repeat()
-        except ServingError as error:
-            self._finish(error_answer(error.code, str(error)))
-        else:
-            self.set_result(answer)
-
-    def withdraw(self) -> None:
-        """Give up: the client has gone."""
-        if self._open is None or self.response_complete:
-            return
-        self.response_complete = True
-        if self._repeating is not None:
-            self._repeating.cancel()
-        self._open.withdraw()
-        self._stop_timer()
+    def gave_up(self) -> None:
         self._protocol.gave_up(self)
-
-    def _finish(self, answer: HttpAnswer) -> None:
-        if self.response_complete:
-            return
-        self.response_complete = True
-        self._stop_timer()
-        self._protocol.answered(self, answer)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
 
 
 class QuickProtocol(RestProtocol):

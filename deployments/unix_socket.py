@@ -7,6 +7,7 @@ own and renames it onto the path, and removes the path at the end only if it sti
 from __future__ import annotations
 
 import os
+import socket
 from contextlib import suppress
 
 
@@ -22,6 +23,17 @@ class SocketPath:
         """Remove what a dead process of the same number may have left."""
         with suppress(FileNotFoundError):
             os.unlink(self.bound)
+
+    def listener(self) -> socket.socket:
+        """Bind the socket; it is found under its path when that is published."""
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.clear()
+        try:
+            listener.bind(self.bound)
+        except OSError:
+            listener.close()
+            raise
+        return listener
 
     def publish(self) -> None:
         """Let the path lead to the bound socket, whatever it led to before."""

@@ -14,7 +14,7 @@ from core.request_meter import RequestMeter
 from core.routing import ModelRoutes, Route, RoutingTable
 from core.servable import ServableId
 from core.transport import Answer, ConnectionLost
-from deployments import quick_protocol
+from deployments import quick_call
 from deployments.event_loop import LoopThread
 from deployments.front_door import HttpAddress, HttpDoor
 from deployments.http_api import HttpApi, HttpLimits
@@ -165,7 +165,7 @@ def test_an_unexpected_failure_is_an_internal_error(make_site: Maker) -> None:
 
 def test_a_call_that_takes_too_long_times_out(make_site: Maker, monkeypatch) -> None:
     """The model server is told with the call; the router itself waits a little longer."""
-    monkeypatch.setattr(quick_protocol, "ANSWER_GRACE_S", 0.01)
+    monkeypatch.setattr(quick_call, "ANSWER_GRACE_S", 0.01)
     site = make_site(timeout_s=0.01)
     gate = hold(site)
 

@@ -1,0 +1,141 @@
+"""HTTP/2's frames (RFC 9113), as far as a server of gRPC needs them: numbers, headers of frames, and their checks."""
+
+from __future__ import annotations
+
+import enum
+import struct
+from typing import Final
+
+from core.errors import InvalidArgument
+
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+FRAME: Final = struct.Struct(">BHBBI")
+"""Length of the payload in 24 bits, type, flags, stream."""
+HEAD_BYTES: Final = FRAME.size
+LARGEST_FRAME_BYTES: Final = 16384
+"""What a peer may send in one frame as long as it was told nothing else."""
+LARGEST_WINDOW: Final = 2**31 - 1
+STREAM_MASK: Final = 2**31 - 1
+INITIAL_WINDOW: Final = 65535
+
+DATA: Final = 0
+HEADERS: Final = 1
+PRIORITY: Final = 2
+RST_STREAM: Final = 3
+SETTINGS: Final = 4
+PUSH_PROMISE: Final = 5
+PING: Final = 6
+GOAWAY: Final = 7
+WINDOW_UPDATE: Final = 8
+CONTINUATION: Final = 9
+
+END_STREAM: Final = 0x1
+ACK: Final = 0x1
+END_HEADERS: Final = 0x4
+PADDED: Final = 0x8
+WITH_PRIORITY: Final = 0x20
+
+_SETTING: Final = struct.Struct(">HI")
+_U32: Final = struct.Struct(">I")
+
+
+class Setting(enum.IntEnum):
+    """What one side tells the other about itself."""
+
+    HEADER_TABLE_SIZE = 1
+    ENABLE_PUSH = 2
+    MAX_CONCURRENT_STREAMS = 3
+    INITIAL_WINDOW_SIZE = 4
+    MAX_FRAME_SIZE = 5
+    MAX_HEADER_LIST_SIZE = 6
+
+
+class Fault(enum.IntEnum):
+    """Why a stream or a connection ends before its time."""
+
+    NO_ERROR = 0
+    PROTOCOL_ERROR = 1
+    INTERNAL_ERROR = 2
+    FLOW_CONTROL_ERROR = 3
+    STREAM_CLOSED = 5
+    FRAME_SIZE_ERROR = 6
+    REFUSED_STREAM = 7
+    CANCEL = 8
+    COMPRESSION_ERROR = 9
+    ENHANCE_YOUR_CALM = 11
+
+
+class BrokenConnection(InvalidArgument):
+    """The peer broke the protocol: the connection must be closed, with this fault."""
+
+    def __init__(self, fault: Fault, text: str) -> None:
+        Exception.__init__(self, fault, text)
+
+    @property
+    def fault(self) -> Fault:
+        """What to tell the peer."""
+        fault: Fault = self.args[0]
+        return fault
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
+def frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:
+    """Give a whole frame; its payload must fit into one."""
+    length = len(payload)
+    return FRAME.pack(length >> 16, length & 0xFFFF, kind, flags, stream_id) + payload
+
+
+def head(length: int, kind: int, flags: int, stream_id: int) -> bytes:
+    """Give the 9 bytes that go before a payload."""
+    return FRAME.pack(length >> 16, length & 0xFFFF, kind, flags, stream_id)
+
+
+def settings(values: dict[Setting, int]) -> bytes:
+    """Give a SETTINGS frame."""
+    return frame(SETTINGS, 0, 0, b"".join(_SETTING.pack(key, value) for key, value in values.items()))
+
+
+def read_settings(payload: bytes) -> dict[int, int]:
+    """Read and check what a peer tells about itself; raises BrokenConnection."""
+    if len(payload) % _SETTING.size:
+        raise BrokenConnection(Fault.FRAME_SIZE_ERROR, f"SETTINGS of {len(payload)} bytes")
+    told = dict(_SETTING.iter_unpack(payload))
+    if told.get(Setting.INITIAL_WINDOW_SIZE, 0) > LARGEST_WINDOW:
+        raise BrokenConnection(Fault.FLOW_CONTROL_ERROR, "a window larger than windows may be")
+    if not LARGEST_FRAME_BYTES <= told.get(Setting.MAX_FRAME_SIZE, LARGEST_FRAME_BYTES) < 2**24:
+        raise BrokenConnection(Fault.PROTOCOL_ERROR, "a size of frames that is not allowed")
+    return told
+
+
+def window_update(stream_id: int, increment: int) -> bytes:
+    """Let the peer send more: on a stream, or (stream 0) on the connection."""
+    return frame(WINDOW_UPDATE, 0, stream_id, _U32.pack(increment))
+
+
+def reset(stream_id: int, fault: Fault) -> bytes:
+    """End one stream."""
+    return frame(RST_STREAM, 0, stream_id, _U32.pack(fault))
+
+
+def goaway(last_stream_id: int, fault: Fault, text: str = "") -> bytes:
+    """Say that streams above the last one are not answered, and why."""
+    return frame(GOAWAY, 0, 0, _U32.pack(last_stream_id) + _U32.pack(fault) + text.encode(errors="replace")[:1024])
+
+
+def number(payload: bytes) -> int:
+    """Read the 31 bits of a WINDOW_UPDATE, or the 32 of a RST_STREAM; raises BrokenConnection."""
+    if len(payload) != _U32.size:
+        raise BrokenConnection(Fault.FRAME_SIZE_ERROR, f"{len(payload)} bytes where there must be {_U32.size}")
+    value: int = _U32.unpack(payload)[0]
+    return value
+
+
+def unpadded(payload: bytes, flags: int) -> bytes:
+    """Take the padding away from the payload of DATA or HEADERS; raises BrokenConnection."""
+    if not flags & PADDED:
+        return payload
+    if not payload or payload[0] >= len(payload):
+        raise BrokenConnection(Fault.PROTOCOL_ERROR, "more padding than payload")
+    return payload[1 : len(payload) - payload[0]]
