@@ -28,6 +28,8 @@ from deployments.request_router import RequestRouter
 
 LARGEST_BODY_BYTES = LARGEST_MESSAGE_BYTES + PREFIX_BYTES
 LARGEST_COPIED_BYTES = 16 * 1024
+STRANGERS_TIME_S = 60.0
+"""How long a connection may stay that does not say that it speaks HTTP/2."""
 
 
 class Calls(Protocol):
@@ -60,9 +62,11 @@ class GrpcProtocol(asyncio.Protocol):
         self.writable.set()
         self._transport: asyncio.Transport | None = None
         self._ends_when_idle = False
+        self._stranger: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._stranger = self.loop.call_later(STRANGERS_TIME_S, self.abort)
         self.calls.connections.add(self)
         self.flush()
 
@@ -75,6 +79,14 @@ class GrpcProtocol(asyncio.Protocol):
             self.close()
         else:
             self.flush()
+            if self._stranger is not None and self.http2.is_established:
+                self._know()
+
+    def _know(self) -> None:
+        """Let the connection stay for as long as its client likes."""
+        if self._stranger is not None:
+            self._stranger.cancel()
+            self._stranger = None
 
     def flush(self) -> None:
         """Write what is to be sent."""
@@ -99,6 +111,7 @@ class GrpcProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
         self._transport = None
+        self._know()
         self.writable.set()
         self.calls.connections.discard(self)
         self.http2.close()
