@@ -26,6 +26,7 @@ from core.metric_names import LOAD_ATTEMPT_COUNT, LOAD_LATENCY, LOAD_SECONDS, RE
 from core.parameter_files import batching_parameters
 from core.servable import ServableId, app_name
 from core.server_settings import ServerSettings
+from core.session_threads import with_threads
 from core.trace_context import unpack
 from core.transport import Answer, Call, Endpoint, Method
 from deployments.autoscaling import DIRECT_CALLS
@@ -43,6 +44,7 @@ from deployments.profiling import Profiler
 from deployments.ray_metrics import RayMetrics
 from deployments.request_log import LogSource, RequestLog
 from deployments.saved_model import LoadedModel, load
+from deployments.signature_file import is_light_version
 from deployments.tracing import TracedProcess, tracer_of
 from deployments.version_files import local_files
 from deployments.warmup import warm_up
@@ -231,8 +233,13 @@ def _load(spec: ServableSpec) -> LoadedModel:
             tags=spec.settings.loading.saved_model_tags,
             name=spec.servable.name,
             version=spec.servable.version,
-            session_config=spec.session_config,
+            session_config=_session_config(spec),
         )
+
+
+def _session_config(spec: ServableSpec) -> bytes:
+    reserved = spec.config.resources.num_cpus if spec.config is not None else 0.0
+    return with_threads(spec.session_config, reserved, light=is_light_version(Path(spec.path)))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Reads what a version declares from its SavedModel, without TensorFlow: enough to plan requests, not to run them."""
+"""Reads from a SavedModel, without TensorFlow, what a version declares and what kind of model it is."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 
 from core.errors import InvalidArgument, NotFound
 from core.protos import tensor_pb2
+from core.session_threads import LARGEST_LIGHT_BYTES, is_light
 from core.signature import ServedModel, signature
 
 FILE = "saved_model.pb"
@@ -35,3 +36,14 @@ def declared_model(version: Path, tags: frozenset[str]) -> ServedModel:
         version=int(number) if number.isascii() and number.isdecimal() else 0,
         signatures=MappingProxyType({key: signature(one) for key, one in chosen.signature_def.items()}),
     )
+
+
+def is_light_version(version: Path) -> bool:
+    """Tell whether a version is too small to be worth several threads; False where its files cannot say."""
+    try:
+        weights_bytes = sum(one.stat().st_size for one in (version / "variables").glob("*"))
+        if weights_bytes + (version / FILE).stat().st_size > LARGEST_LIGHT_BYTES:
+            return False
+        return is_light((version / FILE).read_bytes(), weights_bytes)
+    except OSError:
+        return False

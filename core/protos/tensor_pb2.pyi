@@ -228,6 +228,39 @@ class SavedModel(_message.Message):
     meta_graphs: _containers.RepeatedCompositeFieldContainer[MetaGraphDef]
     def __init__(self, saved_model_schema_version: _Optional[int] = ..., meta_graphs: _Optional[_Iterable[_Union[MetaGraphDef, _Mapping]]] = ...) -> None: ...
 
+class SavedModelOperations(_message.Message):
+    __slots__ = ("meta_graphs",)
+    class Node(_message.Message):
+        __slots__ = ("op",)
+        OP_FIELD_NUMBER: _ClassVar[int]
+        op: str
+        def __init__(self, op: _Optional[str] = ...) -> None: ...
+    class Function(_message.Message):
+        __slots__ = ("node_def",)
+        NODE_DEF_FIELD_NUMBER: _ClassVar[int]
+        node_def: _containers.RepeatedCompositeFieldContainer[SavedModelOperations.Node]
+        def __init__(self, node_def: _Optional[_Iterable[_Union[SavedModelOperations.Node, _Mapping]]] = ...) -> None: ...
+    class Library(_message.Message):
+        __slots__ = ("function",)
+        FUNCTION_FIELD_NUMBER: _ClassVar[int]
+        function: _containers.RepeatedCompositeFieldContainer[SavedModelOperations.Function]
+        def __init__(self, function: _Optional[_Iterable[_Union[SavedModelOperations.Function, _Mapping]]] = ...) -> None: ...
+    class Graph(_message.Message):
+        __slots__ = ("node", "library")
+        NODE_FIELD_NUMBER: _ClassVar[int]
+        LIBRARY_FIELD_NUMBER: _ClassVar[int]
+        node: _containers.RepeatedCompositeFieldContainer[SavedModelOperations.Node]
+        library: SavedModelOperations.Library
+        def __init__(self, node: _Optional[_Iterable[_Union[SavedModelOperations.Node, _Mapping]]] = ..., library: _Optional[_Union[SavedModelOperations.Library, _Mapping]] = ...) -> None: ...
+    class MetaGraph(_message.Message):
+        __slots__ = ("graph_def",)
+        GRAPH_DEF_FIELD_NUMBER: _ClassVar[int]
+        graph_def: SavedModelOperations.Graph
+        def __init__(self, graph_def: _Optional[_Union[SavedModelOperations.Graph, _Mapping]] = ...) -> None: ...
+    META_GRAPHS_FIELD_NUMBER: _ClassVar[int]
+    meta_graphs: _containers.RepeatedCompositeFieldContainer[SavedModelOperations.MetaGraph]
+    def __init__(self, meta_graphs: _Optional[_Iterable[_Union[SavedModelOperations.MetaGraph, _Mapping]]] = ...) -> None: ...
+
 class RunOptions(_message.Message):
     __slots__ = ("trace_level", "timeout_in_ms", "inter_op_thread_pool")
     TRACE_LEVEL_FIELD_NUMBER: _ClassVar[int]

@@ -1,0 +1,61 @@
+"""How many threads TensorFlow may use for one operation of a version.
+
+TensorFlow cuts operations into pieces for all cores, also those of a few microseconds. For a small model that costs
+more than the model: waking other threads takes half of the time of a run of a small MLP on two busy cores, and
+processor time that other requests need. Such models are told by their size and their operations.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from google.protobuf.message import DecodeError
+
+from core.protos import session_file_pb2, tensor_pb2
+
+LARGEST_LIGHT_BYTES: Final = 1024 * 1024
+"""Graph and weights of a light model: at most a quarter of a million weights, each used once for a row."""
+
+HEAVY: Final = re.compile(
+    r"Conv|BatchMatMul|Einsum|FFT|RNN|LSTM|GRU|While|^Enter$|^For$|MapDefun|Matrix|Cholesky|^Svd|^Qr|Eig|Resize|Decode"
+    r"|Xla|Cudnn|Tpu|PartitionedCallRemote|^Sort|TopK|Pool|Dataset"
+)
+"""Operations whose work has no bound in the number of weights."""
+
+
+def is_light(saved_model: bytes, weights_bytes: int) -> bool:
+    """Tell whether a run for a few rows is too short to be worth more than one thread."""
+    if len(saved_model) + weights_bytes > LARGEST_LIGHT_BYTES:
+        return False
+    try:
+        found = tensor_pb2.SavedModelOperations.FromString(saved_model)
+    except DecodeError:
+        return False
+    return not any(HEAVY.search(op) for op in _operations(found))
+
+
+def _operations(model: tensor_pb2.SavedModelOperations) -> Iterable[str]:
+    for meta in model.meta_graphs:
+        yield from (node.op for node in meta.graph_def.node)
+        for function in meta.graph_def.library.function:
+            yield from (node.op for node in function.node_def)
+
+
+def with_threads(session_config: bytes, num_cpus: float, *, light: bool) -> bytes:
+    """Add to a serialized tensorflow.ConfigProto how many threads an operation may use.
+
+    What the operator set for all models (`--tensorflow_*_parallelism`) is left alone. Otherwise the CPUs that Ray
+    reserves for the replica count, if it reserves any; then one thread for a light model; then TensorFlow's way, one
+    for each core.
+    """
+    message = session_file_pb2.ConfigProto.FromString(session_config)
+    if message.intra_op_parallelism_threads > 0 or message.inter_op_parallelism_threads > 0:
+        return session_config
+    if num_cpus > 0:
+        message.intra_op_parallelism_threads = message.inter_op_parallelism_threads = math.ceil(num_cpus)
+    elif light:
+        message.intra_op_parallelism_threads = 1
+    return message.SerializeToString()
