@@ -108,9 +108,9 @@ class Listings:
         return due
 
     def _begin(self, model: ModelConfig) -> None:
-        """Compare nothing with what stood at another base path."""
+        """Know nothing of what stood at another base path: none of it may be loaded any more, nor compared with."""
+        self._forget(model.name)
         self._looked_at[model.name] = model.base_path
-        self._last.pop(model.name, None)
         if is_remote(model.base_path):
             log.info(
                 "remote_storage model=%s base_path=%s poll_s=%s", model.name, model.base_path, self._remote.period_s

@@ -9,7 +9,7 @@ import pytest
 
 from core.config import ModelConfig
 from core.server_settings import PollingSettings
-from core.version_policy import Latest, Specific, VersionPolicy
+from core.version_policy import All, Latest, Specific, VersionPolicy
 from deployments.storage import Storage
 from tests.support.sites import SETTINGS, M, Site
 
@@ -94,3 +94,20 @@ def test_case_K21_a_base_path_that_is_missing_holds_up_its_own_model_only() -> N
 
     assert site.host.running == {"m:1", "n:2"}
     assert site.watch.table.models["absent"].problem.startswith("Could not find base path /absent")
+
+
+def test_nothing_is_loaded_from_a_base_path_that_was_left() -> None:
+    """What runs goes on while the new place cannot be listed; what stood at the old one is no longer there to load."""
+    site = Site((1, 2))
+    site.settle()
+
+    site.model_list.configs = (replace(M, base_path="/moved", policy=All()),)
+    site.settle()
+
+    assert site.host.running == {"m:2"}
+    assert site.router.table.models["m"].problem.startswith("Could not find base path /moved")
+
+    site.source.write("/moved", 1)
+    site.settle()
+
+    assert (site.host.running, site.host.paths["m:1"]) == ({"m:1"}, "/moved/1")
