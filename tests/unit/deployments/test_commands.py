@@ -495,3 +495,28 @@ def test_a_replica_that_does_not_answer_is_told(live: AdminServer, tmp_path: Pat
 
     assert "No replica of m:2 could be recorded" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        pytest.param(
+            ["load", "m", "--policy", "latest:4294967296"], "is none of latest, latest:COUNT, all", id="count"
+        ),
+        pytest.param(["load", "m", "--policy", "latest:0"], "is none of latest, latest:COUNT, all", id="no_version"),
+        pytest.param(["load", "m", "1", "--timeout", "nan"], "nan is no number of seconds", id="nan"),
+        pytest.param(["unload", "m", "--timeout", "-1"], "-1 is no number of seconds", id="negative"),
+        pytest.param(["unload", "m", "--timeout", "soon"], "soon is no number of seconds", id="word"),
+        pytest.param(["load", "\udcff", "--base-path", "/m"], r"'\udcff' is not UTF-8", id="model"),
+        pytest.param(["load", "n", "--base-path", "/\udcff"], r"'/\udcff' is not UTF-8", id="base_path"),
+        pytest.param(["label", "m", "\udcff", "2"], r"'\udcff' is not UTF-8", id="label"),
+        pytest.param(["profile", "m", "--label", "\udcff"], r"'\udcff' is not UTF-8", id="profiled_label"),
+    ],
+)
+def test_what_no_message_can_hold_is_a_wrong_argument(arguments: list[str], reason: str, capsys) -> None:
+    """It is told before any server is asked, and nothing waits for a time that never comes."""
+    with pytest.raises(SystemExit) as caught:
+        main([*arguments, "--server", "127.0.0.1:1"])
+
+    assert caught.value.code == 2
+    assert reason in capsys.readouterr().err
