@@ -48,10 +48,11 @@ DirectoryFiles = frozenset[FileEntry]
 
 @dataclass(frozen=True, slots=True)
 class VersionDirectory:
-    """Where a version lies, and the files that were there."""
+    """Where a version lies, and the files that were there; `unreadable` says why they cannot be told, if so."""
 
     path: str
     files: DirectoryFiles = frozenset()
+    unreadable: str = ""
 
     @property
     def fingerprint(self) -> str:

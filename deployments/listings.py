@@ -14,7 +14,17 @@ from functools import partial
 
 from core.config import ModelConfig
 from core.server_settings import PollingSettings
-from core.source import MISSED, REMOTE_SETTLED_S, SETTLED_S, Source, VersionListing, is_remote, missing, steadied
+from core.source import (
+    MISSED,
+    REMOTE_SETTLED_S,
+    SETTLED_S,
+    Source,
+    VersionDirectory,
+    VersionListing,
+    is_remote,
+    missing,
+    steadied,
+)
 from core.storage_errors import without_password
 from deployments.background_listings import Background, StoreThreads
 
@@ -186,13 +196,19 @@ def _unfinished(
     """Name the versions that are not completely written, each with what it waits for."""
     known = before.versions if before is not None else {}
     reasons = {
-        number: missing(
-            directory.files,
-            known[number].files if number in known else None,
-            marker_file=model.resources.marker_file,
-            now_s=wall_s,
-            settled_s=REMOTE_SETTLED_S if is_remote(model.base_path) else SETTLED_S,
-        )
+        number: _reason_to_wait(directory, known.get(number), wall_s, model)
         for number, directory in now.versions.items()
     }
     return {number: reason for number, reason in reasons.items() if reason}
+
+
+def _reason_to_wait(now: VersionDirectory, before: VersionDirectory | None, wall_s: float, model: ModelConfig) -> str:
+    if now.unreadable:
+        return f"waits until its files can be read: {now.unreadable}"
+    return missing(
+        now.files,
+        before.files if before is not None else None,
+        marker_file=model.resources.marker_file,
+        now_s=wall_s,
+        settled_s=REMOTE_SETTLED_S if is_remote(model.base_path) else SETTLED_S,
+    )

@@ -48,11 +48,16 @@ def _error_text(base_path: str, error: Exception) -> str:
 
 def _list_local(base_path: str, policy: VersionPolicy) -> VersionListing:
     directories, ignored = version_directories(os.listdir(base_path), policy)
-    versions = {}
-    for number, name in directories.items():
-        path = os.path.join(base_path, name)
-        versions[number] = VersionDirectory(path, frozenset(_local_files(path, "")))
+    versions = {number: _local_version(os.path.join(base_path, name)) for number, name in directories.items()}
     return VersionListing(versions, ignored)
+
+
+def _local_version(path: str) -> VersionDirectory:
+    """List the files of one version; one that cannot be read is there all the same, and hides no other."""
+    try:
+        return VersionDirectory(path, frozenset(_local_files(path, "")))
+    except OSError as error:
+        return VersionDirectory(path, unreadable=error.strerror or type(error).__name__)
 
 
 def _local_files(root: str, below: str) -> Iterator[FileEntry]:

@@ -9,6 +9,7 @@ import pytest
 
 from core.config import ModelConfig
 from core.server_settings import PollingSettings
+from core.source import VersionDirectory
 from core.version_policy import All, Latest, Specific, VersionPolicy
 from deployments.storage import Storage
 from tests.support.sites import SETTINGS, M, Site
@@ -94,6 +95,23 @@ def test_case_K21_a_base_path_that_is_missing_holds_up_its_own_model_only() -> N
 
     assert site.host.running == {"m:1", "n:2"}
     assert site.watch.table.models["absent"].problem.startswith("Could not find base path /absent")
+
+
+def test_a_version_that_cannot_be_read_waits_alone() -> None:
+    """It says why; a version that runs goes on although its files cannot be read any more, and newer ones come."""
+    site = Site((1,))
+    site.settle()
+    for number in (1, 2):
+        site.source.directories["/m"][number] = VersionDirectory(f"/m/{number}", unreadable="Permission denied")
+    site.settle()
+
+    assert site.host.running == {"m:1"}
+    assert site.router.table.models["m"].waiting[2] == "waits until its files can be read: Permission denied"
+
+    site.source.write("/m", 3)
+    site.settle()
+
+    assert site.host.running == {"m:3"}
 
 
 def test_nothing_is_loaded_from_a_base_path_that_was_left() -> None:

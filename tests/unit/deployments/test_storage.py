@@ -9,7 +9,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from core.source import Source, VersionListing
+from core.source import Source, VersionDirectory, VersionListing
 from core.version_policy import All, Latest
 from deployments import storage
 from deployments.storage import Storage
@@ -154,6 +154,28 @@ def test_a_folder_that_may_not_be_read_says_so(monkeypatch) -> None:
     monkeypatch.setattr(storage.os, "listdir", refuse)
 
     assert listed("/m").error == "PERMISSION_DENIED: /m: [Errno 13] Permission denied"
+
+
+@pytest.mark.parametrize("unreadable", ["8", "8/variables"])
+def test_a_version_that_may_not_be_read_hides_no_other(tmp_path, monkeypatch, unreadable) -> None:
+    """It is there, so that one which runs is not taken away; the others are listed as ever."""
+    for name in ("7", "8"):
+        write(tmp_path / name / "saved_model.pb")
+        write(tmp_path / name / "variables" / "variables.index")
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if os.path.normpath(path) == str(tmp_path / unreadable):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(storage.os, "scandir", refuse)
+
+    found = listed(tmp_path)
+
+    assert found.error == ""
+    assert found.versions[8] == VersionDirectory(str(tmp_path / "8"), unreadable="Permission denied")
+    assert len(found.versions[7].files) == 2
 
 
 def test_an_empty_base_path_is_no_error(tmp_path, memory) -> None:
