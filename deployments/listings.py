@@ -23,6 +23,7 @@ from core.source import (
     VersionListing,
     is_remote,
     missing,
+    nothing_to_serve,
     steadied,
 )
 from core.storage_errors import without_password
@@ -81,6 +82,7 @@ class Listings:
         self._looked_at: dict[str, str] = {}
         self._asked: dict[str, _Asked] = {}
         self._last: dict[str, VersionListing] = {}
+        self._failing: set[str] = set()
         self.by_model: dict[str, VersionListing] = {}
         self.waiting: dict[str, dict[int, str]] = {}
         self.unsure: set[str] = set()
@@ -107,6 +109,8 @@ class Listings:
             self._ask(model, now_s)
         self._plan_second_look(local, self._local, now_s)
         self._plan_second_look(remote, self._remote, now_s)
+        for model in models:
+            self._note_what_is_lacking(model)
 
     def _due(self, models: list[ModelConfig], poll: _Poll, now_s: float) -> list[ModelConfig]:
         due = models
@@ -153,6 +157,7 @@ class Listings:
         for held in (self._looked_at, self._asked, self._last, self.by_model, self.problems, self.waiting):
             held.pop(model, None)
         self.unsure.discard(model)
+        self._failing.discard(model)
 
     def _take(self, model: ModelConfig, listing: VersionListing, wall_s: float) -> None:
         if listing.error:
@@ -168,16 +173,21 @@ class Listings:
         if before is None and self.waiting[model.name]:
             self.unsure.add(model.name)
         self.by_model[model.name] = listing
-        if listing.versions:
-            self.problems.pop(model.name, None)
+        self._failing.discard(model.name)
+
+    def _note_what_is_lacking(self, model: ModelConfig) -> None:
+        """Judge the newest listing anew: the policy may have changed since."""
+        if model.name in self._failing or model.name not in self.by_model:
             return
-        self._note_problem(
-            model.name,
-            f"No versions of servable {model.name} found under base path {model.base_path}. "
-            "Did you forget to name your leaf directory as a number (eg. '/1/')?",
-        )
+        found = frozenset(self.by_model[model.name].versions)
+        lacking = nothing_to_serve(model.name, model.base_path, model.policy, found)
+        if lacking:
+            self._note_problem(model.name, lacking)
+        else:
+            self.problems.pop(model.name, None)
 
     def _note_error(self, model: ModelConfig, error: str) -> None:
+        self._failing.add(model.name)
         self._note_problem(
             model.name, f"Could not find base path {model.base_path} for servable {model.name} with error {error}"
         )

@@ -159,6 +159,14 @@ def test_a_new_model_is_added_with_its_base_path_and_policy(live: AdminServer, c
     wait_until(lambda: live.site.host.running == {"m:2", "n:1", "n:2", "n:3"}, "all versions answer")
 
 
+def test_a_version_that_a_new_model_does_not_have_is_told(live: AdminServer, capsys) -> None:
+    """At once, with those that it has."""
+    live.site.source.write("/n", 1)
+
+    assert run(live, "load", "n", "7", "--base-path", "/n") == 1
+    assert "n: The version policy of servable n lists only 7; base path /n has 1" in capsys.readouterr().out
+
+
 def test_a_base_path_that_is_missing_is_told(live: AdminServer, capsys) -> None:
     """The model stays configured and waits."""
     assert run(live, "load", "n", "--base-path", "/missing") == 1

@@ -97,6 +97,20 @@ def test_case_K21_a_base_path_that_is_missing_holds_up_its_own_model_only() -> N
     assert site.watch.table.models["absent"].problem.startswith("Could not find base path /absent")
 
 
+def test_a_policy_that_wants_nothing_that_is_there_is_a_problem_until_it_changes() -> None:
+    """Also without polling, when storage is not asked again."""
+    settings = replace(SETTINGS, polling=PollingSettings(file_system_poll_wait_s=0))
+    site = Site((1, 2, 3, 4, 5, 6), configs=(replace(M, policy=Specific(frozenset({9}))),), settings=settings)
+    site.settle()
+    lacking = "The version policy of servable m lists only 9; base path /m has 6, 5, 4, 3, 2, ..."
+    assert site.router.table.models["m"].problem == lacking
+
+    site.model_list.configs = (M,)
+    site.settle()
+
+    assert (site.router.table.models["m"].problem, site.host.running) == ("", {"m:6"})
+
+
 def test_a_version_that_cannot_be_read_waits_alone() -> None:
     """It says why; a version that runs goes on although its files cannot be read any more, and newer ones come."""
     site = Site((1,))
