@@ -134,6 +134,23 @@ def test_a_link_to_a_folder_above_does_not_hide_the_model(tmp_path, link) -> Non
     assert {"saved_model.pb", "variables/variables.index"} <= {file.path for file in found.versions[1].files}
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("folders", ["ab", "abcdefghijkl"])
+def test_links_to_and_fro_end_soon(tmp_path, folders) -> None:
+    """Folders with links to each other have more paths than can be walked; every tick would hang."""
+    write(tmp_path / "1" / "saved_model.pb")
+    for folder in folders:
+        write(tmp_path / "1" / folder / "file")
+        for other in set(folders) - {folder}:
+            (tmp_path / "1" / folder / f"to_{other}").symlink_to(f"../{other}")
+            (tmp_path / "1" / folder / f"also_to_{other}").symlink_to(f"../{other}")
+
+    found = {file.path for file in listed(tmp_path).versions[1].files}
+
+    assert {"saved_model.pb", *(f"{folder}/file" for folder in folders)} <= found
+    assert len(folders) > 2 or {"a/to_b/file", "a/also_to_b/file", "b/to_a/file", "b/also_to_a/file"} <= found
+
+
 def test_what_cannot_be_listed_is_an_error_of_the_listing(tmp_path) -> None:
     """Nothing is raised, so that one model's storage cannot stop the others."""
     file = write(tmp_path / "file")
