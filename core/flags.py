@@ -40,8 +40,9 @@ class Outcome(enum.Enum):
 class ParsedFlags:
     """What the arguments said.
 
-    `output` belongs on standard output, `warnings` into the log. `settings` and `given` (the flags that were set, with
-    their values) are there when the outcome is START; the other outcomes end the program with `exit_code`.
+    `output` belongs on standard output, `warnings` into the log. `settings` are there when the outcome is START; the
+    other outcomes end the program with `exit_code`. `given` (the flags that were set, with their values) is there when
+    the outcome is START or REFUSED.
     """
 
     outcome: Outcome
@@ -131,7 +132,7 @@ def _start(chosen: Mapping[str, Value], output: str, warnings: tuple[str, ...]) 
     except ConfigError as error:
         failures = "\n".join(problem.message for problem in error.problems)
         text = f"{output}Failed to start server. Error: INVALID_ARGUMENT: {failures}\n"
-        return ParsedFlags(Outcome.REFUSED, None, text, warnings, error.problems, EXIT_FAILURE)
+        return ParsedFlags(Outcome.REFUSED, None, text, warnings, error.problems, EXIT_FAILURE, chosen)
     return ParsedFlags(Outcome.START, settings, output, warnings, given=chosen)
 
 

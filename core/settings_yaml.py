@@ -222,9 +222,19 @@ def merge(listed: Iterable[ModelConfig], own: YamlSettings, *, relative_path_roo
 
 
 def placed(listed: Iterable[ModelConfig], own: YamlSettings) -> tuple[ModelConfig, ...]:
-    """Give models as they are listed, whatever our file says of the same things, with its resources and batching."""
+    """Give models as they are listed, whatever our file says of the same things, with what only our file can say.
+
+    That is placement, batching, and several request logs of one model: a list in models.config's format holds one.
+    """
     pairs = ((model, own.models.get(model.name, own.defaults)) for model in listed)
-    return tuple(replace(model, resources=one.resources, batching=one.batching) for model, one in pairs)
+    return tuple(
+        replace(model, resources=one.resources, batching=one.batching, logging=model.logging or _several(one.logging))
+        for model, one in pairs
+    )
+
+
+def _several(logging: tuple[LoggingConfig, ...] | None) -> tuple[LoggingConfig, ...]:
+    return logging if logging is not None and len(logging) > 1 else ()
 
 
 def unused_models(listed: Iterable[ModelConfig], own: YamlSettings) -> tuple[Problem, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from core.version_policy import All, VersionPolicy
+from core.version_policy import All, Specific, VersionPolicy
 
 HIGHEST_VERSION = 2**63 - 1
 LOCAL_SCHEME = "file://"
@@ -19,6 +19,9 @@ SETTLED_S = 10.0
 
 REMOTE_SETTLED_S = 60.0
 """The same for object stores: a file appears there only when all of it is there, so a large one comes late."""
+
+MOST_SHOWN = 5
+"""Versions that a text names, the newest first."""
 
 MISSED = "is missing from the newest listing"
 """Why a version waits that one listing of a remote store did not have."""
@@ -48,10 +51,11 @@ DirectoryFiles = frozenset[FileEntry]
 
 @dataclass(frozen=True, slots=True)
 class VersionDirectory:
-    """Where a version lies, and the files that were there."""
+    """Where a version lies, and the files that were there; `unreadable` says why they cannot be told, if so."""
 
     path: str
     files: DirectoryFiles = frozenset()
+    unreadable: str = ""
 
     @property
     def fingerprint(self) -> str:
@@ -104,6 +108,25 @@ def not_a_version(name: str) -> str:
     if len(number[1].lstrip("+-0")) > len(str(HIGHEST_VERSION)) or abs(int(number[1])) > HIGHEST_VERSION:
         return "number too large"
     return "negative number" if int(number[1]) < 0 else ""
+
+
+def nothing_to_serve(model: str, base_path: str, policy: VersionPolicy, found: frozenset[int]) -> str:
+    """Say why none of the versions found will be served; empty when some will."""
+    if not found:
+        return (
+            f"No versions of servable {model} found under base path {base_path}. "
+            "Did you forget to name your leaf directory as a number (eg. '/1/')?"
+        )
+    if policy.select(found):
+        return ""
+    listed = policy.versions if isinstance(policy, Specific) else frozenset()
+    wanted = f"only {_numbers(listed)}" if listed else "no versions"
+    return f"The version policy of servable {model} lists {wanted}; base path {base_path} has {_numbers(found)}"
+
+
+def _numbers(versions: frozenset[int]) -> str:
+    newest = sorted(versions, reverse=True)
+    return ", ".join(map(str, newest[:MOST_SHOWN])) + (", ..." if len(newest) > MOST_SHOWN else "")
 
 
 def is_remote(path: str) -> bool:

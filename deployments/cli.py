@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -14,6 +15,12 @@ from deployments.commands import COMMANDS
 
 UNKNOWN_COMMAND = 2
 """Exit status of a subcommand that is not there, as of arguments that a subcommand does not understand."""
+
+INTERRUPTED = 130
+"""Exit status of a subcommand that SIGINT ended, as a shell tells it."""
+
+UNREAD = 141
+"""Exit status of a subcommand whose output nobody read to the end, likewise (SIGPIPE)."""
 
 SERVER = "deployments.command_serve"
 
@@ -23,12 +30,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     first = given[0] if given else ""
     if first in COMMANDS:
-        return _run(COMMANDS[first].module, given[1:])
+        return _run_command(COMMANDS[first].module, given[1:])
     near = difflib.get_close_matches(first, COMMANDS, n=1)
     if near and not first.startswith("-"):
         print(f"ray_model_server: there is no command {first}; did you mean {near[0]}?", file=sys.stderr)
         return UNKNOWN_COMMAND
     return _run(SERVER, given)
+
+
+def _run_command(module: str, arguments: Sequence[str]) -> int:
+    """Run a subcommand that its user may interrupt, and whose reader may leave before it has printed all."""
+    try:
+        status = _run(module, arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
+    return status
 
 
 def _run(module: str, arguments: Sequence[str]) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from core import config_change
 from core.change_outcome import label_removed, labelled
 from deployments.model_change import Request, carry_out
-from deployments.server_arguments import answered, client, parser, version_number
+from deployments.server_arguments import answered, client, name, parser, version_number
 
 DESCRIPTION = """\
 Point a label of a model to a version, wherever it pointed before, or take it away.
@@ -25,12 +25,12 @@ EXAMPLES = """\
 def main(arguments: Sequence[str]) -> int:
     """Run the command; gives the exit status."""
     made = parser("label", DESCRIPTION, EXAMPLES)
-    made.add_argument("model", metavar="MODEL", help="its name")
-    made.add_argument("name", metavar="NAME", nargs="?", help="the label")
+    made.add_argument("model", metavar="MODEL", type=name, help="its name")
+    made.add_argument("name", metavar="NAME", type=name, nargs="?", help="the label")
     made.add_argument(
         "version", metavar="VERSION", nargs="?", type=version_number, help="the version that it is to name"
     )
-    made.add_argument("--remove", metavar="NAME", help="take this label away")
+    made.add_argument("--remove", metavar="NAME", type=name, help="take this label away")
     given = made.parse_args(arguments)
     if (given.version is None) != bool(given.remove) or (given.remove and given.name):
         made.error("name either a label and its version, or --remove and a label")

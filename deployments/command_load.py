@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 
 from core import config_change
 from core.change_outcome import loaded
 from core.version_policy import All, Latest, VersionPolicy
 from deployments.model_change import Request, carry_out
-from deployments.server_arguments import add_waiting, answered, client, parser, version_number
+from deployments.server_arguments import add_waiting, answered, client, name, parser, version_number
+
+MOST_VERSIONS = 2**32 - 1
+"""What `num_versions` of a version policy can hold."""
 
 DESCRIPTION = """\
 Load a version of a model beside those that are served, or add a model.
@@ -29,9 +33,11 @@ EXAMPLES = """\
 def main(arguments: Sequence[str]) -> int:
     """Run the command; gives the exit status."""
     made = parser("load", DESCRIPTION, EXAMPLES)
-    made.add_argument("model", metavar="MODEL", help="its name")
+    made.add_argument("model", metavar="MODEL", type=name, help="its name")
     made.add_argument("version", metavar="VERSION", nargs="?", type=version_number, help="one of its versions")
-    made.add_argument("--base-path", metavar="PATH", default="", help="folder or URI with one directory per version")
+    made.add_argument(
+        "--base-path", metavar="PATH", type=name, default="", help="folder or URI with one directory per version"
+    )
     made.add_argument("--policy", metavar="POLICY", type=_policy, help="latest, latest:COUNT or all")
     add_waiting(made)
     given = made.parse_args(arguments)
@@ -50,9 +56,9 @@ def _request(given: argparse.Namespace) -> Request:
 
 
 def _policy(text: str) -> VersionPolicy:
-    name, _, count = text.partition(":")
     if text == "all":
         return All()
-    if name == "latest" and (not count or (count.isdecimal() and int(count) > 0)) and text != "latest:":
-        return Latest(int(count or 1))
+    count = re.fullmatch(r"latest(?::([0-9]{1,10}))?", text)
+    if count is not None and 0 < int(count[1] or 1) <= MOST_VERSIONS:
+        return Latest(int(count[1] or 1))
     raise argparse.ArgumentTypeError(f"{text} is none of latest, latest:COUNT, all")

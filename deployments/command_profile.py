@@ -8,7 +8,7 @@ from pathlib import Path
 
 from core.errors import Code, RuntimeFailure
 from core.profile_request import LONGEST_S, SHORTEST_S, ProfileRequest
-from deployments.server_arguments import DONE, answered, client, parser, print_json, version_number
+from deployments.server_arguments import DONE, answered, client, name, parser, print_json, version_number
 
 EXAMPLES = """\
   ray_model_server profile half_plus_two --seconds 5 --output profile.json
@@ -18,10 +18,10 @@ EXAMPLES = """\
 def main(arguments: Sequence[str]) -> int:
     """Run the command; gives the exit status."""
     made = parser("profile", "Record what a replica does: Python threads, and TensorFlow's operations.", EXAMPLES)
-    made.add_argument("model", metavar="MODEL")
+    made.add_argument("model", metavar="MODEL", type=name)
     which = made.add_mutually_exclusive_group()
     which.add_argument("--version", metavar="N", type=version_number, help="which version (default: the newest)")
-    which.add_argument("--label", metavar="NAME", help="the version that this label names")
+    which.add_argument("--label", metavar="NAME", type=name, help="the version that this label names")
     length = f"from {SHORTEST_S:g} to {LONGEST_S:g} (default: 5)"
     made.add_argument("--seconds", metavar="N", type=float, default=5.0, help=length)
     made.add_argument("--output", metavar="FILE", default="profile.json", help="default: profile.json")

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
         print(parsed.output, flush=True)
     _warn(parsed.warnings)
     if parsed.settings is None:
-        return _refuse(ConfigError(parsed.problems)) if parsed.problems else parsed.exit_code or FAILED
+        return parsed.exit_code or FAILED if parsed.output else _refuse(ConfigError(parsed.problems))
     try:
         settings, warnings = checked(parsed.settings)
         _warn(warnings)

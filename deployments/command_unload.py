@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from core import config_change
 from core.change_outcome import unloaded
 from deployments.model_change import Request, carry_out
-from deployments.server_arguments import add_waiting, answered, client, parser, version_number
+from deployments.server_arguments import add_waiting, answered, client, name, parser, version_number
 
 DESCRIPTION = """\
 Take a version of a model out of service, or remove a model.
@@ -27,7 +27,7 @@ EXAMPLES = """\
 def main(arguments: Sequence[str]) -> int:
     """Run the command; gives the exit status."""
     made = parser("unload", DESCRIPTION, EXAMPLES)
-    made.add_argument("model", metavar="MODEL", help="its name")
+    made.add_argument("model", metavar="MODEL", type=name, help="its name")
     made.add_argument("version", metavar="VERSION", nargs="?", type=version_number, help="one of its versions")
     made.add_argument("--force", action="store_true", help="also the last version that answers")
     add_waiting(made)

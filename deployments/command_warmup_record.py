@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    count = int(text)
+    count = int(text) if text.isascii() and text.isdecimal() and len(text) <= len(str(MOST_RECORDS)) else 0
     if not 1 <= count <= MOST_RECORDS:
         raise argparse.ArgumentTypeError(f"must be 1 to {MOST_RECORDS}, which is what a load takes; was {text}")
     return count

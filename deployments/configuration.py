@@ -35,7 +35,7 @@ class ModelList(Protocol):
         """Add what the YAML file says to models that a reload request lists."""
 
     def placed(self, listed: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
-        """Give models as they are listed, with the resources and batching of the YAML file."""
+        """Give models as they are listed, with what only the YAML file can say of them."""
 
     def batching(self) -> BatchingParameters | None:
         """Read the parameters for all models; None without batching, or with parameters beside each version."""
@@ -183,9 +183,9 @@ class Configuration:
 
 
 def _content(models: tuple[ModelConfig, ...]) -> str:
-    """Give a short text that changes when anything that files say of models does, placement included."""
-    placement = [(one.resources, one.batching) for one in models]
-    return _short_hash(f"{to_text(models)}\n{placement!r}")
+    """Give a short text that changes when anything that files say of models does, also what only our YAML can say."""
+    ours = [(one.resources, one.batching, one.logging) for one in models]
+    return _short_hash(f"{to_text(models)}\n{ours!r}")
 
 
 def _short_hash(text: str) -> str:

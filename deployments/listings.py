@@ -14,7 +14,18 @@ from functools import partial
 
 from core.config import ModelConfig
 from core.server_settings import PollingSettings
-from core.source import MISSED, REMOTE_SETTLED_S, SETTLED_S, Source, VersionListing, is_remote, missing, steadied
+from core.source import (
+    MISSED,
+    REMOTE_SETTLED_S,
+    SETTLED_S,
+    Source,
+    VersionDirectory,
+    VersionListing,
+    is_remote,
+    missing,
+    nothing_to_serve,
+    steadied,
+)
 from core.storage_errors import without_password
 from deployments.background_listings import Background, StoreThreads
 
@@ -71,6 +82,7 @@ class Listings:
         self._looked_at: dict[str, str] = {}
         self._asked: dict[str, _Asked] = {}
         self._last: dict[str, VersionListing] = {}
+        self._failing: set[str] = set()
         self.by_model: dict[str, VersionListing] = {}
         self.waiting: dict[str, dict[int, str]] = {}
         self.unsure: set[str] = set()
@@ -97,6 +109,8 @@ class Listings:
             self._ask(model, now_s)
         self._plan_second_look(local, self._local, now_s)
         self._plan_second_look(remote, self._remote, now_s)
+        for model in models:
+            self._note_what_is_lacking(model)
 
     def _due(self, models: list[ModelConfig], poll: _Poll, now_s: float) -> list[ModelConfig]:
         due = models
@@ -108,9 +122,9 @@ class Listings:
         return due
 
     def _begin(self, model: ModelConfig) -> None:
-        """Compare nothing with what stood at another base path."""
+        """Know nothing of what stood at another base path: none of it may be loaded any more, nor compared with."""
+        self._forget(model.name)
         self._looked_at[model.name] = model.base_path
-        self._last.pop(model.name, None)
         if is_remote(model.base_path):
             log.info(
                 "remote_storage model=%s base_path=%s poll_s=%s", model.name, model.base_path, self._remote.period_s
@@ -143,6 +157,7 @@ class Listings:
         for held in (self._looked_at, self._asked, self._last, self.by_model, self.problems, self.waiting):
             held.pop(model, None)
         self.unsure.discard(model)
+        self._failing.discard(model)
 
     def _take(self, model: ModelConfig, listing: VersionListing, wall_s: float) -> None:
         if listing.error:
@@ -158,16 +173,21 @@ class Listings:
         if before is None and self.waiting[model.name]:
             self.unsure.add(model.name)
         self.by_model[model.name] = listing
-        if listing.versions:
-            self.problems.pop(model.name, None)
+        self._failing.discard(model.name)
+
+    def _note_what_is_lacking(self, model: ModelConfig) -> None:
+        """Judge the newest listing anew: the policy may have changed since."""
+        if model.name in self._failing or model.name not in self.by_model:
             return
-        self._note_problem(
-            model.name,
-            f"No versions of servable {model.name} found under base path {model.base_path}. "
-            "Did you forget to name your leaf directory as a number (eg. '/1/')?",
-        )
+        found = frozenset(self.by_model[model.name].versions)
+        lacking = nothing_to_serve(model.name, model.base_path, model.policy, found)
+        if lacking:
+            self._note_problem(model.name, lacking)
+        else:
+            self.problems.pop(model.name, None)
 
     def _note_error(self, model: ModelConfig, error: str) -> None:
+        self._failing.add(model.name)
         self._note_problem(
             model.name, f"Could not find base path {model.base_path} for servable {model.name} with error {error}"
         )
@@ -186,13 +206,19 @@ def _unfinished(
     """Name the versions that are not completely written, each with what it waits for."""
     known = before.versions if before is not None else {}
     reasons = {
-        number: missing(
-            directory.files,
-            known[number].files if number in known else None,
-            marker_file=model.resources.marker_file,
-            now_s=wall_s,
-            settled_s=REMOTE_SETTLED_S if is_remote(model.base_path) else SETTLED_S,
-        )
+        number: _reason_to_wait(directory, known.get(number), wall_s, model)
         for number, directory in now.versions.items()
     }
     return {number: reason for number, reason in reasons.items() if reason}
+
+
+def _reason_to_wait(now: VersionDirectory, before: VersionDirectory | None, wall_s: float, model: ModelConfig) -> str:
+    if now.unreadable:
+        return f"waits until its files can be read: {now.unreadable}"
+    return missing(
+        now.files,
+        before.files if before is not None else None,
+        marker_file=model.resources.marker_file,
+        now_s=wall_s,
+        settled_s=REMOTE_SETTLED_S if is_remote(model.base_path) else SETTLED_S,
+    )

@@ -48,7 +48,7 @@ class ConfiguredModels:
         )
 
     def placed(self, listed: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
-        """Give models as they are listed, with the resources and batching of the YAML file; raises ConfigError."""
+        """Give models as they are listed, with what only the YAML file can say of them; raises ConfigError."""
         own = self._own_settings()
         return listed if own is None else settings_yaml.placed(listed, own)
 

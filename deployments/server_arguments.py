@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -46,7 +47,7 @@ def parser(name: str, description: str, examples: str) -> argparse.ArgumentParse
 def add_waiting(made: argparse.ArgumentParser) -> None:
     """Let a command wait for what it began."""
     made.add_argument("--no-wait", action="store_true", help="do not wait for the outcome")
-    made.add_argument("--timeout", metavar="S", type=float, default=300.0, help="seconds to wait (default: 300)")
+    made.add_argument("--timeout", metavar="S", type=_seconds, default=300.0, help="seconds to wait (default: 300)")
 
 
 def version_number(text: str) -> int:
@@ -55,6 +56,25 @@ def version_number(text: str) -> int:
     if not 0 <= number <= HIGHEST_VERSION:
         raise argparse.ArgumentTypeError(f"{text} is no version number")
     return number
+
+
+def name(text: str) -> str:
+    """Read a name or a path, which messages carry as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"{text!a} is not UTF-8") from None
+    return text
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
+    return seconds
 
 
 def client(given: argparse.Namespace) -> AdminClient:

@@ -20,15 +20,18 @@ from deployments.model_list import ConfiguredModels, read_text, with_absolute_pa
 
 
 def parse_arguments(arguments: Sequence[str]) -> ParsedFlags:
-    """Read flags; values under `server:` in the YAML file count where the command line says nothing."""
+    """Read flags; values under `server:` in the YAML file count where the command line says nothing.
+
+    What makes no sense without that file may do so with it. Mistakes of the file are problems without an output.
+    """
     parsed = parse(arguments)
-    if parsed.settings is None or not parsed.settings.source.model_settings_file:
+    file = parsed.given.get("model_settings_file")
+    if not file:
         return parsed
-    file = parsed.settings.source.model_settings_file
     try:
-        preset = settings_yaml.settings(read_text(file), file).server
+        preset = settings_yaml.settings(read_text(str(file)), str(file)).server
     except ConfigError as error:
-        return replace(parsed, settings=None, problems=error.problems)
+        return replace(parsed, settings=None, output="", problems=error.problems)
     return parse(arguments, preset)
 
 

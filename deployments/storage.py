@@ -5,14 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from core.fetch_plan import Patience
 from core.source import LOCAL_SCHEME, FileEntry, VersionDirectory, VersionListing, is_remote, version_directories
 from core.storage_errors import StorageFailed, scrubbed
 from core.version_policy import VersionPolicy
 from deployments.remote_store import FsspecStore, RemoteStore, RetryingStore
+
+MOST_LINKS_TO_A_FOLDER = 16
+"""How often a version may lead to the same folder through links."""
 
 LISTING_PATIENCE = Patience(attempts=3, first_pause_s=0.3)
 
@@ -48,14 +52,42 @@ def _error_text(base_path: str, error: Exception) -> str:
 
 def _list_local(base_path: str, policy: VersionPolicy) -> VersionListing:
     directories, ignored = version_directories(os.listdir(base_path), policy)
-    versions = {}
-    for number, name in directories.items():
-        path = os.path.join(base_path, name)
-        versions[number] = VersionDirectory(path, frozenset(_local_files(path, "")))
+    versions = {number: _local_version(os.path.join(base_path, name)) for number, name in directories.items()}
     return VersionListing(versions, ignored)
 
 
-def _local_files(root: str, below: str) -> Iterator[FileEntry]:
+def _local_version(path: str) -> VersionDirectory:
+    """List the files of one version; one that cannot be read is there all the same, and hides no other."""
+    try:
+        return VersionDirectory(path, frozenset(_local_files(path, "", _Links())))
+    except OSError as error:
+        return VersionDirectory(path, unreadable=error.strerror or type(error).__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Links:
+    """Links to directories within one version.
+
+    `left` has the folders that were left through one on the way here, `met` how often each target was met on all ways.
+    A link that leads back has no end. Links to and fro multiply with every turn, long before the operating system finds
+    that there are too many of them.
+    """
+
+    left: tuple[str, ...] = ()
+    met: Counter[str] = field(default_factory=Counter)
+
+    def after(self, entry: os.DirEntry[str]) -> _Links | None:
+        """Give the links on the way into a directory; None when it is a link that is not to be followed."""
+        if not entry.is_symlink():
+            return self
+        target = os.path.realpath(entry.path)
+        left = (*self.left, os.path.realpath(os.path.dirname(entry.path)))
+        self.met[target] += 1
+        leads_back = any(f"{folder}/".startswith(f"{target}/") for folder in left)
+        return None if leads_back or self.met[target] > MOST_LINKS_TO_A_FOLDER else replace(self, left=left)
+
+
+def _local_files(root: str, below: str, links: _Links) -> Iterator[FileEntry]:
     """Give all files below a directory; what vanishes while we look, or leads nowhere, counts as not there."""
     try:
         entries = list(os.scandir(os.path.join(root, below)))
@@ -66,8 +98,9 @@ def _local_files(root: str, below: str) -> Iterator[FileEntry]:
         relative = f"{below}{entry.name}"
         try:
             if entry.is_dir():
-                if not _leads_up(entry):
-                    yield from _local_files(root, f"{relative}/")
+                further = links.after(entry)
+                if further is not None:
+                    yield from _local_files(root, f"{relative}/", further)
                 continue
             seen = entry.stat()
         except OSError as error:
@@ -80,14 +113,6 @@ def _expect_nothing_there(error: OSError) -> None:
     """Pass what says that nothing is there, links in a circle included; raises everything else."""
     if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
         raise error
-
-
-def _leads_up(entry: os.DirEntry[str]) -> bool:
-    """Tell whether a directory is a link to one that it lies in, which could be followed for ever."""
-    if not entry.is_symlink():
-        return False
-    here = os.path.realpath(os.path.dirname(entry.path))
-    return f"{here}/".startswith(f"{os.path.realpath(entry.path)}/")
 
 
 def _list_remote(store: RemoteStore, url: str, policy: VersionPolicy) -> VersionListing:

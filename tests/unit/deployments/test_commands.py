@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -155,6 +157,14 @@ def test_a_new_model_is_added_with_its_base_path_and_policy(live: AdminServer, c
     done(live, capsys, "load", "n", "--policy", "all")
 
     wait_until(lambda: live.site.host.running == {"m:2", "n:1", "n:2", "n:3"}, "all versions answer")
+
+
+def test_a_version_that_a_new_model_does_not_have_is_told(live: AdminServer, capsys) -> None:
+    """At once, with those that it has."""
+    live.site.source.write("/n", 1)
+
+    assert run(live, "load", "n", "7", "--base-path", "/n") == 1
+    assert "n: The version policy of servable n lists only 7; base path /n has 1" in capsys.readouterr().out
 
 
 def test_a_base_path_that_is_missing_is_told(live: AdminServer, capsys) -> None:
@@ -495,3 +505,53 @@ def test_a_replica_that_does_not_answer_is_told(live: AdminServer, tmp_path: Pat
 
     assert "No replica of m:2 could be recorded" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        pytest.param(
+            ["load", "m", "--policy", "latest:4294967296"], "is none of latest, latest:COUNT, all", id="count"
+        ),
+        pytest.param(["load", "m", "--policy", "latest:0"], "is none of latest, latest:COUNT, all", id="no_version"),
+        pytest.param(["load", "m", "1", "--timeout", "nan"], "nan is no number of seconds", id="nan"),
+        pytest.param(["unload", "m", "--timeout", "-1"], "-1 is no number of seconds", id="negative"),
+        pytest.param(["unload", "m", "--timeout", "soon"], "soon is no number of seconds", id="word"),
+        pytest.param(["load", "\udcff", "--base-path", "/m"], r"'\udcff' is not UTF-8", id="model"),
+        pytest.param(["load", "n", "--base-path", "/\udcff"], r"'/\udcff' is not UTF-8", id="base_path"),
+        pytest.param(["label", "m", "\udcff", "2"], r"'\udcff' is not UTF-8", id="label"),
+        pytest.param(["profile", "m", "--label", "\udcff"], r"'\udcff' is not UTF-8", id="profiled_label"),
+    ],
+)
+def test_what_no_message_can_hold_is_a_wrong_argument(arguments: list[str], reason: str, capsys) -> None:
+    """It is told before any server is asked, and nothing waits for a time that never comes."""
+    with pytest.raises(SystemExit) as caught:
+        main([*arguments, "--server", "127.0.0.1:1"])
+
+    assert caught.value.code == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_a_command_that_is_interrupted_ends_without_a_traceback(live: AdminServer) -> None:
+    """What it began goes on; the exit status is the shell's for SIGINT."""
+    live.site.host.finish_deploying = lambda _: None
+    command = [SCRIPT, "load", "m", "1", "--server", live.address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: 1 in live.site.router.table.models["m"].histories, "version 1 loads")
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+
+    assert (process.returncode, errors) == (130, "")
+
+
+def test_a_command_whose_reader_has_left_ends_without_a_traceback() -> None:
+    """As in `| head`; the exit status is the shell's for SIGPIPE."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        command = [SCRIPT, "check-config", "/missing"]
+        ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    finally:
+        os.close(writer)
+
+    assert (ended.returncode, ended.stderr) == (141, "")

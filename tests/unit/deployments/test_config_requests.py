@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,7 @@ from core.config_text import to_message
 from core.errors import Code, DeadlineExceeded, RuntimeFailure, ServingError, Unavailable
 from core.lifecycle import State
 from core.protos import serving_pb2
+from core.version_policy import Specific
 from deployments import config_requests
 from deployments.config_requests import ConfigRequests
 from tests.support.sites import M, Site
@@ -84,6 +86,22 @@ async def test_a_model_that_is_never_listed_ends_the_wait(monkeypatch: pytest.Mo
 
     assert isinstance(error, DeadlineExceeded)
     assert "['n']" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "lists"), [(frozenset({7, 9}), "only 9, 7"), (frozenset[int](), "no versions")], ids=["others", "none"]
+)
+async def test_a_model_whose_policy_wants_nothing_that_is_there_ends_the_wait_at_once(wanted, lists) -> None:
+    """Nothing will be loaded until somebody writes such a version or changes the policy."""
+    site = Site((1, 2), configs=())
+    site.settle()
+
+    error = await answered(site, lambda one: one.reload(reload_request(replace(M, policy=Specific(wanted)))))
+
+    assert str(error) == (
+        "1 model(s) did not become available: {{m due to error: NOT_FOUND: "
+        f"The version policy of servable m lists {lists}; base path /m has 2, 1}}, }}"
+    )
 
 
 async def test_a_request_that_is_no_message_is_an_error_as_a_value() -> None:

@@ -174,6 +174,43 @@ def test_a_change_overrides_what_the_yaml_file_says_and_keeps_its_placement(tmp_
     assert made.change(message(), fingerprint(made), EMPTY).models == ()
 
 
+LOGS = "{filename_prefix: /logs/a, sampling_rate: 1}, {collector: json_lines, filename_prefix: /logs/b}"
+
+
+def with_logs(settings: Path, logs: str) -> Configuration:
+    """Make a configuration of a model whose request logs only our YAML file can say."""
+    settings.write_text(f"models:\n  m:\n    base_path: /m\n    logging: [{logs}]\n")
+    source = replace(POLLED, model_settings_file=str(settings))
+    return Configuration(source, ConfiguredModels(ServerSettings(source=source)))
+
+
+def test_several_request_logs_outlive_a_change_and_the_watcher(tmp_path: Path) -> None:
+    """A list of models as it travels holds one log for each model; the others still stand in the YAML file."""
+    made = with_logs(tmp_path / "settings.yaml", LOGS)
+    made.poll(0.0, EMPTY)
+    (listed,) = made.in_force().models
+    assert len(listed.logging) == 2
+
+    (changed,) = made.change(message(replace(listed, labels={"a": 1})), fingerprint(made), EMPTY).models
+    successor = with_logs(tmp_path / "settings.yaml", LOGS)
+    successor.adopt(RoutingTable(1, config_text=made.in_force().text, files_fingerprint=made.files_fingerprint))
+    successor.poll(0.0, EMPTY)
+
+    assert changed.logging == listed.logging
+    assert successor.in_force().models == (changed,)
+
+
+def test_a_changed_list_of_request_logs_is_new_content(tmp_path: Path) -> None:
+    """Although the list of models in TensorFlow Serving's format stays as it is."""
+    made = with_logs(tmp_path / "settings.yaml", LOGS)
+    made.poll(0.0, EMPTY)
+    (tmp_path / "settings.yaml").write_text((tmp_path / "settings.yaml").read_text().replace("/logs/b", "/logs/c"))
+
+    made.poll(5.0, EMPTY)
+
+    assert [one.filename_prefix for one in made.in_force().models[0].logging] == ["/logs/a", "/logs/c"]
+
+
 def test_unused_models_of_the_yaml_file_are_told_at_the_start(tmp_path: Path) -> None:
     """A name that is misspelt there would otherwise lose its settings silently."""
     (tmp_path / "models.config").write_text(

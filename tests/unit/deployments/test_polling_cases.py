@@ -9,7 +9,8 @@ import pytest
 
 from core.config import ModelConfig
 from core.server_settings import PollingSettings
-from core.version_policy import Latest, Specific, VersionPolicy
+from core.source import VersionDirectory
+from core.version_policy import All, Latest, Specific, VersionPolicy
 from deployments.storage import Storage
 from tests.support.sites import SETTINGS, M, Site
 
@@ -94,3 +95,51 @@ def test_case_K21_a_base_path_that_is_missing_holds_up_its_own_model_only() -> N
 
     assert site.host.running == {"m:1", "n:2"}
     assert site.watch.table.models["absent"].problem.startswith("Could not find base path /absent")
+
+
+def test_a_policy_that_wants_nothing_that_is_there_is_a_problem_until_it_changes() -> None:
+    """Also without polling, when storage is not asked again."""
+    settings = replace(SETTINGS, polling=PollingSettings(file_system_poll_wait_s=0))
+    site = Site((1, 2, 3, 4, 5, 6), configs=(replace(M, policy=Specific(frozenset({9}))),), settings=settings)
+    site.settle()
+    lacking = "The version policy of servable m lists only 9; base path /m has 6, 5, 4, 3, 2, ..."
+    assert site.router.table.models["m"].problem == lacking
+
+    site.model_list.configs = (M,)
+    site.settle()
+
+    assert (site.router.table.models["m"].problem, site.host.running) == ("", {"m:6"})
+
+
+def test_a_version_that_cannot_be_read_waits_alone() -> None:
+    """It says why; a version that runs goes on although its files cannot be read any more, and newer ones come."""
+    site = Site((1,))
+    site.settle()
+    for number in (1, 2):
+        site.source.directories["/m"][number] = VersionDirectory(f"/m/{number}", unreadable="Permission denied")
+    site.settle()
+
+    assert site.host.running == {"m:1"}
+    assert site.router.table.models["m"].waiting[2] == "waits until its files can be read: Permission denied"
+
+    site.source.write("/m", 3)
+    site.settle()
+
+    assert site.host.running == {"m:3"}
+
+
+def test_nothing_is_loaded_from_a_base_path_that_was_left() -> None:
+    """What runs goes on while the new place cannot be listed; what stood at the old one is no longer there to load."""
+    site = Site((1, 2))
+    site.settle()
+
+    site.model_list.configs = (replace(M, base_path="/moved", policy=All()),)
+    site.settle()
+
+    assert site.host.running == {"m:2"}
+    assert site.router.table.models["m"].problem.startswith("Could not find base path /moved")
+
+    site.source.write("/moved", 1)
+    site.settle()
+
+    assert (site.host.running, site.host.paths["m:1"]) == ({"m:1"}, "/moved/1")

@@ -9,7 +9,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from core.source import Source, VersionListing
+from core.source import Source, VersionDirectory, VersionListing
 from core.version_policy import All, Latest
 from deployments import storage
 from deployments.storage import Storage
@@ -134,6 +134,23 @@ def test_a_link_to_a_folder_above_does_not_hide_the_model(tmp_path, link) -> Non
     assert {"saved_model.pb", "variables/variables.index"} <= {file.path for file in found.versions[1].files}
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("folders", ["ab", "abcdefghijkl"])
+def test_links_to_and_fro_end_soon(tmp_path, folders) -> None:
+    """Folders with links to each other have more paths than can be walked; every tick would hang."""
+    write(tmp_path / "1" / "saved_model.pb")
+    for folder in folders:
+        write(tmp_path / "1" / folder / "file")
+        for other in set(folders) - {folder}:
+            (tmp_path / "1" / folder / f"to_{other}").symlink_to(f"../{other}")
+            (tmp_path / "1" / folder / f"also_to_{other}").symlink_to(f"../{other}")
+
+    found = {file.path for file in listed(tmp_path).versions[1].files}
+
+    assert {"saved_model.pb", *(f"{folder}/file" for folder in folders)} <= found
+    assert len(folders) > 2 or {"a/to_b/file", "a/also_to_b/file", "b/to_a/file", "b/also_to_a/file"} <= found
+
+
 def test_what_cannot_be_listed_is_an_error_of_the_listing(tmp_path) -> None:
     """Nothing is raised, so that one model's storage cannot stop the others."""
     file = write(tmp_path / "file")
@@ -154,6 +171,28 @@ def test_a_folder_that_may_not_be_read_says_so(monkeypatch) -> None:
     monkeypatch.setattr(storage.os, "listdir", refuse)
 
     assert listed("/m").error == "PERMISSION_DENIED: /m: [Errno 13] Permission denied"
+
+
+@pytest.mark.parametrize("unreadable", ["8", "8/variables"])
+def test_a_version_that_may_not_be_read_hides_no_other(tmp_path, monkeypatch, unreadable) -> None:
+    """It is there, so that one which runs is not taken away; the others are listed as ever."""
+    for name in ("7", "8"):
+        write(tmp_path / name / "saved_model.pb")
+        write(tmp_path / name / "variables" / "variables.index")
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if os.path.normpath(path) == str(tmp_path / unreadable):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(storage.os, "scandir", refuse)
+
+    found = listed(tmp_path)
+
+    assert found.error == ""
+    assert found.versions[8] == VersionDirectory(str(tmp_path / "8"), unreadable="Permission denied")
+    assert len(found.versions[7].files) == 2
 
 
 def test_an_empty_base_path_is_no_error(tmp_path, memory) -> None:
