@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Final
 
 import ml_dtypes
 import numpy as np
@@ -88,9 +89,14 @@ NUMPY_DTYPE: Mapping[DataType, np.dtype] = MappingProxyType(
 """numpy dtype of each type that can cross the server; strings are arrays of `bytes` objects."""
 
 
+REFERENCE: Final = 100
+"""What the number of a type is raised by where TensorFlow means a reference to a variable; whoever asks for it gets the
+value."""
+
+
 def data_type(number: int) -> DataType:
-    """Give the type of a wire number; a number from the future counts as INVALID."""
+    """Give the type of a wire number, of a reference its value's; a number from the future counts as INVALID."""
     try:
-        return DataType(number)
+        return DataType(number - REFERENCE if number > REFERENCE else number)
     except ValueError:
         return DataType.INVALID

@@ -8,8 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
+
+from core.errors import ResourceExhausted
+
+LARGEST_ANSWER_BYTES: Final = 2**31 - 1
+"""What one protobuf message can carry, and one frame between model server and router."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +33,14 @@ class RunPlan:
     fetches: tuple[str, ...]
     encode: Callable[[Sequence[np.ndarray]], bytes]
     signature: str = ""
+
+    def answer(self, outputs: Sequence[np.ndarray]) -> bytes:
+        """Encode the outputs; raises ResourceExhausted for an answer that could not travel.
+
+        Every element takes a byte at least, so the worst outputs are refused before they are written.
+        """
+        if sum(output.size for output in outputs) <= LARGEST_ANSWER_BYTES:
+            body = self.encode(outputs)
+            if len(body) <= LARGEST_ANSWER_BYTES:
+                return body
+        raise ResourceExhausted(f"The model's answer is larger than {LARGEST_ANSWER_BYTES} bytes, the most one can be.")

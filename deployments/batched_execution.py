@@ -100,8 +100,8 @@ class BatchedExecution:
         outputs = await self._batcher.run(plan, left_s, call.trace)
         meter.ran()
         if sum(map(printed_bytes, outputs)) < LARGE_BYTES:
-            return plan.encode(outputs)
-        return await asyncio.to_thread(plan.encode, outputs)
+            return plan.answer(outputs)
+        return await asyncio.to_thread(plan.answer, outputs)
 
     async def _plan(self, call: Call) -> RunPlan:
         planner = self._planners[call.method]

@@ -237,7 +237,7 @@ class Execution:
         meter.planned(plan)
         outputs = self._loaded.run(plan.feeds, plan.fetches, timeout_ms=timeout_ms, in_caller_thread=in_caller_thread)
         meter.ran()
-        return plan.encode(outputs)
+        return plan.answer(outputs)
 
     async def call(self, call: Call) -> Answer:
         """Work on a call that came through a Serve handle."""

@@ -231,6 +231,16 @@ def odd_outputs_graph() -> dict[str, Any]:
     return {key: signature_def("predict", {"x": x}, {"y": tensor}) for key, tensor in outputs.items()}
 
 
+def references_graph() -> dict[str, Any]:
+    """Build outputs that are variables of the old kind: by type references, not values."""
+    x = v1.placeholder(tf.float32, [2], name="x")
+    held = v1.get_variable("held", initializer=[1.0, 2.0], use_resource=False)
+    return {
+        "read": signature_def("predict", {}, {"y": held}),
+        "add": signature_def("predict", {"x": x}, {"y": v1.assign_add(held, x)}),
+    }
+
+
 def build_all(out: Path) -> None:
     """Write every model under `out`."""
     half_plus(out, "half_plus_two", 2.0)
@@ -254,6 +264,7 @@ def build_all(out: Path) -> None:
     save_graph(out / "tf1_half_plus_two" / "123", half_plus_two_graph, ["serve"])
     save_graph(out / "two_tag_sets" / "1", half_plus_two_graph, ["serve"], ["serve", "gpu"])
     save_graph(out / "odd_outputs" / "1", odd_outputs_graph, ["serve"])
+    save_graph(out / "references" / "1", references_graph, ["serve"])
 
 
 def examples(*values: float) -> np.ndarray:

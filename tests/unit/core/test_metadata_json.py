@@ -120,3 +120,14 @@ def test_metadata_shows_all_signatures_with_their_defaults() -> None:
             }
         },
     }
+
+
+def test_metadata_names_references_to_variables() -> None:
+    """Models of TensorFlow 1 declare them, and the number alone would tell nobody anything."""
+    info = tensor_pb2.TensorInfo.FromString(b"\x0a\x03w:0\x10\x65")
+    definition = tensor_pb2.SignatureDef(outputs={"w": info})
+    signatures = serving_pb2.SignatureDefMap(signature_def={"read": definition})
+
+    document = json.loads(metadata_body(ServedModel("m", 1, {}, signatures.SerializeToString())))
+
+    assert document["metadata"]["signature_def"]["signature_def"]["read"]["outputs"]["w"]["dtype"] == "DT_FLOAT_REF"

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core import run_plan
 from core.config import BatchingParameters
 from core.errors import Code
 from core.protos import serving_pb2
@@ -105,6 +106,15 @@ async def test_every_failure_is_an_answer(error, code, text) -> None:
     assert await execution.call(TWO) == Answer(code, text)
     assert execution.in_flight == 0
     execution.close()
+
+
+async def test_an_answer_that_cannot_travel_is_an_error(execution, monkeypatch) -> None:
+    """As without batching."""
+    monkeypatch.setattr(run_plan, "LARGEST_ANSWER_BYTES", 8)
+
+    answer = await execution.call(TWO)
+
+    assert answer == Answer(Code.RESOURCE_EXHAUSTED, b"The model's answer is larger than 8 bytes, the most one can be.")
 
 
 async def test_a_malformed_request_is_the_callers_mistake(execution) -> None:

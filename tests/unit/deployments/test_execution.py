@@ -9,6 +9,7 @@ import threading
 import numpy as np
 import pytest
 
+from core import run_plan
 from core.errors import Code, FailedPrecondition
 from core.metric_names import DROPPED_REQUESTS
 from core.transport import Answer, Call, Method
@@ -150,6 +151,17 @@ async def test_every_failure_is_an_answer(execution, loaded, error, code, text, 
 
     assert await execution.call(predict()) == Answer(code, text)
     assert execution.in_flight == 0
+
+
+async def test_an_answer_that_cannot_travel_is_an_error_and_not_a_broken_connection(monkeypatch) -> None:
+    """Other calls of the connection go on."""
+    monkeypatch.setattr(run_plan, "LARGEST_ANSWER_BYTES", 8)
+    execution = Execution(FakeLoaded(half_plus_two()), threads=1)
+
+    answer = await execution.call(predict())
+
+    assert answer == Answer(Code.RESOURCE_EXHAUSTED, b"The model's answer is larger than 8 bytes, the most one can be.")
+    execution.close()
 
 
 async def test_a_malformed_request_is_the_callers_mistake(execution) -> None:

@@ -146,6 +146,15 @@ def test_types_that_cannot_leave_the_model_are_refused_before_it_runs(saved_mode
         call(loaded(saved_models, "odd_outputs"), {"x": np.ones(1, np.float32)}, kind)
 
 
+def test_a_reference_to_a_variable_is_fetched_as_its_value(saved_models: Path) -> None:
+    """Models of TensorFlow 1 may answer with a variable itself, or with what an assignment gives."""
+    model = load_fresh(saved_models / "references" / "1")
+
+    assert call(model, {}, "read")["y"].tolist() == [1.0, 2.0]
+    assert call(model, {"x": np.array([3.0, 4.0], np.float32)}, "add")["y"].tolist() == [4.0, 6.0]
+    assert call(model, {}, "read")["y"].tolist() == [4.0, 6.0]
+
+
 def test_quantised_outputs_are_their_integers(saved_models: Path) -> None:
     """GRPC carries them as TensorFlow Serving does."""
     answer = call(loaded(saved_models, "odd_outputs"), {"x": np.array([0, 7, 255], np.float32)}, "quantised")["y"]
