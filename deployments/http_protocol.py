@@ -16,6 +16,8 @@ from deployments.http_body import LINGER_S
 
 LARGEST_HEAD_BYTES = 1024 * 1024
 """What may come without a header being complete or a piece of a body arriving."""
+LONGEST_SPLIT_TARGET_BYTES = 32 * 1024
+"""What uvicorn sees of a target; it takes none of 64 KiB, and the application looks at the whole one."""
 TARGET = "target"
 UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 
@@ -40,10 +42,15 @@ class RestProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Let the application see the target as it was sent."""
         self._end_head()
-        self._unanswered += 1
         if self.url.startswith(b"/"):
             self.scope["state"][TARGET] = self.url
+            self.url = self.url[:LONGEST_SPLIT_TARGET_BYTES]
+        elif self.parser.get_method() == b"CONNECT":
+            # Names a host, which uvicorn takes for no target; the method alone decides the answer.
+            self.url = b"/"
         super().on_headers_complete()
+        # A target that uvicorn refused by an error gets no answer of the application.
+        self._unanswered += 1
 
     def _end_head(self) -> None:
         self._head_bytes = 0

@@ -196,6 +196,36 @@ def test_a_target_is_seen_as_it_was_sent(door: Door, target: str, status: int, n
     assert reply.error.endswith(named)
 
 
+@pytest.mark.parametrize("length", [65_535, 65_536, 500_000])
+def test_a_target_may_be_longer_than_64_kib(door: Door, length: int) -> None:
+    """Only the head as a whole has a limit."""
+    name = "n" * length
+    with door.connect() as connection:
+        answers = [
+            connection.ask(request("GET", f"/v1/models/{name}")),
+            connection.ask(request("POST", f"/v1/models/{name}:predict", BODY)),
+            connection.ask(GOOD),
+        ]
+
+    assert [answer.status for answer in answers] == [404, 404, 200]
+    assert answers[0].error == f"Could not find any versions of model {name}"
+    assert answers[1].error == f"Servable not found for request: Latest({name})"
+
+
+@pytest.mark.parametrize("target", ["elsewhere:443", "/v1/models/h2:predict"])
+@pytest.mark.parametrize("method", ["CONNECT", "TRACE"])
+def test_methods_for_proxies_are_not_implemented(door: Door, method: str, target: str) -> None:
+    """Whatever they name; CONNECT names a host, where others have a path."""
+    if method == "TRACE" and not target.startswith("/"):
+        target = f"http://{target}/"
+    with door.connect() as connection:
+        reply = connection.ask(f"{method} {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+
+        assert (reply.status, reply.headers["content-type"]) == (501, "text/html")
+        assert b"<H1>Not Implemented</H1>" in reply.body
+        assert connection.is_closed()
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -214,6 +244,9 @@ def test_a_target_is_seen_as_it_was_sent(door: Door, target: str, status: int, n
             f"POST {PREDICT} HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n".encode(), id="endless length"
         ),
         pytest.param(CHUNKED + b"xyz\r\n", id="chunk size"),
+        pytest.param(b"GET http://[x HTTP/1.1\r\n\r\n", id="broken host"),
+        pytest.param(b"GET http://x:99999/v1/models/h2 HTTP/1.1\r\n\r\n", id="port beyond all ports"),
+        pytest.param(b"GET http://x HTTP/1.1\r\n\r\n", id="host without a path"),
     ],
 )
 def test_what_is_no_http_gets_a_page_and_the_connection_ends(door: Door, content: bytes) -> None:
