@@ -22,7 +22,7 @@ from core.json_values import JsonObject, Value
 from core.name_sets import braced
 from core.rest_answer import write_columns, write_rows
 from core.run_plan import RunPlan
-from core.signature import DEFAULT_SIGNATURE, ServedModel, Signature
+from core.signature import DEFAULT_SIGNATURE, ServedModel, Signature, check_predictable
 
 ROWS = "instances"
 COLUMNS = "inputs"
@@ -39,9 +39,12 @@ class RestRequest:
     by_row: bool
 
 
-def plan(model: ServedModel, body: bytes) -> RunPlan:
-    """Turn a body into a session run of the model."""
-    return _run_plan(read(model, body))
+def plan(model: ServedModel, body: bytes, *, check_method: bool = False) -> RunPlan:
+    """Turn a body into a session run of the model; all of the body is judged before the method of its signature."""
+    request = read(model, body)
+    if check_method:
+        check_predictable(request.signature)
+    return _run_plan(request)
 
 
 def read(model: ServedModel, body: bytes) -> RestRequest:
