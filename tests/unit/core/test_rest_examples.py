@@ -111,6 +111,11 @@ def test_values_of_a_repeated_feature_are_joined() -> None:
             "Unexpected element type in feature: names expecting type: int64",
             id="case_H8",
         ),
+        ('{"examples":[{"f":[{"b64":"a"},5]}]}', "Unable to base64 decode"),
+        (
+            '{"examples":[{"f":[9223372036854775808,"a"]}]}',
+            "Feature: f has uint64_t element. Only int64_t is supported.",
+        ),
         pytest.param(
             '{"examples":[{"names":[10,{"test":10}]}]}',
             "Feature: names has element with unexpected JSON type: Object",
