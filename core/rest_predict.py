@@ -86,7 +86,7 @@ def _read_quickly(model: ServedModel, body: bytes, document: Element) -> RestReq
     if not isinstance(name, str) or by_row == (COLUMNS in names):
         return None
     signature = model.signatures.get(name or DEFAULT_SIGNATURE)
-    if signature is None or "b64" in signature.inputs:
+    if signature is None or not signature.inputs or "b64" in signature.inputs:
         return None
     inputs = _quick_inputs(document, ROWS if by_row else COLUMNS, signature, body)
     return None if inputs is None else RestRequest(name, signature, inputs, by_row)

@@ -171,7 +171,14 @@ def test_a_method_name_is_checked_on_demand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "name"), [(b"{}", "DEFAULT"), (b'{"signature_name":"serving_default"}', "serving_default")]
+    ("body", "name"),
+    [
+        (b"{}", "DEFAULT"),
+        (b'{"signature_name":"serving_default"}', "serving_default"),
+        (b'{"inputs":{}}', "DEFAULT"),
+        (b'{"inputs":{"x":1}}', "DEFAULT"),
+        (b'{"instances":[{},{}]}', "DEFAULT"),
+    ],
 )
 def test_signatures_without_inputs_cannot_be_called(body: bytes, name: str) -> None:
     """There is nothing that a row or column could be."""
