@@ -19,6 +19,8 @@ LARGEST_HEAD_BYTES = 1024 * 1024
 LONGEST_SPLIT_TARGET_BYTES = 32 * 1024
 """What uvicorn sees of a target; it takes none of 64 KiB, and the application looks at the whole one."""
 TARGET = "target"
+KEPT = "kept"
+"""Tells the application that a client of HTTP/1.0 asked for its connection to stay open."""
 UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 
 
@@ -51,6 +53,8 @@ class RestProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         # A target that uvicorn refused by an error gets no answer of the application.
         self._unanswered += 1
+        if self.parser.get_http_version() == "1.0" and self.parser.should_keep_alive():
+            self.cycle.keep_alive = self.scope["state"][KEPT] = True
 
     def _end_head(self) -> None:
         self._head_bytes = 0

@@ -367,3 +367,21 @@ def test_http_1_0_ends_its_connection(door: Door) -> None:
 
         assert reply.status == 200
         assert connection.is_closed()
+
+
+def test_http_1_0_may_ask_for_its_connection_to_stay(door: Door) -> None:
+    """Load generators do; the answer says that it stays."""
+    asked = request("POST", PREDICT, BODY, "Connection: Keep-Alive").replace(b"HTTP/1.1", b"HTTP/1.0")
+    with door.connect() as connection:
+        replies = [connection.ask(content) for content in (asked, asked.replace(b"h2", b"no"), asked, GOOD)]
+
+    assert [reply.status for reply in replies] == [200, 404, 200, 200]
+    assert [reply.headers.get("connection") for reply in replies] == ["keep-alive", "keep-alive", "keep-alive", None]
+
+
+def test_http_1_0_is_told_when_its_connection_ends_nevertheless(door: Door) -> None:
+    """After pages of the HTTP layer, for example."""
+    asked = b"GET /nowhere HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
+    with door.connect() as connection:
+        assert connection.ask(asked).headers["connection"] == "close"
+        assert connection.is_closed()
