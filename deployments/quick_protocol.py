@@ -31,7 +31,7 @@ LONGEST_KNOWN_TARGET_BYTES = 512
 ANSWER_GRACE_S = 0.25
 """How much longer than the time-out we wait, so that TensorFlow's own time-out can be told."""
 
-UNUSUAL = frozenset({b"transfer-encoding", b"content-encoding", b"expect", b"upgrade"})
+UNUSUAL = frozenset({b"transfer-encoding", b"content-encoding", b"expect"})
 """Headers of which the long way knows what they mean."""
 
 
@@ -222,11 +222,11 @@ class QuickProtocol(RestProtocol):
 
     def on_headers_complete(self) -> None:
         """Choose the way."""
-        wanted = self._quick_request()
+        wanted = None if self.is_offer() else self._quick_request()
         if wanted is None:
             super().on_headers_complete()
             return
-        self._end_head()
+        self._head_bytes = 0
         self.cycle = QuickRequest(self, wanted)  # type: ignore[assignment]  # it has what uvicorn asks of a cycle
 
     def _quick_request(self) -> Wanted | None:

@@ -324,16 +324,26 @@ def test_large_headers_are_taken(door: Door) -> None:
         assert connection.ask(request("POST", PREDICT, BODY, *headers)).status == 200
 
 
-def test_an_upgrade_that_is_not_offered_is_ignored(door: Door) -> None:
+UPGRADE = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQ")
+OFFERS = {
+    "body": request("POST", PREDICT, BODY, *UPGRADE),
+    "chunks": chunked("POST", PREDICT, BODY).replace(b"Host: x", "\r\n".join(UPGRADE).encode()),
+    "no body": request("GET", "/v1/models/h2", b"", *UPGRADE),
+}
+
+
+@pytest.mark.parametrize("size", [1, 50, 100_000])
+@pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS)
+def test_an_upgrade_that_is_not_offered_is_ignored(door: Door, offer: bytes, size: int) -> None:
     """Some clients offer HTTP/2 with their first request, and go on with HTTP/1.1 when they get no answer to that."""
-    upgrade = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQ")
-    offer = request("POST", PREDICT, BODY, *upgrade)
+    content = GOOD + offer + GOOD + offer + offer + GOOD
     with door.connect() as connection:
-        assert connection.ask(offer).status == 200
-        connection.send(offer[: -len(BODY)])
-        assert connection.ask(BODY).status == 200
-        assert connection.ask(GOOD).status == 200
-    assert door.bodies == [BODY] * 3
+        for start in range(0, len(content), size):
+            connection.send(content[start : start + size])
+        statuses = [connection.reply().status for _ in range(6)]
+
+    assert statuses == [200] * 6
+    assert door.bodies == [BODY] * (3 if offer.startswith(b"GET") else 6)
 
 
 def test_a_body_is_never_changed(door: Door) -> None:
