@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from core.errors import InvalidArgument
@@ -41,18 +43,19 @@ def _printable(name: str) -> str:
 
 def _fill(feature: tensor_pb2.Feature, name: str, values: list[Value]) -> None:
     kind = None
+    elements = []
     for value in values:
         found = _kind(name, value)
         if kind not in (None, found):
             raise InvalidArgument(f"Unexpected element type in feature: {name} expecting type: {kind}")
         kind = found
-        _check_int64(name, value)
+        elements.append(_element(name, value))
     if kind == BYTES:
-        feature.bytes_list.value.extend([_bytes(value) for value in values])
+        feature.bytes_list.value.extend(elements)
     elif kind == FLOAT:
-        feature.float_list.value.extend(to_float32(np.array(values, dtype=np.float64)).tolist())
+        feature.float_list.value.extend(to_float32(np.array(elements, dtype=np.float64)).tolist())
     elif kind == INT64:
-        feature.int64_list.value.extend(map(int, values))  # type: ignore[arg-type]
+        feature.int64_list.value.extend(elements)
 
 
 def _kind(name: str, value: Value) -> str:
@@ -65,10 +68,12 @@ def _kind(name: str, value: Value) -> str:
     raise InvalidArgument(f"Feature: {name} has element with unexpected JSON type: {type_name(value)}")
 
 
-def _check_int64(name: str, value: Value) -> None:
-    if isinstance(value, int) and value > LARGEST_INT64:
-        raise InvalidArgument(f"Feature: {name} has uint64_t element. Only int64_t is supported.")
-
-
-def _bytes(value: Value) -> bytes:
+def _element(name: str, value: Value) -> Any:
+    """Give an element as its list holds it; what is wrong with it counts before what follows it."""
+    if isinstance(value, float):
+        return value
+    if isinstance(value, int):
+        if value > LARGEST_INT64:
+            raise InvalidArgument(f"Feature: {name} has uint64_t element. Only int64_t is supported.")
+        return int(value)
     return base64_bytes(value) if isinstance(value, JsonObject) else raw_bytes(str(value))

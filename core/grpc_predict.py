@@ -6,25 +6,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from core.errors import FailedPrecondition, Internal, InvalidArgument
+from core.errors import FailedPrecondition, InvalidArgument
 from core.model_spec import answer_spec
 from core.name_sets import braced, listed
 from core.predict_response import ResponseWriter
 from core.protos import serving_pb2, tensor_pb2
 from core.run_plan import RunPlan
-from core.signature import (
-    CLASSIFY_METHOD,
-    DEFAULT_SIGNATURE,
-    PREDICT_METHOD,
-    REGRESS_METHOD,
-    ServedModel,
-    Signature,
-    TensorSpec,
-)
+from core.signature import DEFAULT_SIGNATURE, ServedModel, Signature, TensorSpec, check_predictable
 from core.tensor_proto import to_array
 from core.wire import parse
-
-_METHODS = (PREDICT_METHOD, CLASSIFY_METHOD, REGRESS_METHOD)
 
 Inputs = Mapping[str, tensor_pb2.TensorProto]
 
@@ -50,11 +40,8 @@ def _signature(model: ServedModel, key: str, *, check_method: bool) -> Signature
     signature = model.signatures.get(key)
     if signature is None:
         raise FailedPrecondition(f'Serving signature key "{key}" not found.')
-    if check_method and signature.method not in _METHODS:
-        expected = ", ".join(_METHODS)
-        raise Internal(
-            f"Expected prediction signature method_name to be one of {{{expected}}}. Was: {signature.method}"
-        )
+    if check_method:
+        check_predictable(signature)
     return signature
 
 

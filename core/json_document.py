@@ -126,11 +126,11 @@ def _plain_object(element: Element) -> JsonObject:
 def member_names(element: Element) -> list[str]:
     """Give the names of an object that may be asked for its members one by one.
 
-    simdjson searches from the start each time and always finds the first of equal names, so objects with very many
-    members, or with repetitions, are left to the exact parser.
+    simdjson searches from the start each time and always finds the first of equal names, and its search takes a NUL for
+    the end of a name. So objects with very many members, with repetitions or with NULs are left to the exact parser.
     """
     names: list[str] = list(element.keys())
-    if len(names) > MOST_MEMBERS or len(set(names)) != len(names):
+    if len(names) > MOST_MEMBERS or len(set(names)) != len(names) or "\0" in "".join(names):
         raise UnsuitableDocumentError
     return names
 

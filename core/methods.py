@@ -30,7 +30,7 @@ def planners(answers: AnswerSettings) -> Mapping[Method, Planner]:
     check = answers.check_method_name
     return MappingProxyType(
         {
-            Method.REST_PREDICT: rest_predict.plan,
+            Method.REST_PREDICT: partial(rest_predict.plan, check_method=check),
             Method.REST_CLASSIFY: partial(rest_examples.plan_classify, check_method=check),
             Method.REST_REGRESS: partial(rest_examples.plan_regress, check_method=check),
             Method.PREDICT: partial(grpc_predict.plan, as_content=answers.as_tensor_content, check_method=check),

@@ -87,13 +87,14 @@ def _query(method: str, target: str) -> RestRequest:
     found = QUERY.fullmatch(target)
     if found is None:
         raise _malformed(method, target)
-    name, version, label, metadata = found.groups()
+    name, digits, label, metadata = found.groups()
+    version = _number(digits)
     if name is None:
         if target.lower() == "/v1/models":
             return RestRequest(Verb.LIST, "")
         raise InvalidArgument("Missing model name in request.")
     verb = Verb.METADATA if metadata == "metadata" else Verb.STATUS
-    return RestRequest(verb, decoded(name), _number(version), None if label is None else decoded(label))
+    return RestRequest(verb, decoded(name), version, None if label is None else decoded(label))
 
 
 def _number(digits: str | None) -> int | None:

@@ -22,7 +22,7 @@ from core.json_values import JsonObject, Value
 from core.name_sets import braced
 from core.rest_answer import write_columns, write_rows
 from core.run_plan import RunPlan
-from core.signature import DEFAULT_SIGNATURE, ServedModel, Signature
+from core.signature import DEFAULT_SIGNATURE, ServedModel, Signature, check_predictable
 
 ROWS = "instances"
 COLUMNS = "inputs"
@@ -39,9 +39,12 @@ class RestRequest:
     by_row: bool
 
 
-def plan(model: ServedModel, body: bytes) -> RunPlan:
-    """Turn a body into a session run of the model."""
-    return _run_plan(read(model, body))
+def plan(model: ServedModel, body: bytes, *, check_method: bool = False) -> RunPlan:
+    """Turn a body into a session run of the model; all of the body is judged before the method of its signature."""
+    request = read(model, body)
+    if check_method:
+        check_predictable(request.signature)
+    return _run_plan(request)
 
 
 def read(model: ServedModel, body: bytes) -> RestRequest:
@@ -83,7 +86,7 @@ def _read_quickly(model: ServedModel, body: bytes, document: Element) -> RestReq
     if not isinstance(name, str) or by_row == (COLUMNS in names):
         return None
     signature = model.signatures.get(name or DEFAULT_SIGNATURE)
-    if signature is None or "b64" in signature.inputs:
+    if signature is None or not signature.inputs or "b64" in signature.inputs:
         return None
     inputs = _quick_inputs(document, ROWS if by_row else COLUMNS, signature, body)
     return None if inputs is None else RestRequest(name, signature, inputs, by_row)

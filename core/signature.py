@@ -9,6 +9,7 @@ from types import MappingProxyType
 import numpy as np
 
 from core.dtypes import DataType, data_type
+from core.errors import Internal
 from core.protos import tensor_pb2
 from core.tensor_proto import to_array
 
@@ -16,6 +17,7 @@ DEFAULT_SIGNATURE = "serving_default"
 PREDICT_METHOD = "tensorflow/serving/predict"
 CLASSIFY_METHOD = "tensorflow/serving/classify"
 REGRESS_METHOD = "tensorflow/serving/regress"
+PREDICTABLE_METHODS = (PREDICT_METHOD, CLASSIFY_METHOD, REGRESS_METHOD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,15 @@ class Signature:
     outputs: Mapping[str, TensorSpec]
     method: str = PREDICT_METHOD
     defaults: Mapping[str, np.ndarray] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def check_predictable(signature: Signature) -> None:
+    """Refuse a signature that was exported for no known method; servers do this only on demand."""
+    if signature.method not in PREDICTABLE_METHODS:
+        expected = ", ".join(PREDICTABLE_METHODS)
+        raise Internal(
+            f"Expected prediction signature method_name to be one of {{{expected}}}. Was: {signature.method}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from core import rest_examples, rest_predict
 from core.errors import Code, ServingError
 from core.http_answer import (
     CORS_HEADERS,
+    Header,
     HttpAnswer,
     answer_of,
     error_answer,
@@ -40,7 +41,7 @@ from deployments.http_body import (
     header,
     read_body,
 )
-from deployments.http_protocol import TARGET
+from deployments.http_protocol import KEPT, TARGET
 from deployments.request_router import RequestRouter
 from deployments.request_traces import RequestTraces
 
@@ -51,6 +52,8 @@ Page = Callable[[str, str], Awaitable[HttpAnswer]]
 
 OWN_PAGES = frozenset({"/healthz", "/readyz", "/openapi.json"})
 TOO_LARGE = 413
+CLOSE = (b"connection", b"close")
+KEEP_ALIVE = (b"connection", b"keep-alive")
 METHOD_OF: Mapping[Verb, Method] = {
     Verb.PREDICT: Method.REST_PREDICT,
     Verb.CLASSIFY: Method.REST_CLASSIFY,
@@ -189,11 +192,17 @@ class HttpApi:
             return HttpAnswer(200 if ready else 503, body)
         return html_error(404)
 
+    def _connection(self, scope: Scope, answer: HttpAnswer) -> tuple[Header, ...]:
+        """Say what becomes of the connection, where the client would expect something else."""
+        if CLOSE in answer.headers:
+            return ()
+        if self.draining:
+            return (CLOSE,)
+        return (KEEP_ALIVE,) if scope.get("state", {}).get(KEPT) else ()
+
     async def _write(self, scope: Scope, receive: Receive, send: Send, answer: HttpAnswer) -> None:
         body = b"" if scope["method"] == "HEAD" else answer.body
-        headers = [*answer.headers, (b"content-length", b"%d" % len(body))]
-        if self.draining and (b"connection", b"close") not in headers:
-            headers.append((b"connection", b"close"))
+        headers = [*answer.headers, (b"content-length", b"%d" % len(body)), *self._connection(scope, answer)]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         if answer.status == TOO_LARGE:
             await send({"type": "http.response.body", "body": body, "more_body": True})
@@ -246,7 +255,7 @@ def _refusal(error: ServingError) -> HttpAnswer:
         return HttpAnswer(400, b"", code=error.code)
     answer = error_answer(error.code, str(error))
     if isinstance(error, BodyTooLarge):
-        return replace(answer, status=TOO_LARGE, headers=(*answer.headers, (b"connection", b"close")))
+        return replace(answer, status=TOO_LARGE, headers=(*answer.headers, CLOSE))
     return answer
 
 

@@ -7,8 +7,7 @@ one client must not take the memory of all.
 
 from __future__ import annotations
 
-import re
-
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from core.http_answer import REASONS, html_error
@@ -16,15 +15,17 @@ from deployments.http_body import LINGER_S
 
 LARGEST_HEAD_BYTES = 1024 * 1024
 """What may come without a header being complete or a piece of a body arriving."""
+LONGEST_SPLIT_TARGET_BYTES = 32 * 1024
+"""What uvicorn sees of a target; it takes none of 64 KiB, and the application looks at the whole one."""
 TARGET = "target"
-UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
+KEPT = "kept"
+"""Tells the application that a client of HTTP/1.0 asked for its connection to stay open."""
 
 
 class RestProtocol(HttpToolsProtocol):
     """One connection of a client."""
 
     _head_bytes = 0
-    _in_head = True
     _unanswered = 0
     _refusal: int | None = None
 
@@ -33,21 +34,57 @@ class RestProtocol(HttpToolsProtocol):
         if self._refusal is not None:
             return
         self._head_bytes += len(data)
-        super().data_received(_without_upgrade(data) if self._in_head else data)
+        self._unset_keepalive_if_required()
+        try:
+            rest: bytes | memoryview = data
+            while rest:
+                rest = self._rest_after_offer(rest)
+        except httptools.HttpParserError:
+            self._refuse(400)
         if self._head_bytes > LARGEST_HEAD_BYTES:
             self._refuse(431)
 
+    def _rest_after_offer(self, data: bytes | memoryview) -> bytes | memoryview:
+        """Parse up to the end, or up to the end of a head that offers another protocol; give what follows it.
+
+        The parser takes what follows for that protocol. So such a head is parsed a second time, without its offer.
+        """
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            rest = memoryview(data)[offer.args[0] :]
+            if self.parser.get_method() == b"CONNECT":
+                return b""
+            self.parser.feed_data(self._head_without_offer())
+            return rest
+        return b""
+
+    def _head_without_offer(self) -> bytes:
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
+
+    def is_offer(self) -> bool:
+        """Tell whether the head that was just parsed offers another protocol, and will come again without that."""
+        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+
     def on_headers_complete(self) -> None:
         """Let the application see the target as it was sent."""
-        self._end_head()
-        self._unanswered += 1
+        self._head_bytes = 0
+        if self.is_offer():
+            return
         if self.url.startswith(b"/"):
             self.scope["state"][TARGET] = self.url
+            self.url = self.url[:LONGEST_SPLIT_TARGET_BYTES]
+        elif self.parser.get_method() == b"CONNECT":
+            # Names a host, which uvicorn takes for no target; the method alone decides the answer.
+            self.url = b"/"
         super().on_headers_complete()
-
-    def _end_head(self) -> None:
-        self._head_bytes = 0
-        self._in_head = False
+        # A target that uvicorn refused by an error gets no answer of the application.
+        self._unanswered += 1
+        if self.parser.get_http_version() == "1.0" and self.parser.should_keep_alive():
+            self.cycle.keep_alive = self.scope["state"][KEPT] = True
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body."""
@@ -55,9 +92,9 @@ class RestProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Expect the next request."""
-        self._in_head = True
-        super().on_message_complete()
+        """Take the end of a request."""
+        if not self.is_offer():
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Go on with the next request, or say now what is wrong with it."""
@@ -65,11 +102,6 @@ class RestProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self._refusal is not None:
             self._refuse_if_due(self._refusal)
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer bytes that are no HTTP."""
-        del msg
-        self._refuse(400)
 
     def _refuse(self, status: int) -> None:
         if self._refusal is None:
@@ -91,11 +123,3 @@ class RestProtocol(HttpToolsProtocol):
             self.transport.write_eof()
         # Closing at once would throw away what the client did not read yet.
         self.loop.call_later(LINGER_S, self.transport.close)
-
-
-def _without_upgrade(data: bytes) -> bytes:
-    """Hide the offer of another protocol: the parser would take the body for the first bytes of that protocol."""
-    end = data.find(b"\r\n\r\n")
-    if data.find(b"pgrade:", 0, end) < 0 and data.find(b"PGRADE:", 0, end) < 0:
-        return data
-    return UPGRADE.sub(b"\r\nx-upgrade:", data[:end]) + data[end:]

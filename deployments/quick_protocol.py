@@ -30,7 +30,7 @@ LARGEST_QUICK_BODY_BYTES = 64 * 1024
 MOST_KNOWN_TARGETS = 1000
 LONGEST_KNOWN_TARGET_BYTES = 512
 
-UNUSUAL = frozenset({b"transfer-encoding", b"content-encoding", b"expect", b"upgrade"})
+UNUSUAL = frozenset({b"transfer-encoding", b"content-encoding", b"expect"})
 """Headers of which the long way knows what they mean."""
 
 
@@ -153,11 +153,11 @@ class QuickProtocol(RestProtocol):
 
     def on_headers_complete(self) -> None:
         """Choose the way."""
-        wanted = self._quick_request()
+        wanted = None if self.is_offer() else self._quick_request()
         if wanted is None:
             super().on_headers_complete()
             return
-        self._end_head()
+        self._head_bytes = 0
         self.cycle = QuickRequest(self, wanted)  # type: ignore[assignment]  # it has what uvicorn asks of a cycle
 
     def _quick_request(self) -> Wanted | None:

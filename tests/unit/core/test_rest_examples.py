@@ -86,6 +86,11 @@ def test_features_at_the_edge(value: str, found: list) -> None:
     assert examples(f'{{"examples":[{{"f":{value}}}]}}') == [{"f": found}]
 
 
+def test_a_name_does_not_end_at_a_nul() -> None:
+    """Two features whose names begin alike keep their own values."""
+    assert examples(r'{"examples":[{"f\u0000g":1.5,"f":2}]}') == [{"f\0g": ["float_list", 1.5], "f": ["int64_list", 2]}]
+
+
 def test_values_of_a_repeated_feature_are_joined() -> None:
     """Nothing that a client sent is dropped silently."""
     assert examples('{"examples":[{"f":1,"f":[2,3]}]}') == [{"f": ["int64_list", 1, 2, 3]}]
@@ -105,6 +110,11 @@ def test_values_of_a_repeated_feature_are_joined() -> None:
             '{"examples":[{"names":[10,10.0]}]}',
             "Unexpected element type in feature: names expecting type: int64",
             id="case_H8",
+        ),
+        ('{"examples":[{"f":[{"b64":"a"},5]}]}', "Unable to base64 decode"),
+        (
+            '{"examples":[{"f":[9223372036854775808,"a"]}]}',
+            "Feature: f has uint64_t element. Only int64_t is supported.",
         ),
         pytest.param(
             '{"examples":[{"names":[10,{"test":10}]}]}',

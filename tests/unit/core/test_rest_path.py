@@ -131,6 +131,13 @@ def test_case_A12_a_version_beyond_int64_is_told_apart(number) -> None:
     assert str(caught.value) == f"Failed to convert version: {number} to numeric."
 
 
+@pytest.mark.parametrize("path", ["foo/versions/{}", "foo/versions/{}/metadata", "versions/{}"])
+def test_a_version_is_read_before_a_missing_model_is_noticed(path) -> None:
+    """Reading the path comes before everything that has an error in JSON."""
+    with pytest.raises(UnconvertibleVersion):
+        parse("GET", f"/v1/models/{path.format(2**63)}")
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
 def test_any_name_can_be_sent_encoded(name) -> None:
     """Percent-encoding brings every name through."""

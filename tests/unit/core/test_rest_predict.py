@@ -10,11 +10,14 @@ import pytest
 
 from core import rest_predict
 from core.dtypes import DataType
-from core.errors import HTTP_STATUS, InvalidArgument, ServingError
+from core.errors import HTTP_STATUS, Internal, InvalidArgument, ServingError
 from core.json_tensors import quick_tensor
+from core.methods import planners
 from core.rest_predict import check_envelope
+from core.server_settings import AnswerSettings
 from core.signature import ServedModel, Signature
 from core.tensor_proto import bytes_array
+from core.transport import Method
 from tests.support.served_models import answer, half_plus_two, spec, with_signature
 
 F, N, S = DataType.FLOAT, DataType.INT32, DataType.STRING
@@ -154,8 +157,28 @@ def test_case_B60_an_unknown_signature_is_named() -> None:
         rest_predict.plan(half_plus_two(), b'{"signature_name":"nope","instances":[1]}')
 
 
+def test_a_method_name_is_checked_on_demand() -> None:
+    """As over gRPC, but after everything that the body can be refused for."""
+    model = with_signature(Signature({"a": spec("a:0")}, {"y": spec("y:0")}, method="odd"))
+    checked = planners(AnswerSettings(check_method_name=True))[Method.REST_PREDICT]
+    unchecked = planners(AnswerSettings())[Method.REST_PREDICT]
+
+    assert unchecked(model, b'{"inputs":[1]}').fetches == ("y:0",)
+    with pytest.raises(Internal, match=r"^Expected prediction signature method_name to be one of {.*}. Was: odd$"):
+        checked(model, b'{"inputs":[1]}')
+    with pytest.raises(InvalidArgument, match=r"Type: Null is not of expected type: float$"):
+        checked(model, b'{"inputs":[null]}')
+
+
 @pytest.mark.parametrize(
-    ("body", "name"), [(b"{}", "DEFAULT"), (b'{"signature_name":"serving_default"}', "serving_default")]
+    ("body", "name"),
+    [
+        (b"{}", "DEFAULT"),
+        (b'{"signature_name":"serving_default"}', "serving_default"),
+        (b'{"inputs":{}}', "DEFAULT"),
+        (b'{"inputs":{"x":1}}', "DEFAULT"),
+        (b'{"instances":[{},{}]}', "DEFAULT"),
+    ],
 )
 def test_signatures_without_inputs_cannot_be_called(body: bytes, name: str) -> None:
     """There is nothing that a row or column could be."""

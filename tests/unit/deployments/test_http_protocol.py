@@ -196,6 +196,36 @@ def test_a_target_is_seen_as_it_was_sent(door: Door, target: str, status: int, n
     assert reply.error.endswith(named)
 
 
+@pytest.mark.parametrize("length", [65_535, 65_536, 500_000])
+def test_a_target_may_be_longer_than_64_kib(door: Door, length: int) -> None:
+    """Only the head as a whole has a limit."""
+    name = "n" * length
+    with door.connect() as connection:
+        answers = [
+            connection.ask(request("GET", f"/v1/models/{name}")),
+            connection.ask(request("POST", f"/v1/models/{name}:predict", BODY)),
+            connection.ask(GOOD),
+        ]
+
+    assert [answer.status for answer in answers] == [404, 404, 200]
+    assert answers[0].error == f"Could not find any versions of model {name}"
+    assert answers[1].error == f"Servable not found for request: Latest({name})"
+
+
+@pytest.mark.parametrize("target", ["elsewhere:443", "/v1/models/h2:predict"])
+@pytest.mark.parametrize("method", ["CONNECT", "TRACE"])
+def test_methods_for_proxies_are_not_implemented(door: Door, method: str, target: str) -> None:
+    """Whatever they name; CONNECT names a host, where others have a path."""
+    if method == "TRACE" and not target.startswith("/"):
+        target = f"http://{target}/"
+    with door.connect() as connection:
+        reply = connection.ask(f"{method} {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+
+        assert (reply.status, reply.headers["content-type"]) == (501, "text/html")
+        assert b"<H1>Not Implemented</H1>" in reply.body
+        assert connection.is_closed()
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -214,6 +244,9 @@ def test_a_target_is_seen_as_it_was_sent(door: Door, target: str, status: int, n
             f"POST {PREDICT} HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n".encode(), id="endless length"
         ),
         pytest.param(CHUNKED + b"xyz\r\n", id="chunk size"),
+        pytest.param(b"GET http://[x HTTP/1.1\r\n\r\n", id="broken host"),
+        pytest.param(b"GET http://x:99999/v1/models/h2 HTTP/1.1\r\n\r\n", id="port beyond all ports"),
+        pytest.param(b"GET http://x HTTP/1.1\r\n\r\n", id="host without a path"),
     ],
 )
 def test_what_is_no_http_gets_a_page_and_the_connection_ends(door: Door, content: bytes) -> None:
@@ -291,16 +324,26 @@ def test_large_headers_are_taken(door: Door) -> None:
         assert connection.ask(request("POST", PREDICT, BODY, *headers)).status == 200
 
 
-def test_an_upgrade_that_is_not_offered_is_ignored(door: Door) -> None:
+UPGRADE = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQ")
+OFFERS = {
+    "body": request("POST", PREDICT, BODY, *UPGRADE),
+    "chunks": chunked("POST", PREDICT, BODY).replace(b"Host: x", "\r\n".join(UPGRADE).encode()),
+    "no body": request("GET", "/v1/models/h2", b"", *UPGRADE),
+}
+
+
+@pytest.mark.parametrize("size", [1, 50, 100_000])
+@pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS)
+def test_an_upgrade_that_is_not_offered_is_ignored(door: Door, offer: bytes, size: int) -> None:
     """Some clients offer HTTP/2 with their first request, and go on with HTTP/1.1 when they get no answer to that."""
-    upgrade = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQ")
-    offer = request("POST", PREDICT, BODY, *upgrade)
+    content = GOOD + offer + GOOD + offer + offer + GOOD
     with door.connect() as connection:
-        assert connection.ask(offer).status == 200
-        connection.send(offer[: -len(BODY)])
-        assert connection.ask(BODY).status == 200
-        assert connection.ask(GOOD).status == 200
-    assert door.bodies == [BODY] * 3
+        for start in range(0, len(content), size):
+            connection.send(content[start : start + size])
+        statuses = [connection.reply().status for _ in range(6)]
+
+    assert statuses == [200] * 6
+    assert door.bodies == [BODY] * (3 if offer.startswith(b"GET") else 6)
 
 
 def test_a_body_is_never_changed(door: Door) -> None:
@@ -333,4 +376,22 @@ def test_http_1_0_ends_its_connection(door: Door) -> None:
         reply = connection.ask(GOOD.replace(b"HTTP/1.1", b"HTTP/1.0"))
 
         assert reply.status == 200
+        assert connection.is_closed()
+
+
+def test_http_1_0_may_ask_for_its_connection_to_stay(door: Door) -> None:
+    """Load generators do; the answer says that it stays."""
+    asked = request("POST", PREDICT, BODY, "Connection: Keep-Alive").replace(b"HTTP/1.1", b"HTTP/1.0")
+    with door.connect() as connection:
+        replies = [connection.ask(content) for content in (asked, asked.replace(b"h2", b"no"), asked, GOOD)]
+
+    assert [reply.status for reply in replies] == [200, 404, 200, 200]
+    assert [reply.headers.get("connection") for reply in replies] == ["keep-alive", "keep-alive", "keep-alive", None]
+
+
+def test_http_1_0_is_told_when_its_connection_ends_nevertheless(door: Door) -> None:
+    """After pages of the HTTP layer, for example."""
+    asked = b"GET /nowhere HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
+    with door.connect() as connection:
+        assert connection.ask(asked).headers["connection"] == "close"
         assert connection.is_closed()
