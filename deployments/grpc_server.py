@@ -18,8 +18,6 @@ from deployments.grpc_services import GrpcApi, QuickMethod
 from deployments.request_router import RequestRouter
 
 BACKLOG = 4096
-STRANGERS_TIME_S = 60.0
-"""How long a connection may stay that does not say that it speaks HTTP/2."""
 CLIENTS_KNOW_AFTER_S = 1.0
 """How long clients get to read that no further calls are taken; calls that they sent before are still answered."""
 
@@ -77,10 +75,7 @@ class GrpcServer:
             self._servers.append(await create(self._accepted, sock=listener, backlog=BACKLOG))
 
     def _accepted(self) -> GrpcProtocol:
-        loop = asyncio.get_running_loop()
-        protocol = GrpcProtocol(self, loop)
-        loop.call_later(STRANGERS_TIME_S, _close_stranger, protocol)
-        return protocol
+        return GrpcProtocol(self, asyncio.get_running_loop())
 
     async def stop(self, timeout_s: float) -> None:
         """Accept no more connections and no more calls, and wait for the answers of those in flight."""
@@ -99,8 +94,3 @@ class GrpcServer:
     async def _wait(self, ends_at_s: float) -> None:
         while self.connections and time.monotonic() < ends_at_s:
             await asyncio.sleep(0.01)
-
-
-def _close_stranger(protocol: GrpcProtocol) -> None:
-    if not protocol.http2.is_established:
-        protocol.abort()
