@@ -48,7 +48,7 @@ class GrpcSite:
     def counts(self) -> dict:
         """The requests counted, by name and status."""
         snapshot = self.metrics.snapshot()
-        return dict(snapshot.counters[":tensorflow:serving:request_count"])
+        return dict(snapshot.counters.get(":tensorflow:serving:request_count", {}))
 
     @property
     def is_idle(self) -> bool:
