@@ -21,8 +21,15 @@ from core.http2 import BrokenConnection, Fault
 Fields = tuple[tuple[bytes, bytes], ...]
 
 LARGEST_HEAD_BYTES: Final = 64 * 1024
+"""What the headers of a call may hold, as HTTP/2 counts them; what peers are told."""
+LARGEST_DECODED_BYTES: Final = 256 * 1024
+"""What ends a connection; between the two, the call is refused and the connection goes on."""
+FIELD_BYTES: Final = 32
+"""What a header counts beside its name and its value (RFC 9113, 10.5.1)."""
 MOST_KNOWN_BLOCKS: Final = 256
 LONGEST_KNOWN_BLOCK_BYTES: Final = 1024
+MOST_KNOWN_FIELDS: Final = 64
+"""A block of a thousand bytes can name a thousand headers of the table."""
 IDENTITY: Final = "identity"
 ENCODINGS: Final = (IDENTITY, "deflate", "gzip")
 TIMEOUT: Final = re.compile(rb"(\d{1,8})([HMSmun])")
@@ -30,8 +37,11 @@ UNITS_S: Final[Mapping[bytes, float]] = MappingProxyType(
     {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 )
 CONTENT_TYPE: Final = re.compile(rb"application/grpc(?:[;+].*)?", re.IGNORECASE | re.DOTALL)
-UNFIT_FOR_MESSAGE: Final = re.compile(rb"[^ -$&-~]")
-"""All but printable ASCII, and the percent sign."""
+UNFIT_FOR_MESSAGE: Final = re.compile(rb"[^ -$&-~]|^ | $")
+"""All but printable ASCII, the percent sign, and blanks at both ends, which HTTP/2 forbids."""
+PSEUDO: Final = frozenset({b":method", b":scheme", b":path", b":authority"})
+FORBIDDEN: Final = frozenset({b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"})
+"""Headers of HTTP/1.1 that mean nothing in HTTP/2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +49,8 @@ class CallHead:
     """What the headers of a request say.
 
     `http_status` is that of a refusal where this is no gRPC at all, otherwise 0. `problem` is what is wrong with a call
-    of gRPC, otherwise empty; `timeout_s` is None for a caller that waits for ever.
+    of gRPC, otherwise empty; `timeout_s` is None for a caller that waits for ever. What `is_malformed` is not even
+    HTTP/2.
     """
 
     path: str = ""
@@ -49,6 +60,12 @@ class CallHead:
     http_status: int = 0
     code: Code = Code.OK
     problem: str = ""
+    is_malformed: bool = False
+
+    @property
+    def is_trailers(self) -> bool:
+        """These are not the headers of a request, but what may follow its body."""
+        return not any(name.startswith(b":") for name, _ in self.fields)
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
@@ -61,7 +78,7 @@ class HeadReader:
     """Decodes the header blocks of one connection, in the order in which they come."""
 
     def __init__(self) -> None:
-        self._decoder = Decoder(LARGEST_HEAD_BYTES)
+        self._decoder = Decoder(LARGEST_DECODED_BYTES)
         self._known: dict[bytes, CallHead] = {}
 
     def read(self, block: bytes) -> CallHead:
@@ -77,9 +94,10 @@ class HeadReader:
         except (HPACKError, IndexError) as error:
             raise BrokenConnection(Fault.COMPRESSION_ERROR, f"headers that cannot be decoded: {error}") from error
         head = read_head(fields)
-        if len(entries) != before[0] or (entries and entries[0] is not before[1]):
+        # A block that did not fit into a smaller table means something else when the table has grown.
+        if len(entries) != before[0] or (entries and entries[0] is not before[1]) or _changes_table_size(block):
             self._known.clear()
-        elif len(block) <= LONGEST_KNOWN_BLOCK_BYTES and not _changes_table_size(block):
+        elif len(block) <= LONGEST_KNOWN_BLOCK_BYTES and len(fields) <= MOST_KNOWN_FIELDS:
             if len(self._known) >= MOST_KNOWN_BLOCKS:
                 self._known.clear()
             self._known[block] = head
@@ -93,15 +111,25 @@ def _changes_table_size(block: bytes) -> bool:
 def read_head(fields: Fields) -> CallHead:
     """Read decoded headers; never raises: what is wrong is a part of the result."""
     given = dict(reversed(fields))
-    if given.get(b":method") != b"POST":
+    if _is_malformed(fields, given):
+        return CallHead(fields=fields, is_malformed=True)
+    if given[b":method"] != b"POST":
         return CallHead(fields=fields, http_status=405)
     if not CONTENT_TYPE.fullmatch(given.get(b"content-type", b"")):
         return CallHead(fields=fields, http_status=415)
-    path = given.get(b":path", b"").decode("latin-1")
+    return _read_call(fields, given)
+
+
+def _read_call(fields: Fields, given: Mapping[bytes, bytes]) -> CallHead:
+    path = given[b":path"].decode("latin-1")
     encoding = given.get(b"grpc-encoding", b"identity").decode("latin-1")
     if encoding not in ENCODINGS:
         text = f"Messages compressed with {encoding!r} are not understood; {', '.join(ENCODINGS)} are."
         return CallHead(path, None, fields=fields, code=Code.UNIMPLEMENTED, problem=text)
+    size = sum(FIELD_BYTES + len(name) + len(value) for name, value in fields)
+    if size > LARGEST_HEAD_BYTES:
+        text = f"The headers of a call may have {LARGEST_HEAD_BYTES} bytes; these have {size}."
+        return CallHead(path, None, encoding, (), code=Code.RESOURCE_EXHAUSTED, problem=text)
     timeout = given.get(b"grpc-timeout")
     if timeout is None:
         return CallHead(path, None, encoding, fields)
@@ -110,6 +138,17 @@ def read_head(fields: Fields) -> CallHead:
         text = f"The header grpc-timeout cannot be read: {timeout.decode('latin-1')!r}"
         return CallHead(path, None, encoding, fields, code=Code.INTERNAL, problem=text)
     return CallHead(path, int(matched[1]) * UNITS_S[matched[2]], encoding, fields)
+
+
+def _is_malformed(fields: Fields, given: Mapping[bytes, bytes]) -> bool:
+    """Tell whether HTTP/2 itself forbids a request with these headers (RFC 9113, 8.2 and 8.3)."""
+    names = [name for name, _ in fields]
+    pseudo = [name for name in names if name.startswith(b":")]
+    if pseudo != names[: len(pseudo)] or len(set(pseudo)) < len(pseudo) or not PSEUDO.issuperset(pseudo):
+        return True
+    if not (given.get(b":method") and given.get(b":scheme") and given.get(b":path")):
+        return True
+    return not FORBIDDEN.isdisjoint(names) or any(name != name.lower() for name in names)
 
 
 def header_block(fields: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -23,8 +23,8 @@ def only_message(parts: Sequence[bytes]) -> tuple[bool, bytes]:
 
     Raises Internal where there is not exactly one, and ResourceExhausted.
     """
-    first = parts[0] if len(parts) == 1 or len(parts[0]) >= PREFIX_BYTES else b"".join(parts)
-    others = parts[1:] if first is parts[0] else ()
+    first = parts[0] if parts and len(parts[0]) >= PREFIX_BYTES else b"".join(parts)
+    others = parts[1:] if parts and first is parts[0] else ()
     if len(first) < PREFIX_BYTES:
         raise Internal("The call ended before its message." if first else "The call has no message.")
     length = int.from_bytes(first[1:PREFIX_BYTES], "big")
@@ -48,6 +48,11 @@ class MessageReader:
 
     def __init__(self) -> None:
         self._rest = bytearray()
+
+    @property
+    def is_between_messages(self) -> bool:
+        """Nothing of a message that is not whole has come."""
+        return not self._rest
 
     def take(self, payload: bytes) -> Iterator[tuple[bool, bytes]]:
         """Give the messages that are whole now, and whether they are compressed; raises ResourceExhausted."""
@@ -77,4 +82,6 @@ def unpacked(message: bytes, encoding: str) -> bytes:
         raise ResourceExhausted(f"Messages may have {LARGEST_MESSAGE_BYTES} bytes, decompressed.")
     if not unpacker.eof:
         raise Internal("The compressed message is cut short.")
+    if unpacker.unused_data:
+        raise Internal("The compressed message ends before its last bytes.")
     return content

@@ -17,6 +17,7 @@ LARGEST_FRAME_BYTES: Final = 16384
 LARGEST_WINDOW: Final = 2**31 - 1
 STREAM_MASK: Final = 2**31 - 1
 INITIAL_WINDOW: Final = 65535
+PRIORITY_BYTES: Final = 5
 
 DATA: Final = 0
 HEADERS: Final = 1
@@ -102,6 +103,8 @@ def read_settings(payload: bytes) -> dict[int, int]:
     if len(payload) % _SETTING.size:
         raise BrokenConnection(Fault.FRAME_SIZE_ERROR, f"SETTINGS of {len(payload)} bytes")
     told = dict(_SETTING.iter_unpack(payload))
+    if told.get(Setting.ENABLE_PUSH, 0) > 1:
+        raise BrokenConnection(Fault.PROTOCOL_ERROR, "ENABLE_PUSH that is neither on nor off")
     if told.get(Setting.INITIAL_WINDOW_SIZE, 0) > LARGEST_WINDOW:
         raise BrokenConnection(Fault.FLOW_CONTROL_ERROR, "a window larger than windows may be")
     if not LARGEST_FRAME_BYTES <= told.get(Setting.MAX_FRAME_SIZE, LARGEST_FRAME_BYTES) < 2**24:

@@ -13,31 +13,21 @@ ended are ignored, because the peer may have sent them before it knew.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
-from core.grpc_heads import CallHead, HeadReader
+from core.grpc_heads import LARGEST_HEAD_BYTES, CallHead, HeadReader
 from core.http2 import (
     ACK,
-    CONTINUATION,
     DATA,
-    END_HEADERS,
     END_STREAM,
-    FRAME,
-    HEAD_BYTES,
-    HEADERS,
     INITIAL_WINDOW,
-    LARGEST_FRAME_BYTES,
     LARGEST_WINDOW,
-    PADDED,
     PING,
-    PREFACE,
-    PUSH_PROMISE,
     RST_STREAM,
     SETTINGS,
     STREAM_MASK,
     WINDOW_UPDATE,
-    WITH_PRIORITY,
     BrokenConnection,
     Fault,
     Setting,
@@ -50,13 +40,12 @@ from core.http2 import (
     unpadded,
     window_update,
 )
+from core.http2_reading import FrameReader
 from core.http2_sending import Sending, SendingStream
 
 STREAM_WINDOW: Final = 4 * 1024 * 1024
 CONNECTION_WINDOW: Final = 16 * 1024 * 1024
 MOST_STREAMS: Final = 10_000
-LARGEST_HEADERS_BYTES: Final = 64 * 1024
-"""What the frames of one header block may hold."""
 LEAVING: Final = b"leaving."
 """The eight bytes of the ping that shows when the peer has read that we are leaving."""
 
@@ -70,52 +59,68 @@ class Receiver(Protocol):
     def cancelled(self) -> None:
         """Learn that the peer does not want an answer any more."""
 
+    def sent(self) -> None:
+        """Learn that what had to wait for the peer's windows has been sent."""
+
+
+class _Nobody:
+    """Takes what comes for a call that is answered already."""
+
+    def data(self, payload: bytes, *, is_last: bool) -> None:
+        """Nobody needs it."""
+
+    def cancelled(self) -> None:
+        """Nobody cares."""
+
+    def sent(self) -> None:
+        """Nobody waits for that."""
+
+
+NOBODY: Final[Receiver] = _Nobody()
+
 
 class Stream(SendingStream):
     """One call: both directions."""
 
     __slots__ = ("is_ended", "receiver", "renewable", "room")
 
-    def __init__(self, stream_id: int, send_window: int) -> None:
-        super().__init__(stream_id, send_window)
+    def __init__(self, stream_id: int) -> None:
+        super().__init__(stream_id)
         self.room = STREAM_WINDOW
         self.renewable = 0
         self.is_ended = False
-        self.receiver: Receiver | None = None
+        self.receiver = NOBODY
 
 
 OpenStream = Callable[[Stream, CallHead], Receiver]
 
 
-class Http2Connection:
+class Http2Connection(FrameReader):
     """The state of one connection."""
 
     def __init__(self, open_stream: OpenStream) -> None:
+        super().__init__(
+            {
+                DATA: self._take_data,
+                RST_STREAM: self._take_reset,
+                SETTINGS: self._take_settings,
+                PING: self._take_ping,
+                WINDOW_UPDATE: self._take_window_update,
+            }
+        )
         self._open_stream = open_stream
         self._heads = HeadReader()
         self._streams: dict[int, Stream] = {}
-        self._rest = b""
         self._last_id = 0
         self._room = CONNECTION_WINDOW
         self._renewable = 0
-        self._block: tuple[int, int, bytearray] | None = None
-        self._takers: dict[int, Callable[[int, int, bytes], None]] = {
-            DATA: self._take_data,
-            HEADERS: self._take_headers,
-            RST_STREAM: self._take_reset,
-            SETTINGS: self._take_settings,
-            PUSH_PROMISE: self._take_push_promise,
-            PING: self._take_ping,
-            WINDOW_UPDATE: self._take_window_update,
-            CONTINUATION: self._take_continuation,
-        }
-        self.is_established = False
+        self._is_leaving = False
         self.has_left = False
         self.sending = Sending()
         told = {
             Setting.MAX_CONCURRENT_STREAMS: MOST_STREAMS,
             Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
-            Setting.MAX_HEADER_LIST_SIZE: LARGEST_HEADERS_BYTES,
+            Setting.MAX_HEADER_LIST_SIZE: LARGEST_HEAD_BYTES,
         }
         self.sending.unsent += (settings(told), window_update(0, CONNECTION_WINDOW - INITIAL_WINDOW))
 
@@ -124,65 +129,14 @@ class Http2Connection:
         """No call is open."""
         return not self._streams
 
-    def receive(self, data: bytes) -> None:
-        """Take bytes from the peer; raises BrokenConnection."""
-        if self._rest:
-            data = self._rest + data
-        position = 0 if self.is_established else self._take_preface(data)
-        size = len(data) if self.is_established else 0
-        while size - position >= HEAD_BYTES:
-            high, low, kind, flags, stream_id = FRAME.unpack_from(data, position)
-            start, length = position + HEAD_BYTES, high << 16 | low
-            if length > LARGEST_FRAME_BYTES:
-                raise BrokenConnection(Fault.FRAME_SIZE_ERROR, f"a frame of {length} bytes")
-            if start + length > size:
-                break
-            position = start + length
-            if self._block is not None and kind != CONTINUATION:
-                raise BrokenConnection(Fault.PROTOCOL_ERROR, "headers that do not end")
-            taker = self._takers.get(kind)
-            if taker is not None:
-                taker(stream_id & STREAM_MASK, flags, data[start:position])
-        self._rest = data[position:]
-
-    def _take_preface(self, data: bytes) -> int:
-        """Give the number of bytes taken."""
-        if data.startswith(PREFACE):
-            self.is_established = True
-            return len(PREFACE)
-        if PREFACE.startswith(data):
-            return 0
-        raise BrokenConnection(Fault.PROTOCOL_ERROR, "this port speaks gRPC, over HTTP/2")
-
-    def _take_headers(self, stream_id: int, flags: int, payload: bytes) -> None:
-        if flags & (PADDED | WITH_PRIORITY):
-            payload = unpadded(payload, flags)
-            payload = payload[5:] if flags & WITH_PRIORITY else payload
-        if flags & END_HEADERS:
-            self._take_block(stream_id, flags, payload)
-        else:
-            self._block = stream_id, flags, bytearray(payload)
-
-    def _take_continuation(self, stream_id: int, flags: int, payload: bytes) -> None:
-        if self._block is None or self._block[0] != stream_id:
-            raise BrokenConnection(Fault.PROTOCOL_ERROR, "headers that continue nothing")
-        _, first_flags, block = self._block
-        block += payload
-        # An empty frame is no progress: frames without end would be work without end.
-        if len(block) > LARGEST_HEADERS_BYTES or not (payload or flags & END_HEADERS):
-            raise BrokenConnection(Fault.ENHANCE_YOUR_CALM, "headers without end")
-        if flags & END_HEADERS:
-            self._block = None
-            self._take_block(stream_id, first_flags, bytes(block))
-
     def _take_block(self, stream_id: int, flags: int, block: bytes) -> None:
         # Decoded in any case: the table of headers must stay the same at both ends.
         call = self._heads.read(block)
         stream = self._streams.get(stream_id)
         if stream is None:
             stream = self._opened(stream_id, flags, call)
-        elif stream.is_ended or not flags & END_STREAM:
-            self._refuse(stream, Fault.PROTOCOL_ERROR)
+        elif stream.is_ended or not flags & END_STREAM or not call.is_trailers:
+            self._refuse(stream, Fault.STREAM_CLOSED if stream.is_ended else Fault.PROTOCOL_ERROR)
             return
         if stream is not None and flags & END_STREAM:
             self._end(stream, b"")
@@ -190,21 +144,29 @@ class Http2Connection:
     def _opened(self, stream_id: int, flags: int, call: CallHead) -> Stream | None:
         if not stream_id & 1:
             raise BrokenConnection(Fault.PROTOCOL_ERROR, f"a stream with the number {stream_id}")
-        if stream_id <= self._last_id or self.has_left:
+        if stream_id <= self._last_id:
+            self._require_trailers(stream_id, call)
+            return None
+        if self.has_left:
             return None
         self._last_id = stream_id
-        if len(self._streams) >= MOST_STREAMS:
-            self.sending.unsent.append(reset(stream_id, Fault.REFUSED_STREAM))
+        if call.is_malformed or len(self._streams) >= MOST_STREAMS:
+            fault = Fault.PROTOCOL_ERROR if call.is_malformed else Fault.REFUSED_STREAM
+            self.sending.unsent.append(reset(stream_id, fault))
             return None
-        stream = self._streams[stream_id] = Stream(stream_id, self.sending.stream_window)
+        stream = self._streams[stream_id] = Stream(stream_id)
         stream.is_ended = bool(flags & END_STREAM)
         stream.receiver = self._open_stream(stream, call)
         return stream
 
+    def _require_trailers(self, stream_id: int, call: CallHead) -> None:
+        """Tell the trailers of a call that was answered before its end from a call with an old number."""
+        if not call.is_trailers:
+            raise BrokenConnection(Fault.PROTOCOL_ERROR, f"the stream {stream_id} is opened after later ones")
+
     def _end(self, stream: Stream, payload: bytes) -> None:
         stream.is_ended = True
-        if stream.receiver is not None:
-            stream.receiver.data(payload, is_last=True)
+        stream.receiver.data(payload, is_last=True)
 
     def _take_data(self, stream_id: int, flags: int, payload: bytes) -> None:
         length = len(payload)
@@ -218,8 +180,7 @@ class Http2Connection:
             self._end(stream, unpadded(payload, flags))
         else:
             self._use_room_of(stream, length)
-            if stream.receiver is not None:
-                stream.receiver.data(unpadded(payload, flags), is_last=False)
+            stream.receiver.data(unpadded(payload, flags), is_last=False)
 
     def _use_room(self, length: int) -> None:
         self._room -= length
@@ -263,34 +224,39 @@ class Http2Connection:
     def _drop(self, stream: Stream) -> None:
         self._streams.pop(stream.id, None)
         self.sending.forget(stream)
-        receiver, stream.receiver = stream.receiver, None
-        if receiver is not None:
-            receiver.cancelled()
-
-    def _take_push_promise(self, stream_id: int, flags: int, payload: bytes) -> None:
-        del stream_id, flags, payload
-        raise BrokenConnection(Fault.PROTOCOL_ERROR, "a client cannot push")
+        receiver, stream.receiver = stream.receiver, NOBODY
+        receiver.cancelled()
 
     def _take_settings(self, stream_id: int, flags: int, payload: bytes) -> None:
-        if stream_id or (flags & ACK and payload):
-            raise BrokenConnection(Fault.PROTOCOL_ERROR, "SETTINGS where they do not belong")
+        if stream_id:
+            raise BrokenConnection(Fault.PROTOCOL_ERROR, f"SETTINGS for stream {stream_id}")
         if flags & ACK:
+            if payload:
+                raise BrokenConnection(Fault.FRAME_SIZE_ERROR, f"SETTINGS acknowledged with {len(payload)} bytes")
             return
         told, sending = read_settings(payload), self.sending
         sending.largest_frame = told.get(Setting.MAX_FRAME_SIZE, sending.largest_frame)
-        change = told.get(Setting.INITIAL_WINDOW_SIZE, sending.stream_window) - sending.stream_window
-        sending.stream_window += change
-        for stream in self._streams.values():
-            stream.send_window += change
+        sending.bound_table(told.get(Setting.HEADER_TABLE_SIZE, LARGEST_WINDOW))
+        before = sending.stream_window
+        sending.stream_window = told.get(Setting.INITIAL_WINDOW_SIZE, before)
+        if sending.stream_window > before:
+            # Once for all SETTINGS of a turn: each costs a look at all streams.
+            self._at_end_of_turn = self._resume_all
         sending.unsent.append(frame(SETTINGS, ACK, 0))
-        self._go_on()
+
+    def _resume_all(self) -> None:
+        for stream in self._streams.values():
+            self.sending.require_window(stream)
+        for stream in tuple(self._streams.values()):
+            self._resume(stream)
 
     def _take_ping(self, stream_id: int, flags: int, payload: bytes) -> None:
         if stream_id or len(payload) != len(LEAVING):
-            raise BrokenConnection(Fault.FRAME_SIZE_ERROR, f"a ping of {len(payload)} bytes for stream {stream_id}")
+            fault = Fault.PROTOCOL_ERROR if stream_id else Fault.FRAME_SIZE_ERROR
+            raise BrokenConnection(fault, f"a ping of {len(payload)} bytes for stream {stream_id}")
         if not flags & ACK:
             self.sending.unsent.append(frame(PING, ACK, 0, payload))
-        elif payload == LEAVING:
+        elif payload == LEAVING and self._is_leaving:
             self.leave_now()
 
     def _take_window_update(self, stream_id: int, flags: int, payload: bytes) -> None:
@@ -298,20 +264,32 @@ class Http2Connection:
         increment = number(payload) & LARGEST_WINDOW
         if not increment:
             raise BrokenConnection(Fault.PROTOCOL_ERROR, "a window that is widened by nothing")
-        stream = self._streams.get(stream_id)
         if not stream_id:
-            self.sending.widen(increment)
-        elif stream is None:
+            self._went_on(self._streams[one.id] for one in self.sending.widen(increment))
+            return
+        stream = self._streams.get(stream_id)
+        if stream is None:
             self._require_known(stream_id)
+            return
+        stream.credit += increment
+        if stream.credit + self.sending.stream_window > LARGEST_WINDOW:
+            self._refuse(stream, Fault.FLOW_CONTROL_ERROR)
         else:
-            stream.send_window += increment
-            if stream.send_window > LARGEST_WINDOW:
-                self._refuse(stream, Fault.FLOW_CONTROL_ERROR)
-        self._go_on()
+            self._resume(stream)
 
-    def _go_on(self) -> None:
-        for stream in self.sending.go_on():
-            self._answered(self._streams[stream.id])
+    def _resume(self, stream: Stream) -> None:
+        if stream.waiting:
+            self.sending.resume(stream)
+            if not stream.waiting:
+                self._went_on((stream,))
+
+    def _went_on(self, streams: Iterable[Stream]) -> None:
+        """Tell of streams of which nothing waits any more."""
+        for stream in streams:
+            if stream.is_answered:
+                self._answered(stream)
+            else:
+                stream.receiver.sent()
 
     def answer(self, stream: Stream, opening: bytes, body: bytes, end: bytes) -> None:
         """Send a whole answer: headers, body, trailers."""
@@ -342,12 +320,13 @@ class Http2Connection:
     def _answered(self, stream: Stream) -> None:
         """Forget a stream; a peer that is still sending learns that nobody listens any more."""
         del self._streams[stream.id]
-        stream.receiver = None
+        stream.receiver = NOBODY
         if not stream.is_ended:
             self.sending.unsent.append(reset(stream.id, Fault.NO_ERROR))
 
     def leave(self) -> None:
         """Ask the peer to open no more streams; those that are on their way are still taken."""
+        self._is_leaving = True
         self.sending.unsent += (goaway(STREAM_MASK, Fault.NO_ERROR), frame(PING, 0, 0, LEAVING))
 
     def leave_now(self) -> None:

@@ -1,12 +1,14 @@
 """What one side of an HTTP/2 connection sends: frames as far as the peer's windows allow, the rest when they widen.
 
-`unsent` belongs to the connection's owner, who writes it after each turn. Streams whose data waits for a window take
-turns, a frame each.
+`unsent` belongs to the connection's owner, who writes it after each turn. Streams that wait for the connection's window
+take turns, a frame each. Those that wait for their own are not among them: only their own window, or that of all
+streams, lets them go on, so that no frame of a peer costs a look at all of them.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
+from typing import Final
 
 from core.http2 import (
     DATA,
@@ -21,15 +23,23 @@ from core.http2 import (
     head,
 )
 
+NO_TABLE: Final = b"\x20"
+"""Tells the peer that our header blocks use a table of size 0 from now on."""
+TABLE_BYTES: Final = 4096
+"""The size of that table as long as neither side says otherwise."""
+
 
 class SendingStream:
-    """The direction of a stream from us to the peer."""
+    """The direction of a stream from us to the peer.
 
-    __slots__ = ("end", "id", "is_answered", "send_window", "waiting")
+    `credit` is how much more than other streams it may send; what it has sent is taken off.
+    """
 
-    def __init__(self, stream_id: int, send_window: int) -> None:
+    __slots__ = ("credit", "end", "id", "is_answered", "waiting")
+
+    def __init__(self, stream_id: int) -> None:
         self.id = stream_id
-        self.send_window = send_window
+        self.credit = 0
         self.waiting: deque[memoryview] = deque()
         self.end: bytes | None = None
         self.is_answered = False
@@ -42,18 +52,22 @@ class Sending:
         self.unsent: list[bytes | memoryview] = []
         self.stream_window = INITIAL_WINDOW
         self.largest_frame = LARGEST_FRAME_BYTES
+        self._table_bytes = TABLE_BYTES
+        self._owes_table_size = False
         self._window = INITIAL_WINDOW
-        self._blocked: dict[int, SendingStream] = {}
+        self._turns: OrderedDict[int, SendingStream] = OrderedDict()
 
     def answer(self, stream: SendingStream, opening: bytes, body: bytes, end: bytes) -> bool:
         """Send a whole answer in one piece; False, and nothing is sent, where windows or frames are too small."""
         size = len(body)
-        if size > self.largest_frame or size > self._window or size > stream.send_window or stream.waiting:
+        if size > self.largest_frame or size > self._window or size > self.stream_window + stream.credit:
             return False
         self._window -= size
-        stream.send_window -= size
+        stream.credit -= size
         stream.is_answered = True
         number = stream.id
+        if self._owes_table_size:
+            opening = self._with_table_size(opening)
         before = head(len(opening), HEADERS, END_HEADERS, number) + opening + head(size, DATA, 0, number)
         after = head(len(end), HEADERS, END_HEADERS | END_STREAM, number) + end
         self.unsent.append(before + body + after)
@@ -62,57 +76,83 @@ class Sending:
     def headers(self, stream: SendingStream, block: bytes, *, is_last: bool = False) -> None:
         """Send a header block of one frame: the first one of an answer, or all of it."""
         stream.is_answered = is_last
+        if self._owes_table_size:
+            block = self._with_table_size(block)
         flags = END_HEADERS | END_STREAM if is_last else END_HEADERS
         self.unsent.append(head(len(block), HEADERS, flags, stream.id) + block)
+
+    def bound_table(self, size: int) -> None:
+        """Take note of how large a table of headers the peer keeps for us, who need none.
+
+        One that is smaller than the table was must be confirmed by the next header block (RFC 7541, 4.2).
+        """
+        self._owes_table_size |= size < self._table_bytes
+
+    def _with_table_size(self, block: bytes) -> bytes:
+        self._owes_table_size, self._table_bytes = False, 0
+        return NO_TABLE + block
 
     def data(self, stream: SendingStream, data: bytes | bytearray, end: bytes | None = None) -> None:
         """Send data, and behind it the trailers that end the answer; what the windows do not allow yet waits."""
         if data:
             stream.waiting.append(memoryview(data))
         stream.end = end
-        self._send_some(stream)
-        while stream.id not in self._blocked and stream.waiting:
-            self._send_some(stream)
+        self.resume(stream)
 
-    def _send_some(self, stream: SendingStream) -> None:
-        """Send one frame of what waits, or note that the windows do not allow it."""
+    def resume(self, stream: SendingStream) -> None:
+        """Send what the windows of a stream and of the connection allow now."""
+        if stream.id not in self._turns:
+            while self._send_some(stream):
+                pass
+
+    def _send_some(self, stream: SendingStream) -> bool:
+        """Send a frame of what waits, and the end behind the last one; True if there is more to be sent."""
+        if stream.waiting and not self._send_frame(stream):
+            return False
         if stream.waiting:
-            data = stream.waiting[0]
-            size = min(len(data), self.largest_frame, self._window, stream.send_window)
-            if size <= 0:
-                self._blocked[stream.id] = stream
-                return
-            self._window -= size
-            stream.send_window -= size
-            self.unsent += (head(size, DATA, 0, stream.id), data[:size])
-            stream.waiting.popleft()
-            if size < len(data):
-                stream.waiting.appendleft(data[size:])
-        if not stream.waiting:
-            self._blocked.pop(stream.id, None)
-            if stream.end is not None:
-                self.headers(stream, stream.end, is_last=True)
+            return True
+        if stream.end is not None:
+            self.headers(stream, stream.end, is_last=True)
+        return False
 
-    def widen(self, increment: int) -> None:
-        """Let the connection send more; raises BrokenConnection."""
+    def _send_frame(self, stream: SendingStream) -> bool:
+        """Send a frame of what waits; False where a window does not allow it."""
+        data, room = stream.waiting[0], self.stream_window + stream.credit
+        size = min(len(data), self.largest_frame, self._window, room)
+        if size <= 0:
+            if room > 0:
+                self._turns[stream.id] = stream
+            return False
+        self._window -= size
+        stream.credit -= size
+        self.unsent += (head(size, DATA, 0, stream.id), data[:size])
+        if size < len(data):
+            stream.waiting[0] = data[size:]
+        else:
+            stream.waiting.popleft()
+        return True
+
+    def require_window(self, stream: SendingStream) -> None:
+        """Raise BrokenConnection where a stream's window is larger than windows may be."""
+        if self.stream_window + stream.credit > LARGEST_WINDOW:
+            raise BrokenConnection(Fault.FLOW_CONTROL_ERROR, "a window larger than windows may be")
+
+    def widen(self, increment: int) -> list[SendingStream]:
+        """Let the connection send more; gives the streams of which nothing waits any more. Raises BrokenConnection."""
         self._window += increment
         if self._window > LARGEST_WINDOW:
             raise BrokenConnection(Fault.FLOW_CONTROL_ERROR, "a window larger than windows may be")
-
-    def go_on(self) -> list[SendingStream]:
-        """Send what the windows allow now; gives the streams that are answered by that."""
-        answered = []
-        before = -1
-        while self._blocked and self._window > 0 and before != self._window:
-            before = self._window
-            for stream in tuple(self._blocked.values()):
-                self._send_some(stream)
-                if stream.is_answered:
-                    answered.append(stream)
-        return answered
+        done = []
+        while self._turns and self._window > 0:
+            _, stream = self._turns.popitem(last=False)
+            if self._send_some(stream):
+                self._turns[stream.id] = stream
+            elif not stream.waiting:
+                done.append(stream)
+        return done
 
     def forget(self, stream: SendingStream) -> None:
         """Drop what waits."""
-        self._blocked.pop(stream.id, None)
+        self._turns.pop(stream.id, None)
         stream.waiting.clear()
         stream.end = None

@@ -67,17 +67,20 @@ class HandledCall:
         self._stream = stream
         self._handler = handler
         self._head = head
-        self._ends_at_s = None
+        self._ends_at_s: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._reader = MessageReader()
         self._inbox: asyncio.Queue[tuple[bool, bytes] | None] = asyncio.Queue()
+        self._has_sent = asyncio.Event()
         self._has_begun_answer = False
         self._is_over = False
         if head.timeout_s is not None:
-            began_s = time.perf_counter() if opened_s is None else opened_s
-            self._ends_at_s = began_s + head.timeout_s
-            self._timer = connection.loop.call_later(max(0.0, self._ends_at_s - time.perf_counter()), self._expire)
+            self._ends_at_s = (time.perf_counter() if opened_s is None else opened_s) + head.timeout_s
         self._task = connection.loop.create_task(self._run())
+        # Behind the task, so that a handler counts a call too that comes with no time left.
+        if self._ends_at_s is not None:
+            left_s = max(0.0, self._ends_at_s - time.perf_counter())
+            self._timer = connection.loop.call_later(left_s, self._expire)
 
     @property
     def head(self) -> CallHead:
@@ -95,7 +98,9 @@ class HandledCall:
         except ServingError as error:
             self._finish(error.code, str(error))
             return
-        if is_last:
+        if is_last and not self._reader.is_between_messages:
+            self._finish(Code.INTERNAL, "The call ended before its message.")
+        elif is_last:
             self._inbox.put_nowait(None)
         elif self._inbox.qsize() > MOST_UNREAD_MESSAGES:
             self._finish(Code.RESOURCE_EXHAUSTED, f"{MOST_UNREAD_MESSAGES} messages are waiting to be read.")
@@ -107,6 +112,9 @@ class HandledCall:
 
     def cancelled(self) -> None:
         self._end()
+
+    def sent(self) -> None:
+        self._has_sent.set()
 
     def _expire(self) -> None:
         self._finish(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
@@ -127,6 +135,10 @@ class HandledCall:
             self._finish(error.code, error.details)
         except ServingError as error:
             self._finish(error.code, str(error))
+        except asyncio.CancelledError:
+            # Mostly the call is over; otherwise something that the handler waited for was cancelled.
+            self._finish(Code.CANCELLED, "The call was cancelled.")
+            raise
         except Exception as error:
             log.exception("call_failed method=%s", self._head.path)
             self._finish(Code.UNKNOWN, f"Unexpected {type(error).__name__}: {error}")
@@ -173,7 +185,7 @@ class HandledCall:
             self._connection.flush()
 
     async def write(self, message: Any) -> None:
-        """Send one of several messages; waits while the client does not read."""
+        """Send one of several messages; waits until the client reads, and its windows have let the message go."""
         connection = self._connection
         await connection.writable.wait()
         if self._is_over:
@@ -182,6 +194,9 @@ class HandledCall:
         body = _serialized(self._handler, message)
         connection.http2.send(self._stream, prefix(len(body)) + body)
         connection.flush()
+        while self._stream.waiting:
+            self._has_sent.clear()
+            await self._has_sent.wait()
 
     def _begin_answer(self) -> None:
         if not self._has_begun_answer:

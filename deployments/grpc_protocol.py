@@ -18,7 +18,7 @@ from core.grpc_errors import status_message
 from core.grpc_heads import GOOD_END_BLOCK, IDENTITY, OPENING_BLOCK, CallHead, http_refusal_block, refusal_block
 from core.grpc_messages import LARGEST_MESSAGE_BYTES, PREFIX_BYTES, only_message, prefix
 from core.http2 import BrokenConnection
-from core.http2_connection import Http2Connection, Receiver, Stream
+from core.http2_connection import NOBODY, Http2Connection, Receiver, Stream
 from core.model_spec import peek
 from core.transport import Answer, Call
 from deployments.grpc_handling import HandledCall
@@ -30,6 +30,8 @@ LARGEST_BODY_BYTES = LARGEST_MESSAGE_BYTES + PREFIX_BYTES
 LARGEST_COPIED_BYTES = 16 * 1024
 STRANGERS_TIME_S = 60.0
 """How long a connection may stay that does not say that it speaks HTTP/2."""
+LAST_WORDS_TIME_S = 5.0
+"""How long a client may take to read why its connection is closed."""
 
 
 class Calls(Protocol):
@@ -62,31 +64,39 @@ class GrpcProtocol(asyncio.Protocol):
         self.writable.set()
         self._transport: asyncio.Transport | None = None
         self._ends_when_idle = False
-        self._stranger: asyncio.TimerHandle | None = None
+        self._patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._stranger = self.loop.call_later(STRANGERS_TIME_S, self.abort)
         self.calls.connections.add(self)
+        self._patience = self.loop.call_later(STRANGERS_TIME_S, self._abort_stranger)
         self.flush()
+
+    def _abort_stranger(self) -> None:
+        if not self.http2.is_established:
+            self.abort()
 
     def data_received(self, data: bytes) -> None:
         try:
             self.http2.receive(data)
         except BrokenConnection as error:
-            self.http2.break_off(error)
-            self.flush()
-            self.close()
+            self._break_off(error)
         else:
             self.flush()
-            if self._stranger is not None and self.http2.is_established:
-                self._know()
 
-    def _know(self) -> None:
-        """Let the connection stay for as long as its client likes."""
-        if self._stranger is not None:
-            self._stranger.cancel()
-            self._stranger = None
+    def _break_off(self, error: BrokenConnection) -> None:
+        """Close the connection of a client that broke the protocol; its calls are cancelled."""
+        self.http2.break_off(error)
+        self.flush()
+        self.close()
+        self.http2.close()
+        self._stop_waiting()
+        self._patience = self.loop.call_later(LAST_WORDS_TIME_S, self.abort)
+
+    def _stop_waiting(self) -> None:
+        # A timer that is not cancelled keeps its connection in memory.
+        if self._patience is not None:
+            self._patience.cancel()
 
     def flush(self) -> None:
         """Write what is to be sent."""
@@ -111,7 +121,7 @@ class GrpcProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
         self._transport = None
-        self._know()
+        self._stop_waiting()
         self.writable.set()
         self.calls.connections.discard(self)
         self.http2.close()
@@ -124,6 +134,7 @@ class GrpcProtocol(asyncio.Protocol):
 
     def leave_now(self) -> None:
         """Take no more calls, whether the client has read that or not."""
+        self._ends_when_idle = True
         self.http2.leave_now()
         self.flush()
 
@@ -170,19 +181,6 @@ class GrpcProtocol(asyncio.Protocol):
         self.http2.send(stream, body, GOOD_END_BLOCK)
 
 
-class _Nobody:
-    """Takes what comes for a call that is answered already."""
-
-    def data(self, payload: bytes, *, is_last: bool) -> None:
-        """Nobody needs it."""
-
-    def cancelled(self) -> None:
-        """Nobody cares."""
-
-
-NOBODY = _Nobody()
-
-
 class UnaryCall(QuickCall):
     """One call of an inference method; implements `core.http2_connection.Receiver`."""
 
@@ -210,8 +208,9 @@ class UnaryCall(QuickCall):
         self._bytes = 0
 
     def data(self, payload: bytes, *, is_last: bool) -> None:
-        self._parts.append(payload)
-        self._bytes += len(payload)
+        if payload:
+            self._parts.append(payload)
+            self._bytes += len(payload)
         if self._bytes > LARGEST_BODY_BYTES:
             self._parts.clear()
             self._refuse(Code.RESOURCE_EXHAUSTED, f"Messages may have {LARGEST_MESSAGE_BYTES} bytes.")
@@ -258,6 +257,9 @@ class UnaryCall(QuickCall):
 
     def cancelled(self) -> None:
         self.withdraw()
+
+    def sent(self) -> None:
+        """Nothing follows the answer."""
 
     def ended(self, answer: Answer) -> None:
         router = self._protocol.calls.router

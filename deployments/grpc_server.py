@@ -35,15 +35,11 @@ class GrpcServer:
 
     def __init__(self, api: GrpcApi) -> None:
         self.connections: set[GrpcProtocol] = set()
-        self._api = api
+        self.router: RequestRouter = api.router
         self._quick = api.quick_methods()
         self._generic: list[grpc.GenericRpcHandler] = []
         self._handlers: dict[str, grpc.RpcMethodHandler] = {}
         self._servers: list[asyncio.Server] = []
-
-    @property
-    def router(self) -> RequestRouter:
-        return self._api.router
 
     def quick(self, path: str) -> QuickMethod | None:
         return self._quick.get(path)

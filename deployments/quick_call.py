@@ -8,11 +8,14 @@ has gone.
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from core.errors import Code, ServingError
 from core.routing import Route
 from core.transport import Answer, Call, ConnectionLost, OpenCall
 from deployments.request_router import RequestRouter
+
+log = logging.getLogger(__name__)
 
 ANSWER_GRACE_S = 0.25
 """How much longer than the caller's time we wait, so that TensorFlow's own time-out can be told."""
@@ -71,6 +74,9 @@ class QuickCall:
             answer = await self._open.repeat()
         except ServingError as error:
             self._fail(error.code, str(error))
+        except Exception as error:
+            log.exception("call_failed")
+            self._fail(Code.INTERNAL, f"{type(error).__name__}: {error}")
         else:
             self.set_result(answer)
 

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
 import uvicorn
 import uvloop
 from uvicorn.server import ServerState
 
 from core.errors import Code
 from core.frames import HEADER, Kind, header
+from core.http2 import DATA, HEADERS
 from core.metrics import Metrics
 from core.protos import serving_pb2
 from core.routing import ModelRoutes, Route, RoutingTable
 from core.servable import ServableId
 from core.transport import LOOPBACK, Endpoint
 from deployments.direct_client import DirectConnection, ReplicaSet
-from deployments.grpc_services import PREDICTION_SERVICE, GrpcApi
+from deployments.grpc_protocol import GrpcProtocol
+from deployments.grpc_server import GrpcServer
+from deployments.grpc_services import GrpcApi
 from deployments.http_api import HttpApi, HttpLimits
 from deployments.quick_protocol import protocol_factory
 from deployments.request_router import RequestRouter
@@ -28,6 +33,7 @@ from deployments.request_traces import RequestTraces, TracedRouter
 from deployments.tracing import Tracer
 from deployments.version_transport import VersionTransport
 from tests.support.raw_http import request
+from tests.support.raw_http2 import OPENING, PREDICT, call, frames_of, message
 from tests.support.span_collector import SpanList
 
 ROUTE = Route.of(ServableId("m", 1))
@@ -38,17 +44,8 @@ MOST_PYTHON_CALLS = 80
 """Today 77, with this test's own."""
 
 GRPC_REQUEST = serving_pb2.PredictRequest(model_spec={"name": "m"}).SerializeToString() + b"\x12\x03\x0a\x01x"
-MOST_PYTHON_CALLS_OF_GRPC = 58
-"""Today 56, with this test's own."""
-
-
-class Context:
-    """What grpc.aio tells of a call."""
-
-    def time_remaining(self) -> float:
-        """Give what is left of the caller's time."""
-        return 10.0
-
+MOST_PYTHON_CALLS_OF_GRPC = 84
+"""Today 81, with this test's own."""
 
 MOST_CALLS_FOR_TRACES = 8
 """What a request may cost that is not traced where others are; today 6."""
@@ -102,8 +99,10 @@ class Router:
             config=config, server_state=ServerState(), app_state={}, _loop=asyncio.get_running_loop()
         )
         self.http.connection_made(self.client)
-        grpc_api = GrpcApi(router, "token", _no_reload)
-        self.predict = grpc_api._handler(PREDICTION_SERVICE, "Predict")
+        self.grpc = GrpcProtocol(GrpcServer(GrpcApi(router, "token", _no_reload)), asyncio.get_running_loop())
+        self.grpc.connection_made(self.client)
+        self.grpc.data_received(OPENING)
+        self.streams = itertools.count(1, 2)
 
     def serve_one(self) -> None:
         """Carry one request from the client's bytes to the client's bytes."""
@@ -119,17 +118,10 @@ class Router:
         self.connection.get_buffer(len(answer))[: len(answer)] = answer
         self.connection.buffer_updated(len(answer))
 
-    def serve_one_over_grpc(self) -> bytes:
-        """Carry one call from grpc.aio's handler and back, as its task does; gives the response."""
-        handling = self.predict(GRPC_REQUEST, Context())
-        waiting = handling.send(None)
+    def serve_one_over_grpc(self) -> None:
+        """Carry one call from the client's bytes to the client's bytes."""
+        self.grpc.data_received(call(next(self.streams), GRPC_REQUEST, PREDICT, (b"grpc-timeout", b"10S")))
         self._reply()
-        assert waiting.done()
-        try:
-            handling.send(None)
-        except StopIteration as end:
-            return end.value
-        raise AssertionError("the handler waits for something else too")
 
 
 async def _no_reload(raw: bytes) -> bytes:
@@ -142,8 +134,10 @@ def on_a_router(check: Callable[[Router], Awaitable[None]], traces: RequestTrace
     async def checked() -> None:
         router = Router(traces=traces)
         router.serve_one()
+        router.serve_one_over_grpc()
         await check(router)
         router.http._unset_keepalive_if_required()
+        router.grpc.connection_lost(None)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(checked())
@@ -197,7 +191,8 @@ def test_a_request_that_is_not_traced_needs_few_more() -> None:
     assert spans.spans == []
 
 
-def test_requests_leave_no_memory_behind() -> None:
+@pytest.mark.parametrize("serve", [Router.serve_one, Router.serve_one_over_grpc], ids=["REST", "gRPC"])
+def test_requests_leave_no_memory_behind(serve: Callable[[Router], None]) -> None:
     """A thousand of them keep no more objects alive than one did."""
 
     async def check(router: Router) -> None:
@@ -206,7 +201,7 @@ def test_requests_leave_no_memory_behind() -> None:
         before = sys.getallocatedblocks()
 
         for _ in range(1000):
-            router.serve_one()
+            serve(router)
             router.client.written.clear()
             router.replica.written.clear()
             await asyncio.sleep(0)
@@ -217,30 +212,34 @@ def test_requests_leave_no_memory_behind() -> None:
     on_a_router(check)
 
 
-def test_a_tiny_call_over_grpc_waits_once_and_is_written_once() -> None:
-    """No task, no timer: gRPC itself ends a call whose time is up."""
+def test_a_tiny_call_over_grpc_is_answered_in_one_turn_and_one_write() -> None:
+    """No task, no waiting, no second write: headers, message and trailers go together."""
 
     async def check(router: Router) -> None:
         tasks = len(asyncio.all_tasks())
-        written = len(router.replica.written)
+        written = len(router.client.written)
 
-        assert router.serve_one_over_grpc() == ANSWER
+        router.serve_one_over_grpc()
 
         assert len(asyncio.all_tasks()) == tasks
-        assert len(router.replica.written) == written + 1
+        assert len(router.client.written) == written + 1
+        frames = frames_of(router.client.written[-1])
+        assert [one.kind for one in frames] == [HEADERS, DATA, HEADERS]
+        assert frames[1].payload == message(ANSWER)
 
     on_a_router(check)
 
 
 def test_a_tiny_call_over_grpc_needs_few_python_calls() -> None:
-    """What grpc.aio itself needs comes on top, and is more."""
+    """Those that read and write HTTP/2 are among them."""
     calls: list[str] = []
 
     async def check(router: Router) -> None:
-        router.serve_one_over_grpc()
+        content = call(next(router.streams), GRPC_REQUEST, PREDICT, (b"grpc-timeout", b"10S"))
         sys.setprofile(lambda frame, event, _: calls.append(frame.f_code.co_qualname) if event == "call" else None)
         try:
-            router.serve_one_over_grpc()
+            router.grpc.data_received(content)
+            router._reply()
         finally:
             sys.setprofile(None)
 

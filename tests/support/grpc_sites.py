@@ -1,0 +1,113 @@
+"""gRPC ports on real sockets, with a fake transport behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import Code
+from core.lifecycle import State, VersionStatus
+from core.metrics import Metrics
+from core.request_meter import RequestMeter
+from core.routing import ModelRoutes, Route, RoutingTable
+from core.servable import ServableId
+from core.transport import Answer
+from deployments.event_loop import LoopThread
+from deployments.grpc_door import GrpcAddress, GrpcDoor
+from deployments.grpc_server import GrpcServer
+from deployments.grpc_services import GrpcApi
+from deployments.request_router import RequestRouter
+from tests.support.clients import free_port
+from tests.support.fakes import FakeTransport
+
+ROUTES = ModelRoutes({1: Route.of(ServableId("m", 1))}, {"stable": 1}, (VersionStatus(1, State.AVAILABLE),))
+TABLE = RoutingTable(1, {"m": ROUTES}, settled=True)
+
+
+@dataclass
+class GrpcSite:
+    """An open gRPC port with what is behind it."""
+
+    port: int
+    transport: FakeTransport
+    router: RequestRouter
+    door: GrpcDoor
+    metrics: Metrics
+    loop: LoopThread
+
+    def forget(self, answer: Answer | Exception | None = None) -> None:
+        """Begin anew, with versions that answer so."""
+        self.transport.calls.clear()
+        self.transport.answer = answer or GOOD
+        self.metrics = Metrics()
+        self.router.meter = RequestMeter(self.metrics, lambda _: True)
+
+    @property
+    def counts(self) -> dict:
+        """The requests counted, by name and status."""
+        snapshot = self.metrics.snapshot()
+        return dict(snapshot.counters.get(":tensorflow:serving:request_count", {}))
+
+    @property
+    def is_idle(self) -> bool:
+        return self.router.report().in_flight == {}
+
+    @property
+    def connections(self) -> set:
+        server = self.door._server
+        assert isinstance(server, GrpcServer)
+        return server.connections
+
+    def hold(self) -> Callable[[], None]:
+        """Let calls wait until the function that this gives is called."""
+
+        async def prepare() -> None:
+            self.transport.hold()
+
+        async def release() -> None:
+            self.transport.gate.set()
+
+        self.loop.run(prepare()).result(5)
+        return lambda: self.loop.run(release()).result(5)
+
+
+GOOD = Answer(Code.OK, b"answer")
+GrpcSiteMaker = Callable[..., GrpcSite]
+
+
+@contextmanager
+def grpc_sites() -> Iterator[GrpcSiteMaker]:
+    """Give a function that opens ports; all are closed in the end."""
+    loop = LoopThread("grpc-sites")
+    doors: list[GrpcDoor] = []
+
+    def made(
+        way: str = "quick", answer: Answer | Exception | None = None, *, socket_path: str = "", **api: Any
+    ) -> GrpcSite:
+        transport, metrics = FakeTransport(answer or GOOD), Metrics()
+        transport.is_quick = way == "quick"
+        router = RequestRouter("r", transport, metrics)
+        router.apply(TABLE)
+        port = 0 if socket_path else free_port()
+        address = GrpcAddress("127.0.0.1", port, socket_path)
+        door = GrpcDoor(address, GrpcApi(router, "token", _no_reload, **api), "token")
+        loop.run(_opened(door)).result(10)
+        doors.append(door)
+        return GrpcSite(port, transport, router, door, metrics, loop)
+
+    yield made
+    for door in doors:
+        loop.run(door.drain(1.0)).result(10)
+    loop.stop()
+    loop.join(5)
+
+
+async def _opened(door: GrpcDoor) -> None:
+    await door.open()
+    door.health.open(TABLE)
+
+
+async def _no_reload(raw: bytes) -> bytes:
+    return raw
