@@ -81,10 +81,10 @@ def number_text(array: np.ndarray) -> bytes:
     if array.ndim == 0:
         return number_text(array.reshape(1))[1:-1]
     text = orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY)
-    if array.dtype.kind != "f":
+    # orjson writes null for what is not finite, and for nothing else.
+    if array.dtype.kind != "f" or b"null" not in text:
         return text
-    finite = np.isfinite(array)
-    return text if finite.all() else _name_not_finite(text, array[~finite])
+    return _name_not_finite(text, array[~np.isfinite(array)])
 
 
 def _printable(array: np.ndarray) -> np.ndarray:
