@@ -17,6 +17,7 @@ import yaml
 
 from tests.chaos.store import Store
 from tests.support.clients import RestClient, free_port, wait_until
+from tests.support.processes import hear_interrupts
 
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 120.0
@@ -93,7 +94,7 @@ class Site:
                 stderr=subprocess.STDOUT,
                 cwd=ROOT,
                 env=os.environ | self.environment(),
-                preexec_fn=_hear_interrupts,  # noqa: PLW1509 - it only resets a signal
+                preexec_fn=hear_interrupts,  # noqa: PLW1509 - it only resets a signal
             )
         try:
             wait_until(self.is_whole, "the server answers with all replicas", START_TIMEOUT_S)
@@ -252,11 +253,6 @@ def _title(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0].decode(errors="replace")
     except OSError:
         return ""
-
-
-def _hear_interrupts() -> None:
-    """Undo what a shell does to programs in the background; `serve run` ends by SIGINT."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextmanager

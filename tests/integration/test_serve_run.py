@@ -21,6 +21,7 @@ from core.protos import serving_pb2
 from deployments.client import Client
 from tests.conftest import default_cache
 from tests.support.clients import ClosedLoop, RestClient, free_port, wait_until
+from tests.support.processes import hear_interrupts
 from tests.support.stock_client import compared
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,11 +80,6 @@ def serve_run(
                 process.wait(timeout=90)
             finally:
                 process.kill()
-
-
-def hear_interrupts() -> None:
-    """Undo what a shell does to programs that it starts in the background: `serve run` is ended by SIGINT."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def answers(port: int) -> bool:

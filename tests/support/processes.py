@@ -1,4 +1,4 @@
-"""The processes of the test session's Ray, found by their titles."""
+"""Processes of tests: those of the session's Ray, found by their titles, and those that a test starts itself."""
 
 from __future__ import annotations
 
@@ -31,3 +31,8 @@ def _title(process: psutil.Process) -> str:
         return " ".join(process.cmdline()).strip()
     except psutil.Error:
         return ""
+
+
+def hear_interrupts() -> None:
+    """Undo, in a new process, what a shell does to programs that it starts in the background: SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

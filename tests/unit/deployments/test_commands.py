@@ -29,6 +29,7 @@ from deployments.server_arguments import target
 from tests.support.admin_server import AdminServer
 from tests.support.certificates import Authority, write_ssl_config
 from tests.support.clients import free_port, wait_until
+from tests.support.processes import hear_interrupts
 from tests.support.sites import SETTINGS, M, Site
 
 SCRIPT = Path(sys.executable).with_name("ray_model_server")
@@ -536,7 +537,13 @@ def test_a_command_that_is_interrupted_ends_without_a_traceback(live: AdminServe
     """What it began goes on; the exit status is the shell's for SIGINT."""
     live.site.host.finish_deploying = lambda _: None
     command = [SCRIPT, "load", "m", "1", "--server", live.address]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_interrupts,  # noqa: PLW1509 - it only resets a signal
+    ) as process:
         wait_until(lambda: 1 in live.site.router.table.models["m"].histories, "version 1 loads")
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
