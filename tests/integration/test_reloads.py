@@ -38,7 +38,7 @@ def changed(server: LiveServer, base_path: Path, choice: random.Random) -> servi
     return request
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 def test_a_hundred_random_reloads_under_load_cost_no_request(server: LiveServer, base_path: Path) -> None:
     """Models that are not concerned notice nothing, and afterwards what was asked for last is served."""
     choice = random.Random(20)
