@@ -84,8 +84,7 @@ class BrokenConnection(InvalidArgument):
 
 def frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:
     """Give a whole frame; its payload must fit into one."""
-    length = len(payload)
-    return FRAME.pack(length >> 16, length & 0xFFFF, kind, flags, stream_id) + payload
+    return head(len(payload), kind, flags, stream_id) + payload
 
 
 def head(length: int, kind: int, flags: int, stream_id: int) -> bytes:

@@ -20,6 +20,7 @@ from core.http2 import (
     LARGEST_WINDOW,
     BrokenConnection,
     Fault,
+    frame,
     head,
 )
 
@@ -79,7 +80,7 @@ class Sending:
         if self._owes_table_size:
             block = self._with_table_size(block)
         flags = END_HEADERS | END_STREAM if is_last else END_HEADERS
-        self.unsent.append(head(len(block), HEADERS, flags, stream.id) + block)
+        self.unsent.append(frame(HEADERS, flags, stream.id, block))
 
     def bound_table(self, size: int) -> None:
         """Take note of how large a table of headers the peer keeps for us, who need none.

@@ -101,6 +101,8 @@ class GrpcDoor:
         options = {**CHANNEL_ARGUMENTS, **dict(self._address.channel_arguments)}
         server = self._server = grpc.aio.server(options=tuple(options.items()))
         self._add_services(server)
+        if self._socket_path is not None:
+            self._socket_path.clear()
         for target in self._targets():
             self._bind(server, target)
         await server.start()
@@ -116,7 +118,6 @@ class GrpcDoor:
             host = self._address.host or ("::" if has_ipv6() else "0.0.0.0")
             targets.append(f"{bracketed(host)}:{self._address.port}")
         if self._socket_path is not None:
-            self._socket_path.clear()
             targets.append(f"{UNIX}{self._socket_path.bound}")
         return targets
 

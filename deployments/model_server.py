@@ -238,8 +238,7 @@ def _load(spec: ServableSpec) -> LoadedModel:
 
 
 def _session_config(spec: ServableSpec) -> bytes:
-    reserved = spec.config.resources.num_cpus if spec.config is not None else 0.0
-    return with_threads(spec.session_config, reserved, light=is_light_version(Path(spec.path)))
+    return with_threads(spec.session_config, _reserved_cpus(spec), light=is_light_version(Path(spec.path)))
 
 
 @contextmanager
@@ -283,8 +282,11 @@ def _parameters_beside(file: Path) -> BatchingParameters | None:
 
 def _cpus(spec: ServableSpec) -> int:
     """Count the CPUs that the replica may use."""
-    reserved = spec.config.resources.num_cpus if spec.config is not None else 0.0
-    return max(1, round(reserved) or os.cpu_count() or 1)
+    return max(1, round(_reserved_cpus(spec)) or os.cpu_count() or 1)
+
+
+def _reserved_cpus(spec: ServableSpec) -> float:
+    return spec.config.resources.num_cpus if spec.config is not None else 0.0
 
 
 def resident_bytes() -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import abstractmethod
 
 from core.errors import Code, ServingError
 from core.routing import Route
@@ -95,10 +96,10 @@ class QuickCall:
             self._timer.cancel()
         self.gave_up()
 
+    @abstractmethod
     def ended(self, answer: Answer) -> None:
         """Take the answer, once."""
-        raise NotImplementedError
 
+    @abstractmethod
     def gave_up(self) -> None:
         """Learn that the call was withdrawn."""
-        raise NotImplementedError
