@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from core.errors import Code
 from core.lifecycle import State, VersionStatus
 from core.metrics import Metrics
-from core.request_meter import RequestMeter
 from core.routing import ModelRoutes, Route, RoutingTable
 from core.servable import ServableId
 from core.transport import Answer
@@ -20,39 +18,26 @@ from deployments.grpc_server import GrpcServer
 from deployments.grpc_services import GrpcApi
 from deployments.request_router import RequestRouter
 from tests.support.clients import free_port
+from tests.support.door_sites import DoorSite
 from tests.support.fakes import FakeTransport
 
 ROUTES = ModelRoutes({1: Route.of(ServableId("m", 1))}, {"stable": 1}, (VersionStatus(1, State.AVAILABLE),))
 TABLE = RoutingTable(1, {"m": ROUTES}, settled=True)
 
 
-@dataclass
-class GrpcSite:
-    """An open gRPC port with what is behind it."""
+GOOD = Answer(Code.OK, b"answer")
 
-    port: int
-    transport: FakeTransport
-    router: RequestRouter
-    door: GrpcDoor
-    metrics: Metrics
-    loop: LoopThread
 
-    def forget(self, answer: Answer | Exception | None = None) -> None:
-        """Begin anew, with versions that answer so."""
-        self.transport.calls.clear()
-        self.transport.answer = answer or GOOD
-        self.metrics = Metrics()
-        self.router.meter = RequestMeter(self.metrics, lambda _: True)
+class GrpcSite(DoorSite):
+    """An open gRPC port."""
+
+    good = GOOD
 
     @property
     def counts(self) -> dict:
-        """The requests counted, by name and status."""
+        """The requests counted, by name and status; none if no call was counted."""
         snapshot = self.metrics.snapshot()
         return dict(snapshot.counters.get(":tensorflow:serving:request_count", {}))
-
-    @property
-    def is_idle(self) -> bool:
-        return self.router.report().in_flight == {}
 
     @property
     def connections(self) -> set:
@@ -60,20 +45,7 @@ class GrpcSite:
         assert isinstance(server, GrpcServer)
         return server.connections
 
-    def hold(self) -> Callable[[], None]:
-        """Let calls wait until the function that this gives is called."""
 
-        async def prepare() -> None:
-            self.transport.hold()
-
-        async def release() -> None:
-            self.transport.gate.set()
-
-        self.loop.run(prepare()).result(5)
-        return lambda: self.loop.run(release()).result(5)
-
-
-GOOD = Answer(Code.OK, b"answer")
 GrpcSiteMaker = Callable[..., GrpcSite]
 
 

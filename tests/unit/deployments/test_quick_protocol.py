@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import pytest
 
 from core.errors import Code, DeadlineExceeded, Unavailable
 from core.metrics import Metrics
-from core.request_meter import RequestMeter
 from core.routing import ModelRoutes, Route, RoutingTable
 from core.servable import ServableId
 from core.transport import Answer, ConnectionLost
@@ -21,6 +19,7 @@ from deployments.http_api import HttpApi, HttpLimits
 from deployments.quick_protocol import MOST_KNOWN_TARGETS, KnownTargets
 from deployments.request_router import RequestRouter
 from tests.support.clients import Reply, free_port, wait_until
+from tests.support.door_sites import DoorSite
 from tests.support.fakes import FakeTransport
 from tests.support.raw_http import RawConnection, request
 
@@ -29,37 +28,12 @@ GOOD = request("POST", PREDICT, b'{"instances": [1.0]}')
 TABLE = RoutingTable(1, {"m": ModelRoutes({1: Route.of(ServableId("m", 1))}, {"stable": 1})}, settled=True)
 
 
-@dataclass
-class Site:
-    """An open REST port with what is behind it."""
-
-    port: int
-    transport: FakeTransport
-    router: RequestRouter
-    door: HttpDoor
-    metrics: Metrics
-    loop: LoopThread
-
-    def forget(self, answer: Answer | Exception | None) -> None:
-        """Begin anew, with versions that answer so."""
-        self.transport.calls.clear()
-        self.transport.answer = answer or FakeTransport().answer
-        self.router.meter = RequestMeter(metrics := Metrics(), lambda _: True)
-        self.metrics = metrics
+class Site(DoorSite):
+    """An open REST port."""
 
     def ask(self, content: bytes) -> Reply:
         with RawConnection(self.port) as connection:
             return connection.ask(content)
-
-    @property
-    def counts(self) -> dict:
-        """The requests counted, by name and status."""
-        snapshot = self.metrics.snapshot()
-        return dict(snapshot.counters[":tensorflow:serving:request_count"])
-
-    @property
-    def is_idle(self) -> bool:
-        return self.router.report().in_flight == {}
 
 
 Maker = Callable[..., Site]
@@ -167,7 +141,7 @@ def test_a_call_that_takes_too_long_times_out(make_site: Maker, monkeypatch) -> 
     """The model server is told with the call; the router itself waits a little longer."""
     monkeypatch.setattr(quick_call, "ANSWER_GRACE_S", 0.01)
     site = make_site(timeout_s=0.01)
-    gate = hold(site)
+    gate = site.hold()
 
     reply = site.ask(GOOD)
 
@@ -176,23 +150,10 @@ def test_a_call_that_takes_too_long_times_out(make_site: Maker, monkeypatch) -> 
     gate()
 
 
-def hold(site: Site) -> Callable[[], None]:
-    """Let calls wait until the function that this gives is called."""
-
-    async def prepare() -> None:
-        site.transport.hold()
-
-    async def release() -> None:
-        site.transport.gate.set()
-
-    site.loop.run(prepare()).result(5)
-    return lambda: site.loop.run(release()).result(5)
-
-
 def test_a_client_that_goes_withdraws_its_call(make_site: Maker) -> None:
     """Nobody works for nobody, and the request counts as cancelled."""
     site = make_site()
-    hold(site)
+    site.hold()
     with RawConnection(site.port) as connection:
         connection.send(GOOD)
         wait_until(lambda: len(site.transport.calls) == 1, "the call is on its way", 5)
@@ -205,7 +166,7 @@ def test_a_client_that_goes_withdraws_its_call(make_site: Maker) -> None:
 def test_a_pipelined_client_that_goes_leaves_nothing(make_site: Maker) -> None:
     """Nothing is read while a request waits behind another one, so its end is noticed with the first answer."""
     site = make_site()
-    gate = hold(site)
+    gate = site.hold()
     with RawConnection(site.port) as connection:
         connection.send(GOOD + GOOD)
         wait_until(lambda: len(site.transport.calls) == 1, "the first call is on its way", 5)
@@ -219,7 +180,7 @@ def test_a_pipelined_client_that_goes_leaves_nothing(make_site: Maker) -> None:
 def test_a_door_that_drains_finishes_what_is_on_the_short_way(make_site: Maker) -> None:
     """The answer says that it is the last one."""
     site = make_site()
-    gate = hold(site)
+    gate = site.hold()
     with RawConnection(site.port) as connection:
         connection.send(GOOD)
         wait_until(lambda: len(site.transport.calls) == 1, "the call is on its way", 5)

@@ -1,0 +1,58 @@
+"""An open port of a router with a fake transport behind it, whatever protocol it speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from core.metrics import Metrics
+from core.request_meter import RequestMeter
+from core.transport import Answer
+from deployments.event_loop import LoopThread
+from deployments.request_router import RequestRouter
+from tests.support.fakes import FakeTransport
+
+
+@dataclass
+class DoorSite:
+    """The port, and what tests look at behind it."""
+
+    port: int
+    transport: FakeTransport
+    router: RequestRouter
+    door: Any
+    metrics: Metrics
+    loop: LoopThread
+
+    good: ClassVar[Answer | Exception] = FakeTransport().answer
+    """What versions answer when nothing else was said."""
+
+    def forget(self, answer: Answer | Exception | None = None) -> None:
+        """Begin anew, with versions that answer so."""
+        self.transport.calls.clear()
+        self.transport.answer = answer or self.good
+        self.metrics = Metrics()
+        self.router.meter = RequestMeter(self.metrics, lambda _: True)
+
+    @property
+    def counts(self) -> dict:
+        """The requests counted, by name and status."""
+        snapshot = self.metrics.snapshot()
+        return dict(snapshot.counters[":tensorflow:serving:request_count"])
+
+    @property
+    def is_idle(self) -> bool:
+        return self.router.report().in_flight == {}
+
+    def hold(self) -> Callable[[], None]:
+        """Let calls wait until the function that this gives is called."""
+
+        async def prepare() -> None:
+            self.transport.hold()
+
+        async def release() -> None:
+            self.transport.gate.set()
+
+        self.loop.run(prepare()).result(5)
+        return lambda: self.loop.run(release()).result(5)
