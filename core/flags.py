@@ -15,7 +15,6 @@ from core.errors import ConfigError, Problem
 from core.flag import Flag, Kind, Treatment, Value
 from core.flag_table import FLAGS
 from core.server_settings import ServerSettings, SessionSettings
-from core.tracing_plan import is_url
 
 EXIT_FAILURE = 255
 PROGRAM = "ray_model_server"
@@ -280,3 +279,9 @@ def _threads(values: Mapping[str, Any]) -> SessionSettings:
     if intra <= 0 and inter <= 0:
         intra = inter = values["tensorflow_session_parallelism"]
     return SessionSettings(max(intra, 0), max(inter, 0))
+
+
+def is_url(text: str) -> bool:
+    """Tell whether spans can be sent there."""
+    scheme, separator, rest = text.partition("://")
+    return scheme in {"http", "https"} and bool(separator) and bool(rest.partition("/")[0])

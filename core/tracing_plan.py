@@ -49,12 +49,6 @@ def tracing_plan(settings: TracingSettings) -> TracingPlan | None:
     return TracingPlan(url, rate, tuple(filter(None, (doubt, _protocol_doubt(variables)))))
 
 
-def is_url(text: str) -> bool:
-    """Tell whether spans can be sent there."""
-    scheme, separator, rest = text.partition("://")
-    return scheme in {"http", "https"} and bool(separator) and bool(rest.partition("/")[0])
-
-
 def otel_variables(environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """Pick out what OpenTelemetry reads from an environment."""
     return tuple(sorted((name, value) for name, value in environment.items() if name.startswith(PREFIX)))

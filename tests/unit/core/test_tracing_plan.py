@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.flags import is_url
 from core.server_settings import TracingSettings
 from core.trace_context import TraceContext
-from core.tracing_plan import is_url, otel_variables, request_context, tracing_plan
+from core.tracing_plan import otel_variables, request_context, tracing_plan
 
 URL = "http://collector:4318"
 PARENT = TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", state="a=1")
