@@ -147,3 +147,11 @@ def cleaned(attributes: Attributes) -> dict[str, Value]:
 
 def _text(value: str) -> str:
     return _NO_CHARACTER.sub("\ufffd", value[:LONGEST_VALUE])
+
+
+@dataclass(frozen=True, slots=True)
+class TracedProcess:
+    """What the spans of a process say of it."""
+
+    kind: str
+    instance: str

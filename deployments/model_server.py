@@ -27,6 +27,7 @@ from core.parameter_files import batching_parameters
 from core.servable import ServableId, app_name
 from core.server_settings import ServerSettings
 from core.session_threads import with_threads
+from core.spans import TracedProcess
 from core.trace_context import unpack
 from core.transport import Answer, Call, Endpoint, Method
 from deployments.autoscaling import DIRECT_CALLS
@@ -45,7 +46,7 @@ from deployments.ray_metrics import RayMetrics
 from deployments.request_log import LogSource, RequestLog
 from deployments.saved_model import LoadedModel, load
 from deployments.signature_file import is_light_version
-from deployments.tracing import TracedProcess, tracer_of
+from deployments.tracing import tracer_of
 from deployments.version_files import local_files
 from deployments.warmup import warm_up
 

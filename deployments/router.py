@@ -25,6 +25,7 @@ from core.log_format import announced
 from core.reconcile import RouterReport
 from core.routing import RoutingTable
 from core.server_settings import ServerSettings
+from core.spans import TracedProcess
 from core.status_document import Outlook, RouterFacts
 from deployments.access_log import AccessLog, SampledRouter
 from deployments.asgi import AsgiApp, Message, Receive, Scope, Send
@@ -48,7 +49,7 @@ from deployments.router_facts import router_facts
 from deployments.startup_settings import monitoring
 from deployments.status_page import PATH as STATUS_PATH
 from deployments.status_page import StatusPage
-from deployments.tracing import TracedProcess, tracer_of
+from deployments.tracing import tracer_of
 from deployments.version_transport import VersionTransport
 
 log = logging.getLogger(__name__)

@@ -21,11 +21,10 @@ from opentelemetry.trace import Link, SpanContext, Status, StatusCode, TraceFlag
 from opentelemetry.trace import SpanKind as OtelKind
 
 from core.metric_names import DROPPED_SPANS
-from core.spans import Span, SpanKind, cleaned
+from core.spans import Span, SpanKind, TracedProcess, cleaned
 from core.trace_context import TraceContext
 from deployments.process_metrics import METRICS
 from deployments.router_facts import server_version
-from deployments.tracing import TracedProcess
 
 log = logging.getLogger(__name__)
 

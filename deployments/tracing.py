@@ -10,11 +10,10 @@ import random
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Protocol
 
 from core.server_settings import TracingSettings
-from core.spans import Span, SpanKind, Value
+from core.spans import Span, SpanKind, TracedProcess, Value
 from core.trace_context import TraceContext
 from core.tracing_plan import request_context, span_id, tracing_plan
 
@@ -31,14 +30,6 @@ class SpanSink(Protocol):
 
     def close(self, timeout_s: float) -> None:
         """Send what is left, for as long as that."""
-
-
-@dataclass(frozen=True, slots=True)
-class TracedProcess:
-    """What the spans of a process say of it."""
-
-    kind: str
-    instance: str
 
 
 class Tracer:

@@ -17,7 +17,7 @@ from core.protos import serving_pb2
 from core.routing import ModelRoutes, Route, RoutingTable
 from core.servable import ServableId
 from core.server_settings import TracingSettings
-from core.spans import CODE, LABEL, MODEL, SIGNATURE, STATUS, VERSION, SpanKind
+from core.spans import CODE, LABEL, MODEL, SIGNATURE, STATUS, VERSION, SpanKind, TracedProcess
 from core.trace_context import TRACEPARENT
 from core.transport import Answer
 from deployments.access_log import AccessLog
@@ -28,7 +28,7 @@ from deployments.http_api import HttpApi, HttpLimits
 from deployments.quick_protocol import UNUSUAL, QuickProtocol, protocol_factory
 from deployments.request_router import RequestRouter
 from deployments.request_traces import RequestTraces, TracedRouter
-from deployments.tracing import TracedProcess, Tracer, tracer_of
+from deployments.tracing import Tracer, tracer_of
 from tests.support.clients import free_port
 from tests.support.fakes import FakeTransport
 from tests.support.raw_http import RawConnection, request

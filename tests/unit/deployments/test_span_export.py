@@ -13,12 +13,12 @@ import pytest
 
 from core.metric_names import DROPPED_SPANS
 from core.server_settings import TracingSettings
-from core.spans import Span, SpanKind
+from core.spans import Span, SpanKind, TracedProcess
 from core.trace_context import TraceContext
 from deployments import span_export
 from deployments.process_metrics import METRICS
 from deployments.span_export import SpanExport
-from deployments.tracing import TracedProcess, tracer_of
+from deployments.tracing import tracer_of
 from tests.support.clients import free_port, wait_until
 from tests.support.span_collector import PATH, SpanCollector
 
