@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
-from importlib import metadata
 
 from core.server_settings import FrontDoorSettings, ServerSettings
 from core.status_document import Listener, RouterFacts
+from deployments.installed import server_version
 from deployments.port_claim import bracketed, has_ipv6
 
 
@@ -17,12 +16,6 @@ def router_facts(settings: ServerSettings, name: str, since_s: float, *, is_drai
     files = (source.model_config_file, source.model_settings_file)
     listeners = tuple(_listeners(settings.front_door))
     return RouterFacts(name, server_version(), since_s, listeners, tuple(filter(None, files)), is_draining)
-
-
-@functools.cache
-def server_version() -> str:
-    """Give the version of this server."""
-    return metadata.version("ray-model-server")
 
 
 def _listeners(door: FrontDoorSettings) -> Iterator[Listener]:

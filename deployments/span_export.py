@@ -23,8 +23,8 @@ from opentelemetry.trace import SpanKind as OtelKind
 from core.metric_names import DROPPED_SPANS
 from core.spans import Span, SpanKind, TracedProcess, cleaned
 from core.trace_context import TraceContext
+from deployments.installed import server_version
 from deployments.process_metrics import METRICS
-from deployments.router_facts import server_version
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,9 @@ from core.servable import ServableId
 from core.server_settings import FrontDoorSettings, ModelSourceSettings, ServerSettings
 from core.status_document import Listener, Outlook, RouterFacts
 from deployments import status_page
+from deployments.installed import server_version
 from deployments.request_router import RequestRouter
-from deployments.router_facts import router_facts, server_version
+from deployments.router_facts import router_facts
 from deployments.status_page import ASK_EVERY_S, ASK_TIMEOUT_S, StatusPage
 from tests.support.fakes import FakeClock, FakeTransport
 

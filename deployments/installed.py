@@ -1,0 +1,12 @@
+"""The version of what is installed."""
+
+from __future__ import annotations
+
+import functools
+from importlib import metadata
+
+
+@functools.cache
+def server_version() -> str:
+    """Give the version of this server."""
+    return metadata.version("ray-model-server")
