@@ -6,6 +6,9 @@ import hashlib
 from dataclasses import dataclass
 from urllib.parse import quote
 
+DEPLOYMENT = "ModelServer"
+"""The name of the only deployment in a version's application."""
+
 LONGEST_NAME_IN_APP = 100
 """Characters of an encoded model name that an application name keeps; file names of logs are made from it."""
 

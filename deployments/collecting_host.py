@@ -12,7 +12,7 @@ from ray.serve.handle import DeploymentHandle
 
 from core.errors import Unavailable
 from core.reconcile import AppObservation, Condition
-from deployments import model_server
+from core.servable import DEPLOYMENT
 from deployments.collector import Collector
 from deployments.serve_host import RayServeHost
 
@@ -44,7 +44,7 @@ class CollectingHost(RayServeHost):
         super().delete(app)
 
     async def _last_reports(self, app: str) -> list[bytes]:
-        handle: DeploymentHandle = DeploymentHandle(model_server.DEPLOYMENT, app)
+        handle: DeploymentHandle = DeploymentHandle(DEPLOYMENT, app)
         try:
             reports: list[bytes] = await asyncio.wait_for(
                 handle.broadcast("metrics").results_async(), LAST_REPORT_TIMEOUT_S

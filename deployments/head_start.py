@@ -13,10 +13,10 @@ from ray import serve
 from core.config import ModelResources
 from core.reconcile import AppObservation, RouterReport
 from core.routing import RoutingTable
+from core.servable_spec import ServableSpec
 from core.server_settings import ServerSettings
 from deployments.clock import SystemClock
 from deployments.model_list import ConfiguredModels
-from deployments.model_server import ServableSpec
 from deployments.serve_host import RayServeHost, version_target
 from deployments.storage import Storage
 from deployments.watch import Watch

@@ -13,19 +13,19 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ray
 from ray import serve
 
-from core.config import BatchingParameters, LoggingConfig, ModelConfig
+from core.config import BatchingParameters, LoggingConfig
 from core.errors import Code, ServingError
 from core.load_report import LoadFailed
 from core.metric_names import LOAD_ATTEMPT_COUNT, LOAD_LATENCY, LOAD_SECONDS, REPLICAS, RESIDENT_BYTES
 from core.parameter_files import batching_parameters
 from core.servable import ServableId, app_name
-from core.server_settings import ServerSettings
+from core.servable_spec import ServableSpec
 from core.session_threads import with_threads
 from core.spans import TracedProcess
 from core.trace_context import unpack
@@ -52,23 +52,9 @@ from deployments.warmup import warm_up
 
 log = logging.getLogger(__name__)
 
-DEPLOYMENT = "ModelServer"
 PER_MODEL_PARAMETERS = "batching_params.pbtxt"
 LAST_RECORDS_TIMEOUT_S = 3.0
 """How long the end waits for logs and spans; Serve's patience is a little longer than the drain time."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServableSpec:
-    """What a replica needs to know to become a version: its path or URL, and the state of its files when chosen."""
-
-    servable: ServableId
-    path: str
-    settings: ServerSettings = field(default_factory=ServerSettings)
-    config: ModelConfig | None = None
-    batching: BatchingParameters | None = None
-    session_config: bytes = b""
-    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

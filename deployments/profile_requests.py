@@ -13,7 +13,7 @@ from core.admin_messages import profile_answer, read_profile_request
 from core.errors import Code, RuntimeFailure, Unavailable
 from core.profile_request import profiled_route
 from core.routing import RoutingTable
-from deployments.model_server import DEPLOYMENT
+from core.servable import DEPLOYMENT
 
 PATIENCE_S = 30.0
 """How long writing and carrying the profile may take after it was recorded."""

@@ -25,11 +25,11 @@ from core.config import ModelResources
 from core.errors import Unavailable
 from core.reconcile import AppObservation, Condition, RouterReport
 from core.routing import RoutingTable
-from core.servable import app_name
-from deployments import model_server
+from core.servable import DEPLOYMENT, app_name
+from core.servable_spec import ServableSpec
 from deployments.autoscaling import autoscaling_config
 from deployments.event_loop import LoopThread
-from deployments.model_server import ModelServer, ServableSpec
+from deployments.model_server import ModelServer
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ def version_target(spec: ServableSpec, resources: ModelResources) -> serve.RunTa
 def _is_version_app(name: str, seen: ApplicationStatusOverview) -> bool:
     if ":" not in name:
         return False
-    return not seen.deployments or set(seen.deployments) == {model_server.DEPLOYMENT}
+    return not seen.deployments or set(seen.deployments) == {DEPLOYMENT}
 
 
 def _observation(seen: ApplicationStatusOverview) -> AppObservation:
@@ -177,7 +177,7 @@ def deployment_options(resources: ModelResources) -> dict[str, Any]:
     if env_vars:
         actor["runtime_env"] = {"env_vars": env_vars}
     options: dict[str, Any] = {
-        "name": model_server.DEPLOYMENT,
+        "name": DEPLOYMENT,
         "ray_actor_options": actor,
         "max_ongoing_requests": resources.max_ongoing_requests,
         "max_queued_requests": resources.max_queued_requests,

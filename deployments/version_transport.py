@@ -22,10 +22,10 @@ from core.errors import Code, DeadlineExceeded, ServingError, Unavailable
 from core.metric_names import FORWARDED_REQUESTS, REPEATED_REQUESTS
 from core.metrics import Counter
 from core.routing import Route
+from core.servable import DEPLOYMENT
 from core.trace_context import pack
 from core.transport import TIMED_OUT, Answer, Call, ConnectionLost, Endpoint, Method, OpenCall, Waiting
 from deployments.direct_client import DirectConnection, ReplicaSet
-from deployments.model_server import DEPLOYMENT
 from deployments.process_metrics import METRICS
 
 log = logging.getLogger(__name__)

@@ -32,13 +32,13 @@ from core.reconcile import (
 from core.routes_of_records import routing_table
 from core.routing import RoutingTable
 from core.servable import ServableId, app_name
+from core.servable_spec import ServableSpec
 from core.server_settings import ServerSettings
 from core.source import Source
 from core.version_record import Failure, VersionRecord
 from deployments.clock import Clock
 from deployments.configuration import Configuration, InForce, ModelList
 from deployments.listings import Listings
-from deployments.model_server import ServableSpec
 from deployments.rollout_log import RolloutLog
 from deployments.serve_host import ServeHost
 from deployments.trouble_log import TroubleLog

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from core.servable import ServableId, app_name
-from deployments.model_server import DEPLOYMENT
+from core.servable import DEPLOYMENT, ServableId, app_name
 from tests.integration.conftest import LiveServer
 from tests.support.clients import ClosedLoop, wait_until
 from tests.support.processes import replica_pids

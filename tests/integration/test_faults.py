@@ -7,8 +7,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from core.servable import ServableId, app_name
-from deployments.model_server import DEPLOYMENT
+from core.servable import DEPLOYMENT, ServableId, app_name
 from deployments.serve_host import ROUTER_APP
 from tests.integration.conftest import LiveServer, deploy
 from tests.support.clients import ClosedLoop, RestClient, wait_until

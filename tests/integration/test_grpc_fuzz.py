@@ -11,8 +11,8 @@ from pathlib import Path
 import grpc
 import pytest
 
+from core.servable import DEPLOYMENT
 from deployments.client import Client
-from deployments.model_server import DEPLOYMENT
 from deployments.serve_host import ROUTER_APP
 from tests.integration.conftest import LiveServer
 from tests.support.hostile_requests import EXAMPLES_MODEL, MODEL, monsters, random_requests

@@ -38,8 +38,7 @@ from core.metric_names import (
     VERSION_STATE,
 )
 from core.protos import serving_pb2, tensor_pb2
-from core.servable import ServableId, app_name
-from deployments.model_server import DEPLOYMENT
+from core.servable import DEPLOYMENT, ServableId, app_name
 from deployments.serve_host import ROUTER_APP
 from tests.integration.conftest import LiveServer
 from tests.integration.test_grpc import PREDICTION, call, predict, predict_request, refused

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from ray.serve.handle import DeploymentHandle
 
-from core.servable import ServableId, app_name
-from deployments.model_server import DEPLOYMENT
+from core.servable import DEPLOYMENT, ServableId, app_name
 from tests.integration.conftest import LiveServer
 from tests.support.clients import ClosedLoop, RestClient, wait_until
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from core.servable import DEPLOYMENT
 from core.tf_record import records
 from core.warmup import FILE
 from deployments.cli import main
-from deployments.model_server import DEPLOYMENT
 from tests.integration.conftest import LiveServer
 from tests.integration.test_broken_versions import final_error, name_of
 from tests.support.clients import RestClient, wait_until

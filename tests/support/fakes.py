@@ -15,11 +15,11 @@ from core.load_report import LoadFailed
 from core.reconcile import ABSENT, AppObservation, Condition, RouterReport
 from core.routing import Route, RoutingTable
 from core.servable import app_name
+from core.servable_spec import ServableSpec
 from core.signature import ServedModel
 from core.source import FileEntry, VersionDirectory, VersionListing
 from core.transport import TIMED_OUT, Answer, Call, Waiting
 from core.version_policy import VersionPolicy
-from deployments.model_server import ServableSpec
 
 LONG_AGO_S = 0.0
 COMPLETE = ("saved_model.pb",)

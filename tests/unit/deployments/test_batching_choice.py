@@ -11,9 +11,10 @@ from core.config import BatchingParameters, ModelConfig, ModelResources
 from core.errors import Code
 from core.load_report import LoadFailed
 from core.servable import ServableId
+from core.servable_spec import ServableSpec
 from core.server_settings import BatchingSettings, ServerSettings
 from deployments.model_list import ConfiguredModels
-from deployments.model_server import PER_MODEL_PARAMETERS, ServableSpec, _batching
+from deployments.model_server import PER_MODEL_PARAMETERS, _batching
 from deployments.serve_host import version_target
 
 SERVER = BatchingParameters(100, num_batch_threads=3, thread_pool_name="pool")

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from core.config import ModelConfig, ModelResources
 from core.fetch_plan import Patience
+from core.servable_spec import ServableSpec
 from core.server_settings import PollingSettings
 from core.source import Source
-from deployments.model_server import ServableSpec
 from deployments.remote_store import FsspecStore, RetryingStore
 from deployments.storage import Storage
 from tests.support.clients import wait_until
