@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from ray import serve
 
 from core.config import ModelResources
-from core.reconcile import AppObservation, RouterReport
+from core.reconcile import AppObservation
+from core.router_report import RouterReport
 from core.routing import RoutingTable
 from core.servable_spec import ServableSpec
 from core.server_settings import ServerSettings

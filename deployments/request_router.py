@@ -8,8 +8,8 @@ from collections import Counter
 from core.errors import DeadlineExceeded, Unavailable
 from core.metric_names import DROPPED_REQUESTS, IN_FLIGHT, LABEL_REQUESTS, ROUTING_GENERATION
 from core.metrics import Metrics
-from core.reconcile import RouterReport
 from core.request_meter import RequestMeter
+from core.router_report import RouterReport
 from core.routing import Route, RoutingTable
 from core.servable import ServableId
 from core.transport import TIMED_OUT, Answer, Call, ConnectionLost, OpenCall, Transport, Waiting

@@ -22,7 +22,7 @@ from ray.serve.handle import DeploymentHandle
 
 from core.errors import Code, ServingError, Unavailable
 from core.log_format import announced
-from core.reconcile import RouterReport
+from core.router_report import RouterReport
 from core.routing import RoutingTable
 from core.server_settings import ServerSettings
 from core.spans import TracedProcess

@@ -16,19 +16,8 @@ from core.config import ModelConfig
 from core.errors import Code, ConfigError, ServingError
 from core.gpu_share import with_gpu_share
 from core.lifecycle import State
-from core.reconcile import (
-    Load,
-    LoadLimits,
-    RouterReport,
-    Unload,
-    World,
-    apply,
-    deletable,
-    failed,
-    next_actions,
-    observe,
-    unneeded_apps,
-)
+from core.reconcile import Load, LoadLimits, Unload, World, apply, failed, next_actions, observe, unneeded_apps
+from core.router_report import RouterReport, deletable
 from core.routes_of_records import routing_table
 from core.routing import RoutingTable
 from core.servable import ServableId, app_name

@@ -11,7 +11,7 @@ from ray.serve.exceptions import RayServeException
 
 from core.errors import Problem, ServingError
 from core.metric_ledger import Stamp
-from core.reconcile import RouterReport
+from core.router_report import RouterReport
 from core.routing import RoutingTable
 from core.server_settings import ServerSettings
 from core.status_document import Outlook

@@ -12,7 +12,8 @@ import numpy as np
 from core.config import BatchingParameters, ModelConfig, ModelResources
 from core.errors import Code, ConfigError, DeadlineExceeded, Problem, ServingError, Unavailable
 from core.load_report import LoadFailed
-from core.reconcile import ABSENT, AppObservation, Condition, RouterReport
+from core.reconcile import ABSENT, AppObservation, Condition
+from core.router_report import RouterReport
 from core.routing import Route, RoutingTable
 from core.servable import app_name
 from core.servable_spec import ServableSpec

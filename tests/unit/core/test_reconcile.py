@@ -16,16 +16,15 @@ from core.reconcile import (
     Condition,
     Load,
     LoadLimits,
-    RouterReport,
     Unload,
     World,
     apply,
-    deletable,
     failed,
     next_actions,
     observe,
     unneeded_apps,
 )
+from core.router_report import RouterReport, deletable
 from core.routes_of_records import routing_table
 from core.routing import RoutingTable
 from core.servable import ServableId, app_name

@@ -9,7 +9,7 @@ import pytest
 from core.errors import Code, DeadlineExceeded, Unavailable
 from core.metric_names import DROPPED_REQUESTS
 from core.metrics import Metrics
-from core.reconcile import RouterReport
+from core.router_report import RouterReport
 from core.routing import ModelRoutes, Route, RoutingTable
 from core.servable import ServableId
 from core.transport import Answer, Call, ConnectionLost, Method

@@ -10,7 +10,8 @@ from core.config import ModelConfig, ModelResources
 from core.errors import Code, Problem, Unavailable
 from core.lifecycle import State
 from core.protos import model_config_pb2
-from core.reconcile import AppObservation, Condition, RouterReport
+from core.reconcile import AppObservation, Condition
+from core.router_report import RouterReport
 from core.routing import RoutingTable
 from core.server_settings import LoadingSettings, ModelSourceSettings, PollingSettings
 from core.version_policy import All

@@ -9,7 +9,8 @@ import pytest
 from core.config import ModelConfig
 from core.errors import Code, Problem
 from core.lifecycle import State
-from core.reconcile import AppObservation, Condition, RouterReport
+from core.reconcile import AppObservation, Condition
+from core.router_report import RouterReport
 from core.routing import ModelRoutes
 from core.server_settings import ModelSourceSettings
 from core.version_history import VersionHistory

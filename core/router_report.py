@@ -1,0 +1,32 @@
+"""What routers report to the watcher, and which applications may be deleted after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class RouterReport:
+    """What one router says: its name, the table in use (generation and watcher), calls in flight by application."""
+
+    router: str
+    generation: int
+    in_flight: Mapping[str, int] = field(default_factory=dict)
+    watcher: str = ""
+
+    def keeps_its_table(self, generation: int, watcher: str) -> bool:
+        """Tell whether this router would not give up its table for one of another watcher."""
+        return self.generation > generation or (self.generation == generation and self.watcher != watcher)
+
+
+def deletable(apps: Iterable[str], reports: Iterable[RouterReport], generation: int) -> frozenset[str]:
+    """Name those of `apps` that can be deleted: every router uses a table without them and has no call in flight.
+
+    Calls to an application that is being deleted hang for ever, hence this rule. `generation` is the first table
+    that does not lead to any of the apps; no report at all means that no router runs.
+    """
+    seen = tuple(reports)
+    if any(report.generation < generation for report in seen):
+        return frozenset()
+    return frozenset(app for app in apps if not any(report.in_flight.get(app, 0) for report in seen))
