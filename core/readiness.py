@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.lifecycle import State, VersionStatus
-from core.routing import ModelRoutes, RoutingTable
+from core.routing import ModelRoutes, RoutingTable, is_ready
 
 
 def liveness_body() -> bytes:
@@ -25,13 +25,6 @@ def readiness_body(table: RoutingTable, *, draining: bool) -> tuple[bool, bytes]
     ready = is_ready(table, draining=draining)
     said = {"ready": ready, "draining": draining, "generation": table.generation, "missing": missing}
     return ready, _printed(said)
-
-
-def is_ready(table: RoutingTable, *, draining: bool) -> bool:
-    """Tell whether requests should be sent here."""
-    wanted = [model for model in table.models.values() if model.configured]
-    answering = any(model.routes for model in wanted) or not wanted
-    return table.settled and answering and not draining
 
 
 def _printed(document: Mapping[str, Any]) -> bytes:

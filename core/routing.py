@@ -145,3 +145,10 @@ class RoutingTable:
             for name, model in self.models.items()
             for version, history in model.histories.items()
         }
+
+
+def is_ready(table: RoutingTable, *, draining: bool) -> bool:
+    """Tell whether requests should be sent here."""
+    wanted = [model for model in table.models.values() if model.configured]
+    answering = any(model.routes for model in wanted) or not wanted
+    return table.settled and answering and not draining

@@ -15,8 +15,7 @@ from typing import Any
 
 from core.errors import Problem
 from core.lifecycle import State, VersionStatus
-from core.readiness import is_ready
-from core.routing import ModelRoutes, RoutingTable
+from core.routing import ModelRoutes, RoutingTable, is_ready
 from core.servable import ServableId, app_name
 from core.traffic import KEPT_S, WINDOW_S, Rates, Traffic, Version
 from core.version_history import VersionHistory
