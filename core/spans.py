@@ -14,7 +14,6 @@ from typing import Final
 import numpy as np
 
 from core.errors import Code
-from core.rest_path import INFERENCE, QUERY
 from core.trace_context import TraceContext
 
 MODEL: Final = "ray_model_server.model"
@@ -40,7 +39,6 @@ RUN_SPAN: Final = "run"
 LONGEST_VALUE: Final = 1024
 """Characters of a value that are kept; clients choose paths and names."""
 
-KNOWN_METHODS: Final = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE"})
 FAULTS: Final = frozenset(
     {
         Code.UNKNOWN,
@@ -83,45 +81,6 @@ class Span:
     attributes: Attributes = field(default_factory=dict)
     links: tuple[TraceContext, ...] = ()
     error: str = ""
-
-
-def http_attributes(method: str, scheme: str, path: str) -> dict[str, Value]:
-    """Describe an HTTP request to the API."""
-    known = method if method in KNOWN_METHODS else "_OTHER"
-    attributes: dict[str, Value] = {"http.request.method": known, "url.scheme": scheme, "url.path": path}
-    if known != method:
-        attributes["http.request.method_original"] = method
-    route = http_route(method, path)
-    if route:
-        attributes["http.route"] = route
-    return attributes
-
-
-def http_name(method: str, path: str) -> str:
-    """Give the name of an HTTP request's span, the same for all models."""
-    known = method if method in KNOWN_METHODS else "HTTP"
-    return f"{known} {http_route(method, path)}".rstrip()
-
-
-def http_route(method: str, path: str) -> str:
-    """Give the pattern that a path of the API follows; empty when it follows none."""
-    found = {"POST": INFERENCE, "GET": QUERY}.get(method, INFERENCE).fullmatch(path)
-    if found is None or method not in {"POST", "GET"}:
-        return ""
-    model, version, label, what = found.groups()
-    names = [
-        "/v1/models",
-        "/{model}" if model is not None else "",
-        "/versions/{version}" if version is not None else "",
-        "/labels/{label}" if label is not None else "",
-    ]
-    end = f":{what.lower()}" if method == "POST" else f"/{what.lower()}" if what is not None else ""
-    return "".join(names) + end
-
-
-def http_error(status: int | None) -> str:
-    """Tell what is wrong with an answer, for the span of the server; a client's mistake is none of the server's."""
-    return str(status) if status is not None and status >= 500 else ""
 
 
 def grpc_attributes(service: str, method: str) -> dict[str, Value]:

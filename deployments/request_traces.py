@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from core.errors import Code, ServingError
+from core.request_span import http_attributes, http_error, http_name
 from core.rest_path import is_api
 from core.routing import Route
 from core.spans import (
@@ -25,9 +26,6 @@ from core.spans import (
     SpanKind,
     code_error,
     grpc_attributes,
-    http_attributes,
-    http_error,
-    http_name,
 )
 from core.trace_context import TRACEPARENT, TRACESTATE, TraceContext, parse
 from core.transport import Answer, Call

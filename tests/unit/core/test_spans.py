@@ -8,16 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import Code
-from core.spans import (
-    LONGEST_VALUE,
-    cleaned,
-    code_error,
-    grpc_attributes,
-    http_attributes,
-    http_error,
-    http_name,
-    rows_in,
-)
+from core.request_span import http_attributes, http_error, http_name
+from core.spans import LONGEST_VALUE, cleaned, code_error, grpc_attributes, rows_in
 
 
 @pytest.mark.parametrize(
