@@ -21,8 +21,7 @@ from core.model_spec import peek
 from core.rest_path import is_api, name_in
 from core.routing import Route
 from core.trace_context import TRACEPARENT, parse
-from deployments.asgi import AsgiApp, Message, Receive, Scope, Send
-from deployments.http_body import header
+from deployments.asgi import AsgiApp, Message, Receive, Scope, Send, header
 from deployments.request_router import RequestRouter
 from deployments.tracing import current_trace_id
 

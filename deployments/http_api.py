@@ -32,15 +32,8 @@ from core.readiness import liveness_body, model_list_body, readiness_body
 from core.rest_path import INFERENCE_VERBS, RestRequest, UnconvertibleVersion, Verb, is_api, name_in, parse
 from core.transport import Call, Method
 from deployments.access_log import AccessLog
-from deployments.asgi import AsgiApp, Receive, Scope, Send
-from deployments.http_body import (
-    SMALL_BODY_BYTES,
-    BodyTooLarge,
-    ClientGone,
-    discard_body,
-    header,
-    read_body,
-)
+from deployments.asgi import AsgiApp, Receive, Scope, Send, header
+from deployments.http_body import SMALL_BODY_BYTES, BodyTooLarge, ClientGone, discard_body, read_body
 from deployments.http_protocol import KEPT, TARGET
 from deployments.request_router import RequestRouter
 from deployments.request_traces import RequestTraces

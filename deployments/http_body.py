@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from core.errors import InvalidArgument
 from core.http_answer import unzipped
-from deployments.asgi import Receive, Scope
+from deployments.asgi import Receive, Scope, header
 
 SMALL_BODY_BYTES = 4096
 """What is larger is never parsed or unpacked on the event loop, where everybody would wait for it."""
@@ -74,12 +74,3 @@ async def discard_body(receive: Receive) -> None:
         async with asyncio.timeout(LINGER_S):
             while (await receive()).get("more_body", False):
                 pass
-
-
-def header(scope: Scope, name: bytes) -> bytes:
-    """Give the first header of a name; empty when there is none."""
-    for key, value in scope["headers"]:
-        if key == name:
-            found: bytes = value
-            return found
-    return b""
