@@ -18,10 +18,8 @@ from typing import Any, Protocol, TypeVar
 
 from core.errors import Code, ServingError
 from core.model_spec import peek
-from core.rest_path import is_api, name_in
 from core.routing import Route
 from core.trace_context import TRACEPARENT, parse
-from deployments.asgi import AsgiApp, Message, Receive, Scope, Send, header
 from deployments.request_router import RequestRouter
 from deployments.tracing import current_trace_id
 
@@ -84,7 +82,7 @@ class Entry:
         )
 
 
-_CURRENT: ContextVar[Entry | None] = ContextVar("access_log_entry", default=None)
+CURRENT_ENTRY: ContextVar[Entry | None] = ContextVar("access_log_entry", default=None)
 
 
 class SampledRouter(RequestRouter):
@@ -92,7 +90,7 @@ class SampledRouter(RequestRouter):
 
     def resolve(self, name: str, version: int | None, label: str | None) -> Route:
         """Find the version that a request asks for."""
-        entry = _CURRENT.get()
+        entry = CURRENT_ENTRY.get()
         if entry is None:
             return super().resolve(name, version, label)
         entry.model, entry.version, entry.label = name, version, label
@@ -111,75 +109,27 @@ class AccessLog:
         """Tell whether the request that begins now gets a line."""
         return random.random() < self._rate  # noqa: S311 - a sample, no secret
 
-    def around(self, app: AsgiApp) -> AsgiApp:
-        """Follow the chosen ones of the HTTP requests to the API."""
-
-        async def followed(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] == "http" and self._takes(scope):
-                await _follow(app, scope, receive, send)
-            else:
-                await app(scope, receive, send)
-
-        return followed
-
-    def _takes(self, scope: Scope) -> bool:
-        if not is_api(path_of(scope)):
-            return False
-        chosen: bool | None = scope.get("state", {}).get(SAMPLED)
-        return self.is_chosen() if chosen is None else chosen
-
     async def of_call(self, method: str, raw: bytes, metadata: Iterable[Any], work: Awaitable[A]) -> A:
         """Follow a gRPC call that was chosen."""
         given = {name: str(value) for name, value in metadata or () if name in {REQUEST_ID, TRACEPARENT}}
-        entry = Entry("grpc", method, _request_id(given.get(REQUEST_ID, "")), signature=signature_of(method, raw))
-        entry.bytes_in, entry.trace_id = len(raw), _trace_id(given.get(TRACEPARENT, ""))
-        token = _CURRENT.set(entry)
+        entry = Entry("grpc", method, request_id_of(given.get(REQUEST_ID, "")), signature=signature_of(method, raw))
+        entry.bytes_in, entry.trace_id = len(raw), trace_id_of(given.get(TRACEPARENT, ""))
+        token = CURRENT_ENTRY.set(entry)
         try:
             answer = await work
             entry.code, entry.bytes_out = answer.code.name, len(answer.body)
             return answer
         finally:
-            _CURRENT.reset(token)
+            CURRENT_ENTRY.reset(token)
             entry.write()
 
 
-async def _follow(app: AsgiApp, scope: Scope, receive: Receive, send: Send) -> None:
-    path = path_of(scope)
-    verb = path.rpartition(":")[2] if scope["method"] == "POST" else scope["method"]
-    given = header(scope, REQUEST_ID.encode()).decode("latin-1")
-    entry = Entry("rest", verb, _request_id(given), name_in(scope["method"], path))
-    entry.trace_id = _trace_id(header(scope, TRACEPARENT.encode()).decode("latin-1"))
-
-    async def counted_receive() -> Message:
-        message = await receive()
-        entry.bytes_in += len(message.get("body", b""))
-        return message
-
-    async def counted_send(message: Message) -> None:
-        entry.code = message.get("status", entry.code)
-        entry.bytes_out += len(message.get("body", b""))
-        await send(message)
-
-    token = _CURRENT.set(entry)
-    try:
-        await app(scope, counted_receive, counted_send)
-    finally:
-        _CURRENT.reset(token)
-        entry.write()
-
-
-def path_of(scope: Scope) -> str:
-    """Give the path of a request as it was sent."""
-    raw: bytes = scope["raw_path"]
-    return raw.decode("utf-8", "surrogateescape")
-
-
-def _request_id(given: str) -> str:
+def request_id_of(given: str) -> str:
     """Take the caller's id if it can stand in a line, else make one."""
     return given if FIT_ID.fullmatch(given) else secrets.token_hex(8)
 
 
-def _trace_id(traceparent: str) -> str:
+def trace_id_of(traceparent: str) -> str:
     """Give the trace that the request is a part of: its caller's, or the one that began here."""
     parent = parse((traceparent,))
     return current_trace_id() if parent is None else parent.trace_id

@@ -33,6 +33,7 @@ from core.rest_path import INFERENCE_VERBS, RestRequest, UnconvertibleVersion, V
 from core.transport import Call, Method
 from deployments.access_log import AccessLog
 from deployments.asgi import AsgiApp, Receive, Scope, Send, header
+from deployments.followers import logged, traced
 from deployments.http_body import SMALL_BODY_BYTES, BodyTooLarge, ClientGone, discard_body, read_body
 from deployments.http_protocol import KEPT, TARGET
 from deployments.request_router import RequestRouter
@@ -99,8 +100,8 @@ class HttpApi:
 
         app: AsgiApp = application
         if self.access is not None:
-            app = self.access.around(app)
-        return app if self.traces is None else self.traces.around(app)
+            app = logged(app, self.access)
+        return app if self.traces is None else traced(app, self.traces)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

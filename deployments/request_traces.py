@@ -10,8 +10,6 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from core.errors import Code, ServingError
-from core.request_span import http_attributes, http_error, http_name
-from core.rest_path import is_api
 from core.routing import Route
 from core.spans import (
     CODE,
@@ -21,7 +19,6 @@ from core.spans import (
     MODEL,
     ROUTE_SPAN,
     SIGNATURE,
-    STATUS,
     VERSION,
     SpanKind,
     code_error,
@@ -29,8 +26,7 @@ from core.spans import (
 )
 from core.trace_context import TRACEPARENT, TRACESTATE, TraceContext, parse
 from core.transport import Answer, Call
-from deployments.access_log import Answered, SampledRouter, path_of, signature_of
-from deployments.asgi import AsgiApp, Message, Receive, Scope, Send
+from deployments.access_log import Answered, SampledRouter, signature_of
 from deployments.tracing import CURRENT, OpenSpan, Tracer
 
 TRACED = "traced"
@@ -93,27 +89,6 @@ class RequestTraces:
             parent_in((HEADERS[name], value.decode("latin-1")) for name, value in headers if name in HEADERS)
         )
 
-    def around(self, app: AsgiApp) -> AsgiApp:
-        """Follow the traced ones of the HTTP requests to the API."""
-
-        async def followed(scope: Scope, receive: Receive, send: Send) -> None:
-            span = self._span_of(scope) if scope["type"] == "http" else None
-            if span is None:
-                await app(scope, receive, send)
-            else:
-                await _follow(span, app, scope, receive, send)
-
-        return followed
-
-    def _span_of(self, scope: Scope) -> OpenSpan | None:
-        if not is_api(path_of(scope)):
-            return None
-        state = scope.get("state", {})
-        if TRACED in state:
-            chosen: OpenSpan | None = state[TRACED]
-            return chosen
-        return self.begin(scope["headers"])
-
     def of_call(
         self, rpc: str, raw: bytes, metadata: Iterable[Any], work: Coroutine[Any, Any, A]
     ) -> Coroutine[Any, Any, A]:
@@ -131,27 +106,6 @@ def parent_in(metadata: Iterable[Any]) -> TraceContext | None:
         elif name == TRACESTATE:
             states.append(str(value))
     return parse(parents, states) if parents else None
-
-
-async def _follow(span: OpenSpan, app: AsgiApp, scope: Scope, receive: Receive, send: Send) -> None:
-    method, path = scope["method"], path_of(scope)
-    span.name = http_name(method, path)
-    span.attributes |= http_attributes(method, scope.get("scheme", "http"), path)
-
-    async def noted_send(message: Message) -> None:
-        if "status" in message:
-            span.attributes[STATUS] = message["status"]
-            span.error = http_error(message["status"])
-        await send(message)
-
-    token = CURRENT.set(span)
-    try:
-        await app(scope, receive, noted_send)
-    finally:
-        CURRENT.reset(token)
-        if span.error or STATUS not in span.attributes:
-            span.attributes[ERROR_TYPE] = span.error or "client_gone"
-        span.end()
 
 
 async def _followed_call(span: OpenSpan, rpc: str, raw: bytes, work: Coroutine[Any, Any, A]) -> A:
