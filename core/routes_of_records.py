@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from core.config import ModelConfig
 from core.lifecycle import State
-from core.reconcile import Records, World
 from core.routing import ModelRoutes, Route, RoutingTable
 from core.version_history import VersionHistory, history_of
 from core.version_record import VersionRecord
+from core.world import Records, World
 
 UNKNOWN = ModelRoutes(configured=False)
 

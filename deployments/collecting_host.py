@@ -11,8 +11,8 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from core.errors import Unavailable
-from core.reconcile import AppObservation, Condition
 from core.servable import DEPLOYMENT
+from core.world import AppObservation, Condition
 from deployments.collector import Collector
 from deployments.serve_host import RayServeHost
 

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from ray import serve
 
 from core.config import ModelResources
-from core.reconcile import AppObservation
 from core.router_report import RouterReport
 from core.routing import RoutingTable
 from core.servable_spec import ServableSpec
 from core.server_settings import ServerSettings
+from core.world import AppObservation
 from deployments.clock import SystemClock
 from deployments.model_list import ConfiguredModels
 from deployments.serve_host import RayServeHost, version_target

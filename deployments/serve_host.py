@@ -23,11 +23,11 @@ from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview, Deplo
 
 from core.config import ModelResources
 from core.errors import Unavailable
-from core.reconcile import AppObservation, Condition
 from core.router_report import RouterReport
 from core.routing import RoutingTable
 from core.servable import DEPLOYMENT, app_name
 from core.servable_spec import ServableSpec
+from core.world import AppObservation, Condition
 from deployments.autoscaling import autoscaling_config
 from deployments.event_loop import LoopThread
 from deployments.model_server import ModelServer

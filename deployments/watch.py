@@ -16,7 +16,7 @@ from core.config import ModelConfig
 from core.errors import Code, ConfigError, ServingError
 from core.gpu_share import with_gpu_share
 from core.lifecycle import State
-from core.reconcile import Load, LoadLimits, Unload, World, apply, failed, next_actions, observe, unneeded_apps
+from core.reconcile import apply, failed, next_actions, observe, unneeded_apps
 from core.router_report import RouterReport, deletable
 from core.routes_of_records import routing_table
 from core.routing import RoutingTable
@@ -25,6 +25,7 @@ from core.servable_spec import ServableSpec
 from core.server_settings import ServerSettings
 from core.source import Source
 from core.version_record import Failure, VersionRecord
+from core.world import Load, LoadLimits, Unload, World
 from deployments.clock import Clock
 from deployments.configuration import Configuration, InForce, ModelList
 from deployments.listings import Listings

@@ -12,7 +12,6 @@ import numpy as np
 from core.config import BatchingParameters, ModelConfig, ModelResources
 from core.errors import Code, ConfigError, DeadlineExceeded, Problem, ServingError, Unavailable
 from core.load_report import LoadFailed
-from core.reconcile import ABSENT, AppObservation, Condition
 from core.router_report import RouterReport
 from core.routing import Route, RoutingTable
 from core.servable import app_name
@@ -21,6 +20,7 @@ from core.signature import ServedModel
 from core.source import FileEntry, VersionDirectory, VersionListing
 from core.transport import TIMED_OUT, Answer, Call, Waiting
 from core.version_policy import VersionPolicy
+from core.world import ABSENT, AppObservation, Condition
 
 LONG_AGO_S = 0.0
 COMPLETE = ("saved_model.pb",)

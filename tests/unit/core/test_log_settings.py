@@ -7,12 +7,12 @@ import pytest
 from core.config import LoggingConfig, ModelConfig
 from core.flags import parse
 from core.lifecycle import State
-from core.reconcile import World
 from core.routes_of_records import routing_table
 from core.routing import RoutingTable
 from core.servable import ServableId
 from core.server_settings import LoadingSettings, RequestLogSettings, ServerSettings
 from core.version_record import VersionRecord
+from core.world import World
 
 LOG = LoggingConfig(filename_prefix="/logs/m", sampling_rate=1.0)
 

@@ -10,20 +10,7 @@ from core.config import ModelConfig, ModelResources, Rollout
 from core.errors import Code
 from core.lifecycle import State, VersionStatus
 from core.load_report import LoadFailed
-from core.reconcile import (
-    ENDED_VERSIONS_KEPT_S,
-    AppObservation,
-    Condition,
-    Load,
-    LoadLimits,
-    Unload,
-    World,
-    apply,
-    failed,
-    next_actions,
-    observe,
-    unneeded_apps,
-)
+from core.reconcile import ENDED_VERSIONS_KEPT_S, apply, failed, next_actions, observe, unneeded_apps
 from core.router_report import RouterReport, deletable
 from core.routes_of_records import routing_table
 from core.routing import RoutingTable
@@ -31,6 +18,7 @@ from core.servable import ServableId, app_name
 from core.source import FileEntry, VersionDirectory, VersionListing
 from core.version_policy import All, Latest, Specific
 from core.version_record import GIVEN_UP, Failure, VersionRecord
+from core.world import AppObservation, Condition, Load, LoadLimits, Unload, World
 
 NOW_S = 100.0
 LIMITS = LoadLimits(max_retries=1, retry_interval_s=60.0, max_concurrent=2)

@@ -9,12 +9,12 @@ import pytest
 from core.config import ModelConfig, ModelResources, Rollout
 from core.errors import LabelNotFound, ServableNotFound
 from core.lifecycle import State
-from core.reconcile import World
 from core.routes_of_records import routing_table
 from core.routing import RoutingTable
 from core.servable import ServableId
 from core.version_policy import Specific
 from core.version_record import VersionRecord
+from core.world import World
 
 M = ModelConfig("m", "/m")
 

@@ -7,7 +7,7 @@ from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview, Deplo
 
 from core.errors import Code
 from core.load_report import LoadFailed, failure_in
-from core.reconcile import Condition
+from core.world import Condition
 from deployments.serve_host import _observation
 
 

@@ -10,11 +10,11 @@ from core.config import ModelConfig, ModelResources
 from core.errors import Code, Problem, Unavailable
 from core.lifecycle import State
 from core.protos import model_config_pb2
-from core.reconcile import AppObservation, Condition
 from core.router_report import RouterReport
 from core.routing import RoutingTable
 from core.server_settings import LoadingSettings, ModelSourceSettings, PollingSettings
 from core.version_policy import All
+from core.world import AppObservation, Condition
 from deployments.watch import BUSY_TICK_S, ROUTER_FORGOTTEN_AFTER_S
 from tests.support.fakes import HALF_WRITTEN, FakeRouter, Killed
 from tests.support.sites import SETTINGS, M, Site

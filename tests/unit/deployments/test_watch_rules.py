@@ -12,12 +12,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from core.config import ModelConfig, ModelResources, Rollout
 from core.errors import Problem, Unavailable
 from core.lifecycle import State
-from core.reconcile import AppObservation, Condition
 from core.routing import ModelRoutes, RoutingTable
 from core.servable import ServableId, app_name
 from core.server_settings import LoadingSettings, ModelSourceSettings, PollingSettings, ServerSettings
 from core.version_history import VersionHistory
 from core.version_policy import All, Latest, Specific
+from core.world import AppObservation, Condition
 from deployments.watch import Watch
 from tests.support.fakes import COMPLETE, HALF_WRITTEN, FakeClock, FakeModelList, FakeRouter, FakeServeHost, FakeSource
 

@@ -9,12 +9,12 @@ import pytest
 from core.config import ModelConfig
 from core.errors import Code, Problem
 from core.lifecycle import State
-from core.reconcile import AppObservation, Condition
 from core.router_report import RouterReport
 from core.routing import ModelRoutes
 from core.server_settings import ModelSourceSettings
 from core.version_history import VersionHistory
 from core.version_policy import All
+from core.world import AppObservation, Condition
 from deployments.watch import FIRST_DELETE_AFTER_S
 from tests.support.fakes import WALL_AHEAD_S, FakeRouter, Killed
 from tests.support.sites import SETTINGS, M, Site
