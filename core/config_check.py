@@ -16,15 +16,10 @@ from core.config import ModelConfig
 from core.config_text import model_configs
 from core.errors import ConfigError, Problem
 from core.flag_table import FLAGS
-from core.parameter_files import (
-    batching_parameters,
-    monitoring_config,
-    session_config,
-    session_config_warnings,
-    ssl_config,
-)
+from core.parameter_files import batching_parameters, monitoring_config, ssl_config
 from core.protos import model_config_pb2, session_file_pb2
 from core.server_settings import SessionSettings
+from core.session_options import session_config, session_config_warnings
 from core.settings_yaml import YamlSettings
 from core.text_format_positions import outline
 from core.version_policy import Specific

@@ -1,4 +1,4 @@
-"""The smaller protobuf text files: batching, monitoring, certificates, TensorFlow's session."""
+"""The smaller protobuf text files: batching, monitoring, certificates."""
 
 from __future__ import annotations
 
@@ -6,22 +6,14 @@ import itertools
 from collections.abc import Iterator
 from typing import Any, cast
 
-from google.protobuf.descriptor import Descriptor
-
 from core.config import BatchingParameters, MonitoringConfig, SslConfig
 from core.errors import ConfigError, Problem
-from core.protos import model_config_pb2, session_file_pb2
-from core.server_settings import SessionSettings
-from core.text_format import parse, unknown_fields
+from core.protos import model_config_pb2
+from core.text_format import parse
 from core.text_format_positions import Outline
 
 DEFAULT_METRICS_PATH = MonitoringConfig().prometheus_path
 BATCHING_WITHOUT_FILE = BatchingParameters(thread_pool_name="model_server_batch_threads")
-REPLACED_BY_FLAGS = {
-    "intra_op_parallelism_threads": "tensorflow_intra_op_parallelism",
-    "inter_op_parallelism_threads": "tensorflow_inter_op_parallelism",
-    "gpu_options.per_process_gpu_memory_fraction": "per_process_gpu_memory_fraction",
-}
 
 
 def batching_parameters(text: str, file: str = "") -> BatchingParameters:
@@ -108,31 +100,3 @@ def _ssl_problems(message: model_config_pb2.SSLConfig, places: Outline, file: st
         if (pem or field in required) and "-----BEGIN " not in pem:
             text = f"{field} must hold a PEM text, from -----BEGIN to -----END; file names are not read"
             yield Problem(text, file, places.line_of(field), field)
-
-
-def session_config(settings: SessionSettings, text: str = "", file: str = "") -> bytes:
-    """Give a serialized tensorflow.ConfigProto from the settings and the text of their file; raises ConfigError.
-
-    Thread counts and the GPU share always come from the settings (TensorFlow Serving, session configuration).
-    """
-    message = session_file_pb2.ConfigProto()
-    if settings.session_config_file:
-        parse(text, message, file, allow_unknown=True)
-    message.intra_op_parallelism_threads = settings.intra_op_threads
-    message.inter_op_parallelism_threads = settings.inter_op_threads
-    message.gpu_options.per_process_gpu_memory_fraction = settings.gpu_memory_fraction
-    if settings.bfloat16:
-        message.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = session_file_pb2.RewriterConfig.ON
-    return message.SerializeToString()
-
-
-def session_config_warnings(text: str, file: str = "") -> tuple[Problem, ...]:
-    """Say which fields of a session file are replaced by flags or not passed on; raises ConfigError."""
-    message, places = parse(text, session_file_pb2.ConfigProto(), file, allow_unknown=True)
-    replaced = tuple(
-        Problem(f"has no effect in this file; use --{flag}", file, places.line_of(*field.split(".")), field)
-        for field, flag in REPLACED_BY_FLAGS.items()
-        if places.has(*field.split("."))
-    )
-    left_out = (place for place, _ in unknown_fields(places, cast("Descriptor", message.DESCRIPTOR)))
-    return (*replaced, *(Problem("is not passed on to TensorFlow", file, one.line, one.name) for one in left_out))

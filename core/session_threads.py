@@ -7,14 +7,13 @@ processor time that other requests need. Such models are told by their size and 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable
 from typing import Final
 
 from google.protobuf.message import DecodeError
 
-from core.protos import session_file_pb2, tensor_pb2
+from core.protos import tensor_pb2
 
 LARGEST_LIGHT_BYTES: Final = 1024 * 1024
 """Graph and weights of a light model: at most a quarter of a million weights, each used once for a row."""
@@ -42,20 +41,3 @@ def _operations(model: tensor_pb2.SavedModelOperations) -> Iterable[str]:
         yield from (node.op for node in meta.graph_def.node)
         for function in meta.graph_def.library.function:
             yield from (node.op for node in function.node_def)
-
-
-def with_threads(session_config: bytes, num_cpus: float, *, light: bool) -> bytes:
-    """Add to a serialized tensorflow.ConfigProto how many threads an operation may use.
-
-    What the operator set for all models (`--tensorflow_*_parallelism`) is left alone. Otherwise the CPUs that Ray
-    reserves for the replica count, if it reserves any; then one thread for a light model; then TensorFlow's way, one
-    for each core.
-    """
-    message = session_file_pb2.ConfigProto.FromString(session_config)
-    if message.intra_op_parallelism_threads > 0 or message.inter_op_parallelism_threads > 0:
-        return session_config
-    if num_cpus > 0:
-        message.intra_op_parallelism_threads = message.inter_op_parallelism_threads = math.ceil(num_cpus)
-    elif light:
-        message.intra_op_parallelism_threads = 1
-    return message.SerializeToString()

@@ -11,8 +11,9 @@ from core import settings_yaml
 from core.config import BatchingParameters, ModelConfig
 from core.config_text import model_configs, single_model
 from core.errors import ConfigError, Problem
-from core.parameter_files import BATCHING_WITHOUT_FILE, batching_parameters, session_config, session_config_warnings
+from core.parameter_files import BATCHING_WITHOUT_FILE, batching_parameters
 from core.server_settings import ServerSettings
+from core.session_options import session_config, session_config_warnings
 
 LARGEST_FILE_BYTES = 16 * 1024 * 1024
 """No list of models is so long; a larger file is a mistake that would cost memory and minutes."""

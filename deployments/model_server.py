@@ -26,7 +26,7 @@ from core.metric_names import LOAD_ATTEMPT_COUNT, LOAD_LATENCY, LOAD_SECONDS, RE
 from core.parameter_files import batching_parameters
 from core.servable import ServableId, app_name
 from core.servable_spec import ServableSpec
-from core.session_threads import with_threads
+from core.session_options import with_threads
 from core.spans import TracedProcess
 from core.trace_context import unpack
 from core.transport import Answer, Call, Endpoint, Method

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 
 from core.config import ModelConfig
 from core.errors import Code, ConfigError, ServingError
-from core.gpu_share import with_gpu_share
 from core.lifecycle import State
 from core.reconcile import apply, failed, next_actions, observe, unneeded_apps
 from core.router_report import RouterReport, deletable
@@ -23,6 +22,7 @@ from core.routing import RoutingTable
 from core.servable import ServableId, app_name
 from core.servable_spec import ServableSpec
 from core.server_settings import ServerSettings
+from core.session_options import with_gpu_share
 from core.source import Source
 from core.version_record import Failure, VersionRecord
 from core.world import Load, LoadLimits, Unload, World

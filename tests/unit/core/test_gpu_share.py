@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from core.gpu_share import with_gpu_share
-from core.parameter_files import session_config
 from core.protos import session_file_pb2
 from core.server_settings import SessionSettings
+from core.session_options import session_config, with_gpu_share
 
 
 def shared(num_gpus: float | None, fraction: float = 0.0) -> session_file_pb2.ConfigProto:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from core.protos import session_file_pb2, tensor_pb2
-from core.session_threads import LARGEST_LIGHT_BYTES, is_light, with_threads
+from core.session_options import with_threads
+from core.session_threads import LARGEST_LIGHT_BYTES, is_light
 
 
 def graph(*operations: str, in_function: str = "Add") -> bytes:

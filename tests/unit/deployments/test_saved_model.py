@@ -11,9 +11,9 @@ import pytest
 
 from core.dtypes import DataType
 from core.errors import Code, NotFound, RuntimeFailure, Unimplemented
-from core.parameter_files import session_config
 from core.protos import serving_pb2
 from core.server_settings import SessionSettings
+from core.session_options import session_config
 from core.signature import CLASSIFY_METHOD, PREDICT_METHOD, REGRESS_METHOD, TensorSpec
 from deployments.saved_model import load
 from tests.support.loaded_models import SERVE, call, load_fresh, loaded
