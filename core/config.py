@@ -204,31 +204,3 @@ class ModelConfig:
 
     batching: BatchingParameters | None = None
     """Batching of this model alone; None leaves it to the server's settings."""
-
-
-@dataclass(frozen=True, slots=True)
-class MonitoringConfig:
-    """The page with metrics for Prometheus."""
-
-    prometheus_enabled: bool = True
-    """Serve the page on the REST port."""
-
-    prometheus_path: str = "/monitoring/prometheus/metrics"
-    """Path of the page."""
-
-
-@dataclass(frozen=True, slots=True)
-class SslConfig:
-    """Certificates of the front door, as PEM texts (TensorFlow Serving, SSLConfig)."""
-
-    server_key: str = field(default="", repr=False)
-    """Private key of the server."""
-
-    server_cert: str = ""
-    """Certificate of the server, with its chain."""
-
-    custom_ca: str = ""
-    """Certificates that client certificates must lead to."""
-
-    client_verify: bool = False
-    """Ask clients for a certificate and verify it."""

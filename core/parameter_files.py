@@ -6,9 +6,10 @@ import itertools
 from collections.abc import Iterator
 from typing import Any, cast
 
-from core.config import BatchingParameters, MonitoringConfig, SslConfig
+from core.config import BatchingParameters
 from core.errors import ConfigError, Problem
 from core.protos import model_config_pb2
+from core.server_settings import MonitoringConfig, SslConfig
 from core.text_format import parse
 from core.text_format_positions import Outline
 

@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 import grpc
 
-from core.config import SslConfig
 from core.errors import ConfigError, Problem
 from core.parameter_files import ssl_config
+from core.server_settings import SslConfig
 from deployments.model_list import read_text
 
 log = logging.getLogger(__name__)

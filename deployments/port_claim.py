@@ -19,8 +19,8 @@ import ssl
 
 import grpc
 
-from core.config import SslConfig
 from core.errors import FailedPrecondition
+from core.server_settings import SslConfig
 
 TOKEN_METHOD = "/ray_model_server.Door/Token"  # noqa: S105 - a method name
 TOKEN_HEADER = "x-app"  # noqa: S105 - a header name

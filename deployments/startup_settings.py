@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from core import settings_yaml
-from core.config import MonitoringConfig
 from core.errors import ConfigError
 from core.flags import ParsedFlags, parse
 from core.parameter_files import monitoring_config
 from core.routing import RoutingTable
-from core.server_settings import ServerSettings
+from core.server_settings import MonitoringConfig, ServerSettings
 from core.strict_labels import LabelRule
 from core.tracing_plan import otel_variables, tracing_plan
 from deployments.certificates import Certificates

@@ -12,10 +12,9 @@ from contextlib import contextmanager
 from urllib.parse import quote
 
 from core.announcement import curl, doors, example_body, rest_url, shown_host
-from core.config import MonitoringConfig
 from core.rollout_news import NOTHING, news, summary, unfinished
 from core.routing import RoutingTable
-from core.server_settings import FrontDoorSettings
+from core.server_settings import FrontDoorSettings, MonitoringConfig
 
 STILL_LOADING_EVERY_S = 5.0
 ASK_TIMEOUT_S = 5.0

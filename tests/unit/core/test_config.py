@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pickle
 
-from core.config import Autoscaling, BatchingParameters, ModelConfig, ModelResources, SslConfig
-from core.server_settings import ServerSettings
+from core.config import Autoscaling, BatchingParameters, ModelConfig, ModelResources
+from core.server_settings import ServerSettings, SslConfig
 from core.version_policy import Specific
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from core.config import BatchingParameters, MonitoringConfig, SslConfig
+from core.config import BatchingParameters
 from core.errors import ConfigError
 from core.parameter_files import BATCHING_WITHOUT_FILE, batching_parameters, monitoring_config, ssl_config
 from core.protos import session_file_pb2
-from core.server_settings import SessionSettings
+from core.server_settings import MonitoringConfig, SessionSettings, SslConfig
 from core.session_options import session_config, session_config_warnings
 
 PEM = "-----BEGIN CERTIFICATE-----"

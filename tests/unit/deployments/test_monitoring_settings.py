@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from core.config import MonitoringConfig
 from core.errors import ConfigError
 from core.flags import parse
-from core.server_settings import ModelSourceSettings, MonitoringSettings, ServerSettings
+from core.server_settings import ModelSourceSettings, MonitoringConfig, MonitoringSettings, ServerSettings
 from deployments.startup_settings import checked, monitoring
 
 DEFAULT = "/monitoring/prometheus/metrics"

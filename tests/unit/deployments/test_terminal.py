@@ -10,11 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from core.config import MonitoringConfig
 from core.lifecycle import State, VersionStatus
 from core.routing import ModelRoutes, Route, RoutingTable
 from core.servable import ServableId
-from core.server_settings import FrontDoorSettings
+from core.server_settings import FrontDoorSettings, MonitoringConfig
 from deployments import terminal
 from deployments.terminal import RolloutPrinter, announce, without_stderr
 from tests.support.clients import free_port
