@@ -16,6 +16,7 @@ from google.protobuf import json_format
 from core.lifecycle import VersionStatus
 from core.protos import serving_pb2
 from core.signature import ServedModel
+from core.status_message import status_message
 
 _ESCAPED: Final = re.compile("[<>\x7f-\x9f\u2028\u2029]")
 
@@ -33,20 +34,7 @@ def metadata_body(model: ServedModel) -> bytes:
 
 def status_body(entries: Sequence[VersionStatus]) -> bytes:
     """Write what `GET /v1/models/<name>` answers, newest version first."""
-    return _printed(_fields(_status_message(entries)))
-
-
-def status_response(entries: Sequence[VersionStatus]) -> bytes:
-    """Write a serialized GetModelStatusResponse, newest version first."""
-    return _status_message(entries).SerializeToString()
-
-
-def _status_message(entries: Sequence[VersionStatus]) -> serving_pb2.GetModelStatusResponse:
-    response = serving_pb2.GetModelStatusResponse()
-    for entry in sorted(entries, key=lambda one: one.version, reverse=True):
-        status = serving_pb2.StatusProto(error_code=entry.code.name, error_message=entry.message)
-        response.model_version_status.add(version=entry.version, state=entry.state.name, status=status)
-    return response
+    return _printed(_fields(status_message(entries)))
 
 
 def _fields(message: serving_pb2.SignatureDefMap | serving_pb2.GetModelStatusResponse) -> dict[str, Any]:

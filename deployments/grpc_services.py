@@ -20,8 +20,8 @@ from core import admin_messages
 from core.errors import Code, ServingError, Unimplemented
 from core.grpc_errors import status_message
 from core.grpc_metadata import check_envelope
-from core.metadata_json import status_response
 from core.model_spec import ModelSpecRef, peek, peek_task
+from core.status_message import status_response
 from core.transport import Answer, Call, Method
 from deployments.access_log import AccessLog
 from deployments.port_claim import TOKEN_METHOD

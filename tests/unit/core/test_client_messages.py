@@ -16,9 +16,9 @@ from core.client_messages import (
 )
 from core.errors import Code
 from core.lifecycle import State, VersionStatus
-from core.metadata_json import status_response
 from core.model_spec import peek
 from core.protos import serving_pb2
+from core.status_message import status_response
 from core.tensor_proto import to_array, to_proto
 
 

@@ -8,9 +8,10 @@ import pytest
 
 from core.errors import Code
 from core.lifecycle import State, VersionStatus
-from core.metadata_json import metadata_body, status_body, status_response
+from core.metadata_json import metadata_body, status_body
 from core.protos import serving_pb2, tensor_pb2
 from core.signature import ServedModel
+from core.status_message import status_response
 
 AVAILABLE_123 = VersionStatus(123, State.AVAILABLE)
 STATUS_123 = b"""{

@@ -13,12 +13,12 @@ from core.config import LoggingConfig, TaskSampling
 from core.dtypes import DataType
 from core.errors import InvalidArgument
 from core.lifecycle import State, VersionStatus
-from core.metadata_json import status_response
 from core.methods import RESPONDERS, planners
 from core.prediction_log import LOGGED_METHODS, Exchange, LogOrigin, logged_spec, prediction_log
 from core.protos import prediction_log_pb2, serving_pb2
 from core.server_settings import AnswerSettings
 from core.signature import ServedModel, Signature
+from core.status_message import status_response
 from core.tensor_proto import bytes_array, to_array, to_proto
 from core.transport import Method
 from core.warmup import REPLAYED
