@@ -8,11 +8,11 @@ import numpy as np
 
 from core.errors import FailedPrecondition, InvalidArgument
 from core.model_spec import answer_spec
-from core.name_sets import braced, listed
 from core.predict_response import ResponseWriter
 from core.protos import serving_pb2, tensor_pb2
 from core.run_plan import RunPlan
 from core.signature import DEFAULT_SIGNATURE, ServedModel, Signature, TensorSpec, check_predictable
+from core.signature_text import braced, listed
 from core.tensor_proto import to_array
 from core.wire import parse
 

@@ -15,8 +15,8 @@ from core.errors import InvalidArgument, ServingError
 from core.json_dump import dump
 from core.json_tensors import Column, Dense, quick_tensor, tensor
 from core.json_values import JsonObject, Value, is_base64
-from core.name_sets import listed
 from core.patience import patiently
+from core.signature_text import listed
 
 DTypes = Mapping[str, DataType]
 Tensors = dict[str, Dense]

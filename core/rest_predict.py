@@ -19,10 +19,10 @@ from core.json_document import Element, parse_object, with_object
 from core.json_dump import complaint
 from core.json_rows import read_inputs, read_instances
 from core.json_values import JsonObject, Value
-from core.name_sets import braced
 from core.rest_answer import write_columns, write_rows
 from core.run_plan import RunPlan
 from core.signature import DEFAULT_SIGNATURE, ServedModel, Signature, check_predictable
+from core.signature_text import braced
 
 ROWS = "instances"
 COLUMNS = "inputs"

@@ -1,6 +1,8 @@
-"""Signatures as error texts show them: protobuf's text format of the SignatureDef."""
+"""How error texts show names and signatures: sorted lists, and protobuf's text format of the SignatureDef."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from google.protobuf import text_format
 
@@ -24,3 +26,13 @@ def _info(spec: TensorSpec) -> tensor_pb2.TensorInfo:
     for size in spec.shape or ():
         info.tensor_shape.dim.add(size=size)
     return info
+
+
+def listed(names: Iterable[str]) -> str:
+    """Print names as `a,b`."""
+    return ",".join(sorted(names))
+
+
+def braced(names: Iterable[str]) -> str:
+    """Print names as `{a,b}`."""
+    return f"{{{listed(names)}}}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.name_sets import braced, listed
+from core.signature_text import braced, listed
 
 
 def test_names_are_sorted_and_separated_by_commas() -> None:
