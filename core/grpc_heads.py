@@ -205,3 +205,17 @@ def refusal_block(code: int, message: str) -> bytes:
 def http_refusal_block(status: int) -> bytes:
     """Encode the answer to what is no gRPC."""
     return header_block([(b":status", b"%d" % status), (b"content-length", b"0")])
+
+
+LONGEST_MESSAGE_BYTES: Final = 1024
+
+
+TRUNCATED: Final = "...TRUNCATED"
+
+
+def status_message(text: str) -> str:
+    """Cut a text to what fits into response headers; a character is never cut in two."""
+    encoded = text.encode(errors="replace")
+    if len(encoded) <= LONGEST_MESSAGE_BYTES:
+        return encoded.decode()
+    return encoded[:LONGEST_MESSAGE_BYTES].decode(errors="ignore") + TRUNCATED

@@ -14,8 +14,7 @@ from typing import Any, NoReturn, Protocol
 import grpc
 
 from core.errors import Code, ServingError
-from core.grpc_errors import status_message
-from core.grpc_heads import GOOD_END_BLOCK, OPENING_BLOCK, CallHead, end_block
+from core.grpc_heads import GOOD_END_BLOCK, OPENING_BLOCK, CallHead, end_block, status_message
 from core.grpc_messages import MessageReader, prefix, unpacked
 from core.http2_connection import Http2Connection, Stream
 

@@ -14,8 +14,15 @@ from typing import Protocol, cast
 import grpc
 
 from core.errors import Code, ServingError
-from core.grpc_errors import status_message
-from core.grpc_heads import GOOD_END_BLOCK, IDENTITY, OPENING_BLOCK, CallHead, http_refusal_block, refusal_block
+from core.grpc_heads import (
+    GOOD_END_BLOCK,
+    IDENTITY,
+    OPENING_BLOCK,
+    CallHead,
+    http_refusal_block,
+    refusal_block,
+    status_message,
+)
 from core.grpc_messages import LARGEST_MESSAGE_BYTES, PREFIX_BYTES, only_message, prefix
 from core.http2 import BrokenConnection
 from core.http2_connection import NOBODY, Http2Connection, Receiver, Stream

@@ -18,7 +18,7 @@ import grpc
 
 from core import admin_messages
 from core.errors import Code, ServingError, Unimplemented
-from core.grpc_errors import status_message
+from core.grpc_heads import status_message
 from core.grpc_metadata import check_envelope
 from core.model_spec import ModelSpecRef, peek, peek_task
 from core.status_message import status_response

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.grpc_errors import status_message
+from core.grpc_heads import status_message
 
 
 @pytest.mark.parametrize(
