@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from core.errors import HTTP_STATUS, Code
-from core.rest_errors import error_body
+from core.json_strings import quote, raw_bytes
 
 JSON = (b"content-type", b"application/json")
 HTML = (b"content-type", b"text/html")
@@ -84,3 +84,8 @@ def unzipped(body: bytes | bytearray) -> bytes:
     if not unpacker.eof or unpacker.unused_data or len(content) > LARGEST_UNZIPPED_BYTES:
         return b""
     return content
+
+
+def error_body(message: str) -> bytes:
+    """Write the error object: four spaces, no newline at the end, the message in full."""
+    return b'{\n    "error": %b\n}' % quote(raw_bytes(message))

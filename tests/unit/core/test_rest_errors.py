@@ -7,8 +7,7 @@ import json
 import pytest
 
 from core.errors import Code
-from core.http_answer import answer_of
-from core.rest_errors import error_body
+from core.http_answer import answer_of, error_body
 
 
 def test_case_C21_success_has_no_error_body() -> None:
