@@ -21,7 +21,7 @@ from core.protos import model_config_pb2, session_file_pb2
 from core.server_settings import SessionSettings
 from core.session_options import session_config, session_config_warnings
 from core.settings_yaml import YamlSettings
-from core.text_format_positions import outline
+from core.text_format import outline
 from core.version_policy import Specific
 
 

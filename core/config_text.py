@@ -12,8 +12,7 @@ from core.config import LoggingConfig, ModelConfig, TaskSampling
 from core.errors import ConfigError, FailedPrecondition, Problem
 from core.log_collectors import collector_problems
 from core.protos import model_config_pb2
-from core.text_format import parse
-from core.text_format_positions import Outline
+from core.text_format import Outline, parse
 from core.version_policy import All, Latest, Specific, VersionPolicy
 
 PLATFORM = "tensorflow"

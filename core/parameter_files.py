@@ -10,8 +10,7 @@ from core.config import BatchingParameters
 from core.errors import ConfigError, Problem
 from core.protos import model_config_pb2
 from core.server_settings import MonitoringConfig, SslConfig
-from core.text_format import parse
-from core.text_format_positions import Outline
+from core.text_format import Outline, parse
 
 DEFAULT_METRICS_PATH = MonitoringConfig().prometheus_path
 BATCHING_WITHOUT_FILE = BatchingParameters(thread_pool_name="model_server_batch_threads")

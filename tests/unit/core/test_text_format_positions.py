@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from core.text_format_positions import DEEPEST, Outline, outline
+from core.text_format import DEEPEST, Outline, outline
 
 PATIENT = hypothesis_settings(deadline=None)
 
