@@ -13,20 +13,19 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from ray.exceptions import RayActorError, RayError, RayTaskError
-from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
-from ray.serve.handle import DeploymentHandle
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
 
 from core.config import LoggingConfig
-from core.errors import Code, DeadlineExceeded, ServingError, Unavailable
+from core.errors import Code, ServingError
 from core.metric_names import FORWARDED_REQUESTS, REPEATED_REQUESTS
 from core.metrics import Counter
 from core.routing import Route
-from core.servable import DEPLOYMENT
-from core.trace_context import pack
-from core.transport import TIMED_OUT, Answer, Call, ConnectionLost, Endpoint, Method, OpenCall, Waiting
-from deployments.direct_client import DirectConnection, ReplicaSet
+from core.transport import Answer, Call, ConnectionLost, Endpoint, Method, OpenCall, Waiting
+from deployments.direct_client import DirectConnection
+from deployments.handle_transport import HandleTransport
 from deployments.process_metrics import METRICS
+from deployments.replica_set import ReplicaSet
 
 log = logging.getLogger(__name__)
 
@@ -36,47 +35,6 @@ REFRESH_SCALED_EVERY_S = 2.0
 RETRY_AFTER_S = 0.5
 SAMPLE_LOAD_EVERY_S = 0.1
 SAMPLES_PER_REPORT = 10
-LONGEST_HANDLE_CALL_S = 120.0
-"""A handle call without a deadline of its own ends here: calls to an application that goes away would hang."""
-
-
-class HandleTransport:
-    """Calls through Serve's handles: always works, some milliseconds slower."""
-
-    def __init__(self) -> None:
-        self._handles: dict[str, DeploymentHandle] = {}
-
-    def handle(self, app: str) -> DeploymentHandle:
-        """Give the handle of a version's application, the same one each time."""
-        if app not in self._handles:
-            self._handles[app] = DeploymentHandle(DEPLOYMENT, app)
-        return self._handles[app]
-
-    async def forget(self, app: str) -> None:
-        """Drop the handle of an application that is gone."""
-        handle = self._handles.pop(app, None)
-        if handle is not None:
-            await handle.shutdown_async()
-
-    async def call(self, route: Route, call: Call) -> Answer:
-        """Call one replica that Serve chooses.
-
-        Raises DeadlineExceeded and Unavailable.
-        """
-        timeout_s = LONGEST_HANDLE_CALL_S if call.timeout_s is None else call.timeout_s
-        trace = () if call.trace is None else (pack(call.trace),)
-        response = self.handle(route.app).call.remote(int(call.method), call.body, call.timeout_s, *trace)
-        try:
-            code, body = await asyncio.wait_for(response, timeout_s)
-        except TimeoutError:
-            raise DeadlineExceeded(TIMED_OUT) from None
-        except BackPressureError as error:
-            raise Unavailable(f"The queue of {route.servable} is full: {error}") from error
-        except (RayActorError, DeploymentUnavailableError, RayServeException) as error:
-            raise Unavailable(f"No replica of {route.servable} could answer: {error}") from error
-        except RayTaskError as error:
-            raise Unavailable(f"A replica of {route.servable} failed: {error.cause}") from error
-        return Answer(Code(code), body)
 
 
 class Repeating(Protocol):

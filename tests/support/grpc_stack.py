@@ -13,12 +13,13 @@ from core.lifecycle import State, VersionStatus
 from core.routing import ModelRoutes, Route, RoutingTable
 from core.servable import ServableId
 from core.transport import LOOPBACK, Answer, Call, ConnectionLost, Endpoint, OpenCall, Waiting
-from deployments.direct_client import DirectConnection, ReplicaSet
+from deployments.direct_client import DirectConnection
 from deployments.direct_server import DirectServer
 from deployments.event_loop import LoopThread
 from deployments.execution import Execution
 from deployments.grpc_door import GrpcAddress, GrpcDoor
 from deployments.grpc_services import GrpcApi
+from deployments.replica_set import ReplicaSet
 from deployments.request_router import RequestRouter
 from deployments.version_transport import SentCall
 from tests.support.clients import free_port

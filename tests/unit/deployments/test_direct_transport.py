@@ -17,9 +17,10 @@ from core.frames import HEADER, Kind, header
 from core.metric_names import DROPPED_REQUESTS
 from core.transport import LOOPBACK, Answer, Call, ConnectionLost, Endpoint, Method
 from deployments import direct_client, direct_server
-from deployments.direct_client import DirectConnection, ReplicaSet
+from deployments.direct_client import DirectConnection
 from deployments.direct_server import STRANGER_PAYLOAD_BYTES, DirectServer, error_answer
 from deployments.process_metrics import METRICS
+from deployments.replica_set import ReplicaSet
 
 TOKEN = b"0123456789abcdef"
 DEADLINE_S = 10.0

@@ -22,12 +22,13 @@ from core.protos import serving_pb2
 from core.routing import ModelRoutes, Route, RoutingTable
 from core.servable import ServableId
 from core.transport import LOOPBACK, Endpoint
-from deployments.direct_client import DirectConnection, ReplicaSet
+from deployments.direct_client import DirectConnection
 from deployments.grpc_protocol import GrpcProtocol
 from deployments.grpc_server import GrpcServer
 from deployments.grpc_services import GrpcApi
 from deployments.http_api import HttpApi, HttpLimits
 from deployments.quick_protocol import protocol_factory
+from deployments.replica_set import ReplicaSet
 from deployments.request_router import RequestRouter
 from deployments.request_traces import RequestTraces, TracedRouter
 from deployments.tracing import Tracer
