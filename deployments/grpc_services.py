@@ -48,8 +48,6 @@ SERVICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 SERVICE_OF = MappingProxyType({method: name for name, methods in SERVICES.items() for method in methods})
 
-OWN_PORT_ONLY = frozenset({TOKEN_SERVICE, ADMIN_SERVICE})
-"""Services that Serve's own gRPC proxy does not offer."""
 
 STATUS_CODES: Mapping[int, grpc.StatusCode] = MappingProxyType({code.value[0]: code for code in grpc.StatusCode})
 
@@ -249,12 +247,6 @@ def _grpc_answer(answer: Answer) -> GrpcAnswer:
     return GrpcAnswer(answer.code, status_message(bytes(answer.body).decode("utf-8", "replace")))
 
 
-def set_status(context: Any, answer: GrpcAnswer) -> None:
-    """Set code and text where Serve's proxy looks for them; raised, they would be logged for a client's mistake."""
-    context.set_code(status_code(answer.code))
-    context.set_details(answer.message)
-
-
 def status_code(code: Code) -> grpc.StatusCode:
     """Give gRPC's name of a code."""
     return STATUS_CODES.get(int(code), grpc.StatusCode.UNKNOWN)
@@ -278,27 +270,3 @@ def _service(name: str, methods: Mapping[str, Callable[..., Any]]) -> grpc.Gener
     """Register handlers without serializers: requests and responses stay bytes."""
     handlers = {method: grpc.unary_unary_rpc_method_handler(handler) for method, handler in methods.items()}
     return grpc.method_handlers_generic_handler(name, handlers)
-
-
-class Raw:
-    """Bytes in the shape that Serve's gRPC proxy wants of a response."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
-        return self._body
-
-
-async def _placeholder(raw: bytes, context: Any) -> bytes:
-    """Stand for a method until Serve replaces it by a call of the router's method of the same name."""
-    del context
-    return raw
-
-
-def add_services(servicer: object, server: Any) -> None:
-    """Register the services on Serve's own gRPC proxy (`grpc_servicer_functions`), leaving messages as bytes."""
-    del servicer
-    for name, methods in SERVICES.items():
-        if name not in OWN_PORT_ONLY:
-            server.add_generic_rpc_handlers((_service(name, dict.fromkeys(methods, _placeholder)),))

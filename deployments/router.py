@@ -10,7 +10,6 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -28,15 +27,15 @@ from core.server_settings import ServerSettings
 from core.spans import TracedProcess
 from core.status_document import Outlook, RouterFacts
 from deployments.access_log import AccessLog, SampledRouter
-from deployments.asgi import AsgiApp, Message, Receive, Scope, Send
+from deployments.asgi import AsgiApp
 from deployments.clock import SystemClock
 from deployments.event_loop import LoopThread
-from deployments.front_door import HttpAddress, HttpDoor
+from deployments.front_door import HttpDoor
 from deployments.grpc_door import GrpcAddress, GrpcDoor
-from deployments.grpc_services import GrpcAnswer, GrpcApi, Raw, set_status
+from deployments.grpc_services import GrpcAnswer, GrpcApi
 from deployments.html_page import PATH as HTML_PATH
 from deployments.html_page import HtmlPage
-from deployments.http_api import HttpApi, HttpLimits
+from deployments.http_api import HttpApi
 from deployments.metrics_page import MetricsPage, Sums
 from deployments.process_logs import configure as configure_logs
 from deployments.process_metrics import METRICS, report
@@ -46,6 +45,8 @@ from deployments.ray_metrics import RayMetrics
 from deployments.request_router import RequestRouter
 from deployments.request_traces import RequestTraces, TracedRouter
 from deployments.router_facts import router_facts
+from deployments.serve_ingress import _on_loop, http_address, http_limits
+from deployments.serve_proxy import Raw, set_status
 from deployments.startup_settings import monitoring
 from deployments.status_page import PATH as STATUS_PATH
 from deployments.status_page import StatusPage
@@ -281,19 +282,6 @@ class Router:
             await asyncio.to_thread(self._tracer.close, LAST_SPANS_TIMEOUT_S)
 
 
-def http_limits(settings: ServerSettings) -> HttpLimits:
-    """Give the REST limits that the settings ask for."""
-    door = settings.front_door
-    timeout_s = door.rest_timeout_ms / 1000 if door.rest_timeout_ms > 0 else None
-    return HttpLimits(timeout_s, door.rest_max_body_bytes, door.rest_cors)
-
-
-def http_address(settings: ServerSettings) -> HttpAddress:
-    """Give the REST addresses that the settings ask for."""
-    door = settings.front_door
-    return HttpAddress(door.host, door.rest_port, door.rest_socket_path, door.rest_ssl_config_file)
-
-
 def grpc_address(settings: ServerSettings) -> GrpcAddress:
     """Give the gRPC addresses and limits that the settings ask for."""
     door = settings.front_door
@@ -306,39 +294,9 @@ def grpc_address(settings: ServerSettings) -> GrpcAddress:
     )
 
 
-def _on_loop(app: AsgiApp, thread: LoopThread) -> AsgiApp:
-    async def bridged(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await app(scope, receive, send)
-            return
-        here = asyncio.get_running_loop()
-        done = thread.run(_awaited(app(scope, _across(receive, here), _across(send, here))))
-        try:
-            await asyncio.wrap_future(done)
-        except asyncio.CancelledError:
-            done.cancel()
-            raise
-
-    return bridged
-
-
-def _across(function: Callable[..., Awaitable[Any]], home: asyncio.AbstractEventLoop) -> Callable[..., Awaitable[Any]]:
-    """Let a coroutine function of one loop be awaited on another."""
-
-    async def called(*arguments: Message) -> Any:
-        coroutine = function(*arguments)
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_awaited(coroutine), home))
-
-    return called
-
-
 async def _report() -> bytes:
     """Count on the front door's loop, where everything is counted."""
     return report()
-
-
-async def _awaited(work: Awaitable[Any]) -> Any:
-    return await work
 
 
 def cluster_token() -> str:

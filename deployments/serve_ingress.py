@@ -1,0 +1,56 @@
+"""The REST application as Serve's ingress: requests of its HTTP proxy are handed to the loop of our own port."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from core.server_settings import ServerSettings
+from deployments.asgi import AsgiApp, Message, Receive, Scope, Send
+from deployments.event_loop import LoopThread
+from deployments.front_door import HttpAddress
+from deployments.http_api import HttpLimits
+
+
+def http_limits(settings: ServerSettings) -> HttpLimits:
+    """Give the REST limits that the settings ask for."""
+    door = settings.front_door
+    timeout_s = door.rest_timeout_ms / 1000 if door.rest_timeout_ms > 0 else None
+    return HttpLimits(timeout_s, door.rest_max_body_bytes, door.rest_cors)
+
+
+def http_address(settings: ServerSettings) -> HttpAddress:
+    """Give the REST addresses that the settings ask for."""
+    door = settings.front_door
+    return HttpAddress(door.host, door.rest_port, door.rest_socket_path, door.rest_ssl_config_file)
+
+
+def _on_loop(app: AsgiApp, thread: LoopThread) -> AsgiApp:
+    async def bridged(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        here = asyncio.get_running_loop()
+        done = thread.run(_awaited(app(scope, _across(receive, here), _across(send, here))))
+        try:
+            await asyncio.wrap_future(done)
+        except asyncio.CancelledError:
+            done.cancel()
+            raise
+
+    return bridged
+
+
+def _across(function: Callable[..., Awaitable[Any]], home: asyncio.AbstractEventLoop) -> Callable[..., Awaitable[Any]]:
+    """Let a coroutine function of one loop be awaited on another."""
+
+    async def called(*arguments: Message) -> Any:
+        coroutine = function(*arguments)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_awaited(coroutine), home))
+
+    return called
+
+
+async def _awaited(work: Awaitable[Any]) -> Any:
+    return await work
