@@ -16,7 +16,7 @@ import grpc
 from core.errors import ConfigError, Problem
 from core.parameter_files import ssl_config
 from core.server_settings import SslConfig
-from deployments.model_list import read_text
+from deployments.files import read_text
 
 log = logging.getLogger(__name__)
 

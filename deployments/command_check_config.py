@@ -10,7 +10,7 @@ from typing import Any
 
 from core.config_check import Checked, FileKind, across, check
 from core.errors import ConfigError, Problem
-from deployments.model_list import read_text
+from deployments.files import read_text
 from deployments.server_arguments import DONE, FAILED, print_json
 
 DESCRIPTION = """\

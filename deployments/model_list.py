@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-import io
-import os
-import stat
-
 from core import settings_yaml
 from core.config import BatchingParameters, ModelConfig
 from core.config_text import model_configs, single_model
-from core.errors import ConfigError, Problem
 from core.parameter_files import BATCHING_WITHOUT_FILE, batching_parameters
 from core.server_settings import ServerSettings
 from core.session_options import session_config, session_config_warnings
-
-LARGEST_FILE_BYTES = 16 * 1024 * 1024
-"""No list of models is so long; a larger file is a mistake that would cost memory and minutes."""
+from deployments.files import read_text
 
 
 class ConfiguredModels:
@@ -87,64 +79,3 @@ class ConfiguredModels:
         own = self._own_settings()
         unused = settings_yaml.unused_models(self._listed(), own) if own is not None else ()
         return tuple(str(problem) for problem in (*unused, *found))
-
-
-def read_text(path: str) -> str:
-    """Read a configuration file; raises ConfigError when it cannot be read.
-
-    Only plain files are read: a pipe would hang whoever reads it for the second time. A byte order mark is no content.
-    """
-    try:
-        content = _content(path)
-        return io.StringIO(content.decode("utf-8-sig"), newline=None).read()
-    except (OSError, ValueError) as error:
-        raise ConfigError((Problem(f"cannot be read: {error}", file=path),)) from error
-
-
-def _content(path: str) -> bytes:
-    with open(path, "rb", opener=_without_waiting) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(f"{path!r} is not a plain file")
-        content = file.read(LARGEST_FILE_BYTES + 1)
-    if len(content) > LARGEST_FILE_BYTES:
-        raise OSError(f"it is larger than {LARGEST_FILE_BYTES} bytes")
-    return content
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
-def with_absolute_paths(settings: ServerSettings, folder: str) -> ServerSettings:
-    """Resolve the names of files that replicas read against `folder`, because replicas run elsewhere."""
-    source = settings.source
-    return dataclasses.replace(
-        settings,
-        source=dataclasses.replace(
-            source,
-            model_config_file=_absolute(source.model_config_file, folder),
-            model_settings_file=_absolute(source.model_settings_file, folder),
-            relative_path_root=_absolute(source.relative_path_root, folder),
-        ),
-        model_cache=dataclasses.replace(settings.model_cache, folder=_absolute(settings.model_cache.folder, folder)),
-        batching=dataclasses.replace(
-            settings.batching, parameters_file=_absolute(settings.batching.parameters_file, folder)
-        ),
-        front_door=dataclasses.replace(
-            settings.front_door,
-            ssl_config_file=_absolute(settings.front_door.ssl_config_file, folder),
-            rest_ssl_config_file=_absolute(settings.front_door.rest_ssl_config_file, folder),
-        ),
-        monitoring=dataclasses.replace(
-            settings.monitoring, config_file=_absolute(settings.monitoring.config_file, folder)
-        ),
-        session=dataclasses.replace(
-            settings.session, session_config_file=_absolute(settings.session.session_config_file, folder)
-        ),
-    )
-
-
-def _absolute(path: str, folder: str) -> str:
-    if not path or "://" in path:
-        return path
-    return os.path.normpath(os.path.join(folder, path))

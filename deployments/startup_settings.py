@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +16,8 @@ from core.server_settings import MonitoringConfig, ServerSettings
 from core.strict_labels import LabelRule
 from core.tracing_plan import otel_variables, tracing_plan
 from deployments.certificates import Certificates
-from deployments.model_list import ConfiguredModels, read_text, with_absolute_paths
+from deployments.files import read_text
+from deployments.model_list import ConfiguredModels
 
 
 def parse_arguments(arguments: Sequence[str]) -> ParsedFlags:
@@ -62,3 +64,38 @@ def monitoring(settings: ServerSettings) -> MonitoringConfig:
     """Read whether there is a page with metrics, and where; raises ConfigError."""
     file = settings.monitoring.config_file
     return monitoring_config(read_text(file), file) if file else MonitoringConfig()
+
+
+def with_absolute_paths(settings: ServerSettings, folder: str) -> ServerSettings:
+    """Resolve the names of files that replicas read against `folder`, because replicas run elsewhere."""
+    source = settings.source
+    return dataclasses.replace(
+        settings,
+        source=dataclasses.replace(
+            source,
+            model_config_file=_absolute(source.model_config_file, folder),
+            model_settings_file=_absolute(source.model_settings_file, folder),
+            relative_path_root=_absolute(source.relative_path_root, folder),
+        ),
+        model_cache=dataclasses.replace(settings.model_cache, folder=_absolute(settings.model_cache.folder, folder)),
+        batching=dataclasses.replace(
+            settings.batching, parameters_file=_absolute(settings.batching.parameters_file, folder)
+        ),
+        front_door=dataclasses.replace(
+            settings.front_door,
+            ssl_config_file=_absolute(settings.front_door.ssl_config_file, folder),
+            rest_ssl_config_file=_absolute(settings.front_door.rest_ssl_config_file, folder),
+        ),
+        monitoring=dataclasses.replace(
+            settings.monitoring, config_file=_absolute(settings.monitoring.config_file, folder)
+        ),
+        session=dataclasses.replace(
+            settings.session, session_config_file=_absolute(settings.session.session_config_file, folder)
+        ),
+    )
+
+
+def _absolute(path: str, folder: str) -> str:
+    if not path or "://" in path:
+        return path
+    return os.path.normpath(os.path.join(folder, path))

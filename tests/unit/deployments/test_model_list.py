@@ -11,7 +11,8 @@ from core.config import ModelConfig
 from core.errors import ConfigError
 from core.server_settings import ModelSourceSettings, ServerSettings
 from deployments import model_list
-from deployments.model_list import ConfiguredModels, read_text
+from deployments.files import read_text
+from deployments.model_list import ConfiguredModels
 
 TEXT = 'model_config_list { config { name: "m" base_path: "/m" model_platform: "tensorflow" } }'
 
