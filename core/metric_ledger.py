@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 import orjson
 
 from core.errors import InvalidArgument
+from core.metric_ledger import Ledger, Stamp, adopted, kept
 from core.metric_names import BY_NAME
 from core.metric_report import Report, parsed, plain_report, plain_snapshot, report_from, snapshot_from
 from core.metrics import Snapshot, merged
@@ -164,3 +165,19 @@ def _read(copy: bytes, now_s: float) -> Ledger:
         )
     except (InvalidArgument, KeyError, TypeError, ValueError, AttributeError):
         return Ledger()
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """What a router keeps of the ledger."""
+
+    stamp: Stamp
+    ledger: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a router gets for its reports: the page if it asked for it, and a copy if its own is not the newest."""
+
+    page: bytes = b""
+    copy: Copy | None = None

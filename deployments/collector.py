@@ -9,11 +9,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from threading import Lock
 
 from core.errors import InvalidArgument
-from core.metric_ledger import Ledger, Stamp, adopted, kept
+from core.metric_ledger import Collected, Copy, Ledger, Stamp, adopted, kept
 from core.metric_names import ALL_METRICS
 from core.metric_report import Report, from_bytes
 from core.metric_text import page
@@ -29,22 +28,6 @@ ROUTER_LEAVES_AFTER_S = 30.0
 
 SAMPLE_EVERY_S = 1.0
 """How often at most sums are put into the history of the traffic."""
-
-
-@dataclass(frozen=True, slots=True)
-class Copy:
-    """What a router keeps of the ledger."""
-
-    stamp: Stamp
-    ledger: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Collected:
-    """What a router gets for its reports: the page if it asked for it, and a copy if its own is not the newest."""
-
-    page: bytes = b""
-    copy: Copy | None = None
 
 
 class Collector:

@@ -18,11 +18,10 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
 from core.http_answer import HttpAnswer
-from core.metric_ledger import NO_STAMP, Stamp
+from core.metric_ledger import NO_STAMP, Collected, Copy, Stamp
 from core.metric_names import METRICS_AGE
 from core.metric_text import CONTENT_TYPE, page
 from core.metrics import Snapshot
-from deployments.collector import Collected, Copy
 from deployments.process_metrics import report
 
 log = logging.getLogger(__name__)

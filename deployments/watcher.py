@@ -10,14 +10,14 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
 from core.errors import Problem, ServingError
-from core.metric_ledger import Stamp
+from core.metric_ledger import Collected, Stamp
 from core.router_report import RouterReport
 from core.routing import RoutingTable
 from core.server_settings import ServerSettings
 from core.status_document import Outlook
 from deployments.clock import SystemClock
 from deployments.collecting_host import CollectingHost
-from deployments.collector import Collected, Collector
+from deployments.collector import Collector
 from deployments.config_requests import ConfigRequests
 from deployments.model_list import ConfiguredModels
 from deployments.process_logs import configure as configure_logs

@@ -10,9 +10,8 @@ import pytest
 from ray.exceptions import RayError
 
 from core.http_answer import HttpAnswer
-from core.metric_ledger import NO_STAMP, Stamp
+from core.metric_ledger import NO_STAMP, Collected, Copy, Stamp
 from deployments import metrics_page
-from deployments.collector import Collected, Copy
 from deployments.metrics_page import MetricsPage, Sums
 from deployments.process_metrics import PROCESS
 from tests.support.fakes import FakeClock
