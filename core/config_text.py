@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from google.protobuf import text_format
 
 from core.config import LoggingConfig, ModelConfig, TaskSampling
-from core.errors import ConfigError, FailedPrecondition, Problem
+from core.errors import ConfigError, Problem
 from core.log_collectors import collector_problems
 from core.protos import model_config_pb2
 from core.text_format import Outline, parse
@@ -71,15 +71,6 @@ def models_from_message(
 ) -> tuple[ModelConfig, ...]:
     """Read the configuration of a reload request; raises ConfigError with every mistake."""
     return _checked(message, relative_path_root, "", None, ())
-
-
-def check_transition(message: model_config_pb2.ModelServerConfig, *, list_in_force: bool) -> None:
-    """Refuse a reload from a list of models to anything else (TensorFlow Serving, config reload)."""
-    choice = message.WhichOneof("config")
-    if choice == "custom_model_config" or (choice is None and list_in_force):
-        raise FailedPrecondition(
-            "Cannot transition to requested config. It is only legal to transition from one ModelConfigList to another."
-        )
 
 
 def single_model(name: str, base_path: str, *, relative_path_root: str = "") -> ModelConfig:

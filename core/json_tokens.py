@@ -30,7 +30,6 @@ ESCAPE = (
 STRING_BODY = re.compile(rb'"((?:[^"\\\x00-\x1f]++|' + ESCAPE + rb")*+)")
 ANY_ESCAPE = re.compile(ESCAPE)
 HEX4 = re.compile(rb"[0-9a-fA-F]{4}")
-HIGH_SURROGATE = re.compile(rb"[dD][89abAB]")
 
 SHORT_ESCAPES: Mapping[bytes, bytes] = MappingProxyType(
     {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b'"': b'"', b"\\": b"\\", b"/": b"/"}

@@ -21,7 +21,6 @@ from dataclasses import dataclass, field, replace
 import orjson
 
 from core.errors import InvalidArgument
-from core.metric_ledger import Ledger, Stamp, adopted, kept
 from core.metric_names import BY_NAME
 from core.metric_report import Report, parsed, plain_report, plain_snapshot, report_from, snapshot_from
 from core.metrics import Snapshot, merged

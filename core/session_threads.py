@@ -1,8 +1,8 @@
-"""How many threads TensorFlow may use for one operation of a version.
+"""Light models: those whose runs are too short to be worth more than one thread.
 
 TensorFlow cuts operations into pieces for all cores, also those of a few microseconds. For a small model that costs
 more than the model: waking other threads takes half of the time of a run of a small MLP on two busy cores, and
-processor time that other requests need. Such models are told by their size and their operations.
+processor time that other requests need. They are recognised by their size and their operations.
 """
 
 from __future__ import annotations

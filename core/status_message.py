@@ -14,6 +14,7 @@ def status_response(entries: Sequence[VersionStatus]) -> bytes:
 
 
 def status_message(entries: Sequence[VersionStatus]) -> serving_pb2.GetModelStatusResponse:
+    """Return the message, newest version first."""
     response = serving_pb2.GetModelStatusResponse()
     for entry in sorted(entries, key=lambda one: one.version, reverse=True):
         status = serving_pb2.StatusProto(error_code=entry.code.name, error_message=entry.message)

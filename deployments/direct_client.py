@@ -1,7 +1,6 @@
-"""The router's side of the direct transport: persistent connections to the replicas of each version.
+"""One persistent connection of a router to a replica, over the direct transport.
 
-A call goes to the less loaded of two replicas, and once more to another one if its connection is lost before the
-answer came. Everything here runs on one event loop, the front door's.
+Everything here runs on one event loop, that of the router's own ports.
 """
 
 from __future__ import annotations

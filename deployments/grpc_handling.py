@@ -14,7 +14,7 @@ from typing import Any, NoReturn, Protocol
 import grpc
 
 from core.errors import Code, ServingError
-from core.grpc_heads import GOOD_END_BLOCK, OPENING_BLOCK, CallHead, end_block, status_message
+from core.grpc_heads import GOOD_END_BLOCK, OPENING_BLOCK, CallHead, end_block, status_text
 from core.grpc_messages import MessageReader, prefix, unpacked
 from core.http2_connection import Http2Connection, Stream
 
@@ -211,7 +211,7 @@ class HandledCall:
             self._connection.refuse(stream, code, text)
         else:
             self._begin_answer()
-            http2.send(stream, b"", GOOD_END_BLOCK if code is Code.OK else end_block(code, status_message(text)))
+            http2.send(stream, b"", GOOD_END_BLOCK if code is Code.OK else end_block(code, status_text(text)))
         self._connection.flush()
 
 

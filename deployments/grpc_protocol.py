@@ -21,7 +21,7 @@ from core.grpc_heads import (
     CallHead,
     http_refusal_block,
     refusal_block,
-    status_message,
+    status_text,
 )
 from core.grpc_messages import LARGEST_MESSAGE_BYTES, PREFIX_BYTES, only_message, prefix
 from core.http2 import BrokenConnection
@@ -175,7 +175,7 @@ class GrpcProtocol(asyncio.Protocol):
 
     def refuse(self, stream: Stream, code: Code, text: str) -> None:
         """Answer with a status and nothing else; a client's own policy repeats a call only then."""
-        self.http2.begin(stream, refusal_block(code, status_message(text)), is_last=True)
+        self.http2.begin(stream, refusal_block(code, status_text(text)), is_last=True)
 
     def answer(self, stream: Stream, body: bytes | bytearray) -> None:
         """Answer with one message."""

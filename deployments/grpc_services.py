@@ -18,7 +18,7 @@ import grpc
 
 from core import admin_messages
 from core.errors import Code, ServingError, Unimplemented
-from core.grpc_heads import status_message
+from core.grpc_heads import status_text
 from core.grpc_metadata import check_envelope
 from core.model_spec import ModelSpecRef, peek, peek_task
 from core.status_message import status_response
@@ -135,7 +135,7 @@ class GrpcApi:
         try:
             return await answered(raw, timeout_s)
         except ServingError as error:
-            return GrpcAnswer(error.code, status_message(str(error)))
+            return GrpcAnswer(error.code, status_text(str(error)))
 
     def answer_traced(self, method: str, raw: bytes, metadata: Iterable[Any]) -> Answering:
         """Answer a call of Serve's own proxy, which knows no deadlines, and follow it if it is traced."""
@@ -203,7 +203,7 @@ class GrpcApi:
     def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
         """Give the handlers of all services, for `server.add_generic_rpc_handlers`."""
         return tuple(
-            _service(name, {method: self._handler(name, method) for method in methods})
+            service_handler(name, {method: self._handler(name, method) for method in methods})
             for name, methods in SERVICES.items()
         )
 
@@ -244,7 +244,7 @@ def _grpc_answer(answer: Answer) -> GrpcAnswer:
     """Give a model server's answer as gRPC tells it."""
     if answer.code is Code.OK:
         return GrpcAnswer(Code.OK, body=bytes(answer.body))
-    return GrpcAnswer(answer.code, status_message(bytes(answer.body).decode("utf-8", "replace")))
+    return GrpcAnswer(answer.code, status_text(bytes(answer.body).decode("utf-8", "replace")))
 
 
 def status_code(code: Code) -> grpc.StatusCode:
@@ -266,7 +266,7 @@ def _metadata_spec(raw: bytes) -> ModelSpecRef:
     return peek(raw)
 
 
-def _service(name: str, methods: Mapping[str, Callable[..., Any]]) -> grpc.GenericRpcHandler:
+def service_handler(name: str, methods: Mapping[str, Callable[..., Any]]) -> grpc.GenericRpcHandler:
     """Register handlers without serializers: requests and responses stay bytes."""
     handlers = {method: grpc.unary_unary_rpc_method_handler(handler) for method, handler in methods.items()}
     return grpc.method_handlers_generic_handler(name, handlers)

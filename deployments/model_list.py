@@ -1,4 +1,4 @@
-"""Reads the files that name the models: TensorFlow Serving's models.config, our YAML, or one model from flags."""
+"""Reads the files that list the models: TensorFlow Serving's models.config, our YAML, or one model from flags."""
 
 from __future__ import annotations
 

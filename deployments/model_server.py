@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import ray
@@ -24,7 +24,7 @@ from core.errors import Code, ServingError
 from core.load_report import LoadFailed
 from core.metric_names import LOAD_ATTEMPT_COUNT, LOAD_LATENCY, LOAD_SECONDS, REPLICAS, RESIDENT_BYTES
 from core.parameter_files import batching_parameters
-from core.servable import ServableId, app_name
+from core.servable import app_name
 from core.servable_spec import ServableSpec
 from core.session_options import with_threads
 from core.spans import TracedProcess
@@ -55,19 +55,6 @@ log = logging.getLogger(__name__)
 PER_MODEL_PARAMETERS = "batching_params.pbtxt"
 LAST_RECORDS_TIMEOUT_S = 3.0
 """How long the end waits for logs and spans; Serve's patience is a little longer than the drain time."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReplicaReport:
-    """What a replica tells about itself."""
-
-    servable: ServableId
-    replica: str
-    pid: int
-    load_s: float
-    resident_bytes: int
-    in_flight: int
-    signatures: tuple[str, ...]
 
 
 class ModelServer:
@@ -157,18 +144,6 @@ class ModelServer:
         labels = (self._spec.servable.name, str(self._spec.servable.version))
         METRICS.set(REPLICAS, *labels, to=1)
         METRICS.set(RESIDENT_BYTES, *labels, to=resident_bytes())
-
-    async def report(self) -> ReplicaReport:
-        """Tell what this replica is and needs."""
-        return ReplicaReport(
-            servable=self._spec.servable,
-            replica=self._replica,
-            pid=os.getpid(),
-            load_s=self._load_s,
-            resident_bytes=resident_bytes(),
-            in_flight=self._execution.in_flight,
-            signatures=tuple(sorted(self._loaded.served.signatures)),
-        )
 
     async def check_health(self) -> None:
         """Fail when the direct transport's loop does not turn any more; Serve then replaces the replica."""

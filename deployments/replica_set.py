@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Iterable
 
 from core.transport import Endpoint
-from deployments.direct_client import DirectConnection, log
+from deployments.direct_client import DirectConnection
+
+log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 5.0
 

@@ -45,7 +45,7 @@ from deployments.ray_metrics import RayMetrics
 from deployments.request_router import RequestRouter
 from deployments.request_traces import RequestTraces, TracedRouter
 from deployments.router_facts import router_facts
-from deployments.serve_ingress import _on_loop, http_address, http_limits
+from deployments.serve_ingress import http_address, http_limits, on_loop
 from deployments.serve_proxy import Raw, set_status
 from deployments.startup_settings import monitoring
 from deployments.status_page import PATH as STATUS_PATH
@@ -232,7 +232,7 @@ class Router:
 
     def __serve_build_asgi_app__(self) -> AsgiApp:
         """Give Serve's ingress the same application; it hands each request over to the front door's loop."""
-        return _on_loop(self._api.app(), self._loop)
+        return on_loop(self._api.app(), self._loop)
 
     async def Predict(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802 - the method's name on the wire
         """Answer a call of Serve's own gRPC proxy; so do the methods below."""
@@ -303,6 +303,3 @@ def cluster_token() -> str:
     """Name this Ray cluster, so that sibling routers know each other behind a shared port."""
     address: str = ray.get_runtime_context().gcs_address
     return address
-
-
-RouterDeployment = serve.deployment(name="Router")(serve.ingress()(Router))

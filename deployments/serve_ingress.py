@@ -26,13 +26,15 @@ def http_address(settings: ServerSettings) -> HttpAddress:
     return HttpAddress(door.host, door.rest_port, door.rest_socket_path, door.rest_ssl_config_file)
 
 
-def _on_loop(app: AsgiApp, thread: LoopThread) -> AsgiApp:
+def on_loop(app: AsgiApp, thread: LoopThread) -> AsgiApp:
+    """Wrap an application so that HTTP requests of another loop are answered on the loop of `thread`."""
+
     async def bridged(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
         here = asyncio.get_running_loop()
-        done = thread.run(_awaited(app(scope, _across(receive, here), _across(send, here))))
+        done = thread.run(awaited(app(scope, _across(receive, here), _across(send, here))))
         try:
             await asyncio.wrap_future(done)
         except asyncio.CancelledError:
@@ -47,10 +49,10 @@ def _across(function: Callable[..., Awaitable[Any]], home: asyncio.AbstractEvent
 
     async def called(*arguments: Message) -> Any:
         coroutine = function(*arguments)
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_awaited(coroutine), home))
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(awaited(coroutine), home))
 
     return called
 
 
-async def _awaited(work: Awaitable[Any]) -> Any:
+async def awaited(work: Awaitable[Any]) -> Any:
     return await work

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deployments.grpc_services import ADMIN_SERVICE, SERVICES, GrpcAnswer, _service, status_code
+from deployments.grpc_services import ADMIN_SERVICE, SERVICES, TOKEN_SERVICE, GrpcAnswer, service_handler, status_code
 
 OWN_PORT_ONLY = frozenset({TOKEN_SERVICE, ADMIN_SERVICE})
 """Services that Serve's own gRPC proxy does not offer."""
@@ -37,4 +37,4 @@ def add_services(servicer: object, server: Any) -> None:
     del servicer
     for name, methods in SERVICES.items():
         if name not in OWN_PORT_ONLY:
-            server.add_generic_rpc_handlers((_service(name, dict.fromkeys(methods, _placeholder)),))
+            server.add_generic_rpc_handlers((service_handler(name, dict.fromkeys(methods, _placeholder)),))

@@ -115,11 +115,6 @@ def library_path() -> Path:
     raise FailedPrecondition(f"TensorFlow's runtime library ({LIBRARY_NAMES[0]}) is not installed here")
 
 
-def runtime_version() -> str:
-    """Tell which TensorFlow executes the models."""
-    return text(library().TF_Version())
-
-
 def new_status(lib: Any) -> Any:
     """Make a status that frees itself; it may be used again and again, by one thread at a time."""
     return ffi.gc(lib.TF_NewStatus(), lib.TF_DeleteStatus)

@@ -45,11 +45,6 @@ def _give_back(_data: Any, _length: int, ticket: Any) -> None:
     _lent.pop(int(ffi.cast("uintptr_t", ticket)), None)
 
 
-def lent_count() -> int:
-    """Count the buffers that TensorFlow still holds."""
-    return len(_lent)
-
-
 def to_tensor(lib: Any, array: np.ndarray, expected: DataType) -> Any:
     """Make the tensor of an array; the caller deletes it.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from deployments import tensorflow_tensors
 from deployments.saved_model import LoadedModel, load
 
 SERVE = frozenset({"serve"})
@@ -37,3 +38,8 @@ def call(
     feeds = {declared.inputs[key].tensor: value for key, value in inputs.items()}
     answers = model.run(feeds, [declared.outputs[key].tensor for key in keys], **options)
     return dict(zip(keys, answers, strict=True))
+
+
+def lent_count() -> int:
+    """Return the number of buffers that TensorFlow still holds."""
+    return len(tensorflow_tensors._lent)

@@ -6,6 +6,8 @@ import base64
 import hashlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.checksums import ALGORITHMS, StoredChecksums, expected, of_info, of_s3
 
@@ -36,6 +38,35 @@ def test_every_algorithm_can_be_computed(name) -> None:
 
     assert set(digest.hexdigest()) <= set("0123456789abcdef")
     assert expected(StoredChecksums({name: "ab"}), "") == (name, "ab")
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "of_digits", "of_nothing"),
+    [
+        ("crc32", "cbf43926", "00000000"),
+        ("crc32c", "e3069283", "00000000"),
+        ("crc64nvme", "ae8b14860a799888", "0000000000000000"),
+    ],
+)
+def test_the_check_value_of_each_crc_comes_out(algorithm, of_digits, of_nothing) -> None:
+    """The published value for the digits 1 to 9, and all digits for an empty file."""
+    assert of_pieces(algorithm, [b"123456789"]) == of_digits
+    assert of_pieces(algorithm, []) == of_nothing
+
+
+@pytest.mark.parametrize("algorithm", ["crc32", "crc32c", "crc64nvme"])
+@given(pieces=st.lists(st.binary(max_size=2000), max_size=6))
+def test_pieces_give_the_crc_of_the_whole(algorithm, pieces) -> None:
+    """Files are read in blocks of any size."""
+    assert of_pieces(algorithm, pieces) == of_pieces(algorithm, [b"".join(pieces)])
+
+
+def of_pieces(algorithm: str, pieces: list[bytes]) -> str:
+    """Compute a checksum piece by piece."""
+    digest = ALGORITHMS[algorithm]()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 @pytest.mark.parametrize(

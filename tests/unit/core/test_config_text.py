@@ -10,8 +10,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from core.config import LoggingConfig, ModelConfig, TaskSampling
-from core.config_text import check_transition, model_configs, models_from_message, single_model, to_text
-from core.errors import ConfigError, FailedPrecondition, Problem
+from core.config_text import model_configs, models_from_message, single_model, to_text
+from core.errors import ConfigError, Problem
 from core.protos import model_config_pb2
 from core.version_policy import All, Latest, Specific
 
@@ -262,28 +262,6 @@ def test_custom_reload_requests_are_refused() -> None:
     message.custom_model_config.SetInParent()
     with pytest.raises(ConfigError, match="does not yet support custom model config"):
         models_from_message(message)
-
-
-@pytest.mark.parametrize(
-    ("choice", "list_in_force", "refused"),
-    [
-        pytest.param("custom_model_config", True, True, id="case_J10_list_to_custom"),
-        pytest.param("custom_model_config", False, True, id="case_J10_nothing_to_custom"),
-        pytest.param("model_config_list", True, False, id="list_to_list"),
-        pytest.param(None, True, True, id="list_to_nothing"),
-        pytest.param(None, False, False, id="nothing_to_nothing"),
-    ],
-)
-def test_only_lists_follow_lists(choice: str | None, *, list_in_force: bool, refused: bool) -> None:
-    """A reload cannot turn a list of models into anything else."""
-    message = model_config_pb2.ModelServerConfig()
-    if choice is not None:
-        getattr(message, choice).SetInParent()
-    if not refused:
-        check_transition(message, list_in_force=list_in_force)
-        return
-    with pytest.raises(FailedPrecondition, match="It is only legal to transition from one ModelConfigList to another"):
-        check_transition(message, list_in_force=list_in_force)
 
 
 numbers = st.integers(0, 2**63 - 1)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.grpc_heads import status_message
+from core.grpc_heads import status_text
 
 
 @pytest.mark.parametrize(
@@ -22,13 +22,13 @@ from core.grpc_heads import status_message
 )
 def test_a_long_text_is_cut(text, expected) -> None:
     """The limit counts bytes, and a character is never cut in two."""
-    assert status_message(text) == expected
+    assert status_text(text) == expected
 
 
 @given(st.text("aß☃𝄞", min_size=300, max_size=400))
 def test_a_cut_text_is_text(text) -> None:
     """What is sent is always valid UTF-8 of bounded length, and starts like the whole."""
-    sent = status_message(text)
+    sent = status_text(text)
 
     assert len(sent.encode()) <= 1024 + len("...TRUNCATED")
     assert text.startswith(sent.removesuffix("...TRUNCATED"))

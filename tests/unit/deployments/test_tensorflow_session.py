@@ -17,8 +17,8 @@ from core.errors import Code, InvalidArgument, RuntimeFailure, Unavailable, Unim
 from deployments import saved_model, tensorflow_session
 from deployments.tensorflow_library import library
 from deployments.tensorflow_session import run_options
-from deployments.tensorflow_tensors import COPIED_BYTES, lent_count
-from tests.support.loaded_models import call, load_fresh, loaded
+from deployments.tensorflow_tensors import COPIED_BYTES
+from tests.support.loaded_models import call, lent_count, load_fresh, loaded
 from tests.support.saved_models import expected_calls
 
 BOTH_MODES = pytest.mark.parametrize("in_caller_thread", [False, True], ids=["pool", "caller_thread"])

@@ -11,7 +11,8 @@ import pytest
 from core.dtypes import NUMPY_DTYPE, DataType
 from core.errors import InvalidArgument, ResourceExhausted
 from deployments.tensorflow_library import ffi, library
-from deployments.tensorflow_tensors import COPIED_BYTES, TYPE_OF, lent_count, to_array, to_tensor
+from deployments.tensorflow_tensors import COPIED_BYTES, TYPE_OF, to_array, to_tensor
+from tests.support.loaded_models import lent_count
 
 ALIGNMENT = 64
 LARGE = COPIED_BYTES // 4 + 1
