@@ -15,10 +15,10 @@ import numpy as np
 import orjson
 import simdjson
 
-from core import rest_predict
-from core.dtypes import DataType
-from core.rest_answer import write_rows
-from core.signature import ServedModel, Signature, TensorSpec
+from core.inference.dtypes import DataType
+from core.inference.signature import ServedModel, Signature, TensorSpec
+from core.rest import predict as rest_predict
+from core.rest.predict_answer import write_rows
 
 RANDOM = np.random.default_rng(7)
 PARSER = simdjson.Parser()

@@ -7,13 +7,13 @@ import timeit
 from collections.abc import Callable
 
 from core.errors import Code
-from core.metric_names import FORWARDED_REQUESTS
-from core.metrics import Metrics
-from core.request_meter import RequestMeter
-from core.run_plan import RunPlan
-from core.signature import ServedModel
-from core.transport import Call, Method
-from deployments.call_meter import VersionMeter
+from core.inference.run_plan import RunPlan
+from core.inference.signature import ServedModel
+from core.routing.transport import Call, Method
+from core.telemetry.metric_names import FORWARDED_REQUESTS
+from core.telemetry.metrics import Metrics
+from core.telemetry.request_meter import RequestMeter
+from deployments.inference.call_meter import VersionMeter
 
 CALLS = 100_000
 ROUNDS = 7

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import orjson
 
+from core.inference.tensor_proto import to_array, to_proto
 from core.protos import serving_pb2
-from core.tensor_proto import to_array, to_proto
 
 REST = "REST"
 GRPC = "gRPC"

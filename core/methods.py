@@ -6,20 +6,18 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
 
-from core import (
-    grpc_examples,
-    grpc_metadata,
-    grpc_multi_inference,
-    grpc_predict,
-    grpc_session_run,
-    metadata_json,
-    rest_examples,
-    rest_predict,
-)
-from core.run_plan import RunPlan
-from core.server_settings import AnswerSettings
-from core.signature import ServedModel
-from core.transport import Method
+from core.config.server_settings import AnswerSettings
+from core.grpc import examples as grpc_examples
+from core.grpc import metadata as grpc_metadata
+from core.grpc import multi_inference as grpc_multi_inference
+from core.grpc import predict as grpc_predict
+from core.grpc import session_run as grpc_session_run
+from core.inference.run_plan import RunPlan
+from core.inference.signature import ServedModel
+from core.rest import examples as rest_examples
+from core.rest import metadata as metadata_json
+from core.rest import predict as rest_predict
+from core.routing.transport import Method
 
 Planner = Callable[[ServedModel, bytes], RunPlan]
 Responder = Callable[[ServedModel, bytes], bytes]

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from ray import serve
 from ray.serve import Application
 
+from core.config.server_settings import ServerSettings
 from core.errors import InvalidArgument
-from core.server_settings import ServerSettings
+from deployments.config.startup_settings import checked, parse_arguments
 from deployments.router import Router
-from deployments.serve_host import ROUTER_DEPLOYMENT
-from deployments.startup_settings import checked, parse_arguments
+from deployments.versions.serve_host import ROUTER_DEPLOYMENT
 from deployments.watcher import Watcher
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from deployments.commands import COMMANDS
+from deployments.commands.table import COMMANDS
 
 UNKNOWN_COMMAND = 2
 """Exit status of a subcommand that is not there, as of arguments that a subcommand does not understand."""
@@ -22,7 +22,7 @@ INTERRUPTED = 130
 UNREAD = 141
 """Exit status of a subcommand whose output nobody read to the end, likewise (SIGPIPE)."""
 
-SERVER = "deployments.command_serve"
+SERVER = "deployments.commands.serve"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,7 +4,7 @@
         client.predict("half_plus_two", {"x": [1.0, 2.0, 5.0]})["y"]
 
 Calls that find the server UNAVAILABLE are repeated by gRPC, up to four times within the call's time. Both clients have
-the methods of `core.client_calls`; the one makes them wait for the answer, the other gives it to `await`.
+the methods of `core.grpc.client_calls`; the one makes them wait for the answer, the other gives it to `await`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
 import grpc
 
-from core import client_calls as calls
-from core.client_calls import ClientCall
 from core.errors import Code, RuntimeFailure
+from core.grpc import client_calls as calls
+from core.grpc.client_calls import ClientCall
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -19,36 +19,36 @@ from pathlib import Path
 import ray
 from ray import serve
 
-from core.config import BatchingParameters, LoggingConfig
+from core.config.model_config import BatchingParameters, LoggingConfig
+from core.config.parameter_files import batching_parameters
+from core.config.session_options import with_threads
 from core.errors import Code, ServingError
-from core.load_report import LoadFailed
-from core.metric_names import LOAD_ATTEMPT_COUNT, LOAD_LATENCY, LOAD_SECONDS, REPLICAS, RESIDENT_BYTES
-from core.parameter_files import batching_parameters
-from core.servable import app_name
-from core.servable_spec import ServableSpec
-from core.session_options import with_threads
-from core.spans import TracedProcess
-from core.trace_context import unpack
-from core.transport import Answer, Call, Endpoint, Method
-from deployments.autoscaling import DIRECT_CALLS
-from deployments.batched_execution import BatchedExecution
-from deployments.call_traces import CallTraces, TracedCalls
-from deployments.direct_server import DirectServer
-from deployments.event_loop import LoopThread
-from deployments.execution import Execution
-from deployments.model_cache import Lease, RemoteVersion
-from deployments.process_logs import configure as configure_logs
-from deployments.process_metrics import METRICS
-from deployments.process_metrics import report as process_report
-from deployments.process_tuning import settle
-from deployments.profiling import Profiler
-from deployments.ray_metrics import RayMetrics
-from deployments.request_log import LogSource, RequestLog
-from deployments.saved_model import LoadedModel, load
-from deployments.signature_file import is_light_version
-from deployments.tracing import tracer_of
-from deployments.version_files import local_files
-from deployments.warmup import warm_up
+from core.routing.transport import Answer, Call, Endpoint, Method
+from core.telemetry.metric_names import LOAD_ATTEMPT_COUNT, LOAD_LATENCY, LOAD_SECONDS, REPLICAS, RESIDENT_BYTES
+from core.telemetry.spans import TracedProcess
+from core.telemetry.trace_context import unpack
+from core.versions.load_report import LoadFailed
+from core.versions.servable import app_name
+from core.versions.servable_spec import ServableSpec
+from deployments.inference.batched_execution import BatchedExecution
+from deployments.inference.call_traces import CallTraces, TracedCalls
+from deployments.inference.direct_server import DirectServer
+from deployments.inference.execution import Execution
+from deployments.inference.profiler import Profiler
+from deployments.inference.request_log import LogSource, RequestLog
+from deployments.inference.serve_autoscaling import DIRECT_CALLS
+from deployments.inference.warm_up import warm_up
+from deployments.runtime.saved_model import LoadedModel, load
+from deployments.runtime.signature_file import is_light_version
+from deployments.storage.version_cache import Lease, RemoteVersion
+from deployments.storage.version_files import local_files
+from deployments.system.event_loop import LoopThread
+from deployments.system.process_tuning import settle
+from deployments.telemetry.process_logs import configure as configure_logs
+from deployments.telemetry.process_metrics import METRICS
+from deployments.telemetry.process_metrics import report as process_report
+from deployments.telemetry.ray_metrics import RayMetrics
+from deployments.telemetry.tracing import tracer_of
 
 log = logging.getLogger(__name__)
 

@@ -19,39 +19,39 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from core.admin.status_document import Outlook, RouterFacts
+from core.config.server_settings import ServerSettings
 from core.errors import Code, ServingError, Unavailable
-from core.log_format import announced
-from core.router_report import RouterReport
-from core.routing import RoutingTable
-from core.server_settings import ServerSettings
-from core.spans import TracedProcess
-from core.status_document import Outlook, RouterFacts
-from deployments.access_log import AccessLog, SampledRouter
-from deployments.asgi import AsgiApp
-from deployments.clock import SystemClock
-from deployments.event_loop import LoopThread
-from deployments.front_door import HttpDoor
-from deployments.grpc_door import GrpcAddress, GrpcDoor
-from deployments.grpc_services import GrpcAnswer, GrpcApi
-from deployments.html_page import PATH as HTML_PATH
-from deployments.html_page import HtmlPage
-from deployments.http_api import HttpApi
-from deployments.metrics_page import MetricsPage, Sums
-from deployments.process_logs import configure as configure_logs
-from deployments.process_metrics import METRICS, report
-from deployments.process_tuning import settle
-from deployments.profile_requests import answer_profile, record_over_handle
-from deployments.ray_metrics import RayMetrics
-from deployments.request_router import RequestRouter
-from deployments.request_traces import RequestTraces, TracedRouter
-from deployments.router_facts import router_facts
-from deployments.serve_ingress import http_address, http_limits, on_loop
-from deployments.serve_proxy import Raw, set_status
-from deployments.startup_settings import monitoring
-from deployments.status_page import PATH as STATUS_PATH
-from deployments.status_page import StatusPage
-from deployments.tracing import tracer_of
-from deployments.version_transport import VersionTransport
+from core.routing.router_report import RouterReport
+from core.routing.table import RoutingTable
+from core.telemetry.log_lines import announced
+from core.telemetry.spans import TracedProcess
+from deployments.config.startup_settings import monitoring
+from deployments.grpc.api import GrpcAnswer, GrpcApi
+from deployments.grpc.door import GrpcAddress, GrpcDoor
+from deployments.grpc.serve_proxy import Raw, set_status
+from deployments.rest.api import HttpApi
+from deployments.rest.asgi import AsgiApp
+from deployments.rest.door import HttpDoor
+from deployments.rest.html_endpoint import PATH as HTML_PATH
+from deployments.rest.html_endpoint import HtmlPage
+from deployments.rest.metrics_endpoint import MetricsPage, Sums
+from deployments.rest.router_facts import router_facts
+from deployments.rest.serve_ingress import http_address, http_limits, on_loop
+from deployments.rest.status_endpoint import PATH as STATUS_PATH
+from deployments.rest.status_endpoint import StatusPage
+from deployments.routing.access_log import AccessLog, SampledRouter
+from deployments.routing.profile_call import answer_profile, record_over_handle
+from deployments.routing.request_router import RequestRouter
+from deployments.routing.request_traces import RequestTraces, TracedRouter
+from deployments.routing.version_transport import VersionTransport
+from deployments.system.clock import SystemClock
+from deployments.system.event_loop import LoopThread
+from deployments.system.process_tuning import settle
+from deployments.telemetry.process_logs import configure as configure_logs
+from deployments.telemetry.process_metrics import METRICS, report
+from deployments.telemetry.ray_metrics import RayMetrics
+from deployments.telemetry.tracing import tracer_of
 
 log = logging.getLogger(__name__)
 

@@ -9,23 +9,23 @@ import time
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
+from core.admin.status_document import Outlook
+from core.config.server_settings import ServerSettings
 from core.errors import Problem, ServingError
-from core.metric_ledger import Collected, Stamp
-from core.router_report import RouterReport
-from core.routing import RoutingTable
-from core.server_settings import ServerSettings
-from core.status_document import Outlook
-from deployments.clock import SystemClock
-from deployments.collecting_host import CollectingHost
-from deployments.collector import Collector
-from deployments.config_requests import ConfigRequests
-from deployments.model_list import ConfiguredModels
-from deployments.process_logs import configure as configure_logs
-from deployments.ray_metrics import RayMetrics
-from deployments.storage import Storage
-from deployments.trouble_log import TroubleLog
-from deployments.version_numbers import VersionNumbers
-from deployments.watch import Watch
+from core.routing.router_report import RouterReport
+from core.routing.table import RoutingTable
+from core.telemetry.metric_ledger import Collected, Stamp
+from deployments.config.configured_models import ConfiguredModels
+from deployments.storage.version_source import Storage
+from deployments.system.clock import SystemClock
+from deployments.telemetry.collector import Collector
+from deployments.telemetry.process_logs import configure as configure_logs
+from deployments.telemetry.ray_metrics import RayMetrics
+from deployments.telemetry.repeated_failure_log import TroubleLog
+from deployments.versions.collecting_host import CollectingHost
+from deployments.versions.config_requests import ConfigRequests
+from deployments.versions.reconciler import Watch
+from deployments.versions.version_counts import VersionNumbers
 
 STUCK_AFTER_S = 120.0
 PAUSE_AFTER_ERROR_S = 1.0

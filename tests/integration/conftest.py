@@ -17,7 +17,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus
 
-from core.server_settings import (
+from core.config.server_settings import (
     FrontDoorSettings,
     LoadingSettings,
     ModelCacheSettings,
@@ -28,7 +28,7 @@ from core.server_settings import (
     TracingSettings,
 )
 from deployments.app import application
-from deployments.serve_host import ROUTER_APP
+from deployments.versions.serve_host import ROUTER_APP
 from tests.support.clients import RestClient, free_port, wait_until
 from tests.support.fault_proxy import FaultProxy, environment
 from tests.support.processes import replica_pids

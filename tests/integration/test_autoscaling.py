@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.servable import DEPLOYMENT, ServableId, app_name
+from core.versions.servable import DEPLOYMENT, ServableId, app_name
 from tests.integration.conftest import LiveServer
 from tests.support.clients import ClosedLoop, wait_until
 from tests.support.processes import replica_pids

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 
-from core.transport import Call, Method
+from core.routing.transport import Call, Method
 from tests.integration.conftest import LiveServer
 from tests.integration.test_grpc import LARGE, PREDICTION
 from tests.support.clients import RestClient

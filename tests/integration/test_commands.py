@@ -17,12 +17,12 @@ import jsonschema
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from core.admin.profile_request import ProfileRequest
 from core.errors import RuntimeFailure
-from core.profile_request import ProfileRequest
-from core.status_schema import STATUS
-from deployments.admin_client import AdminClient
+from core.rest.status_schema import STATUS
 from deployments.cli import main
-from deployments.serve_host import ROUTER_APP
+from deployments.commands.admin_client import AdminClient
+from deployments.versions.serve_host import ROUTER_APP
 from tests.integration.conftest import LiveServer
 from tests.support.clients import ClosedLoop, RestClient, wait_until
 from tests.support.processes import replica_pids

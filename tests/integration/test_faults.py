@@ -7,8 +7,8 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from core.servable import DEPLOYMENT, ServableId, app_name
-from deployments.serve_host import ROUTER_APP
+from core.versions.servable import DEPLOYMENT, ServableId, app_name
+from deployments.versions.serve_host import ROUTER_APP
 from tests.integration.conftest import LiveServer, deploy
 from tests.support.clients import ClosedLoop, RestClient, wait_until
 from tests.support.processes import kill, processes_titled, replica_pids

@@ -12,10 +12,10 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from core.dtypes import DataType
 from core.errors import Code, RuntimeFailure
+from core.inference.dtypes import DataType
+from core.inference.tensor_proto import to_array, to_proto
 from core.protos import serving_pb2, tensor_pb2
-from core.tensor_proto import to_array, to_proto
 from deployments.client import AsyncClient, Client
 from tests.integration.conftest import LiveServer
 from tests.support.clients import RestClient, wait_until

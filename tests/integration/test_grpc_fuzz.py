@@ -11,9 +11,9 @@ from pathlib import Path
 import grpc
 import pytest
 
-from core.servable import DEPLOYMENT
+from core.versions.servable import DEPLOYMENT
 from deployments.client import Client
-from deployments.serve_host import ROUTER_APP
+from deployments.versions.serve_host import ROUTER_APP
 from tests.integration.conftest import LiveServer
 from tests.support.hostile_requests import EXAMPLES_MODEL, MODEL, monsters, random_requests
 from tests.support.processes import replica_pids

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from core.metric_names import FORWARDED_REQUESTS
-from core.spans import TRANSPORT
+from core.telemetry.metric_names import FORWARDED_REQUESTS
+from core.telemetry.spans import TRANSPORT
 from tests.integration import test_grpc, test_serving, test_tracing
 from tests.integration.conftest import LiveServer, redeployed
 from tests.support.clients import RestClient

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.routing import ModelRoutes, Route, RoutingTable
-from core.servable import ServableId
-from deployments import request_router
-from deployments.event_loop import LoopThread
-from deployments.front_door import HttpAddress, HttpDoor
-from deployments.http_api import HttpApi, HttpLimits
-from deployments.request_router import RequestRouter
-from deployments.version_transport import VersionTransport
+from core.routing.table import ModelRoutes, Route, RoutingTable
+from core.versions.servable import ServableId
+from deployments.rest.api import HttpApi, HttpLimits
+from deployments.rest.door import HttpAddress, HttpDoor
+from deployments.routing import request_router
+from deployments.routing.request_router import RequestRouter
+from deployments.routing.version_transport import VersionTransport
+from deployments.system.event_loop import LoopThread
 from tests.integration.conftest import LiveServer
 from tests.integration.test_model_settings import at_once
 from tests.support.clients import Reply, RestClient, free_port

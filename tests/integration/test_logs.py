@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deployments.process_logs import session_logs
+from deployments.telemetry.process_logs import session_logs
 from tests.integration.conftest import LiveServer
 from tests.support.clients import wait_until
 

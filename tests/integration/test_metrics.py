@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import ray
 
-from core.metric_names import (
+from core.protos import serving_pb2, tensor_pb2
+from core.telemetry.metric_names import (
     FORWARDED_REQUESTS,
     GRAPH_RUNS,
     IN_FLIGHT,
@@ -37,9 +38,8 @@ from core.metric_names import (
     STORAGE_PROBLEM,
     VERSION_STATE,
 )
-from core.protos import serving_pb2, tensor_pb2
-from core.servable import DEPLOYMENT, ServableId, app_name
-from deployments.serve_host import ROUTER_APP
+from core.versions.servable import DEPLOYMENT, ServableId, app_name
+from deployments.versions.serve_host import ROUTER_APP
 from tests.integration.conftest import LiveServer
 from tests.integration.test_grpc import PREDICTION, call, predict, predict_request, refused
 from tests.support.clients import RestClient, wait_until

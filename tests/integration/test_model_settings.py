@@ -8,7 +8,7 @@ import threading
 
 import numpy as np
 
-from core.servable import DEPLOYMENT, ServableId, app_name
+from core.versions.servable import DEPLOYMENT, ServableId, app_name
 from tests.integration.conftest import LiveServer
 from tests.support.clients import ClosedLoop, Reply, RestClient, wait_until
 from tests.support.processes import replica_pids

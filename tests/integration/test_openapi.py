@@ -13,9 +13,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from core.openapi import document
-from core.rest_path import LARGEST_VERSION
-from deployments.http_api import KNOWN_METHODS
+from core.rest.openapi import document
+from core.rest.path import LARGEST_VERSION
+from deployments.rest.api import KNOWN_METHODS
 from tests.integration.conftest import LiveServer
 from tests.support.clients import RestClient
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ray.serve.handle import DeploymentHandle
 
-from core.servable import DEPLOYMENT, ServableId, app_name
+from core.versions.servable import DEPLOYMENT, ServableId, app_name
 from tests.integration.conftest import LiveServer
 from tests.support.clients import ClosedLoop, RestClient, wait_until
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from core.servable import DEPLOYMENT
-from core.tf_record import records
-from core.warmup import FILE
+from core.recording.tf_record import records
+from core.recording.warmup_file import FILE
+from core.versions.servable import DEPLOYMENT
 from deployments.cli import main
 from tests.integration.conftest import LiveServer
 from tests.integration.test_broken_versions import final_error, name_of

@@ -6,15 +6,15 @@ import threading
 from functools import partial
 from typing import Any, Self
 
+from core.admin.status_document import Outlook, RouterFacts
 from core.errors import Code
-from core.status_document import Outlook, RouterFacts
-from deployments.config_requests import ConfigRequests
-from deployments.event_loop import LoopThread
-from deployments.grpc_door import GrpcAddress, GrpcDoor
-from deployments.grpc_services import GrpcApi
-from deployments.profile_requests import answer_profile
-from deployments.request_router import RequestRouter
-from deployments.status_page import StatusPage
+from deployments.grpc.api import GrpcApi
+from deployments.grpc.door import GrpcAddress, GrpcDoor
+from deployments.rest.status_endpoint import StatusPage
+from deployments.routing.profile_call import answer_profile
+from deployments.routing.request_router import RequestRouter
+from deployments.system.event_loop import LoopThread
+from deployments.versions.config_requests import ConfigRequests
 from tests.support.clients import free_port
 from tests.support.fakes import FakeTransport
 from tests.support.sites import Site

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from core.transport import Answer, Call
-from deployments.batched_execution import BatchedExecution
-from deployments.event_loop import LoopThread
-from deployments.execution import Execution
+from core.routing.transport import Answer, Call
+from deployments.inference.batched_execution import BatchedExecution
+from deployments.inference.execution import Execution
+from deployments.system.event_loop import LoopThread
 
 
 @contextmanager

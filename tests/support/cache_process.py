@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 from core.errors import ServingError
-from core.fetch_plan import Patience
-from deployments.model_cache import ModelCache, RemoteVersion
-from deployments.remote_store import FsspecStore
+from core.storage.fetch_plan import Patience
+from deployments.storage.remote_store import FsspecStore
+from deployments.storage.version_cache import ModelCache, RemoteVersion
 
 
 def main() -> None:

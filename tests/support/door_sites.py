@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from core.metrics import Metrics
-from core.request_meter import RequestMeter
-from core.transport import Answer
-from deployments.event_loop import LoopThread
-from deployments.request_router import RequestRouter
+from core.routing.transport import Answer
+from core.telemetry.metrics import Metrics
+from core.telemetry.request_meter import RequestMeter
+from deployments.routing.request_router import RequestRouter
+from deployments.system.event_loop import LoopThread
 from tests.support.fakes import FakeTransport
 
 

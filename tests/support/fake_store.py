@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 
-from core.checksums import StoredChecksums
 from core.errors import Code
-from core.source import FileEntry, VersionListing
-from core.storage_errors import StorageFailed
+from core.storage.checksums import StoredChecksums
+from core.storage.store_errors import StorageFailed
+from core.storage.version_listing import FileEntry, VersionListing
 
 
 class FakeStore:
-    """Implements `deployments.remote_store.RemoteStore`; contents by URL.
+    """Implements `deployments.storage.remote_store.RemoteStore`; contents by URL.
 
     `failures` are raised one after the other before anything is answered, `on_read` is called before each read.
     """
@@ -67,7 +67,7 @@ class FakeStore:
 
 
 class FakeBackground:
-    """Implements `deployments.background_listings.Background`; calls are made by `work`."""
+    """Implements `deployments.versions.background_listings.Background`; calls are made by `work`."""
 
     def __init__(self) -> None:
         self.waiting: list[tuple[str, Callable[[], VersionListing], Future[VersionListing]]] = []

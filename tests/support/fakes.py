@@ -9,18 +9,18 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from core.config import BatchingParameters, ModelConfig, ModelResources
+from core.config.model_config import BatchingParameters, ModelConfig, ModelResources
+from core.config.version_policy import VersionPolicy
 from core.errors import Code, ConfigError, DeadlineExceeded, Problem, ServingError, Unavailable
-from core.load_report import LoadFailed
-from core.router_report import RouterReport
-from core.routing import Route, RoutingTable
-from core.servable import app_name
-from core.servable_spec import ServableSpec
-from core.signature import ServedModel
-from core.source import FileEntry, VersionDirectory, VersionListing
-from core.transport import TIMED_OUT, Answer, Call, Waiting
-from core.version_policy import VersionPolicy
-from core.world import ABSENT, AppObservation, Condition
+from core.inference.signature import ServedModel
+from core.routing.router_report import RouterReport
+from core.routing.table import Route, RoutingTable
+from core.routing.transport import TIMED_OUT, Answer, Call, Waiting
+from core.storage.version_listing import FileEntry, VersionDirectory, VersionListing
+from core.versions.load_report import LoadFailed
+from core.versions.servable import app_name
+from core.versions.servable_spec import ServableSpec
+from core.versions.world import ABSENT, AppObservation, Condition
 
 LONG_AGO_S = 0.0
 COMPLETE = ("saved_model.pb",)
@@ -32,7 +32,7 @@ WALL_AHEAD_S = 1.7e9
 
 
 class FakeClock:
-    """Seconds that pass only when the test says so; implements `deployments.clock.Clock`."""
+    """Seconds that pass only when the test says so; implements `deployments.system.clock.Clock`."""
 
     def __init__(self, now_s: float = 1000.0) -> None:
         self.now_s = now_s
@@ -56,7 +56,7 @@ class FakeClock:
 
 
 class FakeSource:
-    """Storage in memory, by base path; implements `core.source.Source`."""
+    """Storage in memory, by base path; implements `core.storage.version_listing.Source`."""
 
     def __init__(self, versions: Mapping[str, Iterable[int]] | None = None) -> None:
         self.directories: dict[str, dict[int, VersionDirectory]] = {}
@@ -91,7 +91,7 @@ class FakeSource:
 
 
 class FakeModelList:
-    """The configuration as values; implements `deployments.configuration.ModelList`."""
+    """The configuration as values; implements `deployments.config.models_in_force.ModelList`."""
 
     def __init__(self, *configs: ModelConfig) -> None:
         self.configs = configs
@@ -156,7 +156,7 @@ class Killed(BaseException):
 
 
 class FakeServeHost:
-    """Serve in memory; implements `deployments.serve_host.ServeHost`.
+    """Serve in memory; implements `deployments.versions.serve_host.ServeHost`.
 
     An application that is deployed stays DEPLOYING until `progress`; then it runs, or fails when its path is in
     `broken`. `calls` counts calls to the host; when `fail_at` is reached, `fail_with` is raised before (or, with
@@ -275,7 +275,7 @@ class FakeServeHost:
 
 
 class FakeTransport:
-    """Answers calls from a function, and remembers them; implements `core.transport.Transport`."""
+    """Answers calls from a function, and remembers them; implements `core.routing.transport.Transport`."""
 
     def __init__(self, answer: Answer | Exception | None = None) -> None:
         self.answer = answer if answer is not None else Answer(Code.OK, b'{"predictions": [3.0]}')

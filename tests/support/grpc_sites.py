@@ -7,16 +7,16 @@ from contextlib import contextmanager
 from typing import Any
 
 from core.errors import Code
-from core.lifecycle import State, VersionStatus
-from core.metrics import Metrics
-from core.routing import ModelRoutes, Route, RoutingTable
-from core.servable import ServableId
-from core.transport import Answer
-from deployments.event_loop import LoopThread
-from deployments.grpc_door import GrpcAddress, GrpcDoor
-from deployments.grpc_server import GrpcServer
-from deployments.grpc_services import GrpcApi
-from deployments.request_router import RequestRouter
+from core.routing.table import ModelRoutes, Route, RoutingTable
+from core.routing.transport import Answer
+from core.telemetry.metrics import Metrics
+from core.versions.lifecycle import State, VersionStatus
+from core.versions.servable import ServableId
+from deployments.grpc.api import GrpcApi
+from deployments.grpc.door import GrpcAddress, GrpcDoor
+from deployments.grpc.server import GrpcServer
+from deployments.routing.request_router import RequestRouter
+from deployments.system.event_loop import LoopThread
 from tests.support.clients import free_port
 from tests.support.door_sites import DoorSite
 from tests.support.fakes import FakeTransport

@@ -9,19 +9,19 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from core.errors import ServingError
-from core.lifecycle import State, VersionStatus
-from core.routing import ModelRoutes, Route, RoutingTable
-from core.servable import ServableId
-from core.transport import LOOPBACK, Answer, Call, ConnectionLost, Endpoint, OpenCall, Waiting
-from deployments.direct_client import DirectConnection
-from deployments.direct_server import DirectServer
-from deployments.event_loop import LoopThread
-from deployments.execution import Execution
-from deployments.grpc_door import GrpcAddress, GrpcDoor
-from deployments.grpc_services import GrpcApi
-from deployments.replica_set import ReplicaSet
-from deployments.request_router import RequestRouter
-from deployments.version_transport import SentCall
+from core.routing.table import ModelRoutes, Route, RoutingTable
+from core.routing.transport import LOOPBACK, Answer, Call, ConnectionLost, Endpoint, OpenCall, Waiting
+from core.versions.lifecycle import State, VersionStatus
+from core.versions.servable import ServableId
+from deployments.grpc.api import GrpcApi
+from deployments.grpc.door import GrpcAddress, GrpcDoor
+from deployments.inference.direct_server import DirectServer
+from deployments.inference.execution import Execution
+from deployments.routing.direct_connection import DirectConnection
+from deployments.routing.replica_set import ReplicaSet
+from deployments.routing.request_router import RequestRouter
+from deployments.routing.version_transport import SentCall
+from deployments.system.event_loop import LoopThread
 from tests.support.clients import free_port
 from tests.support.loaded_models import loaded
 
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class DirectTransport:
-    """Calls over direct connections only; implements `core.transport.Transport`."""
+    """Calls over direct connections only; implements `core.routing.transport.Transport`."""
 
     def __init__(self) -> None:
         self.replicas: dict[str, ReplicaSet] = {}

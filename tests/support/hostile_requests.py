@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from core.inference.protobuf_wire import length_delimited, tag, varint
+from core.inference.tensor_proto import to_proto
 from core.protos import serving_pb2
-from core.tensor_proto import to_proto
-from core.wire import length_delimited, tag, varint
 
 PREDICTION = "/tensorflow.serving.PredictionService/"
 STATUS = "/tensorflow.serving.ModelService/GetModelStatus"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from deployments import tensorflow_tensors
-from deployments.saved_model import LoadedModel, load
+from deployments.runtime import tensors as tensorflow_tensors
+from deployments.runtime.saved_model import LoadedModel, load
 
 SERVE = frozenset({"serve"})
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from core.inference.signature import CLASSIFY_METHOD, REGRESS_METHOD
+from core.inference.tensor_proto import to_proto
 from core.protos import serving_pb2
-from core.signature import CLASSIFY_METHOD, REGRESS_METHOD
-from core.tensor_proto import to_proto
-from core.transport import Call, Method
+from core.routing.transport import Call, Method
 from tests.support.served_models import example, model_spec
 
 Random = np.random.Generator

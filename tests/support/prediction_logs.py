@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from core.inference.signature import CLASSIFY_METHOD, REGRESS_METHOD
+from core.inference.tensor_proto import to_proto
 from core.protos import prediction_log_pb2, serving_pb2
-from core.signature import CLASSIFY_METHOD, REGRESS_METHOD
-from core.tensor_proto import to_proto
-from core.tf_record import framed, records
-from core.warmup import FILE
+from core.recording.tf_record import framed, records
+from core.recording.warmup_file import FILE
 from tests.support.served_models import example
 
 PredictionLog = prediction_log_pb2.PredictionLog

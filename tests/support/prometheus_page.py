@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from core.metric_names import BY_NAME
-from core.metrics import Kind, Metric
+from core.telemetry.metric_names import BY_NAME
+from core.telemetry.metrics import Kind, Metric
 from tests.support.clients import RestClient
 
 PATH = "/monitoring/prometheus/metrics"

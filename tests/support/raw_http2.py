@@ -11,9 +11,7 @@ from typing import NamedTuple, Self
 
 from hpack import Decoder
 
-from core.grpc_heads import header_block
-from core.grpc_messages import prefix
-from core.http2 import (
+from core.http2.frames import (
     ACK,
     DATA,
     END_HEADERS,
@@ -27,6 +25,8 @@ from core.http2 import (
     frame,
     settings,
 )
+from core.http2.grpc_heads import header_block
+from core.http2.grpc_messages import prefix
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 OPENING = PREFACE + settings({})

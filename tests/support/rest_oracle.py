@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from core.dtypes import NUMPY_DTYPE, DataType
+from core.inference.dtypes import NUMPY_DTYPE, DataType
 
 RANGES = {
     DataType.INT64: (-(2**63), 2**63),

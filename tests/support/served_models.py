@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from core.dtypes import DataType
+from core.inference.dtypes import DataType
+from core.inference.run_plan import RunPlan
+from core.inference.signature import CLASSIFY_METHOD, PREDICT_METHOD, REGRESS_METHOD, ServedModel, Signature, TensorSpec
 from core.protos import serving_pb2, tensor_pb2
-from core.run_plan import RunPlan
-from core.signature import CLASSIFY_METHOD, PREDICT_METHOD, REGRESS_METHOD, ServedModel, Signature, TensorSpec
 
 FLOATS = (-1, 1)
 

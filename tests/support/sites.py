@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from core.config import ModelConfig
-from core.lifecycle import State
-from core.server_settings import LoadingSettings, ModelSourceSettings, PollingSettings, ServerSettings
-from deployments.watch import FIRST_DELETE_AFTER_S, Watch
+from core.config.model_config import ModelConfig
+from core.config.server_settings import LoadingSettings, ModelSourceSettings, PollingSettings, ServerSettings
+from core.versions.lifecycle import State
+from deployments.versions.reconciler import FIRST_DELETE_AFTER_S, Watch
 from tests.support.fakes import FakeClock, FakeModelList, FakeRouter, FakeServeHost, FakeSource
 
 SETTINGS = ServerSettings(

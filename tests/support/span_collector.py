@@ -16,13 +16,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
 
-from core.spans import Span
+from core.telemetry.spans import Span
 
 PATH = "/v1/traces"
 
 
 class SpanList:
-    """Keeps spans; implements `deployments.tracing.SpanSink`."""
+    """Keeps spans; implements `deployments.telemetry.tracing.SpanSink`."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []

@@ -6,22 +6,22 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from core.config import Rollout
+from core.admin.status_document import Known, Listener, Outlook, RouterFacts, status_document
+from core.config.model_config import Rollout
+from core.config.version_policy import All, Latest, Specific
 from core.errors import Code, Problem
-from core.lifecycle import State, VersionStatus
-from core.routing import ModelRoutes, Route, RoutingTable
-from core.servable import ServableId, app_name
-from core.status_document import Known, Listener, Outlook, RouterFacts, status_document
-from core.traffic import Point, Rates, Traffic
-from core.version_history import VersionHistory
-from core.version_policy import All, Latest, Specific
-from core.version_record import Failure
-from deployments.event_loop import LoopThread
-from deployments.front_door import HttpAddress, HttpDoor
-from deployments.html_page import PATH, HtmlPage
-from deployments.http_api import HttpApi, HttpLimits
-from deployments.request_router import RequestRouter
-from deployments.status_page import StatusPage
+from core.routing.table import ModelRoutes, Route, RoutingTable
+from core.telemetry.traffic import Point, Rates, Traffic
+from core.versions.history import VersionHistory
+from core.versions.lifecycle import State, VersionStatus
+from core.versions.record import Failure
+from core.versions.servable import ServableId, app_name
+from deployments.rest.api import HttpApi, HttpLimits
+from deployments.rest.door import HttpAddress, HttpDoor
+from deployments.rest.html_endpoint import PATH, HtmlPage
+from deployments.rest.status_endpoint import StatusPage
+from deployments.routing.request_router import RequestRouter
+from deployments.system.event_loop import LoopThread
 from tests.support.fakes import FakeTransport
 
 BEGAN_S = 1_700_000_000.0

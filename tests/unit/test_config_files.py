@@ -10,10 +10,10 @@ import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
-from core import settings_yaml
-from core.config_text import model_configs
+from core.config import yaml_settings as settings_yaml
+from core.config.models_text import model_configs
+from core.config.yaml_settings import YamlSettings
 from core.errors import InvalidArgument
-from core.settings_yaml import YamlSettings
 from deployments.app import build
 
 ROOT = Path(__file__).parents[2]

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
-from core.flag_table import FLAGS
-from core.flags import Outcome, parse
+from core.config.arguments import Outcome, parse
+from core.config.flag_table import FLAGS
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = (".ci", "benchmarks", "configs", "core", "deployments", "docs", "examples", "tests")

@@ -8,9 +8,9 @@ import re
 import pytest
 import yaml
 
-from core.metric_names import ALL_METRICS, BY_NAME
-from core.metrics import Kind
-from core.server_settings import MonitoringConfig
+from core.config.server_settings import MonitoringConfig
+from core.telemetry.metric_names import ALL_METRICS, BY_NAME
+from core.telemetry.metrics import Kind
 from tests.support.monitoring_files import CONFIGS, DASHBOARD, panel_queries, panels, rules
 from tests.support.prometheus_server import ALERTS_TEST
 

@@ -18,11 +18,11 @@ from core.errors import (
     ServingError,
     StatusNotFound,
 )
-from core.frames import BrokenFrame
-from core.lifecycle import State
-from core.load_report import LoadFailed
-from core.rest_path import UnconvertibleVersion
-from core.version_record import Event, IllegalTransition
+from core.rest.path import UnconvertibleVersion
+from core.routing.direct_frames import BrokenFrame
+from core.versions.lifecycle import State
+from core.versions.load_report import LoadFailed
+from core.versions.record import Event, IllegalTransition
 
 SPECIAL = [
     RuntimeFailure(Code.DATA_LOSS, "checksum"),

@@ -19,10 +19,10 @@ import grpc
 import numpy as np
 import pytest
 
-from core import client_calls
 from core.errors import Code, RuntimeFailure
+from core.grpc import client_calls
+from core.inference.tensor_proto import to_proto
 from core.protos import serving_pb2
-from core.tensor_proto import to_proto
 from deployments.client import AsyncClient, Client
 from tests.support.clients import free_port
 from tests.support.grpc_stack import GrpcStack

@@ -15,24 +15,24 @@ import uvloop
 from uvicorn.server import ServerState
 
 from core.errors import Code
-from core.frames import HEADER, Kind, header
-from core.http2 import DATA, HEADERS
-from core.metrics import Metrics
+from core.http2.frames import DATA, HEADERS
 from core.protos import serving_pb2
-from core.routing import ModelRoutes, Route, RoutingTable
-from core.servable import ServableId
-from core.transport import LOOPBACK, Endpoint
-from deployments.direct_client import DirectConnection
-from deployments.grpc_protocol import GrpcProtocol
-from deployments.grpc_server import GrpcServer
-from deployments.grpc_services import GrpcApi
-from deployments.http_api import HttpApi, HttpLimits
-from deployments.quick_protocol import protocol_factory
-from deployments.replica_set import ReplicaSet
-from deployments.request_router import RequestRouter
-from deployments.request_traces import RequestTraces, TracedRouter
-from deployments.tracing import Tracer
-from deployments.version_transport import VersionTransport
+from core.routing.direct_frames import HEADER, Kind, header
+from core.routing.table import ModelRoutes, Route, RoutingTable
+from core.routing.transport import LOOPBACK, Endpoint
+from core.telemetry.metrics import Metrics
+from core.versions.servable import ServableId
+from deployments.grpc.api import GrpcApi
+from deployments.grpc.protocol import GrpcProtocol
+from deployments.grpc.server import GrpcServer
+from deployments.rest.api import HttpApi, HttpLimits
+from deployments.rest.short_protocol import protocol_factory
+from deployments.routing.direct_connection import DirectConnection
+from deployments.routing.replica_set import ReplicaSet
+from deployments.routing.request_router import RequestRouter
+from deployments.routing.request_traces import RequestTraces, TracedRouter
+from deployments.routing.version_transport import VersionTransport
+from deployments.telemetry.tracing import Tracer
 from tests.support.raw_http import request
 from tests.support.raw_http2 import OPENING, PREDICT, call, frames_of, message
 from tests.support.span_collector import SpanList

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from core.errors import Code, Unavailable
-from core.http_answer import HttpAnswer
-from core.lifecycle import State, VersionStatus
-from core.metric_names import (
+from core.protos import serving_pb2
+from core.rest.http_answer import HttpAnswer
+from core.routing.table import ModelRoutes, Route, RoutingTable
+from core.routing.transport import Answer, Call, Method
+from core.telemetry.metric_names import (
     FORWARDED_REQUESTS,
     IN_FLIGHT,
     LABEL_REQUESTS,
@@ -20,18 +22,16 @@ from core.metric_names import (
     REQUEST_LATENCY,
     ROUTING_GENERATION,
 )
-from core.metric_report import from_bytes
-from core.metrics import Metric, Metrics
-from core.protos import serving_pb2
-from core.routing import ModelRoutes, Route, RoutingTable
-from core.servable import ServableId
-from core.transport import Answer, Call, Method
-from deployments.grpc_services import GrpcApi
-from deployments.http_api import HttpApi, HttpLimits
-from deployments.process_metrics import METRICS, PROCESS
-from deployments.request_router import RequestRouter
+from core.telemetry.metric_report import from_bytes
+from core.telemetry.metrics import Metric, Metrics
+from core.versions.lifecycle import State, VersionStatus
+from core.versions.servable import ServableId
+from deployments.grpc.api import GrpcApi
+from deployments.rest.api import HttpApi, HttpLimits
+from deployments.routing.request_router import RequestRouter
+from deployments.telemetry.process_metrics import METRICS, PROCESS
 from tests.support.fakes import FakeTransport
-from tests.unit.deployments.test_version_transport import ROUTE, Replica, Transport, site  # noqa: F401
+from tests.unit.deployments.routing.test_version_transport import ROUTE, Replica, Transport, site  # noqa: F401
 
 TABLE = RoutingTable(
     7,

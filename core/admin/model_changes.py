@@ -1,0 +1,172 @@
+"""What `label`, `load` and `unload` make of a list of models; each gives the whole new list, and changes one model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from core.config.model_config import ModelConfig
+from core.config.version_policy import All, Latest, Specific, VersionPolicy
+from core.errors import FailedPrecondition, InvalidArgument, NotFound
+
+Models = tuple[ModelConfig, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The list of models in force, the one of the configuration files, and the versions wanted now by model."""
+
+    models: Models
+    files: Models = ()
+    wanted: Mapping[str, frozenset[int]] = field(default_factory=dict)
+
+    def find(self, name: str) -> ModelConfig | None:
+        """Give a model in force; None when there is none of that name."""
+        return next((one for one in self.models if one.name == name), None)
+
+    def get(self, name: str) -> ModelConfig:
+        """Give a model in force; raises NotFound."""
+        found = self.find(name)
+        if found is None:
+            raise NotFound(f"There is no model {name}. Models: {', '.join(one.name for one in self.models) or 'none'}.")
+        return found
+
+    def wanted_of(self, name: str) -> frozenset[int]:
+        """Give the versions of a model that are wanted now."""
+        return self.wanted.get(name, frozenset())
+
+
+Change = Callable[[Known], Models]
+"""Gives the new list; the same one when there is nothing to do. Raises ServingError when it makes no sense."""
+
+
+def label(name: str, text: str, version: int) -> Change:
+    """Let a label name a version, wherever it pointed before."""
+
+    def change(known: Known) -> Models:
+        model = known.get(name)
+        return _with(known, replace(model, labels={**model.labels, text: version}))
+
+    return change
+
+
+def remove_label(name: str, text: str) -> Change:
+    """Take a label away; raises NotFound when the model does not have it."""
+
+    def change(known: Known) -> Models:
+        model = known.get(name)
+        if text not in model.labels:
+            declared = ", ".join(sorted(model.labels)) or "none"
+            raise NotFound(f"Model {name} has no label {text}. Labels: {declared}.")
+        return _with(known, replace(model, labels={key: to for key, to in model.labels.items() if key != text}))
+
+    return change
+
+
+def load_version(name: str, version: int, base_path: str = "") -> Change:
+    """Let a version be wanted beside those that are wanted now; with a base path, also of a model that is new."""
+
+    def change(known: Known) -> Models:
+        model = known.find(name)
+        if model is None:
+            added = _new(known, name, base_path)
+            return (*known.models, replace(added, policy=Specific(frozenset({version}))))
+        policy = _wanting(model.policy, known.wanted_of(name), version)
+        return _with(known, replace(model, base_path=base_path or model.base_path, policy=policy))
+
+    return change
+
+
+def load_model(name: str, base_path: str = "", policy: VersionPolicy | None = None) -> Change:
+    """Add a model, from the files if they have it, or give another base path or policy to one that is there."""
+
+    def change(known: Known) -> Models:
+        model = known.find(name)
+        chosen = model or _new(known, name, base_path)
+        chosen = replace(chosen, base_path=base_path or chosen.base_path, policy=policy or chosen.policy)
+        return _with(known, chosen) if model is not None else (*known.models, chosen)
+
+    return change
+
+
+def unload_version(name: str, version: int, *, force: bool = False) -> Change:
+    """Let a version be wanted no more, the others as now; raises FailedPrecondition for the last one."""
+
+    def change(known: Known) -> Models:
+        model = known.get(name)
+        wanted = known.wanted_of(name)
+        listed = model.policy.versions if isinstance(model.policy, Specific) else wanted
+        if version not in listed | wanted:
+            shown = ", ".join(map(str, sorted(listed))) or "none"
+            raise NotFound(f"Model {name} does not serve version {version}. Versions: {shown}.")
+        if not force and wanted == {version}:
+            raise FailedPrecondition(
+                f"Version {version} is the only one that model {name} serves. Load another one first, remove the whole "
+                "model by naming no version, or insist with --force."
+            )
+        return _with(known, replace(model, policy=Specific(listed - {version})))
+
+    return change
+
+
+def unload_model(name: str) -> Change:
+    """Remove a model with all its versions and labels; raises NotFound."""
+
+    def change(known: Known) -> Models:
+        gone = known.get(name)
+        return tuple(one for one in known.models if one is not gone)
+
+    return change
+
+
+def _with(known: Known, model: ModelConfig) -> Models:
+    return tuple(model if one.name == model.name else one for one in known.models)
+
+
+def _new(known: Known, name: str, base_path: str) -> ModelConfig:
+    if base_path:
+        return ModelConfig(name, base_path)
+    listed = next((one for one in known.files if one.name == name), None)
+    if listed is None:
+        raise InvalidArgument(f"Model {name} stands in no configuration file; say where it lies with --base-path.")
+    return listed
+
+
+def _wanting(policy: VersionPolicy, wanted: frozenset[int], version: int) -> VersionPolicy:
+    """Give the policy that wants one more version; one that wants it already stays."""
+    if isinstance(policy, Specific):
+        return Specific(policy.versions | {version})
+    if isinstance(policy, All) or version in wanted:
+        return policy
+    return Specific(wanted | {version})
+
+
+def policy_text(policy: VersionPolicy | None) -> str:
+    """Say a policy in words."""
+    if isinstance(policy, Latest):
+        return f"latest {policy.count}"
+    if isinstance(policy, Specific):
+        return f"specific {', '.join(map(str, sorted(policy.versions))) or 'none'}"
+    return "all" if policy is not None else ""
+
+
+def differences(before: Models, after: Models) -> Iterator[str]:
+    """Say in a line each what a change does."""
+    old, new = ({one.name: one for one in models} for models in (before, after))
+    for name in new.keys() - old.keys():
+        yield f"{name}: added, base path {new[name].base_path}, policy {policy_text(new[name].policy)}"
+    for name in old.keys() - new.keys():
+        yield f"{name}: removed"
+    for name in sorted(old.keys() & new.keys()):
+        yield from (f"{name}: {line}" for line in _changes(old[name], new[name]))
+
+
+def _changes(old: ModelConfig, new: ModelConfig) -> Iterator[str]:
+    if old.base_path != new.base_path:
+        yield f"base path {old.base_path} -> {new.base_path}"
+    if old.policy != new.policy:
+        yield f"policy {policy_text(old.policy)} -> {policy_text(new.policy)}"
+    for text in sorted(old.labels.keys() | new.labels.keys()):
+        was, becomes = old.labels.get(text), new.labels.get(text)
+        if was != becomes:
+            yield f"label {text} {'none' if was is None else was} -> {'none' if becomes is None else becomes}"

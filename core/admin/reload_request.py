@@ -1,0 +1,91 @@
+"""HandleReloadConfigRequest: what is asked, and when it is answered (TensorFlow Serving, config reload)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from core.errors import Code, InvalidArgument, RuntimeFailure
+from core.inference.protobuf_wire import parse
+from core.protos import model_config_pb2, serving_pb2
+from core.routing.table import ModelRoutes, RoutingTable
+from core.versions.lifecycle import State, VersionStatus
+from core.versions.record import GIVEN_UP
+from core.versions.servable import ServableId
+
+REPLACED = "another list of models without it was put in force meanwhile"
+GONE = ModelRoutes(configured=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadRequest:
+    """A new list of models, and the metrics whose increase the caller wants to know."""
+
+    config: model_config_pb2.ModelServerConfig
+    metric_names: tuple[str, ...] = ()
+
+
+def read_request(raw: bytes) -> ReloadRequest:
+    """Read a serialized ReloadConfigRequest; raises InvalidArgument when it does not hold a list of models."""
+    request = parse(serving_pb2.ReloadConfigRequest, raw)
+    if request.config.WhichOneof("config") != "model_config_list":
+        raise InvalidArgument(
+            "ServerModelConfig type not supported by HandleReloadConfigRequest. "
+            "Only ModelConfigList is currently supported"
+        )
+    return ReloadRequest(request.config, tuple(request.metric_names))
+
+
+def success(request: ReloadRequest) -> bytes:
+    """Serialize the answer to a reload whose new models all answer."""
+    response = serving_pb2.ReloadConfigResponse()
+    response.status.error_code = serving_pb2.StatusProto.OK
+    for name in request.metric_names:
+        response.metric.add(name=name, int64_value_increase=0)
+    return response.SerializeToString()
+
+
+def is_settled(table: RoutingTable, added: Iterable[str]) -> bool:
+    """Tell whether every added model has a wanted version that answers, an error, or nothing to load.
+
+    `table` is made of the list that added them, or of a later one. A model that is gone again has nothing to wait for.
+    """
+    return all(name not in table.models or _has_outcome(table.models[name]) for name in added)
+
+
+def _has_outcome(model: ModelRoutes) -> bool:
+    return bool(not model.configured or model.problem or _answers(model) or _failures(model))
+
+
+def _answers(model: ModelRoutes) -> bool:
+    """Tell whether a wanted version answers; one that is leaving does not count."""
+    return any(_wanted(model, version) for version in model.routes)
+
+
+def _failures(model: ModelRoutes) -> list[VersionStatus]:
+    """Give the wanted versions that could not be loaded; one whose loading was given up will be loaded again."""
+    ended = (one for one in model.statuses if one.state is State.END and one.code is not Code.OK)
+    return [one for one in ended if _wanted(model, one.version) and model.histories[one.version].failure != GIVEN_UP]
+
+
+def _wanted(model: ModelRoutes, version: int) -> bool:
+    return version in model.histories and model.histories[version].aspired
+
+
+def require_available(table: RoutingTable, added: Iterable[str]) -> None:
+    """Raise the error that names each added model that does not answer, with the reason."""
+    found = {name: table.models.get(name, GONE) for name in sorted(added)}
+    failures = [_failure(name, model) for name, model in found.items() if not model.routes or not model.configured]
+    if failures:
+        listed = ", ".join(failures)
+        raise RuntimeFailure(Code.UNKNOWN, f"{len(failures)} model(s) did not become available: {{{listed}, }}")
+
+
+def _failure(name: str, model: ModelRoutes) -> str:
+    if not model.configured:
+        return f"{{{name} due to error: {Code.ABORTED.name}: {REPLACED}}}"
+    failures = _failures(model)
+    if failures:
+        newest = failures[0]
+        return f"{{{ServableId(name, newest.version)} due to error: {newest.code.name}: {newest.message}}}"
+    return f"{{{name} due to error: {Code.NOT_FOUND.name}: {model.problem}}}"

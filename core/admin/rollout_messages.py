@@ -1,0 +1,85 @@
+"""What a person at the terminal wants to hear of a rollout: the difference of two routing tables, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from core.routing.table import ModelRoutes, RoutingTable
+from core.versions.lifecycle import State, VersionStatus
+
+NOTHING: Final = RoutingTable(generation=0)
+
+_WORDS: Final[Mapping[State, str]] = MappingProxyType(
+    {
+        State.START: "waits to be loaded",
+        State.LOADING: "is loading",
+        State.AVAILABLE: "is available",
+        State.UNLOADING: "is unloading",
+        State.END: "is unloaded",
+    }
+)
+
+
+def news(before: RoutingTable, now: RoutingTable) -> list[str]:
+    """Tell what is different now, model by model."""
+    told = _sentences(before)
+    lines = [line for key, line in _sentences(now).items() if told.get(key) != line]
+    gone = [f"{name} is no longer configured" for name in sorted(_configured(before) - _configured(now))]
+    return lines + gone
+
+
+def unfinished(table: RoutingTable) -> list[str]:
+    """Name the versions that are on their way."""
+    moving = {State.START, State.LOADING}
+    return [
+        f"{name} version {one.version}"
+        for name, model in sorted(table.models.items())
+        for one in model.statuses
+        if one.state in moving
+    ]
+
+
+def summary(table: RoutingTable) -> str:
+    """Count what answers."""
+    answering = [model for model in table.models.values() if model.routes]
+    versions = sum(len(model.routes) for model in answering)
+    missing = len(_configured(table)) - len(answering)
+    answer = "answers" if len(answering) == 1 else "answer"
+    text = f"{_count(len(answering), 'model')} with {_count(versions, 'version')} {answer}"
+    return f"{text}, {missing} {'does' if missing == 1 else 'do'} not" if missing > 0 else text
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _configured(table: RoutingTable) -> set[str]:
+    return {name for name, model in table.models.items() if model.configured}
+
+
+def _sentences(table: RoutingTable) -> dict[tuple[str, str], str]:
+    told: dict[tuple[str, str], str] = {}
+    for name, model in sorted(table.models.items()):
+        told.update({(name, key): line for key, line in _of_model(name, model).items()})
+    return told | {("", str(one)): f"the configuration is refused: {one}" for one in table.problems}
+
+
+def _of_model(name: str, model: ModelRoutes) -> dict[str, str]:
+    told = {f"version {one.version}": _of_version(name, one) for one in reversed(model.statuses)}
+    for version, why in model.waiting.items():
+        told[f"waiting {version}"] = f"{name} version {version} {why}"
+    for label in sorted(model.labels):
+        named = model.version_of(label)
+        if named in model.routes:
+            told[f"label {label}"] = f"{name} label {label} names version {named}"
+    if model.problem:
+        told["problem"] = f"{name}: {model.problem}"
+    return told
+
+
+def _of_version(name: str, status: VersionStatus) -> str:
+    if status.state is State.END and status.message:
+        return f"{name} version {status.version} FAILED: {status.message}"
+    return f"{name} version {status.version} {_WORDS[status.state]}"

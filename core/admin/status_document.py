@@ -1,0 +1,212 @@
+"""The one JSON document about the state of the server: for the status page, the `status` command, and scripts.
+
+Everything comes from the routing table, which every router has, but for what changes from second to second (`Outlook`):
+that is asked from the watcher, and its last answer counts while it gives none.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from core.config.version_policy import All, Latest, VersionPolicy
+from core.errors import Problem
+from core.routing.table import ModelRoutes, RoutingTable, is_ready
+from core.telemetry.traffic import KEPT_S, WINDOW_S, Rates, Traffic, Version
+from core.versions.history import VersionHistory
+from core.versions.lifecycle import State, VersionStatus
+from core.versions.record import Failure
+from core.versions.servable import ServableId, app_name
+
+Json = dict[str, Any]
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/@]*@")
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One address that this router listens on."""
+
+    protocol: str
+    address: str
+    is_encrypted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RouterFacts:
+    """What a router knows of itself; `files` are the files that list the models, `since_s` is when it started."""
+
+    name: str
+    version: str
+    since_s: float
+    listeners: tuple[Listener, ...] = ()
+    files: tuple[str, ...] = ()
+    is_draining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the watcher said last: running replicas by application, how long ago its last tick ended, traffic."""
+
+    replicas: Mapping[str, int] = field(default_factory=dict)
+    ticked_ago_s: float = 0.0
+    traffic: Mapping[Version, Traffic] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An outlook, and how old it is; `is_fresh` is false while the watcher does not answer."""
+
+    outlook: Outlook | None = None
+    age_s: float = 0.0
+    is_fresh: bool = False
+
+
+def status_body(table: RoutingTable, facts: RouterFacts, known: Known, wall_s: float) -> bytes:
+    """Write the document; names on disk may hold bytes that are no UTF-8, which show as question marks."""
+    document = status_document(table, facts, known, wall_s)
+    return f"{json.dumps(document, indent=2, ensure_ascii=False)}\n".encode("utf-8", "replace")
+
+
+def status_document(table: RoutingTable, facts: RouterFacts, known: Known, wall_s: float) -> Json:
+    """Give the document as a value; times of day are texts in UTC, durations are seconds."""
+    return {
+        "server": _server(table, facts, wall_s),
+        "watcher": _watcher(known),
+        "configuration": {
+            "origin": "request" if table.is_config_requested else "files",
+            "files": list(facts.files),
+            "problems": [_problem(one) for one in table.problems],
+        },
+        "models": [_model(name, table.models[name], known) for name in sorted(table.models)],
+    }
+
+
+def _server(table: RoutingTable, facts: RouterFacts, wall_s: float) -> Json:
+    started_s = table.started_s or facts.since_s
+    return {
+        "version": facts.version,
+        "started": _time(started_s),
+        "uptime_s": round(max(0.0, wall_s - started_s), 3),
+        "generation": table.generation,
+        "ready": is_ready(table, draining=facts.is_draining),
+        "draining": facts.is_draining,
+        "router": {"name": facts.name, "started": _time(facts.since_s)},
+        "listens": [
+            {"protocol": one.protocol, "address": one.address, "encrypted": one.is_encrypted} for one in facts.listeners
+        ],
+    }
+
+
+def _watcher(known: Known) -> Json:
+    ticked = known.outlook.ticked_ago_s + known.age_s if known.outlook is not None else None
+    return {"answers": known.is_fresh, "ticked_s_ago": round(ticked, 3) if ticked is not None else None}
+
+
+def _problem(problem: Problem) -> Json:
+    return {"file": problem.file, "line": problem.line, "field": problem.field, "message": problem.message}
+
+
+def _model(name: str, model: ModelRoutes, known: Known) -> Json:
+    return {
+        "name": name,
+        "configured": model.configured,
+        "base_path": _CREDENTIALS.sub("", model.base_path),
+        "version_policy": _policy(model.policy),
+        "labels": [_label(label, model) for label in sorted(model.labels)],
+        "rollout": _rollout(model),
+        "problem": model.problem or None,
+        "versions": [_version(ServableId(name, one.version), one, model, known) for one in model.statuses],
+        "waiting": [{"version": str(number), "reason": why} for number, why in sorted(model.waiting.items())],
+        "ignored": [{"name": child, "reason": why} for child, why in sorted(model.ignored.items())],
+    }
+
+
+def _policy(policy: VersionPolicy | None) -> Json | None:
+    if policy is None:
+        return None
+    if isinstance(policy, Latest):
+        return {"latest": policy.count}
+    if isinstance(policy, All):
+        return {"all": True}
+    return {"specific": _texts(policy.versions)}
+
+
+def _label(label: str, model: ModelRoutes) -> Json:
+    held = model.held.get(label)
+    return {
+        "name": label,
+        "version": str(model.labels[label]),
+        "pending": label in model.pending_labels,
+        "meanwhile": str(held) if held is not None else None,
+    }
+
+
+def _rollout(model: ModelRoutes) -> Json:
+    """Tell which versions are on their way; a version that failed for good is not."""
+    coming = [one for one, seen in model.histories.items() if seen.aspired and _comes(seen.state)]
+    going = [one for one, seen in model.histories.items() if not seen.aspired and seen.state is not State.END]
+    return {
+        "policy": model.rollout.value,
+        "in_progress": bool(coming or going),
+        "loading": _texts(coming),
+        "unloading": _texts(going),
+    }
+
+
+def _comes(state: State) -> bool:
+    return state in {State.START, State.LOADING, State.UNLOADING}
+
+
+def _texts(versions: Iterable[int]) -> list[str]:
+    return [str(version) for version in sorted(versions)]
+
+
+def _version(servable: ServableId, status: VersionStatus, model: ModelRoutes, known: Known) -> Json:
+    replicas = known.outlook.replicas if known.outlook is not None else None
+    history = model.histories.get(servable.version, VersionHistory(status.state))
+    return {
+        "version": str(servable.version),
+        "state": status.state.name,
+        "wanted": history.aspired,
+        "since": _time(history.since_s),
+        "labels": sorted(label for label in model.labels if model.version_of(label) == servable.version),
+        "replicas": replicas.get(app_name(servable), 0) if replicas is not None else None,
+        "load_s": round(history.load_s, 3) if history.load_s is not None else None,
+        "failed_attempts": history.failed_attempts,
+        "next_attempt": _time(history.retry_at_s) if history.retry_at_s is not None else None,
+        "error": _error(history.failure),
+        "traffic": _traffic(servable, known),
+    }
+
+
+def _traffic(servable: ServableId, known: Known) -> Json | None:
+    """Tell what the version answers; nothing that is older than the present numbers may be."""
+    if known.outlook is None or known.age_s > WINDOW_S:
+        return None
+    traffic = known.outlook.traffic.get((servable.name, str(servable.version)))
+    if traffic is None:
+        return None
+    curve = [{"s_ago": round(one.ago_s + known.age_s, 1), **_rates(one.rates)} for one in traffic.curve]
+    return {**_rates(traffic.rates), "window_s": WINDOW_S, "history_s": KEPT_S, "history": curve}
+
+
+def _rates(rates: Rates) -> Json:
+    return {
+        "requests_per_s": round(rates.requests_per_s, 3),
+        "p50_s": round(rates.p50_s, 6) if rates.p50_s is not None else None,
+        "p99_s": round(rates.p99_s, 6) if rates.p99_s is not None else None,
+        "errors_per_s": round(rates.errors_per_s, 3),
+    }
+
+
+def _error(failure: Failure | None) -> Json | None:
+    return {"code": failure.code.name, "message": failure.message} if failure is not None else None
+
+
+def _time(wall_s: float) -> str:
+    return datetime.fromtimestamp(wall_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

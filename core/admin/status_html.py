@@ -1,0 +1,317 @@
+"""The status document as a web page: complete and readable without script, style, or anything from outside.
+
+The style and the script are part of the page. The browser is told their hashes and runs nothing else, so that even a
+text that would slip through the escaping cannot do anything.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from core.admin.sparkline import sparkline
+from core.admin.status_text import duration, latency, printable, rate, requests_text
+
+Json = Mapping[str, Any]
+
+LONGEST_TEXT = 300
+"""A longer text is folded, so that one error does not push everything else off the screen."""
+
+FAILED = "FAILED"
+LOOKS = {"AVAILABLE": "good", FAILED: "bad", "END": "idle"}
+VERSIONS = ("Model", "Version", "State", "For", "Replicas", "Labels", "Requests/s", "p50", "p99", "Loaded in")
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """What makes the page nicer: style sheet and script, without their tags."""
+
+    style: str = ""
+    script: str = ""
+
+    @property
+    def policy(self) -> str:
+        """Give the Content-Security-Policy: this style, this script, this server, nothing else."""
+        return (
+            f"default-src 'none'; style-src {_hash(self.style)}; script-src {_hash(self.script)}; "
+            "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row of a table: what it is about, and its cells in HTML."""
+
+    key: str
+    cells: Sequence[str]
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def status_page(document: Json, looks: Looks) -> str:
+    """Render the whole page."""
+    document = printable(document)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
+        f"<title>Ray Model Server: {_condition(document['server'])}</title>\n<style>{looks.style}</style>\n</head>\n"
+        '<body>\n<header><h1>Ray Model Server</h1><p id="connection" role="status" aria-live="polite"></p>'
+        '<label id="refresh" hidden><input type="checkbox" checked> Refresh by itself</label>'
+        '<p id="reload">Reload the page to see what is new.</p></header>\n'
+        f'<main id="main">{"".join(_sections(document))}</main>\n'
+        '<footer><p>The same for scripts: <a href="status.json">status.json</a></p></footer>\n'
+        f"<script>{looks.script}</script>\n</body>\n</html>\n"
+    )
+
+
+def _condition(server: Json) -> str:
+    if server["draining"]:
+        return "stopping"
+    return "ready" if server["ready"] else "not ready"
+
+
+def _sections(document: Json) -> Iterator[str]:
+    models = document["models"]
+    now = _moment(document["server"]["started"]) + timedelta(seconds=document["server"]["uptime_s"])
+    yield _summary(document)
+    yield _table("Configuration problems", ("Place", "Field", "Problem"), _problems(document["configuration"]))
+    yield _table("Models with a problem", ("Model", "Problem"), _model_problems(models))
+    yield _table("Failed loads", ("Model", "Version", "Error", "Attempts"), _failures(models))
+    yield _table("Rollouts in progress", ("Model", "Loading", "Unloading", "Order"), _rollouts(models))
+    yield _table("Versions", VERSIONS, _versions(models, now)) or _empty("Versions", "There is no version.")
+    yield _table("Labels", ("Label", "Model", "Version", "State"), _labels(models))
+    yield _table("Versions that are not complete", ("Version", "Model", "Why it waits"), _waiting(models))
+    yield _table("Ignored directories", ("Directory", "Model", "Why"), _ignored(models))
+    yield _table("Models", ("Model", "Base path", "Versions to serve", "Rollout"), _models(models)) or _empty(
+        "Models", "No model is configured."
+    )
+    yield _server(document, now)
+
+
+def _summary(document: Json) -> str:
+    """Say the most important thing in one sentence; screen readers read it when it changes."""
+    shown = Counter(_shown(one) for model in document["models"] for one in model["versions"])
+    states = ", ".join(f"{number} {state}" for state, number in sorted(shown.items())) or "none"
+    problems = len(document["configuration"]["problems"]) + sum(bool(one["problem"]) for one in document["models"])
+    condition = _condition(document["server"])
+    looks = {"ready": "good", "not ready": "bad"}.get(condition, "busy")
+    told = f"{_count(len(document['models']), 'model')}. Versions: {states}."
+    trouble = f" Problems: {problems}." if problems else ""
+    silent = "" if document["watcher"]["answers"] else " The watcher does not answer: no version changes until it does."
+    state = f'<strong class="state {looks}">{condition}</strong>'
+    return f'<p class="summary" role="status" aria-live="polite" data-key="summary">{state} {told}{trouble}{silent}</p>'
+
+
+def _server(document: Json, now: datetime) -> str:
+    facts = "".join(f"<div><dt>{name}</dt><dd>{told}</dd></div>" for name, told in _facts(document, now))
+    return f'<section aria-labelledby="server" data-key="server"><h2 id="server">Server</h2><dl>{facts}</dl></section>'
+
+
+def _facts(document: Json, now: datetime) -> Iterator[tuple[str, str]]:
+    server, watcher, configuration = document["server"], document["watcher"], document["configuration"]
+    yield "As of", _time(now.isoformat(timespec="seconds").replace("+00:00", "Z"))
+    yield "Version", _text(server["version"])
+    yield "Up for", f"{duration(server['uptime_s'])}, since {_time(server['started'])}"
+    yield "Routing generation", _text(server["generation"])
+    yield "Listens", "<br>".join(_listener(one) for one in server["listens"]) or "nowhere"
+    yield "Router", f"{_text(server['router']['name'])}, since {_time(server['router']['started'])}"
+    yield "Watcher", _watcher(watcher)
+    files = "<br>".join(_text(one) for one in configuration["files"]) or "flags"
+    changed = configuration["origin"] == "request"
+    yield (
+        "Models come from",
+        f"a request at run time; until its content changes, not from {files}" if changed else files,
+    )
+
+
+def _listener(one: Json) -> str:
+    return f"{_text(one['protocol'])} {_text(one['address'])}{' (TLS)' if one['encrypted'] else ''}"
+
+
+def _watcher(watcher: Json) -> str:
+    answers = "answers" if watcher["answers"] else "does not answer"
+    ticked = watcher["ticked_s_ago"]
+    return answers if ticked is None else f"{answers}, last looked {duration(ticked)} ago"
+
+
+def _problems(configuration: Json) -> Iterator[_Row]:
+    for number, one in enumerate(configuration["problems"]):
+        place = one["file"] if one["line"] is None else f"{one['file']}:{one['line']}"
+        yield _row(str(number), place, one["field"], one["message"])
+
+
+def _model_problems(models: Sequence[Json]) -> Iterator[_Row]:
+    yield from (_row(one["name"], one["name"], one["problem"]) for one in models if one["problem"])
+
+
+def _rollouts(models: Sequence[Json]) -> Iterator[_Row]:
+    for one in models:
+        rollout = one["rollout"]
+        if rollout["in_progress"]:
+            going = (", ".join(rollout["loading"]), ", ".join(rollout["unloading"]), rollout["policy"])
+            yield _row(one["name"], one["name"], *going)
+
+
+def _versions(models: Sequence[Json], now: datetime) -> Iterator[_Row]:
+    for model in models:
+        yield from (_version(model["name"], one, model, now) for one in model["versions"])
+
+
+def _version(name: str, version: Json, model: Json, now: datetime) -> _Row:
+    shown = _shown(version)
+    unwanted = "" if version["wanted"] or shown == "END" else " (not wanted any more)"
+    cells = (
+        _text(name),
+        _text(version["version"]),
+        f'<span class="state {LOOKS.get(shown, "busy")}">{_text(shown)}</span>{unwanted}',
+        duration((now - _moment(version["since"])).total_seconds()),
+        _text(version["replicas"] if version["replicas"] is not None else "unknown"),
+        _text(", ".join(_labels_of(version["version"], model))),
+        *_traffic(version["traffic"]),
+        f"{version['load_s']:.1f} s" if version["load_s"] is not None else "",
+    )
+    return _Row(f"{name} {version['version']}", cells)
+
+
+def _traffic(traffic: Json | None) -> tuple[str, str, str]:
+    """Give the present numbers, with curves of the requests and of the slow ones."""
+    if traffic is None:
+        return "", "", ""
+    return (
+        f"{requests_text(traffic)}{_curve(traffic, 'requests_per_s', 'requests per second', rate)}",
+        latency(traffic["p50_s"]),
+        f"{latency(traffic['p99_s'])}{_curve(traffic, 'p99_s', 'p99 latency', latency)}",
+    )
+
+
+def _curve(traffic: Json, member: str, what: str, said: Callable[[float], str]) -> str:
+    points = [(one["s_ago"], one[member]) for one in traffic["history"]]
+    most = max((value for _, value in points if value is not None), default=0.0)
+    told = f"{what} over the last {duration(traffic['history_s'])}: at most {said(most)}"
+    return sparkline(told, points, traffic["history_s"])
+
+
+def _shown(version: Json) -> str:
+    failed = version["error"] is not None and version["state"] == "END" and version["wanted"]
+    return FAILED if failed else str(version["state"])
+
+
+def _labels_of(number: str, model: Json) -> Iterator[str]:
+    """Give the labels that name a version now, and those that are to name it."""
+    for one in model["labels"]:
+        if one["version"] == number:
+            yield f"{one['name']} (pending)" if one["pending"] else one["name"]
+        elif one["meanwhile"] == number:
+            yield f"{one['name']} (until {one['version']} answers)"
+
+
+def _failures(models: Sequence[Json]) -> Iterator[_Row]:
+    for name, one in ((model["name"], one) for model in models for one in model["versions"]):
+        error, number = one["error"], one["version"]
+        if error is not None:
+            told = f"{_text(error['code'])}: {_long(error['message'])}"
+            yield _Row(f"{name} {number}", (_text(name), _text(number), told, _attempts(one)))
+
+
+def _attempts(version: Json) -> str:
+    again = f"; again at {_time(version['next_attempt'])}" if version["next_attempt"] else ""
+    return f"{version['failed_attempts']}{again}"
+
+
+def _labels(models: Sequence[Json]) -> Iterator[_Row]:
+    for model in models:
+        name = model["name"]
+        for one in model["labels"]:
+            yield _row(f"{name} {one['name']}", one["name"], name, one["version"], _label_state(one))
+
+
+def _label_state(label: Json) -> str:
+    if not label["pending"]:
+        return "answers"
+    return f"pending, meanwhile version {label['meanwhile']} answers" if label["meanwhile"] else "pending"
+
+
+def _waiting(models: Sequence[Json]) -> Iterator[_Row]:
+    for name, one in ((model["name"], one) for model in models for one in model["waiting"]):
+        yield _row(f"{name} {one['version']}", one["version"], name, one["reason"])
+
+
+def _ignored(models: Sequence[Json]) -> Iterator[_Row]:
+    for name, one in ((model["name"], one) for model in models for one in model["ignored"]):
+        yield _row(f"{name} {one['name']}", one["name"], name, one["reason"])
+
+
+def _models(models: Sequence[Json]) -> Iterator[_Row]:
+    for one in models:
+        name = one["name"] if one["configured"] else f"{one['name']} (not configured any more)"
+        yield _row(one["name"], name, one["base_path"], _policy(one["version_policy"]), one["rollout"]["policy"])
+
+
+def _policy(policy: Json | None) -> str:
+    if policy is None:
+        return ""
+    if "specific" in policy:
+        return f"specific: {', '.join(policy['specific'])}"
+    return "all" if "all" in policy else f"latest {policy['latest']}"
+
+
+def _row(key: str, *cells: object) -> _Row:
+    return _Row(key, [_long(str(one)) for one in cells])
+
+
+def _table(title: str, columns: Sequence[str], rows: Iterable[_Row]) -> str:
+    """Lay out rows; nothing where there is none. Roles are given because a style may make the table look like none."""
+    body = "".join(_table_row(columns, one) for one in rows)
+    if not body:
+        return ""
+    head = "".join(f'<th scope="col" role="columnheader">{one}</th>' for one in columns)
+    return (
+        f'<section data-key="{title}"><table role="table"><caption role="caption"><h2>{title}</h2></caption>'
+        f'<thead role="rowgroup"><tr role="row">{head}</tr></thead><tbody role="rowgroup">{body}</tbody></table>'
+        "</section>"
+    )
+
+
+def _table_row(columns: Sequence[str], row: _Row) -> str:
+    first, *others = row.cells
+    cells = "".join(
+        f'<td role="cell" data-column="{column}">{cell}</td>' for column, cell in zip(columns[1:], others, strict=True)
+    )
+    return f'<tr role="row" data-key="{_text(row.key)}"><th scope="row" role="rowheader">{first}</th>{cells}</tr>'
+
+
+def _empty(title: str, told: str) -> str:
+    return f'<section data-key="{title}"><h2>{title}</h2><p>{told}</p></section>'
+
+
+def _long(text: str) -> str:
+    """Fold what is too long; it is all there."""
+    if len(text) <= LONGEST_TEXT:
+        return _text(text)
+    return f"<details><summary>{_text(text[:LONGEST_TEXT])} …</summary>{_text(text[LONGEST_TEXT:])}</details>"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _time(text: str) -> str:
+    shown = _moment(text).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f'<time datetime="{_text(text)}">{shown}</time>'
+
+
+def _text(value: object) -> str:
+    return html.escape(str(value))
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)

@@ -1,0 +1,227 @@
+"""What `check-config` finds in a configuration file: its kind, every mistake, and what has no effect."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, cast
+
+import yaml
+from google.protobuf.descriptor import Descriptor
+
+from core.config import arguments as flags
+from core.config import yaml_settings as settings_yaml
+from core.config.flag_table import FLAGS
+from core.config.model_config import ModelConfig
+from core.config.models_text import model_configs
+from core.config.parameter_files import batching_parameters, monitoring_config, ssl_config
+from core.config.server_settings import SessionSettings
+from core.config.session_options import session_config, session_config_warnings
+from core.config.text_format import outline
+from core.config.version_policy import Specific
+from core.config.yaml_settings import YamlSettings
+from core.errors import ConfigError, Problem
+from core.protos import model_config_pb2, session_file_pb2
+
+
+class FileKind(enum.Enum):
+    """What a configuration file can be, as `--kind` names it."""
+
+    MODELS = "models"
+    SETTINGS = "settings"
+    SERVE = "serve"
+    BATCHING = "batching"
+    MONITORING = "monitoring"
+    SSL = "ssl"
+    SESSION = "session"
+    PLATFORM = "platform"
+
+
+MESSAGES: Mapping[FileKind, Descriptor] = MappingProxyType(
+    {
+        FileKind.MODELS: cast("Descriptor", model_config_pb2.ModelServerConfig.DESCRIPTOR),
+        FileKind.BATCHING: cast("Descriptor", model_config_pb2.BatchingParameters.DESCRIPTOR),
+        FileKind.MONITORING: cast("Descriptor", model_config_pb2.MonitoringConfig.DESCRIPTOR),
+        FileKind.SSL: cast("Descriptor", model_config_pb2.SSLConfig.DESCRIPTOR),
+        FileKind.SESSION: cast("Descriptor", session_file_pb2.ConfigProto.DESCRIPTOR),
+    }
+)
+YAML_SECTIONS = frozenset({"models", "defaults", "server"})
+SERVE_SECTIONS = frozenset({"applications", "import_path"})
+REFUSED_FIELDS: Mapping[str, str] = MappingProxyType(
+    {
+        "platform_configs": "platform_config_file",
+        "session_bundle_config": "platform_config_file",
+        "thread_pool_factory_config": "thread_pool_factory_config_file",
+    }
+)
+IMPORT_PATH = "deployments.app:build"
+NO_KIND = "Nothing in this file tells its kind; name it with --kind"
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found in one file; `models` and `settings` are what it says, for a look across files."""
+
+    file: str
+    kind: FileKind | None
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    models: tuple[ModelConfig, ...] = ()
+    settings: YamlSettings | None = None
+
+
+def kind_of(text: str, file: str) -> FileKind | None:
+    """Guess the kind from the fields at the top of the text, and from the file's name."""
+    names = {one.name for one in outline(text)[0].fields}
+    if names & SERVE_SECTIONS:
+        return FileKind.SERVE
+    if file.endswith((".yaml", ".yml")) or names & YAML_SECTIONS:
+        return FileKind.SETTINGS
+    if names & REFUSED_FIELDS.keys():
+        return FileKind.PLATFORM
+    known = {kind: len(names & set(message.fields_by_name)) for kind, message in MESSAGES.items()}
+    best = max(known, key=lambda kind: known[kind])
+    return best if known[best] else None
+
+
+def check(text: str, file: str, kind: FileKind | None = None, *, relative_path_root: str = "") -> Checked:
+    """Read a file as the server would, and tell all that it would say."""
+    chosen = kind or kind_of(text, file)
+    if chosen is None:
+        return Checked(file, None, (Problem(NO_KIND, file),))
+    if chosen is FileKind.MODELS:
+        return _checked_models(text, file, relative_path_root)
+    if chosen is FileKind.SERVE:
+        return _checked_serve(text, file)
+    if chosen is FileKind.SETTINGS:
+        return _checked_settings(text, file)
+    return Checked(file, chosen, *_parameters(chosen, text, file))
+
+
+def _checked_models(text: str, file: str, root: str) -> Checked:
+    try:
+        models = model_configs(text, file, relative_path_root=root)
+    except ConfigError as error:
+        return Checked(file, FileKind.MODELS, error.problems)
+    return Checked(file, FileKind.MODELS, warnings=tuple(_useless_labels(models, file)), models=models)
+
+
+def _checked_settings(text: str, file: str) -> Checked:
+    try:
+        own = settings_yaml.settings(text, file)
+    except ConfigError as error:
+        return Checked(file, FileKind.SETTINGS, error.problems)
+    parsed = flags.parse((), {"model_settings_file": file, **own.server})
+    return Checked(file, FileKind.SETTINGS, *_said_of_flags(parsed, file, "server"), settings=own)
+
+
+def _said_of_flags(parsed: flags.ParsedFlags, file: str, field: str) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+    """Give the mistakes and the warnings about flags that stand in a file."""
+    problems = tuple(Problem(one.message, file, None, f"{field}.{one.field[2:]}") for one in parsed.problems)
+    if parsed.outcome is flags.Outcome.BAD_VALUE:
+        return tuple(Problem(one, file, None, field) for one in parsed.warnings), ()
+    return problems, tuple(Problem(one, file, None, field) for one in parsed.warnings)
+
+
+def _checked_serve(text: str, file: str) -> Checked:
+    """Check the arguments of our applications in a config of Ray Serve; the rest is Serve's to check."""
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        return Checked(file, FileKind.SERVE, (Problem(str(error), file),))
+    found = document.get("applications") if isinstance(document, dict) else None
+    applications = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    said = [_said_of_arguments(one, file) for one in applications if one.get("import_path") == IMPORT_PATH]
+    if not said:
+        return Checked(file, FileKind.SERVE, (Problem(f"No application has import_path {IMPORT_PATH}", file),))
+    return Checked(
+        file,
+        FileKind.SERVE,
+        tuple(problem for problems, _ in said for problem in problems),
+        tuple(warning for _, warnings in said for warning in warnings),
+    )
+
+
+def _said_of_arguments(application: Mapping[str, Any], file: str) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+    given = application.get("args") or {}
+    field = f"applications.{application.get('name', 'default')}.args"
+    if not isinstance(given, dict):
+        return (Problem("must be flags with their values", file, None, field),), ()
+    parsed = flags.parse([f"--{name}={_argument(value)}" for name, value in given.items()])
+    problems, warnings = _said_of_flags(parsed, file, field)
+    unknown = (name for name in given if name not in FLAGS)
+    return (*(Problem("is no flag", file, None, f"{field}.{name}") for name in unknown), *problems), warnings
+
+
+def _argument(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _useless_labels(models: Iterable[ModelConfig], file: str) -> Iterator[Problem]:
+    for model in models:
+        for label, version in sorted(model.labels.items()):
+            if isinstance(model.policy, Specific) and version not in model.policy.versions:
+                text = f"names version {version}, which the version policy does not serve"
+                yield Problem(text, file, None, f"{model.name}.version_labels.{label}")
+
+
+def _parameters(kind: FileKind, text: str, file: str) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+    """Give the mistakes and the warnings of a file of parameters."""
+    try:
+        return (), _READERS[kind](text, file)
+    except ConfigError as error:
+        return error.problems, ()
+
+
+def _session(text: str, file: str) -> tuple[Problem, ...]:
+    session_config(SessionSettings(session_config_file=file), text, file)
+    return session_config_warnings(text, file)
+
+
+def _refused(text: str, file: str) -> tuple[Problem, ...]:
+    fields = [one for one in outline(text)[0].fields if one.name in REFUSED_FIELDS]
+    reasons = ((one, REFUSED_FIELDS[one.name]) for one in fields)
+    problems = tuple(
+        Problem(f"--{flag} is not supported: {FLAGS[flag].remark}", file, one.line, one.name) for one, flag in reasons
+    )
+    raise ConfigError(problems or (Problem("--platform_config_file is not supported", file),))
+
+
+def _without_warnings(read: Callable[[str, str], object]) -> Callable[[str, str], tuple[Problem, ...]]:
+    def reading(text: str, file: str) -> tuple[Problem, ...]:
+        read(text, file)
+        return ()
+
+    return reading
+
+
+_READERS: Mapping[FileKind, Callable[[str, str], tuple[Problem, ...]]] = {
+    FileKind.BATCHING: _without_warnings(batching_parameters),
+    FileKind.MONITORING: _without_warnings(monitoring_config),
+    FileKind.SSL: _without_warnings(ssl_config),
+    FileKind.SESSION: _session,
+    FileKind.PLATFORM: _refused,
+}
+
+
+def across(
+    files: Iterable[Checked], *, relative_path_root: str = ""
+) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+    """Give what a list of models and a settings file say against each other, and what is used by neither.
+
+    Only files that could be read count. Without a list of models, nobody knows whether one is used.
+    """
+    files = tuple(files)
+    listed = [one for one in files if one.kind is FileKind.MODELS and not one.problems]
+    own = [one.settings for one in files if one.settings is not None]
+    if len(listed) > 1 or len(own) != 1:
+        return (), ()
+    models = listed[0].models if listed else ()
+    try:
+        settings_yaml.merge(models, own[0], relative_path_root=relative_path_root)
+    except ConfigError as error:
+        return error.problems, ()
+    return (), settings_yaml.unused_models(models, own[0]) if listed else ()

@@ -1,0 +1,53 @@
+"""What a command-line flag is; `core.config.flag_table` lists TensorFlow Serving's, `core.config.own_flags` ours."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+class Kind(enum.Enum):
+    """Type of a flag's value, as the usage text names it."""
+
+    BOOL = "bool"
+    INT32 = "int32"
+    INT64 = "int64"
+    FLOAT = "float"
+    STRING = "string"
+
+
+class Treatment(enum.Enum):
+    """What giving the flag does."""
+
+    HONOURED = "honoured"
+    WITHOUT_EFFECT = "accepted without effect"
+    REFUSED = "refused"
+
+
+Value = bool | int | float | str
+"""Value of a flag."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One flag.
+
+    `target` is the field of ServerSettings that it fills, as `group.field`, after `convert`; empty where `core.config.arguments`
+    computes the field or nothing is to be filled. `remark` says why the flag has no effect, or what to use instead.
+    """
+
+    name: str
+    kind: Kind
+    default: Value
+    help: str
+    target: str = ""
+    convert: Callable[[Any], Any] | None = None
+    treatment: Treatment = Treatment.HONOURED
+    remark: str = ""
+
+
+def not_negative(value: float) -> float:
+    """Take a value below 0 for 0."""
+    return max(value, 0)

@@ -1,0 +1,206 @@
+"""Configuration values of models: what the text, YAML and reload parsers all produce.
+
+Parsers check; nobody checks again. Every field has a default, a unit in its name, and a sentence for the operator.
+Mappings are plain dicts that nobody changes, because these values travel between processes.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from core.config.version_policy import Latest, VersionPolicy
+
+
+class Rollout(enum.Enum):
+    """In which order a new version is loaded and its predecessor unloaded."""
+
+    AVAILABILITY_PRESERVING = "availability_preserving"
+    RESOURCE_PRESERVING = "resource_preserving"
+
+
+@dataclass(frozen=True, slots=True)
+class Autoscaling:
+    """How Ray Serve changes the number of replicas of each version."""
+
+    min_replicas: int = 1
+    """Fewest replicas; 0 lets an unused version go away until the next request."""
+
+    max_replicas: int = 1
+    """Most replicas."""
+
+    initial_replicas: int | None = None
+    """Replicas to start with; None starts with the fewest."""
+
+    target_ongoing_requests: float = 2.0
+    """Requests in work per replica that Serve tries to keep."""
+
+    upscale_delay_s: float = 2.0
+    """Seconds that the load must stay high before replicas are added."""
+
+    downscale_delay_s: float = 120.0
+    """Seconds that the load must stay low before replicas are removed."""
+
+    downscale_to_zero_delay_s: float | None = None
+    """Seconds without load before the last replica is removed; None uses `downscale_delay_s`."""
+
+    metrics_interval_s: float = 1.0
+    """Seconds between two load reports of a replica."""
+
+    look_back_period_s: float = 5.0
+    """Seconds over which the load is averaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelResources:
+    """How each version of a model is placed, scaled, rolled out and stopped."""
+
+    num_replicas: int = 1
+    """Replicas of each version; not used with autoscaling."""
+
+    num_cpus: float = 0.0
+    """CPUs that Ray reserves for each replica; 0 reserves none."""
+
+    num_gpus: float | None = None
+    """GPUs, or a share of one, that Ray reserves for each replica; 0 hides them, None reserves none and hides none."""
+
+    memory_bytes: int = 0
+    """Memory in bytes that Ray reserves for each replica; 0 reserves none."""
+
+    accelerator_type: str = ""
+    """Only nodes with this accelerator, in Ray's spelling (`H100`); empty means any node."""
+
+    resources: Mapping[str, float] = field(default_factory=dict)
+    """Custom Ray resources that each replica reserves."""
+
+    autoscaling: Autoscaling | None = None
+    """Bounds and speed of autoscaling; None keeps `num_replicas`."""
+
+    rollout: Rollout = Rollout.AVAILABILITY_PRESERVING
+    """Load the successor first (default), or unload first where there is no room for two versions."""
+
+    drain_timeout_s: float = 30.0
+    """Seconds that a version which is taken out of service may still work on its requests."""
+
+    marker_file: str = ""
+    """File name that must stand in a version directory before it counts as complete; empty asks for none."""
+
+    max_ongoing_requests: int = 100
+    """Requests that one replica works on at a time; more wait in the router."""
+
+    max_queued_requests: int = -1
+    """Requests that may wait in each router for a free replica; -1 does not limit them."""
+
+    env_vars: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables of the replicas' processes; setting any makes a start some seconds slower."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSampling:
+    """A sampling rate for some of the servers only."""
+
+    dc: str = ""
+    """Data centre of the server; empty means any."""
+
+    task_index: int | None = None
+    """Index of the server; None means any."""
+
+    sampling_rate: float = 0.0
+    """Share of requests to log, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggingConfig:
+    """Which requests of a model are logged, and where to."""
+
+    collector: str = ""
+    """Kind of log: `tf_record` (also when empty) or `json_lines`."""
+
+    filename_prefix: str = ""
+    """Beginning of the names of the log files, with their folder or URI."""
+
+    sampling_rate: float = 0.0
+    """Share of requests to log, 0 to 1."""
+
+    attributes: int = 0
+    """Bits of the request's origin (1) and criticality (2) to be logged with it."""
+
+    per_task: tuple[TaskSampling, ...] = ()
+    """Exceptions from `sampling_rate`; the first that fits the server counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchingParameters:
+    """How requests of one version are merged (TensorFlow Serving, BatchingParameters)."""
+
+    max_batch_size: int = 1000
+    """Most rows of a batch; with splitting, most rows of one request."""
+
+    batch_timeout_micros: int = 0
+    """Microseconds that a batch waits to become full, from its first request on; longer while no thread is free."""
+
+    max_enqueued_batches: int = 10
+    """Batches that may wait for the same tensors; beyond that, requests are refused as UNAVAILABLE."""
+
+    num_batch_threads: int | None = None
+    """Batches that run at the same time; None means one for each CPU that the replica may use."""
+
+    thread_pool_name: str = "batch_threads"
+    """Name of the threads that run batches."""
+
+    allowed_batch_sizes: tuple[int, ...] = ()
+    """Sizes that batches are padded up to, increasing; empty pads nothing."""
+
+    pad_variable_length_inputs: bool = False
+    """Pad inner dimensions so that requests of different shapes can be merged."""
+
+    enable_large_batch_splitting: bool = False
+    """Cut a large request into several batches."""
+
+    max_execution_batch_size: int | None = None
+    """With splitting, most rows of a batch; None means `max_batch_size`."""
+
+    def on_threads_of(self, server: BatchingParameters | None) -> BatchingParameters:
+        """Take the threads from the server's parameters: those beside a version do not count for them."""
+        if server is None:
+            return self
+        return replace(self, num_batch_threads=server.num_batch_threads, thread_pool_name=server.thread_pool_name)
+
+    def requests_at_a_time(self, cpus: int) -> int:
+        """Count the requests of one row that run and wait when a queue is full."""
+        threads = self.num_batch_threads or cpus
+        return self.execution_batch_size * (threads + max(1, self.max_enqueued_batches))
+
+    @property
+    def execution_batch_size(self) -> int:
+        """Most rows of a batch that is run."""
+        if not self.enable_large_batch_splitting or self.max_execution_batch_size is None:
+            return self.max_batch_size
+        return self.max_execution_batch_size
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """One model: where its versions lie, which of them are served, and how."""
+
+    name: str
+    """Name in requests; unique."""
+
+    base_path: str
+    """Folder or URI that holds one directory per version."""
+
+    policy: VersionPolicy = field(default_factory=Latest)
+    """Which versions are served; by default the latest."""
+
+    labels: Mapping[str, int] = field(default_factory=dict)
+    """Names for versions; a label answers as soon as its version does."""
+
+    resources: ModelResources = field(default_factory=ModelResources)
+    """Placement, scaling, rollout and stop of each version."""
+
+    logging: tuple[LoggingConfig, ...] = ()
+    """Request logs, each with a sample of its own; none logs no requests."""
+
+    batching: BatchingParameters | None = None
+    """Batching of this model alone; None leaves it to the server's settings."""

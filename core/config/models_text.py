@@ -1,0 +1,254 @@
+"""ModelServerConfig, as text file or reload request, to model configurations; every mistake is reported at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from google.protobuf import text_format
+
+from core.config.log_collectors import collector_problems
+from core.config.model_config import LoggingConfig, ModelConfig, TaskSampling
+from core.config.text_format import Outline, parse
+from core.config.version_policy import All, Latest, Specific, VersionPolicy
+from core.errors import ConfigError, Problem
+from core.protos import model_config_pb2
+
+PLATFORM = "tensorflow"
+CUSTOM_CONFIG = "ModelServer does not yet support custom model config."
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One `config { }` with what its problems need: the file, its place, and which one it is."""
+
+    message: model_config_pb2.ModelConfig
+    place: Outline | None
+    file: str
+    index: int
+
+    def problem(self, message: str, *path: str) -> Problem:
+        line = self.place.line_of(*path) if self.place is not None else None
+        return Problem(message, self.file, line, f"config[{self.index}].{'.'.join(path)}")
+
+
+def model_configs(text: str, file: str = "", *, relative_path_root: str = "") -> tuple[ModelConfig, ...]:
+    """Read a ModelServerConfig file; a file with neither choice set lists no models.
+
+    Raises ConfigError with every mistake, its line and its field.
+    """
+    try:
+        return _read(text, file, relative_path_root, allow_unknown=False)
+    except ConfigError as error:
+        raise ConfigError(_with_further(error.problems, text, file, relative_path_root)) from None
+
+
+def _read(text: str, file: str, root: str, *, allow_unknown: bool) -> tuple[ModelConfig, ...]:
+    message, places = parse(text, model_config_pb2.ModelServerConfig(), file, allow_unknown=allow_unknown)
+    models = places.first("model_config_list")
+    return _checked(message, root, file, places, models.each("config") if models else ())
+
+
+def _with_further(found: tuple[Problem, ...], text: str, file: str, root: str) -> tuple[Problem, ...]:
+    """Add what is wrong beside fields that are misspelt, so that a second try finds nothing new."""
+    try:
+        _read(text, file, root, allow_unknown=True)
+    except ConfigError as error:
+        further = (problem for problem in error.problems if problem not in found and _is_about_models(problem))
+        return tuple(sorted((*found, *further), key=lambda problem: problem.line or 0))
+    return found
+
+
+def _is_about_models(problem: Problem) -> bool:
+    """Tell a mistake in what a text says from one in how it is written."""
+    return problem.field.startswith("config[")
+
+
+def models_from_message(
+    message: model_config_pb2.ModelServerConfig, *, relative_path_root: str = ""
+) -> tuple[ModelConfig, ...]:
+    """Read the configuration of a reload request; raises ConfigError with every mistake."""
+    return _checked(message, relative_path_root, "", None, ())
+
+
+def single_model(name: str, base_path: str, *, relative_path_root: str = "") -> ModelConfig:
+    """Give the configuration of the one model that flags name; raises ConfigError."""
+    try:
+        model = model_config_pb2.ModelConfig(name=name, base_path=base_path, model_platform=PLATFORM)
+    except UnicodeEncodeError as error:
+        raise ConfigError((Problem(f"Names of models and base paths must be UTF-8; got {error.object!a}"),)) from None
+    models = model_config_pb2.ModelConfigList(config=[model])
+    return models_from_message(
+        model_config_pb2.ModelServerConfig(model_config_list=models), relative_path_root=relative_path_root
+    )[0]
+
+
+def absolute_path(base_path: str, relative_path_root: str) -> str | None:
+    """Give the base path to use; None for a relative one when there is no root to join it to."""
+    if base_path.startswith("/") or _SCHEME.match(base_path):
+        return base_path
+    return f"{relative_path_root.rstrip('/')}/{base_path}" if relative_path_root and base_path else None
+
+
+def relative_path_problem(name: str, base_path: str) -> str:
+    """Say what is wrong with a relative base path, as TensorFlow Serving says it."""
+    return f"Expected model {name} to have an absolute path or URI; got base_path()={base_path}"
+
+
+def to_text(models: Iterable[ModelConfig]) -> str:
+    """Write models as a ModelServerConfig file; what that format cannot say is left out."""
+    return text_format.MessageToString(to_message(models), as_utf8=True)
+
+
+def to_message(models: Iterable[ModelConfig]) -> model_config_pb2.ModelServerConfig:
+    """Put models into the message of a ModelServerConfig file."""
+    listed = model_config_pb2.ModelConfigList(config=[_to_message(model) for model in models])
+    return model_config_pb2.ModelServerConfig(model_config_list=listed)
+
+
+def _checked(
+    message: model_config_pb2.ModelServerConfig,
+    root: str,
+    file: str,
+    whole: Outline | None,
+    places: Sequence[Outline],
+) -> tuple[ModelConfig, ...]:
+    if message.HasField("custom_model_config"):
+        line = whole.line_of("custom_model_config") if whole is not None else None
+        raise ConfigError((Problem(CUSTOM_CONFIG, file, line, "custom_model_config"),))
+    configs = message.model_config_list.config
+    known = list(places) if len(places) == len(configs) else [None] * len(configs)
+    entries = [
+        _Entry(config, place, file, index) for index, (config, place) in enumerate(zip(configs, known, strict=True))
+    ]
+    problems = [*_duplicates(entries), *(problem for entry in entries for problem in _problems(entry, root))]
+    if problems:
+        raise ConfigError(tuple(sorted(problems, key=lambda problem: problem.line or 0)))
+    return tuple(_model(config, root) for config in configs)
+
+
+def _duplicates(entries: Iterable[_Entry]) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for entry in entries:
+        name = entry.message.name
+        if name and name in seen:
+            yield entry.problem(f"Illegal to list model {name} multiple times in config list", "name")
+        seen.add(name)
+
+
+def _problems(entry: _Entry, root: str) -> Iterator[Problem]:
+    config = entry.message
+    if not config.name:
+        yield entry.problem("The model has no name", "name")
+    if absolute_path(config.base_path, root) is None:
+        yield entry.problem(relative_path_problem(config.name, config.base_path), "base_path")
+    yield from _platform_problems(entry)
+    yield from _version_problems(entry)
+    yield from _logging_problems(entry)
+
+
+def _platform_problems(entry: _Entry) -> Iterator[Problem]:
+    config = entry.message
+    names = "ModelServerConfig::model_type (deprecated) {} ModelServerConfig::model_platform, model name is {}"
+    if config.model_type and config.model_platform:
+        yield entry.problem("Illegal setting both " + names.format("and", config.name), "model_platform")
+    elif not config.model_type and not config.model_platform:
+        yield entry.problem("Illegal setting neither " + names.format("nor", config.name), "model_platform")
+    elif config.model_type not in (0, model_config_pb2.TENSORFLOW):
+        yield entry.problem(f"ModelServerConfig::model_type choice {config.model_type} not supported.", "model_type")
+    elif config.model_platform not in ("", PLATFORM):
+        text = f"Model {config.name} requests unsupported platform {config.model_platform}"
+        yield entry.problem(text, "model_platform")
+
+
+def _version_problems(entry: _Entry) -> Iterator[Problem]:
+    for version in entry.message.model_version_policy.specific.versions:
+        if version < 0:
+            path = ("model_version_policy", "specific", "versions")
+            yield entry.problem(f"Version {version} is negative; versions are 0 or more", *path)
+    for label, version in sorted(entry.message.version_labels.items()):
+        if version < 0:
+            text = f"Label {label} points to version {version}; versions are 0 or more"
+            yield entry.problem(text, "version_labels")
+
+
+def _logging_problems(entry: _Entry) -> Iterator[Problem]:
+    sampling = entry.message.logging_config.sampling_config
+    rates = [sampling.sampling_rate, *(task.sampling_rate for task in sampling.per_task_sampling_configs)]
+    for rate in rates:
+        if not 0 <= rate <= 1:
+            path = ("logging_config", "sampling_config", "sampling_rate")
+            yield entry.problem(f"sampling_rate must be between 0 and 1; was {rate:g}", *path)
+    if entry.message.logging_config.HasField("custom_logging_config"):
+        yield entry.problem("custom_logging_config is not supported", "logging_config", "custom_logging_config")
+    collector = entry.message.logging_config.log_collector_config
+    logs = any(rate > 0 for rate in rates)
+    for name, message in collector_problems(collector.type, collector.filename_prefix, logs=logs):
+        yield entry.problem(message, "logging_config", "log_collector_config", name)
+
+
+def _model(config: model_config_pb2.ModelConfig, root: str) -> ModelConfig:
+    return ModelConfig(
+        name=config.name,
+        base_path=absolute_path(config.base_path, root) or "",
+        policy=_policy(config.model_version_policy),
+        labels=dict(config.version_labels),
+        logging=(_logging(config.logging_config),) if config.HasField("logging_config") else (),
+    )
+
+
+def _policy(policy: model_config_pb2.FileSystemStoragePathSourceConfig.ServableVersionPolicy) -> VersionPolicy:
+    choice = policy.WhichOneof("policy_choice")
+    if choice == "all":
+        return All()
+    if choice == "specific":
+        return Specific(frozenset(policy.specific.versions))
+    return Latest(max(policy.latest.num_versions, 1))
+
+
+def _logging(config: model_config_pb2.LoggingConfig) -> LoggingConfig:
+    collector, sampling = config.log_collector_config, config.sampling_config
+    per_task = (
+        TaskSampling(task.dc, task.task_index if task.HasField("task_index") else None, task.sampling_rate)
+        for task in sampling.per_task_sampling_configs
+    )
+    return LoggingConfig(
+        collector.type, collector.filename_prefix, sampling.sampling_rate, sampling.attributes, tuple(per_task)
+    )
+
+
+def _to_message(model: ModelConfig) -> model_config_pb2.ModelConfig:
+    message = model_config_pb2.ModelConfig(
+        name=model.name, base_path=model.base_path, model_platform=PLATFORM, version_labels=dict(model.labels)
+    )
+    _write_policy(model.policy, message)
+    if len(model.logging) == 1:
+        message.logging_config.CopyFrom(logging_message(model.logging[0]))
+    return message
+
+
+def _write_policy(policy: VersionPolicy, message: model_config_pb2.ModelConfig) -> None:
+    choice = message.model_version_policy
+    if isinstance(policy, Latest):
+        choice.latest.num_versions = policy.count
+    elif isinstance(policy, Specific):
+        choice.specific.SetInParent()
+        choice.specific.versions.extend(sorted(policy.versions))
+    else:
+        choice.all.SetInParent()
+
+
+def logging_message(config: LoggingConfig) -> model_config_pb2.LoggingConfig:
+    """Give the message of a request log's configuration."""
+    message = model_config_pb2.LoggingConfig()
+    message.log_collector_config.type = config.collector
+    message.log_collector_config.filename_prefix = config.filename_prefix
+    message.sampling_config.sampling_rate = config.sampling_rate
+    message.sampling_config.attributes = config.attributes
+    for task in config.per_task:
+        message.sampling_config.per_task_sampling_configs.add(
+            dc=task.dc, task_index=task.task_index, sampling_rate=task.sampling_rate
+        )
+    return message

@@ -1,0 +1,143 @@
+"""The command-line flags that only this server has; `core.config.flag_table` joins them to TensorFlow Serving's."""
+
+# ruff: noqa: FBT003  (a table reads best with its defaults in a column)
+
+from __future__ import annotations
+
+from typing import Final
+
+from core.config.flag import Flag, Kind, not_negative
+
+_BOOL, _INT32, _INT64, _FLOAT, _STRING = Kind.BOOL, Kind.INT32, Kind.INT64, Kind.FLOAT, Kind.STRING
+
+OUR_FLAGS: Final = (
+    Flag(
+        "remote_poll_wait_seconds",
+        _INT32,
+        30,
+        "Seconds between two looks at a base path that is a URL; 0 looks only at the start. Without this flag, "
+        "file_system_poll_wait_seconds counts if it is given.",
+        "polling.remote_poll_wait_s",
+        not_negative,
+    ),
+    Flag(
+        "model_cache_dir",
+        _STRING,
+        "",
+        "Folder on each node for versions from remote storage; by default in the user's cache folder.",
+        "model_cache.folder",
+    ),
+    Flag(
+        "model_cache_max_bytes",
+        _INT64,
+        0,
+        "Bytes that the versions in that folder may take; 0 means half of the disk.",
+        "model_cache.max_bytes",
+    ),
+    Flag("model_settings_file", _STRING, "", "YAML file with what models.config lacks.", "source.model_settings_file"),
+    Flag("relative_path_root", _STRING, "", "Folder that relative base paths are in.", "source.relative_path_root"),
+    Flag(
+        "enable_session_run",
+        _BOOL,
+        False,
+        "Answer SessionService.SessionRun, which may fetch any tensor of the graph.",
+        "front_door.session_run",
+    ),
+    Flag(
+        "strict_version_labels",
+        _BOOL,
+        False,
+        "Refuse a configuration with a label whose version does not answer yet, as TensorFlow Serving does.",
+        "source.strict_version_labels",
+    ),
+    Flag(
+        "rest_api_ssl_config_file",
+        _STRING,
+        "",
+        "SSLConfig text file for REST; may be that of gRPC.",
+        "front_door.rest_ssl_config_file",
+    ),
+    Flag("host", _STRING, "", "Address to listen on; empty means every interface.", "front_door.host"),
+    Flag("rest_api_socket_path", _STRING, "", "UNIX socket for REST and metrics.", "front_door.rest_socket_path"),
+    Flag(
+        "rest_api_max_body_bytes",
+        _INT64,
+        2**31 - 1,
+        "Largest REST request body in bytes.",
+        "front_door.rest_max_body_bytes",
+    ),
+    Flag(
+        "drain_timeout_s",
+        _FLOAT,
+        30.0,
+        "Seconds that requests may take to finish when the server stops.",
+        "front_door.drain_timeout_s",
+        not_negative,
+    ),
+    Flag(
+        "router_replicas",
+        _INT32,
+        1,
+        "Routers that share the ports of their node; more than one use more CPUs, and survive the loss of one.",
+        "cluster.router_replicas",
+        lambda count: max(1, count),
+    ),
+    Flag(
+        "direct_transport",
+        _BOOL,
+        True,
+        "Send requests to model servers over connections of our own; off, over Ray Serve's handles, which is slower.",
+        "cluster.direct_transport",
+    ),
+    Flag("request_log_dc", _STRING, "", "Data centre of this server, for request logs.", "request_log.dc"),
+    Flag(
+        "request_log_task_index",
+        _INT32,
+        0,
+        "Number of this server in its data centre, for request logs.",
+        "request_log.task_index",
+    ),
+    Flag(
+        "request_log_max_file_bytes",
+        _INT64,
+        64 * 1024 * 1024,
+        "Bytes from which a file of a request log is finished.",
+        "request_log.max_file_bytes",
+        lambda count: max(count, 1),
+    ),
+    Flag(
+        "request_log_max_file_age_s",
+        _FLOAT,
+        300.0,
+        "Seconds after which a file of a request log is finished.",
+        "request_log.max_file_age_s",
+        not_negative,
+    ),
+    Flag("log_format", _STRING, "text", "How the logs look: text, json.", "logs.as_json", lambda kind: kind == "json"),
+    Flag("log_level", _STRING, "info", "Least serious level in the logs: debug, info, warning or error.", "logs.level"),
+    Flag(
+        "access_log_sampling_rate",
+        _FLOAT,
+        0.0,
+        "Share of the requests, 0 to 1, that get a line in the router's log.",
+        "logs.access_sampling_rate",
+    ),
+    Flag(
+        "tracing_otlp_endpoint",
+        _STRING,
+        "",
+        "URL of an OpenTelemetry collector that takes traces by OTLP over HTTP, such as http://localhost:4318; empty "
+        "takes OTEL_EXPORTER_OTLP_ENDPOINT, and traces nothing without it.",
+        "tracing.otlp_endpoint",
+    ),
+    Flag(
+        "tracing_sampling_rate",
+        _FLOAT,
+        -1.0,
+        "Share of the requests without a traceparent, 0 to 1, that are traced; below 0 as OTEL_TRACES_SAMPLER says, "
+        "all without it.",
+        "tracing.sampling_rate",
+    ),
+    Flag("ray_address", _STRING, "", "Address of a running Ray cluster.", "cluster.ray_address"),
+)
+"""The flags that only this server has."""

@@ -1,0 +1,292 @@
+"""Settings of the whole server, grouped by topic; `core.config.arguments` fills them.
+
+Files are named here and read by the shells. Every field has a default, a unit in its name, and a sentence for the
+operator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+ChannelArgument = tuple[str, int | str]
+"""Name and value of one gRPC channel argument."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrontDoorSettings:
+    """Ports and sockets that clients connect to, and the limits on them."""
+
+    host: str = ""
+    """Address to listen on; empty means every interface."""
+
+    grpc_port: int = 8500
+    """TCP port for gRPC; 0 opens none."""
+
+    grpc_socket_path: str = ""
+    """UNIX socket for gRPC; empty opens none."""
+
+    rest_port: int = 0
+    """TCP port for REST and metrics; 0 opens none."""
+
+    rest_socket_path: str = ""
+    """UNIX socket for REST and metrics; empty opens none."""
+
+    rest_timeout_ms: int = 30_000
+    """Milliseconds that a model may work on a REST request; 0 sets no limit."""
+
+    rest_cors: bool = False
+    """Send CORS headers with every answer below `/v1/`."""
+
+    rest_max_body_bytes: int = 2**31 - 1
+    """Largest REST request body in bytes."""
+
+    grpc_channel_arguments: tuple[ChannelArgument, ...] = ()
+    """Arguments of the gRPC server, as gRPC names them."""
+
+    grpc_max_concurrent_calls: int = 0
+    """gRPC calls in work at a time; more are refused as RESOURCE_EXHAUSTED; 0 sets no limit."""
+
+    session_run: bool = False
+    """Answer `SessionService.SessionRun`."""
+
+    ssl_config_file: str = ""
+    """SSLConfig text file for gRPC; empty means no TLS."""
+
+    rest_ssl_config_file: str = ""
+    """SSLConfig text file for REST, which may be that of gRPC; empty means no TLS."""
+
+    drain_timeout_s: float = 30.0
+    """Seconds that requests may take to finish when the server stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSourceSettings:
+    """Where the list of models comes from."""
+
+    model_config_file: str = ""
+    """ModelServerConfig text file; when set, `model_name` and `model_base_path` do not count."""
+
+    model_config_file_poll_wait_s: int = 0
+    """Seconds between two readings of the files that list the models; 0 reads them once."""
+
+    model_settings_file: str = ""
+    """YAML file with what ModelServerConfig cannot say."""
+
+    model_name: str = "default"
+    """Name of the one model given by `model_base_path`."""
+
+    model_base_path: str = ""
+    """Base path of the one model when there is no file."""
+
+    relative_path_root: str = ""
+    """Folder or URI that relative base paths are joined to; empty refuses them."""
+
+    strict_version_labels: bool = False
+    """Refuse a configuration with a label whose version does not answer yet, as TensorFlow Serving does."""
+
+    allow_labels_for_unavailable: bool = False
+    """With strict labels: let a new label name a version that does not answer yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class PollingSettings:
+    """How often storage is asked for new versions."""
+
+    file_system_poll_wait_s: int = 1
+    """Seconds from the start of one look at local storage to the next; 0 looks only at the start."""
+
+    remote_poll_wait_s: int = 30
+    """The same for base paths that are URLs, where every look costs requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCacheSettings:
+    """Where each node keeps the versions that it fetched from remote storage."""
+
+    folder: str = ""
+    """Folder on each node; empty takes one in the cache folder of the user who runs the server."""
+
+    max_bytes: int = 0
+    """Bytes that all versions there may take; 0 means half of the disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadingSettings:
+    """How versions are loaded."""
+
+    max_num_load_retries: int = 5
+    """Further attempts after a failed load."""
+
+    load_retry_interval_s: float = 60.0
+    """Seconds between two attempts."""
+
+    num_load_threads: int = 0
+    """Versions that may load at the same time; 0 sets no limit."""
+
+    saved_model_tags: frozenset[str] = frozenset({"serve"})
+    """Tags that the meta graph to load carries, exactly these."""
+
+    warm_up: bool = True
+    """Replay the warm-up requests in a version's folder before it becomes available."""
+
+    warm_up_iterations: int = 1
+    """How often each of them is replayed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """TensorFlow's session in each model server."""
+
+    intra_op_threads: int = 0
+    """Threads within one operation; 0 lets TensorFlow decide."""
+
+    inter_op_threads: int = 0
+    """Operations at the same time; 0 lets TensorFlow decide."""
+
+    gpu_memory_fraction: float = 0.0
+    """Share of the GPU's memory that TensorFlow takes; 0 lets TensorFlow decide."""
+
+    bfloat16: bool = False
+    """Let TensorFlow turn float operations into bfloat16 on CPUs that have it."""
+
+    session_config_file: str = ""
+    """tensorflow.ConfigProto text file; its thread counts and GPU share are replaced by the fields above."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchingSettings:
+    """Merging of requests."""
+
+    enabled: bool = False
+    """Merge requests of one version."""
+
+    parameters_file: str = ""
+    """BatchingParameters text file; empty takes all defaults."""
+
+    per_model: bool = False
+    """Take the parameters from `batching_params.pbtxt` in each version directory; without it, do not batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSettings:
+    """Small choices about requests and answers."""
+
+    check_method_name: bool = False
+    """Refuse classify and regress on signatures whose method name is another."""
+
+    as_tensor_content: bool = False
+    """Send tensors of gRPC predict answers as raw bytes in `tensor_content`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLogSettings:
+    """What all request logs have in common; which requests are logged, and where to, each model says."""
+
+    dc: str = ""
+    """Data centre of this server, for `per_task_sampling_configs` and in the records."""
+
+    task_index: int = 0
+    """Number of this server in its data centre, for `per_task_sampling_configs`."""
+
+    max_file_bytes: int = 64 * 1024 * 1024
+    """Size in bytes from which a file is finished."""
+
+    max_file_age_s: float = 300.0
+    """Seconds after which a file is finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class MonitoringSettings:
+    """What the server tells about itself."""
+
+    config_file: str = ""
+    """MonitoringConfig text file; without it the page with metrics is at its usual path."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """The log of each process."""
+
+    as_json: bool = False
+    """Write each line as a JSON object."""
+
+    level: str = "info"
+    """Least serious level that is written: debug, info, warning or error."""
+
+    access_sampling_rate: float = 0.0
+    """Share of the requests that get a line in the router's log; 0 writes none."""
+
+
+@dataclass(frozen=True, slots=True)
+class TracingSettings:
+    """Traces of requests; nothing is traced without an endpoint."""
+
+    otlp_endpoint: str = ""
+    """URL of a collector that takes OTLP over HTTP; empty leaves it to OTEL_EXPORTER_OTLP_ENDPOINT."""
+
+    sampling_rate: float = -1.0
+    """Share of the requests without a parent that are recorded; below 0 leaves it to OTEL_TRACES_SAMPLER."""
+
+    environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """OpenTelemetry's variables where the server was started; may hold secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSettings:
+    """The Ray cluster."""
+
+    router_replicas: int = 1
+    """Routers; those of one node share its ports, so that one may fail and several CPUs take requests."""
+
+    direct_transport: bool = True
+    """Send requests straight to model servers; without it, through Serve's handles."""
+
+    ray_address: str = ""
+    """Address of a running cluster; empty uses the one this node belongs to, or starts one here."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """All settings of the server."""
+
+    front_door: FrontDoorSettings = field(default_factory=FrontDoorSettings)
+    source: ModelSourceSettings = field(default_factory=ModelSourceSettings)
+    polling: PollingSettings = field(default_factory=PollingSettings)
+    model_cache: ModelCacheSettings = field(default_factory=ModelCacheSettings)
+    loading: LoadingSettings = field(default_factory=LoadingSettings)
+    session: SessionSettings = field(default_factory=SessionSettings)
+    batching: BatchingSettings = field(default_factory=BatchingSettings)
+    answers: AnswerSettings = field(default_factory=AnswerSettings)
+    request_log: RequestLogSettings = field(default_factory=RequestLogSettings)
+    monitoring: MonitoringSettings = field(default_factory=MonitoringSettings)
+    logs: LogSettings = field(default_factory=LogSettings)
+    tracing: TracingSettings = field(default_factory=TracingSettings)
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class MonitoringConfig:
+    """The page with metrics for Prometheus."""
+
+    prometheus_enabled: bool = True
+    """Serve the page on the REST port."""
+
+    prometheus_path: str = "/monitoring/prometheus/metrics"
+    """Path of the page."""
+
+
+@dataclass(frozen=True, slots=True)
+class SslConfig:
+    """Certificates of the front door, as PEM texts (TensorFlow Serving, SSLConfig)."""
+
+    server_key: str = field(default="", repr=False)
+    """Private key of the server."""
+
+    server_cert: str = ""
+    """Certificate of the server, with its chain."""
+
+    custom_ca: str = ""
+    """Certificates that client certificates must lead to."""
+
+    client_verify: bool = False
+    """Ask clients for a certificate and verify it."""

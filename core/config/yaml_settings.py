@@ -1,0 +1,339 @@
+"""Our YAML file: what models.config and flags cannot say about models, and, if wanted, everything else too.
+
+defaults:            settings of all models
+  num_cpus: 1
+models:
+  half_plus_two:     its own settings; with `base_path`, the model needs no models.config
+    num_gpus: 0.5
+server:              flags without their dashes; the command line wins
+  rest_api_port: 8501
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import yaml
+
+from core.config.flag import Kind, Value
+from core.config.flag_table import FLAGS
+from core.config.log_collectors import collector_problems
+from core.config.model_config import (
+    Autoscaling,
+    BatchingParameters,
+    LoggingConfig,
+    ModelConfig,
+    ModelResources,
+    Rollout,
+    TaskSampling,
+)
+from core.config.models_text import absolute_path, relative_path_problem
+from core.config.parameter_files import batching_problems
+from core.config.version_policy import All, Latest, Specific, VersionPolicy
+from core.config.yaml_reading import (
+    Place,
+    Reader,
+    choice,
+    compose,
+    decimal,
+    each,
+    flag,
+    known_places,
+    mapping,
+    named_places,
+    section,
+    text,
+    whole,
+)
+from core.errors import ConfigError, Problem
+
+HIGHEST_INT32 = 2**31 - 1
+
+
+def _built(cls: type[Any], readers: Mapping[str, Reader]) -> Reader:
+    """Give a reader of a section that becomes a value of the class."""
+    read_section = section(readers)
+    return lambda place: cls(**read_section(place))
+
+
+def _batching(place: Place) -> Any:
+    parameters = BatchingParameters(**section(_BATCHING)(place))
+    for name, message in batching_problems(parameters):
+        place.entry(name).mistake(message)
+    return parameters
+
+
+def _logging(place: Place) -> Any:
+    """Read one request log, or a list of them; it gives a tuple."""
+    if isinstance(place.node, yaml.SequenceNode):
+        return each(_log)(place)
+    return (_log(place),)
+
+
+def _log(place: Place) -> Any:
+    config = LoggingConfig(**section(_LOGGING)(place))
+    logs = any(rate > 0 for rate in (config.sampling_rate, *(task.sampling_rate for task in config.per_task)))
+    for name, message in collector_problems(config.collector, config.filename_prefix, logs=logs):
+        place.entry("collector" if name == "type" else name).mistake(message)
+    return config
+
+
+def _policy(place: Place) -> Any:
+    if isinstance(place.node.value, str):
+        return choice({"latest": Latest(), "all": All()})(place)
+    mistakes = len(place.problems)
+    given = section({"latest": whole(0, HIGHEST_INT32), "all": choice({"true": True}), "specific": each(whole(0))})(
+        place
+    )
+    if len(given) != 1 and len(place.problems) == mistakes:
+        place.mistake("must be one of `all`, `latest: <count>`, `specific: [<version>, ...]`")
+    if "latest" in given:
+        return Latest(max(given["latest"], 1))
+    return Specific(frozenset(given["specific"])) if "specific" in given else All()
+
+
+_AUTOSCALING: Mapping[str, Reader] = {
+    "min_replicas": whole(0),
+    "max_replicas": whole(1),
+    "initial_replicas": whole(0),
+    "target_ongoing_requests": decimal(above=0),
+    "upscale_delay_s": decimal(0),
+    "downscale_delay_s": decimal(0),
+    "downscale_to_zero_delay_s": decimal(0),
+    "metrics_interval_s": decimal(above=0),
+    "look_back_period_s": decimal(above=0),
+}
+_BATCHING: Mapping[str, Reader] = {
+    "max_batch_size": whole(),
+    "batch_timeout_micros": whole(),
+    "max_enqueued_batches": whole(),
+    "num_batch_threads": whole(),
+    "thread_pool_name": text,
+    "allowed_batch_sizes": each(whole()),
+    "pad_variable_length_inputs": flag,
+    "enable_large_batch_splitting": flag,
+    "max_execution_batch_size": whole(),
+}
+_RATE = decimal(0, 1)
+_TASK = _built(TaskSampling, {"dc": text, "task_index": whole(0), "sampling_rate": _RATE})
+_LOGGING: Mapping[str, Reader] = {
+    "collector": text,
+    "filename_prefix": text,
+    "sampling_rate": _RATE,
+    "attributes": whole(0, 3),
+    "per_task": each(_TASK),
+}
+_RESOURCES: Mapping[str, Reader] = {
+    "num_replicas": whole(1),
+    "num_cpus": decimal(0),
+    "num_gpus": decimal(0),
+    "memory_bytes": whole(0),
+    "accelerator_type": text,
+    "resources": mapping(decimal(0)),
+    "autoscaling": section(_AUTOSCALING),
+    "rollout": choice({rollout.value: rollout for rollout in Rollout}),
+    "drain_timeout_s": decimal(0),
+    "marker_file": text,
+    "max_ongoing_requests": whole(1),
+    "max_queued_requests": whole(-1),
+    "env_vars": mapping(text),
+}
+_OWN: Mapping[str, Reader] = {
+    "batching": _batching,
+    "logging": _logging,
+}
+_LISTED: Mapping[str, Reader] = {
+    "base_path": text,
+    "version_policy": _policy,
+    "labels": mapping(whole(0)),
+}
+_FLAG_READERS: Mapping[Kind, Reader] = {
+    Kind.BOOL: flag,
+    Kind.INT32: whole(-HIGHEST_INT32 - 1, HIGHEST_INT32),
+    Kind.INT64: whole(),
+    Kind.FLOAT: decimal(),
+    Kind.STRING: text,
+}
+_SERVER: Mapping[str, Reader] = {
+    name: _FLAG_READERS[one.kind] for name, one in FLAGS.items() if name not in ("version", "model_settings_file")
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """What the file says about one model; None where it says nothing.
+
+    `places` gives the line of every entry.
+    """
+
+    resources: ModelResources = field(default_factory=ModelResources)
+    batching: BatchingParameters | None = None
+    logging: tuple[LoggingConfig, ...] | None = None
+    base_path: str | None = None
+    policy: VersionPolicy | None = None
+    labels: Mapping[str, int] | None = None
+    places: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class YamlSettings:
+    """The whole file: settings by model, those of all other models, and flag values."""
+
+    models: Mapping[str, ModelSettings] = field(default_factory=dict)
+    defaults: ModelSettings = field(default_factory=ModelSettings)
+    server: Mapping[str, Value] = field(default_factory=dict)
+    file: str = ""
+
+
+def settings(content: str, file: str = "") -> YamlSettings:
+    """Read the file; raises ConfigError with every mistake, its line and its field."""
+    node = compose(content, file)
+    if node is None:
+        return YamlSettings(file=file)
+    problems: list[Problem] = []
+    top = known_places(Place(node, "", file, problems), {"models": 0, "defaults": 0, "server": 0})
+    shared = section({**_RESOURCES, **_OWN})(top["defaults"]) if "defaults" in top else {}
+    defaults = _model({}, shared, top.get("defaults"))
+    places = (named_places(top["models"]) or {}) if "models" in top else {}
+    if "" in places:
+        places[""].mistake("The model has no name")
+    models = {name: _model(shared, section({**_RESOURCES, **_OWN, **_LISTED})(at), at) for name, at in places.items()}
+    server = section(_SERVER)(top["server"]) if "server" in top else {}
+    if problems:
+        raise ConfigError(tuple(sorted(problems, key=lambda problem: problem.line or 0)))
+    return YamlSettings(models, defaults, server, file)
+
+
+def merge(listed: Iterable[ModelConfig], own: YamlSettings, *, relative_path_root: str = "") -> tuple[ModelConfig, ...]:
+    """Join the models of models.config with our file, which may add models; raises ConfigError with every conflict."""
+    listed = tuple(listed)
+    known = {model.name for model in listed}
+    added = {name: one for name, one in own.models.items() if name not in known and one.base_path is not None}
+    problems = [
+        *(problem for model in listed for problem in _conflicts(model, own)),
+        *(problem for name, one in added.items() for problem in _path_problems(name, one, own, relative_path_root)),
+    ]
+    if problems:
+        raise ConfigError(tuple(problems))
+    joined = (_joined(model, own.models.get(model.name, own.defaults)) for model in listed)
+    return (*joined, *(_added(name, one, relative_path_root) for name, one in added.items()))
+
+
+def placed(listed: Iterable[ModelConfig], own: YamlSettings) -> tuple[ModelConfig, ...]:
+    """Give models as they are listed, whatever our file says of the same things, with what only our file can say.
+
+    That is placement, batching, and several request logs of one model: a list in models.config's format holds one.
+    """
+    pairs = ((model, own.models.get(model.name, own.defaults)) for model in listed)
+    return tuple(
+        replace(model, resources=one.resources, batching=one.batching, logging=model.logging or _several(one.logging))
+        for model, one in pairs
+    )
+
+
+def _several(logging: tuple[LoggingConfig, ...] | None) -> tuple[LoggingConfig, ...]:
+    return logging if logging is not None and len(logging) > 1 else ()
+
+
+def unused_models(listed: Iterable[ModelConfig], own: YamlSettings) -> tuple[Problem, ...]:
+    """Give a warning for each model of our file that is listed nowhere and has no base path."""
+    known = {model.name for model in listed}
+    return tuple(
+        Problem("has no base_path and is not in models.config", own.file, one.places.get(""), f"models.{name}")
+        for name, one in own.models.items()
+        if name not in known and one.base_path is None
+    )
+
+
+def _model(shared: Mapping[str, Any], given: Mapping[str, Any], place: Place | None) -> ModelSettings:
+    if given.get("autoscaling") and "num_replicas" in given and place is not None:
+        place.entry("autoscaling").mistake("cannot be combined with num_replicas")
+    values = _combined(shared, given)
+    if "autoscaling" in values:
+        values["autoscaling"] = _autoscaling(values["autoscaling"], place)
+    resources = ModelResources(**{name: values[name] for name in _RESOURCES if name in values})
+    return ModelSettings(
+        resources,
+        values.get("batching"),
+        values.get("logging"),
+        values.get("base_path"),
+        values.get("version_policy"),
+        values.get("labels"),
+        _lines(place),
+    )
+
+
+def _combined(shared: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay a model's own entries over the shared ones; its own way to count replicas replaces the shared way."""
+    values = {**shared, **given}
+    if "num_replicas" in given and "autoscaling" not in given:
+        values.pop("autoscaling", None)
+    if "autoscaling" in given:
+        values.pop("num_replicas", None)
+        values["autoscaling"] = {**shared.get("autoscaling", {}), **given["autoscaling"]}
+    return values
+
+
+def _autoscaling(values: Mapping[str, Any], place: Place | None) -> Autoscaling:
+    bounds = Autoscaling(**values)
+    first = bounds.min_replicas if bounds.initial_replicas is None else bounds.initial_replicas
+    if place is not None and not bounds.min_replicas <= first <= bounds.max_replicas:
+        message = "min_replicas, initial_replicas and max_replicas must not decrease in this order"
+        place.entry("autoscaling").mistake(message)
+    return bounds
+
+
+def _lines(place: Place | None) -> Mapping[str, int]:
+    if place is None:
+        return {}
+    silent = Place(place.node, "", "", [])
+    return {"": place.line} | {name: inner.line for name, inner in (named_places(silent) or {}).items()}
+
+
+def _conflicts(model: ModelConfig, own: YamlSettings) -> Iterator[Problem]:
+    """Give what both files say differently; the default policy and no labels count as nothing said."""
+    one = own.models.get(model.name)
+    if one is None:
+        return
+    pairs = (
+        ("base_path", one.base_path, model.base_path),
+        ("version_policy", one.policy, model.policy if model.policy != Latest() else None),
+        ("labels", one.labels, model.labels or None),
+        ("logging", one.logging, model.logging or None),
+    )
+    for name, ours, theirs in pairs:
+        if name in one.places and theirs is not None and ours != theirs:
+            message = "differs from models.config; say it in one of the two files"
+            yield Problem(message, own.file, one.places[name], f"models.{model.name}.{name}")
+
+
+def _path_problems(name: str, one: ModelSettings, own: YamlSettings, root: str) -> Iterator[Problem]:
+    path = one.base_path or ""
+    if absolute_path(path, root) is None:
+        yield Problem(relative_path_problem(name, path), own.file, one.places["base_path"], f"models.{name}.base_path")
+
+
+def _joined(model: ModelConfig, one: ModelSettings) -> ModelConfig:
+    return ModelConfig(
+        name=model.name,
+        base_path=model.base_path,
+        policy=one.policy if one.policy is not None and model.policy == Latest() else model.policy,
+        labels=model.labels or one.labels or {},
+        resources=one.resources,
+        logging=model.logging or one.logging or (),
+        batching=one.batching,
+    )
+
+
+def _added(name: str, one: ModelSettings, root: str) -> ModelConfig:
+    return ModelConfig(
+        name=name,
+        base_path=absolute_path(one.base_path or "", root) or "",
+        policy=one.policy or Latest(),
+        labels=one.labels or {},
+        resources=one.resources,
+        logging=one.logging or (),
+        batching=one.batching,
+    )

@@ -1,0 +1,40 @@
+"""GetModelMetadata: the signatures of a servable, as its SavedModel declares them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from core.errors import InvalidArgument
+from core.grpc.model_spec import require_name
+from core.inference.protobuf_wire import parse
+from core.inference.signature import ServedModel
+from core.protos import serving_pb2
+
+SIGNATURE_DEF: Final = "signature_def"
+TYPE_URL: Final = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
+"""Clients unpack by TensorFlow Serving's message name; ours would mean nothing to them."""
+
+
+def respond(model: ServedModel, body: bytes) -> bytes:
+    """Answer a serialized GetModelMetadataRequest."""
+    check_envelope(body)
+    response = serving_pb2.GetModelMetadataResponse()
+    response.model_spec.name = model.name
+    response.model_spec.version.value = model.version
+    packed = response.metadata[SIGNATURE_DEF]
+    packed.type_url = TYPE_URL
+    packed.value = model.signature_def_map
+    return response.SerializeToString()
+
+
+def check_envelope(body: bytes) -> None:
+    """Check what can be checked before the model is looked up, in TensorFlow Serving's order."""
+    request = parse(serving_pb2.GetModelMetadataRequest, body)
+    if not request.HasField("model_spec"):
+        raise InvalidArgument("Missing ModelSpec")
+    if not request.metadata_field:
+        raise InvalidArgument("GetModelMetadataRequest must specify at least one metadata_field")
+    for field in request.metadata_field:
+        if field != SIGNATURE_DEF:
+            raise InvalidArgument(f"Metadata field {field} is not supported")
+    require_name(request.model_spec.name)

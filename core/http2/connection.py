@@ -1,0 +1,345 @@
+"""The server's side of one HTTP/2 connection (RFC 9113): bytes in, calls out, bytes to send; no sockets.
+
+Theory of operation. `receive` takes what came from the peer, frame by frame. Each stream that the peer opens gets a
+`Receiver` from `open_stream`, which is told of the stream's data and of its end. What is to be sent is collected in
+`sending.unsent` and belongs to the connection's owner, who writes it after each turn.
+
+What the peer may send is renewed as soon as half of it is used, because whatever came is kept until its message is
+whole; how long messages may be is the owner's business.
+
+A mistake of the peer that leaves the connection's state unknown raises BrokenConnection. Frames for streams that have
+ended are ignored, because the peer may have sent them before it knew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from core.http2.frames import (
+    ACK,
+    DATA,
+    END_STREAM,
+    INITIAL_WINDOW,
+    LARGEST_WINDOW,
+    PING,
+    RST_STREAM,
+    SETTINGS,
+    STREAM_MASK,
+    WINDOW_UPDATE,
+    BrokenConnection,
+    Fault,
+    Setting,
+    frame,
+    goaway,
+    number,
+    read_settings,
+    reset,
+    settings,
+    unpadded,
+    window_update,
+)
+from core.http2.grpc_heads import LARGEST_HEAD_BYTES, CallHead, HeadReader
+from core.http2.reading import FrameReader
+from core.http2.sending import Sending, SendingStream
+
+STREAM_WINDOW: Final = 4 * 1024 * 1024
+CONNECTION_WINDOW: Final = 16 * 1024 * 1024
+MOST_STREAMS: Final = 10_000
+LEAVING: Final = b"leaving."
+"""The eight bytes of the ping that shows when the peer has read that we are leaving."""
+
+
+class Receiver(Protocol):
+    """Takes what comes on one stream."""
+
+    def data(self, payload: bytes, *, is_last: bool) -> None:
+        """Take a part of the request's body; nothing comes after the last one."""
+
+    def cancelled(self) -> None:
+        """Learn that the peer does not want an answer any more."""
+
+    def sent(self) -> None:
+        """Learn that what had to wait for the peer's windows has been sent."""
+
+
+class _Nobody:
+    """Takes what comes for a call that is answered already."""
+
+    def data(self, payload: bytes, *, is_last: bool) -> None:
+        """Nobody needs it."""
+
+    def cancelled(self) -> None:
+        """Nobody cares."""
+
+    def sent(self) -> None:
+        """Nobody waits for that."""
+
+
+NOBODY: Final[Receiver] = _Nobody()
+
+
+class Stream(SendingStream):
+    """One call: both directions."""
+
+    __slots__ = ("is_ended", "receiver", "renewable", "room")
+
+    def __init__(self, stream_id: int) -> None:
+        super().__init__(stream_id)
+        self.room = STREAM_WINDOW
+        self.renewable = 0
+        self.is_ended = False
+        self.receiver = NOBODY
+
+
+OpenStream = Callable[[Stream, CallHead], Receiver]
+
+
+class Http2Connection(FrameReader):
+    """The state of one connection."""
+
+    def __init__(self, open_stream: OpenStream) -> None:
+        super().__init__(
+            {
+                DATA: self._take_data,
+                RST_STREAM: self._take_reset,
+                SETTINGS: self._take_settings,
+                PING: self._take_ping,
+                WINDOW_UPDATE: self._take_window_update,
+            }
+        )
+        self._open_stream = open_stream
+        self._heads = HeadReader()
+        self._streams: dict[int, Stream] = {}
+        self._last_id = 0
+        self._room = CONNECTION_WINDOW
+        self._renewable = 0
+        self._is_leaving = False
+        self.has_left = False
+        self.sending = Sending()
+        told = {
+            Setting.MAX_CONCURRENT_STREAMS: MOST_STREAMS,
+            Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+            Setting.MAX_HEADER_LIST_SIZE: LARGEST_HEAD_BYTES,
+        }
+        self.sending.unsent += (settings(told), window_update(0, CONNECTION_WINDOW - INITIAL_WINDOW))
+
+    @property
+    def is_idle(self) -> bool:
+        """No call is open."""
+        return not self._streams
+
+    def _take_block(self, stream_id: int, flags: int, block: bytes) -> None:
+        # Decoded in any case: the table of headers must stay the same at both ends.
+        call = self._heads.read(block)
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            stream = self._opened(stream_id, flags, call)
+        elif stream.is_ended or not flags & END_STREAM or not call.is_trailers:
+            self._refuse(stream, Fault.STREAM_CLOSED if stream.is_ended else Fault.PROTOCOL_ERROR)
+            return
+        if stream is not None and flags & END_STREAM:
+            self._end(stream, b"")
+
+    def _opened(self, stream_id: int, flags: int, call: CallHead) -> Stream | None:
+        if not stream_id & 1:
+            raise BrokenConnection(Fault.PROTOCOL_ERROR, f"a stream with the number {stream_id}")
+        if stream_id <= self._last_id:
+            self._require_trailers(stream_id, call)
+            return None
+        if self.has_left:
+            return None
+        self._last_id = stream_id
+        if call.is_malformed or len(self._streams) >= MOST_STREAMS:
+            fault = Fault.PROTOCOL_ERROR if call.is_malformed else Fault.REFUSED_STREAM
+            self.sending.unsent.append(reset(stream_id, fault))
+            return None
+        stream = self._streams[stream_id] = Stream(stream_id)
+        stream.is_ended = bool(flags & END_STREAM)
+        stream.receiver = self._open_stream(stream, call)
+        return stream
+
+    def _require_trailers(self, stream_id: int, call: CallHead) -> None:
+        """Tell the trailers of a call that was answered before its end from a call with an old number."""
+        if not call.is_trailers:
+            raise BrokenConnection(Fault.PROTOCOL_ERROR, f"the stream {stream_id} is opened after later ones")
+
+    def _end(self, stream: Stream, payload: bytes) -> None:
+        stream.is_ended = True
+        stream.receiver.data(payload, is_last=True)
+
+    def _take_data(self, stream_id: int, flags: int, payload: bytes) -> None:
+        length = len(payload)
+        self._use_room(length)
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            self._require_known(stream_id)
+        elif stream.is_ended:
+            self._refuse(stream, Fault.STREAM_CLOSED)
+        elif flags & END_STREAM:
+            self._end(stream, unpadded(payload, flags))
+        else:
+            self._use_room_of(stream, length)
+            stream.receiver.data(unpadded(payload, flags), is_last=False)
+
+    def _use_room(self, length: int) -> None:
+        self._room -= length
+        self._renewable += length
+        if self._room < 0:
+            raise BrokenConnection(Fault.FLOW_CONTROL_ERROR, "more data than the connection's window")
+        if self._renewable >= CONNECTION_WINDOW // 2:
+            self.sending.unsent.append(window_update(0, self._renewable))
+            self._room += self._renewable
+            self._renewable = 0
+
+    def _use_room_of(self, stream: Stream, length: int) -> None:
+        stream.room -= length
+        stream.renewable += length
+        if stream.room < 0:
+            raise BrokenConnection(Fault.FLOW_CONTROL_ERROR, "more data than the stream's window")
+        if stream.renewable >= STREAM_WINDOW // 2:
+            self.sending.unsent.append(window_update(stream.id, stream.renewable))
+            stream.room += stream.renewable
+            stream.renewable = 0
+
+    def _require_known(self, stream_id: int) -> None:
+        """Tell a stream that has ended from one that never was."""
+        if not stream_id & 1 or (stream_id > self._last_id and not self.has_left):
+            raise BrokenConnection(Fault.PROTOCOL_ERROR, f"a frame for the stream {stream_id}, which was never opened")
+
+    def _take_reset(self, stream_id: int, flags: int, payload: bytes) -> None:
+        del flags
+        number(payload)
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            self._require_known(stream_id)
+        else:
+            self._drop(stream)
+
+    def _refuse(self, stream: Stream, fault: Fault) -> None:
+        """End a stream whose peer made a mistake that concerns no other stream."""
+        self.sending.unsent.append(reset(stream.id, fault))
+        self._drop(stream)
+
+    def _drop(self, stream: Stream) -> None:
+        self._streams.pop(stream.id, None)
+        self.sending.forget(stream)
+        receiver, stream.receiver = stream.receiver, NOBODY
+        receiver.cancelled()
+
+    def _take_settings(self, stream_id: int, flags: int, payload: bytes) -> None:
+        if stream_id:
+            raise BrokenConnection(Fault.PROTOCOL_ERROR, f"SETTINGS for stream {stream_id}")
+        if flags & ACK:
+            if payload:
+                raise BrokenConnection(Fault.FRAME_SIZE_ERROR, f"SETTINGS acknowledged with {len(payload)} bytes")
+            return
+        told, sending = read_settings(payload), self.sending
+        sending.largest_frame = told.get(Setting.MAX_FRAME_SIZE, sending.largest_frame)
+        sending.bound_table(told.get(Setting.HEADER_TABLE_SIZE, LARGEST_WINDOW))
+        before = sending.stream_window
+        sending.stream_window = told.get(Setting.INITIAL_WINDOW_SIZE, before)
+        if sending.stream_window > before:
+            # Once for all SETTINGS of a turn: each costs a look at all streams.
+            self._at_end_of_turn = self._resume_all
+        sending.unsent.append(frame(SETTINGS, ACK, 0))
+
+    def _resume_all(self) -> None:
+        for stream in self._streams.values():
+            self.sending.require_window(stream)
+        for stream in tuple(self._streams.values()):
+            self._resume(stream)
+
+    def _take_ping(self, stream_id: int, flags: int, payload: bytes) -> None:
+        if stream_id or len(payload) != len(LEAVING):
+            fault = Fault.PROTOCOL_ERROR if stream_id else Fault.FRAME_SIZE_ERROR
+            raise BrokenConnection(fault, f"a ping of {len(payload)} bytes for stream {stream_id}")
+        if not flags & ACK:
+            self.sending.unsent.append(frame(PING, ACK, 0, payload))
+        elif payload == LEAVING and self._is_leaving:
+            self.leave_now()
+
+    def _take_window_update(self, stream_id: int, flags: int, payload: bytes) -> None:
+        del flags
+        increment = number(payload) & LARGEST_WINDOW
+        if not increment:
+            raise BrokenConnection(Fault.PROTOCOL_ERROR, "a window that is widened by nothing")
+        if not stream_id:
+            self._went_on(self._streams[one.id] for one in self.sending.widen(increment))
+            return
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            self._require_known(stream_id)
+            return
+        stream.credit += increment
+        if stream.credit + self.sending.stream_window > LARGEST_WINDOW:
+            self._refuse(stream, Fault.FLOW_CONTROL_ERROR)
+        else:
+            self._resume(stream)
+
+    def _resume(self, stream: Stream) -> None:
+        if stream.waiting:
+            self.sending.resume(stream)
+            if not stream.waiting:
+                self._went_on((stream,))
+
+    def _went_on(self, streams: Iterable[Stream]) -> None:
+        """Tell of streams of which nothing waits any more."""
+        for stream in streams:
+            if stream.is_answered:
+                self._answered(stream)
+            else:
+                stream.receiver.sent()
+
+    def answer(self, stream: Stream, opening: bytes, body: bytes, end: bytes) -> None:
+        """Send a whole answer: headers, body, trailers."""
+        if stream.id not in self._streams:
+            return
+        if self.sending.answer(stream, opening, body, end):
+            self._answered(stream)
+        else:
+            self.sending.headers(stream, opening)
+            self.send(stream, body, end)
+
+    def begin(self, stream: Stream, opening: bytes, *, is_last: bool = False) -> None:
+        """Send the first headers of an answer, or an answer of nothing but headers."""
+        if stream.id not in self._streams:
+            return
+        self.sending.headers(stream, opening, is_last=is_last)
+        if is_last:
+            self._answered(stream)
+
+    def send(self, stream: Stream, data: bytes | bytearray, end: bytes | None = None) -> None:
+        """Send data, and behind it the trailers that end the answer."""
+        if stream.id not in self._streams:
+            return
+        self.sending.data(stream, data, end)
+        if stream.is_answered:
+            self._answered(stream)
+
+    def _answered(self, stream: Stream) -> None:
+        """Forget a stream; a peer that is still sending learns that nobody listens any more."""
+        del self._streams[stream.id]
+        stream.receiver = NOBODY
+        if not stream.is_ended:
+            self.sending.unsent.append(reset(stream.id, Fault.NO_ERROR))
+
+    def leave(self) -> None:
+        """Ask the peer to open no more streams; those that are on their way are still taken."""
+        self._is_leaving = True
+        self.sending.unsent += (goaway(STREAM_MASK, Fault.NO_ERROR), frame(PING, 0, 0, LEAVING))
+
+    def leave_now(self) -> None:
+        """Take no more streams."""
+        if not self.has_left:
+            self.has_left = True
+            self.sending.unsent.append(goaway(self._last_id, Fault.NO_ERROR))
+
+    def break_off(self, error: BrokenConnection) -> None:
+        """Tell the peer why the connection ends."""
+        self.sending.unsent.append(goaway(self._last_id, error.fault, str(error)))
+
+    def close(self) -> None:
+        """Cancel all calls: the connection is gone."""
+        for stream in tuple(self._streams.values()):
+            self._drop(stream)

@@ -1,0 +1,144 @@
+"""Numbers of a request to arrays without an object per number: buffers of simdjson, trusted for the skeleton.
+
+All functions work on a document of simdjson and either give arrays that are certainly right or raise one of the errors
+on which `core.json.document.with_object` gives up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+import simdjson
+
+from core.inference.dtypes import NUMPY_DTYPE, DataType
+from core.json.document import Element, UnsuitableDocumentError, member_names
+from core.json.skeleton import (
+    Shape,
+    list_shape,
+    members,
+    nested_lists,
+    skeleton,
+    value_shape,
+)
+from core.json.tensors import FLOATS, INTEGERS, quick_tensor, quick_values, to_float32
+
+Arrays = dict[str, np.ndarray]
+BUFFERS: Mapping[str, np.dtype] = MappingProxyType(
+    {"d": np.dtype(np.float64), "i": np.dtype(np.int64), "u": np.dtype(np.uint64)}
+)
+"""Buffers of simdjson: its names for double, int64 and uint64."""
+
+MOST_ROWS = 1_000_000
+
+DTypes = Mapping[str, DataType]
+
+
+def one_tensor(document: Element, key: str, dtype: DataType, body: bytes) -> np.ndarray:
+    """Read a list that is the whole tensor: `inputs` of one input, or `instances` of plain values."""
+    value = document[key]
+    shape = list_shape(value)
+    if dtype in FLOATS or dtype in INTEGERS:
+        _check(document, key, nested_lists(shape, limit=len(body)), body)
+    return _tensor(value, shape, dtype)
+
+
+def named_tensors(document: Element, key: str, dtypes: DTypes, body: bytes) -> Arrays:
+    """Read an object with one list per input."""
+    value = document[key]
+    shapes = [value_shape(value[name]) for name in member_names(value)]
+    _check(document, key, members([nested_lists(shape, limit=len(body)) for shape in shapes]), body)
+    return {name: _member(value, name, dtype) for name, dtype in dtypes.items()}
+
+
+def named_rows(document: Element, key: str, dtypes: DTypes, body: bytes) -> Arrays:
+    """Read a list of objects that all have the same members in the same order."""
+    rows = _few(document[key])
+    names = member_names(rows[0])
+    if set(names) != set(dtypes):
+        raise UnsuitableDocumentError
+    shapes = [value_shape(rows[0][name]) for name in names]
+    row = members([nested_lists(shape, limit=len(body)) for shape in shapes])
+    _check(document, key, nested_lists((len(rows),), row, limit=len(body)), body)
+    if any(list(row.keys()) != names for row in rows):
+        raise UnsuitableDocumentError
+    return {
+        name: _column([row[name] for row in rows], shape, dtypes[name])
+        for name, shape in zip(names, shapes, strict=True)
+    }
+
+
+def _few(value: Element) -> list[Element]:
+    """Take the rows of a list, unless they are so many that their memory must be judged first."""
+    if len(value) > MOST_ROWS:
+        raise UnsuitableDocumentError
+    return list(value)
+
+
+def _check(document: Element, key: str, expected: bytes, body: bytes) -> None:
+    """Make sure that the text has the expected skeleton where the key stands, and only scalars elsewhere."""
+    outline = members([expected if name == key else b"" for name in document.keys()])  # noqa: SIM118
+    if skeleton(body) != outline:
+        raise UnsuitableDocumentError
+
+
+def _member(value: Element, name: str, dtype: DataType) -> np.ndarray:
+    content = value[name]
+    if type(content) is simdjson.Array:
+        return _tensor(content, list_shape(content), dtype)
+    return _known(quick_values([content], dtype)).reshape(())
+
+
+def _tensor(value: Element, shape: Shape, dtype: DataType) -> np.ndarray:
+    if dtype in FLOATS or dtype in INTEGERS:
+        return _numbers(value.as_buffer(of_type=_kind(dtype)), shape, dtype)
+    dense = quick_tensor(value.as_list(), dtype)
+    if dense is None:
+        raise UnsuitableDocumentError
+    return dense.values.reshape(dense.shape)
+
+
+def _column(values: Sequence[Element], shape: Shape, dtype: DataType) -> np.ndarray:
+    """Stack one input of all rows."""
+    if not shape:
+        return _known(quick_values(list(values), dtype))
+    if dtype in FLOATS or dtype in INTEGERS:
+        buffer = b"".join(_buffers(values, _kind(dtype)))
+        return _numbers(buffer, (len(values), *shape), dtype)
+    dense = quick_tensor([value.as_list() for value in values], dtype)
+    if dense is None:
+        raise UnsuitableDocumentError
+    return dense.values.reshape(dense.shape)
+
+
+def _buffers(values: Iterable[Element], kind: str) -> Iterable[bytes]:
+    return [value.as_buffer(of_type=kind) for value in values]
+
+
+def _kind(dtype: DataType) -> str:
+    if dtype in FLOATS:
+        return "d"
+    return "u" if INTEGERS[dtype][0] == 0 else "i"
+
+
+def _numbers(buffer: bytes, shape: Shape, dtype: DataType) -> np.ndarray:
+    values = np.frombuffer(buffer, dtype=BUFFERS[_kind(dtype)])
+    # Lists of none and of one element have the same skeleton; reshape refuses the wrong number of values.
+    return _cast(values, dtype).reshape(shape)
+
+
+def _cast(values: np.ndarray, dtype: DataType) -> np.ndarray:
+    if dtype is DataType.FLOAT:
+        return to_float32(values)
+    if dtype in INTEGERS and values.size:
+        smallest, largest, _ = INTEGERS[dtype]
+        if int(values.min()) < smallest or int(values.max()) > largest:
+            raise UnsuitableDocumentError
+    return values.astype(NUMPY_DTYPE[dtype], copy=False)
+
+
+def _known(values: np.ndarray | None) -> np.ndarray:
+    if values is None:
+        raise UnsuitableDocumentError
+    return values

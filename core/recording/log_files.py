@@ -1,0 +1,47 @@
+"""The files of a request log: how they are called, and when one is finished.
+
+A file has its final name only when it is whole, so that readers may take whatever has that name. Names of one log sort
+by the time when their files were begun, and no two processes ever choose the same.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from core.config.log_collectors import LogFormat
+
+UNFINISHED: Final = ".unfinished"
+"""Ending of a file's name while it is being written."""
+
+_UNUSUAL: Final = re.compile(r"[^A-Za-z0-9_.]+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class FileLimits:
+    """When a file is finished and the next one begun."""
+
+    max_bytes: int = 64 * 1024 * 1024
+    max_age_s: float = 300.0
+
+    def are_reached(self, size_bytes: int, age_s: float) -> bool:
+        """Tell whether a file of this size and age is finished."""
+        return size_bytes >= self.max_bytes or age_s >= self.max_age_s
+
+
+@dataclass(frozen=True, slots=True)
+class LogFileNames:
+    """How one process names the files of one log; `writer` is a name that no other process has."""
+
+    prefix: str
+    writer: str
+    format: LogFormat
+
+    def name(self, begun_at_s: float, number: int) -> str:
+        """Give the final name of the `number`-th file, begun at this time (seconds since 1970)."""
+        begun = datetime.fromtimestamp(begun_at_s, UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
+        separator = "" if self.prefix.endswith("/") else "-"
+        writer = _UNUSUAL.sub("_", self.writer)
+        return f"{self.prefix}{separator}{begun}Z-{writer}-{number:06d}.{self.format.value}"

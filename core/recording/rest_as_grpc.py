@@ -1,0 +1,100 @@
+"""REST requests and answers as the gRPC messages that say the same, for logs that only know those.
+
+An answer is read back by the reader of requests: rows and columns look the same in both directions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from core.grpc.client_messages import Target, predict_request
+from core.grpc.examples_response import classification_result, examples_response, regression_result
+from core.grpc.model_spec import answer_spec
+from core.inference.classification import ScoredClass
+from core.inference.signature import DEFAULT_SIGNATURE, ServedModel
+from core.inference.tensor_proto import to_proto
+from core.protos import serving_pb2
+from core.rest import examples as rest_examples
+from core.rest import predict as rest_predict
+
+
+@dataclass(frozen=True, slots=True)
+class RestMessages:
+    """The message of a request, and what makes the message of its answer; that raises what reading JSON can raise."""
+
+    request: bytes
+    response: Callable[[bytes], bytes]
+
+
+def predict_messages(model: ServedModel, body: bytes) -> RestMessages:
+    """Give PredictRequest and PredictResponse; raises ServingError for a body that cannot be read."""
+    request = rest_predict.read(model, body)
+    target = Target(model.name, signature=request.name)
+    response = partial(_predict_response, model, request.name or DEFAULT_SIGNATURE)
+    return RestMessages(predict_request(target, request.inputs), response)
+
+
+def classify_messages(model: ServedModel, body: bytes) -> RestMessages:
+    """Give ClassificationRequest and ClassificationResponse; raises ServingError for a body that cannot be read."""
+    request = rest_examples.read(body)
+
+    def response(answer: bytes) -> bytes:
+        rows = [[ScoredClass(_bytes(label), float(score)) for label, score in row] for row in _results(answer)]
+        return _examples_response(model, request, classification_result(rows))
+
+    return RestMessages(_examples_request(model, request), response)
+
+
+def regress_messages(model: ServedModel, body: bytes) -> RestMessages:
+    """Give RegressionRequest and RegressionResponse; raises ServingError for a body that cannot be read."""
+    request = rest_examples.read(body)
+
+    def response(answer: bytes) -> bytes:
+        values = [float(value) for value in _results(answer)]
+        return _examples_response(model, request, regression_result(values))
+
+    return RestMessages(_examples_request(model, request), response)
+
+
+def _predict_response(model: ServedModel, key: str, answer: bytes) -> bytes:
+    response = serving_pb2.PredictResponse()
+    response.model_spec.MergeFromString(answer_spec(model.name, model.version, key))
+    for name, array in _outputs(model, key, answer).items():
+        response.outputs[name].CopyFrom(to_proto(array, as_content=True))
+    return response.SerializeToString()
+
+
+def _outputs(model: ServedModel, key: str, answer: bytes) -> Mapping[str, np.ndarray]:
+    """Read an answer as if it were the request of a signature whose inputs are the outputs."""
+    signature = model.signatures[key]
+    mirrored = replace(model, signatures={DEFAULT_SIGNATURE: replace(signature, inputs=signature.outputs)})
+    by_row = answer.lstrip(b"{ \n").startswith(b'"predictions"')
+    member, as_request = (b'"predictions"', b'"instances"') if by_row else (b'"outputs"', b'"inputs"')
+    return rest_predict.read(mirrored, answer.replace(member, as_request, 1)).inputs
+
+
+def _examples_request(model: ServedModel, request: rest_examples.RestExamples) -> bytes:
+    message = serving_pb2.SerializedExamplesRequest()
+    message.model_spec.name = model.name
+    message.model_spec.signature_name = request.name
+    message.input.example_list.examples.extend(request.examples)
+    return message.SerializeToString()
+
+
+def _examples_response(model: ServedModel, request: rest_examples.RestExamples, result: bytes) -> bytes:
+    return examples_response(result, answer_spec(model.name, model.version, request.name or DEFAULT_SIGNATURE))
+
+
+def _results(answer: bytes) -> Any:
+    """Read the results of classify and regress, labels of arbitrary bytes included."""
+    return json.loads(answer.decode("utf-8", "surrogateescape"))["results"]
+
+
+def _bytes(label: str) -> bytes:
+    return label.encode("utf-8", "surrogateescape")

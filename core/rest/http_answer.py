@@ -1,0 +1,91 @@
+"""HTTP answers that do not depend on a model: headers, error bodies of the HTTP layer, preflight, gzip bodies."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from core.errors import HTTP_STATUS, Code
+from core.json.strings import quote, raw_bytes
+
+JSON = (b"content-type", b"application/json")
+HTML = (b"content-type", b"text/html")
+EMPTY_HTML = (b"content-type", b"text/html; charset=ISO-8859-1")
+CORS_HEADERS = (
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-allow-methods", b"POST, GET"),
+    (b"access-control-allow-headers", b"Content-Type"),
+)
+LARGEST_UNZIPPED_BYTES = 100 * 1024 * 1024
+GZIP_WINDOW = 16 + zlib.MAX_WBITS
+
+REASONS: Mapping[int, str] = MappingProxyType(
+    {400: "Bad Request", 404: "Not Found", 431: "Request Header Fields Too Large", 501: "Not Implemented"}
+)
+
+Header = tuple[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """A complete HTTP response; `code` is what it counts as."""
+
+    status: int
+    body: bytes | bytearray = b""
+    headers: tuple[Header, ...] = (JSON,)
+    code: Code = Code.OK
+
+
+def answer_of(code: Code, body: bytes | bytearray) -> HttpAnswer:
+    """Give the response for a model server's answer: the body itself, or the error text in JSON."""
+    if code is Code.OK:
+        return HttpAnswer(200, body)
+    return error_answer(code, bytes(body).decode("utf-8", "surrogateescape"))
+
+
+def error_answer(code: Code, message: str) -> HttpAnswer:
+    """Give the JSON response for an error."""
+    return HttpAnswer(HTTP_STATUS.get(code, 500), error_body(message), code=code)
+
+
+def html_error(status: int) -> HttpAnswer:
+    """Give the response of the HTTP layer itself (TensorFlow Serving, errors made by its HTTP library)."""
+    reason = REASONS[status]
+    page = f"<HTML><HEAD>\n<TITLE>{status} {reason}</TITLE>\n</HEAD><BODY>\n<H1>{reason}</H1>\n</BODY></HTML>\n"
+    return HttpAnswer(status, page.encode(), (HTML, (b"connection", b"close")))
+
+
+def wrong_method(method: str, path: str) -> HttpAnswer:
+    """Refuse a method on a page of ours, and say what would be right."""
+    text = f"{method} is not possible here. Use GET {path}."
+    return HttpAnswer(405, error_body(text), (JSON, (b"allow", b"GET, HEAD")))
+
+
+def preflight(origin: bytes) -> HttpAnswer:
+    """Answer OPTIONS (TensorFlow Serving, CORS preflight)."""
+    known = b"http://" in origin or b"https://" in origin
+    if known:
+        return HttpAnswer(200, b"", (EMPTY_HTML,))
+    return HttpAnswer(400, b"", (EMPTY_HTML,), Code.INVALID_ARGUMENT)
+
+
+def unzipped(body: bytes | bytearray) -> bytes:
+    """Unpack a gzip body; whatever cannot be unpacked to its end, or is larger than 100 MiB, counts as empty.
+
+    Source of the rule: TensorFlow Serving, gzip requests.
+    """
+    unpacker = zlib.decompressobj(GZIP_WINDOW)
+    try:
+        content = unpacker.decompress(body, LARGEST_UNZIPPED_BYTES + 1)
+    except zlib.error:
+        return b""
+    if not unpacker.eof or unpacker.unused_data or len(content) > LARGEST_UNZIPPED_BYTES:
+        return b""
+    return content
+
+
+def error_body(message: str) -> bytes:
+    """Write the error object: four spaces, no newline at the end, the message in full."""
+    return b'{\n    "error": %b\n}' % quote(raw_bytes(message))

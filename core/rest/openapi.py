@@ -1,0 +1,133 @@
+"""The REST API described for tools: an OpenAPI document, served at /openapi.json."""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import Any
+
+from core.rest import status_schema
+
+Json = dict[str, Any]
+
+MODEL: Json = {
+    "name": "model",
+    "in": "path",
+    "required": True,
+    "description": "Name of the model; reserved characters are percent-encoded.",
+    "schema": {"type": "string", "pattern": "^[^/:?#]+$", "minLength": 1},
+}
+VERSION: Json = {
+    "name": "version",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "integer", "format": "int64", "minimum": 0, "maximum": 2**63 - 1},
+}
+LABEL: Json = {**MODEL, "name": "label", "description": "A label of one of the model's versions."}
+
+PLACES: tuple[tuple[str, list[Json]], ...] = (
+    ("/v1/models/{model}", [MODEL]),
+    ("/v1/models/{model}/versions/{version}", [MODEL, VERSION]),
+    ("/v1/models/{model}/labels/{label}", [MODEL, LABEL]),
+)
+
+ERROR: Json = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
+SIGNATURE_NAME: Json = {"type": "string", "description": "Signature to call; without it, serving_default."}
+EXAMPLES: Json = {
+    "type": "object",
+    "properties": {
+        "signature_name": SIGNATURE_NAME,
+        "context": {"type": "object"},
+        "examples": {"type": "array", "minItems": 1, "items": {"type": "object"}},
+    },
+    "required": ["examples"],
+}
+REQUESTS: dict[str, Json] = {
+    "predict": {
+        "type": "object",
+        "description": "Either `instances` (row format) or `inputs` (column format).",
+        "properties": {
+            "signature_name": SIGNATURE_NAME,
+            "instances": {"type": "array", "minItems": 1, "items": {}},
+            "inputs": {},
+        },
+        "oneOf": [{"required": ["instances"]}, {"required": ["inputs"]}],
+    },
+    "classify": EXAMPLES,
+    "regress": EXAMPLES,
+}
+ANSWERS: dict[str, Json] = {
+    "predict": {
+        "type": "object",
+        "properties": {"predictions": {"type": "array"}, "outputs": {}},
+        "oneOf": [{"required": ["predictions"]}, {"required": ["outputs"]}],
+    },
+    "classify": {"type": "object", "properties": {"results": {"type": "array"}}, "required": ["results"]},
+    "regress": {"type": "object", "properties": {"results": {"type": "array"}}, "required": ["results"]},
+}
+STATUS: Json = {
+    "type": "object",
+    "properties": {
+        "model_version_status": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "version": {"type": "string"},
+                    "state": {"enum": ["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]},
+                    "status": {"type": "object"},
+                },
+                "required": ["version", "state", "status"],
+            },
+        }
+    },
+    "required": ["model_version_status"],
+}
+METADATA: Json = {
+    "type": "object",
+    "properties": {"model_spec": {"type": "object"}, "metadata": {"type": "object"}},
+    "required": ["model_spec", "metadata"],
+}
+ANY_OBJECT: Json = {"type": "object"}
+CLIENT_ERRORS = ("400", "404", "413", "429", "501", "503", "504")
+
+
+def document() -> Json:
+    """Describe every path of the REST API."""
+    paths: dict[str, Json] = {
+        "/v1/models": {"get": _operation("List all models", ANY_OBJECT, [])},
+        "/healthz": {"get": _operation("Tell whether the process answers", ANY_OBJECT, [])},
+        "/readyz": {"get": _operation("Tell whether requests should be sent here", ANY_OBJECT, [])},
+        "/status.json": {"get": _operation("Everything about the state of the server", status_schema.STATUS, [])},
+    }
+    for place, parameters in PLACES:
+        paths[place] = {"get": _operation("Status of the versions", STATUS, parameters)}
+        paths[f"{place}/metadata"] = {"get": _operation("Signatures of a version", METADATA, parameters)}
+        for verb, request in REQUESTS.items():
+            paths[f"{place}:{verb}"] = {
+                "post": _operation(f"{verb.capitalize()} with a version", ANSWERS[verb], parameters, request)
+            }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Ray Model Server", "version": "1", "description": "TensorFlow Serving's REST API."},
+        "paths": paths,
+    }
+
+
+def _operation(summary: str, answer: Json, parameters: list[Json], request: Json | None = None) -> Json:
+    responses = {"200": _json("The answer.", answer)}
+    responses |= {code: _json("What is wrong.", ERROR) for code in CLIENT_ERRORS if parameters}
+    operation: Json = {"summary": summary, "parameters": parameters, "responses": responses}
+    if request is not None:
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": request}}}
+    return operation
+
+
+def _json(description: str, schema: Json) -> Json:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+@functools.cache
+def openapi_body() -> bytes:
+    """Give the document as JSON."""
+    return json.dumps(document(), indent=1).encode()

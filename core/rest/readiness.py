@@ -1,0 +1,84 @@
+"""What /healthz, /readyz and the list of models say, from the routing table alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from core.routing.table import ModelRoutes, RoutingTable, is_ready
+from core.versions.lifecycle import State, VersionStatus
+
+
+def liveness_body() -> bytes:
+    """Say that the process answers."""
+    return b'{"alive": true}\n'
+
+
+def readiness_body(table: RoutingTable, *, draining: bool) -> tuple[bool, bytes]:
+    """Tell whether requests should be sent here, and what is missing.
+
+    Ready means: the initial models have been looked at, the server is not stopping, and at least one configured model
+    answers (or none is configured). One broken model is named, but does not take the others out of service.
+    """
+    missing = {name: _why_missing(model) for name, model in table.models.items() if _is_missing(model)}
+    ready = is_ready(table, draining=draining)
+    said = {"ready": ready, "draining": draining, "generation": table.generation, "missing": missing}
+    return ready, _printed(said)
+
+
+def _printed(document: Mapping[str, Any]) -> bytes:
+    """Write a page; names on disk may hold bytes that are no UTF-8, which show as question marks."""
+    return f"{json.dumps(document, indent=2, ensure_ascii=False)}\n".encode("utf-8", "replace")
+
+
+def _is_missing(model: ModelRoutes) -> bool:
+    return model.configured and (not model.routes or bool(model.pending_labels))
+
+
+def _why_missing(model: ModelRoutes) -> str:
+    if model.routes:
+        return f"labels whose version is not available: {', '.join(sorted(model.pending_labels))}"
+    if model.problem:
+        return model.problem
+    if not model.statuses:
+        return "; ".join(f"version {number} {why}" for number, why in model.waiting.items()) or "no version was found"
+    newest = model.statuses[0]
+    return newest.message or f"version {newest.version} is in state {newest.state.name}"
+
+
+def model_list_body(table: RoutingTable) -> bytes:
+    """List all models with their versions, labels and problems (ours; TensorFlow Serving has no such list)."""
+    models = [_model_entry(name, table.models[name]) for name in sorted(table.models)]
+    return _printed({"models": models})
+
+
+def _model_entry(name: str, model: ModelRoutes) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "name": name,
+        "versions": [_version_entry(one, model) for one in model.statuses],
+        "labels": {label: _label_entry(label, version, model) for label, version in model.labels.items()},
+    }
+    if model.problem:
+        entry["problem"] = model.problem
+    if model.waiting:
+        entry["waiting"] = {str(number): why for number, why in model.waiting.items()}
+    if model.ignored:
+        entry["ignored"] = dict(model.ignored)
+    return entry
+
+
+def _label_entry(label: str, version: int, model: ModelRoutes) -> dict[str, Any]:
+    entry: dict[str, Any] = {"version": str(version), "pending": version not in model.routes}
+    return entry | ({"meanwhile": str(model.held[label])} if label in model.held else {})
+
+
+def _version_entry(status: VersionStatus, model: ModelRoutes) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "version": str(status.version),
+        "state": status.state.name,
+        "labels": sorted(label for label, version in model.labels.items() if version == status.version),
+    }
+    if status.state is State.END and status.message:
+        entry["error"] = {"code": status.code.name, "message": status.message}
+    return entry

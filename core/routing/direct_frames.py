@@ -1,0 +1,165 @@
+"""Frames of the direct transport between router and model server: bytes in, frames out, no sockets.
+
+Theory of operation. A frame is a header of 16 bytes and a payload. Header, little endian:
+
+    offset  size  field
+    0       4     length of the payload in bytes
+    4       4     call id, chosen by the caller, unique among its open calls of this connection
+    8       1     kind (`Kind`)
+    9       1     method of a CALL (`core.routing.transport.Method`), canonical code of an ANSWER, otherwise 0
+    10      2     CALL: bytes at the end of the payload that are no body but the trace context; otherwise 0
+    12      4     CALL: milliseconds that the caller still waits, 0 = for ever; LOAD: thousandths; otherwise 0
+
+The first frame that a caller sends is HELLO with the token that was published with the address. CALL carries the
+request body; ANSWER carries the response body, or the UTF-8 error text when its code is not OK. CANCEL withdraws a
+call: no answer is expected any more. GOAWAY comes from the server: it takes no further calls on this connection,
+answers those it has, then closes. LOAD comes from the caller of a replica that wants it: the average number of calls
+that were open on this connection since the last LOAD.
+
+`FrameReader` is made for `asyncio.BufferedProtocol`: small frames are cut from one scratch buffer, and the payload
+of a large frame is received straight into its own buffer, so that no body is copied twice.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from core.errors import InvalidArgument
+
+HEADER = struct.Struct("<IIBBHI")
+SCRATCH_BYTES = 256 * 1024
+LARGEST_PAYLOAD_BYTES = 2**31 - 1
+LONGEST_WAIT_MS = 2**32 - 1
+
+
+class Kind(enum.IntEnum):
+    """What a frame is."""
+
+    HELLO = 1
+    CALL = 2
+    ANSWER = 3
+    CANCEL = 4
+    GOAWAY = 5
+    LOAD = 6
+
+
+KINDS = frozenset(Kind)
+
+
+class BrokenFrame(InvalidArgument):
+    """The peer does not speak this protocol; the connection must be closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame; `payload` may be a view that is valid as long as the frame is."""
+
+    kind: int
+    call_id: int
+    detail: int
+    wait_ms: int
+    payload: bytes | bytearray
+    trailer_bytes: int = 0
+
+
+def header(
+    kind: Kind, payload_bytes: int, *, call_id: int = 0, detail: int = 0, wait_ms: int = 0, trailer_bytes: int = 0
+) -> bytes:
+    """Give the 16 bytes that go before a payload."""
+    return HEADER.pack(payload_bytes, call_id, kind, detail, trailer_bytes, wait_ms)
+
+
+def cut(frame: Frame) -> tuple[bytes | bytearray, bytes | bytearray]:
+    """Cut a payload into body and trailer; raises BrokenFrame."""
+    payload, length = frame.payload, len(frame.payload) - frame.trailer_bytes
+    if length < 0:
+        raise BrokenFrame(f"a trailer of {frame.trailer_bytes} bytes does not fit into {len(payload)} bytes")
+    return payload[:length], payload[length:]
+
+
+class FrameReader:
+    """Cuts a stream of bytes into frames.
+
+    Use: fill `buffer()` from the socket, call `filled(n)`, take the frames it gives. `largest_payload_bytes` bounds the
+    memory that one peer can claim; until `trust()` is called it is small, so that a stranger can claim nothing.
+    """
+
+    __slots__ = ("_body", "_body_filled", "_end", "_header", "_largest", "_scratch", "_start", "_view")
+
+    def __init__(self, largest_payload_bytes: int) -> None:
+        self._scratch = bytearray(SCRATCH_BYTES)
+        self._view = memoryview(self._scratch)
+        self._start = 0
+        self._end = 0
+        self._body: bytearray | None = None
+        self._body_filled = 0
+        self._header: tuple[int, int, int, int, int, int] = (0, 0, 0, 0, 0, 0)
+        self._largest = largest_payload_bytes
+
+    def trust(self, largest_payload_bytes: int) -> None:
+        """Allow larger payloads from now on."""
+        self._largest = largest_payload_bytes
+
+    def buffer(self) -> memoryview:
+        """Give the memory that the next bytes of the stream belong into; never empty."""
+        if self._body is not None:
+            return memoryview(self._body)[self._body_filled :]
+        return self._view[self._end :]
+
+    def filled(self, count: int) -> Iterator[Frame]:
+        """Take `count` new bytes into account and give the frames that they complete.
+
+        Raises BrokenFrame.
+        """
+        if self._body is not None:
+            self._body_filled += count
+            if self._body_filled == len(self._body):
+                yield self._finished_body(self._body)
+            return
+        self._end += count
+        yield from self._frames_in_scratch()
+
+    def _frames_in_scratch(self) -> Iterator[Frame]:
+        while self._end - self._start >= HEADER.size:
+            head = HEADER.unpack_from(self._scratch, self._start)
+            length, call_id, kind, detail, trailer, wait_ms = head
+            self._check(length, kind)
+            first = self._start + HEADER.size
+            last = first + length
+            if last > self._end:
+                if HEADER.size + length > SCRATCH_BYTES:
+                    self._begin_body(head, first)
+                    return
+                break
+            self._start = last
+            yield Frame(kind, call_id, detail, wait_ms, bytes(self._view[first:last]), trailer)
+        self._compact()
+
+    def _check(self, length: int, kind: int) -> None:
+        if kind not in KINDS:
+            raise BrokenFrame(f"unknown kind of frame {kind}")
+        if length > self._largest:
+            raise BrokenFrame(f"a frame of {length} bytes is longer than the limit of {self._largest} bytes")
+
+    def _begin_body(self, head: tuple[int, int, int, int, int, int], first: int) -> None:
+        body = bytearray(head[0])
+        present = self._end - first
+        body[:present] = self._view[first : self._end]
+        self._body, self._body_filled, self._header = body, present, head
+        self._start = self._end = 0
+
+    def _finished_body(self, body: bytearray) -> Frame:
+        _, call_id, kind, detail, trailer, wait_ms = self._header
+        self._body = None
+        return Frame(kind, call_id, detail, wait_ms, body, trailer)
+
+    def _compact(self) -> None:
+        """Move an unfinished frame to the front, so that there is always room for the rest of it."""
+        if self._start == 0:
+            return
+        rest = self._end - self._start
+        self._scratch[:rest] = self._scratch[self._start : self._end]
+        self._start, self._end = 0, rest

@@ -1,0 +1,154 @@
+"""Routing tables: which versions answer, under which names. Immutable; published whole, never edited."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from core.config.model_config import LoggingConfig, Rollout
+from core.config.version_policy import VersionPolicy
+from core.errors import InvalidArgument, LabelNotFound, Problem, ServableNotFound, StatusNotFound
+from core.versions.history import VersionHistory
+from core.versions.lifecycle import VersionStatus
+from core.versions.servable import ServableId, app_name
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a version answers: the name of its Serve application."""
+
+    servable: ServableId
+    app: str
+
+    @classmethod
+    def of(cls, servable: ServableId) -> Route:
+        """Give the route of a version."""
+        return cls(servable, app_name(servable))
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRoutes:
+    """All that is known of one model.
+
+    `routes` holds the versions that answer, `labels` every declared label, also those whose version does not answer
+    yet (pending). `held` names the version that a pending label goes on naming meanwhile, if it named one before.
+    `statuses` is newest first, `histories` has more of the same versions. `problem` says why storage gives nothing to
+    load, if so; `ignored` names directories that are no versions and `waiting` versions that are not completely
+    written, each with the reason. `base_path`, `policy`, `rollout` and `logging` are as configured.
+    """
+
+    routes: Mapping[int, Route] = field(default_factory=dict)
+    labels: Mapping[str, int] = field(default_factory=dict)
+    statuses: tuple[VersionStatus, ...] = ()
+    configured: bool = True
+    problem: str = ""
+    ignored: Mapping[str, str] = field(default_factory=dict)
+    waiting: Mapping[int, str] = field(default_factory=dict)
+    held: Mapping[str, int] = field(default_factory=dict)
+    histories: Mapping[int, VersionHistory] = field(default_factory=dict)
+    base_path: str = ""
+    policy: VersionPolicy | None = None
+    rollout: Rollout = Rollout.AVAILABILITY_PRESERVING
+    logging: tuple[LoggingConfig, ...] = ()
+    latest: Route | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        newest = self.routes[max(self.routes)] if self.routes else None
+        object.__setattr__(self, "latest", newest)
+
+    def version_of(self, label: str) -> int | None:
+        """Give the version that a label names now; None for a label that is not declared."""
+        return self.held.get(label, self.labels.get(label))
+
+    @property
+    def pending_labels(self) -> Mapping[str, int]:
+        """The labels whose version does not answer, with that version."""
+        return {label: version for label, version in self.labels.items() if version not in self.routes}
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingTable:
+    """A snapshot of everything a router needs; a higher generation replaces a lower one.
+
+    `config_text` is the list of models in force, so that it outlives the watcher; `is_config_requested` says that it
+    came by a request and not from flags and files, whose content `files_fingerprint` stands for. `problems` are the
+    mistakes for which a newer content of the files was refused. `settled` turns true when every configured model has an
+    answer to show: a version, an error, or nothing to load. `started_s` is when the first table was made, in seconds
+    since the epoch. `watcher` names who made this one: another watcher may give the same generation to another table.
+    """
+
+    generation: int
+    models: Mapping[str, ModelRoutes] = field(default_factory=dict)
+    settled: bool = False
+    config_text: str = ""
+    is_config_requested: bool = False
+    files_fingerprint: str = ""
+    problems: tuple[Problem, ...] = ()
+    started_s: float = 0.0
+    watcher: str = ""
+
+    def resolve(self, name: str, version: int | None = None, label: str | None = None) -> Route:
+        """Find the version that answers a model spec (TensorFlow Serving, resolution of a model spec).
+
+        Raises InvalidArgument for an empty name, LabelNotFound, ServableNotFound.
+        """
+        model = self.models.get(name)
+        if version is None and label is None:
+            if model is not None and model.latest is not None:
+                return model.latest
+            if not name:
+                raise InvalidArgument("ModelSpec has no name specified.")
+            raise ServableNotFound(name, None)
+        if not name:
+            raise InvalidArgument("ModelSpec has no name specified.")
+        if version is None:
+            version = self._labelled(model, label or "")
+        route = model.routes.get(version) if model is not None else None
+        if route is None:
+            raise ServableNotFound(name, version)
+        return route
+
+    def statuses(self, name: str, version: int | None = None) -> tuple[VersionStatus, ...]:
+        """Give the status of one version, or of all versions newest first (TensorFlow Serving, GetModelStatus).
+
+        Raises StatusNotFound.
+        """
+        model = self.models.get(name)
+        known = model.statuses if model is not None else ()
+        wanted = tuple(one for one in known if version is None or one.version == version)
+        if not wanted:
+            raise StatusNotFound(name, version)
+        return wanted
+
+    @staticmethod
+    def _labelled(model: ModelRoutes | None, label: str) -> int:
+        version = model.version_of(label) if model is not None else None
+        if version is None:
+            raise LabelNotFound(label)
+        return version
+
+    @property
+    def logging(self) -> Mapping[str, tuple[LoggingConfig, ...]]:
+        """The request logs of each application, so that running versions follow a configuration that changes."""
+        return {route.app: model.logging for model in self.models.values() for route in model.routes.values()}
+
+    @property
+    def apps(self) -> frozenset[str]:
+        """Names of all Serve applications that this table leads to."""
+        return frozenset(route.app for model in self.models.values() for route in model.routes.values())
+
+    @property
+    def histories(self) -> Mapping[ServableId, VersionHistory]:
+        """What is remembered of every version."""
+        return {
+            ServableId(name, version): history
+            for name, model in self.models.items()
+            for version, history in model.histories.items()
+        }
+
+
+def is_ready(table: RoutingTable, *, draining: bool) -> bool:
+    """Tell whether requests should be sent here."""
+    wanted = [model for model in table.models.values() if model.configured]
+    answering = any(model.routes for model in wanted) or not wanted
+    return table.settled and answering and not draining

@@ -1,0 +1,102 @@
+"""How a version comes from a remote store: in which pieces, what is kept of an attempt, how long to wait then.
+
+Nothing here reads or writes; `deployments.storage.version_fetch` does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+
+from core.storage.version_listing import DirectoryFiles, FileEntry
+
+CHUNK_BYTES = 8 * 2**20
+"""Bytes of one request; the last one of a file is smaller."""
+
+LONGEST_NAME_BYTES = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often something is tried, and the pauses between, which double."""
+
+    attempts: int = 7
+    first_pause_s: float = 0.5
+    longest_pause_s: float = 20.0
+
+    def pause_s(self, failures: int, chance: float) -> float | None:
+        """Give the pause after so many failures; None to give up.
+
+        `chance` from 0 to 1 makes it up to a half shorter, so that many clients do not come back at the same time.
+        """
+        if failures >= self.attempts:
+            return None
+        pause_s = min(self.longest_pause_s, self.first_pause_s * 2.0 ** (failures - 1))
+        return pause_s * (1 - chance / 2)
+
+
+def chunks(begun_bytes: int, size_bytes: int) -> Iterator[tuple[int, int]]:
+    """Give start and end of the pieces of a file that are still to be fetched."""
+    for start in range(begun_bytes, size_bytes, CHUNK_BYTES):
+        yield start, min(start + CHUNK_BYTES, size_bytes)
+
+
+def unusable_name(files: DirectoryFiles) -> str:
+    """Name a file that cannot lie in a local directory, or would lie outside of it; empty when there is none.
+
+    Object stores allow any name: `../x`, `a//b`, or both `a` and `a/b`.
+    """
+    paths = {one.path for one in files}
+    for path in sorted(paths):
+        parts = path.split("/")
+        if any(_is_no_file_name(part) for part in parts):
+            return path
+        if any("/".join(parts[:depth]) in paths for depth in range(1, len(parts))):
+            return path
+    return ""
+
+
+def _is_no_file_name(part: str) -> bool:
+    too_long = len(part.encode(errors="surrogateescape")) > LONGEST_NAME_BYTES
+    return part in {"", ".", ".."} or "\0" in part or too_long
+
+
+def identity(file: FileEntry) -> str:
+    """Give a name for exactly this content at this path; empty where the store tells too little to know it again."""
+    if not file.etag and file.changed_s is None:
+        return ""
+    told = f"{file.path}\0{file.size_bytes}\0{file.changed_s}\0{file.etag}"
+    return hashlib.sha256(told.encode(errors="surrogateescape")).hexdigest()[:24]
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedFile:
+    """A line in the journal of a fetch: this file lies on the disk, whole and verified, with this MD5."""
+
+    path: str
+    identity: str
+    md5: str
+
+    def to_line(self) -> str:
+        """Write the line."""
+        return json.dumps(asdict(self)) + "\n"
+
+
+def finished_files(journal: str, files: Iterable[FileEntry]) -> Mapping[str, FinishedFile]:
+    """Give what an earlier attempt finished of these files; lines of other content, or cut short, do not count."""
+    wanted = {one.path: identity(one) for one in files}
+    lines = (_read(line) for line in journal.splitlines())
+    return {
+        line.path: line
+        for line in lines
+        if line is not None and line.identity and wanted.get(line.path) == line.identity
+    }
+
+
+def _read(line: str) -> FinishedFile | None:
+    try:
+        return FinishedFile(**json.loads(line))
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,192 @@
+"""What storage says about versions: which directories are versions, and whether one is completely written."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from core.config.version_policy import All, Specific, VersionPolicy
+
+HIGHEST_VERSION = 2**63 - 1
+LOCAL_SCHEME = "file://"
+MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt", "model.tflite")
+VARIABLES = "variables/variables."
+SETTLED_S = 10.0
+"""Age in seconds from which the files of a directory seen for the first time count as still."""
+
+REMOTE_SETTLED_S = 60.0
+"""The same for object stores: a file appears there only when all of it is there, so a large one comes late."""
+
+MOST_SHOWN = 5
+"""Versions that a text names, the newest first."""
+
+MISSED = "is missing from the newest listing"
+"""Why a version waits that one listing of a remote store did not have."""
+
+_NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?[0-9]+)[ \t\n\v\f\r]*", re.ASCII)
+_SHARD = re.compile(r"variables/variables\.data-(\d{5})-of-(\d{5})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One file of a version directory.
+
+    `changed_s` is the time of its last change in seconds since the epoch: on local file systems the later of
+    modification and status change (which `cp -p` and `tar` cannot set back), None where storage does not say. `etag`
+    is the store's own name for the content, empty where it gives none.
+    """
+
+    path: str
+    size_bytes: int
+    changed_s: float | None = None
+    etag: str = ""
+
+
+DirectoryFiles = frozenset[FileEntry]
+"""All files below one version directory, with paths relative to it; equal as long as nothing changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionDirectory:
+    """Where a version lies, and the files that were there; `unreadable` says why they cannot be told, if so."""
+
+    path: str
+    files: DirectoryFiles = frozenset()
+    unreadable: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """A short text that changes when any file does."""
+        lines = sorted(f"{one.path}\0{one.size_bytes}\0{one.changed_s}\0{one.etag}" for one in self.files)
+        return hashlib.sha256("\n".join(lines).encode(errors="backslashreplace")).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class VersionListing:
+    """What stands below a base path at one moment.
+
+    `ignored` names the directories that are no versions, each with the reason. `error` says why the base path could not
+    be listed; then nothing is known, and nothing may be unloaded because of it.
+    """
+
+    versions: Mapping[int, VersionDirectory] = field(default_factory=dict)
+    ignored: Mapping[str, str] = field(default_factory=dict)
+    error: str = ""
+
+
+class Source(Protocol):
+    """A storage that holds model versions."""
+
+    def list_versions(self, base_path: str, policy: VersionPolicy) -> VersionListing:
+        """List the versions below a base path with their files; a failure is the listing's error and is not raised.
+
+        The policy decides which of two directories with the same number counts (`version_directories`).
+        """
+
+
+def version_directories(children: Iterable[str], policy: VersionPolicy) -> tuple[Mapping[int, str], Mapping[str, str]]:
+    """Judge the names found below a base path: version to directory name, and ignored name to reason.
+
+    Deeper paths, as object stores give them, count by their first part. Of several names for one number (`1`, `001`),
+    policy All takes the first and the others the last, as sorted by name (TensorFlow Serving, file-system source).
+    """
+    names = sorted({name for child in children if (name := child.partition("/")[0])}, reverse=isinstance(policy, All))
+    ignored = {name: reason for name in names if (reason := not_a_version(name))}
+    directories = {int(name): name for name in names if name not in ignored}
+    losers = (name for name in names if name not in ignored and directories[int(name)] != name)
+    return directories, ignored | {name: f"same version as {directories[int(name)]}" for name in losers}
+
+
+def not_a_version(name: str) -> str:
+    """Say why a directory name is no version number; empty if it is one (TensorFlow Serving, directory scan)."""
+    number = _NUMBER.fullmatch(name)
+    if number is None:
+        return "not a whole number"
+    if len(number[1].lstrip("+-0")) > len(str(HIGHEST_VERSION)) or abs(int(number[1])) > HIGHEST_VERSION:
+        return "number too large"
+    return "negative number" if int(number[1]) < 0 else ""
+
+
+def nothing_to_serve(model: str, base_path: str, policy: VersionPolicy, found: frozenset[int]) -> str:
+    """Say why none of the versions found will be served; empty when some will."""
+    if not found:
+        return (
+            f"No versions of servable {model} found under base path {base_path}. "
+            "Did you forget to name your leaf directory as a number (eg. '/1/')?"
+        )
+    if policy.select(found):
+        return ""
+    listed = policy.versions if isinstance(policy, Specific) else frozenset()
+    wanted = f"only {_numbers(listed)}" if listed else "no versions"
+    return f"The version policy of servable {model} lists {wanted}; base path {base_path} has {_numbers(found)}"
+
+
+def _numbers(versions: frozenset[int]) -> str:
+    newest = sorted(versions, reverse=True)
+    return ", ".join(map(str, newest[:MOST_SHOWN])) + (", ..." if len(newest) > MOST_SHOWN else "")
+
+
+def is_remote(path: str) -> bool:
+    """Tell whether a base path or version path is a URL of a store, and not a local folder."""
+    return "://" in path and not path.startswith(LOCAL_SCHEME)
+
+
+def steadied(now: VersionListing, before: VersionListing | None) -> tuple[VersionListing, frozenset[int]]:
+    """Keep what one listing of a remote store misses: a version is gone when two listings in a row lack it.
+
+    Both listings are as the store gave them. Names the versions that were kept, too; none of them may be loaded.
+    """
+    lost = {number: one for number, one in before.versions.items() if number not in now.versions} if before else {}
+    return replace(now, versions={**now.versions, **lost}), frozenset(lost)
+
+
+def missing(
+    now: DirectoryFiles,
+    before: DirectoryFiles | None,
+    *,
+    marker_file: str = "",
+    now_s: float | None = None,
+    settled_s: float = SETTLED_S,
+) -> str:
+    """Say what a version directory still waits for; empty when it can be loaded.
+
+    It needs a model file and, where it has variables, their index and all shards. It must also lie still, which any of
+    three things shows: its marker file is there (the writer's word), nothing changed since `before` (the listing of the
+    previous tick), or, on first sight with `now_s` (seconds since the epoch) given, no file changed in the last
+    `settled_s` seconds. The last rule saves a tick when the server starts or a finished directory is moved into place;
+    files of unknown age, or from the future because clocks differ, cost that tick.
+    """
+    sizes = {one.path: one.size_bytes for one in now}
+    if marker_file and marker_file not in sizes:
+        return f"waits for the marker file {marker_file}"
+    lacking = _lacking_model(sizes) or _lacking_variables(sizes)
+    if lacking or marker_file or now == before:
+        return lacking
+    if before is None and now_s is not None and _settled(now, now_s - settled_s):
+        return ""
+    return "waits until its files stop changing"
+
+
+def _lacking_model(sizes: Mapping[str, int]) -> str:
+    present = [name for name in MODEL_FILES if name in sizes]
+    if not present:
+        return f"waits for {MODEL_FILES[0]}"
+    return "" if any(sizes[name] for name in present) else f"waits for the content of {present[0]}"
+
+
+def _lacking_variables(sizes: Mapping[str, int]) -> str:
+    if not any(path.startswith(VARIABLES) for path in sizes):
+        return ""
+    if f"{VARIABLES}index" not in sizes:
+        return f"waits for {VARIABLES}index"
+    shards = {(int(found[1]), int(found[2])) for path in sizes if (found := _SHARD.fullmatch(path))}
+    counts = {count for _, count in shards if count}
+    whole = any(all((number, count) in shards for number in range(count)) for count in counts)
+    return "" if whole else f"waits for all shards {VARIABLES}data-*"
+
+
+def _settled(files: DirectoryFiles, since_s: float) -> bool:
+    return all(one.changed_s is not None and one.changed_s <= since_s for one in files)

@@ -1,0 +1,64 @@
+"""Counts requests as the router sees them: under the name that the client asked for (TensorFlow Serving, Monitoring).
+
+Clients choose the names, so names that no model has must not fill the memory: the first ones are shown, all others
+are counted together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from core.errors import Code
+from core.telemetry.metric_names import REQUEST_COUNT, REQUEST_LATENCY
+from core.telemetry.metrics import Counter, Histogram, Metrics
+
+MOST_UNKNOWN_NAMES = 100
+LONGEST_UNKNOWN_NAME = 100
+OTHER_NAMES = "(other)"
+"""Stands for all names that are not shown; no model can be meant, because it would be known."""
+
+MICROS_PER_S = 1e6
+
+
+class RequestMeter:
+    """Counts requests and times the successful ones; used on one event loop only."""
+
+    def __init__(self, metrics: Metrics, is_model: Callable[[str], bool]) -> None:
+        self._metrics = metrics
+        self._is_model = is_model
+        self._counts: dict[tuple[str, Code], Counter] = {}
+        self._latencies: dict[tuple[str, str, str], Histogram] = {}
+        self._unknown: set[str] = set()
+
+    def answered(self, name: str, code: Code) -> None:
+        """Count a request for the model that it named; an empty name stands for none."""
+        cell = self._counts.get((name, code)) or self._new_count(name, code)
+        cell.add()
+
+    def succeeded(self, name: str, entrypoint: str, api: str, took_s: float) -> None:
+        """Count a request that was answered well, and time it."""
+        self.answered(name, Code.OK)
+        cell = self._latencies.get((name, api, entrypoint)) or self._new_latency(name, api, entrypoint)
+        cell.observe(took_s * MICROS_PER_S)
+
+    def _new_count(self, name: str, code: Code) -> Counter:
+        shown = self._shown(name)
+        cell = self._metrics.counter(REQUEST_COUNT, shown, code.name)
+        if shown == name:
+            self._counts[name, code] = cell
+        return cell
+
+    def _new_latency(self, name: str, api: str, entrypoint: str) -> Histogram:
+        shown = self._shown(name)
+        cell = self._metrics.histogram(REQUEST_LATENCY, shown, api, entrypoint)
+        if shown == name:
+            self._latencies[name, api, entrypoint] = cell
+        return cell
+
+    def _shown(self, name: str) -> str:
+        if not name or self._is_model(name) or name in self._unknown:
+            return name
+        if len(self._unknown) >= MOST_UNKNOWN_NAMES or len(name) > LONGEST_UNKNOWN_NAME:
+            return OTHER_NAMES
+        self._unknown.add(name)
+        return name

@@ -1,0 +1,163 @@
+"""Requests per second and latencies of each version, over the last seconds and as a curve over the last minutes.
+
+Sums over all processes come in again and again (`core.telemetry.metric_ledger`); a rate is the difference of two of them. What
+was counted before the first sum in which a version is seen belongs to no rate: it may be older than this process.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from core.errors import Code
+from core.telemetry.metric_names import REPLICAS, SIGNATURE_REQUESTS, SIGNATURE_SECONDS
+from core.telemetry.metrics import Snapshot
+
+STEP_S = 5.0
+"""Points of a curve are at least so far apart."""
+
+KEPT_S = 300.0
+"""How far curves reach back."""
+
+WINDOW_S = 30.0
+"""The present numbers are those of so many seconds."""
+
+SHORTEST_S = 0.5
+"""Sums that are closer together tell no rate."""
+
+P50, P99 = 0.5, 0.99
+
+Version = tuple[str, str]
+"""Name of the model, and number of the version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What a version has answered so far, and how long good answers took: how many in each bucket."""
+
+    requests: float = 0
+    seconds: tuple[int, ...] = (0,) * (len(SIGNATURE_SECONDS.buckets) + 1)
+    errors: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The counts of all versions at one moment."""
+
+    at_s: float
+    counts: Mapping[Version, Count]
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What happened between two samples; errors are requests too. Without good answers there are no latencies."""
+
+    requests_per_s: float
+    p50_s: float | None = None
+    p99_s: float | None = None
+    errors_per_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A point of a curve: the rates up to a moment."""
+
+    ago_s: float
+    rates: Rates
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """The present rates of a version, and its curve, oldest point first; empty where there was no request."""
+
+    rates: Rates
+    curve: tuple[Point, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficHistory:
+    """The samples of the last minutes, oldest first; never edited, each sample gives a new one."""
+
+    samples: tuple[Sample, ...] = field(default=())
+
+    def after(self, sample: Sample) -> TrafficHistory:
+        """Take a sample; one that followed its predecessor too closely makes room for it, unless it knows more."""
+        known = [one for one in self.samples if one.at_s > sample.at_s - KEPT_S]
+        if len(known) > 1 and known[-1].at_s - known[-2].at_s < STEP_S and _knows_all(known[-2], known[-1]):
+            known.pop()
+        counts = _sharing(known[-1].counts, sample.counts) if known else sample.counts
+        return TrafficHistory((*known, Sample(sample.at_s, counts)))
+
+    def traffic(self, now_s: float) -> dict[Version, Traffic]:
+        """Give the traffic of all versions that two samples know."""
+        if not self.samples:
+            return {}
+        found = ((version, self._of(version, now_s)) for version in self.samples[-1].counts)
+        return {version: traffic for version, traffic in found if traffic is not None}
+
+    def _of(self, version: Version, now_s: float) -> Traffic | None:
+        known = [one for one in self.samples if version in one.counts]
+        newest = known[-1]
+        past = [one for one in known if one.at_s <= newest.at_s - SHORTEST_S]
+        if not past:
+            return None
+        before = next((one for one in reversed(past) if one.at_s <= newest.at_s - WINDOW_S), past[0])
+        return Traffic(_rates(version, before, newest), _curve(version, known, now_s))
+
+
+def counts(total: Snapshot) -> dict[Version, Count]:
+    """Read the counts of all versions from sums; a version whose replicas have not answered anything is there too."""
+    requests: dict[Version, float] = defaultdict(float)
+    errors: dict[Version, float] = defaultdict(float)
+    seconds: dict[Version, tuple[int, ...]] = defaultdict(lambda: Count().seconds)
+    for labels, number in total.counters.get(SIGNATURE_REQUESTS.name, {}).items():
+        requests[labels[0], labels[1]] += number
+        errors[labels[0], labels[1]] += 0 if labels[-1] == Code.OK.name else number
+    for labels, one in total.distributions.get(SIGNATURE_SECONDS.name, {}).items():
+        version = (labels[0], labels[1])
+        seconds[version] = tuple(map(sum, zip(seconds[version], one.counts, strict=True)))
+    idle = {(labels[0], labels[1]): Count() for labels in total.gauges.get(REPLICAS.name, {})}
+    return idle | {version: Count(number, seconds[version], errors[version]) for version, number in requests.items()}
+
+
+def quantile(share: float, numbers: Sequence[int], limits: Sequence[float]) -> float | None:
+    """Estimate a quantile from buckets, as if those in a bucket were evenly spread; the last one has no end."""
+    total = sum(numbers)
+    wanted, below, lower = share * total, 0, 0.0
+    for number, upper in zip(numbers, limits, strict=False):
+        if number and below + number >= wanted:
+            return lower + (upper - lower) * (wanted - below) / number
+        below, lower = below + number, upper
+    return lower if total else None
+
+
+def _knows_all(one: Sample, other: Sample) -> bool:
+    return other.counts.keys() <= one.counts.keys()
+
+
+def _sharing(before: Mapping[Version, Count], now: Mapping[Version, Count]) -> Mapping[Version, Count]:
+    """Keep what has not changed once, because most versions are idle most of the time."""
+    return {version: before[version] if before.get(version) == one else one for version, one in now.items()}
+
+
+def _rates(version: Version, before: Sample, after: Sample) -> Rates:
+    """Give the rates between two samples; a sum may fall when a process that is long gone is forgotten."""
+    first, last = before.counts[version], after.counts[version]
+    took_s = after.at_s - before.at_s
+    requests = max(0.0, last.requests - first.requests) / took_s
+    errors = max(0.0, last.errors - first.errors) / took_s
+    new = [max(0, now - then) for then, now in zip(first.seconds, last.seconds, strict=True)]
+    limits = SIGNATURE_SECONDS.buckets
+    return Rates(requests, quantile(P50, new, limits), quantile(P99, new, limits), errors)
+
+
+def _curve(version: Version, known: Sequence[Sample], now_s: float) -> tuple[Point, ...]:
+    if known[0].counts[version] is known[-1].counts[version]:
+        return ()
+    return tuple(
+        Point(now_s - after.at_s, _rates(version, before, after))
+        for before, after in pairwise(known)
+        if after.at_s - before.at_s >= SHORTEST_S
+    )

@@ -1,0 +1,111 @@
+"""What the watcher knows of one version, and how that changes.
+
+The public states are TensorFlow Serving's (`core.versions.lifecycle.State`). A transition is a row of `TRANSITIONS`; anything
+else is a defect and raises `IllegalTransition`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from core.errors import Code, Internal
+from core.versions.lifecycle import State, VersionStatus
+from core.versions.servable import ServableId
+
+
+class Event(enum.Enum):
+    """What can happen to a version."""
+
+    DEPLOYED = "its Serve application was submitted"
+    BECAME_READY = "its application runs"
+    WILL_RETRY = "loading failed, another attempt is due"
+    FAILED = "loading failed for good"
+    CANCELLED = "it is no longer wanted and was not yet available"
+    WITHDRAWN = "it is no longer wanted and leaves the routing table"
+    LOST = "its application disappeared without our doing"
+    GONE = "its application has ended"
+    WANTED_AGAIN = "it is wanted once more after it had ended"
+
+
+TRANSITIONS: Mapping[tuple[State, Event], State] = MappingProxyType(
+    {
+        (State.START, Event.DEPLOYED): State.LOADING,
+        (State.START, Event.CANCELLED): State.END,
+        (State.LOADING, Event.BECAME_READY): State.AVAILABLE,
+        (State.LOADING, Event.WILL_RETRY): State.START,
+        (State.LOADING, Event.LOST): State.START,
+        (State.LOADING, Event.FAILED): State.END,
+        (State.LOADING, Event.CANCELLED): State.END,
+        (State.AVAILABLE, Event.WITHDRAWN): State.UNLOADING,
+        (State.AVAILABLE, Event.LOST): State.START,
+        (State.UNLOADING, Event.GONE): State.END,
+        (State.END, Event.WANTED_AGAIN): State.START,
+    }
+)
+
+
+class IllegalTransition(Internal):
+    """An event that cannot happen in this state."""
+
+    def __init__(self, state: State, event: Event) -> None:
+        Exception.__init__(self, state, event)
+
+    def __str__(self) -> str:
+        state, event = self.args
+        return f"a version in state {state.name} cannot take the event {event.name}"
+
+
+def step(state: State, event: Event) -> State:
+    """Give the state after an event."""
+    try:
+        return TRANSITIONS[state, event]
+    except KeyError:
+        raise IllegalTransition(state, event) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a version could not be loaded."""
+
+    code: Code
+    message: str
+
+
+GIVEN_UP = Failure(Code.CANCELLED, "Loading of servable cancelled")
+"""Why a version ended that was no longer wanted before it was available; it is loaded when it is wanted again."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRecord:
+    """One version as the watcher sees it.
+
+    `failed_attempts` counts loads that failed in a row; `retry_at_s` is the time before which no further load starts;
+    `fingerprint` is the state of the directory that was loaded last; `since_s` is when the present state began;
+    `load_s` is how long it took from the submission of the application until it ran. Times are of the steady clock.
+    """
+
+    servable: ServableId
+    path: str
+    state: State = State.START
+    aspired: bool = True
+    failed_attempts: int = 0
+    retry_at_s: float = 0.0
+    failure: Failure | None = None
+    fingerprint: str = ""
+    since_s: float = 0.0
+    load_s: float | None = None
+
+    def after(self, event: Event, now_s: float) -> VersionRecord:
+        """Give the record after an event at `now_s`."""
+        return replace(self, state=step(self.state, event), since_s=now_s)
+
+    def status(self) -> VersionStatus:
+        """Tell the world: while attempts go on the version is LOADING, and its error is shown when it has ended."""
+        if self.state is State.START and self.failed_attempts:
+            return VersionStatus(self.servable.version, State.LOADING, Code.OK, "")
+        if self.state is State.END and self.failure is not None:
+            return VersionStatus(self.servable.version, State.END, self.failure.code, self.failure.message)
+        return VersionStatus(self.servable.version, self.state, Code.OK, "")

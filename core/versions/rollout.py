@@ -1,0 +1,80 @@
+"""The order of loading and unloading: one snapshot of a servable stream gives at most one action."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from core.config.model_config import Rollout
+from core.versions.lifecycle import State
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One version of a stream, as far as the order of loads and unloads depends on it."""
+
+    version: int
+    state: State
+    aspired: bool
+
+
+class Verb(enum.Enum):
+    """What to do with a version."""
+
+    LOAD = "load"
+    UNLOAD = "unload"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """The next step of a stream."""
+
+    verb: Verb
+    version: int
+
+
+def _newest_to_load(stream: Iterable[Snapshot]) -> Action | None:
+    fresh = [one.version for one in stream if one.aspired and one.state is State.START]
+    return Action(Verb.LOAD, max(fresh)) if fresh else None
+
+
+def preserve_availability(stream: Sequence[Snapshot]) -> Action | None:
+    """Load before unloading, so that an answering version never disappears without a successor.
+
+    Source of the rule: TensorFlow Serving, AvailabilityPreservingPolicy. A stream with several retired versions keeps
+    only the newest of them while its successor loads.
+    """
+    retired = [one.version for one in stream if not one.aspired and one.state is State.AVAILABLE]
+    aspired = [one for one in stream if one.aspired]
+    has_successor = any(one.state is State.AVAILABLE for one in aspired)
+    if retired and (not aspired or has_successor or len(retired) > 1):
+        return Action(Verb.UNLOAD, min(retired))
+    return _newest_to_load(aspired)
+
+
+def preserve_resources(stream: Sequence[Snapshot]) -> Action | None:
+    """Unload before loading, for versions of which only one fits.
+
+    Source of the rule: TensorFlow Serving, ResourcePreservingPolicy.
+    """
+    for one in stream:
+        if not one.aspired and one.state is State.AVAILABLE:
+            return Action(Verb.UNLOAD, one.version)
+    if any(not one.aspired and one.state not in {State.START, State.END} for one in stream):
+        return None
+    return _newest_to_load(stream)
+
+
+POLICIES: Mapping[Rollout, Callable[[Sequence[Snapshot]], Action | None]] = MappingProxyType(
+    {
+        Rollout.AVAILABILITY_PRESERVING: preserve_availability,
+        Rollout.RESOURCE_PRESERVING: preserve_resources,
+    }
+)
+
+
+def next_action(rollout: Rollout, stream: Sequence[Snapshot]) -> Action | None:
+    """Give the next step of one servable stream, or None when there is nothing to do now."""
+    return POLICIES[rollout](stream)

@@ -1,0 +1,141 @@
+"""The commands' way to a running server: the Admin service on its gRPC port or socket."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from core.admin import messages as admin_messages
+from core.admin.change_outcome import Look, Outcome, unfinished
+from core.admin.messages import ConfigInForce
+from core.admin.model_changes import Change, Models
+from core.admin.profile_request import ProfileRequest
+from core.errors import Code, RuntimeFailure, Unavailable
+
+MOST_ATTEMPTS = 50
+"""How often a change is repeated when others change the list at the same time."""
+
+LOOK_EVERY_S = 0.3
+PROFILE_PATIENCE_S = 40.0
+OPTIONS = (("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", -1))
+SILENT = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED})
+
+
+class NoServer(Unavailable):
+    """Nobody answers at the address, or not one of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The list before and after a change, and the generation from which it is in force; 0 when nothing changed."""
+
+    before: Models
+    after: Models
+    generation: int
+
+
+class AdminClient:
+    """Calls the Admin service of one server."""
+
+    def __init__(
+        self,
+        target: str,
+        credentials: grpc.ChannelCredentials | None = None,
+        *,
+        timeout_s: float = 10.0,
+        change_timeout_s: float = 40.0,
+    ) -> None:
+        self.target = target
+        self._timeout_s = timeout_s
+        self._timeouts_s = {"ChangeConfig": change_timeout_s}
+        if credentials is None:
+            self._channel = grpc.insecure_channel(target, options=OPTIONS)
+        else:
+            self._channel = grpc.secure_channel(target, credentials, options=OPTIONS)
+
+    def status(self) -> dict[str, Any]:
+        """Give the status document; raises NoServer."""
+        try:
+            document: dict[str, Any] = json.loads(admin_messages.read_status_answer(self._call("GetStatus", b"")))
+        except RuntimeFailure as error:
+            raise self._no_server(error) from None
+        return document
+
+    def config(self) -> ConfigInForce:
+        """Give the list of models in force; raises NoServer, and RuntimeFailure with the server's code."""
+        return admin_messages.read_config_answer(self._asked("GetConfig", b""))
+
+    def change(self, change: Change) -> Changed:
+        """Apply a change to the list in force, again if somebody else was faster.
+
+        Raises what the change raises, NoServer, and RuntimeFailure with the server's code.
+        """
+        for attempt in range(MOST_ATTEMPTS):
+            in_force = self.config()
+            models = change(in_force.known)
+            if models == in_force.known.models:
+                return Changed(models, models, 0)
+            try:
+                raw = self._asked("ChangeConfig", admin_messages.change_request(models, in_force.fingerprint))
+            except RuntimeFailure as error:
+                if error.code is not Code.ABORTED:
+                    raise
+                time.sleep(random.uniform(0.0, 0.02 * (attempt + 1)))  # noqa: S311 - spreads those who collide
+                continue
+            return Changed(in_force.known.models, models, admin_messages.read_change_answer(raw))
+        raise RuntimeFailure(Code.ABORTED, f"The list of models changed {MOST_ATTEMPTS} times meanwhile; try again.")
+
+    def outcome(self, look: Look, generation: int, name: str, timeout_s: float) -> Outcome:
+        """Look at the status until it shows what became of a change, or the time is up."""
+        ends_at = time.monotonic() + timeout_s
+        while True:
+            document = self.status()
+            found = look(document) if document["server"]["generation"] >= generation else None
+            if found is not None:
+                return found
+            if time.monotonic() > ends_at:
+                return Outcome(is_good=False, text=f"not done after {timeout_s:g} s: {unfinished(document, name)}")
+            time.sleep(LOOK_EVERY_S)
+
+    def profile(self, request: ProfileRequest) -> tuple[bytes, int]:
+        """Have a replica recorded; gives the trace and the version. Raises NoServer and RuntimeFailure."""
+        self._timeouts_s["Profile"] = request.seconds + PROFILE_PATIENCE_S
+        return admin_messages.read_profile_answer(self._asked("Profile", admin_messages.profile_request(request)))
+
+    def _asked(self, method: str, request: bytes) -> bytes:
+        """Call a method; what looks like silence is told from an answer by asking for the status."""
+        try:
+            return self._call(method, request)
+        except RuntimeFailure as error:
+            if error.code in SILENT or error.code is Code.UNIMPLEMENTED:
+                self.status()
+            raise
+
+    def _call(self, method: str, request: bytes) -> bytes:
+        send = self._channel.unary_unary(f"/{admin_messages.SERVICE}/{method}")
+        timeout_s = self._timeouts_s.get(method, self._timeout_s)
+        try:
+            answer: bytes = send(request, timeout=timeout_s)
+        except grpc.RpcError as error:
+            late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            text = f"{method} was not answered within {timeout_s:g} s." if late else str(error.details())
+            raise RuntimeFailure(Code(error.code().value[0]), text) from None
+        return answer
+
+    def _no_server(self, error: RuntimeFailure) -> NoServer:
+        if error.code is Code.UNIMPLEMENTED:
+            return NoServer(f"The server at {self.target} is no Ray Model Server, or an older one.")
+        reason = str(error).rpartition("last error: ")[2]
+        what = f"No Ray Model Server answers at {self.target} (tried its gRPC port): {reason}"
+        if "http" in str(error).lower() or "socket closed" in str(error).lower():
+            what += "\nIs it the REST port? The commands use the gRPC port (--port, 8500 by default)."
+        return NoServer(f"{what}\nName another one with --server HOST:PORT or --server unix:PATH.")
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._channel.close()

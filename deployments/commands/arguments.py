@@ -1,0 +1,128 @@
+"""What the commands for a running server have in common: which server, how the answer is printed, exit statuses."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+
+from core.errors import ConfigError, Problem, ServingError
+from core.storage.version_listing import HIGHEST_VERSION
+from deployments.commands.admin_client import AdminClient, NoServer
+
+DEFAULT_PORT = 8500
+DONE, FAILED, NO_SERVER = 0, 1, 3
+EXIT_STATUSES = "exit status: 0 done, 1 refused or failed, 2 wrong arguments, 3 no server answers"
+
+
+def parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
+    """Begin the parser of a command, with the arguments that all have."""
+    made = argparse.ArgumentParser(
+        prog=f"ray_model_server {name}",
+        description=description,
+        epilog=f"examples:\n{examples}\n\n{EXIT_STATUSES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument("--json", action="store_true", help="print JSON instead of text")
+    server = made.add_argument_group("which server")
+    server.add_argument(
+        "--server",
+        metavar="ADDRESS",
+        default="localhost",
+        help="gRPC address: HOST, HOST:PORT or unix:PATH (default: localhost:8500)",
+    )
+    server.add_argument("--tls", action="store_true", help="encrypt; implied by the files below")
+    server.add_argument("--ca", metavar="FILE", help="certificates that the server's must lead to, as PEM")
+    server.add_argument("--cert", metavar="FILE", help="certificate to show to the server, as PEM; needs --key")
+    server.add_argument("--key", metavar="FILE", help="its private key, as PEM")
+    return made
+
+
+def add_waiting(made: argparse.ArgumentParser) -> None:
+    """Let a command wait for what it began."""
+    made.add_argument("--no-wait", action="store_true", help="do not wait for the outcome")
+    made.add_argument("--timeout", metavar="S", type=_seconds, default=300.0, help="seconds to wait (default: 300)")
+
+
+def version_number(text: str) -> int:
+    """Read a version number."""
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) <= len(str(HIGHEST_VERSION)) else -1
+    if not 0 <= number <= HIGHEST_VERSION:
+        raise argparse.ArgumentTypeError(f"{text} is no version number")
+    return number
+
+
+def name(text: str) -> str:
+    """Read a name or a path, which messages carry as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"{text!a} is not UTF-8") from None
+    return text
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
+    return seconds
+
+
+def client(given: argparse.Namespace) -> AdminClient:
+    """Make the client that the arguments ask for; raises ConfigError for files that cannot be read."""
+    return AdminClient(target(given.server), _credentials(given))
+
+
+def target(address: str) -> str:
+    """Give an address as gRPC writes it, with our port where none is named."""
+    if address.startswith("/"):
+        return f"unix:{address}"
+    if address.startswith("unix:"):
+        return address
+    if "://" in address:
+        raise ConfigError((Problem(f"{address} is no gRPC address; use HOST:PORT or unix:PATH", field="--server"),))
+    if address.count(":") > 1 and not address.startswith("["):
+        return f"[{address}]:{DEFAULT_PORT}"
+    has_port = ":" in address.rpartition("]")[2]
+    return address if has_port else f"{address}:{DEFAULT_PORT}"
+
+
+def _credentials(given: argparse.Namespace) -> grpc.ChannelCredentials | None:
+    if bool(given.cert) != bool(given.key):
+        raise ConfigError((Problem("--cert and --key belong together"),))
+    if not (given.tls or given.ca or given.cert):
+        return None
+    return grpc.ssl_channel_credentials(_content(given.ca), _content(given.key), _content(given.cert))
+
+
+def _content(file: str | None) -> bytes | None:
+    try:
+        return Path(file).read_bytes() if file else None
+    except OSError as error:
+        raise ConfigError((Problem(f"cannot be read: {error}", file=str(file)),)) from error
+
+
+def answered(work: Callable[[], int], *, as_json: bool) -> int:
+    """Do a command's work; an error becomes a text or a JSON document, and an exit status."""
+    try:
+        return work()
+    except ServingError as error:
+        if as_json:
+            print_json({"error": {"code": error.code.name, "message": str(error)}})
+        else:
+            print(f"ray_model_server: {error}", file=sys.stderr)
+        return NO_SERVER if isinstance(error, NoServer) else FAILED
+
+
+def print_json(document: object) -> None:
+    """Print a document as JSON."""
+    print(json.dumps(document, indent=2))

@@ -1,0 +1,116 @@
+"""`ray_model_server check-config`: finds the mistakes in configuration files before a server does."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from core.config.file_check import Checked, FileKind, across, check
+from core.errors import ConfigError, Problem
+from deployments.commands.arguments import DONE, FAILED, print_json
+from deployments.config.files import read_text
+
+DESCRIPTION = """\
+Find every mistake in configuration files, with file, line and field.
+
+The kind of a file is found out from its content: models.config, our YAML settings, a config of Ray Serve, and the
+parameter files for batching, monitoring, certificates and TensorFlow's session. A list of models and a settings file
+that are named together are also checked against each other."""
+
+EPILOG = """\
+examples:
+  ray_model_server check-config /models/models.config /models/model_settings.yaml
+  ray_model_server check-config --kind batching batching.config
+
+exit status: 0 no mistakes (there may be warnings), 1 mistakes, 2 wrong arguments"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; gives the exit status."""
+    made = argparse.ArgumentParser(
+        prog="ray_model_server check-config",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument("files", metavar="FILE", nargs="+")
+    made.add_argument("--kind", choices=[one.value for one in FileKind], help="what the files are")
+    made.add_argument("--relative_path_root", metavar="PATH", default="", help="as the flag of the server")
+    made.add_argument("--json", action="store_true", help="print JSON instead of text")
+    given = made.parse_args(arguments)
+    kind = FileKind(given.kind) if given.kind else None
+    found = [_checked(file, kind, given.relative_path_root) for file in given.files]
+    problems, warnings = across(found, relative_path_root=given.relative_path_root)
+    found = [_with(one, problems, warnings) for one in found]
+    if given.json:
+        print_json({"ok": not any(one.problems for one in found), "files": [_document(one) for one in found]})
+    else:
+        print("\n".join(line for one in found for line in _lines(one)))
+    return FAILED if any(one.problems for one in found) else DONE
+
+
+def _checked(file: str, kind: FileKind | None, root: str) -> Checked:
+    try:
+        found = check(read_text(file), file, kind, relative_path_root=root)
+    except ConfigError as error:
+        return Checked(file, kind, error.problems)
+    if found.kind is FileKind.SSL and not found.problems:
+        return replace(found, problems=_certificate_problems(file))
+    return replace(found, warnings=(*found.warnings, *_missing_base_paths(found)))
+
+
+def _certificate_problems(file: str) -> tuple[Problem, ...]:
+    from deployments.config.certificates import Certificates  # noqa: PLC0415 - needs gRPC, as no other file does
+
+    try:
+        Certificates(file)
+    except ConfigError as error:
+        return error.problems
+    return ()
+
+
+def _missing_base_paths(found: Checked) -> Iterable[Problem]:
+    for model in found.models:
+        if model.base_path.startswith("/") and not os.path.isdir(model.base_path):
+            yield Problem(
+                f"{model.base_path} is not there on this machine", found.file, None, f"{model.name}.base_path"
+            )
+
+
+def _with(one: Checked, problems: Iterable[Problem], warnings: Iterable[Problem]) -> Checked:
+    """Add what was found across files to the file that it stands in."""
+    return replace(
+        one,
+        problems=(*one.problems, *(problem for problem in problems if problem.file == one.file)),
+        warnings=(*one.warnings, *(warning for warning in warnings if warning.file == one.file)),
+    )
+
+
+def _document(one: Checked) -> dict[str, Any]:
+    return {
+        "file": one.file,
+        "kind": one.kind.value if one.kind is not None else None,
+        "problems": [_entry(problem) for problem in one.problems],
+        "warnings": [_entry(warning) for warning in one.warnings],
+    }
+
+
+def _entry(problem: Problem) -> dict[str, Any]:
+    return {"line": problem.line, "field": problem.field, "message": problem.message}
+
+
+def _lines(one: Checked) -> Iterable[str]:
+    kind = f" ({one.kind.value})" if one.kind is not None else ""
+    yield f"{one.file}{kind}: {_counted(len(one.problems), 'mistake')}, {_counted(len(one.warnings), 'warning')}"
+    for problem in one.problems:
+        yield f"  {problem}"
+    for warning in one.warnings:
+        yield f"  warning: {warning}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count or 'no'} {what}{'' if count == 1 else 's'}"

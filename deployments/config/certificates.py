@@ -1,0 +1,143 @@
+"""Certificates of an encrypted port, read from an SSLConfig file and again whenever that file changes.
+
+gRPC asks for the certificate at each handshake. Python's `ssl` does not, so the context that is given to uvicorn hands
+every new connection over to the context of the file's present content.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import ssl
+from collections.abc import Callable
+
+import grpc
+
+from core.config.parameter_files import ssl_config
+from core.config.server_settings import SslConfig
+from core.errors import ConfigError, Problem
+from deployments.config.files import read_text
+
+log = logging.getLogger(__name__)
+
+Stamp = tuple[int, int, int]
+NO_FILE: Stamp = (0, 0, 0)
+
+
+class Certificates:
+    """Key and certificate of the server, and the authorities whose clients it trusts."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._stamp = _stamp(file)
+        self.config, self._context = _read(file)
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """Give gRPC's credentials for one address; new connections get the new certificate."""
+        given = self.config
+
+        def fetch() -> grpc.ServerCertificateConfiguration | None:
+            """Tell what this address does not have yet."""
+            nonlocal given
+            self._refresh()
+            if given is self.config:
+                return None
+            given = self.config
+            return _configuration(given)
+
+        return grpc.dynamic_ssl_server_credentials(
+            _configuration(given), fetch, require_client_authentication=given.client_verify
+        )
+
+    def context(self) -> ssl.SSLContext:
+        """Give the context for `ssl`; new connections get the new certificate."""
+        return _FollowingContext.of(self._present_context)
+
+    def _present_context(self) -> ssl.SSLContext:
+        self._refresh()
+        return self._context
+
+    def _refresh(self) -> None:
+        """Read the file again if it has changed; one that cannot be used changes nothing.
+
+        gRPC decides at the start whether it asks clients for certificates, so that must not change.
+        """
+        stamp = _stamp(self._file)
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            config, context = _read(self._file)
+        except ConfigError as error:
+            log.warning("certificate_not_reloaded file=%s error=%s", self._file, error)
+            return
+        if config.client_verify is not self.config.client_verify:
+            log.warning("certificate_not_reloaded file=%s error=a new client_verify needs a new start", self._file)
+            return
+        self.config, self._context = config, context
+
+
+class _FollowingContext(ssl.SSLContext):
+    """Serves each connection with the context that is right when it begins."""
+
+    _present: Callable[[], ssl.SSLContext]
+
+    @classmethod
+    def of(cls, present: Callable[[], ssl.SSLContext]) -> _FollowingContext:
+        made = cls(ssl.PROTOCOL_TLS_SERVER)
+        made._present = present
+        return made
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,  # noqa: FBT001, FBT002 - the signature is that of the class above
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        """Begin a connection; asyncio's and uvloop's only way in."""
+        return self._present().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+
+
+def _stamp(file: str) -> Stamp:
+    """Tell one state of a file from another: also one that was renamed into place, or written within a clock's tick."""
+    try:
+        seen = os.stat(file)
+    except OSError:
+        return NO_FILE
+    return seen.st_mtime_ns, seen.st_ino, seen.st_size
+
+
+def _read(file: str) -> tuple[SslConfig, ssl.SSLContext]:
+    """Read and try a file; raises ConfigError."""
+    config = ssl_config(read_text(file), file)
+    try:
+        return config, _context(config)
+    except (ssl.SSLError, ValueError) as error:
+        raise ConfigError((Problem(f"the certificates cannot be used: {error}", file=file),)) from error
+
+
+def _context(config: SslConfig) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_alpn_protocols(["http/1.1"])
+    _load_pair(context, config)
+    if config.client_verify:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.load_verify_locations(cadata=config.custom_ca)
+    return context
+
+
+def _load_pair(context: ssl.SSLContext, config: SslConfig) -> None:
+    """Load key and certificate; `ssl` wants a file, which here exists in memory only."""
+    with open(os.memfd_create("certificate"), "wb") as memory:
+        memory.write(f"{config.server_cert}\n{config.server_key}\n".encode())
+        memory.flush()
+        # An empty password, because OpenSSL would ask on the terminal for that of an encrypted key.
+        context.load_cert_chain(f"/proc/self/fd/{memory.fileno()}", password="")
+
+
+def _configuration(config: SslConfig) -> grpc.ServerCertificateConfiguration:
+    pair = (config.server_key.encode(), config.server_cert.encode())
+    return grpc.ssl_server_certificate_configuration([pair], config.custom_ca.encode() or None)

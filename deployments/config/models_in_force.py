@@ -1,0 +1,192 @@
+"""The list of models in force: read from files, replaced by requests, and never half of either.
+
+The ticks' thread polls the files and takes the list; another thread brings requests. A list that a request brought
+stays in force until the content of the files changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from core.config.model_config import BatchingParameters, ModelConfig
+from core.config.models_text import model_configs, models_from_message, to_text
+from core.config.server_settings import ModelSourceSettings
+from core.errors import Aborted, ConfigError, FailedPrecondition, Problem
+from core.protos import model_config_pb2
+from core.routing.label_rule import LabelRule
+from core.routing.table import RoutingTable
+
+log = logging.getLogger(__name__)
+
+NEVER = float("inf")
+
+
+class ModelList(Protocol):
+    """Where the configured models come from."""
+
+    def models(self) -> tuple[ModelConfig, ...]:
+        """Read the configuration anew; raises ConfigError with all mistakes."""
+
+    def joined(self, listed: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
+        """Add what the YAML file says to models that a reload request lists."""
+
+    def placed(self, listed: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
+        """Give models as they are listed, with what only the YAML file can say of them."""
+
+    def batching(self) -> BatchingParameters | None:
+        """Read the parameters for all models; None without batching, or with parameters beside each version."""
+
+    def session_config(self) -> bytes:
+        """Give the serialized session options of every model server."""
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """One list of models, whether a request brought it, and how many requests were accepted before and with it.
+
+    `text` is the list as it travels in the routing table; every tick needs it.
+    """
+
+    models: tuple[ModelConfig, ...]
+    is_requested: bool = False
+    number: int = 0
+    text: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", to_text(self.models))
+
+    @property
+    def fingerprint(self) -> str:
+        """A short text that changes when the list does."""
+        return _short_hash(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """A list that a reload request put in force: its number, and the names that the list before it did not have."""
+
+    number: int
+    added: frozenset[str]
+
+
+class Configuration:
+    """Holds the list of models; safe for two threads."""
+
+    def __init__(self, settings: ModelSourceSettings, model_list: ModelList) -> None:
+        self._settings = settings
+        self._model_list = model_list
+        self._rule = LabelRule(settings.strict_version_labels, settings.allow_labels_for_unavailable)
+        self._lock = threading.Lock()
+        self._adopted = RoutingTable(0)
+        self._in_force: InForce | None = None
+        self._files: tuple[ModelConfig, ...] = ()
+        self.files_fingerprint = ""
+        self.due_s = 0.0
+        self.problems: tuple[Problem, ...] = ()
+
+    def adopt(self, table: RoutingTable) -> None:
+        """Go on from the list that a former watcher published."""
+        self._adopted = table
+        self.files_fingerprint = table.files_fingerprint
+
+    def poll(self, now_s: float, table: RoutingTable) -> None:
+        """Read the files when they are due; broken ones change nothing, nor do files that are as they were."""
+        if self._in_force is not None and now_s < self.due_s:
+            return
+        poll_s = self._settings.model_config_file_poll_wait_s
+        self.due_s = now_s + poll_s if poll_s > 0 else NEVER
+        try:
+            self._recall()
+            self._take_files(self._model_list.models(), table)
+        except (ConfigError, FailedPrecondition) as error:
+            self._note(error.problems if isinstance(error, ConfigError) else (Problem(str(error)),))
+        else:
+            self.problems = ()
+
+    def _recall(self) -> None:
+        """Take up the list of a former watcher, unless a request was quicker."""
+        if self._in_force is not None or not self._adopted.config_text:
+            return
+        models = self._model_list.placed(model_configs(self._adopted.config_text))
+        with self._lock:
+            if self._in_force is None:
+                self._in_force = InForce(models, is_requested=self._adopted.is_config_requested)
+
+    def _take_files(self, files: tuple[ModelConfig, ...], table: RoutingTable) -> None:
+        """Take what the files say, if they say something new; labels are checked for all but the first list.
+
+        Files that are not polled count once in the life of the server, however often the watcher starts.
+        """
+        fingerprint = _content(files)
+        is_polled = self._settings.model_config_file_poll_wait_s > 0
+        has_changed = is_polled and self.files_fingerprint not in ("", fingerprint)
+        if has_changed and self._in_force is not None:
+            self._rule.check(files, table)
+        with self._lock:
+            self._files = files
+            is_first = self._in_force is None
+            if is_first or has_changed:
+                self._in_force = InForce(files, number=self._in_force.number if self._in_force is not None else 0)
+            if is_first or has_changed or not self.files_fingerprint:
+                self.files_fingerprint = fingerprint
+
+    def _note(self, problems: tuple[Problem, ...]) -> None:
+        if problems != self.problems:
+            log.warning("config_refused problems=%s", "\n".join(map(str, problems)))
+        self.problems = problems
+
+    def in_force(self) -> InForce | None:
+        """Give the list in force; None before any was read."""
+        with self._lock:
+            return self._in_force
+
+    def files(self) -> tuple[ModelConfig, ...]:
+        """Give the list that the files hold."""
+        with self._lock:
+            return self._files
+
+    def reload(self, config: model_config_pb2.ModelServerConfig, table: RoutingTable) -> Reloaded:
+        """Put a list of a reload request in force; gives its number and the names that it adds.
+
+        Raises ConfigError with all mistakes and FailedPrecondition for labels; then nothing changes.
+        """
+        models = self._model_list.joined(self._read(config))
+        self._rule.check(models, table)
+        with self._lock:
+            before = self._in_force.models if self._in_force is not None else ()
+            number = self._replace(models).number
+        return Reloaded(number, frozenset(one.name for one in models) - {one.name for one in before})
+
+    def change(self, config: model_config_pb2.ModelServerConfig, expected: str, table: RoutingTable) -> InForce:
+        """Put another list in force if the present one is the one that the caller knows; gives the new one.
+
+        Raises Aborted when it is not, otherwise as `reload`.
+        """
+        models = self._model_list.placed(self._read(config))
+        self._rule.check(models, table)
+        with self._lock:
+            if self._in_force is None or self._in_force.fingerprint != expected:
+                raise Aborted("The list of models was changed meanwhile; read it again and repeat the change.")
+            return self._replace(models)
+
+    def _read(self, config: model_config_pb2.ModelServerConfig) -> tuple[ModelConfig, ...]:
+        return models_from_message(config, relative_path_root=self._settings.relative_path_root)
+
+    def _replace(self, models: tuple[ModelConfig, ...]) -> InForce:
+        number = self._in_force.number + 1 if self._in_force is not None else 1
+        self._in_force = InForce(models, is_requested=True, number=number)
+        return self._in_force
+
+
+def _content(models: tuple[ModelConfig, ...]) -> str:
+    """Give a short text that changes when anything that files say of models does, also what only our YAML can say."""
+    ours = [(one.resources, one.batching, one.logging) for one in models]
+    return _short_hash(f"{to_text(models)}\n{ours!r}")
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -1,0 +1,101 @@
+"""From command-line arguments to checked settings: flags, the YAML's own flag values, and every file they name."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+from core.config import yaml_settings as settings_yaml
+from core.config.arguments import ParsedFlags, parse
+from core.config.parameter_files import monitoring_config
+from core.config.server_settings import MonitoringConfig, ServerSettings
+from core.errors import ConfigError
+from core.routing.label_rule import LabelRule
+from core.routing.table import RoutingTable
+from core.telemetry.tracing_plan import otel_variables, tracing_plan
+from deployments.config.certificates import Certificates
+from deployments.config.configured_models import ConfiguredModels
+from deployments.config.files import read_text
+
+
+def parse_arguments(arguments: Sequence[str]) -> ParsedFlags:
+    """Read flags; values under `server:` in the YAML file count where the command line says nothing.
+
+    What makes no sense without that file may do so with it. Mistakes of the file are problems without an output.
+    """
+    parsed = parse(arguments)
+    file = parsed.given.get("model_settings_file")
+    if not file:
+        return parsed
+    try:
+        preset = settings_yaml.settings(read_text(str(file)), str(file)).server
+    except ConfigError as error:
+        return replace(parsed, settings=None, output="", problems=error.problems)
+    return parse(arguments, preset)
+
+
+def checked(settings: ServerSettings) -> tuple[ServerSettings, tuple[str, ...]]:
+    """Give the settings with absolute paths, and warnings; raises ConfigError with the mistakes of the files.
+
+    Also raises FailedPrecondition for labels that must wait for their version, when they are asked to be strict.
+    """
+    absolute = _with_environment(with_absolute_paths(settings, os.getcwd()))
+    models = ConfiguredModels(absolute)
+    models.check()
+    LabelRule(absolute.source.strict_version_labels, absolute.source.allow_labels_for_unavailable).check(
+        models.models(), RoutingTable(0)
+    )
+    for file in filter(None, (absolute.front_door.ssl_config_file, absolute.front_door.rest_ssl_config_file)):
+        Certificates(file)
+    monitoring(absolute)
+    plan = tracing_plan(absolute.tracing)
+    return absolute, (*models.warnings(), *(plan.warnings if plan is not None else ()))
+
+
+def _with_environment(settings: ServerSettings) -> ServerSettings:
+    """Take along what OpenTelemetry's variables say here, if they are needed: other nodes do not see them."""
+    tracing = replace(settings.tracing, environment=otel_variables(os.environ))
+    return settings if tracing_plan(tracing) is None else replace(settings, tracing=tracing)
+
+
+def monitoring(settings: ServerSettings) -> MonitoringConfig:
+    """Read whether there is a page with metrics, and where; raises ConfigError."""
+    file = settings.monitoring.config_file
+    return monitoring_config(read_text(file), file) if file else MonitoringConfig()
+
+
+def with_absolute_paths(settings: ServerSettings, folder: str) -> ServerSettings:
+    """Resolve the names of files that replicas read against `folder`, because replicas run elsewhere."""
+    source = settings.source
+    return dataclasses.replace(
+        settings,
+        source=dataclasses.replace(
+            source,
+            model_config_file=_absolute(source.model_config_file, folder),
+            model_settings_file=_absolute(source.model_settings_file, folder),
+            relative_path_root=_absolute(source.relative_path_root, folder),
+        ),
+        model_cache=dataclasses.replace(settings.model_cache, folder=_absolute(settings.model_cache.folder, folder)),
+        batching=dataclasses.replace(
+            settings.batching, parameters_file=_absolute(settings.batching.parameters_file, folder)
+        ),
+        front_door=dataclasses.replace(
+            settings.front_door,
+            ssl_config_file=_absolute(settings.front_door.ssl_config_file, folder),
+            rest_ssl_config_file=_absolute(settings.front_door.rest_ssl_config_file, folder),
+        ),
+        monitoring=dataclasses.replace(
+            settings.monitoring, config_file=_absolute(settings.monitoring.config_file, folder)
+        ),
+        session=dataclasses.replace(
+            settings.session, session_config_file=_absolute(settings.session.session_config_file, folder)
+        ),
+    )
+
+
+def _absolute(path: str, folder: str) -> str:
+    if not path or "://" in path:
+        return path
+    return os.path.normpath(os.path.join(folder, path))

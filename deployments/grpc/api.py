@@ -1,0 +1,272 @@
+"""The gRPC services: bytes in, bytes out. No tensor is parsed here; only the model spec is read.
+
+`GrpcApi.answer` is the one way in. The handlers of the front door call it, and so do the router's methods that Serve's
+own gRPC proxy calls; both leave requests and responses as bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import grpc
+
+from core.admin import messages as admin_messages
+from core.errors import Code, ServingError, Unimplemented
+from core.grpc.metadata import check_envelope
+from core.grpc.model_spec import ModelSpecRef, peek, peek_task
+from core.http2.grpc_heads import status_text
+from core.routing.transport import Answer, Call, Method
+from core.versions.status_message import status_response
+from deployments.routing.access_log import AccessLog
+from deployments.routing.request_router import RequestRouter
+from deployments.routing.request_traces import RequestTraces
+from deployments.system.port_claim import TOKEN_METHOD
+
+log = logging.getLogger(__name__)
+
+PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
+MODEL_SERVICE = "tensorflow.serving.ModelService"
+SESSION_SERVICE = "tensorflow.serving.SessionService"
+ADMIN_SERVICE = admin_messages.SERVICE
+TOKEN_SERVICE, TOKEN = TOKEN_METHOD.removeprefix("/").split("/")
+
+SERVICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        PREDICTION_SERVICE: ("Predict", "Classify", "Regress", "MultiInference", "GetModelMetadata"),
+        MODEL_SERVICE: ("GetModelStatus", "HandleReloadConfigRequest"),
+        SESSION_SERVICE: ("SessionRun",),
+        ADMIN_SERVICE: ("GetConfig", "ChangeConfig", "GetStatus", "Profile"),
+        TOKEN_SERVICE: (TOKEN,),
+    }
+)
+
+SERVICE_OF = MappingProxyType({method: name for name, methods in SERVICES.items() for method in methods})
+
+
+STATUS_CODES: Mapping[int, grpc.StatusCode] = MappingProxyType({code.value[0]: code for code in grpc.StatusCode})
+
+Reload = Callable[[bytes], Awaitable[bytes]]
+
+
+class QuickMethod(NamedTuple):
+    """An inference method: what model servers call it, and what it counts as."""
+
+    method: Method
+    api: str
+
+
+QUICK_METHODS = tuple(
+    QuickMethod(method, api)
+    for method, api in ((Method.PREDICT, "Predict"), (Method.CLASSIFY, "Classify"), (Method.REGRESS, "Regress"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcAnswer:
+    """A response message, or a code with its text."""
+
+    code: Code
+    message: str = ""
+    body: bytes = b""
+
+
+Answering = Coroutine[Any, Any, GrpcAnswer]
+"""A call that is being answered."""
+
+
+class GrpcApi:
+    """Answers gRPC calls from a routing table and the model servers behind it."""
+
+    def __init__(
+        self,
+        router: RequestRouter,
+        token: str,
+        reload: Reload,
+        *,
+        session_run: bool = False,
+        most_calls: int = 0,
+        access: AccessLog | None = None,
+        traces: RequestTraces | None = None,
+        admin: Mapping[str, Reload] = MappingProxyType({}),
+    ) -> None:
+        self._router = router
+        self._token = token.encode()
+        self._reload = reload
+        self._session_run = session_run
+        self._most_calls = most_calls
+        self._access = access
+        self._traces = traces
+        # A trace follows `forward`.
+        self._carry = router.carry if traces is None else router.forward
+        self._calls = 0
+        self._methods: Mapping[str, Callable[[bytes, float | None], Awaitable[GrpcAnswer]]] = {
+            **{quick.api: self._counted(quick.api, quick.method) for quick in QUICK_METHODS},
+            "MultiInference": self._forwarding(Method.MULTI_INFERENCE, peek_task),
+            "GetModelMetadata": self._forwarding(Method.GET_MODEL_METADATA, _metadata_spec),
+            "SessionRun": self._forwarding(Method.SESSION_RUN, self._session_spec),
+            "GetModelStatus": self._status,
+            "HandleReloadConfigRequest": self._reload_config,
+            TOKEN: self._give_token,
+            **{method: _handing_over(answer) for method, answer in admin.items()},
+        }
+
+    @property
+    def router(self) -> RequestRouter:
+        """Where inference calls go."""
+        return self._router
+
+    def quick_methods(self) -> Mapping[str, QuickMethod]:
+        """Give the methods, by path, that need no handler as long as nobody bounds or follows calls."""
+        if self._most_calls or self._access is not None or self._traces is not None:
+            return {}
+        return {f"/{PREDICTION_SERVICE}/{quick.api}": quick for quick in QUICK_METHODS}
+
+    async def answer(self, method: str, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
+        """Answer one call; never raises ServingError. `timeout_s` is what is left of the caller's deadline."""
+        answered = self._methods.get(method)
+        if answered is None:
+            return GrpcAnswer(Code.UNIMPLEMENTED, f"{method} is not offered here.")
+        try:
+            return await answered(raw, timeout_s)
+        except ServingError as error:
+            return GrpcAnswer(error.code, status_text(str(error)))
+
+    def answer_traced(self, method: str, raw: bytes, metadata: Iterable[Any]) -> Answering:
+        """Answer a call of Serve's own proxy, which knows no deadlines, and follow it if it is traced."""
+        work = self.answer(method, raw, None)
+        if self._traces is None:
+            return work
+        return self._traces.of_call(f"{SERVICE_OF[method]}/{method}", raw, metadata, work)
+
+    def _counted(self, api: str, method: Method) -> Callable[[bytes, float | None], Awaitable[GrpcAnswer]]:
+        """Forward, and count under the name that was asked for (TensorFlow Serving counts these three methods)."""
+
+        async def forward(raw: bytes, timeout_s: float | None) -> GrpcAnswer:
+            began_s = time.perf_counter()
+            meter = self._router.meter
+            name = ""
+            try:
+                spec = peek(raw)
+                name = spec.name
+                route = self._router.resolve(name, spec.version, spec.label)
+                answer = await self._carry(route, Call(method, raw, timeout_s))
+            except ServingError as error:
+                meter.answered(name, error.code)
+                raise
+            except asyncio.CancelledError:
+                meter.answered(name, Code.CANCELLED)
+                raise
+            if answer.code is Code.OK:
+                meter.succeeded(name, "GRPC", api, time.perf_counter() - began_s)
+            else:
+                meter.answered(name, answer.code)
+            return _grpc_answer(answer)
+
+        return forward
+
+    def _forwarding(
+        self, method: Method, spec_of: Callable[[bytes], ModelSpecRef]
+    ) -> Callable[[bytes, float | None], Awaitable[GrpcAnswer]]:
+        async def forward(raw: bytes, timeout_s: float | None) -> GrpcAnswer:
+            return await self._forward(method, spec_of(raw), raw, timeout_s)
+
+        return forward
+
+    async def _forward(self, method: Method, spec: ModelSpecRef, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
+        route = self._router.resolve(spec.name, spec.version, spec.label)
+        return _grpc_answer(await self._carry(route, Call(method, raw, timeout_s)))
+
+    def _session_spec(self, raw: bytes) -> ModelSpecRef:
+        if not self._session_run:
+            raise Unimplemented("SessionRun is switched off; --enable_session_run switches it on.")
+        return peek(raw)
+
+    async def _status(self, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
+        del timeout_s
+        spec = peek(raw)
+        return GrpcAnswer(Code.OK, body=status_response(self._router.table.statuses(spec.name, spec.version)))
+
+    async def _reload_config(self, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
+        del timeout_s
+        return GrpcAnswer(Code.OK, body=await self._reload(raw))
+
+    async def _give_token(self, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
+        del raw, timeout_s
+        return GrpcAnswer(Code.OK, body=self._token)
+
+    def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
+        """Give the handlers of all services, for `server.add_generic_rpc_handlers`."""
+        return tuple(
+            service_handler(name, {method: self._handler(name, method) for method in methods})
+            for name, methods in SERVICES.items()
+        )
+
+    def _handler(self, service: str, method: str) -> Callable[[bytes, grpc.aio.ServicerContext], Awaitable[bytes]]:
+        answered = self._bounded if self._most_calls and method != TOKEN else self.answer
+        access, traces = (self._access, self._traces) if method != TOKEN else (None, None)
+
+        async def handle(raw: bytes, context: grpc.aio.ServicerContext) -> bytes:
+            work = answered(method, raw, context.time_remaining())
+            if access is not None and access.is_chosen():
+                work = access.of_call(method, raw, context.invocation_metadata() or (), work)
+            if traces is not None:
+                work = traces.of_call(f"{service}/{method}", raw, context.invocation_metadata() or (), work)
+            answer = await work
+            if answer.code is not Code.OK:
+                # Sends the status and nothing else; a client's own policy repeats a call only then.
+                await context.abort(status_code(answer.code), answer.message)
+            return answer.body
+
+        return handle
+
+    async def _bounded(self, method: str, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
+        """Answer a call of our own port, unless too many are in work.
+
+        gRPC could count by itself, but it would count those who watch the health service too, and refuse its probes.
+        """
+        if self._calls >= self._most_calls:
+            text = f"{self._most_calls} calls are in work, which is the limit (--grpc_max_threads)."
+            return GrpcAnswer(Code.RESOURCE_EXHAUSTED, text)
+        self._calls += 1
+        try:
+            return await self.answer(method, raw, timeout_s)
+        finally:
+            self._calls -= 1
+
+
+def _grpc_answer(answer: Answer) -> GrpcAnswer:
+    """Give a model server's answer as gRPC tells it."""
+    if answer.code is Code.OK:
+        return GrpcAnswer(Code.OK, body=bytes(answer.body))
+    return GrpcAnswer(answer.code, status_text(bytes(answer.body).decode("utf-8", "replace")))
+
+
+def status_code(code: Code) -> grpc.StatusCode:
+    """Give gRPC's name of a code."""
+    return STATUS_CODES.get(int(code), grpc.StatusCode.UNKNOWN)
+
+
+def _handing_over(answer: Reload) -> Callable[[bytes, float | None], Awaitable[GrpcAnswer]]:
+    async def handed_over(raw: bytes, timeout_s: float | None) -> GrpcAnswer:
+        del timeout_s
+        return GrpcAnswer(Code.OK, body=await answer(raw))
+
+    return handed_over
+
+
+def _metadata_spec(raw: bytes) -> ModelSpecRef:
+    """Read the model spec of GetModelMetadata, whose other fields are checked before the model is looked up."""
+    check_envelope(raw)
+    return peek(raw)
+
+
+def service_handler(name: str, methods: Mapping[str, Callable[..., Any]]) -> grpc.GenericRpcHandler:
+    """Register handlers without serializers: requests and responses stay bytes."""
+    handlers = {method: grpc.unary_unary_rpc_method_handler(handler) for method, handler in methods.items()}
+    return grpc.method_handlers_generic_handler(name, handlers)

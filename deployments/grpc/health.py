@@ -1,0 +1,87 @@
+"""The standard health service of gRPC, fed by the routing table.
+
+Telling a status never waits for those who watch it: a client that does not read must not hold up the router.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from core.routing.table import RoutingTable
+from deployments.grpc.api import MODEL_SERVICE, PREDICTION_SERVICE
+
+ALWAYS = ("", "ModelService", "PredictionService", MODEL_SERVICE, PREDICTION_SERVICE)
+"""Names that report the server as a whole; the short ones are TensorFlow Serving's."""
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+SERVICE_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+
+
+class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated code without hints
+    """Tells of the server and of each model (`model/<name>`) whether it answers."""
+
+    def __init__(self) -> None:
+        self._status: dict[str, int] = dict.fromkeys(ALWAYS, NOT_SERVING)
+        self._changed = asyncio.Event()
+        self._is_closed = False
+
+    def open(self, table: RoutingTable) -> None:
+        """Report the server as serving."""
+        self._status |= dict.fromkeys(ALWAYS, SERVING)
+        self.follow(table)
+
+    def follow(self, table: RoutingTable) -> None:
+        """Report each model of the table; a model that left it stays known and does not serve."""
+        if self._is_closed:
+            return
+        models = {f"model/{name}": SERVING if one.routes else NOT_SERVING for name, one in table.models.items()}
+        gone = dict.fromkeys(self._status.keys() - models.keys() - set(ALWAYS), NOT_SERVING)
+        self._status |= models | gone
+        self._announce()
+
+    def close(self) -> None:
+        """Report everything as not serving, for ever, and end all watching: the server is stopping."""
+        self._is_closed = True
+        self._status = dict.fromkeys(self._status, NOT_SERVING)
+        self._announce()
+
+    def _announce(self) -> None:
+        """Wake those who watch; each has its own pace, and learns of the newest status only."""
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def Check(  # noqa: N802 - the method's name on the wire
+        self, request: health_pb2.HealthCheckRequest, context: Any
+    ) -> health_pb2.HealthCheckResponse:
+        """Tell one status."""
+        status = self._status.get(request.service)
+        if status is None:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"Nothing is known of {request.service!r}")
+        return health_pb2.HealthCheckResponse(status=status)
+
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:  # noqa: N802
+        """Tell a status now and whenever it changes; a name that is unknown may come to be known."""
+        told: int | None = None
+        while True:
+            changed = self._changed
+            status = self._status.get(request.service, SERVICE_UNKNOWN)
+            if status != told:
+                told = status
+                await context.write(health_pb2.HealthCheckResponse(status=status))
+            elif self._is_closed:
+                return
+            else:
+                await changed.wait()
+
+    async def List(  # noqa: N802
+        self, request: health_pb2.HealthListRequest, context: Any
+    ) -> health_pb2.HealthListResponse:
+        """Tell all statuses."""
+        del request, context
+        statuses = {name: health_pb2.HealthCheckResponse(status=status) for name, status in self._status.items()}
+        return health_pb2.HealthListResponse(statuses=statuses)

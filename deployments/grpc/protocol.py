@@ -1,0 +1,285 @@
+"""One client's connection to the gRPC port, where no TLS and no option of gRPC's own library is asked for.
+
+A call of an inference method goes from here straight to a direct connection, and its answer back in one write. All
+others, and those that turn out to need more, are handled as grpc.aio handles them (`grpc_handling`), by the same
+functions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Protocol, cast
+
+import grpc
+
+from core.errors import Code, ServingError
+from core.grpc.model_spec import peek
+from core.http2.connection import NOBODY, Http2Connection, Receiver, Stream
+from core.http2.frames import BrokenConnection
+from core.http2.grpc_heads import (
+    GOOD_END_BLOCK,
+    IDENTITY,
+    OPENING_BLOCK,
+    CallHead,
+    http_refusal_block,
+    refusal_block,
+    status_text,
+)
+from core.http2.grpc_messages import LARGEST_MESSAGE_BYTES, PREFIX_BYTES, only_message, prefix
+from core.routing.transport import Answer, Call
+from deployments.grpc.api import QuickMethod
+from deployments.grpc.handled_call import HandledCall
+from deployments.routing.request_router import RequestRouter
+from deployments.routing.short_call import QuickCall
+
+LARGEST_BODY_BYTES = LARGEST_MESSAGE_BYTES + PREFIX_BYTES
+LARGEST_COPIED_BYTES = 16 * 1024
+STRANGERS_TIME_S = 60.0
+"""How long a connection may stay that does not say that it speaks HTTP/2."""
+LAST_WORDS_TIME_S = 5.0
+"""How long a client may take to read why its connection is closed."""
+
+
+class Calls(Protocol):
+    """What a connection asks of the port that it belongs to."""
+
+    connections: set[GrpcProtocol]
+
+    @property
+    def router(self) -> RequestRouter:
+        """Where inference calls go."""
+        ...
+
+    def quick(self, path: str) -> QuickMethod | None:
+        """Tell what an inference method is; None for other methods, and where calls are followed or bounded."""
+        ...
+
+    def handler(self, path: str) -> grpc.RpcMethodHandler | None:
+        """Find what handles a method."""
+        ...
+
+
+class GrpcProtocol(asyncio.Protocol):
+    """Reads frames, begins calls, writes answers."""
+
+    def __init__(self, calls: Calls, loop: asyncio.AbstractEventLoop) -> None:
+        self.calls = calls
+        self.loop = loop
+        self.http2 = Http2Connection(self._open_stream)
+        self.writable = asyncio.Event()
+        self.writable.set()
+        self._transport: asyncio.Transport | None = None
+        self._ends_when_idle = False
+        self._patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self.calls.connections.add(self)
+        self._patience = self.loop.call_later(STRANGERS_TIME_S, self._abort_stranger)
+        self.flush()
+
+    def _abort_stranger(self) -> None:
+        if not self.http2.is_established:
+            self.abort()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self.http2.receive(data)
+        except BrokenConnection as error:
+            self._break_off(error)
+        else:
+            self.flush()
+
+    def _break_off(self, error: BrokenConnection) -> None:
+        """Close the connection of a client that broke the protocol; its calls are cancelled."""
+        self.http2.break_off(error)
+        self.flush()
+        self.close()
+        self.http2.close()
+        self._stop_waiting()
+        self._patience = self.loop.call_later(LAST_WORDS_TIME_S, self.abort)
+
+    def _stop_waiting(self) -> None:
+        # A timer that is not cancelled keeps its connection in memory.
+        if self._patience is not None:
+            self._patience.cancel()
+
+    def flush(self) -> None:
+        """Write what is to be sent."""
+        sending = self.http2.sending
+        if sending.unsent and self._transport is not None:
+            unsent, sending.unsent = sending.unsent, []
+            self._transport.writelines(unsent)
+        if self._ends_when_idle and self.http2.is_idle and self.http2.has_left:
+            self.close()
+
+    def pause_writing(self) -> None:
+        """Read no more requests from a client that does not read its answers."""
+        self.writable.clear()
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self.writable.set()
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._transport = None
+        self._stop_waiting()
+        self.writable.set()
+        self.calls.connections.discard(self)
+        self.http2.close()
+
+    def leave(self) -> None:
+        """Ask the client to open no more calls, and close when it has its answers."""
+        self._ends_when_idle = True
+        self.http2.leave()
+        self.flush()
+
+    def leave_now(self) -> None:
+        """Take no more calls, whether the client has read that or not."""
+        self._ends_when_idle = True
+        self.http2.leave_now()
+        self.flush()
+
+    def close(self) -> None:
+        """Close when everything is written."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _open_stream(self, stream: Stream, head: CallHead) -> Receiver:
+        if head.http_status:
+            self.http2.begin(stream, http_refusal_block(head.http_status), is_last=True)
+            return NOBODY
+        if head.problem:
+            return self._refused(stream, head.code, head.problem)
+        quick = self.calls.quick(head.path)
+        if quick is not None and head.encoding == IDENTITY:
+            return UnaryCall(self, stream, head, quick)
+        handler = self.calls.handler(head.path)
+        if handler is None:
+            return self._refused(stream, Code.UNIMPLEMENTED, f"Method not found: {head.path}")
+        return HandledCall(self, stream, head, handler)
+
+    def _refused(self, stream: Stream, code: Code, text: str) -> Receiver:
+        self.refuse(stream, code, text)
+        return NOBODY
+
+    def refuse(self, stream: Stream, code: Code, text: str) -> None:
+        """Answer with a status and nothing else; a client's own policy repeats a call only then."""
+        self.http2.begin(stream, refusal_block(code, status_text(text)), is_last=True)
+
+    def answer(self, stream: Stream, body: bytes | bytearray) -> None:
+        """Answer with one message."""
+        before = prefix(len(body))
+        if len(body) <= LARGEST_COPIED_BYTES:
+            self.http2.answer(stream, OPENING_BLOCK, before + body, GOOD_END_BLOCK)
+            return
+        self.http2.begin(stream, OPENING_BLOCK)
+        self.http2.send(stream, before)
+        self.http2.send(stream, body, GOOD_END_BLOCK)
+
+
+class UnaryCall(QuickCall):
+    """One call of an inference method; implements `core.http2.connection.Receiver`."""
+
+    __slots__ = (
+        "_api",
+        "_began_s",
+        "_bytes",
+        "_head",
+        "_method",
+        "_name",
+        "_opened_s",
+        "_parts",
+        "_protocol",
+        "_stream",
+    )
+
+    def __init__(self, protocol: GrpcProtocol, stream: Stream, head: CallHead, quick: QuickMethod) -> None:
+        super().__init__(protocol.loop)
+        self._protocol = protocol
+        self._stream = stream
+        self._head = head
+        self._method, self._api = quick
+        self._opened_s = time.perf_counter()
+        self._parts: list[bytes] = []
+        self._bytes = 0
+
+    def data(self, payload: bytes, *, is_last: bool) -> None:
+        if payload:
+            self._parts.append(payload)
+            self._bytes += len(payload)
+        if self._bytes > LARGEST_BODY_BYTES:
+            self._parts.clear()
+            self._refuse(Code.RESOURCE_EXHAUSTED, f"Messages may have {LARGEST_MESSAGE_BYTES} bytes.")
+        elif is_last:
+            self._take_whole()
+
+    def _take_whole(self) -> None:
+        parts, self._parts = self._parts, []
+        try:
+            is_compressed, body = only_message(parts)
+        except ServingError as error:
+            self._refuse(error.code, str(error))
+            return
+        if is_compressed:
+            self._refuse(Code.INTERNAL, "A message is compressed, and the header grpc-encoding does not say so.")
+        elif not self._begin(body):
+            self._take_the_long_way(body)
+
+    def _begin(self, body: bytes) -> bool:
+        """Send the call; False if that is not possible now, or there is something to say about it."""
+        router, timeout_s = self._protocol.calls.router, self._head.timeout_s
+        self._began_s = time.perf_counter()
+        if timeout_s is not None:
+            timeout_s -= self._began_s - self._opened_s
+            if timeout_s <= 0:
+                return False
+        try:
+            spec = peek(body)
+            route = router.resolve(spec.name, spec.version, spec.label)
+        except ServingError:
+            return False
+        self._name = spec.name
+        return self.send(router, route, Call(self._method, body, timeout_s))
+
+    def _take_the_long_way(self, body: bytes) -> None:
+        handler = self._protocol.calls.handler(self._head.path)
+        assert handler is not None  # noqa: S101 - what is quick has a handler too
+        handled = HandledCall(self._protocol, self._stream, self._head, handler, self._opened_s)
+        self._stream.receiver = handled
+        handled.message(body)
+
+    def _refuse(self, code: Code, text: str) -> None:
+        self._protocol.refuse(self._stream, code, text)
+
+    def cancelled(self) -> None:
+        self.withdraw()
+
+    def sent(self) -> None:
+        """Nothing follows the answer."""
+
+    def ended(self, answer: Answer) -> None:
+        router = self._protocol.calls.router
+        router.end(self.route)
+        if answer.code is Code.OK:
+            router.meter.succeeded(self._name, "GRPC", self._api, time.perf_counter() - self._began_s)
+            self._protocol.answer(self._stream, answer.body)
+        else:
+            router.meter.answered(self._name, answer.code)
+            self._refuse(answer.code, bytes(answer.body).decode("utf-8", "replace"))
+        self._protocol.flush()
+
+    def gave_up(self) -> None:
+        router = self._protocol.calls.router
+        router.end(self.route)
+        router.meter.answered(self._name, Code.CANCELLED)

@@ -1,0 +1,40 @@
+"""The services on Serve's own gRPC proxy: registered by name, with messages left as bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deployments.grpc.api import ADMIN_SERVICE, SERVICES, TOKEN_SERVICE, GrpcAnswer, service_handler, status_code
+
+OWN_PORT_ONLY = frozenset({TOKEN_SERVICE, ADMIN_SERVICE})
+"""Services that Serve's own gRPC proxy does not offer."""
+
+
+def set_status(context: Any, answer: GrpcAnswer) -> None:
+    """Set code and text where Serve's proxy looks for them; raised, they would be logged for a client's mistake."""
+    context.set_code(status_code(answer.code))
+    context.set_details(answer.message)
+
+
+class Raw:
+    """Bytes in the shape that Serve's gRPC proxy wants of a response."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
+        return self._body
+
+
+async def _placeholder(raw: bytes, context: Any) -> bytes:
+    """Stand for a method until Serve replaces it by a call of the router's method of the same name."""
+    del context
+    return raw
+
+
+def add_services(servicer: object, server: Any) -> None:
+    """Register the services on Serve's own gRPC proxy (`grpc_servicer_functions`), leaving messages as bytes."""
+    del servicer
+    for name, methods in SERVICES.items():
+        if name not in OWN_PORT_ONLY:
+            server.add_generic_rpc_handlers((service_handler(name, dict.fromkeys(methods, _placeholder)),))

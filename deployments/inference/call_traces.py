@@ -1,0 +1,269 @@
+"""The model server's part of a trace: a call, its wait, its batch and its run.
+
+A batch belongs to the traces of all its requests, so each of them has a `batch` and a `run`, at the same times. The
+first one's `batch` links to the requests in it, the others' link to the first one's (decision 0012).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from core.config.model_config import BatchingParameters
+from core.config.server_settings import AnswerSettings
+from core.errors import Code
+from core.inference.batch_plan import Outputs
+from core.inference.run_plan import RunPlan
+from core.routing.transport import Answer, Call, Method
+from core.telemetry.spans import (
+    BATCH_PADDING,
+    BATCH_REQUESTS,
+    BATCH_ROWS,
+    BATCH_SPAN,
+    CALL_SPAN,
+    CODE,
+    METHOD,
+    MODEL,
+    QUEUE_SPAN,
+    ROWS,
+    RUN_SPAN,
+    SIGNATURE,
+    TRANSPORT,
+    VERSION,
+    SpanKind,
+    code_error,
+    rows_in,
+)
+from core.telemetry.trace_context import TraceContext
+from core.versions.servable import ServableId
+from deployments.inference.batch_run import BatchRun, Pieces, Run, code_of
+from deployments.inference.call_meter import CallMeter, VersionMeter
+from deployments.inference.direct_server import CallTaker, Ticket
+from deployments.inference.execution import Execution, Loaded, WaitingTicket
+from deployments.telemetry.tracing import NANOS_PER_S, OpenSpan, Tracer
+
+DIRECT, HANDLE = "direct", "handle"
+
+
+class Executes(CallTaker, Protocol):
+    """What works on the calls of a version."""
+
+    async def call(self, call: Call) -> Answer:
+        """Work on a call that came through a Serve handle."""
+        ...
+
+
+class CallTraces:
+    """Makes the spans of the calls of one version."""
+
+    def __init__(self, tracer: Tracer, servable: ServableId) -> None:
+        self._servable = servable
+        self.tracer = tracer
+
+    def begin(self, trace: TraceContext, method: Method, transport: str) -> OpenSpan:
+        """Begin the span of a call."""
+        span = self.tracer.below(trace, CALL_SPAN, SpanKind.SERVER)
+        span.attributes |= {METHOD: method.name, TRANSPORT: transport, CODE: Code.CANCELLED.name}
+        span.attributes |= {MODEL: self._servable.name, VERSION: self._servable.version}
+        return span
+
+    def waited(self, trace: TraceContext, waited_s: float) -> None:
+        """Make the span of a wait that is over now."""
+        span = self.tracer.below(trace, QUEUE_SPAN)
+        span.begin_ns -= int(waited_s * NANOS_PER_S)
+        span.end()
+
+    def execution(self, loaded: Loaded, threads: int, answers: AnswerSettings) -> Execution:
+        """Give what works on calls one by one."""
+        meter = TracedVersionMeter(loaded.served, traces=self)
+        return TracedExecution(loaded, threads, answers, meter=meter, traces=self)
+
+    def batch_run(self, run: Run, parameters: BatchingParameters, clock: Callable[[], float]) -> BatchRun:
+        """Give what runs batches."""
+        return TracedBatchRun(run, parameters, clock, self)
+
+
+def _end(span: OpenSpan, code: Code) -> None:
+    span.attributes[CODE] = code.name
+    span.error = code_error(code)
+    span.end()
+
+
+class TracedCalls:
+    """Stands before what works on calls, and follows the traced ones."""
+
+    def __init__(self, execution: Executes, traces: CallTraces) -> None:
+        self._execution = execution
+        self._traces = traces
+
+    def submit(self, call: Call, reply: Callable[[Answer], None]) -> Ticket | None:
+        """Work on a call that came over the direct transport."""
+        if call.trace is None:
+            return self._execution.submit(call, reply)
+        span = self._traces.begin(call.trace, call.method, DIRECT)
+
+        def ended(answer: Answer) -> None:
+            _end(span, answer.code)
+            reply(answer)
+
+        ticket = self._execution.submit(replace(call, trace=span.context), ended)
+        return None if ticket is None else _TracedTicket(ticket, span)
+
+    async def call(self, call: Call) -> Answer:
+        """Work on a call that came through a Serve handle."""
+        if call.trace is None:
+            return await self._execution.call(call)
+        span = self._traces.begin(call.trace, call.method, HANDLE)
+        try:
+            answer = await self._execution.call(replace(call, trace=span.context))
+            _end(span, answer.code)
+        finally:
+            span.end()
+        return answer
+
+
+class _TracedTicket:
+    """A traced call that is being worked on."""
+
+    __slots__ = ("_span", "_ticket")
+
+    def __init__(self, ticket: Ticket, span: OpenSpan) -> None:
+        self._ticket = ticket
+        self._span = span
+
+    def cancel(self) -> None:
+        self._ticket.cancel()
+        self._span.end()
+
+
+class TracedExecution(Execution):
+    """Works on calls, and tells how long the traced ones waited for a thread."""
+
+    def __init__(self, *arguments: Any, traces: CallTraces, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._traces = traces
+
+    def _begin(self, call: Call, kind: tuple[Method, int], ticket: WaitingTicket) -> Answer:
+        if call.trace is not None:
+            self._traces.waited(call.trace, time.monotonic() - ticket.begins_at)
+        return super()._begin(call, kind, ticket)
+
+
+class TracedVersionMeter(VersionMeter):
+    """Counts the calls of a version that is not batched, and makes the spans of their runs."""
+
+    def __init__(self, *arguments: Any, traces: CallTraces, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._traces = traces
+
+    def begin(self, call: Call) -> CallMeter:
+        """Begin to time a call."""
+        if call.trace is None:
+            return super().begin(call)
+        return _TracedMeter(self, call.method, self._traces.tracer, call.trace)
+
+
+class _TracedMeter(CallMeter):
+    __slots__ = ("_span", "_trace", "_tracer")
+
+    def __init__(self, version: VersionMeter, method: Method, tracer: Tracer, trace: TraceContext) -> None:
+        super().__init__(version, method)
+        self._tracer = tracer
+        self._trace = trace
+        self._span: OpenSpan | None = None
+
+    def planned(self, plan: RunPlan) -> None:
+        super().planned(plan)
+        self._span = self._tracer.below(self._trace, RUN_SPAN)
+        self._span.attributes |= {SIGNATURE: plan.signature, ROWS: rows_in(plan.feeds)}
+
+    def ran(self) -> None:
+        super().ran()
+        if self._span is not None:
+            self._span.end()
+
+    def ended(self, code: Code) -> None:
+        super().ended(code)
+        if self._span is not None:
+            self._span.error = code.name
+            self._span.end()
+
+
+@dataclass(frozen=True, slots=True)
+class _RunTimes:
+    """When TensorFlow ran a batch, and how many rows it was given."""
+
+    begin_ns: int
+    end_ns: int
+    rows: int
+
+
+_RAN: ContextVar[_RunTimes | None] = ContextVar("run_times", default=None)
+
+
+class TracedBatchRun(BatchRun):
+    """Runs batches, and makes the spans of those with traced requests."""
+
+    def __init__(
+        self, run: Run, parameters: BatchingParameters, clock: Callable[[], float], traces: CallTraces
+    ) -> None:
+        super().__init__(self._noted(run), parameters, clock)
+        self._tracer = traces.tracer
+
+    def _noted(self, run: Run) -> Run:
+        def noted(feeds: Mapping[str, np.ndarray], fetches: Sequence[str], *, timeout_ms: int | None = None) -> Outputs:
+            begin_ns = self._tracer.clock_ns()
+            try:
+                return run(feeds, fetches, timeout_ms=timeout_ms)
+            finally:
+                _RAN.set(_RunTimes(begin_ns, self._tracer.clock_ns(), rows_in(feeds)))
+
+        return noted
+
+    def _run_together(self, pieces: Pieces) -> list[Outputs]:
+        traces = [piece.request.trace for piece in pieces]
+        spans = [self._tracer.below(trace, BATCH_SPAN) for trace in traces if trace is not None]
+        if not spans:
+            return super()._run_together(pieces)
+        self._describe(spans, pieces)
+        _RAN.set(None)
+        error = ""
+        try:
+            return super()._run_together(pieces)
+        except Exception as failure:
+            error = code_of(failure).name
+            raise
+        finally:
+            self._end(spans, sum(piece.rows for piece in pieces), error)
+
+    def _describe(self, spans: Sequence[OpenSpan], pieces: Pieces) -> None:
+        """Say what is in the batch, and let its spans know each other."""
+        traced = [piece for piece in pieces if piece.request.trace is not None]
+        rows = sum(piece.rows for piece in pieces)
+        for span, piece in zip(spans, traced, strict=True):
+            span.attributes |= {BATCH_ROWS: rows, BATCH_REQUESTS: len(pieces)}
+            span.attributes |= {ROWS: piece.rows, SIGNATURE: piece.request.plan.signature}
+            span.links = (spans[0].context,)
+        spans[0].links = tuple(piece.request.trace for piece in traced if piece.request.trace is not None)
+
+    def _end(self, spans: Sequence[OpenSpan], rows: int, error: str) -> None:
+        ran = _RAN.get()
+        for span in spans:
+            if ran is not None:
+                span.attributes[BATCH_PADDING] = ran.rows - rows
+                self._end_run(span, ran, error)
+            span.error = error
+            span.end()
+
+    @staticmethod
+    def _end_run(batch: OpenSpan, ran: _RunTimes, error: str) -> None:
+        run = batch.below(RUN_SPAN)
+        run.begin_ns = ran.begin_ns
+        run.attributes[ROWS] = ran.rows
+        run.error = error
+        run.end(ran.end_ns)

@@ -1,0 +1,234 @@
+"""The model server's side of the direct transport: a TCP port of the replica that takes framed calls."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import time
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from core.errors import Code
+from core.routing.direct_frames import LARGEST_PAYLOAD_BYTES, BrokenFrame, Frame, FrameReader, Kind, cut, header
+from core.routing.transport import LOOPBACK, Answer, Call, Method
+from core.telemetry.trace_context import unpack
+from deployments.telemetry.process_metrics import report
+
+log = logging.getLogger(__name__)
+
+STRANGER_PAYLOAD_BYTES = 256
+GREETING_TIMEOUT_S = 5.0
+"""How long a connection may stay without having shown the token."""
+
+MOST_HELD_REPLIES = 8
+LONGEST_HELD_S = 0.0003
+"""Replies to calls that came together leave together, as long as the first one does not wait longer than this."""
+
+METHODS = {int(method): method for method in Method}
+
+
+class Ticket(Protocol):
+    """A call that is being worked on."""
+
+    def cancel(self) -> None:
+        """Drop the call if its work has not begun."""
+
+
+class CallTaker(Protocol):
+    """What answers the calls."""
+
+    def submit(self, call: Call, reply: Callable[[Answer], None]) -> Ticket | None:
+        """Work on a call and reply on the event loop's thread, at once or later. None: already replied."""
+
+
+class _Peer(asyncio.BufferedProtocol):
+    """One connection of one router."""
+
+    def __init__(self, server: DirectServer) -> None:
+        self._server = server
+        self._reader = FrameReader(STRANGER_PAYLOAD_BYTES)
+        self._trusted = False
+        self._open: dict[int, Ticket | None] = {}
+        self._leaving = False
+        self._is_reading = False
+        self._held: list[bytes | bytearray] = []
+        self._held_since_s = 0.0
+        self.open_calls = 0.0
+        self._transport: asyncio.Transport | None = None
+        self._stranger_leaves = asyncio.get_running_loop().call_later(GREETING_TIMEOUT_S, self._refuse, "no greeting")
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._server.peers.add(self)
+        if self._server.is_draining:
+            self.go_away()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._transport = None
+        self._stranger_leaves.cancel()
+        self._server.peers.discard(self)
+        abandoned, self._open = self._open, {}
+        for ticket in abandoned.values():
+            if ticket is not None:
+                ticket.cancel()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        del sizehint
+        return self._reader.buffer()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._is_reading = True
+        try:
+            for frame in self._reader.filled(nbytes):
+                self._take(frame)
+        except BrokenFrame as error:
+            self._refuse(str(error))
+        finally:
+            self._is_reading = False
+            self._send_held()
+            self._close_if_done()
+
+    def _refuse(self, why: str) -> None:
+        log.warning("direct_peer_refused error=%r", why)
+        self._held.clear()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def pause_writing(self) -> None:
+        """The router does not read its answers: take no more of its calls until it does."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+    def _take(self, frame: Frame) -> None:
+        if not self._trusted:
+            self._greet(frame)
+        elif frame.kind == Kind.CALL:
+            self._begin(frame)
+        elif frame.kind == Kind.CANCEL:
+            ticket = self._open.pop(frame.call_id, None)
+            if ticket is not None:
+                ticket.cancel()
+            self._close_if_done()
+        elif frame.kind == Kind.LOAD:
+            self.open_calls = frame.wait_ms / 1000
+        else:
+            raise BrokenFrame(f"a router never sends frames of kind {frame.kind}")
+
+    def _greet(self, frame: Frame) -> None:
+        if frame.kind != Kind.HELLO or not hmac.compare_digest(bytes(frame.payload), self._server.token):
+            raise BrokenFrame("the peer did not show the token of this replica")
+        self._trusted = True
+        self._stranger_leaves.cancel()
+        self._reader.trust(LARGEST_PAYLOAD_BYTES)
+
+    def _begin(self, frame: Frame) -> None:
+        method = METHODS.get(frame.detail)
+        if method is None or frame.call_id in self._open:
+            raise BrokenFrame(f"call {frame.call_id} of method {frame.detail} makes no sense here")
+        call_id = frame.call_id
+        self._open[call_id] = None
+        if method is Method.METRICS:
+            self._reply(call_id, Answer(Code.OK, report()))
+            return
+        body, trace = frame.payload, None
+        if frame.trailer_bytes:
+            body, trailer = cut(frame)
+            trace = unpack(trailer)
+        call = Call(method, cast(bytes, body), frame.wait_ms / 1000 if frame.wait_ms else None, trace)
+        ticket = self._server.taker.submit(call, lambda answer: self._reply(call_id, answer))
+        if ticket is not None and call_id in self._open:
+            self._open[call_id] = ticket
+
+    def _reply(self, call_id: int, answer: Answer) -> None:
+        if self._transport is None or call_id not in self._open:
+            return
+        del self._open[call_id]
+        head = header(Kind.ANSWER, len(answer.body), call_id=call_id, detail=answer.code)
+        if self._is_reading:
+            self._hold(head, answer.body)
+            return
+        self._transport.writelines((head, answer.body))
+        self._close_if_done()
+
+    def _hold(self, head: bytes, body: bytes | bytearray) -> None:
+        """Keep a reply for the end of what was read; a system call costs as much as a tiny model's run."""
+        now_s = time.monotonic()
+        if not self._held:
+            self._held_since_s = now_s
+        self._held += (head, body)
+        if len(self._held) >= 2 * MOST_HELD_REPLIES or now_s - self._held_since_s > LONGEST_HELD_S:
+            self._send_held()
+
+    def _send_held(self) -> None:
+        held, self._held = self._held, []
+        if held and self._transport is not None:
+            self._transport.writelines(held)
+
+    def go_away(self) -> None:
+        """Ask the router for no more calls; close when the last answer is out."""
+        self._leaving = True
+        if self._transport is not None:
+            self._transport.write(header(Kind.GOAWAY, 0))
+        self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        if self._leaving and not self._open and self._transport is not None:
+            self._transport.close()
+
+
+class DirectServer:
+    """Listens on one port of the node for routers that know the token."""
+
+    def __init__(self, taker: CallTaker, token: bytes) -> None:
+        self.taker = taker
+        self.token = token
+        self.peers: set[_Peer] = set()
+        self.is_draining = False
+        self._servers: list[asyncio.Server] = []
+
+    async def open(self, host: str) -> tuple[int, bool]:
+        """Listen on a free port of `host`; gives its number, and whether 127.0.0.1 answers on it too."""
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: _Peer(self), host, 0, backlog=1024)
+        self._servers.append(server)
+        port: int = server.sockets[0].getsockname()[1]
+        if host == LOOPBACK:
+            return port, True
+        try:
+            self._servers.append(await loop.create_server(lambda: _Peer(self), LOOPBACK, port, backlog=1024))
+        except OSError:
+            return port, False
+        return port, True
+
+    @property
+    def open_calls(self) -> float:
+        """Calls that all routers together have open here, as they said last."""
+        return sum(peer.open_calls for peer in self.peers)
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Take no more calls, wait until every answer is with its router; tell whether they were in time."""
+        self.is_draining = True
+        for server in self._servers:
+            server.close()
+        for peer in tuple(self.peers):
+            peer.go_away()
+        ends_at = time.monotonic() + timeout_s
+        while self.peers:
+            if time.monotonic() > ends_at:
+                return False
+            await asyncio.sleep(0.01)
+        return True
+
+
+def error_answer(code: Code, text: str) -> Answer:
+    """Give the answer that carries an error, whatever characters its text has: no answer would be worse."""
+    try:
+        return Answer(code, text.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        return Answer(code, text.encode("utf-8", "replace"))

@@ -1,0 +1,261 @@
+"""How a model server works on its calls: short ones at once on the event loop, long ones in a pool of threads.
+
+Which is which is learned: a moving average of the whole call (parse, run, print) per method and body size. A thread
+hand-over costs more than a tiny model's run, while a long run must not keep other answers waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+import numpy as np
+
+from core.config.server_settings import AnswerSettings
+from core.errors import Code, ServingError
+from core.inference.giving_up import GivenUp, giving_up_when, go_on
+from core.inference.signature import ServedModel
+from core.methods import RESPONDERS, planners
+from core.routing.transport import TIMED_OUT, Answer, Call, Method
+from core.telemetry.metric_names import DROPPED_REQUESTS, QUEUE_LENGTH, QUEUE_SECONDS
+from deployments.inference.call_meter import CallMeter, VersionMeter
+from deployments.inference.direct_server import error_answer
+from deployments.telemetry.process_metrics import METRICS
+
+log = logging.getLogger(__name__)
+
+SHORT_CALL_S = 0.001
+"""A call that is expected to take less than this runs on the event loop."""
+
+CERTAINLY_LONG_S = 0.01
+"""A call that took this long was long whatever was expected; a shorter surprise may be the scheduler's doing."""
+
+HARMLESS_BYTES = 4096
+"""No body up to this size takes that long to read; the others are watched."""
+
+WITHDRAWN_AS_EXPIRED_S = 0.05
+"""A call that is withdrawn when it has less time left than this has expired: its caller noticed a little earlier."""
+
+FALLING = 0.3
+RISING = 0.05
+ALWAYS_LONG_S = 1.0
+"""What a call is expected to take before the first one of its kind was measured."""
+
+
+def expectation(before_s: float, took_s: float) -> float:
+    """Learn from one call: good news quickly, bad news slowly, unless it is certain.
+
+    A thread that has to wait for a busy core looks slow for a moment; taken at its word, it would send tiny calls to
+    the pool just when there is no time for hand-overs.
+    """
+    if took_s > CERTAINLY_LONG_S:
+        return took_s
+    return before_s + (FALLING if took_s < before_s else RISING) * (took_s - before_s)
+
+
+class Loaded(Protocol):
+    """A loaded version: what it declares, and how it is run."""
+
+    served: ServedModel
+
+    def run(
+        self,
+        feeds: Mapping[str, np.ndarray],
+        fetches: Sequence[str],
+        *,
+        timeout_ms: int | None = None,
+        in_caller_thread: bool = False,
+    ) -> list[np.ndarray]:
+        """Run the graph; raises ServingError."""
+
+
+def failure_answer(call: Call, error: Exception) -> Answer:
+    """Tell the caller what went wrong; a defect of ours is logged too."""
+    if isinstance(error, ServingError):
+        return error_answer(error.code, str(error))
+    if isinstance(error, MemoryError):
+        return error_answer(Code.RESOURCE_EXHAUSTED, "The model server has not enough memory for this request.")
+    log.error("call_failed method=%s", call.method.name, exc_info=error)
+    return error_answer(Code.INTERNAL, f"{type(error).__name__}: {error}")
+
+
+class WaitingTicket:
+    """A call that waits for a thread or runs in one."""
+
+    __slots__ = ("begins_at", "cancelled", "ends_at", "future")
+
+    def __init__(self, timeout_s: float | None) -> None:
+        self.cancelled = False
+        self.begins_at = time.monotonic()
+        self.ends_at = None if timeout_s is None else self.begins_at + timeout_s
+        self.future: Future[None] | None = None
+
+    def is_over(self) -> bool:
+        """Tell whether nobody waits any more."""
+        return self.cancelled or (self.ends_at is not None and time.monotonic() >= self.ends_at)
+
+    @property
+    def left_s(self) -> float | None:
+        """What is left of the caller's time."""
+        return None if self.ends_at is None else self.ends_at - time.monotonic()
+
+    def cancel(self) -> None:
+        self.cancelled = True
+        if self.future is not None:
+            self.future.cancel()
+
+
+class Execution:
+    """Works on the calls of one loaded version."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        threads: int,
+        answers: AnswerSettings | None = None,
+        *,
+        meter: VersionMeter | None = None,
+    ) -> None:
+        self._loaded = loaded
+        self._threads = threads
+        self._meter = meter or VersionMeter(loaded.served)
+        served = (loaded.served.name, str(loaded.served.version))
+        self._waited = METRICS.histogram(QUEUE_SECONDS, *served)
+        METRICS.before_snapshot(lambda: METRICS.set(QUEUE_LENGTH, *served, to=self._waiting))
+        self._planners = planners(answers or AnswerSettings())
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="run")
+        self._expected_s: dict[tuple[Method, int], float] = {}
+        self.in_flight = 0
+        self.on_answer: Callable[[Call, Answer], None] | None = None
+        """Is told every answer that is no error, in the thread that made it."""
+
+    def submit(self, call: Call, reply: Callable[[Answer], None]) -> WaitingTicket | None:
+        """Work on a call; `reply` is called on this event loop, before return if the call is short.
+
+        A call whose caller has gone or whose time is up before its work begins is dropped.
+        """
+        kind = (call.method, len(call.body).bit_length())
+        if self._expected_s.get(kind, ALWAYS_LONG_S) < SHORT_CALL_S:
+            answer = self._answer_soon(call, kind)
+            if answer is not None:
+                reply(answer)
+                return None
+        loop = asyncio.get_running_loop()
+        ticket = WaitingTicket(call.timeout_s)
+        self.in_flight += 1
+
+        def work() -> None:
+            answer = self._begin(call, kind, ticket)
+            loop.call_soon_threadsafe(finish, answer)
+
+        def finish(answer: Answer) -> None:
+            self.in_flight -= 1
+            if not ticket.cancelled:
+                reply(answer)
+
+        def done(future: Future[None]) -> None:
+            if future.cancelled():
+                self.in_flight -= 1
+                self._count_dropped(ticket)
+
+        ticket.future = self._pool.submit(work)
+        ticket.future.add_done_callback(done)
+        return ticket
+
+    def _answer_soon(self, call: Call, kind: tuple[Method, int]) -> Answer | None:
+        """Work on a call on the event loop; None if its body takes so long to read that others would have to wait."""
+        if len(call.body) <= HARMLESS_BYTES:
+            return self._measured(call, kind, in_caller_thread=True)
+        ends_at = time.monotonic() + CERTAINLY_LONG_S
+        try:
+            with giving_up_when(lambda: time.monotonic() > ends_at):
+                return self._measured(call, kind, in_caller_thread=True)
+        except GivenUp:
+            return None
+
+    @property
+    def _waiting(self) -> int:
+        return max(0, self.in_flight - self._threads)
+
+    def _count_dropped(self, ticket: WaitingTicket) -> None:
+        left_s = ticket.left_s
+        reason = "expired" if left_s is not None and left_s < WITHDRAWN_AS_EXPIRED_S else "cancelled"
+        METRICS.count(DROPPED_REQUESTS, self._loaded.served.name, reason)
+
+    def _begin(self, call: Call, kind: tuple[Method, int], ticket: WaitingTicket) -> Answer:
+        left_s = ticket.left_s
+        self._waited.observe(time.monotonic() - ticket.begins_at)
+        if ticket.cancelled:
+            self._count_dropped(ticket)
+            return error_answer(Code.CANCELLED, "The caller has gone.")
+        try:
+            with giving_up_when(ticket.is_over):
+                go_on()
+                return self._measured(Call(call.method, call.body, left_s, call.trace), kind)
+        except GivenUp:
+            self._count_dropped(ticket)
+            return error_answer(Code.DEADLINE_EXCEEDED, TIMED_OUT)
+
+    def _measured(self, call: Call, kind: tuple[Method, int], *, in_caller_thread: bool = False) -> Answer:
+        began = time.perf_counter()
+        try:
+            return self.answer(call, in_caller_thread=in_caller_thread)
+        finally:
+            took_s = time.perf_counter() - began
+            self._expected_s[kind] = expectation(self._expected_s.get(kind, took_s), took_s)
+
+    def answer(self, call: Call, *, in_caller_thread: bool = False) -> Answer:
+        """Parse, run and print in this thread; errors become answers too.
+
+        Raises GivenUp while the body is read.
+        """
+        meter = self._meter.begin(call)
+        try:
+            answer = Answer(Code.OK, self._respond(call, meter, in_caller_thread=in_caller_thread))
+        except GivenUp:
+            raise
+        except Exception as error:  # noqa: BLE001 - every failure is an answer
+            answer = failure_answer(call, error)
+        meter.ended(answer.code)
+        if answer.code is Code.OK and self.on_answer is not None:
+            self.on_answer(call, answer)
+        return answer
+
+    def _respond(self, call: Call, meter: CallMeter, *, in_caller_thread: bool) -> bytes:
+        responder = RESPONDERS.get(call.method)
+        if responder is not None:
+            return responder(self._loaded.served, call.body)
+        began_s = time.monotonic()
+        plan = self._planners[call.method](self._loaded.served, call.body)
+        timeout_ms = None
+        if call.timeout_s is not None and not in_caller_thread:
+            timeout_ms = max(1, int((call.timeout_s - (time.monotonic() - began_s)) * 1000))
+        meter.planned(plan)
+        outputs = self._loaded.run(plan.feeds, plan.fetches, timeout_ms=timeout_ms, in_caller_thread=in_caller_thread)
+        meter.ran()
+        return plan.answer(outputs)
+
+    async def call(self, call: Call) -> Answer:
+        """Work on a call that came through a Serve handle."""
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Future[Answer] = loop.create_future()
+
+        def reply(answer: Answer) -> None:
+            if not waiting.done():
+                waiting.set_result(answer)
+
+        ticket = self.submit(call, reply)
+        try:
+            return await waiting
+        except asyncio.CancelledError:
+            if ticket is not None:
+                ticket.cancel()
+            raise
+
+    def close(self) -> None:
+        """Take no further calls; those that run are finished."""
+        self._pool.shutdown(wait=False, cancel_futures=True)

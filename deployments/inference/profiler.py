@@ -1,0 +1,131 @@
+"""Records what this process does for some seconds: its Python threads by sampling, and operations of TensorFlow's runs.
+
+Nothing of this costs anything while no profile is recorded. Threads are sampled from inside, because a profiler outside
+would need rights that containers do not give. TensorFlow traces a share of the runs only: telling of every operation
+makes a small run several times slower.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import threading
+import time
+from collections.abc import Mapping
+from io import FileIO
+from threading import Lock
+
+from core.errors import FailedPrecondition
+from core.telemetry.profile_file import Recording, Span, Stack, StackSpans, TracedRun, trace_file
+from core.telemetry.thread_dump import thread_stacks
+from deployments.runtime.saved_model import LoadedModel
+
+SAMPLE_EVERY_S = 0.01
+TRACE_EVERY_S = 0.02
+"""Runs that begin sooner after the last one that was traced are not traced."""
+
+MOST_RUNS = 2000
+MOST_TOLD_BYTES = 16 * 1024 * 1024
+
+
+class Profiler:
+    """Records one profile at a time."""
+
+    def __init__(self, loaded: LoadedModel, about: Mapping[str, object]) -> None:
+        self._loaded = loaded
+        self._about = about
+        self._turn = Lock()
+
+    def record(self, seconds: float) -> bytes:
+        """Record in this thread; gives a file for Perfetto.
+
+        Raises FailedPrecondition while another profile is recorded.
+        """
+        if not self._turn.acquire(blocking=False):
+            raise FailedPrecondition(
+                "A profile of this replica is being recorded already; try again when it has ended."
+            )
+        try:
+            return self._recorded(seconds)
+        finally:
+            self._turn.release()
+
+    def _recorded(self, seconds: float) -> bytes:
+        runs = SomeRuns()
+        stacks = ThreadStacks()
+        began_ns = time.time_ns()
+        self._loaded.recorder = runs
+        try:
+            stacks.follow(seconds)
+        finally:
+            self._loaded.recorder = None
+        about = {
+            **self._about,
+            "seconds": seconds,
+            "sampled_every_s": SAMPLE_EVERY_S,
+            "runs": runs.seen,
+            "runs_traced": len(runs.traced),
+        }
+        return trace_file(
+            Recording(began_ns, about, stacks.names, stacks.spans.end(time.time_ns()), tuple(runs.traced))
+        )
+
+
+class SomeRuns:
+    """Chooses runs of the model, and keeps what TensorFlow tells of them."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self.traced: list[TracedRun] = []
+        self._told_bytes = 0
+        self._due_s = 0.0
+        self._lock = Lock()
+
+    def begin(self) -> int | None:
+        """Give the present time in nanoseconds if the run that begins now should be traced."""
+        now_s = time.monotonic()
+        with self._lock:
+            self.seen += 1
+            if now_s < self._due_s or len(self.traced) >= MOST_RUNS or self._told_bytes > MOST_TOLD_BYTES:
+                return None
+            self._due_s = now_s + TRACE_EVERY_S
+        return time.time_ns()
+
+    def end(self, began_ns: int, metadata: bytes) -> None:
+        """Take what TensorFlow told of a run."""
+        run = TracedRun(Span(threading.get_ident(), "run", began_ns, time.time_ns()), metadata)
+        with self._lock:
+            self.traced.append(run)
+            self._told_bytes += len(metadata)
+
+
+class ThreadStacks:
+    """Samples the stacks of all threads but the one that samples.
+
+    The interpreter writes them itself, as it does when it crashes: following the frames of other threads from Python
+    is not safe while they run (it ended a process by a segmentation fault).
+    """
+
+    def __init__(self) -> None:
+        self.spans = StackSpans()
+        self.names: dict[int, str] = {}
+
+    def follow(self, seconds: float) -> None:
+        """Sample until the time is up."""
+        pause = threading.Event()
+        ends_s = time.monotonic() + seconds
+        with os.fdopen(os.memfd_create("stacks"), "r+b", buffering=0) as written:
+            while (left_s := ends_s - time.monotonic()) > 0:
+                self.names.update((one.ident, one.name) for one in threading.enumerate() if one.ident is not None)
+                self.spans.sample(time.time_ns(), _stacks(written))
+                pause.wait(min(SAMPLE_EVERY_S, left_s))
+
+
+def _stacks(written: FileIO) -> dict[int, Stack]:
+    written.seek(0)
+    written.truncate()
+    faulthandler.dump_traceback(written, all_threads=True)
+    written.seek(0)
+    stacks = thread_stacks(written.read().decode("utf-8", "replace"))
+    stacks.pop(threading.get_ident(), None)
+    return stacks

@@ -1,0 +1,108 @@
+"""The request log of a model server: draws which answers are logged, and hands those to the writers.
+
+A model server has one model, so that its configurations are those of that model; two that are equal share a writer.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from core.config.log_collectors import FORMATS, LogFormat
+from core.config.model_config import LoggingConfig
+from core.config.server_settings import RequestLogSettings
+from core.inference.signature import ServedModel
+from core.recording.json_line import json_line
+from core.recording.log_files import FileLimits, LogFileNames
+from core.recording.loggers import RequestLoggers
+from core.recording.prediction_log import LOGGED_METHODS, Exchange, LogOrigin, prediction_log
+from core.recording.sampling import Task, is_sampled, sampling_rate
+from core.recording.tf_record import framed
+from core.routing.transport import Answer, Call
+from deployments.inference.log_storage import LogFile, open_log_file
+from deployments.inference.log_writer import LogWriter, WriterThread
+
+_NUMBERS = itertools.count(1)
+"""Numbers of this process's files: two logs with the same prefix must not choose the same name."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogSource:
+    """Who logs: `writer` is a name that no other process has."""
+
+    served: ServedModel
+    writer: str
+    tags: frozenset[str] = frozenset()
+    settings: RequestLogSettings = field(default_factory=RequestLogSettings)
+
+
+class RequestLog:
+    """All request logs of this process."""
+
+    def __init__(self, source: LogSource, draw: Callable[[], float] = random.random) -> None:
+        self._source = source
+        self._draw = draw
+        self._loggers = RequestLoggers(self._logger)
+        self._threads: list[WriterThread] = []
+
+    def configure(self, configs: Sequence[LoggingConfig]) -> None:
+        """Follow a new configuration; what did not change is not touched, what is gone ends by itself."""
+        self._loggers.update({self._source.served.name: configs})
+        self._threads = [thread for thread in self._threads if not thread.join(0)]
+
+    @property
+    def is_on(self) -> bool:
+        """Tell whether any request may be logged."""
+        return bool(self._loggers.all)
+
+    def record(self, call: Call, answer: Answer) -> None:
+        """Log a request that was answered, if it is drawn; called by the thread that answers, never waits or raises."""
+        for logger in self._loggers.of(self._source.served.name):
+            if is_sampled(logger.rate, self._draw()) and call.method in LOGGED_METHODS:
+                logger.writer.offer(Exchange(call.method, call.body, answer.body, time.time()))
+
+    def close(self, timeout_s: float) -> bool:
+        """Write what was taken and finish all files; tells whether that was in time."""
+        self._loggers.update({})
+        ends_at_s = time.monotonic() + timeout_s
+        late = [thread for thread in self._threads if not thread.join(max(0.0, ends_at_s - time.monotonic()))]
+        return not late
+
+    def _logger(self, config: LoggingConfig) -> _Logger:
+        settings, source = self._source.settings, self._source
+        kind = FORMATS[config.collector]
+        origin = LogOrigin(config, source.tags, settings.dc)
+        writer = LogWriter(
+            source.served.name,
+            partial(_encoded, kind, source.served, origin),
+            partial(_begin_file, LogFileNames(config.filename_prefix, source.writer, kind)),
+            FileLimits(settings.max_file_bytes, settings.max_file_age_s),
+        )
+        rate = sampling_rate(config, Task(settings.dc, settings.task_index))
+        self._threads.append(WriterThread(writer))
+        return _Logger(rate, writer, self._threads[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class _Logger:
+    """A writer and the share of requests that it gets."""
+
+    rate: float
+    writer: LogWriter
+    thread: WriterThread
+
+    def close(self) -> None:
+        self.thread.close()
+
+
+def _begin_file(names: LogFileNames) -> LogFile:
+    return open_log_file(names.name(time.time(), next(_NUMBERS)))
+
+
+def _encoded(kind: LogFormat, served: ServedModel, origin: LogOrigin, exchange: Exchange) -> bytes:
+    record = prediction_log(served, exchange, origin)
+    return json_line(record) if kind is LogFormat.JSON_LINES else framed(record)

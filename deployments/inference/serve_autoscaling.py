@@ -1,0 +1,37 @@
+"""Ray Serve's autoscaling of versions: what a replica reports, and the policy that the controller asks.
+
+Serve imports `follow_load` in its controller by name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from typing import Any
+
+from ray.serve.config import AutoscalingConfig, AutoscalingContext, AutoscalingPolicy
+
+from core.config.model_config import Autoscaling
+from core.routing.replica_load import wanted_replicas
+
+DIRECT_CALLS = "direct_calls"
+"""Name of the figure that replicas report: calls open on their direct transport, as the routers count them."""
+
+
+def follow_load(context: AutoscalingContext) -> tuple[float, dict[str, Any]]:
+    """Tell Serve how many replicas the load of both transports asks for."""
+    reported = (context.aggregated_metrics or {}).get(DIRECT_CALLS, {})
+    if context.config is None:
+        return context.target_num_replicas, {}
+    target = context.config.get_target_ongoing_requests()
+    return wanted_replicas(context.total_num_requests, reported.values(), target), {}
+
+
+def autoscaling_config(wanted: Autoscaling) -> AutoscalingConfig:
+    """Translate a model's settings."""
+    chosen = {key: value for key, value in dataclasses.asdict(wanted).items() if value is not None}
+    policy = AutoscalingPolicy(policy_function=f"{follow_load.__module__}:{follow_load.__name__}")
+    with warnings.catch_warnings():
+        # Serve would rather have `metrics_interval_s` in an environment variable of the whole cluster.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return AutoscalingConfig(**chosen, policy=policy)

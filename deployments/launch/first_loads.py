@@ -1,0 +1,61 @@
+"""The first versions start together with the router, instead of after it.
+
+This is the watcher's own first tick, turned in the launcher against a host that only collects: the real watcher then
+finds the applications as if a predecessor had submitted them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ray import serve
+
+from core.config.model_config import ModelResources
+from core.config.server_settings import ServerSettings
+from core.routing.router_report import RouterReport
+from core.routing.table import RoutingTable
+from core.versions.servable_spec import ServableSpec
+from core.versions.world import AppObservation
+from deployments.config.configured_models import ConfiguredModels
+from deployments.storage.version_source import Storage
+from deployments.system.clock import SystemClock
+from deployments.versions.reconciler import Watch
+from deployments.versions.serve_host import RayServeHost, version_target
+
+
+class _Collector:
+    """A host on which nothing runs yet; keeps what should be deployed."""
+
+    def __init__(self) -> None:
+        self.targets: list[serve.RunTarget] = []
+
+    def observe(self) -> Mapping[str, AppObservation]:
+        """Nothing runs."""
+        return {}
+
+    def deploy(self, spec: ServableSpec, resources: ModelResources) -> None:
+        """Keep the application of a version."""
+        self.targets.append(version_target(spec, resources))
+
+    def delete(self, app: str) -> None:
+        """Nothing is there to be deleted."""
+
+    def publish(self, table: RoutingTable) -> list[RouterReport]:
+        """No router runs."""
+        del table
+        return []
+
+    def tables(self) -> list[RoutingTable]:
+        """No router runs."""
+        return []
+
+    def cpus(self) -> int:
+        """Count the CPUs of the cluster."""
+        return RayServeHost().cpus()
+
+
+def first_loads(settings: ServerSettings) -> list[serve.RunTarget]:
+    """Give the applications of the versions that the watcher would load first."""
+    collector = _Collector()
+    Watch(settings, collector, Storage(), ConfiguredModels(settings), SystemClock()).tick()
+    return collector.targets

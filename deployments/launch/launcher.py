@@ -1,0 +1,116 @@
+"""Runs the server on a Ray that is up: deploys, says what happens meanwhile, drains, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from ray import serve
+from ray.serve.schema import ApplicationStatus
+
+from core.config.server_settings import ServerSettings
+from core.errors import FailedPrecondition, Unavailable
+from deployments.app import application
+from deployments.config.startup_settings import monitoring
+from deployments.launch.first_loads import first_loads
+from deployments.launch.ray_cluster import RayCluster
+from deployments.launch.terminal import RolloutPrinter, Say, announce, without_stderr
+from deployments.versions.serve_host import ROUTER_APP, RayServeHost
+
+POLL_S = 0.1
+NEWS_EVERY_S = 2.0
+LONGEST_DELETE_S = 60.0
+
+
+class Launcher:
+    """One run of the console script."""
+
+    def __init__(self, settings: ServerSettings, cluster: RayCluster, stop: threading.Event, say: Say) -> None:
+        self._settings = settings
+        self._cluster = cluster
+        self._stop = stop
+        self._say = say
+        self._printer = RolloutPrinter(say)
+        self._host: RayServeHost | None = None
+
+    def run(self) -> None:
+        """Start, serve until told to stop, drain, end."""
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)
+        if self._stop.is_set():
+            return
+        self._start_application()
+        if not self._stop.is_set():
+            announce(self._say, self._settings.front_door, monitoring(self._settings), self._printer.table)
+            threading.Thread(target=self._tell_news, name="news", daemon=True).start()
+        while not self._stop.wait(1.0):
+            pass
+        self._say("stopping: finishing the requests in flight")
+        with without_stderr():
+            self._stop_application()
+
+    def _start_application(self) -> None:
+        self._say("starting Ray Serve")
+        if self._cluster.is_own:
+            serve.start(proxy_location="Disabled")
+        elif ROUTER_APP in serve.status().applications:
+            raise FailedPrecondition("A Ray Model Server already runs on this cluster; stop it first.")
+        self._say("starting router and watcher")
+        serve.run_many(
+            [
+                serve.RunTarget(
+                    target=application(self._settings),
+                    name=ROUTER_APP,
+                    route_prefix="/",
+                    logging_config={"enable_access_log": False},
+                ),
+                *first_loads(self._settings),
+            ],
+            wait_for_ingress_deployment_creation=False,
+            wait_for_applications_running=False,
+        )
+        self._wait(self._is_running)
+        self._host = host = RayServeHost()
+        self._wait(lambda: self._is_open(host))
+
+    def _wait(self, done: Callable[[], bool]) -> None:
+        while not self._stop.is_set() and not done():
+            self._stop.wait(POLL_S)
+
+    def _is_running(self) -> bool:
+        seen = serve.status().applications.get(ROUTER_APP)
+        if seen is None:
+            return False
+        if seen.status is ApplicationStatus.DEPLOY_FAILED:
+            details = [one.message for one in seen.deployments.values() if one.message]
+            raise Unavailable("\n".join(details) or seen.message)
+        return seen.status is ApplicationStatus.RUNNING
+
+    def _is_open(self, host: RayServeHost) -> bool:
+        try:
+            self._printer.show(host.tables())
+            return host.are_doors_open()
+        except Unavailable:
+            return False
+
+    def _tell_news(self) -> None:
+        """Print rollout steps; in a thread of its own, because a cluster in trouble may not answer for long."""
+        while self._host is not None and not self._stop.wait(NEWS_EVERY_S):
+            with suppress(Exception):  # whatever fails: missing news are no reason to end a server
+                self._printer.show(self._host.tables())
+
+    def _stop_application(self) -> None:
+        """Close the door first and the models after it, so that requests in flight still find their version."""
+        serve.delete(ROUTER_APP, _blocking=False)
+        self._wait_gone(lambda: ROUTER_APP not in serve.status().applications)
+        host = RayServeHost()
+        for app in host.observe():
+            host.delete(app)
+        self._wait_gone(lambda: not host.observe())
+
+    def _wait_gone(self, gone: Callable[[], bool]) -> None:
+        ends_at = time.monotonic() + self._settings.front_door.drain_timeout_s + LONGEST_DELETE_S
+        while not gone() and time.monotonic() < ends_at:
+            time.sleep(POLL_S)

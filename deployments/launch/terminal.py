@@ -1,0 +1,115 @@
+"""What the console script shows a person: progress, where the server listens, rollout steps as they happen."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import ssl
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from urllib.parse import quote
+
+from core.admin.ready_message import curl, doors, example_body, rest_url, shown_host
+from core.admin.rollout_messages import NOTHING, news, summary, unfinished
+from core.config.server_settings import FrontDoorSettings, MonitoringConfig
+from core.routing.table import RoutingTable
+
+STILL_LOADING_EVERY_S = 5.0
+ASK_TIMEOUT_S = 5.0
+MOST_MODELS_ASKED = 5
+OK = 200
+STDERR = 2
+
+Say = Callable[[str], None]
+
+
+class RolloutPrinter:
+    """Prints what changes from table to table, and what is still on its way when nothing does."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._said_s = time.monotonic()
+        self.table = NOTHING
+
+    def show(self, tables: Iterable[RoutingTable]) -> None:
+        """Print what is new in the newest table."""
+        newest = max(tables, key=lambda one: one.generation, default=self.table)
+        if newest.generation > self.table.generation:
+            for line in news(self.table, newest):
+                self._tell(line)
+            self.table = newest
+        loading = unfinished(self.table)
+        if loading and time.monotonic() - self._said_s > STILL_LOADING_EVERY_S:
+            self._tell(f"still loading: {', '.join(loading)}")
+
+    def _tell(self, line: str) -> None:
+        self._said_s = time.monotonic()
+        self._say(line)
+
+
+def announce(say: Say, door: FrontDoorSettings, monitoring: MonitoringConfig, table: RoutingTable) -> None:
+    """Print where the server listens, its pages, and a request to paste."""
+    for line in doors(door):
+        say(line)
+    if _asked(door, "/") is not None:
+        say(f"status page: {rest_url(door)}/")
+    if monitoring.prometheus_enabled and door.rest_port:
+        say(f"metrics: {rest_url(door)}{monitoring.prometheus_path}")
+    example = _example(door, table)
+    if example:
+        say(f"try: {example}")
+    say(f"ready: {summary(table)}")
+
+
+def _example(door: FrontDoorSettings, table: RoutingTable) -> str:
+    """Give a request for a model that answers."""
+    answering = sorted(name for name, model in table.models.items() if model.routes)
+    for name in answering[:MOST_MODELS_ASKED]:
+        body = example_body(_asked(door, f"/v1/models/{quote(name, safe='')}/metadata") or b"")
+        if body is not None:
+            return curl(door, name, body)
+    return curl(door, answering[0], None) if answering else ""
+
+
+def _asked(door: FrontDoorSettings, path: str) -> bytes | None:
+    """Ask our own REST port; None when it gives nothing."""
+    if not door.rest_port:
+        return None
+    connection = _connection(door)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        body = answer.read()
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+    return body if answer.status == OK else None
+
+
+def _connection(door: FrontDoorSettings) -> http.client.HTTPConnection:
+    host = shown_host(door).strip("[]")
+    if not door.rest_ssl_config_file:
+        return http.client.HTTPConnection(host, door.rest_port, timeout=ASK_TIMEOUT_S)
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return http.client.HTTPSConnection(host, door.rest_port, timeout=ASK_TIMEOUT_S, context=context)
+
+
+@contextmanager
+def without_stderr() -> Iterator[None]:
+    """Keep away what Ray's C++ code writes while it is taken down, which no setting of Ray's keeps away."""
+    sys.stderr.flush()
+    kept = os.dup(STDERR)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, STDERR)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, STDERR)
+        os.close(kept)
+        os.close(nowhere)

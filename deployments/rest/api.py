@@ -1,0 +1,287 @@
+"""The REST API as a raw ASGI application: path to verb, body to model server, answer to client.
+
+The hot path does no more than match the path, resolve the version, and forward the body. Bodies are parsed where the
+signature is known, in the model server; only when no version can be resolved is the body checked here, because
+TensorFlow Serving reports a malformed body before an unknown model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from core.errors import Code, ServingError
+from core.rest import examples as rest_examples
+from core.rest import predict as rest_predict
+from core.rest.http_answer import (
+    CORS_HEADERS,
+    Header,
+    HttpAnswer,
+    answer_of,
+    error_answer,
+    html_error,
+    preflight,
+    wrong_method,
+)
+from core.rest.metadata import status_body
+from core.rest.openapi import openapi_body
+from core.rest.path import INFERENCE_VERBS, RestRequest, UnconvertibleVersion, Verb, is_api, name_in, parse
+from core.rest.readiness import liveness_body, model_list_body, readiness_body
+from core.routing.transport import Call, Method
+from deployments.rest.asgi import AsgiApp, Receive, Scope, Send, header
+from deployments.rest.body import SMALL_BODY_BYTES, BodyTooLarge, ClientGone, discard_body, read_body
+from deployments.rest.followers import logged, traced
+from deployments.rest.protocol import KEPT, TARGET
+from deployments.routing.access_log import AccessLog
+from deployments.routing.request_router import RequestRouter
+from deployments.routing.request_traces import RequestTraces
+
+log = logging.getLogger(__name__)
+
+Page = Callable[[str, str], Awaitable[HttpAnswer]]
+"""Answers a method and a target; for pages outside of the API."""
+
+OWN_PAGES = frozenset({"/healthz", "/readyz", "/openapi.json"})
+TOO_LARGE = 413
+CLOSE = (b"connection", b"close")
+KEEP_ALIVE = (b"connection", b"keep-alive")
+METHOD_OF: Mapping[Verb, Method] = {
+    Verb.PREDICT: Method.REST_PREDICT,
+    Verb.CLASSIFY: Method.REST_CLASSIFY,
+    Verb.REGRESS: Method.REST_REGRESS,
+    Verb.METADATA: Method.REST_METADATA,
+}
+KNOWN_METHODS = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"})
+DISCONNECT_WATCH_AFTER_S = 0.5
+"""Only a call that takes this long is worth a look whether its client is still there."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLimits:
+    """What the REST API allows; a time-out of None waits for ever."""
+
+    timeout_s: float | None = 30.0
+    max_body_bytes: int = 2**31 - 1
+    cors: bool = False
+
+
+class HttpApi:
+    """Answers HTTP requests from a routing table and the model servers behind it."""
+
+    def __init__(
+        self,
+        router: RequestRouter,
+        limits: HttpLimits,
+        token: str = "",
+        pages: Mapping[str, Page] = MappingProxyType({}),
+        *,
+        access: AccessLog | None = None,
+        traces: RequestTraces | None = None,
+    ) -> None:
+        self.router = router
+        self.limits = limits
+        self._token = token.encode()
+        self._pages = pages
+        self.access = access
+        self.traces = traces
+        self.draining = False
+
+    def app(self) -> AsgiApp:
+        """Give the ASGI application; a plain function, because a bound method is taken for ASGI 2."""
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                await self._serve(scope, receive, send)
+            elif scope["type"] == "lifespan":
+                await _lifespan(receive, send)
+
+        app: AsgiApp = application
+        if self.access is not None:
+            app = logged(app, self.access)
+        return app if self.traces is None else traced(app, self.traces)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            answer = await self._answer(scope, receive)
+        except ClientGone:
+            return
+        await self._write(scope, receive, send, answer)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> HttpAnswer:
+        if scope["method"] not in KNOWN_METHODS:
+            return html_error(501)
+        target = _target(scope)
+        page = self._pages.get(_path(target))
+        if page is not None:
+            return await page(scope["method"], target)
+        if not is_api(target):
+            return self._outside_api(scope["method"], target)
+        answer = await self._counted(scope, target, receive)
+        if self.limits.cors:
+            return replace(answer, headers=(*answer.headers, *CORS_HEADERS))
+        return answer
+
+    async def _counted(self, scope: Scope, target: str, receive: Receive) -> HttpAnswer:
+        """Answer a request of the API, and count it for the model that it named."""
+        began_s = time.perf_counter()
+        request: RestRequest | None = None
+        meter = self.router.meter
+        try:
+            request = _parsed(scope["method"], target)
+            answer = await self._api(scope, request, receive)
+        except ClientGone:
+            meter.answered(_name(request, scope, target), Code.CANCELLED)
+            raise
+        except ServingError as error:
+            answer = _refusal(error)
+        name = _name(request, scope, target)
+        if answer.code is Code.OK:
+            meter.succeeded(name, "REST", _api_label(request), time.perf_counter() - began_s)
+        else:
+            meter.answered(name, answer.code)
+        return answer
+
+    async def _api(self, scope: Scope, request: RestRequest | None, receive: Receive) -> HttpAnswer:
+        if request is None:
+            return preflight(header(scope, b"origin"))
+        if request.verb is Verb.STATUS:
+            return HttpAnswer(200, status_body(self.router.table.statuses(request.name, request.version)))
+        if request.verb is Verb.LIST:
+            return HttpAnswer(200, model_list_body(self.router.table))
+        if request.verb is Verb.METADATA:
+            return await self._forward(request, b"", receive)
+        return await self._forward(request, await read_body(scope, receive, self.limits.max_body_bytes), receive)
+
+    async def _forward(self, request: RestRequest, body: bytes, receive: Receive) -> HttpAnswer:
+        try:
+            route = self.router.resolve(request.name, request.version, request.label)
+        except ServingError:
+            _check_body(request.verb, body)
+            raise
+        call = Call(METHOD_OF[request.verb], body, self.limits.timeout_s)
+        watch = _DisconnectWatch(receive)
+        try:
+            answer = await self.router.forward(route, call)
+        except asyncio.CancelledError:
+            if watch.client_gone:
+                raise ClientGone from None
+            raise
+        finally:
+            watch.stop()
+        return answer_of(answer.code, answer.body)
+
+    def _outside_api(self, method: str, target: str) -> HttpAnswer:
+        path = _path(target)
+        if path in OWN_PAGES and method not in {"GET", "HEAD"}:
+            return wrong_method(method, path)
+        if path == "/healthz":
+            return HttpAnswer(200, liveness_body(), ((b"content-type", b"application/json"), (b"x-app", self._token)))
+        if path == "/openapi.json":
+            return HttpAnswer(200, openapi_body())
+        if path == "/readyz":
+            ready, body = readiness_body(self.router.table, draining=self.draining)
+            return HttpAnswer(200 if ready else 503, body)
+        return html_error(404)
+
+    def _connection(self, scope: Scope, answer: HttpAnswer) -> tuple[Header, ...]:
+        """Say what becomes of the connection, where the client would expect something else."""
+        if CLOSE in answer.headers:
+            return ()
+        if self.draining:
+            return (CLOSE,)
+        return (KEEP_ALIVE,) if scope.get("state", {}).get(KEPT) else ()
+
+    async def _write(self, scope: Scope, receive: Receive, send: Send, answer: HttpAnswer) -> None:
+        body = b"" if scope["method"] == "HEAD" else answer.body
+        headers = [*answer.headers, (b"content-length", b"%d" % len(body)), *self._connection(scope, answer)]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        if answer.status == TOO_LARGE:
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+            await discard_body(receive)
+            body = b""
+        await send({"type": "http.response.body", "body": body})
+
+
+class _DisconnectWatch:
+    """Cancels the request's task when its client has gone; costs one timer as long as the call is quick."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._request = asyncio.current_task()
+        self._watcher: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(DISCONNECT_WATCH_AFTER_S, self._begin)
+        self.client_gone = False
+
+    def _begin(self) -> None:
+        self._watcher = asyncio.get_running_loop().create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.client_gone = True
+        if self._request is not None:
+            self._request.cancel()
+
+    def stop(self) -> None:
+        self._timer.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+
+def _parsed(method: str, target: str) -> RestRequest | None:
+    """Read what a request asks for; None for OPTIONS."""
+    return None if method == "OPTIONS" else parse(method, target)
+
+
+def _name(request: RestRequest | None, scope: Scope, target: str) -> str:
+    return request.name if request is not None else name_in(scope["method"], target)
+
+
+def _api_label(request: RestRequest | None) -> str:
+    return request.verb.value if request is not None and request.verb.value in INFERENCE_VERBS else ""
+
+
+def _refusal(error: ServingError) -> HttpAnswer:
+    if isinstance(error, UnconvertibleVersion):
+        return HttpAnswer(400, b"", code=error.code)
+    answer = error_answer(error.code, str(error))
+    if isinstance(error, BodyTooLarge):
+        return replace(answer, status=TOO_LARGE, headers=(*answer.headers, CLOSE))
+    return answer
+
+
+def _target(scope: Scope) -> str:
+    """Give the target as it was sent; other servers than our own front door know no fragments."""
+    whole: bytes | None = scope.get("state", {}).get(TARGET)
+    if whole is None:
+        query: bytes = scope["query_string"]
+        whole = b"%b?%b" % (scope["raw_path"], query) if query else scope["raw_path"]
+    return whole.decode("utf-8", "surrogateescape")
+
+
+def _path(target: str) -> str:
+    return target.partition("#")[0].partition("?")[0]
+
+
+def _check_body(verb: Verb, body: bytes) -> None:
+    """Raise the error that TensorFlow Serving finds in a body before it looks for the model."""
+    if len(body) > SMALL_BODY_BYTES:
+        return
+    if verb is Verb.PREDICT:
+        rest_predict.check_envelope(body)
+    elif verb in {Verb.CLASSIFY, Verb.REGRESS}:
+        rest_examples.check_envelope(body)
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            await send({"type": "lifespan.shutdown.complete"})
+            return

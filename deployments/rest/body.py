@@ -1,0 +1,76 @@
+"""Reads request bodies within their limits, for the REST API.
+
+One request must not cost others their time or memory: a body that is too large is refused before it is there, and
+what takes long to unpack is unpacked in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from core.errors import InvalidArgument
+from core.rest.http_answer import unzipped
+from deployments.rest.asgi import Receive, Scope, header
+
+SMALL_BODY_BYTES = 4096
+"""What is larger is never parsed or unpacked on the event loop, where everybody would wait for it."""
+LINGER_S = 2.0
+"""How long a body that was refused may still come, so that its sender reads the answer before the connection ends."""
+
+
+class BodyTooLarge(InvalidArgument):
+    """The body exceeds the configured limit; the rest of it is not kept."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The request body is larger than the limit of {limit} bytes (--rest_api_max_body_bytes).")
+
+
+class ClientGone(Exception):
+    """The client closed its connection; nobody waits for the answer."""
+
+
+async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """Read the whole body, unpacked if it is gzip.
+
+    Raises BodyTooLarge and ClientGone.
+    """
+    declared = header(scope, b"content-length")
+    if declared.isdigit() and int(declared) > limit:
+        raise BodyTooLarge(limit)
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    body: bytes = message.get("body", b"")
+    if len(body) > limit:
+        raise BodyTooLarge(limit)
+    if message.get("more_body", False):
+        body = await _rest_of_body(body, receive, limit)
+    if b"gzip" not in header(scope, b"content-encoding"):
+        return body
+    return unzipped(body) if len(body) <= SMALL_BODY_BYTES else await asyncio.to_thread(unzipped, body)
+
+
+async def _rest_of_body(first: bytes, receive: Receive, limit: int) -> bytes:
+    pieces = [first]
+    size = len(first)
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        piece: bytes = message.get("body", b"")
+        pieces.append(piece)
+        size += len(piece)
+        if size > limit:
+            raise BodyTooLarge(limit)
+        more = message.get("more_body", False)
+    return b"".join(pieces)
+
+
+async def discard_body(receive: Receive) -> None:
+    """Let a refused body come for a while without keeping it."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_S):
+            while (await receive()).get("more_body", False):
+                pass

@@ -1,0 +1,114 @@
+"""ASGI wrappers of the access log and of traces: each follows the chosen HTTP requests from head to last byte."""
+
+from __future__ import annotations
+
+from core.rest.path import is_api, name_in
+from core.rest.request_span import http_attributes, http_error, http_name
+from core.telemetry.spans import ERROR_TYPE, STATUS
+from core.telemetry.trace_context import TRACEPARENT
+from deployments.rest.asgi import AsgiApp, Message, Receive, Scope, Send, header
+from deployments.routing.access_log import (
+    CURRENT_ENTRY,
+    REQUEST_ID,
+    SAMPLED,
+    AccessLog,
+    Entry,
+    request_id_of,
+    trace_id_of,
+)
+from deployments.routing.request_traces import TRACED, RequestTraces
+from deployments.telemetry.tracing import CURRENT, OpenSpan
+
+
+def logged(app: AsgiApp, access: AccessLog) -> AsgiApp:
+    """Wrap an application: the access log gets a line for each of its chosen requests to the API."""
+
+    async def followed(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and _is_chosen(scope, access):
+            await _log(app, scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return followed
+
+
+def _is_chosen(scope: Scope, access: AccessLog) -> bool:
+    if not is_api(path_of(scope)):
+        return False
+    chosen: bool | None = scope.get("state", {}).get(SAMPLED)
+    return access.is_chosen() if chosen is None else chosen
+
+
+async def _log(app: AsgiApp, scope: Scope, receive: Receive, send: Send) -> None:
+    path = path_of(scope)
+    verb = path.rpartition(":")[2] if scope["method"] == "POST" else scope["method"]
+    given = header(scope, REQUEST_ID.encode()).decode("latin-1")
+    entry = Entry("rest", verb, request_id_of(given), name_in(scope["method"], path))
+    entry.trace_id = trace_id_of(header(scope, TRACEPARENT.encode()).decode("latin-1"))
+
+    async def counted_receive() -> Message:
+        message = await receive()
+        entry.bytes_in += len(message.get("body", b""))
+        return message
+
+    async def counted_send(message: Message) -> None:
+        entry.code = message.get("status", entry.code)
+        entry.bytes_out += len(message.get("body", b""))
+        await send(message)
+
+    token = CURRENT_ENTRY.set(entry)
+    try:
+        await app(scope, counted_receive, counted_send)
+    finally:
+        CURRENT_ENTRY.reset(token)
+        entry.write()
+
+
+def traced(app: AsgiApp, traces: RequestTraces) -> AsgiApp:
+    """Wrap an application: each of its traced requests to the API gets a span."""
+
+    async def followed(scope: Scope, receive: Receive, send: Send) -> None:
+        span = _span_of(scope, traces) if scope["type"] == "http" else None
+        if span is None:
+            await app(scope, receive, send)
+        else:
+            await _trace(span, app, scope, receive, send)
+
+    return followed
+
+
+def _span_of(scope: Scope, traces: RequestTraces) -> OpenSpan | None:
+    if not is_api(path_of(scope)):
+        return None
+    state = scope.get("state", {})
+    if TRACED in state:
+        chosen: OpenSpan | None = state[TRACED]
+        return chosen
+    return traces.begin(scope["headers"])
+
+
+async def _trace(span: OpenSpan, app: AsgiApp, scope: Scope, receive: Receive, send: Send) -> None:
+    method, path = scope["method"], path_of(scope)
+    span.name = http_name(method, path)
+    span.attributes |= http_attributes(method, scope.get("scheme", "http"), path)
+
+    async def noted_send(message: Message) -> None:
+        if "status" in message:
+            span.attributes[STATUS] = message["status"]
+            span.error = http_error(message["status"])
+        await send(message)
+
+    token = CURRENT.set(span)
+    try:
+        await app(scope, receive, noted_send)
+    finally:
+        CURRENT.reset(token)
+        if span.error or STATUS not in span.attributes:
+            span.attributes[ERROR_TYPE] = span.error or "client_gone"
+        span.end()
+
+
+def path_of(scope: Scope) -> str:
+    """Return the path of a request as it was sent."""
+    raw: bytes = scope["raw_path"]
+    return raw.decode("utf-8", "surrogateescape")

@@ -1,0 +1,51 @@
+"""The page at `/` of the REST port: the status document for people."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+from collections.abc import Awaitable, Callable
+from importlib import resources
+
+from core.admin.status_html import Looks, status_page
+from core.rest.http_answer import HttpAnswer, wrong_method
+
+PATH = "/"
+
+
+class HtmlPage:
+    """Shows the document as a page; `document` writes it as of now."""
+
+    def __init__(self, document: Callable[[], Awaitable[bytes]]) -> None:
+        self._document = document
+
+    async def answer(self, method: str, target: str) -> HttpAnswer:
+        """Answer a request for the page; it is made on another thread, because many models make it long."""
+        del target
+        if method not in {"GET", "HEAD"}:
+            return wrong_method(method, PATH)
+        body = await asyncio.to_thread(_rendered, await self._document())
+        return HttpAnswer(200, body, _headers())
+
+
+def _rendered(document: bytes) -> bytes:
+    return status_page(json.loads(document), looks()).encode()
+
+
+@functools.cache
+def looks() -> Looks:
+    """Give the style and the script that come with this package."""
+    pages = resources.files("deployments.rest") / "pages"
+    return Looks((pages / "status.css").read_text("utf-8"), (pages / "status.js").read_text("utf-8"))
+
+
+@functools.cache
+def _headers() -> tuple[tuple[bytes, bytes], ...]:
+    return (
+        (b"content-type", b"text/html; charset=utf-8"),
+        (b"cache-control", b"no-store"),
+        (b"content-security-policy", looks().policy.encode()),
+        (b"x-content-type-options", b"nosniff"),
+        (b"referrer-policy", b"no-referrer"),
+    )

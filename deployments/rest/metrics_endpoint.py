@@ -1,0 +1,160 @@
+"""The page with metrics at a router: gathers the numbers of the model servers, has them added up, and shows the sums.
+
+The watcher adds up (`collector`). While it does not answer, the page shows the newest sums that this router or one of
+its siblings had; `ray_model_server_metrics_age_seconds` tells how old they are. A router without any sums answers 503,
+because numbers that are too small would look like a restart of the whole server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
+
+from core.rest.http_answer import HttpAnswer
+from core.telemetry.metric_ledger import NO_STAMP, Collected, Copy, Stamp
+from core.telemetry.metric_names import METRICS_AGE
+from core.telemetry.metric_page import CONTENT_TYPE, page
+from core.telemetry.metrics import Snapshot
+from deployments.telemetry.process_metrics import report
+
+log = logging.getLogger(__name__)
+
+REPORT_EVERY_S = 10.0
+GATHER_TIMEOUT_S = 0.3
+SUMS_TIMEOUT_S = 0.9
+SIBLINGS_TIMEOUT_S = 0.5
+REPORT_TIMEOUT_S = 5.0
+
+HEADERS = ((b"content-type", CONTENT_TYPE),)
+
+
+class ModelServers(Protocol):
+    """Whom the router asks for numbers."""
+
+    async def reports(self, timeout_s: float) -> list[bytes]:
+        """Give the reports of the model servers that answer in time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """The page as it was at some moment, and the copy of the ledger that it was made from."""
+
+    page: bytes
+    copy: Copy
+    at_s: float
+
+
+class MetricsPage:
+    """Shows the sums over the whole cluster."""
+
+    def __init__(
+        self,
+        path: str,
+        name: str,
+        model_servers: ModelServers,
+        watcher: Any,
+        siblings: Any,
+        *,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        self.path = path
+        self._name = name
+        self._model_servers = model_servers
+        self._watcher = watcher
+        self._siblings = siblings
+        self._now_s = now_s
+        self._turn = asyncio.Lock()
+        self._copy: Copy | None = None
+        self.sums: Sums | None = None
+
+    async def answer(self, method: str, target: str) -> HttpAnswer:
+        """Answer a request for the page, whatever its method (TensorFlow Serving, Monitoring)."""
+        del method
+        if target != self.path:
+            text = f"Unexpected path: {target}. Should be {self.path}"
+            return HttpAnswer(400, text.encode("utf-8", "surrogateescape"), HEADERS)
+        try:
+            async with asyncio.timeout(SUMS_TIMEOUT_S):
+                await self._refresh()
+            age_s = 0.0
+        except (RayError, RayServeException, TimeoutError) as error:
+            log.info("metrics_not_fresh error=%r", str(error)[:200])
+            await self._ask_siblings()
+            age_s = self._now_s() - self.sums.at_s if self.sums is not None else 0.0
+        if self.sums is None:
+            return HttpAnswer(503, b"The metrics are not known yet.", HEADERS)
+        return HttpAnswer(200, self.sums.page + _age(age_s), HEADERS)
+
+    async def _refresh(self) -> None:
+        """Get new sums; one request after the other, so that no page is older than one that was shown before.
+
+        Raises TimeoutError when they are not known.
+        """
+        async with self._turn:
+            reports = await self._gathered()
+            collected = await self._collected(reports, with_page=True)
+            if collected is None or self._copy is None:
+                raise TimeoutError("the watcher has just started")
+            self.sums = Sums(collected.page, self._copy, self._now_s())
+
+    async def _gathered(self) -> list[bytes]:
+        return [report(), *await self._model_servers.reports(GATHER_TIMEOUT_S)]
+
+    async def _collected(self, reports: list[bytes], *, with_page: bool) -> Collected | None:
+        """Bring reports to the watcher, and keep the copy that comes back."""
+        collected: Collected | None = await self._watcher.collect.remote(
+            self._name, reports, self._stamp, with_page=with_page
+        )
+        if collected is not None and collected.copy is not None:
+            self._copy = collected.copy
+        return collected
+
+    @property
+    def _stamp(self) -> Stamp:
+        return self._copy.stamp if self._copy is not None else NO_STAMP
+
+    @property
+    def kept(self) -> bytes | None:
+        """What a new watcher goes on from."""
+        return self._copy.ledger if self._copy is not None else None
+
+    async def _ask_siblings(self) -> None:
+        """Take the newest page that any router had, so that it does not matter which of them is asked."""
+        try:
+            answers: list[Sums | None] = await asyncio.wait_for(
+                self._siblings.broadcast("metrics_sums").results_async(), SIBLINGS_TIMEOUT_S
+            )
+        except (RayError, RayServeException, TimeoutError) as error:
+            log.info("sibling_metrics_missed error=%r", str(error)[:200])
+            return
+        for sums in answers:
+            if sums is not None and (self.sums is None or sums.copy.stamp > self.sums.copy.stamp):
+                self.sums = sums
+                if sums.copy.stamp > self._stamp:
+                    self._copy = sums.copy
+
+    async def bring(self) -> None:
+        """Bring the present numbers to the watcher; raises what Ray raises."""
+        await self._collected(await self._gathered(), with_page=False)
+
+    async def report_now_and_then(self) -> None:
+        """Bring the numbers to the watcher also while nobody looks, so that little is lost when a process ends."""
+        while True:
+            try:
+                async with asyncio.timeout(REPORT_TIMEOUT_S):
+                    await self.bring()
+            except (RayError, RayServeException, TimeoutError) as error:
+                log.info("metrics_not_reported error=%r", str(error)[:200])
+            await asyncio.sleep(REPORT_EVERY_S)
+
+
+def _age(seconds: float) -> bytes:
+    return page((METRICS_AGE,), Snapshot(gauges={METRICS_AGE.name: {(): max(0.0, seconds)}}))

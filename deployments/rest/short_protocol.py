@@ -1,0 +1,262 @@
+"""The short way of a small inference request: from the parser straight to a direct connection, and back in one write.
+
+A request that names a model, brings a body of known, small size and asks for nothing unusual needs no task, no ASGI
+scope and no queue: that is most of what a router does for a tiny model. Everything else, and every request that turns
+out to need more (an unknown model, a busy connection, a replica that went away), takes the long way, through uvicorn
+and `http_api`, which gives the same answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from core.errors import Code, ServingError
+from core.rest.http_answer import CORS_HEADERS, JSON, HttpAnswer, answer_of
+from core.rest.path import RestRequest, parse
+from core.routing.transport import Answer, Call, Method
+from deployments.rest.api import METHOD_OF, HttpApi
+from deployments.rest.protocol import RestProtocol
+from deployments.routing.access_log import SAMPLED
+from deployments.routing.request_traces import TRACED
+from deployments.routing.short_call import QuickCall
+
+LARGEST_QUICK_BODY_BYTES = 64 * 1024
+MOST_KNOWN_TARGETS = 1000
+LONGEST_KNOWN_TARGET_BYTES = 512
+
+UNUSUAL = frozenset({b"transfer-encoding", b"content-encoding", b"expect"})
+"""Headers of which the long way knows what they mean."""
+
+
+class Wanted(NamedTuple):
+    """What an inference request asks for, in the words of all who need it."""
+
+    request: RestRequest
+    method: Method
+    api: str
+
+
+class KnownTargets:
+    """What the targets of inference requests mean, each parsed once."""
+
+    def __init__(self) -> None:
+        self._requests: dict[bytes, Wanted] = {}
+
+    def get(self, target: bytes) -> Wanted | None:
+        """Give what a POST to this target asks for; None for anything but an inference request."""
+        return self._requests.get(target) or self._learn(target)
+
+    def _learn(self, target: bytes) -> Wanted | None:
+        if not target.startswith(b"/v1/models/") or len(target) > LONGEST_KNOWN_TARGET_BYTES:
+            return None
+        try:
+            request = parse("POST", target.decode("utf-8", "surrogateescape"))
+        except ServingError:
+            return None
+        if len(self._requests) >= MOST_KNOWN_TARGETS:
+            self._requests.clear()
+        wanted = self._requests[target] = Wanted(request, METHOD_OF[request.verb], request.verb.value)
+        return wanted
+
+
+class Heads:
+    """The beginning of good answers: the same for all until the clock of the `Date` header moves on."""
+
+    def __init__(self, *, cors: bool) -> None:
+        self._own = (JSON, *CORS_HEADERS) if cors else (JSON,)
+        self._defaults: list[tuple[bytes, bytes]] | None = None
+        self._good = b""
+
+    def good(self, defaults: list[tuple[bytes, bytes]]) -> bytes:
+        """Give status line and headers up to the number of the body's bytes; uvicorn renews `defaults` as a whole."""
+        if defaults is not self._defaults:
+            self._defaults = defaults
+            self._good = head_lines(200, [*defaults, *self._own]) + b"content-length: "
+        return self._good
+
+
+def head_lines(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Give a status line and headers, without the empty line after them."""
+    return STATUS_LINE[status] + b"".join([b"%b: %b\r\n" % header for header in headers])
+
+
+class _NoEvent:
+    """Stands for the event that a waiting ASGI application would want to see."""
+
+    def set(self) -> None:
+        """Wake nobody."""
+
+
+_NO_EVENT = _NoEvent()
+
+
+class QuickRequest(QuickCall):
+    """One request on the short way: what uvicorn's protocol keeps of a request, and who waits for the answer."""
+
+    __slots__ = ("_protocol", "began_s", "body", "disconnected", "keep_alive", "more_body", "wanted")
+    message_event = _NO_EVENT
+
+    def __init__(self, protocol: QuickProtocol, wanted: Wanted) -> None:
+        super().__init__(protocol.loop)
+        self._protocol = protocol
+        self.wanted = wanted
+        self.body = bytearray()
+        self.more_body = True
+        self.disconnected = False
+        self.keep_alive = True
+
+    def begin(self, api: HttpApi, timeout_s: float | None) -> bool:
+        """Send the call; False if that is not possible now, and nothing has happened."""
+        request = self.wanted.request
+        self.began_s = time.perf_counter()
+        try:
+            route = api.router.resolve(request.name, request.version, request.label)
+        except ServingError:
+            return False
+        return self.send(api.router, route, Call(self.wanted.method, bytes(self.body), timeout_s))
+
+    def ended(self, answer: Answer) -> None:
+        if answer.code is Code.OK:
+            self._protocol.succeeded(self, answer.body)
+        else:
+            self._protocol.answered(self, answer_of(answer.code, answer.body))
+
+    def gave_up(self) -> None:
+        self._protocol.gave_up(self)
+
+
+class QuickProtocol(RestProtocol):
+    """One connection of a client; takes the short way wherever it can."""
+
+    def __init__(
+        self,
+        api: HttpApi,
+        known: KnownTargets,
+        heads: Heads,
+        *,
+        config: Config,
+        server_state: Any,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config=config, server_state=server_state, app_state=app_state, _loop=_loop)
+        self._api = api
+        self._known = known
+        self._heads = heads
+        self._begun: QuickRequest | None = None
+
+    def on_headers_complete(self) -> None:
+        """Choose the way."""
+        wanted = None if self.is_offer() else self._quick_request()
+        if wanted is None:
+            super().on_headers_complete()
+            return
+        self._head_bytes = 0
+        self.cycle = QuickRequest(self, wanted)  # type: ignore[assignment]  # it has what uvicorn asks of a cycle
+
+    def _quick_request(self) -> Wanted | None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            return None
+        wanted = self._known.get(self.url)
+        parser = self.parser
+        if wanted is None or parser.get_method() != b"POST" or not parser.should_keep_alive():
+            return None
+        if parser.get_http_version() != "1.1" or self.flow.write_paused or self._api.draining:
+            return None
+        return wanted if self._has_small_body() else None
+
+    def _has_small_body(self) -> bool:
+        length = -1
+        for name, value in self.headers:
+            if name in UNUSUAL:
+                return False
+            if name == b"content-length":
+                length = int(value)
+        return 0 <= length <= min(LARGEST_QUICK_BODY_BYTES, self._api.limits.max_body_bytes)
+
+    def on_message_complete(self) -> None:
+        """Send what came on the short way."""
+        super().on_message_complete()
+        quick = self.cycle
+        if isinstance(quick, QuickRequest) and not quick.is_open and not quick.response_complete:
+            self._begin(quick)
+
+    def _begin(self, quick: QuickRequest) -> None:
+        self._unanswered += 1
+        self._begun = quick
+        if not quick.begin(self._api, self._api.limits.timeout_s):
+            self._unanswered -= 1
+            self._begun = None
+            self._take_the_long_way(bytes(quick.body))
+
+    def _take_the_long_way(self, body: bytes) -> None:
+        self.cycle = None  # type: ignore[assignment]  # as before the first request
+        super().on_headers_complete()
+        if body:
+            super().on_body(body)
+        super().on_message_complete()
+
+    def succeeded(self, quick: QuickRequest, body: bytes | bytearray) -> None:
+        """Write a good answer, count it, and go on with the connection."""
+        wanted, took_s = quick.wanted, time.perf_counter() - quick.began_s
+        self._api.router.meter.succeeded(wanted.request.name, "REST", wanted.api, took_s)
+        self._write(quick, self._heads.good(self.server_state.default_headers), body)
+
+    def answered(self, quick: QuickRequest, answer: HttpAnswer) -> None:
+        """Write an error, count it, and go on with the connection."""
+        self._api.router.meter.answered(quick.wanted.request.name, answer.code)
+        cors = CORS_HEADERS if self._api.limits.cors else ()
+        headers = (*self.server_state.default_headers, *answer.headers, *cors)
+        self._write(quick, head_lines(answer.status, headers) + b"content-length: ", answer.body)
+
+    def _write(self, quick: QuickRequest, head: bytes, body: bytes | bytearray) -> None:
+        self._forget(quick)
+        is_last = self._api.draining or not quick.keep_alive
+        end = b"\r\nconnection: close\r\n\r\n" if is_last else b"\r\n\r\n"
+        self.transport.write(b"".join((head, b"%d" % len(body), end, body)))
+        if is_last:
+            self.transport.close()
+        self.on_response_complete()
+
+    def gave_up(self, quick: QuickRequest) -> None:
+        """Count a request whose client has gone."""
+        self._forget(quick)
+        self._api.router.meter.answered(quick.wanted.request.name, Code.CANCELLED)
+
+    def _forget(self, quick: QuickRequest) -> None:
+        self._begun = None
+        self._api.router.end(quick.route)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Withdraw what nobody waits for any more."""
+        super().connection_lost(exc)
+        if self._begun is not None:
+            self._begun.withdraw()
+
+
+class FollowedProtocol(QuickProtocol):
+    """A connection of which some requests are followed, for the access log or a trace; those take the long way."""
+
+    def _quick_request(self) -> Wanted | None:
+        state, access, traces = self.scope["state"], self._api.access, self._api.traces
+        chosen = access is not None and access.is_chosen()
+        span = None if traces is None else traces.begin(self.headers)
+        state[SAMPLED], state[TRACED] = chosen, span
+        return None if chosen or span is not None else super()._quick_request()
+
+
+def protocol_factory(api: HttpApi) -> Any:
+    """Give what makes uvicorn's protocols for one REST port."""
+    known, heads = KnownTargets(), Heads(cors=api.limits.cors)
+    kind = QuickProtocol if api.access is None and api.traces is None else FollowedProtocol
+
+    def make(**of_uvicorn: Any) -> QuickProtocol:
+        return kind(api, known, heads, **of_uvicorn)
+
+    return make

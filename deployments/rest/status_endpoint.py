@@ -1,0 +1,88 @@
+"""The status document at a router: from its table, and from what the watcher said last.
+
+The watcher is asked when somebody wants the document, at most once a second, and waited for a second at most; while it
+hangs, its last answer is shown with its age.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
+
+from core.admin.messages import status_answer
+from core.admin.status_document import Known, Outlook, RouterFacts, status_body
+from core.rest.http_answer import HttpAnswer, wrong_method
+from deployments.routing.request_router import RequestRouter
+from deployments.system.clock import Clock
+
+log = logging.getLogger(__name__)
+
+PATH = "/status.json"
+ASK_EVERY_S = 1.0
+ASK_TIMEOUT_S = 1.0
+GIVE_UP_AFTER_S = 10.0
+"""A question to a watcher that hangs is put again after this time; nobody waits for it so long."""
+
+NO_STORE = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
+
+
+class StatusPage:
+    """Gives the document to REST and gRPC alike."""
+
+    def __init__(
+        self,
+        router: RequestRouter,
+        facts: Callable[[], RouterFacts],
+        ask: Callable[[], Awaitable[Outlook]],
+        clock: Clock,
+    ) -> None:
+        self._router = router
+        self._facts = facts
+        self._ask = ask
+        self._clock = clock
+        self._outlook: Outlook | None = None
+        self._at_s = 0.0
+        self._asking: asyncio.Task[None] | None = None
+
+    async def answer(self, method: str, target: str) -> HttpAnswer:
+        """Answer a request for the page."""
+        del target
+        if method not in {"GET", "HEAD"}:
+            return wrong_method(method, PATH)
+        return HttpAnswer(200, await self.document(), NO_STORE)
+
+    async def grpc_answer(self, raw: bytes) -> bytes:
+        """Answer `GetStatus` of the Admin service."""
+        del raw
+        return status_answer(await self.document())
+
+    async def document(self) -> bytes:
+        """Write the document as of now."""
+        known = await self._known()
+        return status_body(self._router.table, self._facts(), known, self._clock.wall_s())
+
+    async def _known(self) -> Known:
+        """Ask the watcher unless it was asked just now; those who come meanwhile wait for the same answer."""
+        if self._outlook is None or self._age_s() > ASK_EVERY_S:
+            if self._asking is None or self._asking.done():
+                self._asking = asyncio.create_task(self._refresh())
+            await asyncio.wait([self._asking], timeout=ASK_TIMEOUT_S)
+        if self._outlook is None:
+            return Known()
+        age_s = self._age_s()
+        return Known(self._outlook, age_s, is_fresh=age_s <= ASK_EVERY_S + ASK_TIMEOUT_S)
+
+    def _age_s(self) -> float:
+        return self._clock.steady_s() - self._at_s
+
+    async def _refresh(self) -> None:
+        try:
+            async with asyncio.timeout(GIVE_UP_AFTER_S):
+                self._outlook = await self._ask()
+            self._at_s = self._clock.steady_s()
+        except (RayError, RayServeException, TimeoutError) as error:
+            log.info("outlook_unknown error=%r", str(error)[:200])

@@ -1,0 +1,145 @@
+"""The access log: one line for each sampled request of the API, in the router's log.
+
+Nothing here is in the way of a request unless a sampling rate was asked for; then `SampledRouter` and the wrappers of
+`AccessLog` take the places of what is used otherwise. Bodies and headers are never written, but for the request's id.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from core.errors import Code, ServingError
+from core.grpc.model_spec import peek
+from core.routing.table import Route
+from core.telemetry.trace_context import TRACEPARENT, parse
+from deployments.routing.request_router import RequestRouter
+from deployments.telemetry.tracing import current_trace_id
+
+log = logging.getLogger(__name__)
+
+SAMPLED = "sampled"
+"""Where the state of an ASGI scope tells that the choice has been made."""
+REQUEST_ID = "x-request-id"
+FIT_ID = re.compile(r"[!-~]{1,128}")
+WITH_SIGNATURE = frozenset({"Predict", "Classify", "Regress"})
+CLIENT_GONE = "CLIENT_GONE"
+
+
+class Answered(Protocol):
+    """A gRPC answer."""
+
+    @property
+    def code(self) -> Code: ...
+    @property
+    def body(self) -> bytes: ...
+
+
+A = TypeVar("A", bound=Answered)
+
+
+@dataclass(slots=True)
+class Entry:
+    """What is known of a request so far."""
+
+    protocol: str
+    method: str
+    request_id: str
+    model: str = ""
+    version: int | None = None
+    label: str | None = None
+    signature: str = ""
+    trace_id: str = ""
+    bytes_in: int = 0
+    bytes_out: int = 0
+    code: int | str = CLIENT_GONE
+    began_s: float = field(default_factory=time.perf_counter)
+
+    def write(self) -> None:
+        """Write the line."""
+        log.info(
+            "request protocol=%s method=%s model=%s version=%s label=%s signature=%s code=%s latency_ms=%.3f "
+            "bytes_in=%d bytes_out=%d request_id=%s trace_id=%s",
+            self.protocol,
+            self.method,
+            self.model,
+            self.version,
+            self.label,
+            self.signature,
+            self.code,
+            (time.perf_counter() - self.began_s) * 1000,
+            self.bytes_in,
+            self.bytes_out,
+            self.request_id,
+            self.trace_id,
+        )
+
+
+CURRENT_ENTRY: ContextVar[Entry | None] = ContextVar("access_log_entry", default=None)
+
+
+class SampledRouter(RequestRouter):
+    """A router that notes which version a sampled request is for."""
+
+    def resolve(self, name: str, version: int | None, label: str | None) -> Route:
+        """Find the version that a request asks for."""
+        entry = CURRENT_ENTRY.get()
+        if entry is None:
+            return super().resolve(name, version, label)
+        entry.model, entry.version, entry.label = name, version, label
+        route = super().resolve(name, version, label)
+        entry.version = route.servable.version
+        return route
+
+
+class AccessLog:
+    """Chooses requests, follows them, and writes their lines."""
+
+    def __init__(self, sampling_rate: float) -> None:
+        self._rate = sampling_rate
+
+    def is_chosen(self) -> bool:
+        """Tell whether the request that begins now gets a line."""
+        return random.random() < self._rate  # noqa: S311 - a sample, no secret
+
+    async def of_call(self, method: str, raw: bytes, metadata: Iterable[Any], work: Awaitable[A]) -> A:
+        """Follow a gRPC call that was chosen."""
+        given = {name: str(value) for name, value in metadata or () if name in {REQUEST_ID, TRACEPARENT}}
+        entry = Entry("grpc", method, request_id_of(given.get(REQUEST_ID, "")), signature=signature_of(method, raw))
+        entry.bytes_in, entry.trace_id = len(raw), trace_id_of(given.get(TRACEPARENT, ""))
+        token = CURRENT_ENTRY.set(entry)
+        try:
+            answer = await work
+            entry.code, entry.bytes_out = answer.code.name, len(answer.body)
+            return answer
+        finally:
+            CURRENT_ENTRY.reset(token)
+            entry.write()
+
+
+def request_id_of(given: str) -> str:
+    """Take the caller's id if it can stand in a line, else make one."""
+    return given if FIT_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def trace_id_of(traceparent: str) -> str:
+    """Give the trace that the request is a part of: its caller's, or the one that began here."""
+    parent = parse((traceparent,))
+    return current_trace_id() if parent is None else parent.trace_id
+
+
+def signature_of(method: str, raw: bytes) -> str:
+    """Give the signature that a gRPC call asks for; empty where that is not known before it is parsed."""
+    if method not in WITH_SIGNATURE:
+        return ""
+    try:
+        return peek(raw).signature
+    except ServingError:
+        return ""

@@ -1,0 +1,57 @@
+"""Calls through Serve's handles: always works, some milliseconds slower than a direct connection."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ray.exceptions import RayActorError, RayTaskError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from core.errors import Code, DeadlineExceeded, Unavailable
+from core.routing.table import Route
+from core.routing.transport import TIMED_OUT, Answer, Call
+from core.telemetry.trace_context import pack
+from core.versions.servable import DEPLOYMENT
+
+LONGEST_HANDLE_CALL_S = 120.0
+"""A handle call without a deadline of its own ends here: calls to an application that goes away would hang."""
+
+
+class HandleTransport:
+    """Calls through Serve's handles: always works, some milliseconds slower."""
+
+    def __init__(self) -> None:
+        self._handles: dict[str, DeploymentHandle] = {}
+
+    def handle(self, app: str) -> DeploymentHandle:
+        """Give the handle of a version's application, the same one each time."""
+        if app not in self._handles:
+            self._handles[app] = DeploymentHandle(DEPLOYMENT, app)
+        return self._handles[app]
+
+    async def forget(self, app: str) -> None:
+        """Drop the handle of an application that is gone."""
+        handle = self._handles.pop(app, None)
+        if handle is not None:
+            await handle.shutdown_async()
+
+    async def call(self, route: Route, call: Call) -> Answer:
+        """Call one replica that Serve chooses.
+
+        Raises DeadlineExceeded and Unavailable.
+        """
+        timeout_s = LONGEST_HANDLE_CALL_S if call.timeout_s is None else call.timeout_s
+        trace = () if call.trace is None else (pack(call.trace),)
+        response = self.handle(route.app).call.remote(int(call.method), call.body, call.timeout_s, *trace)
+        try:
+            code, body = await asyncio.wait_for(response, timeout_s)
+        except TimeoutError:
+            raise DeadlineExceeded(TIMED_OUT) from None
+        except BackPressureError as error:
+            raise Unavailable(f"The queue of {route.servable} is full: {error}") from error
+        except (RayActorError, DeploymentUnavailableError, RayServeException) as error:
+            raise Unavailable(f"No replica of {route.servable} could answer: {error}") from error
+        except RayTaskError as error:
+            raise Unavailable(f"A replica of {route.servable} failed: {error.cause}") from error
+        return Answer(Code(code), body)

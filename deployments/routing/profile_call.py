@@ -1,0 +1,46 @@
+"""A request for a profile at a router: finds the version, and has one of its replicas recorded over Serve's handle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from core.admin.messages import profile_answer, read_profile_request
+from core.admin.profile_request import profiled_route
+from core.errors import Code, RuntimeFailure, Unavailable
+from core.routing.table import RoutingTable
+from core.versions.servable import DEPLOYMENT
+
+PATIENCE_S = 30.0
+"""How long writing and carrying the profile may take after it was recorded."""
+
+
+Record = Callable[[str, float], Awaitable[tuple[int, bytes]]]
+"""Records a replica of an application for some seconds: `ModelServer.profile`."""
+
+
+async def answer_profile(table: Callable[[], RoutingTable], record: Record, raw: bytes) -> bytes:
+    """Answer `Profile` of the Admin service; raises ServingError."""
+    request = read_profile_request(raw)
+    route = profiled_route(table(), request)
+    try:
+        code, body = await asyncio.wait_for(record(route.app, request.seconds), request.seconds + PATIENCE_S)
+    except (RayError, RayServeException, TimeoutError) as error:
+        raise Unavailable(f"No replica of {route.app} could be recorded: {error}") from error
+    if code:
+        raise RuntimeFailure(Code(code), body.decode())
+    return profile_answer(body, route.servable.version)
+
+
+async def record_over_handle(app: str, seconds: float) -> tuple[int, bytes]:
+    """Have one replica of an application recorded, which Serve chooses."""
+    handle: DeploymentHandle = DeploymentHandle(DEPLOYMENT, app)
+    try:
+        answer: tuple[int, bytes] = await handle.profile.remote(seconds)
+    finally:
+        await handle.shutdown_async()
+    return answer

@@ -1,0 +1,83 @@
+"""The direct connections to the replicas of one version, and the choice among them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Iterable
+
+from core.routing.transport import Endpoint
+from deployments.routing.direct_connection import DirectConnection
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 5.0
+
+
+class ReplicaSet:
+    """The connections to the replicas of one version."""
+
+    def __init__(self, node: str) -> None:
+        self._node = node
+        self._connections: dict[Endpoint, DirectConnection] = {}
+
+    @property
+    def endpoints(self) -> frozenset[Endpoint]:
+        return frozenset(self._connections)
+
+    def choose(self, avoid: DirectConnection | None = None) -> DirectConnection | None:
+        """Give the less loaded of two usable connections picked at random."""
+        usable = [one for one in self._connections.values() if one.usable and one is not avoid]
+        if len(usable) < 2:
+            return usable[0] if usable else None
+        first, second = random.sample(usable, 2)
+        return first if first.load <= second.load else second
+
+    async def update(self, endpoints: Iterable[Endpoint]) -> None:
+        """Connect to replicas that are new, and forget those that are gone once they have answered."""
+        wanted = set(endpoints)
+        for endpoint in self.endpoints - wanted:
+            self._retire(self._connections.pop(endpoint))
+        for endpoint in wanted:
+            known = self._connections.get(endpoint)
+            if known is None or not known.usable:
+                await self._connect(endpoint)
+
+    async def _connect(self, endpoint: Endpoint) -> None:
+        loop = asyncio.get_running_loop()
+        host = endpoint.host_from(self._node)
+        try:
+            _, connection = await asyncio.wait_for(
+                loop.create_connection(lambda: DirectConnection(endpoint), host, endpoint.port), CONNECT_TIMEOUT_S
+            )
+        except (OSError, TimeoutError) as error:
+            self._connections.pop(endpoint, None)
+            log.info("direct_connection_refused replica=%s error=%r", endpoint.replica, str(error))
+            return
+        self._connections[endpoint] = connection
+
+    @staticmethod
+    def _retire(connection: DirectConnection) -> None:
+        connection.retire()
+
+    def retire(self) -> None:
+        """Take no more calls; each connection closes when its last answer has come."""
+        for connection in self._connections.values():
+            self._retire(connection)
+        self._connections.clear()
+
+    @property
+    def usable(self) -> tuple[DirectConnection, ...]:
+        """The connections that take calls now."""
+        return tuple(one for one in self._connections.values() if one.takes_calls)
+
+    @property
+    def scaled(self) -> tuple[DirectConnection, ...]:
+        """The connections to replicas that want to know their load."""
+        return tuple(one for endpoint, one in self._connections.items() if endpoint.wants_load)
+
+    @property
+    def is_degraded(self) -> bool:
+        """Some known replica has no usable connection."""
+        return not self._connections or any(not one.usable for one in self._connections.values())

@@ -1,0 +1,130 @@
+"""The router's part of a trace: the span of a request, and below it that of its way to a version and back.
+
+As with the access log, this takes the places of what is used otherwise, and only where tracing was asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from core.errors import Code, ServingError
+from core.routing.table import Route
+from core.routing.transport import Answer, Call
+from core.telemetry.spans import (
+    CODE,
+    ERROR_TYPE,
+    LABEL,
+    METHOD,
+    MODEL,
+    ROUTE_SPAN,
+    SIGNATURE,
+    VERSION,
+    SpanKind,
+    code_error,
+    grpc_attributes,
+)
+from core.telemetry.trace_context import TRACEPARENT, TRACESTATE, TraceContext, parse
+from deployments.routing.access_log import Answered, SampledRouter, signature_of
+from deployments.telemetry.tracing import CURRENT, OpenSpan, Tracer
+
+TRACED = "traced"
+"""Where the state of an ASGI scope has the span of the request, or None for one that is not traced."""
+HEADERS = {name.encode(): name for name in (TRACEPARENT, TRACESTATE)}
+
+A = TypeVar("A", bound=Answered)
+
+
+class TracedRouter(SampledRouter):
+    """A router that notes which version a traced request is for, and how long it was away."""
+
+    def resolve(self, name: str, version: int | None, label: str | None) -> Route:
+        """Find the version that a request asks for."""
+        span = CURRENT.get()
+        if span is None:
+            return super().resolve(name, version, label)
+        span.attributes[MODEL] = name
+        if label is not None:
+            span.attributes[LABEL] = label
+        route = super().resolve(name, version, label)
+        span.attributes[VERSION] = route.servable.version
+        return route
+
+    async def forward(self, route: Route, call: Call) -> Answer:
+        """Carry a call to a version."""
+        request = CURRENT.get()
+        if request is None:
+            return await super().forward(route, call)
+        span = request.below(ROUTE_SPAN, SpanKind.CLIENT)
+        servable = route.servable
+        span.attributes |= {MODEL: servable.name, VERSION: servable.version, METHOD: call.method.name}
+        span.attributes[CODE] = Code.CANCELLED.name
+        try:
+            answer = await super().forward(route, replace(call, trace=span.context))
+            note_code(span, answer.code)
+        except ServingError as error:
+            note_code(span, error.code)
+            raise
+        finally:
+            span.end()
+        return answer
+
+
+def note_code(span: OpenSpan, code: Code) -> None:
+    """Note how a call has ended."""
+    span.attributes[CODE] = code.name
+    span.error = "" if code is Code.OK else code.name
+
+
+class RequestTraces:
+    """Chooses requests, and makes their spans."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+
+    def begin(self, headers: Iterable[tuple[bytes, bytes]]) -> OpenSpan | None:
+        """Begin the span of an HTTP request; None for one that is not traced."""
+        return self._tracer.request(
+            parent_in((HEADERS[name], value.decode("latin-1")) for name, value in headers if name in HEADERS)
+        )
+
+    def of_call(
+        self, rpc: str, raw: bytes, metadata: Iterable[Any], work: Coroutine[Any, Any, A]
+    ) -> Coroutine[Any, Any, A]:
+        """Follow a gRPC call (`service/method`) if it is traced."""
+        span = self._tracer.request(parent_in(metadata))
+        return work if span is None else _followed_call(span, rpc, raw, work)
+
+
+def parent_in(metadata: Iterable[Any]) -> TraceContext | None:
+    """Read the parent that the metadata of a gRPC call names, or the decoded headers of an HTTP request."""
+    parents, states = [], []
+    for name, value in metadata:
+        if name == TRACEPARENT:
+            parents.append(str(value))
+        elif name == TRACESTATE:
+            states.append(str(value))
+    return parse(parents, states) if parents else None
+
+
+async def _followed_call(span: OpenSpan, rpc: str, raw: bytes, work: Coroutine[Any, Any, A]) -> A:
+    service, _, method = rpc.partition("/")
+    span.name = rpc
+    span.attributes |= grpc_attributes(service, method)
+    signature = signature_of(method, raw)
+    if signature:
+        span.attributes[SIGNATURE] = signature
+    code = Code.CANCELLED
+    token = CURRENT.set(span)
+    try:
+        answer = await work
+        code = answer.code
+        return answer
+    finally:
+        CURRENT.reset(token)
+        span.attributes["rpc.grpc.status_code"] = int(code)
+        span.error = code_error(code)
+        if code is not Code.OK:
+            span.attributes[ERROR_TYPE] = code.name
+        span.end()

@@ -1,0 +1,127 @@
+"""Turns the directory of a version into a servable that can be called: the loader.
+
+Errors of loading are the ones TensorFlow Serving's users know: its texts for a directory that holds no SavedModel,
+TensorFlow's own code and text for everything that TensorFlow finds wrong inside of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol
+
+import numpy as np
+
+from core.errors import NotFound, Unavailable, Unimplemented
+from core.inference.signature import ServedModel, signature
+from core.protos import saved_model_pb2, serving_pb2, tensor_pb2
+from core.versions.servable import ServableId
+from deployments.runtime.session import Session, Wiring, content_of, new_buffer, open_session, run_options
+
+SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb")
+SESSION_BUNDLE_FILE = "export.meta"
+VARIABLES_INDEX = "variables/variables.index"
+VARIABLE_OPERATIONS = frozenset({"VarHandleOp", "Variable", "VariableV2"})
+
+WIRINGS_KEPT = 1024
+"""Ways of calling one model that are remembered; clients who name outputs in ever new orders must not fill memory."""
+
+
+class RunRecorder(Protocol):
+    """Who wants to know what TensorFlow does in some of the runs; called by the threads that run."""
+
+    def begin(self) -> int | None:
+        """Give the present time in nanoseconds if the run that begins now should be traced."""
+        ...
+
+    def end(self, began_ns: int, metadata: bytes) -> None:
+        """Take what TensorFlow told of a run."""
+
+
+class LoadedModel:
+    """One loaded version; may be called from several threads at once. A profile sets `recorder` while it lasts."""
+
+    __slots__ = ("_session", "_wirings", "recorder", "served")
+
+    def __init__(self, served: ServedModel, session: Session) -> None:
+        self.served = served
+        self._session: Session | None = session
+        self._wirings: dict[tuple[tuple[str, ...], tuple[str, ...]], Wiring] = {}
+        self.recorder: RunRecorder | None = None
+
+    def run(
+        self,
+        feeds: Mapping[str, np.ndarray],
+        fetches: Sequence[str],
+        *,
+        timeout_ms: int | None = None,
+        in_caller_thread: bool = False,
+    ) -> list[np.ndarray]:
+        """Run the graph once; names are the graph's own, answers come in the order of `fetches` and are read-only.
+
+        In the caller's thread a small model answers soonest, but TensorFlow does not watch the timeout there.
+        """
+        session = self._session
+        if session is None:
+            raise Unavailable(f"Servable {ServableId(self.served.name, self.served.version)} is unloaded")
+        wiring = self._wiring(session, (tuple(feeds), tuple(fetches)))
+        recorder = self.recorder
+        began_ns = None if recorder is None else recorder.begin()
+        if recorder is None or began_ns is None:
+            return session.run(wiring, feeds.values(), run_options(timeout_ms, in_caller_thread=in_caller_thread))
+        options = run_options(timeout_ms, in_caller_thread=in_caller_thread, is_traced=True)
+        told = new_buffer()
+        outputs = session.run(wiring, feeds.values(), options, told)
+        recorder.end(began_ns, content_of(told))
+        return outputs
+
+    def close(self) -> None:
+        """Refuse further calls; the memory is freed when the calls that still run have ended."""
+        self._session = None
+
+    def _wiring(self, session: Session, names: tuple[tuple[str, ...], tuple[str, ...]]) -> Wiring:
+        wiring = self._wirings.get(names)
+        if wiring is None:
+            wiring = session.wire(*names)
+            if len(self._wirings) >= WIRINGS_KEPT:
+                self._wirings.clear()
+            self._wirings[names] = wiring
+        return wiring
+
+
+def load(path: str, *, tags: frozenset[str], name: str, version: int, session_config: bytes = b"") -> LoadedModel:
+    """Load the SavedModel in a directory: restore variables, run its initializers, read its signatures.
+
+    `session_config` is a serialized ConfigProto of TensorFlow's, as `core.config.parameter_files.session_config` makes it.
+    """
+    _expect_saved_model(Path(path))
+    session, meta_graph = open_session(path, sorted(tags), session_config)
+    _expect_variables(Path(path), session, meta_graph)
+    definitions = tensor_pb2.MetaGraphDef.FromString(meta_graph).signature_def
+    served = ServedModel(
+        name=name,
+        version=version,
+        signatures=MappingProxyType({key: signature(definition) for key, definition in definitions.items()}),
+        signature_def_map=serving_pb2.SignatureDefMap(signature_def=definitions).SerializeToString(deterministic=True),
+    )
+    return LoadedModel(served, session)
+
+
+def _expect_saved_model(path: Path) -> None:
+    if (path / SESSION_BUNDLE_FILE).exists():
+        raise Unimplemented("Session Bundle is deprecated and removed.")
+    if not any((path / file).exists() for file in SAVED_MODEL_FILES):
+        raise NotFound(
+            "Specified file path does not appear to contain a SavedModel bundle "
+            f"(should have a file called `saved_model.pb`)\nSpecified file path: {path}"
+        )
+
+
+def _expect_variables(path: Path, session: Session, meta_graph: bytes) -> None:
+    """Refuse a version whose variables were not copied: TensorFlow loads it, and then every call of it fails."""
+    if (path / VARIABLES_INDEX).exists():
+        return
+    restores = saved_model_pb2.RestoreEnvelope.FromString(meta_graph).saver_def.restore_op_name
+    if restores and not VARIABLE_OPERATIONS.isdisjoint(session.operation_types()):
+        raise NotFound(f"The model has variables, but the file that lists them is missing: {path / VARIABLES_INDEX}")

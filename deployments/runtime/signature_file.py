@@ -1,0 +1,49 @@
+"""Reads from a SavedModel, without TensorFlow, what a version declares and what kind of model it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import MappingProxyType
+
+from google.protobuf.message import DecodeError
+
+from core.errors import InvalidArgument, NotFound
+from core.inference.light_model import LARGEST_LIGHT_BYTES, is_light
+from core.inference.signature import ServedModel, signature
+from core.protos import tensor_pb2
+
+FILE = "saved_model.pb"
+
+
+def declared_model(version: Path, tags: frozenset[str]) -> ServedModel:
+    """Read the signatures of a version's folder; raises NotFound and InvalidArgument."""
+    file = version / FILE
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise NotFound(f"{file} cannot be read: {error.strerror}") from error
+    try:
+        graphs = tensor_pb2.SavedModel.FromString(content).meta_graphs
+    except DecodeError:
+        raise InvalidArgument(f"{file} is no SavedModel") from None
+    chosen = next((graph for graph in graphs if frozenset(graph.meta_info_def.tags) == tags), None)
+    if chosen is None:
+        found = " or ".join(sorted(",".join(sorted(graph.meta_info_def.tags)) for graph in graphs))
+        raise NotFound(f"{file} has no graph with the tags {','.join(sorted(tags))}, but with {found}")
+    number = version.name
+    return ServedModel(
+        name=version.parent.name,
+        version=int(number) if number.isascii() and number.isdecimal() else 0,
+        signatures=MappingProxyType({key: signature(one) for key, one in chosen.signature_def.items()}),
+    )
+
+
+def is_light_version(version: Path) -> bool:
+    """Tell whether a version is too small to be worth several threads; False where its files cannot say."""
+    try:
+        weights_bytes = sum(one.stat().st_size for one in (version / "variables").glob("*"))
+        if weights_bytes + (version / FILE).stat().st_size > LARGEST_LIGHT_BYTES:
+            return False
+        return is_light((version / FILE).read_bytes(), weights_bytes)
+    except OSError:
+        return False

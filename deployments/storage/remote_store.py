@@ -1,0 +1,237 @@
+"""Remote storage through fsspec: lists files, reads pieces of them, asks for checksums; every error in our own words.
+
+Endpoint, region and credentials of S3 come from where botocore looks: environment, `~/.aws`, the role of the machine.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import random
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+import fsspec
+
+from core.errors import Code
+from core.storage.checksums import StoredChecksums, of_info, of_s3
+from core.storage.fetch_plan import Patience
+from core.storage.store_errors import UNKNOWN_STORE, StorageFailed, Symptoms, storage_failed
+from core.storage.version_listing import FileEntry
+
+log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+
+S3_CLIENT = {
+    "connect_timeout": 5,
+    "read_timeout": 20,
+    "max_pool_connections": 32,
+    "retries": {"total_max_attempts": 1},
+}
+"""Options of botocore's client: retrying is `RetryingStore`'s matter, for all kinds of stores alike."""
+
+
+class RemoteStore(Protocol):
+    """What is needed of a store; every method raises StorageFailed, and may be called from any thread."""
+
+    def list_files(self, url: str) -> Mapping[str, FileEntry]:
+        """Give all files below a URL by their paths relative to it; nothing there at all is NOT_FOUND."""
+
+    def read(self, url: str, path: str, start: int, end: int) -> bytes:
+        """Give the bytes of a file from `start` up to and without `end`."""
+
+    def checksums(self, url: str, path: str) -> StoredChecksums:
+        """Ask what the store knows of the content of a file."""
+
+
+class FsspecStore:
+    """Every store that fsspec knows; a store whose credentials are refused is opened anew the next time."""
+
+    def __init__(self) -> None:
+        self._opened: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def list_files(self, url: str) -> Mapping[str, FileEntry]:
+        """Give all files below a URL; for S3, by one chain of requests."""
+        return self._ask(url, _list_files)
+
+    def read(self, url: str, path: str, start: int, end: int) -> bytes:
+        """Give a piece of a file; one that is too short is a broken connection."""
+        data: bytes = self._ask(url, lambda store, root: store.cat_file(f"{root}/{path}", start=start, end=end))
+        if len(data) != end - start:
+            raise StorageFailed(Code.UNAVAILABLE, f"{url}/{path}: fewer bytes came than were announced", passes=True)
+        return data
+
+    def checksums(self, url: str, path: str) -> StoredChecksums:
+        """Ask what the store knows of the content of a file."""
+        return self._ask(url, lambda store, root: _checksums(store, f"{root}/{path}"))
+
+    def _ask(self, url: str, question: Callable[[Any, str], Answer]) -> Answer:
+        place = _place(url)
+        try:
+            store = self._store(url, place)
+            root: str = store._strip_protocol(url).rstrip("/")  # noqa: SLF001 - every file system of fsspec has it
+            return question(store, root)
+        except StorageFailed:
+            raise
+        except Exception as error:
+            failed = storage_failed(symptoms_of(error), url)
+            if failed.is_about_credentials:
+                self._opened.pop(place, None)
+            raise failed from error
+
+    def _store(self, url: str, place: str) -> Any:
+        """Open a store once for all threads if it is made for that, else once for each."""
+        with self._lock:
+            store = self._opened.get(place)
+            if store is None:
+                store = _open(url)
+                if store.async_impl:
+                    self._opened[place] = store
+            return store
+
+
+class RetryingStore:
+    """A store that asks again after failures that pass, with longer and longer pauses."""
+
+    def __init__(self, store: RemoteStore, patience: Patience, pause: Callable[[float], object]) -> None:
+        self._store = store
+        self._patience = patience
+        self._pause = pause
+
+    def list_files(self, url: str) -> Mapping[str, FileEntry]:
+        """List, patiently."""
+        return self._patiently(lambda: self._store.list_files(url))
+
+    def read(self, url: str, path: str, start: int, end: int) -> bytes:
+        """Read, patiently."""
+        return self._patiently(lambda: self._store.read(url, path, start, end))
+
+    def checksums(self, url: str, path: str) -> StoredChecksums:
+        """Ask for checksums, patiently."""
+        return self._patiently(lambda: self._store.checksums(url, path))
+
+    def _patiently(self, attempt: Callable[[], Answer]) -> Answer:
+        failures = 0
+        while True:
+            try:
+                return attempt()
+            except StorageFailed as error:
+                failures += 1
+                pause_s = self._patience.pause_s(failures, random.random())  # noqa: S311 - spreads clients, hides nothing
+                if not error.passes or pause_s is None:
+                    raise
+                log.info("storage_retry failures=%d pause_s=%.1f error=%s", failures, pause_s, error)
+            self._pause(pause_s)
+
+
+def _place(url: str) -> str:
+    """Give scheme and bucket or host of a URL: what one client serves."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}"
+
+
+def _open(url: str) -> Any:
+    """Open the store of a URL, past fsspec's cache, which keeps one for every thread."""
+    options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
+    if url.startswith(("s3://", "s3a://")):
+        options["config_kwargs"] = copy.deepcopy(S3_CLIENT)  # botocore writes into it
+    try:
+        store, _ = fsspec.core.url_to_fs(url, **options)
+    except ValueError as error:
+        raise storage_failed(Symptoms(frozenset({UNKNOWN_STORE}), text=str(error)), url) from error
+    if _is_s3(store):
+        store.retries = 1
+    return store
+
+
+def _is_s3(store: Any) -> bool:
+    return hasattr(store, "call_s3")
+
+
+def _list_files(store: Any, root: str) -> Mapping[str, FileEntry]:
+    found = _s3_objects(store, root) if _is_s3(store) else _found(store, root)
+    return {path: _entry(path, info) for path, info in found.items() if path and not path.endswith("/")}
+
+
+def _s3_objects(store: Any, root: str) -> Mapping[str, Mapping[str, Any]]:
+    """List page by page; not through `find`, which asks several times more when nothing is there."""
+    bucket, key, _ = store.split_path(root)
+    prefix = f"{key}/" if key else ""
+    request = {"Bucket": bucket, "Prefix": prefix}
+    found: dict[str, Mapping[str, Any]] = {}
+    while True:
+        page = store.call_s3("list_objects_v2", **request)
+        found.update({one["Key"].removeprefix(prefix): one for one in page.get("Contents", ())})
+        if not page.get("IsTruncated"):
+            break
+        request["ContinuationToken"] = page["NextContinuationToken"]
+    if not found:
+        raise FileNotFoundError(root)
+    return found
+
+
+def _found(store: Any, root: str) -> Mapping[str, Mapping[str, Any]]:
+    found: dict[str, Mapping[str, Any]] = store.find(root, detail=True)
+    if root in found:
+        raise NotADirectoryError(root)
+    if not found and not store.exists(root):
+        raise FileNotFoundError(root)
+    return {path.removeprefix(root).lstrip("/"): info for path, info in found.items()}
+
+
+def _entry(path: str, info: Mapping[str, Any]) -> FileEntry:
+    size = info["Size"] if "Size" in info else info.get("size")
+    return FileEntry(path, int(size or 0), _changed_s(info), _etag(info))
+
+
+def _changed_s(info: Mapping[str, Any]) -> float | None:
+    """Take the time of the last change by the names that stores give it: S3, others, Azure, memory."""
+    times = (info.get(name) for name in ("LastModified", "mtime", "updated", "last_modified", "created"))
+    changed = next((one for one in times if one), None)
+    if isinstance(changed, datetime):
+        return changed.timestamp()
+    return float(changed) if isinstance(changed, int | float) else None
+
+
+def _etag(info: Mapping[str, Any]) -> str:
+    told = info.get("ETag") or info.get("etag") or info.get("generation") or info.get("md5Hash") or ""
+    return str(told).strip('"')
+
+
+def _checksums(store: Any, path: str) -> StoredChecksums:
+    if not _is_s3(store):
+        return of_info(store.info(path))
+    bucket, key, _ = store.split_path(path)
+    return of_s3(store.call_s3("head_object", Bucket=bucket, Key=key, ChecksumMode="ENABLED"), bucket)
+
+
+def symptoms_of(error: BaseException) -> Symptoms:
+    """Read an exception and its causes: what each library tells, at the place where it tells it."""
+    chain = list(_causes(error))
+    classes = frozenset(kind.__name__ for one in chain for kind in type(one).__mro__)
+    told = [_told(one) for one in chain]
+    code = next((code for code, _ in told if code), "")
+    status = next((status for _, status in told if status), 0)
+    return Symptoms(classes, code, status, f"{type(error).__name__}: {error}")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _told(error: BaseException) -> tuple[str, int]:
+    """Give the store's code and the HTTP status: botocore's way, or the attributes of other libraries."""
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):
+        code = str(response.get("Error", {}).get("Code", ""))
+        return code, int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    numbers = (getattr(error, name, None) for name in ("status_code", "status", "code"))
+    status = next((one for one in numbers if isinstance(one, int)), 0)
+    code = getattr(error, "error_code", "")
+    return code if isinstance(code, str) else "", status

@@ -1,0 +1,49 @@
+"""Where the files of a version lie on this node: at their local path, or in the cache for remote storage."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from core.config.server_settings import ModelCacheSettings
+from core.errors import FailedPrecondition
+from core.storage.version_listing import LOCAL_SCHEME, is_remote
+from deployments.storage.remote_store import FsspecStore
+from deployments.storage.version_cache import Lease, ModelCache, RemoteVersion
+
+APPLICATION_FOLDER = "ray_model_server"
+
+
+def local_files(version: RemoteVersion, settings: ModelCacheSettings) -> Lease:
+    """Give a version's files as a local folder, fetched if need be; raises ServingError when they cannot be had."""
+    if not is_remote(version.url):
+        return Lease(version.url.removeprefix(LOCAL_SCHEME))
+    folder = Path(settings.folder) if settings.folder else default_folder(os.environ)
+    return ModelCache(folder, settings.max_bytes, FsspecStore()).obtain(version)
+
+
+def default_folder(environment: Mapping[str, str]) -> Path:
+    """Choose a folder that only this user can write: what lies there is code that models run.
+
+    The user's cache folder, or without a home that can be written, one in the folder for temporary files.
+    """
+    named = environment.get("XDG_CACHE_HOME", "")
+    for parent in (named, os.path.expanduser("~/.cache")):
+        if os.path.isabs(parent) and _can_be_made(parent):
+            return Path(parent, APPLICATION_FOLDER, "versions")
+    own = Path(tempfile.gettempdir(), f"{APPLICATION_FOLDER}-{os.getuid()}")
+    own.mkdir(mode=0o700, exist_ok=True)
+    seen = own.lstat()
+    if own.is_symlink() or seen.st_uid != os.getuid() or seen.st_mode & 0o022:
+        raise FailedPrecondition(f"{own} can be written by others; choose a folder with the flag model_cache_dir")
+    return own / "versions"
+
+
+def _can_be_made(folder: str) -> bool:
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)

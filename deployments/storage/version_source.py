@@ -1,0 +1,138 @@
+"""Storage: lists the versions below a base path, on a local file system or any store that fsspec knows."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from core.config.version_policy import VersionPolicy
+from core.storage.fetch_plan import Patience
+from core.storage.store_errors import StorageFailed, scrubbed
+from core.storage.version_listing import (
+    LOCAL_SCHEME,
+    FileEntry,
+    VersionDirectory,
+    VersionListing,
+    is_remote,
+    version_directories,
+)
+from deployments.storage.remote_store import FsspecStore, RemoteStore, RetryingStore
+
+MOST_LINKS_TO_A_FOLDER = 16
+"""How often a version may lead to the same folder through links."""
+
+LISTING_PATIENCE = Patience(attempts=3, first_pause_s=0.3)
+
+
+class Storage:
+    """The Source of the server: picks the way by the form of the base path; may be used from several threads."""
+
+    def __init__(self, store: RemoteStore | None = None) -> None:
+        self._store = store or RetryingStore(FsspecStore(), LISTING_PATIENCE, time.sleep)
+
+    def list_versions(self, base_path: str, policy: VersionPolicy) -> VersionListing:
+        """List the versions below a base path with their files; a failure is the listing's error."""
+        try:
+            if is_remote(base_path):
+                return _list_remote(self._store, base_path, policy)
+            return _list_local(base_path.removeprefix(LOCAL_SCHEME), policy)
+        except Exception as error:  # noqa: BLE001 - every store raises what it likes; one model's storage must not stop the others
+            return VersionListing(error=_error_text(base_path, error))
+
+
+def _error_text(base_path: str, error: Exception) -> str:
+    """Say what is wrong, in a text that stays the same as long as the trouble does."""
+    if isinstance(error, StorageFailed):
+        return f"{error.code.name}: {error}"
+    if isinstance(error, FileNotFoundError):
+        return f"NOT_FOUND: {base_path} not found"
+    if isinstance(error, NotADirectoryError):
+        return f"FAILED_PRECONDITION: {base_path} is not a directory"
+    if isinstance(error, PermissionError):
+        return f"PERMISSION_DENIED: {base_path}: {error}"
+    return f"UNAVAILABLE: {base_path}: {scrubbed(f'{type(error).__name__}: {error}')}"
+
+
+def _list_local(base_path: str, policy: VersionPolicy) -> VersionListing:
+    directories, ignored = version_directories(os.listdir(base_path), policy)
+    versions = {number: _local_version(os.path.join(base_path, name)) for number, name in directories.items()}
+    return VersionListing(versions, ignored)
+
+
+def _local_version(path: str) -> VersionDirectory:
+    """List the files of one version; one that cannot be read is there all the same, and hides no other."""
+    try:
+        return VersionDirectory(path, frozenset(_local_files(path, "", _Links())))
+    except OSError as error:
+        return VersionDirectory(path, unreadable=error.strerror or type(error).__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Links:
+    """Links to directories within one version.
+
+    `left` has the folders that were left through one on the way here, `met` how often each target was met on all ways.
+    A link that leads back has no end. Links to and fro multiply with every turn, long before the operating system finds
+    that there are too many of them.
+    """
+
+    left: tuple[str, ...] = ()
+    met: Counter[str] = field(default_factory=Counter)
+
+    def after(self, entry: os.DirEntry[str]) -> _Links | None:
+        """Give the links on the way into a directory; None when it is a link that is not to be followed."""
+        if not entry.is_symlink():
+            return self
+        target = os.path.realpath(entry.path)
+        left = (*self.left, os.path.realpath(os.path.dirname(entry.path)))
+        self.met[target] += 1
+        leads_back = any(f"{folder}/".startswith(f"{target}/") for folder in left)
+        return None if leads_back or self.met[target] > MOST_LINKS_TO_A_FOLDER else replace(self, left=left)
+
+
+def _local_files(root: str, below: str, links: _Links) -> Iterator[FileEntry]:
+    """Give all files below a directory; what vanishes while we look, or leads nowhere, counts as not there."""
+    try:
+        entries = list(os.scandir(os.path.join(root, below)))
+    except OSError as error:
+        _expect_nothing_there(error)
+        return
+    for entry in entries:
+        relative = f"{below}{entry.name}"
+        try:
+            if entry.is_dir():
+                further = links.after(entry)
+                if further is not None:
+                    yield from _local_files(root, f"{relative}/", further)
+                continue
+            seen = entry.stat()
+        except OSError as error:
+            _expect_nothing_there(error)
+            continue
+        yield FileEntry(relative, seen.st_size, max(seen.st_mtime, seen.st_ctime))
+
+
+def _expect_nothing_there(error: OSError) -> None:
+    """Pass what says that nothing is there, links in a circle included; raises everything else."""
+    if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+        raise error
+
+
+def _list_remote(store: RemoteStore, url: str, policy: VersionPolicy) -> VersionListing:
+    """List once, everything below the base path; an object store has no directories that could be listed alone."""
+    url = url.rstrip("/")
+    by_directory: dict[str, set[FileEntry]] = {}
+    for path, entry in store.list_files(url).items():
+        directory, slash, name = path.partition("/")
+        files = by_directory.setdefault(directory, set())
+        if slash:
+            files.add(replace(entry, path=name))
+    directories, ignored = version_directories(by_directory, policy)
+    versions = {
+        number: VersionDirectory(f"{url}/{name}", frozenset(by_directory[name])) for number, name in directories.items()
+    }
+    return VersionListing(versions, ignored)

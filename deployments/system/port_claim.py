@@ -1,0 +1,199 @@
+"""Proof that a port is ours before it is shared.
+
+Router replicas of one node share their ports with SO_REUSEPORT, and the kernel would as readily share them with a
+second, foreign server of the same user, which would then silently get half of the requests. So a port is first bound
+alone; when that fails, whoever answers on it must show the token of this very application. Behind TLS the token is out
+of reach where clients need a certificate; there the other side must have the certificate of this very server.
+
+A sibling may be bound without listening yet, and so may a stranger: a port is claimed when a router starts, and again
+just before it listens.
+"""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import re
+import socket
+import ssl
+
+import grpc
+
+from core.config.server_settings import SslConfig
+from core.errors import FailedPrecondition
+
+TOKEN_METHOD = "/ray_model_server.Door/Token"  # noqa: S105 - a method name
+TOKEN_HEADER = "x-app"  # noqa: S105 - a header name
+ANSWER_TIMEOUT_S = 2.0
+PEM_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+
+
+class PortTaken(FailedPrecondition):
+    """Another program listens on the port."""
+
+    def __init__(self, port: int, what: str) -> None:
+        Exception.__init__(self, port, what)
+
+    def __str__(self) -> str:
+        port, what = self.args
+        return f"Port {port} ({what}) is taken by another program on this machine; choose another or stop that program."
+
+
+def require_free(host: str, port: int, what: str) -> None:
+    """Bind the port alone for a moment.
+
+    Raises PortTaken.
+    """
+    if not is_free(host, port):
+        raise PortTaken(port, what)
+
+
+def is_free(host: str, port: int) -> bool:
+    """Tell whether nobody, not even a sibling, has bound the port."""
+    family, address = _address(host, port)
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+            probe.listen(1)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return False
+            raise
+    return True
+
+
+def _address(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
+    if not host:
+        return (socket.AF_INET6, ("::", port)) if has_ipv6() else (socket.AF_INET, ("0.0.0.0", port))
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return family, (host, port)
+
+
+def bracketed(host: str) -> str:
+    """Give a host as it stands before a port."""
+    return f"[{host}]" if ":" in host else host
+
+
+def has_ipv6() -> bool:
+    """Tell whether this machine can bind the IPv6 wildcard address."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::", 0))
+    except OSError:
+        return False
+    return True
+
+
+def shared_listener(host: str, port: int) -> socket.socket:
+    """Bind a port that sibling replicas may bind too; it does not listen yet."""
+    family, address = _address(host, port)
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        # Its connections inherit this: clients whose machine is gone are noticed in the end.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if family == socket.AF_INET6 and not host:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind(address)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def http_token(host: str, port: int, *, is_encrypted: bool = False) -> str | None:
+    """Ask whoever listens on a REST port for its token; None when nobody listens yet, "" when it has none."""
+    connection = _http_connection(host or "localhost", port, is_encrypted=is_encrypted)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().headers.get(TOKEN_HEADER, "")
+    except ConnectionRefusedError:
+        return None
+    except (OSError, http.client.HTTPException):
+        return ""
+    finally:
+        connection.close()
+
+
+def _http_connection(host: str, port: int, *, is_encrypted: bool) -> http.client.HTTPConnection:
+    if is_encrypted:
+        return http.client.HTTPSConnection(host, port, timeout=ANSWER_TIMEOUT_S, context=_trusting("http/1.1"))
+    return http.client.HTTPConnection(host, port, timeout=ANSWER_TIMEOUT_S)
+
+
+def grpc_token(host: str, port: int) -> str | None:
+    """Ask whoever listens on a gRPC port for its token; None when nobody listens yet, "" when it has none."""
+    try:
+        socket.create_connection((host or "localhost", port), timeout=ANSWER_TIMEOUT_S).close()
+    except OSError:
+        return None
+    with grpc.insecure_channel(f"{bracketed(host or 'localhost')}:{port}") as channel:
+        ask = channel.unary_unary(TOKEN_METHOD, request_serializer=None, response_deserializer=None)
+        try:
+            return bytes(ask(b"", timeout=ANSWER_TIMEOUT_S)).decode()
+        except grpc.RpcError:
+            return ""
+
+
+def presented_certificate(host: str, port: int, protocol: str) -> bytes | None:
+    """Give the certificate of whoever listens, whose key it has proved to hold; None when nobody listens, b"" if none.
+
+    With TLS 1.3, that comes before the server misses the certificate of a client.
+    """
+    try:
+        with (
+            socket.create_connection((host or "localhost", port), timeout=ANSWER_TIMEOUT_S) as plain,
+            _trusting(protocol).wrap_socket(plain, server_hostname=host or "localhost") as encrypted,
+        ):
+            return encrypted.getpeercert(binary_form=True) or b""
+    except ConnectionRefusedError:
+        return None
+    except OSError:
+        return b""
+
+
+def _trusting(protocol: str) -> ssl.SSLContext:
+    """Make a context that talks to anyone: who it is shows what it says."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols([protocol])
+    return context
+
+
+def own_certificate(tls: SslConfig) -> bytes:
+    """Give the server's own certificate, the first of its chain."""
+    found = PEM_CERTIFICATE.search(tls.server_cert)
+    return b"" if found is None else ssl.PEM_cert_to_DER_cert(found[0])
+
+
+def claim_http(host: str, port: int, token: str, tls: SslConfig | None = None) -> None:
+    """Make sure that a REST port is free or held by siblings only.
+
+    Raises PortTaken.
+    """
+    if is_free(host, port):
+        return
+    if tls is not None and tls.client_verify:
+        is_sibling = presented_certificate(host, port, "http/1.1") in {None, own_certificate(tls)}
+    else:
+        is_sibling = http_token(host, port, is_encrypted=tls is not None) in {None, token}
+    if not is_sibling:
+        raise PortTaken(port, "REST")
+
+
+def claim_grpc(host: str, port: int, token: str, tls: SslConfig | None = None) -> None:
+    """Make sure that a gRPC port is free or held by siblings only.
+
+    Raises PortTaken.
+    """
+    if is_free(host, port):
+        return
+    if tls is None:
+        is_sibling = grpc_token(host, port) in {None, token}
+    else:
+        is_sibling = presented_certificate(host, port, "h2") in {None, own_certificate(tls)}
+    if not is_sibling:
+        raise PortTaken(port, "gRPC")

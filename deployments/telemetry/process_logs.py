@@ -1,0 +1,87 @@
+"""Where the logs of our processes go: a file for each in the folder of Ray's session, where Ray's dashboard shows it.
+
+Warnings, and the few lines that are announced, also go to the standard error of the process; Ray carries them to the
+terminal of `serve run`. A log that cannot be written never keeps a process from its work.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+import ray
+
+from core.config.server_settings import LogSettings
+from core.telemetry.log_lines import ANNOUNCED, LineFormatter, LogFormat
+
+log = logging.getLogger(__name__)
+
+LARGEST_FILE_BYTES = 32 * 1024 * 1024
+KEPT_FILES = 4
+LONGEST_NAME = 150
+OURS = ("core", "deployments")
+UNFIT = re.compile(r"[^\w.-]", re.ASCII)
+
+
+def configure(settings: LogSettings, kind: str, *names: str) -> Path | None:
+    """Let this process log as a process of this kind; gives its file, or None where there can be none."""
+    return log_into(session_logs(), settings, kind, *names)
+
+
+def log_into(folder: Path, settings: LogSettings, kind: str, *names: str) -> Path | None:
+    """Let this process write its log into a folder."""
+    formatter = LineFormatter(kind, LogFormat.JSON if settings.as_json else LogFormat.TEXT)
+    file = folder / file_name(kind, *names)
+    handlers: list[logging.Handler] = [_terminal(formatter)]
+    problem = ""
+    try:
+        handlers.append(_file(file, formatter))
+    except OSError as error:
+        problem = str(error)
+    _use(handlers, settings.level)
+    if problem:
+        log.warning("log_not_written file=%s error=%s", str(file), problem)
+        return None
+    return file
+
+
+def file_name(kind: str, *names: str) -> str:
+    """Give the name of a process's file, for people who look for it in a list."""
+    return UNFIT.sub("_", "_".join(("ray_model_server", kind, *names)))[:LONGEST_NAME] + ".log"
+
+
+def session_logs() -> Path:
+    """Give the folder of the logs of Ray's session on this node."""
+    context = ray.get_runtime_context()
+    return Path(context.get_temp_dir(), context.get_session_name(), "logs")
+
+
+def _file(path: Path, formatter: logging.Formatter) -> logging.Handler:
+    handler = RotatingFileHandler(
+        path, maxBytes=LARGEST_FILE_BYTES, backupCount=KEPT_FILES, encoding="utf-8", errors="backslashreplace"
+    )
+    handler.setFormatter(formatter)
+    return handler
+
+
+def _terminal(formatter: logging.Formatter) -> logging.Handler:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    handler.addFilter(lambda record: record.levelno >= logging.WARNING or getattr(record, ANNOUNCED, False))
+    return handler
+
+
+def _use(handlers: list[logging.Handler], level: str) -> None:
+    """Replace the handlers of our loggers; what others do with the root logger does not double our lines."""
+    for name in OURS:
+        logger = logging.getLogger(name)
+        for old in tuple(logger.handlers):
+            logger.removeHandler(old)
+            old.close()
+        for handler in handlers:
+            logger.addHandler(handler)
+        logger.setLevel(level.upper())
+        logger.propagate = False

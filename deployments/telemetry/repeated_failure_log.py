@@ -1,0 +1,32 @@
+"""Logs trouble that comes again and again without a line for each time."""
+
+from __future__ import annotations
+
+import logging
+
+from core.telemetry.repeated_failure import Episode
+
+log = logging.getLogger(__name__)
+
+LONGEST_TEXT = 500
+
+
+class TroubleLog:
+    """Lines of one sort of trouble: `event` while it lasts, `over` when it is over."""
+
+    def __init__(self, event: str, over: str) -> None:
+        self._failed = f"{event} times=%d for_s=%.0f error=%s"
+        self._over = f"{over} failures=%d for_s=%.0f"
+        self._episode = Episode()
+
+    def failed(self, now_s: float, error: BaseException) -> None:
+        """Something went wrong once more."""
+        episode = self._episode
+        if episode.again(now_s, type(error).__name__):
+            log.warning(self._failed, episode.count, episode.lasted_s, str(error)[:LONGEST_TEXT])
+
+    def went_well(self, now_s: float) -> None:
+        """Something went well."""
+        if self._episode.is_over(now_s):
+            log.info(self._over, self._episode.count, self._episode.lasted_s)
+            self._episode = Episode()

@@ -1,0 +1,78 @@
+"""Serve for the watcher, with an ear for the numbers: whoever is about to be deleted is asked for them once more."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from core.errors import Unavailable
+from core.versions.servable import DEPLOYMENT
+from core.versions.world import AppObservation, Condition
+from deployments.telemetry.collector import Collector
+from deployments.versions.serve_host import RayServeHost
+
+log = logging.getLogger(__name__)
+
+LAST_REPORT_TIMEOUT_S = 2.0
+ROUTERS_TIMEOUT_S = 0.4
+"""How long a page waits for the numbers of other routers; after that it has those of some seconds ago."""
+
+
+class CollectingHost(RayServeHost):
+    """Gives the collector what it cannot hear from the routers that ask it."""
+
+    def __init__(self, collector: Collector) -> None:
+        super().__init__()
+        self._collector = collector
+        self._running: frozenset[str] = frozenset()
+
+    def observe(self) -> Mapping[str, AppObservation]:
+        """Give the version applications by name."""
+        apps = super().observe()
+        self._running = frozenset(app for app, one in apps.items() if one.condition is Condition.RUNNING)
+        return apps
+
+    def delete(self, app: str) -> None:
+        """Delete an application and return at once; a running one is asked for its numbers before."""
+        if app in self._running:
+            self._collector.take(self._loop.run(self._last_reports(app)).result())
+        super().delete(app)
+
+    async def _last_reports(self, app: str) -> list[bytes]:
+        handle: DeploymentHandle = DeploymentHandle(DEPLOYMENT, app)
+        try:
+            reports: list[bytes] = await asyncio.wait_for(
+                handle.broadcast("metrics").results_async(), LAST_REPORT_TIMEOUT_S
+            )
+        except (RayError, RayServeException, TimeoutError) as error:
+            log.info("last_metrics_missed app=%s error=%r", app, str(error)[:200])
+            return []
+        finally:
+            await handle.shutdown_async()
+        return reports
+
+    def adopt(self) -> None:
+        """Let the collector go on from what routers keep, once; without their answers it is tried again."""
+        if self._collector.is_ready:
+            return
+        try:
+            copies: list[bytes | None] = self._ask_routers("kept_metrics")
+        except Unavailable as error:
+            log.info("metrics_not_adopted error=%s", error)
+            return
+        self._collector.adopt([copy for copy in copies if copy is not None])
+
+    async def router_reports(self) -> list[bytes]:
+        """Give the present numbers of all routers, or nothing if one of them does not answer soon."""
+        asked = self._loop.run(self._broadcast("metrics"))
+        try:
+            reports: list[bytes] = await asyncio.wait_for(asyncio.wrap_future(asked), ROUTERS_TIMEOUT_S)
+        except (RayError, RayServeException, TimeoutError) as error:
+            log.info("router_metrics_missed error=%r", str(error)[:200])
+            return []
+        return reports

@@ -1,0 +1,85 @@
+"""What the watcher answers to requests about the list of models: reload, read, change.
+
+An error is given back as a value: raised, it would be logged and wrapped on its way to the router.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from core.admin import messages as admin_messages
+from core.admin.reload_request import is_settled, read_request, require_available, success
+from core.errors import DeadlineExceeded, ServingError, Unavailable
+from deployments.config.models_in_force import Reloaded
+from deployments.versions.reconciler import Watch
+
+RELOAD_TIMEOUT_S = 300.0
+PUBLISH_TIMEOUT_S = 30.0
+LOOK_EVERY_S = 0.05
+
+
+class ConfigRequests:
+    """Brings requests to the watch's configuration, and waits for the tick that takes them."""
+
+    def __init__(self, watch: Watch, wake: Callable[[], None]) -> None:
+        self._watch = watch
+        self._configuration = watch.configuration
+        self._wake = wake
+
+    async def reload(self, raw: bytes) -> bytes | ServingError:
+        """Apply a HandleReloadConfigRequest; answers when every added model answers, failed, or has nothing to load."""
+        try:
+            request = read_request(raw)
+            reloaded = self._configuration.reload(request.config, self._watch.table)
+            self._wake()
+            names = sorted(reloaded.added)
+            late = DeadlineExceeded(f"The models {names} were not loaded within {RELOAD_TIMEOUT_S:.0f} s.")
+            await _until(lambda: self._is_settled(reloaded), RELOAD_TIMEOUT_S, late)
+            require_available(self._watch.table, reloaded.added)
+        except ServingError as error:
+            return error
+        return success(request)
+
+    async def get(self, raw: bytes) -> bytes | ServingError:
+        """Tell the list of models in force, and the versions that it wants now."""
+        del raw
+        in_force = self._configuration.in_force()
+        if in_force is None:
+            return Unavailable("No list of models could be read yet.")
+        return admin_messages.config_answer(
+            in_force.models,
+            self._configuration.files(),
+            in_force.fingerprint,
+            admin_messages.wanted_versions(self._watch.table),
+            is_requested=in_force.is_requested,
+        )
+
+    async def change(self, raw: bytes) -> bytes | ServingError:
+        """Put another list in force; answers when routers were told, so that the change outlives this process."""
+        try:
+            request = admin_messages.read_change_request(raw)
+            changed = self._configuration.change(request.config, request.expected_fingerprint, self._watch.table)
+            self._wake()
+            late = DeadlineExceeded(
+                f"The change was taken, but routers were not told within {PUBLISH_TIMEOUT_S:.0f} s."
+            )
+            await _until(lambda: self._is_published(changed.number), PUBLISH_TIMEOUT_S, late)
+        except ServingError as error:
+            return error
+        return admin_messages.change_answer(changed.fingerprint, self._watch.table.generation)
+
+    def _is_settled(self, reloaded: Reloaded) -> bool:
+        return self._is_published(reloaded.number) and is_settled(self._watch.table, reloaded.added)
+
+    def _is_published(self, number: int) -> bool:
+        return self._watch.published_number >= number
+
+
+async def _until(is_done: Callable[[], bool], timeout_s: float, late: ServingError) -> None:
+    ends_at = time.monotonic() + timeout_s
+    while not is_done():
+        if time.monotonic() > ends_at:
+            raise late
+        await asyncio.sleep(LOOK_EVERY_S)

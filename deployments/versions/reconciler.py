@@ -1,0 +1,283 @@
+"""The watcher's tick: list, decide, act, publish. Blocking and single-threaded; the Watcher deployment calls it.
+
+Nothing that is kept here is lost with the process: records are rebuilt from Serve's status, listings from storage,
+generation, list of models and failed attempts from the tables of the routers. A tick that is cut short at any point is
+completed by the next one.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from core.config.model_config import ModelConfig
+from core.config.server_settings import ServerSettings
+from core.config.session_options import with_gpu_share
+from core.errors import Code, ConfigError, ServingError
+from core.routing.router_report import RouterReport, deletable
+from core.routing.table import RoutingTable
+from core.routing.table_of_records import routing_table
+from core.storage.version_listing import Source
+from core.versions.lifecycle import State
+from core.versions.reconcile import apply, failed, next_actions, observe, unneeded_apps
+from core.versions.record import Failure, VersionRecord
+from core.versions.servable import ServableId, app_name
+from core.versions.servable_spec import ServableSpec
+from core.versions.world import Load, LoadLimits, Unload, World
+from deployments.config.models_in_force import Configuration, InForce, ModelList
+from deployments.system.clock import Clock
+from deployments.telemetry.repeated_failure_log import TroubleLog
+from deployments.versions.listings import Listings
+from deployments.versions.rollout_log import RolloutLog
+from deployments.versions.serve_host import ServeHost
+
+log = logging.getLogger(__name__)
+
+BUSY_TICK_S = 0.1
+"""Pause between ticks while something is being loaded or unloaded."""
+
+ROUTER_FORGOTTEN_AFTER_S = 15.0
+"""A router that has not pulled for so long, and answers no broadcast, is gone."""
+
+FIRST_DELETE_AFTER_S = 6.0
+"""A new watcher deletes nothing that was routed to before every router, also one that is starting, could pull once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What a router said when it last pulled the table."""
+
+    report: RouterReport
+    at_s: float
+
+
+class Watch:
+    """All that the watcher knows, and the tick that changes it."""
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        host: ServeHost,
+        source: Source,
+        model_list: ModelList,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._host = host
+        self._model_list = model_list
+        self._clock = clock
+        self._listings = Listings(source, settings.polling)
+        self._records: dict[ServableId, VersionRecord] = {}
+        self._pulls: dict[str, Pulled] = {}
+        self._adopted = False
+        self._steps = RolloutLog()
+        self._trouble = TroubleLog("table_not_confirmed", "table_confirmed_again")
+        self._name = uuid.uuid4().hex
+        self._models: tuple[ModelConfig, ...] = ()
+        self._first_delete_s = clock.steady_s() + FIRST_DELETE_AFTER_S
+        self._routed: set[str] = set()
+        self._unrouted: set[str] = set()
+        self.configuration = Configuration(settings.source, model_list)
+        self.table = RoutingTable(generation=0)
+        self.published_number = 0  # that of the list of models which the newest table holds
+        self.replicas: Mapping[str, int] = {}  # those that run, by application
+
+    def tick(self) -> float:
+        """Look at the world once and take the next steps; gives the seconds until the next tick is worth it."""
+        now_s = self._clock.steady_s()
+        self._adopt_table()
+        self.configuration.poll(now_s, self.table)
+        in_force = self.configuration.in_force()
+        if in_force is None:
+            return self._idle_s(now_s)
+        self._models = in_force.models
+        self._listings.refresh(self._models, now_s, self._clock.wall_s())
+        world = self._look(self._models, now_s)
+        records = observe(self._records, world, self._limits)
+        self._steps.follow(records)
+        self._records = records
+        for action in next_actions(records, world, self._limits):
+            self._perform(action, now_s)
+        self._steps.follow(self._records)
+        self._publish(world, in_force)
+        busy = self._delete_unneeded(world)
+        return BUSY_TICK_S if busy or self._is_moving() else self._idle_s(now_s)
+
+    def _look(self, models: tuple[ModelConfig, ...], now_s: float) -> World:
+        seen = self._listings
+        apps = self._host.observe()
+        self.replicas = {app: one.replicas for app, one in apps.items()}
+        if not self._records:
+            self._routed.update(apps)
+        return World(
+            now_s,
+            models,
+            seen.by_model,
+            seen.waiting,
+            frozenset(seen.unsure),
+            apps,
+            self.table.histories,
+            self._clock.wall_s(),
+        )
+
+    @property
+    def _limits(self) -> LoadLimits:
+        loading = self._settings.loading
+        return LoadLimits(
+            max_retries=loading.max_num_load_retries,
+            retry_interval_s=loading.load_retry_interval_s,
+            max_concurrent=loading.num_load_threads or self._host.cpus(),
+        )
+
+    def _adopt_table(self) -> None:
+        """Begin with the newest table that a router holds, so that generations rise over restarts of the watcher."""
+        if self._adopted:
+            return
+        for table in self._host.tables():
+            if table.generation > self.table.generation:
+                self.table = table
+        self._routed.update(self.table.apps)
+        self.configuration.adopt(self.table)
+        self._adopted = True
+
+    def _perform(self, action: Load | Unload, now_s: float) -> None:
+        """Carry out an action; when Serve does not answer, it is known by the next look whether it was carried out."""
+        self._records = apply(self._records, action, now_s)
+        if isinstance(action, Load):
+            self._deploy(action, now_s)
+
+    def _deploy(self, action: Load, now_s: float) -> None:
+        """Submit a version; one that is refused is a version that failed, and no matter of the others."""
+        app = app_name(action.servable)
+        if app not in self._routed:
+            self._unrouted.add(app)
+        try:
+            self._host.deploy(self._spec(action), self._config_of(action.servable).resources)
+        except (ConfigError, TypeError, ValueError) as error:
+            record = self._records[action.servable]
+            failure = Failure(Code.INVALID_ARGUMENT, f"The deployment was refused: {error}")
+            self._records = {**self._records, action.servable: failed(record, failure, now_s, self._limits)}
+
+    def _spec(self, action: Load) -> ServableSpec:
+        config = self._config_of(action.servable)
+        session_config = with_gpu_share(self._model_list.session_config(), config.resources.num_gpus)
+        return ServableSpec(
+            action.servable,
+            action.path,
+            self._settings,
+            config,
+            config.batching or self._model_list.batching(),
+            session_config,
+            self._records[action.servable].fingerprint,
+        )
+
+    def _config_of(self, servable: ServableId) -> ModelConfig:
+        return next(config for config in self._models if config.name == servable.name)
+
+    def _publish(self, world: World, in_force: InForce) -> None:
+        """Give routers a new generation when anything they could notice has changed, or one of them is ahead of us."""
+        table = replace(
+            routing_table(self._records, world, self._listings.problems, self.table),
+            config_text=in_force.text,
+            is_config_requested=in_force.is_requested,
+            files_fingerprint=self.configuration.files_fingerprint,
+            problems=self.configuration.problems,
+            started_s=self.table.started_s or world.wall_s,
+        )
+        ahead = self._ahead(one.report for one in tuple(self._pulls.values()))
+        if table != self.table or ahead:
+            self._number(table, ahead)
+            self._routed |= table.apps
+            self._unrouted -= table.apps
+            self._confirm()
+        self.published_number = in_force.number
+
+    def _confirm(self) -> list[RouterReport] | None:
+        """Broadcast the table; None when some router did not answer. A router ahead of us makes us go past it."""
+        try:
+            reports = self._with_pulls(self._host.publish(self.table))
+        except ServingError as error:
+            self._trouble.failed(self._clock.steady_s(), error)
+            return None
+        self._trouble.went_well(self._clock.steady_s())
+        ahead = self._ahead(reports)
+        if ahead:
+            self._number(self.table, ahead)
+            return self._confirm()
+        return reports
+
+    def _ahead(self, reports: Iterable[RouterReport]) -> int:
+        """Give the highest generation of a table of another watcher that a router would keep; 0 when there is none."""
+        ours = self.table
+        kept = (one.generation for one in reports if one.keeps_its_table(ours.generation, ours.watcher))
+        return max(kept, default=0)
+
+    def _number(self, table: RoutingTable, ahead: int) -> None:
+        self.table = replace(table, generation=max(table.generation, ahead) + 1, watcher=self._name)
+
+    def _with_pulls(self, reports: Iterable[RouterReport]) -> list[RouterReport]:
+        """Add routers that pulled lately but do not take broadcasts yet, because they are still starting."""
+        answered = {report.router: report for report in reports}
+        now_s = self._clock.steady_s()
+        for router, pulled in tuple(self._pulls.items()):
+            if now_s - pulled.at_s > ROUTER_FORGOTTEN_AFTER_S:
+                del self._pulls[router]
+            else:
+                answered.setdefault(router, pulled.report)
+        return list(answered.values())
+
+    def pulled(self, report: RouterReport) -> RoutingTable:
+        """Give the table to a router that asks for it, and remember what it uses."""
+        self._pulls[report.router] = Pulled(report, self._clock.steady_s())
+        return self.table
+
+    def _delete_unneeded(self, world: World) -> bool:
+        """Delete applications that no router can call any more; tells whether some are still waited for."""
+        unneeded = unneeded_apps(self._records, world)
+        if not unneeded:
+            return False
+        never_routed = unneeded & self._unrouted
+        for app in sorted(never_routed | self._released(unneeded - never_routed, world)):
+            log.info("version_deleted app=%s", app)
+            self._host.delete(app)
+            self._unrouted.discard(app)
+        return True
+
+    def _released(self, apps: frozenset[str], world: World) -> frozenset[str]:
+        """Name those that routers have let go of, or whose time is up."""
+        if not apps or world.now_s < self._first_delete_s:
+            return frozenset()
+        reports = self._confirm()
+        confirmed = deletable(apps, reports, self.table.generation) if reports is not None else frozenset()
+        self._routed -= confirmed
+        return confirmed | self._overdue(apps, world.now_s)
+
+    def _overdue(self, apps: frozenset[str], now_s: float) -> frozenset[str]:
+        """Name applications whose drain time is up: they end although someone may still be waiting."""
+        late = {
+            app_name(servable)
+            for servable, one in self._records.items()
+            if one.state is State.UNLOADING and now_s - one.since_s > self._drain_timeout_s(servable)
+        }
+        return apps & late
+
+    def _drain_timeout_s(self, servable: ServableId) -> float:
+        for config in self._models:
+            if config.name == servable.name:
+                return config.resources.drain_timeout_s
+        return self._settings.front_door.drain_timeout_s
+
+    def _is_moving(self) -> bool:
+        moving = {State.LOADING, State.UNLOADING}
+        return any(
+            one.state in moving or (one.state is State.START and one.aspired and not one.failed_attempts)
+            for one in self._records.values()
+        )
+
+    def _idle_s(self, now_s: float) -> float:
+        """Sleep until storage, the configuration or a retry is due, but look at Serve at least once a second."""
+        due = [self._listings.due_s, self.configuration.due_s, now_s + 1.0]
+        due += [one.retry_at_s for one in self._records.values() if one.state is State.START and one.aspired]
+        return max(BUSY_TICK_S, min(due) - now_s)

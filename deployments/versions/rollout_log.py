@@ -1,0 +1,43 @@
+"""Writes a line for each step of a rollout: which version went from which state to which, when, and why."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from core.telemetry.log_lines import announced
+from core.versions.record import VersionRecord
+from core.versions.servable import ServableId
+
+log = logging.getLogger(__name__)
+
+_NONE: Mapping[ServableId, VersionRecord] = MappingProxyType({})
+
+
+class RolloutLog:
+    """Knows what was written last of every version."""
+
+    def __init__(self) -> None:
+        self._written = _NONE
+
+    def follow(self, records: Mapping[ServableId, VersionRecord]) -> None:
+        """Write what has changed."""
+        for servable, record in records.items():
+            before = self._written.get(servable)
+            if before is None or before.state is not record.state or before.failure != record.failure:
+                _write(before, record)
+        self._written = records
+
+
+def _write(before: VersionRecord | None, record: VersionRecord) -> None:
+    log.info(
+        "version_state model=%s version=%d from=%s to=%s took_s=%.3f error=%s",
+        record.servable.name,
+        record.servable.version,
+        before.state.name if before is not None else "",
+        record.state.name,
+        record.since_s - before.since_s if before is not None else 0.0,
+        record.failure.message if record.failure is not None else "",
+        extra=announced(),
+    )

@@ -1,0 +1,204 @@
+"""The only module that deploys, deletes and observes Serve applications.
+
+All functions block on the Serve controller: call them in a thread. The names of version applications come from
+`core.versions.servable.app_name`; an application counts as ours when its only deployment is a ModelServer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import os
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
+
+import ray
+from ray import serve
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview, DeploymentStatusOverview
+
+from core.config.model_config import ModelResources
+from core.errors import Unavailable
+from core.routing.router_report import RouterReport
+from core.routing.table import RoutingTable
+from core.versions.servable import DEPLOYMENT, app_name
+from core.versions.servable_spec import ServableSpec
+from core.versions.world import AppObservation, Condition
+from deployments.inference.serve_autoscaling import autoscaling_config
+from deployments.model_server import ModelServer
+from deployments.system.event_loop import LoopThread
+
+log = logging.getLogger(__name__)
+
+ROUTER_APP = "router"
+ROUTER_DEPLOYMENT = "Router"
+BROADCAST_TIMEOUT_S = 10.0
+CPUS_COUNTED_EVERY_S = 60.0
+
+CONDITIONS: Mapping[ApplicationStatus, Condition] = {
+    ApplicationStatus.NOT_STARTED: Condition.DEPLOYING,
+    ApplicationStatus.DEPLOYING: Condition.DEPLOYING,
+    ApplicationStatus.DEPLOY_FAILED: Condition.FAILED,
+    ApplicationStatus.RUNNING: Condition.RUNNING,
+    ApplicationStatus.UNHEALTHY: Condition.RUNNING,
+    ApplicationStatus.DELETING: Condition.DELETING,
+}
+
+
+class ServeHost(Protocol):
+    """What the watcher needs of Serve."""
+
+    def observe(self) -> Mapping[str, AppObservation]:
+        """Give the version applications by name."""
+
+    def deploy(self, spec: ServableSpec, resources: ModelResources) -> None:
+        """Submit the application of a version and return at once."""
+
+    def delete(self, app: str) -> None:
+        """Delete an application and return at once."""
+
+    def publish(self, table: RoutingTable) -> list[RouterReport]:
+        """Hand a table to every router and give what each says; raises Unavailable when one does not answer."""
+
+    def tables(self) -> list[RoutingTable]:
+        """Give the tables that routers use now."""
+
+    def cpus(self) -> int:
+        """Count the CPUs of the cluster."""
+
+
+class RayServeHost:
+    """Serve on the Ray cluster that this process belongs to."""
+
+    def __init__(self, router_app: str = ROUTER_APP) -> None:
+        self._routers: DeploymentHandle[Any] = DeploymentHandle(ROUTER_DEPLOYMENT, router_app)
+        # A handle is used on one event loop only: what Serve's throughput-optimized mode asks for suits the others.
+        self._loop = LoopThread("serve-host")
+        self._cpus = 1
+        self._cpus_due_s = 0.0
+
+    def observe(self) -> Mapping[str, AppObservation]:
+        """Give the version applications by name."""
+        status = serve.status()
+        return {name: _observation(seen) for name, seen in status.applications.items() if _is_version_app(name, seen)}
+
+    def deploy(self, spec: ServableSpec, resources: ModelResources) -> None:
+        """Submit the application of a version and return at once."""
+        serve.run_many(
+            [version_target(spec, resources)],
+            wait_for_ingress_deployment_creation=False,
+            wait_for_applications_running=False,
+        )
+
+    def delete(self, app: str) -> None:
+        """Delete an application and return at once."""
+        serve.delete(app, _blocking=False)
+
+    def publish(self, table: RoutingTable) -> list[RouterReport]:
+        """Hand a table to every router and give what each says; raises Unavailable when one does not answer."""
+        return self._ask_routers("apply", table)
+
+    def tables(self) -> list[RoutingTable]:
+        """Give the tables that routers use now."""
+        return self._ask_routers("table")
+
+    def _ask_routers(self, method: str, *arguments: Any) -> list[Any]:
+        try:
+            return self._loop.run(self._broadcast(method, *arguments)).result()
+        except (RayError, RayServeException, TimeoutError) as error:
+            raise Unavailable(f"Not every router answered {method}: {error}") from error
+
+    async def _broadcast(self, method: str, *arguments: Any) -> list[Any]:
+        response = self._routers.broadcast(method, *arguments)
+        answers: list[Any] = await asyncio.wait_for(response.results_async(), BROADCAST_TIMEOUT_S)
+        return answers
+
+    def are_doors_open(self) -> bool:
+        """Tell whether routers run and all of their front doors are open."""
+        doors = self._ask_routers("is_open")
+        return bool(doors) and all(doors)
+
+    def cpus(self) -> int:
+        """Count the CPUs of the cluster, as of the last minute."""
+        if time.monotonic() > self._cpus_due_s:
+            self._cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
+            self._cpus_due_s = time.monotonic() + CPUS_COUNTED_EVERY_S
+        return self._cpus
+
+
+def version_target(spec: ServableSpec, resources: ModelResources) -> serve.RunTarget:
+    """Give the application of a version, ready to be submitted."""
+    options = deployment_options(resources)
+    if spec.batching is not None:  # what Serve holds back can fill no batch
+        wanted = spec.batching.requests_at_a_time(os.cpu_count() or 1)
+        options["max_ongoing_requests"] = max(wanted, resources.max_ongoing_requests)
+    deployment = serve.deployment(**options)(ModelServer)
+    return serve.RunTarget(
+        target=deployment.bind(spec),
+        name=app_name(spec.servable),
+        route_prefix=None,
+        logging_config={"enable_access_log": False},
+    )
+
+
+def _is_version_app(name: str, seen: ApplicationStatusOverview) -> bool:
+    if ":" not in name:
+        return False
+    return not seen.deployments or set(seen.deployments) == {DEPLOYMENT}
+
+
+def _observation(seen: ApplicationStatusOverview) -> AppObservation:
+    messages = [one.message for one in seen.deployments.values() if one.message]
+    return AppObservation(
+        CONDITIONS.get(seen.status, Condition.DEPLOYING),
+        "\n".join([seen.message, *messages]),  # the last line is shown of a process that could not say why it ended
+        sum(map(_running_replicas, seen.deployments.values())),
+        seen.last_deployed_time_s,
+    )
+
+
+def _running_replicas(seen: DeploymentStatusOverview) -> int:
+    return cast("Mapping[str, int]", seen.replica_states).get("RUNNING", 0)
+
+
+def deployment_options(resources: ModelResources) -> dict[str, Any]:
+    """Translate a model's resources into Serve's deployment options."""
+    actor: dict[str, Any] = {"num_cpus": resources.num_cpus, "num_gpus": resources.num_gpus or 0.0}
+    if resources.memory_bytes:
+        actor["memory"] = resources.memory_bytes
+    if resources.accelerator_type:
+        actor["accelerator_type"] = resources.accelerator_type
+    if resources.resources:
+        actor["resources"] = dict(resources.resources)
+    env_vars = {**resources.env_vars, **ingress_switches(os.environ)}
+    if env_vars:
+        actor["runtime_env"] = {"env_vars": env_vars}
+    options: dict[str, Any] = {
+        "name": DEPLOYMENT,
+        "ray_actor_options": actor,
+        "max_ongoing_requests": resources.max_ongoing_requests,
+        "max_queued_requests": resources.max_queued_requests,
+        "graceful_shutdown_wait_loop_s": 0.1,
+        "graceful_shutdown_timeout_s": math.ceil(resources.drain_timeout_s) + 5,
+        "max_constructor_retry_count": 1,
+        "health_check_period_s": 5,
+        "health_check_timeout_s": 30,
+    }
+    if resources.autoscaling is None:
+        options["num_replicas"] = resources.num_replicas
+    else:
+        options["autoscaling_config"] = autoscaling_config(resources.autoscaling)
+    return options
+
+
+def ingress_switches(environment: Mapping[str, str]) -> dict[str, str]:
+    """Keep Serve's direct ingress away from model servers where it is on.
+
+    Otherwise every version would open public ports of its own, and take half a minute to give them back.
+    """
+    switches = ("RAY_SERVE_ENABLE_HA_PROXY", "RAY_SERVE_ENABLE_DIRECT_INGRESS", "RAY_SERVE_THROUGHPUT_OPTIMIZED")
+    return dict.fromkeys(switches, "0") if any(environment.get(name) == "1" for name in switches) else {}

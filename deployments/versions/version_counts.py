@@ -1,0 +1,36 @@
+"""Counts what the watcher does with versions, from the tables that it publishes."""
+
+from __future__ import annotations
+
+from core.routing.table import RoutingTable
+from core.routing.table_numbers import LOAD_FAILED, STEPS, gauges, steps
+from core.telemetry.metric_names import LOAD_ATTEMPT_COUNT, ROLLOUT_STEPS
+from core.telemetry.metrics import Metrics
+from deployments.telemetry.process_metrics import METRICS
+
+
+class VersionNumbers:
+    """Follows the tables of one watcher."""
+
+    def __init__(self, metrics: Metrics = METRICS) -> None:
+        self._metrics = metrics
+        self._table = RoutingTable(0)
+
+    def follow(self, table: RoutingTable) -> None:
+        """Count what happened since the last table; a failed load is counted here, because its process is gone."""
+        if table is self._table:
+            return
+        for metric, values in gauges(table).items():
+            self._metrics.replace(metric, values)
+        for model in frozenset(table.models) - frozenset(self._table.models):
+            self._begin(model)
+        for step in steps(self._table, table):
+            self._metrics.count(ROLLOUT_STEPS, step.model, step.name)
+            if step.name == LOAD_FAILED:
+                self._metrics.count(LOAD_ATTEMPT_COUNT, step.path, "fail")
+        self._table = table
+
+    def _begin(self, model: str) -> None:
+        """Let all counters of a model begin with 0: to Prometheus, one that begins with 1 has not risen."""
+        for step in STEPS:
+            self._metrics.counter(ROLLOUT_STEPS, model, step)

@@ -1,0 +1,111 @@
+"""What the terminal says of a rollout: each change once, in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.admin.rollout_messages import NOTHING, news, summary, unfinished
+from core.errors import Code, Problem
+from core.routing.table import ModelRoutes, Route, RoutingTable
+from core.versions.lifecycle import State, VersionStatus
+from core.versions.servable import ServableId
+
+
+def table(*statuses: VersionStatus, generation: int = 1, **more: object) -> RoutingTable:
+    """Make a table with one model, whose available versions answer."""
+    routes = {one.version: Route.of(ServableId("m", one.version)) for one in statuses if one.state is State.AVAILABLE}
+    return RoutingTable(generation, {"m": ModelRoutes(routes, statuses=statuses, **more)})
+
+
+def of(version: int, state: State, message: str = "") -> VersionStatus:
+    return VersionStatus(version, state, Code.UNKNOWN if message else Code.OK, message)
+
+
+@pytest.mark.parametrize(
+    ("state", "line"),
+    [
+        (State.START, "m version 3 waits to be loaded"),
+        (State.LOADING, "m version 3 is loading"),
+        (State.AVAILABLE, "m version 3 is available"),
+        (State.UNLOADING, "m version 3 is unloading"),
+        (State.END, "m version 3 is unloaded"),
+    ],
+)
+def test_each_state_has_its_words(state: State, line: str) -> None:
+    """A person need not know the names of the states."""
+    assert news(NOTHING, table(of(3, state))) == [line]
+
+
+def test_a_failed_version_is_told_with_its_error() -> None:
+    """It stands out, because somebody has to do something."""
+    assert news(NOTHING, table(of(3, State.END, "no such file"))) == ["m version 3 FAILED: no such file"]
+
+
+def test_what_stays_the_same_is_not_told_again() -> None:
+    """Only the step of the other version is news."""
+    before = table(of(2, State.LOADING), of(1, State.AVAILABLE))
+    after = table(of(2, State.AVAILABLE), of(1, State.AVAILABLE), generation=2)
+
+    assert news(before, after) == ["m version 2 is available"]
+    assert news(after, after) == []
+
+
+def test_a_version_that_comes_back_is_told_anew() -> None:
+    """What was said long ago does not count, only what was before."""
+    ended = table(of(1, State.END))
+
+    assert news(ended, table(of(1, State.AVAILABLE))) == ["m version 1 is available"]
+
+
+def test_versions_are_told_in_their_order() -> None:
+    """Statuses are newest first, a story begins with the oldest."""
+    assert [line.split()[2] for line in news(NOTHING, table(of(2, State.LOADING), of(1, State.AVAILABLE)))] == [
+        "1",
+        "2",
+    ]
+
+
+def test_a_label_is_told_when_it_answers() -> None:
+    """Not before, and again when it names another version."""
+    both = (of(2, State.AVAILABLE), of(1, State.AVAILABLE))
+    first = table(*both, labels={"stable": 1, "next": 3})
+    second = table(*both, labels={"stable": 2, "next": 3})
+
+    assert "m label stable names version 1" in news(NOTHING, first)
+    assert not [line for line in news(NOTHING, first) if "next" in line]
+    assert news(first, second) == ["m label stable names version 2"]
+
+
+def test_what_keeps_a_version_or_a_model_from_loading_is_told() -> None:
+    """The reasons are those of the status page."""
+    seen = table(waiting={4: "is not completely written"}, problem="no such folder")
+
+    assert news(NOTHING, seen) == ["m version 4 is not completely written", "m: no such folder"]
+
+
+def test_a_refused_configuration_is_told_once() -> None:
+    """With each of its mistakes."""
+    bad = RoutingTable(1, problems=(Problem("unknown field x"),))
+
+    assert [line.startswith("the configuration is refused: ") for line in news(NOTHING, bad)] == [True]
+    assert news(bad, bad) == []
+
+
+def test_a_model_that_is_gone_is_told() -> None:
+    """Also while its versions are still unloading."""
+    gone = table(of(1, State.UNLOADING), configured=False)
+
+    assert news(table(of(1, State.AVAILABLE)), gone)[-1] == "m is no longer configured"
+
+
+def test_versions_on_their_way_are_named() -> None:
+    """Those that wait and those that load."""
+    seen = table(of(4, State.START), of(3, State.LOADING), of(2, State.AVAILABLE), of(1, State.END))
+
+    assert unfinished(seen) == ["m version 4", "m version 3"]
+
+
+def test_the_summary_counts_what_answers_and_what_does_not() -> None:
+    """A model without a version is not passed over."""
+    assert summary(table(of(2, State.AVAILABLE), of(1, State.AVAILABLE))) == "1 model with 2 versions answers"
+    assert summary(table(of(1, State.END, "no"))) == "0 models with 0 versions answer, 1 does not"

@@ -1,0 +1,344 @@
+"""Our YAML file, alone and joined with models.config."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from core.config.model_config import (
+    Autoscaling,
+    BatchingParameters,
+    LoggingConfig,
+    ModelConfig,
+    ModelResources,
+    Rollout,
+    TaskSampling,
+)
+from core.config.version_policy import All, Latest, Specific
+from core.config.yaml_settings import merge, settings, unused_models
+from core.errors import ConfigError
+
+PATIENT = hypothesis_settings(deadline=None)
+
+ORDER = "min_replicas, initial_replicas and max_replicas must not decrease in this order"
+SIZES = "allowed_batch_sizes must be positive and increasing"
+FULL = """
+defaults:
+  num_cpus: 0.5
+  drain_timeout_s: 5
+models:
+  added:
+    base_path: s3://bucket/added
+    version_policy: {latest: 2}
+    labels: {stable: 3}
+    num_gpus: 0.25
+    memory_bytes: 1000
+    accelerator_type: H100
+    resources: {special: 1}
+    autoscaling: {min_replicas: 0, max_replicas: 4, target_ongoing_requests: 3}
+    rollout: resource_preserving
+    marker_file: _SUCCESS
+    max_ongoing_requests: 8
+    max_queued_requests: -1
+    env_vars: {OMP_NUM_THREADS: "1"}
+    batching: {max_batch_size: 8, allowed_batch_sizes: [4, 8], pad_variable_length_inputs: yes}
+    logging: {filename_prefix: /logs/a, sampling_rate: 1, per_task: [{dc: aa, sampling_rate: 0.5}]}
+  listed: {num_replicas: 2}
+server:
+  rest_api_port: 8501
+  enable_batching: true
+  per_process_gpu_memory_fraction: 1
+"""
+
+
+def only_model(text: str) -> ModelConfig:
+    """Read a file with one model, given as the inside of a flow mapping."""
+    return merge((), settings("models: {m: {base_path: /m, " + text + "}}"))[0]
+
+
+def problems_of(text: str) -> list[str]:
+    """Give every mistake of a file."""
+    with pytest.raises(ConfigError) as raised:
+        settings(text, "s.yaml")
+    return [str(problem) for problem in raised.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        (r'models: {"\ud800": {base_path: "/m"}}', r"models.\ud800"),
+        (r'models: {m: {base_path: "/m\ud83d\ude00"}}', "models.m.base_path"),
+        (r'models: {m: {base_path: /m, env_vars: {"\udfff": x}}}', r"models.m.env_vars.\udfff"),
+    ],
+)
+def test_half_a_surrogate_pair_is_a_mistake_that_can_be_printed(text: str, field: str) -> None:
+    """No message could hold it, and the list of models travels in messages."""
+    (mistake,) = problems_of(text)
+
+    assert mistake == f"s.yaml:1: {field}: holds half of a surrogate pair; write the character itself"
+
+
+def test_a_mistake_beside_half_a_pair_can_be_printed() -> None:
+    """What stands in the file is shown in every mistake."""
+    (mistake,) = problems_of(r'models: {m: {base_path: /m, num_replicas: "\ud800"}}')
+
+    assert mistake.isascii()
+
+
+def test_a_full_file_adds_models_and_completes_listed_ones() -> None:
+    """Models of both files end up in one list, with the defaults underneath."""
+    own = settings(FULL, "s.yaml")
+
+    assert merge([ModelConfig("listed", "/l"), ModelConfig("plain", "/p")], own) == (
+        ModelConfig("listed", "/l", resources=ModelResources(num_replicas=2, num_cpus=0.5, drain_timeout_s=5.0)),
+        ModelConfig("plain", "/p", resources=ModelResources(num_cpus=0.5, drain_timeout_s=5.0)),
+        ModelConfig(
+            "added",
+            "s3://bucket/added",
+            Latest(2),
+            {"stable": 3},
+            ModelResources(
+                num_cpus=0.5,
+                num_gpus=0.25,
+                memory_bytes=1000,
+                accelerator_type="H100",
+                resources={"special": 1.0},
+                autoscaling=Autoscaling(0, 4, target_ongoing_requests=3.0),
+                rollout=Rollout.RESOURCE_PRESERVING,
+                drain_timeout_s=5.0,
+                marker_file="_SUCCESS",
+                max_ongoing_requests=8,
+                env_vars={"OMP_NUM_THREADS": "1"},
+            ),
+            (LoggingConfig(filename_prefix="/logs/a", sampling_rate=1.0, per_task=(TaskSampling("aa", None, 0.5),)),),
+            BatchingParameters(8, allowed_batch_sizes=(4, 8), pad_variable_length_inputs=True),
+        ),
+    )
+    assert own.server == {"rest_api_port": 8501, "enable_batching": True, "per_process_gpu_memory_fraction": 1.0}
+
+
+@pytest.mark.parametrize("text", ["# nothing", "models:", "models: {}\ndefaults:\nserver:"])
+def test_a_file_may_say_nothing(text: str) -> None:
+    """Empty sections are no mistakes."""
+    assert merge([ModelConfig("m", "/m")], settings(text)) == (ModelConfig("m", "/m"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "policy"),
+    [
+        ("all", All()),
+        ("latest", Latest()),
+        ("{all: true}", All()),
+        ("{latest: 0}", Latest(1)),
+        ("{specific: [1, 2]}", Specific(frozenset({1, 2}))),
+    ],
+)
+def test_version_policies_have_these_spellings(text: str, policy: All | Latest | Specific) -> None:
+    """A word where there is nothing more to say."""
+    assert only_model(f"version_policy: {text}").policy == policy
+
+
+def test_own_autoscaling_completes_the_shared_one() -> None:
+    """A model changes single bounds."""
+    own = settings("defaults: {autoscaling: {max_replicas: 9}}\nmodels: {m: {autoscaling: {min_replicas: 2}}}")
+
+    assert merge([ModelConfig("m", "/m")], own)[0].resources.autoscaling == Autoscaling(2, 9)
+
+
+def test_own_replica_count_replaces_shared_autoscaling_and_the_other_way_round() -> None:
+    """What a model says itself is nearer than what is said for all."""
+    counted = settings("defaults: {autoscaling: {max_replicas: 9}}\nmodels: {m: {num_replicas: 2}}")
+    scaled = settings("defaults: {num_replicas: 2}\nmodels: {m: {autoscaling: {max_replicas: 3}}}")
+
+    assert counted.models["m"].resources == ModelResources(num_replicas=2)
+    assert scaled.models["m"].resources == ModelResources(autoscaling=Autoscaling(1, 3))
+
+
+def test_all_mistakes_are_reported_at_once_with_line_and_field() -> None:
+    """Unknown names come with a guess, values with what was expected."""
+    text = """defaults:
+  num_cpu: 1
+models:
+  m: {base_path: 3, labels: {stable: -1}, rollout: fast}
+  m: {}
+  n:
+    num_replicas: !!int [2]
+    drain_timeout_s: .inf
+    resources: [1]
+    batching: {max_batch_size: 8, allowed_batch_sizes: [9, 8]}
+    autoscaling: {target_ongoing_requests: 0, min_replicas: 3}
+    logging: {sampling_rate: 2, per_task: 3}
+  [a]: {}
+  <<: {}
+  "": {}
+server: {port: x, enable_batching: 1, version: true, rest_api_port: 99999999999, host: ~}
+sever: {}"""
+
+    assert problems_of(text) == [
+        "s.yaml:2: defaults.num_cpu: unknown setting; did you mean num_cpus?",
+        "s.yaml:4: models.m.base_path: must be a text; was 3",
+        "s.yaml:4: models.m.labels.stable: must be at least 0; was -1",
+        "s.yaml:4: models.m.rollout: must be one of availability_preserving, resource_preserving",
+        "s.yaml:5: models.m: is given twice",
+        "s.yaml:7: models.n.num_replicas: must be a whole number; was a list",
+        "s.yaml:8: models.n.drain_timeout_s: must be a number; was .inf",
+        "s.yaml:9: models.n.resources: must be a mapping of names to values",
+        f"s.yaml:10: models.n.batching.allowed_batch_sizes: {SIZES}; was [9, 8]",
+        "s.yaml:11: models.n.autoscaling.target_ongoing_requests: must be more than 0; was 0",
+        f"s.yaml:11: models.n.autoscaling: {ORDER}",
+        "s.yaml:12: models.n.logging.sampling_rate: must be at most 1; was 2",
+        "s.yaml:12: models.n.logging.per_task: must be a list",
+        "s.yaml:13: models.?: must be a plain name",
+        "s.yaml:14: models.<<: merge keys are not read; use defaults",
+        "s.yaml:15: models.: The model has no name",
+        "s.yaml:16: server.version: unknown setting",
+        "s.yaml:16: server.port: must be a whole number; was 'x'",
+        "s.yaml:16: server.enable_batching: must be true or false; was 1",
+        "s.yaml:16: server.rest_api_port: must be at most 2147483647; was 99999999999",
+        "s.yaml:16: server.host: must be a text; was ~",
+        "s.yaml:17: sever: unknown setting; did you mean server?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("version_policy: newest", "must be one of latest, all"),
+        ("version_policy: {}", "must be one of `all`, `latest: <count>`, `specific: [<version>, ...]`"),
+        ("version_policy: {all: true, latest: 1}", "must be one of `all`"),
+        ("version_policy: {specific: [1, x]}", "specific.1: must be a whole number; was 'x'"),
+        ("version_policy: [1]", "must be a mapping of names to values"),
+        ("num_replicas: 1, autoscaling: {max_replicas: 2}", "autoscaling: cannot be combined with num_replicas"),
+        ("num_replicas: 0x10", "must be a whole number; was 0x10"),
+        ("num_replicas: " + "9" * 5000, "must be a whole number; was 9"),
+        ("batching: {pad_variable_length_inputs: !!bool maybe}", "must be true or false; was maybe"),
+        ("num_cpus: !!float x", "must be a number; was x"),
+        ("env_vars: {A: {}}", "must be a text; was a mapping"),
+    ],
+)
+def test_mistakes_of_a_model_are_explained(text: str, message: str) -> None:
+    """Each text says what would have been right."""
+    with pytest.raises(ConfigError) as raised:
+        only_model(text)
+
+    assert [message in str(problem) for problem in raised.value.problems] == [True]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a: [", "\x00", "a: b: c", "[" * 20_000, "--- 1\n--- 2", "models: *unknown", "[]", "3"]
+)
+def test_what_is_no_yaml_mapping_is_refused(text: str) -> None:
+    """Broken, empty and endlessly nested files are config errors."""
+    assert problems_of(text)[0].startswith("s.yaml")
+
+
+def test_a_file_that_grows_when_expanded_stays_small() -> None:
+    """Aliases of aliases are never expanded."""
+    laughs = "a: &a [x, x]\n" + "".join(
+        f"{new}: &{new} [*{old}, *{old}, *{old}]\n"
+        for old, new in zip("abcdefghijklmnop", "bcdefghijklmnopq", strict=True)
+    )
+
+    assert len(problems_of(laughs)) == 17
+
+
+def test_files_that_contradict_each_other_are_refused() -> None:
+    """What both files say must be the same, or be said once."""
+    listed = ModelConfig("m", "/m", Specific(frozenset({1})), {"stable": 1}, logging=(LoggingConfig(),))
+    own = settings(
+        "models:\n m:\n  base_path: /n\n  version_policy: all\n  labels: {stable: 2}\n  logging: {attributes: 1}",
+        "s.yaml",
+    )
+    with pytest.raises(ConfigError) as raised:
+        merge([listed], own)
+
+    assert [str(problem) for problem in raised.value.problems] == [
+        f"s.yaml:{line}: models.m.{name}: differs from models.config; say it in one of the two files"
+        for line, name in ((3, "base_path"), (4, "version_policy"), (5, "labels"), (6, "logging"))
+    ]
+
+
+def test_what_models_config_leaves_open_our_file_may_say() -> None:
+    """The default policy and no labels count as nothing said; the same words twice are no conflict."""
+    own = settings("models: {m: {base_path: /m, version_policy: all, labels: {a: 1}, logging: {}}}")
+
+    assert merge([ModelConfig("m", "/m")], own) == (
+        ModelConfig("m", "/m", All(), {"a": 1}, logging=(LoggingConfig(),)),
+    )
+
+
+def test_shared_logging_gives_way_to_models_config() -> None:
+    """Defaults never contradict."""
+    own = settings("defaults: {logging: {attributes: 1}}\nmodels: {m: {num_cpus: 1}}")
+    theirs = (LoggingConfig(attributes=2),)
+
+    assert [
+        model.logging for model in merge([ModelConfig("m", "/m", logging=theirs), ModelConfig("n", "/n")], own)
+    ] == [
+        theirs,
+        (LoggingConfig(attributes=1),),
+    ]
+
+
+def test_a_model_may_have_several_request_logs() -> None:
+    """A list gives each of them a sample of its own."""
+    model = only_model(
+        "logging: [{filename_prefix: /logs/a, sampling_rate: 1}, {collector: json_lines, filename_prefix: 's3://b/a'}]"
+    )
+
+    assert model.logging == (
+        LoggingConfig(filename_prefix="/logs/a", sampling_rate=1.0),
+        LoggingConfig("json_lines", "s3://b/a"),
+    )
+
+
+def test_request_logs_are_checked() -> None:
+    """Kind and place are looked at when the file is read, in every entry of a list."""
+    text = """models:
+  m:
+    base_path: /m
+    logging:
+      - {collector: kafka}
+      - {filename_prefix: logs, per_task: [{sampling_rate: 1}]}
+"""
+
+    assert problems_of(text) == [
+        "s.yaml:5: models.m.logging.0.collector: Cannot find LogCollector::Factory for type: kafka",
+        "s.yaml:6: models.m.logging.1.filename_prefix: must be an absolute path or a URI; was 'logs'",
+    ]
+
+
+def test_relative_paths_need_a_root_here_too() -> None:
+    """The rule is that of models.config."""
+    own = settings("models:\n  m:\n    base_path: a/b", "s.yaml")
+
+    assert merge((), own, relative_path_root="/srv")[0].base_path == "/srv/a/b"
+    with pytest.raises(ConfigError, match=r"s.yaml:3: models.m.base_path: Expected model m to have an absolute path"):
+        merge((), own)
+
+
+def test_models_without_any_path_are_warned_about() -> None:
+    """A reload may take a model out of models.config first, so this is no mistake."""
+    own = settings("models:\n  m: {num_cpus: 1}\n  n: {num_cpus: 1}", "s.yaml")
+
+    assert merge([ModelConfig("m", "/m")], own)[0].resources.num_cpus == 1
+    assert [str(warning) for warning in unused_models([ModelConfig("m", "/m")], own)] == [
+        "s.yaml:3: models.n: has no base_path and is not in models.config"
+    ]
+
+
+WORDS = "models defaults server m labels port batching autoscaling num_replicas version_policy 1 -1 .nan true ~"
+MARKS = ": |\n|  |{|}|[|]|, |- |&a |*a|<<|!!int |'|? |1:30|!!python/object:x |!!str |!!null "
+fragments = st.sampled_from([*WORDS.split(" "), *MARKS.split("|")])
+
+
+@PATIENT
+@given(st.one_of(st.text(max_size=60), st.lists(fragments, max_size=30).map("".join)))
+def test_any_text_gives_settings_or_a_config_error(text: str) -> None:
+    """No file can crash the server."""
+    with contextlib.suppress(ConfigError):
+        settings(text, "f")

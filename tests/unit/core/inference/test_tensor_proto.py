@@ -1,0 +1,253 @@
+"""Tests of the conversion between TensorProto and arrays."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from core.errors import Internal, InvalidArgument
+from core.inference.dtypes import NUMPY_DTYPE, DataType
+from core.inference.tensor_proto import (
+    LARGEST_REPETITION_BYTES,
+    STRING_SLOT_BYTES,
+    bytes_array,
+    to_array,
+    to_proto,
+    type_of,
+    wire_pieces,
+)
+from core.protos import tensor_pb2
+
+SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=6)
+NUMERIC = [kind for kind in NUMPY_DTYPE if kind is not DataType.STRING]
+
+
+def proto(kind: DataType, *dims: int, **values) -> tensor_pb2.TensorProto:
+    made = tensor_pb2.TensorProto(dtype=int(kind), **values)
+    for size in dims:
+        made.tensor_shape.dim.add(size=size)
+    return made
+
+
+@st.composite
+def numeric_arrays(draw) -> tuple[DataType, np.ndarray]:
+    kind = draw(st.sampled_from(NUMERIC))
+    dtype = NUMPY_DTYPE[kind]
+    shape = draw(SHAPES)
+    size = int(np.prod(shape)) * dtype.itemsize
+    raw = draw(st.binary(min_size=size, max_size=size))
+    if dtype == np.bool_:
+        raw = bytes(byte & 1 for byte in raw)
+    return kind, np.frombuffer(raw, dtype).reshape(shape)
+
+
+@given(numeric_arrays(), st.booleans())
+def test_numbers_survive_the_round_trip_bit_for_bit(pair, as_content) -> None:
+    """Every dtype and shape comes back as it was, NaN payloads included, in both encodings."""
+    kind, array = pair
+
+    back = to_array(to_proto(array, kind, as_content=as_content))
+
+    assert back.dtype == array.dtype
+    assert back.shape == array.shape
+    assert back.tobytes() == array.tobytes()
+
+
+@given(hnp.arrays(object, SHAPES, elements=st.binary(max_size=300)), st.booleans())
+def test_strings_survive_the_round_trip(array, as_content) -> None:
+    """Strings are bytes of any length, in both encodings."""
+    back = to_array(to_proto(array, as_content=as_content))
+
+    assert back.shape == array.shape
+    assert back.ravel().tolist() == array.ravel().tolist()
+
+
+@pytest.mark.parametrize("kind", NUMERIC)
+@pytest.mark.parametrize("size", [1, 47, 48, 49, 160, 161, 2000])
+def test_small_and_large_tensors_are_written_alike(kind, size) -> None:
+    """The sizes at which another way of conversion takes over are invisible."""
+    array = np.arange(size).astype(np.uint8).astype(NUMPY_DTYPE[kind])
+
+    back = to_array(to_proto(array, kind))
+
+    assert back.tobytes() == array.tobytes()
+
+
+@given(st.binary(min_size=8, max_size=400), st.integers(0, 63))
+def test_large_integer_lists_equal_the_protobuf_runtimes(raw, shift) -> None:
+    """Hand-made varints are the bytes that protobuf itself writes."""
+    array = np.resize(np.frombuffer(raw[: len(raw) // 8 * 8], np.int64) >> shift, 200)
+    expected = proto(DataType.INT64, 200, int64_val=array.tolist())
+
+    assert b"".join(wire_pieces(array)) == expected.SerializeToString()
+
+
+def test_a_scalar_has_an_empty_shape_message() -> None:
+    """TensorFlow writes the shape of a scalar too."""
+    written = to_proto(np.array(1.5, np.float32))
+
+    assert written.HasField("tensor_shape")
+    assert written == proto(DataType.FLOAT, float_val=[1.5], tensor_shape={})
+
+
+def test_a_missing_shape_means_a_scalar() -> None:
+    """A client may leave the shape of a scalar out."""
+    array = to_array(proto(DataType.FLOAT, float_val=[2.5]))
+
+    assert array.shape == ()
+    assert array == 2.5
+
+
+def test_an_array_in_any_memory_order_is_written_in_row_order() -> None:
+    """Transposed and strided arrays are no special case for callers."""
+    array = np.arange(6, dtype=np.int64).reshape(2, 3).T[::-1]
+
+    for as_content in (False, True):
+        assert to_array(to_proto(array, as_content=as_content)).tolist() == array.tolist()
+
+
+def test_content_is_used_in_place() -> None:
+    """A large numeric content is not copied a second time."""
+    content = bytes(4000)
+
+    assert not to_array(proto(DataType.FLOAT, 1000, tensor_content=content)).flags.owndata
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "expected"),
+    [
+        (DataType.FLOAT, {"float_val": [1.0, 2.0]}, [1.0, 2.0, 2.0, 2.0]),
+        (DataType.DOUBLE, {"double_val": [1.0]}, [1.0, 1.0, 1.0, 1.0]),
+        (DataType.INT64, {}, [0, 0, 0, 0]),
+        (DataType.BOOL, {"bool_val": [True]}, [True, True, True, True]),
+        (DataType.STRING, {"string_val": [b"a", b"b"]}, [b"a", b"b", b"b", b"b"]),
+        (DataType.STRING, {}, [b"", b"", b"", b""]),
+        (DataType.INT32, {"int_val": [1, 2, 3, 4, 5, 6]}, [1, 2, 3, 4]),
+        (DataType.STRING, {"string_val": [b"a"] * 6}, [b"a"] * 4),
+        (DataType.COMPLEX64, {"scomplex_val": [1, 2, 3, 4]}, [1 + 2j, 3 + 4j, 3 + 4j, 3 + 4j]),
+        (DataType.COMPLEX128, {"dcomplex_val": [1, 2, 3]}, [1 + 2j] * 4),
+        (DataType.HALF, {"half_val": [0x3C00]}, [1.0] * 4),
+        (DataType.UINT32, {"uint32_val": [2**32 - 1]}, [2**32 - 1] * 4),
+        (DataType.UINT64, {"uint64_val": [2**64 - 1]}, [2**64 - 1] * 4),
+        (DataType.FLOAT, {"int_val": [7]}, [0.0] * 4),
+    ],
+)
+def test_a_typed_list_of_another_length_is_filled_or_cut(kind, values, expected) -> None:
+    """The last value repeats, nothing means zeros or empty strings, surplus is ignored."""
+    assert to_array(proto(kind, 2, 2, **values)).ravel().tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "sent", "expected"),
+    [
+        (DataType.UINT8, 300, 44),
+        (DataType.INT8, 200, -56),
+        (DataType.INT16, 70000, 4464),
+        (DataType.UINT16, -1, 65535),
+        (DataType.QINT8, 129, -127),
+    ],
+)
+def test_small_integers_wrap_around(kind, sent, expected) -> None:
+    """A value outside of the type is cast as C casts."""
+    assert to_array(proto(kind, int_val=[sent])) == expected
+
+
+def test_bfloat16_is_sent_as_raw_bits() -> None:
+    """bfloat16 shares the list of half."""
+    assert to_array(proto(DataType.BFLOAT16, half_val=[0x3F80])) == ml_dtypes.bfloat16(1.0)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param(proto(DataType.INVALID, 1, float_val=[1]), id="no dtype"),
+        pytest.param(proto(DataType.RESOURCE, 1), id="resource"),
+        pytest.param(proto(DataType.VARIANT), id="variant"),
+        pytest.param(proto(DataType.INT4, 1), id="type without numpy counterpart"),
+        pytest.param(tensor_pb2.TensorProto.FromString(b"\x08\xe7\x07"), id="dtype from the future"),
+        pytest.param(proto(DataType.FLOAT, tensor_shape={"unknown_rank": True}), id="unknown rank"),
+        pytest.param(proto(DataType.FLOAT, 2, -1, float_val=[1]), id="negative dimension"),
+        pytest.param(proto(DataType.FLOAT, *[1] * 65, float_val=[1]), id="rank beyond numpy"),
+        pytest.param(proto(DataType.FLOAT, 2**40, float_val=[1]), id="absurd size"),
+        pytest.param(proto(DataType.FLOAT, 2**62, 2**62, float_val=[1]), id="overflow"),
+        pytest.param(proto(DataType.FLOAT, 0, 2**62, 2**62), id="overflow beside zero"),
+        pytest.param(proto(DataType.STRING, 2**28, string_val=[b""]), id="too many strings"),
+        pytest.param(proto(DataType.FLOAT, 2, tensor_content=bytes(7)), id="short content"),
+        pytest.param(proto(DataType.FLOAT, 2, tensor_content=bytes(9)), id="long content"),
+        pytest.param(proto(DataType.STRING, 3, tensor_content=b"\x00\x00"), id="fewer lengths than strings"),
+        pytest.param(proto(DataType.STRING, 1, tensor_content=b"\x05abc"), id="string longer than content"),
+        pytest.param(proto(DataType.STRING, 1, tensor_content=b"\x01abc"), id="bytes left over"),
+        pytest.param(proto(DataType.STRING, 1, tensor_content=b"\x80"), id="length cut off"),
+        pytest.param(proto(DataType.STRING, 1, tensor_content=b"\xff" * 12), id="length without end"),
+    ],
+)
+def test_what_cannot_be_a_tensor_is_refused(broken) -> None:
+    """Broken tensors are the caller's mistake, never a crash."""
+    with pytest.raises(InvalidArgument):
+        to_array(broken)
+
+
+def test_a_refused_size_costs_no_memory() -> None:
+    """A few bytes on the wire cannot make the server reserve gigabytes."""
+    claimed = proto(DataType.FLOAT, 2**40, float_val=[1])
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidArgument):
+            to_array(claimed)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_content_of_an_empty_tensor_is_ignored() -> None:
+    """Without elements nothing is read."""
+    assert to_array(proto(DataType.FLOAT, 0, 3, tensor_content=b"x")).shape == (0, 3)
+
+
+@given(st.binary(max_size=64), st.sampled_from(list(DataType)), st.lists(st.integers(-2, 5), max_size=3))
+def test_any_content_gives_a_tensor_or_a_refusal(content, kind, dims) -> None:
+    """Arbitrary content never escapes as another exception."""
+    claimed = proto(kind, *dims, tensor_content=content)
+    try:
+        array = to_array(claimed)
+    except InvalidArgument:
+        return
+
+    assert array.shape == tuple(dims)
+
+
+def test_an_array_without_tensorflow_type_is_our_defect() -> None:
+    """A date never comes out of a model."""
+    with pytest.raises(Internal, match="datetime64"):
+        to_proto(np.array(["2020-01-01"], "datetime64[D]"))
+
+
+def test_types_are_told_from_arrays() -> None:
+    """A type that shares its numpy dtype is reported as the plain one."""
+    assert type_of(np.zeros(1, np.int8)) is DataType.INT8
+    assert type_of(bytes_array([b"a"])) is DataType.STRING
+    assert type_of(np.zeros(1, "datetime64[D]")) is DataType.INVALID
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "largest"),
+    [
+        (DataType.FLOAT, {"float_val": [1.0]}, LARGEST_REPETITION_BYTES // 4),
+        (DataType.INT64, {}, LARGEST_REPETITION_BYTES // 8),
+        (DataType.BOOL, {"bool_val": [True, False]}, LARGEST_REPETITION_BYTES),
+        (DataType.STRING, {"string_val": [b"a"]}, LARGEST_REPETITION_BYTES // STRING_SLOT_BYTES),
+        (DataType.STRING, {}, LARGEST_REPETITION_BYTES // STRING_SLOT_BYTES),
+    ],
+)
+def test_a_short_list_is_not_stretched_without_bounds(kind, values, largest) -> None:
+    """Some bytes of a request must not fill the server's memory; a tensor that is sent whole may be larger."""
+    with pytest.raises(InvalidArgument, match="repeats its last value too often"):
+        to_array(proto(kind, largest + 1, **values))
+
+    assert to_array(proto(kind, largest // 64, **values)).size == largest // 64

@@ -1,0 +1,135 @@
+"""Tests of the frames between router and model server: any split, any garbage, any size."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from core.routing.direct_frames import HEADER, SCRATCH_BYTES, BrokenFrame, Frame, FrameReader, Kind, header
+
+LIMIT = 8 * 2**20
+
+
+def feed(reader: FrameReader, data: bytes, step: int | None = None) -> list[Frame]:
+    """Push bytes through a reader, at most `step` at a time, as a socket does."""
+    frames: list[Frame] = []
+    view = memoryview(data)
+    while view:
+        room = reader.buffer()
+        assert len(room) > 0
+        count = min(len(room), len(view), step or len(view))
+        room[:count] = view[:count]
+        frames.extend(reader.filled(count))
+        view = view[count:]
+    return frames
+
+
+def packed(frame: Frame) -> bytes:
+    """Write a frame."""
+    head = header(
+        Kind(frame.kind), len(frame.payload), call_id=frame.call_id, detail=frame.detail, wait_ms=frame.wait_ms
+    )
+    return head + frame.payload
+
+
+payloads = st.one_of(
+    st.binary(max_size=40),
+    st.builds(lambda size, byte: bytes([byte]) * size, st.integers(0, SCRATCH_BYTES * 2), st.integers(0, 255)),
+    st.sampled_from([SCRATCH_BYTES - HEADER.size + more for more in (-1, 0, 1)]).map(bytes),
+)
+frames = st.builds(
+    Frame,
+    st.sampled_from(Kind).map(int),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 255),
+    st.integers(0, 2**32 - 1),
+    payloads,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(frames, max_size=6), st.lists(st.integers(1, SCRATCH_BYTES), max_size=30))
+def test_any_split_of_any_frames_gives_the_same_frames(sent, cuts) -> None:
+    """Where the network cuts the stream makes no difference."""
+    reader = FrameReader(LIMIT)
+    data = memoryview(b"".join(map(packed, sent)))
+    received: list[Frame] = []
+    for cut in [*cuts, len(data)]:
+        received.extend(feed(reader, data[:cut]))
+        data = data[cut:]
+
+    assert received == sent
+
+
+def test_frames_come_through_byte_by_byte() -> None:
+    """The smallest pieces there are."""
+    sent = [
+        Frame(Kind.CALL, 7, 1, 500, b"body"),
+        Frame(Kind.CANCEL, 7, 0, 0, b""),
+        Frame(Kind.CALL, 8, 2, 0, b"x" * 99),
+    ]
+
+    assert feed(FrameReader(LIMIT), b"".join(map(packed, sent)), step=1) == sent
+
+
+@example(b"\x00" * 16)
+@example(header(Kind.CALL, LIMIT + 1))
+@given(st.binary(max_size=200))
+def test_garbage_raises_nothing_but_broken_frame(data) -> None:
+    """A stranger cannot make the reader fail in another way."""
+    with suppress(BrokenFrame):
+        feed(FrameReader(LIMIT), data, step=13)
+
+
+@pytest.mark.parametrize("kind", [0, 7, 255])
+def test_an_unknown_kind_is_broken(kind) -> None:
+    """The peer speaks something else."""
+    with pytest.raises(BrokenFrame, match=f"unknown kind of frame {kind}"):
+        feed(FrameReader(LIMIT), HEADER.pack(0, 1, kind, 0, 0, 0))
+
+
+def test_a_stranger_can_claim_no_memory() -> None:
+    """The limit holds from the header on, before any of the payload came."""
+    with pytest.raises(BrokenFrame, match="longer than the limit of 256 bytes"):
+        feed(FrameReader(256), header(Kind.HELLO, 257))
+
+
+def test_trust_counts_from_the_next_frame_even_within_one_piece() -> None:
+    """The greeting and the first large call may arrive together."""
+    reader = FrameReader(256)
+    data = packed(Frame(Kind.HELLO, 0, 0, 0, b"token")) + packed(Frame(Kind.CALL, 1, 1, 0, b"y" * 1000))
+    reader.buffer()[: len(data)] = data
+
+    received = []
+    for frame in reader.filled(len(data)):
+        received.append(frame.kind)
+        reader.trust(LIMIT)
+
+    assert received == [Kind.HELLO, Kind.CALL]
+
+
+def test_a_large_payload_is_received_into_its_own_memory() -> None:
+    """After the header the socket writes straight into the body."""
+    body = bytes(range(256)) * 8192
+    sent = [Frame(Kind.ANSWER, 1, 0, 0, body), Frame(Kind.ANSWER, 2, 0, 0, b"small")]
+    reader = FrameReader(LIMIT)
+    start = packed(sent[0])[:1000]
+
+    assert feed(reader, start) == []
+    assert len(reader.buffer()) == len(body) + HEADER.size - 1000
+    assert feed(reader, packed(sent[0])[1000:] + packed(sent[1])) == sent
+
+
+def test_frames_before_a_broken_one_still_arrive() -> None:
+    """What was complete before the garbage was valid."""
+    good = packed(Frame(Kind.ANSWER, 1, 0, 0, b"ok"))
+    reader = FrameReader(LIMIT)
+    reader.buffer()[: len(good) + 16] = good + b"\xff" * 16
+    incoming = reader.filled(len(good) + 16)
+
+    assert next(incoming).payload == b"ok"
+    with pytest.raises(BrokenFrame):
+        next(incoming)

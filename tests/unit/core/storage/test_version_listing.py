@@ -1,0 +1,226 @@
+"""Which directories are versions, and when one is completely written."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from core.config.version_policy import All, Latest, Specific
+from core.storage.version_listing import (
+    REMOTE_SETTLED_S,
+    SETTLED_S,
+    DirectoryFiles,
+    FileEntry,
+    VersionDirectory,
+    VersionListing,
+    is_remote,
+    missing,
+    not_a_version,
+    steadied,
+    version_directories,
+)
+
+PATIENT = hypothesis_settings(deadline=None)
+
+MODEL = FileEntry("saved_model.pb", 100, 50.0)
+INDEX = FileEntry("variables/variables.index", 10, 50.0)
+SHARD_1 = FileEntry("variables/variables.data-00000-of-00002", 10, 50.0)
+SHARD_2 = FileEntry("variables/variables.data-00001-of-00002", 10, 50.0)
+WHOLE: DirectoryFiles = frozenset({MODEL, INDEX, SHARD_1, SHARD_2})
+
+
+@pytest.mark.parametrize(
+    "name", ["42", "0", "00123", "+7", " 7 ", "20170111173521", "9223372036854775807", "-0", "0" * 300]
+)
+def test_whole_numbers_are_versions(name: str) -> None:
+    """A version is any 64-bit number of zero or more, with the tolerance of TensorFlow's parser."""
+    assert not_a_version(name) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("foo", "not a whole number"),
+        ("1.bak", "not a whole number"),
+        ("0x1", "not a whole number"),
+        ("1.0", "not a whole number"),
+        ("1_0", "not a whole number"),
+        ("٣", "not a whole number"),
+        ("", "not a whole number"),
+        ("-1", "negative number"),
+        ("9223372036854775808", "number too large"),
+        ("9" * 300, "number too large"),
+    ],
+)
+def test_other_names_are_ignored_with_a_reason(name: str, reason: str) -> None:
+    """The status page can say why a directory does not count."""
+    assert not_a_version(name) == reason
+
+
+@PATIENT
+@given(st.text(max_size=300))
+def test_every_name_is_judged(name: str) -> None:
+    """No name breaks the listing of its neighbours."""
+    directories, ignored = version_directories([name], Latest())
+
+    assert len(directories) + len(ignored) == bool(name.partition("/")[0])
+
+
+def test_case_K2_names_that_are_no_numbers_give_no_version() -> None:
+    """A base path with other names only has no versions, and says why."""
+    assert version_directories(["non_numerical_child"], Latest()) == ({}, {"non_numerical_child": "not a whole number"})
+
+
+def test_case_K9_leading_zeros_name_the_same_version() -> None:
+    """Version 17 may lie in `00017`, and is loaded from there."""
+    assert version_directories(["00017", "30"], Specific(frozenset({17, 30})))[0] == {17: "00017", 30: "30"}
+
+
+def test_case_K14_versions_keep_their_directory_names() -> None:
+    """Version 2 lies in `02` whatever the policy."""
+    assert version_directories(["1", "02", "3"], Latest(2))[0][2] == "02"
+
+
+@pytest.mark.parametrize(("policy", "winner"), [(Latest(), "1"), (Specific(frozenset({1})), "1"), (All(), "0001")])
+def test_of_two_names_for_one_version_the_policy_decides(policy: Latest | Specific | All, winner: str) -> None:
+    """Policy all takes the first name, the others the last, and the rest is shown as ignored."""
+    directories, ignored = version_directories(["001", "1", "0001"], policy)
+
+    assert directories == {1: winner}
+    assert set(ignored.values()) == {f"same version as {winner}"}
+    assert len(ignored) == 2
+
+
+def test_deep_paths_count_by_their_first_part() -> None:
+    """Object stores list keys; each directory counts once."""
+    assert version_directories(["3/saved_model.pb", "3/assets/x", "/odd"], Latest())[0] == {3: "3"}
+
+
+def test_fingerprint_changes_with_any_file() -> None:
+    """A version that failed is tried again when its files change."""
+    changed = frozenset({MODEL, FileEntry("variables/variables.index", 10, 51.0)})
+
+    assert VersionDirectory("/m/1", WHOLE).fingerprint == VersionDirectory("/n/1", WHOLE).fingerprint
+    assert VersionDirectory("/m/1", WHOLE).fingerprint != VersionDirectory("/m/1", changed).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        (frozenset(), "waits for saved_model.pb"),
+        (WHOLE - {MODEL}, "waits for saved_model.pb"),
+        (frozenset({FileEntry("saved_model.pb", 0)}), "waits for the content of saved_model.pb"),
+        (WHOLE - {INDEX}, "waits for variables/variables.index"),
+        (WHOLE - {SHARD_2}, "waits for all shards variables/variables.data-*"),
+        (WHOLE - {SHARD_1, SHARD_2}, "waits for all shards variables/variables.data-*"),
+    ],
+)
+def test_a_version_with_missing_parts_waits(files: DirectoryFiles, reason: str) -> None:
+    """A half-copied directory never reaches a replica, however long it lies still."""
+    assert missing(files, files) == reason
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        WHOLE,
+        frozenset({MODEL}),
+        frozenset({FileEntry("saved_model.pbtxt", 1)}),
+        frozenset({FileEntry("model.tflite", 1)}),
+        frozenset({MODEL, FileEntry("variables/.keep", 0)}),
+    ],
+)
+def test_a_whole_version_that_did_not_change_is_complete(files: DirectoryFiles) -> None:
+    """Every kind of model counts once it has all its parts and lies still for a tick."""
+    assert missing(files, files) == ""
+
+
+def test_a_version_that_still_changes_waits() -> None:
+    """Sizes and times must be those of the previous tick, even for files the rule does not know."""
+    growing = WHOLE | {FileEntry("assets/vocabulary.txt", 7, 60.0)}
+    grown = WHOLE | {FileEntry("assets/vocabulary.txt", 9, 61.0)}
+
+    assert missing(grown, growing, now_s=1e6) == "waits until its files stop changing"
+
+
+def test_a_version_seen_for_the_first_time_waits_for_a_second_look() -> None:
+    """Without times, one listing proves nothing."""
+    assert missing(WHOLE, None) == "waits until its files stop changing"
+
+
+@pytest.mark.parametrize(("age_s", "complete"), [(SETTLED_S, True), (SETTLED_S - 1, False), (-5, False)])
+def test_on_first_sight_old_files_count_as_still(age_s: float, *, complete: bool) -> None:
+    """A start does not wait a tick for versions that were written long ago; files from the future are not trusted."""
+    assert (missing(WHOLE, None, now_s=50.0 + age_s) == "") is complete
+
+
+def test_on_first_sight_files_of_unknown_age_wait() -> None:
+    """A storage without times costs one tick."""
+    assert missing(frozenset({FileEntry("saved_model.pb", 5)}), None, now_s=1e9)
+
+
+def test_a_marker_file_is_waited_for_and_then_trusted() -> None:
+    """With a marker file its writer decides, and no second look is needed."""
+    assert missing(WHOLE, WHOLE, marker_file="_SUCCESS") == "waits for the marker file _SUCCESS"
+    assert missing(WHOLE | {FileEntry("_SUCCESS", 0)}, None, marker_file="_SUCCESS") == ""
+
+
+def test_a_marker_file_does_not_replace_the_model() -> None:
+    """A version whose parts are missing waits although its marker is there."""
+    assert missing(frozenset({FileEntry("_SUCCESS", 0)}), None, marker_file="_SUCCESS")
+
+
+def test_the_stores_name_for_the_content_is_part_of_the_fingerprint() -> None:
+    """A file may be replaced by one of the same size within a second."""
+    ours, theirs = (VersionDirectory("s3://b/1", frozenset({FileEntry("f", 1, 5.0, etag)})) for etag in ("a", "b"))
+
+    assert ours.fingerprint != theirs.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("path", "remote"),
+    [("/m", False), ("file:///m", False), ("s3://b/m", True), ("memory://m", True), ("m", False), ("", False)],
+)
+def test_a_url_is_remote_unless_it_names_a_local_file(path: str, remote: bool) -> None:  # noqa: FBT001
+    """The scheme decides."""
+    assert is_remote(path) is remote
+
+
+@pytest.mark.parametrize(("age_s", "complete"), [(REMOTE_SETTLED_S - 1, False), (REMOTE_SETTLED_S, True)])
+def test_object_stores_must_lie_still_longer(age_s: float, complete: bool) -> None:  # noqa: FBT001
+    """A large file appears only when all of it is there, so a pause between two files says little."""
+    reason = missing(WHOLE, None, now_s=50.0 + age_s, settled_s=REMOTE_SETTLED_S)
+
+    assert (reason == "") is complete
+
+
+def listing(*versions: int) -> VersionListing:
+    """Make a listing as a store gives it."""
+    return VersionListing({version: VersionDirectory(f"s3://b/{version}", WHOLE) for version in versions})
+
+
+def test_a_version_that_one_listing_misses_is_kept_once() -> None:
+    """One flicker of a store must not unload anything."""
+    steady, missed = steadied(listing(2), listing(1, 2))
+
+    assert set(steady.versions) == {1, 2}
+    assert missed == {1}
+
+
+def test_a_version_that_two_listings_miss_is_gone() -> None:
+    """The listing before is taken as the store gave it."""
+    assert steadied(listing(2), listing(2)) == (listing(2), frozenset())
+
+
+def test_the_first_listing_misses_nothing() -> None:
+    """There is nothing to compare it with."""
+    assert steadied(listing(1), None) == (listing(1), frozenset())
+
+
+def test_what_a_listing_says_of_a_version_replaces_what_was_known() -> None:
+    """Only whole versions are kept, no files."""
+    changed = VersionListing({1: VersionDirectory("s3://b/1", frozenset({MODEL}))})
+
+    assert steadied(changed, listing(1)) == (changed, frozenset())

@@ -1,0 +1,54 @@
+"""What a start that cannot succeed says, and which flags count when our YAML file holds some too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.config.arguments import Outcome
+from deployments.commands.serve import main
+from deployments.config.startup_settings import parse_arguments
+
+FAILED = 255
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        pytest.param([], "Both server_options.model_base_path and server_options.model_config_file are empty!",
+                     id="flags"),
+        pytest.param(["--model_base_path=m"], "to have an absolute path or URI; got base_path()=m", id="model"),
+        pytest.param(["--model_settings_file=/nowhere.yaml"], "/nowhere.yaml: cannot be read", id="settings_file"),
+        pytest.param(["--model_settings_file=/nowhere.yaml", "--port=0"], "/nowhere.yaml: cannot be read",
+                     id="settings_file_and_flags"),
+    ],
+)  # fmt: skip
+def test_a_failed_start_says_why_once(arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """On standard output, as TensorFlow Serving does."""
+    assert main(arguments) == FAILED
+
+    printed = capsys.readouterr().out
+    assert printed.count("Failed to start server. Error: INVALID_ARGUMENT: ") == 1
+    assert printed.count(reason) == 1
+
+
+def test_flags_are_judged_together_with_those_of_the_settings_file(tmp_path: Path) -> None:
+    """What makes no sense alone may be completed there, whichever of the two stands on the command line."""
+    file = tmp_path / "settings.yaml"
+    file.write_text("server: {model_base_path: /m, enable_batching: true, grpc_socket_path: /run/grpc}\n")
+
+    parsed = parse_arguments([f"--model_settings_file={file}", "--batching_parameters_file=/b.config", "--port=0"])
+
+    assert parsed.outcome is Outcome.START
+    assert parsed.settings is not None
+    assert parsed.settings.batching.enabled
+    assert parsed.settings.front_door.grpc_socket_path == "/run/grpc"
+
+
+def test_a_refusal_tells_flags_that_were_understood_from_those_that_are_unknown() -> None:
+    """In a config of Ray Serve unknown ones are mistakes; the others must not be taken for some."""
+    parsed = parse_arguments(["--port=0", "--model_base_path=/m", "--prot=1"])
+
+    assert parsed.outcome is Outcome.REFUSED
+    assert set(parsed.given) == {"port", "model_base_path"}

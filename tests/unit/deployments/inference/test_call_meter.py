@@ -1,0 +1,88 @@
+"""Calls of one version, counted by method, signature and code."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from core.errors import Code
+from core.inference.run_plan import RunPlan
+from core.inference.signature import ServedModel
+from core.routing.transport import Call, Method
+from core.telemetry.metric_names import (
+    GRAPH_RUN_TIME,
+    GRAPH_RUNS,
+    REQUEST_EXAMPLE_COUNT_TOTAL,
+    REQUEST_EXAMPLE_COUNTS,
+    RUNTIME_LATENCY,
+    SIGNATURE_REQUESTS,
+    SIGNATURE_SECONDS,
+)
+from core.telemetry.metrics import Metrics
+from deployments.inference.call_meter import APIS, VersionMeter
+
+PLAN = RunPlan({"x:0": np.zeros(3)}, ("y:0",), lambda _: b"", "serving_default")
+
+
+def metered(*calls: tuple[Method, RunPlan | None, Code]) -> Metrics:
+    """Meter calls; one with a plan and a good answer has run."""
+    metrics = Metrics()
+    version = VersionMeter(ServedModel("m", 3, {}), metrics)
+    for method, plan, code in calls:
+        meter = version.begin(Call(method, b""))
+        if plan is not None:
+            meter.planned(plan)
+        if plan is not None and code is Code.OK:
+            meter.ran()
+        meter.ended(code)
+    return metrics
+
+
+@pytest.mark.parametrize(("method", "api"), [
+    (Method.PREDICT, "Predict"), (Method.REST_PREDICT, "Predict"), (Method.REST_CLASSIFY, "Classify"), (Method.REGRESS, "Regress"),
+])  # fmt: skip
+def test_runs_are_timed_by_method(method, api) -> None:
+    """REST and gRPC together, as TensorFlow Serving does."""
+    seen = metered((method, PLAN, Code.OK), (method, PLAN, Code.OK)).snapshot()
+
+    [(labels, runtime)] = seen.distributions[RUNTIME_LATENCY.name].items()
+    assert (labels, sum(runtime.counts)) == (("m", api, "TF1"), 2)
+    assert runtime.sum > 0
+    assert seen.counters[SIGNATURE_REQUESTS.name] == {("m", "3", "serving_default", api, "OK"): 2}
+    assert seen.counters[GRAPH_RUNS.name] == {(): 2}
+    assert seen.counters[GRAPH_RUN_TIME.name][()] <= runtime.sum
+    assert sum(seen.distributions[SIGNATURE_SECONDS.name]["m", "3", "serving_default"].counts) == 2
+
+
+def test_failures_are_counted_but_not_timed() -> None:
+    """Before the signature is known there is none, afterwards it shows."""
+    seen = metered((Method.PREDICT, None, Code.INVALID_ARGUMENT), (Method.PREDICT, PLAN, Code.INTERNAL)).snapshot()
+
+    assert seen.counters[SIGNATURE_REQUESTS.name] == {
+        ("m", "3", "", "Predict", "INVALID_ARGUMENT"): 1,
+        ("m", "3", "serving_default", "Predict", "INTERNAL"): 1,
+    }
+    assert seen.counters[GRAPH_RUNS.name] == {(): 0}
+    assert seen.distributions == {}
+
+
+def test_multi_inference_counts_its_examples_and_has_no_run_time() -> None:
+    """TensorFlow Serving times three methods only."""
+    seen = metered((Method.MULTI_INFERENCE, PLAN, Code.OK), (Method.MULTI_INFERENCE, PLAN, Code.INTERNAL)).snapshot()
+
+    assert seen.counters[REQUEST_EXAMPLE_COUNT_TOTAL.name] == {("m",): 6}
+    assert sum(seen.distributions[REQUEST_EXAMPLE_COUNTS.name][("m",)].counts) == 2
+    assert RUNTIME_LATENCY.name not in seen.distributions
+    assert seen.counters[GRAPH_RUNS.name] == {(): 1}
+
+
+def test_what_only_tells_of_the_model_is_counted_without_a_signature() -> None:
+    """Metadata needs none."""
+    seen = metered((Method.REST_METADATA, None, Code.OK)).snapshot()
+
+    assert seen.counters[SIGNATURE_REQUESTS.name] == {("m", "3", "", "GetModelMetadata", "OK"): 1}
+
+
+def test_every_method_of_a_model_has_a_name() -> None:
+    """A new method must be named before it can be counted."""
+    assert set(APIS) == set(Method) - {Method.METRICS}

@@ -1,0 +1,264 @@
+"""Tests of how a model server works on its calls, with a model that needs no TensorFlow."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+
+import numpy as np
+import pytest
+
+from core.errors import Code, FailedPrecondition
+from core.inference import run_plan
+from core.routing.transport import Answer, Call, Method
+from core.telemetry.metric_names import DROPPED_REQUESTS
+from deployments.inference.execution import WITHDRAWN_AS_EXPIRED_S, Execution
+from deployments.telemetry.process_metrics import METRICS
+from tests.support.fakes import FakeLoaded
+from tests.support.served_models import half_plus_two
+
+BODY = b'{"instances": [2.0, 4.0]}'
+PREDICTIONS = {"predictions": [3.0, 4.0]}
+
+
+class Gate:
+    """A model function that waits until it may go on."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Semaphore(0)
+        self.may_go_on = threading.Event()
+
+    def __call__(self, fed: np.ndarray) -> np.ndarray:
+        """Halve and add two, once allowed."""
+        self.entered.release()
+        assert self.may_go_on.wait(10)
+        return fed / 2 + 2
+
+
+def predict(timeout_s: float | None = None, body: bytes = BODY) -> Call:
+    """Make a call."""
+    return Call(Method.REST_PREDICT, body, timeout_s)
+
+
+@pytest.fixture
+def loaded() -> FakeLoaded:
+    """Half plus two."""
+    return FakeLoaded(half_plus_two())
+
+
+@pytest.fixture
+def execution(loaded):
+    """An execution with one thread."""
+    made = Execution(loaded, 1)
+    yield made
+    made.close()
+
+
+def gated() -> tuple[Execution, Gate]:
+    """Make an execution whose runs wait."""
+    gate = Gate()
+    return Execution(FakeLoaded(half_plus_two(), gate), 1), gate
+
+
+def dropped(reason: str) -> float:
+    """Read how many calls of the model were dropped so far."""
+    return METRICS.counter(DROPPED_REQUESTS, half_plus_two().name, reason).value
+
+
+async def entered(gate: Gate) -> None:
+    """Wait until a run has begun."""
+    assert await asyncio.to_thread(gate.entered.acquire, timeout=10)
+
+
+async def test_a_call_is_parsed_run_and_printed(execution) -> None:
+    """The answer is the response body."""
+    answer = await execution.call(predict())
+
+    assert answer.code is Code.OK
+    assert json.loads(answer.body) == PREDICTIONS
+
+
+@pytest.mark.parametrize("body", [bytearray(BODY), bytearray(b'{"instances": [%b]}' % b",".join([b"2.0"] * 99999))])
+async def test_a_body_may_be_the_memory_it_was_received_into(execution, body) -> None:
+    """Large bodies come as bytearray and are not copied."""
+    answer = await execution.call(predict(body=body))
+
+    assert answer.code is Code.OK
+
+
+async def test_a_question_about_the_model_runs_nothing(execution, loaded) -> None:
+    """Metadata is answered from the signatures."""
+    answer = await execution.call(Call(Method.REST_METADATA, b""))
+
+    assert json.loads(answer.body)["model_spec"] == {"name": "h2", "signature_name": "", "version": "123"}
+    assert loaded.runs == []
+
+
+async def test_short_calls_run_on_the_event_loop_once_they_are_known_to_be_short(execution, loaded) -> None:
+    """The first of its kind goes to a thread; a quick one is answered before `submit` returns."""
+    await execution.call(predict())
+    assert loaded.runs == [(None, False)]
+    execution._expected_s = dict.fromkeys(execution._expected_s, 0.0)
+
+    answers: list[Answer] = []
+    assert execution.submit(predict(5.0), answers.append) is None
+
+    assert json.loads(answers[0].body) == PREDICTIONS
+    assert loaded.runs[1] == (None, True)
+
+
+async def test_what_is_expected_follows_what_is_measured(execution) -> None:
+    """A kind that has become slow leaves the event loop; kinds differ by method and size."""
+    await execution.call(predict())
+    ((kind, first_s),) = execution._expected_s.items()
+    assert kind == (Method.REST_PREDICT, len(BODY).bit_length())
+    execution._expected_s[kind] = first_s + 1.0
+
+    await execution.call(predict())
+
+    assert first_s < execution._expected_s[kind] < first_s + 1.0
+
+
+async def test_the_callers_time_reaches_the_run(execution, loaded) -> None:
+    """TensorFlow gets what is left of it, at least a millisecond."""
+    await execution.call(predict(5.0))
+
+    ((timeout_ms, _),) = loaded.runs
+    assert 1 <= timeout_ms <= 5000
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (FailedPrecondition("not now"), Code.FAILED_PRECONDITION, b"not now"),
+        (MemoryError(), Code.RESOURCE_EXHAUSTED, b"The model server has not enough memory for this request."),
+        (KeyError("y"), Code.INTERNAL, b"KeyError: 'y'"),
+        (RuntimeError("odd \ud800 text"), Code.INTERNAL, b"RuntimeError: odd ? text"),
+        (RuntimeError("raw \udcff byte"), Code.INTERNAL, b"RuntimeError: raw \xff byte"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize("expected_s", [1.0, 0.0], ids=["in_thread", "on_loop"])
+async def test_every_failure_is_an_answer(execution, loaded, error, code, text, expected_s) -> None:
+    """No caller waits for an answer that never comes, whatever the text of the error."""
+
+    def fail(_: np.ndarray) -> np.ndarray:
+        raise error
+
+    loaded._function = fail
+    execution._expected_s[Method.REST_PREDICT, len(BODY).bit_length()] = expected_s
+
+    assert await execution.call(predict()) == Answer(code, text)
+    assert execution.in_flight == 0
+
+
+async def test_an_answer_that_cannot_travel_is_an_error_and_not_a_broken_connection(monkeypatch) -> None:
+    """Other calls of the connection go on."""
+    monkeypatch.setattr(run_plan, "LARGEST_ANSWER_BYTES", 8)
+    execution = Execution(FakeLoaded(half_plus_two()), threads=1)
+
+    answer = await execution.call(predict())
+
+    assert answer == Answer(Code.RESOURCE_EXHAUSTED, b"The model's answer is larger than 8 bytes, the most one can be.")
+    execution.close()
+
+
+async def test_a_malformed_request_is_the_callers_mistake(execution) -> None:
+    """The text is that of the parser."""
+    answer = await execution.call(predict(body=b"{}"))
+
+    assert answer == Answer(Code.INVALID_ARGUMENT, b"Missing 'inputs' or 'instances' key")
+
+
+async def test_a_call_whose_caller_has_gone_before_its_turn_is_dropped() -> None:
+    """It costs no run, and no answer is given."""
+    execution, gate = gated()
+    answers: list[Answer] = []
+    first = execution.submit(predict(), answers.append)
+    await entered(gate)
+    second = execution.submit(predict(), answers.append)
+    assert (first is not None, second is not None, execution.in_flight) == (True, True, 2)
+
+    before = dropped("cancelled")
+    second.cancel()
+    assert (execution.in_flight, dropped("cancelled") - before) == (1, 1)
+    gate.may_go_on.set()
+    await execution.call(predict())
+
+    assert len(answers) == 1
+    assert execution.in_flight == 0
+    execution.close()
+
+
+async def test_a_call_whose_caller_goes_during_its_run_gets_no_answer() -> None:
+    """The run itself cannot be stopped; its result is dropped."""
+    execution, gate = gated()
+    call = asyncio.ensure_future(execution.call(predict()))
+    await entered(gate)
+
+    call.cancel()
+    gate.may_go_on.set()
+    await execution.call(predict())
+
+    assert call.cancelled()
+    assert execution.in_flight == 0
+    execution.close()
+
+
+async def test_a_call_whose_time_is_up_before_its_turn_is_not_run() -> None:
+    """It is answered as a time-out as soon as a thread is free."""
+    execution, gate = gated()
+    first = asyncio.ensure_future(execution.call(predict()))
+    await entered(gate)
+    late = asyncio.ensure_future(execution.call(predict(1e-6)))
+    await asyncio.sleep(0)
+
+    before = dropped("expired")
+    gate.may_go_on.set()
+
+    assert await late == Answer(Code.DEADLINE_EXCEEDED, b"Timed out waiting for notification")
+    assert (await first).code is Code.OK
+    assert (dropped("expired") - before, len(execution._loaded.runs)) == (1, 1)
+    execution.close()
+
+
+async def test_a_ticket_cancelled_in_the_last_moment_is_dropped(execution, loaded) -> None:
+    """Its thread has begun, the model has not."""
+    ticket = execution.submit(predict(), lambda _: None)
+    ticket.cancelled = True
+    before = dropped("cancelled")
+
+    assert execution._begin(predict(), (Method.REST_PREDICT, 1), ticket).code is Code.CANCELLED
+    assert dropped("cancelled") - before == 1
+
+
+async def test_a_call_that_is_withdrawn_at_its_deadline_has_expired() -> None:
+    """Its caller and its router notice that a moment before the model server does."""
+    execution, gate = gated()
+    first = asyncio.ensure_future(execution.call(predict()))
+    await entered(gate)
+    late = execution.submit(predict(WITHDRAWN_AS_EXPIRED_S / 2), lambda _: None)
+    before = dropped("expired")
+
+    late.cancel()
+
+    assert dropped("expired") - before == 1
+    gate.may_go_on.set()
+    await first
+    execution.close()
+
+
+async def test_calls_in_threads_run_side_by_side() -> None:
+    """As many as there are threads."""
+    gate = Gate()
+    execution = Execution(FakeLoaded(half_plus_two(), gate), 2)
+    calls = [asyncio.ensure_future(execution.call(predict())) for _ in range(2)]
+    await entered(gate)
+    await entered(gate)
+    assert execution.in_flight == 2
+
+    gate.may_go_on.set()
+
+    assert [json.loads((await call).body) for call in calls] == [PREDICTIONS] * 2
+    execution.close()

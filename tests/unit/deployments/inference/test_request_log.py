@@ -1,0 +1,172 @@
+"""Tests of the request log of a model server, with files on a real disk."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from core.config.model_config import BatchingParameters, LoggingConfig, TaskSampling
+from core.config.server_settings import RequestLogSettings
+from core.errors import Code
+from core.routing.transport import Answer, Call, Method
+from deployments.inference.batched_execution import BatchedExecution
+from deployments.inference.execution import Execution
+from deployments.inference.request_log import LogSource, RequestLog
+from tests.support.fakes import FakeLoaded
+from tests.support.prediction_logs import predict_request, read_logs
+from tests.support.served_models import half_plus_two
+
+BODY = b'{"instances": [[2.0]]}'
+CALL = Call(Method.REST_PREDICT, BODY)
+ANSWER = Answer(Code.OK, b'{"predictions": [[3.0]]}')
+
+Make = Callable[..., RequestLog]
+
+
+@pytest.fixture
+def make() -> Iterator[Make]:
+    """Make request logs, which end with the test."""
+    made: list[RequestLog] = []
+
+    def make(settings: RequestLogSettings | None = None) -> RequestLog:
+        source = LogSource(half_plus_two(), "replica", frozenset({"serve"}), settings or RequestLogSettings())
+        made.append(RequestLog(source, random.Random(5).random))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close(10)
+
+
+def config(folder: Path, rate: float = 1.0, collector: str = "", **more: object) -> LoggingConfig:
+    """Configure a log in a folder."""
+    return LoggingConfig(collector, f"{folder}/h2", rate, **more)
+
+
+def test_requests_are_logged_as_records(make: Make, tmp_path: Path) -> None:
+    """Files appear when the log is closed at the latest."""
+    log = make(RequestLogSettings(dc="aa"))
+    log.configure([config(tmp_path)])
+    log.record(CALL, ANSWER)
+    log.record(Call(Method.PREDICT, bytearray(predict_request(1.0).SerializeToString())), Answer(Code.OK, bytearray()))
+
+    assert log.close(10)
+
+    first, second = read_logs(tmp_path)
+    assert first.predict_log.request.inputs["x"].tensor_shape.dim[0].size == 1
+    assert second.predict_log.request == predict_request(1.0)
+    assert (first.log_metadata.dc, list(first.log_metadata.saved_model_tags)) == ("aa", ["serve"])
+
+
+def test_requests_are_logged_as_lines(make: Make, tmp_path: Path) -> None:
+    """The same, for people."""
+    log = make()
+    log.configure([config(tmp_path, collector="json_lines")])
+    log.record(CALL, ANSWER)
+    log.close(10)
+
+    (file,) = tmp_path.glob("h2-*.jsonl")
+    line = json.loads(file.read_text())
+    assert line["request"]["inputs"] == {"x": [[2.0]]}
+    assert line["response"]["outputs"] == {"y": [[3.0]]}
+
+
+def test_only_a_share_is_logged(make: Make, tmp_path: Path) -> None:
+    """Each request is drawn on its own."""
+    log = make()
+    log.configure([config(tmp_path, 0.25)])
+    for _ in range(400):
+        log.record(CALL, ANSWER)
+    log.close(10)
+
+    assert 60 < len(read_logs(tmp_path)) < 140
+
+
+def test_the_server_knows_which_task_it_is(make: Make, tmp_path: Path) -> None:
+    """Exceptions of the configuration are for servers by name."""
+    log = make(RequestLogSettings(dc="aa", task_index=3))
+    log.configure([config(tmp_path, 0.0, per_task=(TaskSampling("aa", 3, 1.0),))])
+    log.record(CALL, ANSWER)
+    log.close(10)
+
+    assert len(read_logs(tmp_path)) == 1
+
+
+def test_several_logs_get_samples_of_their_own(make: Make, tmp_path: Path) -> None:
+    """All are asked for every request."""
+    (tmp_path / "b").mkdir()
+    log = make()
+    log.configure([config(tmp_path, 0.5), config(tmp_path / "b")])
+    for _ in range(100):
+        log.record(CALL, ANSWER)
+    log.close(10)
+
+    assert 25 < len(read_logs(tmp_path)) < 75
+    assert len(read_logs(tmp_path / "b")) == 100
+
+
+def test_a_new_rate_counts_at_once(make: Make, tmp_path: Path) -> None:
+    """What was taken under the old one is still written."""
+    log = make()
+    log.configure([config(tmp_path)])
+    log.record(CALL, ANSWER)
+    log.configure([config(tmp_path, 0.0)])
+    for _ in range(20):
+        log.record(CALL, ANSWER)
+    log.configure([])
+    log.record(CALL, ANSWER)
+    log.configure([config(tmp_path)])
+    log.record(CALL, ANSWER)
+    log.close(10)
+
+    assert len(read_logs(tmp_path)) == 2
+
+
+def test_a_log_is_on_while_one_is_configured(make: Make, tmp_path: Path) -> None:
+    """Off, it costs nothing."""
+    log = make()
+    assert not log.is_on
+
+    log.configure([config(tmp_path)])
+    assert log.is_on
+
+    log.configure([])
+    assert not log.is_on
+
+
+def test_questions_about_a_model_are_not_logged(make: Make, tmp_path: Path) -> None:
+    """Metadata is no inference."""
+    log = make()
+    log.configure([config(tmp_path)])
+    log.record(Call(Method.GET_MODEL_METADATA, b""), Answer(Code.OK, b""))
+    log.record(Call(Method.REST_METADATA, b""), Answer(Code.OK, b""))
+    log.close(10)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def batched(loaded: FakeLoaded) -> BatchedExecution:
+    """Batch, without Serve, which is not there."""
+    return BatchedExecution(loaded, BatchingParameters(), through=lambda work, _limit, _slots: work)
+
+
+@pytest.mark.parametrize("kind", [lambda loaded: Execution(loaded, 1), batched], ids=["alone", "batched"])
+async def test_what_an_execution_answers_is_logged(make: Make, tmp_path: Path, kind) -> None:
+    """Requests that fail are not: a record has no place for an error."""
+    log = make()
+    log.configure([config(tmp_path)])
+    execution = kind(FakeLoaded(half_plus_two()))
+    execution.on_answer = log.record
+
+    await execution.call(CALL)
+    await execution.call(Call(Method.REST_PREDICT, b"{"))
+    execution.on_answer = None
+    await execution.call(CALL)
+
+    execution.close()
+    log.close(10)
+    assert len(read_logs(tmp_path)) == 1

@@ -1,0 +1,159 @@
+"""What the console script prints while it runs."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from core.config.server_settings import FrontDoorSettings, MonitoringConfig
+from core.routing.table import ModelRoutes, Route, RoutingTable
+from core.versions.lifecycle import State, VersionStatus
+from core.versions.servable import ServableId
+from deployments.launch import terminal
+from deployments.launch.terminal import RolloutPrinter, announce, without_stderr
+from tests.support.clients import free_port
+
+TENSOR = {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": "-1"}]}}
+SIGNATURE = {"method_name": "tensorflow/serving/predict", "inputs": {"x": TENSOR}}
+METADATA = {"metadata": {"signature_def": {"signature_def": {"serving_default": SIGNATURE}}}}
+
+
+def table(generation: int, state: State) -> RoutingTable:
+    routes = {1: Route.of(ServableId("m", 1))} if state is State.AVAILABLE else {}
+    return RoutingTable(generation, {"m": ModelRoutes(routes, statuses=(VersionStatus(1, state),))})
+
+
+class _Pages(http.server.BaseHTTPRequestHandler):
+    pages: dict[str, bytes] = {}  # noqa: RUF012 - replaced by a subclass for each server
+
+    def do_GET(self) -> None:
+        body = self.pages.get(self.path)
+        self.send_response(404 if body is None else 200)
+        self.end_headers()
+        self.wfile.write(body or b"")
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the method's name for it
+        """Keep quiet."""
+
+
+@pytest.fixture
+def open_pages() -> Iterator[object]:
+    """Opens a port that answers with given pages."""
+    servers: list[http.server.ThreadingHTTPServer] = []
+
+    def opened(pages: dict[str, bytes]) -> FrontDoorSettings:
+        handler = type("Handler", (_Pages,), {"pages": pages})
+        servers.append(server := http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return FrontDoorSettings(rest_port=server.server_address[1], grpc_port=0)
+
+    yield opened
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_step_is_printed_once() -> None:
+    """However often the same table is read, and however many routers have it."""
+    said: list[str] = []
+    printer = RolloutPrinter(said.append)
+
+    printer.show([])
+    printer.show([table(1, State.LOADING), table(1, State.LOADING)])
+    printer.show([table(1, State.LOADING)])
+    printer.show([table(1, State.LOADING), table(2, State.AVAILABLE)])
+
+    assert said == ["m version 1 is loading", "m version 1 is available"]
+
+
+def test_a_router_that_is_behind_tells_nothing() -> None:
+    """Otherwise a version would seem to go back and forth."""
+    said: list[str] = []
+    printer = RolloutPrinter(said.append)
+
+    printer.show([table(2, State.AVAILABLE)])
+    printer.show([table(1, State.LOADING)])
+
+    assert said == ["m version 1 is available"]
+
+
+def test_a_long_load_is_told_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person sees that the server lives; when all is loaded there is nothing more to say."""
+    monkeypatch.setattr(terminal, "STILL_LOADING_EVERY_S", -1.0)
+    said: list[str] = []
+    printer = RolloutPrinter(said.append)
+
+    printer.show([table(1, State.LOADING)])
+    printer.show([table(1, State.LOADING)])
+    printer.show([table(2, State.AVAILABLE)])
+
+    still = "still loading: m version 1"
+    assert said == ["m version 1 is loading", still, still, "m version 1 is available"]
+
+
+def test_ready_comes_with_addresses_pages_and_a_request(open_pages) -> None:
+    """Everything that a first user asks next."""
+    said: list[str] = []
+    door = open_pages({"/": b"page", "/v1/models/m/metadata": json.dumps(METADATA).encode()})
+
+    announce(said.append, door, MonitoringConfig(), table(1, State.AVAILABLE))
+
+    url = f"http://127.0.0.1:{door.rest_port}"
+    assert said == [
+        f"REST is open: {url}/v1/models",
+        f"status page: {url}/",
+        f"metrics: {url}/monitoring/prometheus/metrics",
+        f"""try: curl -d '{{"instances": [1.0]}}' {url}/v1/models/m:predict""",
+        "ready: 1 model with 1 version answers",
+    ]
+
+
+def test_a_page_that_is_not_there_is_not_announced(open_pages) -> None:
+    """Nor an example for a model whose signature is unknown: its state can be asked for."""
+    said: list[str] = []
+    door = open_pages({})
+
+    announce(said.append, door, MonitoringConfig(prometheus_enabled=False), table(1, State.AVAILABLE))
+
+    url = f"http://127.0.0.1:{door.rest_port}"
+    assert said[1:] == [f"try: curl {url}/v1/models/m", "ready: 1 model with 1 version answers"]
+
+
+@pytest.mark.parametrize("tls_file", ["", "some file"])
+def test_a_port_that_does_not_answer_costs_no_start(tls_file: str) -> None:
+    """What cannot be asked is left out."""
+    said: list[str] = []
+    door = FrontDoorSettings(rest_port=free_port(), grpc_port=0, rest_ssl_config_file=tls_file)
+
+    announce(said.append, door, MonitoringConfig(prometheus_enabled=False), table(1, State.END))
+
+    assert len(said) == 2
+
+
+def test_without_rest_only_grpc_is_announced() -> None:
+    """There is nothing to paste then."""
+    said: list[str] = []
+
+    announce(said.append, FrontDoorSettings(), MonitoringConfig(), table(1, State.AVAILABLE))
+
+    assert said == ["gRPC is open: 127.0.0.1:8500", "ready: 1 model with 1 version answers"]
+
+
+def test_the_noise_of_c_code_is_kept_away_and_errors_are_not(capfd: pytest.CaptureFixture[str]) -> None:
+    """It writes to the file descriptor; afterwards, also after an error, the terminal is as before."""
+    with pytest.raises(ValueError, match="invalid"):
+        _noisy()
+    os.write(2, b"message")
+
+    assert capfd.readouterr().err == "message"
+
+
+def _noisy() -> None:
+    with without_stderr():
+        os.write(2, b"noise")
+        int("no number")

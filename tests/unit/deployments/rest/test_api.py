@@ -1,0 +1,589 @@
+"""Tests of the REST API as an ASGI application, with versions that answer from memory."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from core.errors import Code, Unavailable
+from core.routing.table import ModelRoutes, Route, RoutingTable
+from core.routing.transport import Answer, Call, Method
+from core.versions.lifecycle import State, VersionStatus
+from core.versions.servable import ServableId
+from deployments.rest import api as http_api
+from deployments.rest import body as http_body
+from deployments.rest.api import HttpApi, HttpLimits
+from deployments.routing.request_router import RequestRouter
+from tests.support.fakes import FakeTransport
+
+BODY = b'{"instances": [1.0]}'
+CORS = {
+    b"access-control-allow-origin": b"*",
+    b"access-control-allow-methods": b"POST, GET",
+    b"access-control-allow-headers": b"Content-Type",
+}
+ODD_NAME = "modelname!#$%&'()*+,/:;=?@[]"
+ODD_PATH = "modelname%21%23%24%25%26%27%28%29%2A%2B%2C%2F%3A%3B%3D%3F%40%5B%5D"
+
+
+def model(name: str, *versions: int, labels: dict[str, int] | None = None) -> ModelRoutes:
+    """Make a model of which these versions answer."""
+    routes = {version: Route.of(ServableId(name, version)) for version in versions}
+    statuses = tuple(VersionStatus(version, State.AVAILABLE) for version in sorted(versions, reverse=True))
+    return ModelRoutes(routes, labels or {}, statuses)
+
+
+TABLE = RoutingTable(
+    7, {"h2": model("h2", 123, 124, labels={"stable": 123}), ODD_NAME: model(ODD_NAME, 1)}, settled=True
+)
+
+
+@dataclass
+class Response:
+    """What the client saw."""
+
+    status: int
+    headers: dict[bytes, bytes]
+    body: bytes
+
+    @property
+    def error(self) -> str:
+        """The text of a JSON error."""
+        return json.loads(self.body)["error"]
+
+
+class Client:
+    """Drives the application as an HTTP server does."""
+
+    def __init__(self, *, table: RoutingTable = TABLE, **limits: Any) -> None:
+        self.transport = FakeTransport()
+        self.router = RequestRouter("r", self.transport)
+        self.router.apply(table)
+        self.api = HttpApi(self.router, HttpLimits(**limits), "token")
+        self.received = 0
+        self.received_before_answer = 0
+        self.disconnect = asyncio.Event()
+
+    async def send(
+        self,
+        method: str,
+        target: str,
+        body: bytes | Iterable[bytes] = b"",
+        headers: Iterable[tuple[bytes, bytes]] = (),
+        *,
+        by_front_door: bool = True,
+    ) -> Response | None:
+        """Send a request whose body comes in the given pieces; None when no response was begun.
+
+        Other servers than our front door, as Ray Serve's, know no fragments.
+        """
+        path, _, query = target.partition("?")
+        scope = {
+            "type": "http",
+            "method": method,
+            "raw_path": path.encode("utf-8", "surrogateescape"),
+            "query_string": query.encode("utf-8", "surrogateescape"),
+            "headers": list(headers),
+            "state": {"target": target.encode("utf-8", "surrogateescape")} if by_front_door else {},
+        }
+        pieces = [body] if isinstance(body, bytes) else list(body)
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            self.received += 1
+            if not pieces:
+                await self.disconnect.wait()
+                return {"type": "http.disconnect"}
+            piece = pieces.pop(0)
+            return {"type": "http.request", "body": piece, "more_body": bool(pieces)}
+
+        async def send(message: dict[str, Any]) -> None:
+            if not sent:
+                self.received_before_answer = self.received
+            sent.append(message)
+
+        await self.api.app()(scope, receive, send)
+        if not sent:
+            return None
+        begin, *content = sent
+        assert [one.get("more_body", False) for one in content] == [True] * (len(content) - 1) + [False]
+        headers_seen = dict(begin["headers"])
+        said = b"".join(one["body"] for one in content)
+        assert headers_seen[b"content-length"] == b"%d" % len(said)
+        return Response(begin["status"], headers_seen, said)
+
+
+@pytest.fixture
+def client() -> Client:
+    """A client of a server with the usual limits."""
+    return Client()
+
+
+@pytest.mark.parametrize(
+    ("verb", "method"),
+    [("predict", Method.REST_PREDICT), ("classify", Method.REST_CLASSIFY), ("regress", Method.REST_REGRESS)],
+)
+async def test_a_body_is_forwarded_as_it_is(client, verb, method) -> None:
+    """Nobody on the way parses it; the answer's body is the response's."""
+    response = await client.send("POST", f"/v1/models/h2:{verb}", b"any bytes")
+
+    assert client.transport.calls == [(TABLE.resolve("h2"), Call(method, b"any bytes", 30.0))]
+    assert (response.status, response.body) == (200, b'{"predictions": [3.0]}')
+
+
+async def test_case_A34_an_answer_has_a_content_type_and_a_length(client) -> None:
+    """Nothing else is set here."""
+    response = await client.send("POST", "/v1/models/h2:predict", BODY)
+
+    assert response.headers == {b"content-type": b"application/json", b"content-length": b"22"}
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "version"),
+    [
+        ("/v1/models/h2:predict", "h2", 124),
+        ("/v1/models/h2/versions/123:predict", "h2", 123),
+        pytest.param("/v1/models/h2/labels/stable:predict", "h2", 123, id="case_D3"),
+        pytest.param("/v1/models/h2/labels/stable:classify", "h2", 123, id="case_D14"),
+        pytest.param("/V1/MODELS/h2:predict", "h2", 124, id="case_A25"),
+        pytest.param(f"/v1/models/{ODD_PATH}:predict", ODD_NAME, 1, id="case_A23"),
+    ],
+)
+async def test_a_target_leads_to_a_version(client, target, name, version) -> None:
+    """Number, label or the newest; names may be percent-encoded."""
+    await client.send("POST", target, BODY)
+
+    assert client.transport.calls[0][0].servable == ServableId(name, version)
+
+
+async def test_metadata_is_asked_of_the_version_without_a_body(client) -> None:
+    """The label counts."""
+    await client.send("GET", "/v1/models/h2/labels/stable/metadata", b"ignored")
+
+    assert client.transport.calls == [(TABLE.resolve("h2", 123), Call(Method.REST_METADATA, b"", 30.0))]
+
+
+@pytest.mark.parametrize(
+    ("target", "versions"),
+    [
+        pytest.param("/v1/models/h2", ["124", "123"], id="case_E1"),
+        pytest.param("/v1/models/h2/labels/stable", ["124", "123"], id="case_E3"),
+        pytest.param("/v1/models/h2/METADATA", ["124", "123"], id="case_A26"),
+        pytest.param("/v1/models/h2/versions/123", ["123"], id="case_E9"),
+        pytest.param(f"/v1/models/{ODD_PATH}", ["1"], id="case_A16"),
+    ],
+)
+async def test_status_comes_from_the_table(client, target, versions) -> None:
+    """No version is asked for it."""
+    response = await client.send("GET", target)
+
+    said = json.loads(response.body)["model_version_status"]
+    assert [entry["version"] for entry in said] == versions
+    assert said[0]["state"] == "AVAILABLE"
+    assert said[0]["status"] == {"error_code": "OK", "error_message": ""}
+    assert client.transport.calls == []
+
+
+async def test_the_models_are_listed(client) -> None:
+    """An addition of ours to TensorFlow Serving's paths."""
+    response = await client.send("GET", "/v1/models")
+
+    assert [entry["name"] for entry in json.loads(response.body)["models"]] == ["h2", ODD_NAME]
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "status", "text"),
+    [
+        pytest.param("GET", "/v1/foo", 400, "Malformed request: GET /v1/foo", id="case_A3"),
+        pytest.param("POST", "/v1/foo", 400, "Malformed request: POST /v1/foo", id="case_A4"),
+        pytest.param(
+            "POST", "/v1/models/h2/metadata", 400, "Malformed request: POST /v1/models/h2/metadata", id="case_A13"
+        ),
+        pytest.param(
+            "POST",
+            "/v1/models/h2/label/x:regress",
+            400,
+            "Malformed request: POST /v1/models/h2/label/x:regress",
+            id="case_A14",
+        ),
+        pytest.param(
+            "POST", "/v1/models/h2:PREDICT", 400, "Malformed request: POST /v1/models/h2:PREDICT", id="case_A24"
+        ),
+        pytest.param("GET", "/v1/models/foo?x=1", 404, "Could not find any versions of model foo?x=1", id="case_A29"),
+        pytest.param(
+            "POST",
+            "/v1/models/h2:predict?x=1",
+            400,
+            "Malformed request: POST /v1/models/h2:predict?x=1",
+            id="case_Q6-query",
+        ),
+        pytest.param(
+            "POST", "/v1/models/h2:predict#f", 400, "Malformed request: POST /v1/models/h2:predict#f", id="case_Q6-post"
+        ),
+        pytest.param("GET", "/v1/models/foo?#", 404, "Could not find any versions of model foo?#", id="case_Q6-get"),
+        ("PUT", "/v1/models/h2", 400, "Malformed request: PUT /v1/models/h2"),
+        ("GET", "/v1/models/versions/1", 400, "Missing model name in request."),
+        ("GET", "/v1/models/h2/versions/5", 404, "Could not find version 5 of model h2"),
+        ("GET", "/v1/models/nope/metadata", 404, "Servable not found for request: Latest(nope)"),
+        ("POST", "/v1/models/nope:predict", 404, "Servable not found for request: Latest(nope)"),
+        ("POST", "/v1/models/h2/versions/5:predict", 404, "Servable not found for request: Specific(h2, 5)"),
+        ("POST", "/v1/models/h2/labels/nope:predict", 400, "Unrecognized servable version label: nope"),
+    ],
+)
+async def test_errors_are_json(client, method, target, status, text) -> None:
+    """Status and text are TensorFlow Serving's."""
+    response = await client.send(method, target, BODY)
+
+    assert (response.status, response.error) == (status, text)
+    assert response.headers[b"content-type"] == b"application/json"
+    assert client.transport.calls == []
+
+
+async def test_case_A12_a_version_beyond_int64_gets_an_empty_body(client) -> None:
+    """The one error without a text."""
+    response = await client.send("POST", "/v1/models/foo/versions/18446744073709551615:regress", BODY)
+
+    assert (response.status, response.body) == (400, b"")
+
+
+@pytest.mark.parametrize(
+    ("verb", "text"),
+    [
+        ("predict", "JSON Parse error: The document is empty"),
+        ("classify", "JSON Parse error: The document is empty"),
+        ("regress", "JSON Parse error: The document is empty"),
+    ],
+)
+async def test_a_malformed_body_is_told_before_an_unknown_model(client, verb, text) -> None:
+    """TensorFlow Serving looks at the body first."""
+    response = await client.send("POST", f"/v1/models/nope:{verb}")
+
+    assert (response.status, response.error) == (400, text)
+
+
+async def test_a_large_body_is_not_parsed_for_an_unknown_model(client) -> None:
+    """Parsing on the event loop would keep all other requests waiting."""
+    response = await client.send("POST", "/v1/models/nope:predict", b"[" * 5000)
+
+    assert (response.status, response.error) == (404, "Servable not found for request: Latest(nope)")
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "text"),
+    [
+        (Answer(Code.INVALID_ARGUMENT, b"bad \xc3\xa4"), 400, "bad ä"),
+        (Answer(Code.DEADLINE_EXCEEDED, b"late"), 504, "late"),
+        (Answer(Code.RESOURCE_EXHAUSTED, b"full"), 429, "full"),
+        (Unavailable("nobody there"), 503, "nobody there"),
+    ],
+)
+async def test_errors_of_versions_and_of_the_way_to_them_are_json(client, answer, status, text) -> None:
+    """The code gives the status."""
+    client.transport.answer = answer
+
+    response = await client.send("POST", "/v1/models/h2:predict", BODY)
+
+    assert (response.status, response.error) == (status, text)
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [
+        pytest.param("GET", "/statuspage", id="case_A2-statuspage"),
+        pytest.param("POST", "/index", id="case_A2-index"),
+        pytest.param("GET", "/nothing", id="case_Q1"),
+        ("GET", "/v1"),
+        ("POST", "/"),
+    ],
+)
+async def test_other_paths_get_a_page(client, method, target) -> None:
+    """And the connection is closed."""
+    response = await client.send(method, target)
+
+    assert (response.status, response.headers[b"connection"]) == (404, b"close")
+    assert response.body.startswith(b"<HTML>")
+
+
+@pytest.mark.parametrize("method", ["TRACE", "CONNECT", "PROPFIND"])
+@pytest.mark.parametrize("target", ["/v1/models/h2", "/other", "/healthz"])
+async def test_methods_that_nobody_knows_get_a_page(method, target) -> None:
+    """Whatever the path; as the page is not the API's, it has no CORS headers."""
+    response = await Client(cors=True).send(method, target)
+
+    assert (response.status, response.headers[b"content-type"]) == (501, b"text/html")
+    assert not CORS.keys() & response.headers.keys()
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/openapi.json"])
+async def test_pages_of_ours_say_how_they_are_asked(client, path) -> None:
+    """TensorFlow Serving does not have them, so nobody's texts are broken."""
+    response = await client.send("POST", f"{path}?x=1")
+
+    assert (response.status, response.headers[b"allow"]) == (405, b"GET, HEAD")
+    assert response.error == f"POST is not possible here. Use GET {path}."
+
+
+@pytest.mark.parametrize(
+    ("target", "status"), [("/v1/models/h2", 400), ("/healthz", 200), ("/readyz", 200), ("/other", 404)]
+)
+async def test_head_has_no_body(client, target, status) -> None:
+    """The API does not know the method; the pages do."""
+    response = await client.send("HEAD", target)
+
+    assert (response.status, response.body) == (status, b"")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        pytest.param([(b"host", b"x"), (b"origin", b"https://a.b")], 200, id="case_A31"),
+        pytest.param([], 400, id="no_origin"),
+    ],
+)
+async def test_options_are_answered_whether_or_not_cors_is_on(client, headers, status) -> None:
+    """A preflight without an origin is refused, without a text."""
+    response = await client.send("OPTIONS", "/v1/models/foo:predict", headers=headers)
+
+    assert (response.status, response.body) == (status, b"")
+    assert not CORS.keys() & response.headers.keys()
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "status"),
+    [
+        ("POST", "/v1/models/h2:predict", 200),
+        ("GET", "/v1/models/h2", 200),
+        ("GET", "/v1/models/nope", 404),
+        ("POST", "/v1/models/h2/versions/99999999999999999999:predict", 400),
+        ("OPTIONS", "/v1/models/h2:predict", 400),
+    ],
+)
+async def test_case_A33_cors_headers_stand_on_every_answer_of_the_api(method, target, status) -> None:
+    """Also on errors; with the flag only."""
+    response = await Client(cors=True).send(method, target, BODY)
+
+    assert response.status == status
+    assert CORS.items() <= response.headers.items()
+
+
+async def test_pages_outside_of_the_api_have_no_cors_headers() -> None:
+    """They are not the API's answers."""
+    assert not CORS.keys() & (await Client(cors=True).send("GET", "/healthz")).headers.keys()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "forwarded"),
+    [
+        pytest.param(b"my_gzip", gzip.compress(BODY), BODY, id="case_Q2"),
+        pytest.param(b"gzip", gzip.compress(b" " * 2**20 + BODY), b" " * 2**20 + BODY, id="case_Q5"),
+        pytest.param(b"gzip", b"not gzip", b"", id="damaged"),
+        pytest.param(b"gzip", gzip.compress(BODY) + b"x", b"", id="followed by junk"),
+        pytest.param(b"gzip", gzip.compress(BODY) * 2, b"", id="two members"),
+        pytest.param(b"deflate", BODY, BODY, id="other"),
+    ],
+)
+async def test_gzip_bodies_are_unpacked(client, encoding, body, forwarded) -> None:
+    """One that cannot be unpacked counts as empty."""
+    await client.send("POST", "/v1/models/h2:predict", body, [(b"content-encoding", encoding)])
+
+    assert client.transport.calls[0][1].body == forwarded
+
+
+async def test_other_servers_in_front_give_path_and_query(client) -> None:
+    """Ray Serve's proxy hands over no more."""
+    response = await client.send("GET", "/v1/models/foo?x=1", by_front_door=False)
+
+    assert response.error == "Could not find any versions of model foo?x=1"
+
+
+async def test_a_large_gzip_body_is_unpacked_in_a_thread(client, monkeypatch) -> None:
+    """A hundred mebibytes may hide in a hundred kibibytes; others must not wait for them."""
+    threads = []
+
+    def spy(body: bytes) -> bytes:
+        threads.append(threading.current_thread())
+        return b"unpacked"
+
+    monkeypatch.setattr(http_body, "unzipped", spy)
+    for size in (http_body.SMALL_BODY_BYTES, http_body.SMALL_BODY_BYTES + 1):
+        await client.send("POST", "/v1/models/h2:predict", b"x" * size, [(b"content-encoding", b"gzip")])
+
+    assert [thread is threading.main_thread() for thread in threads] == [True, False]
+
+
+async def test_a_body_in_pieces_is_put_together(client) -> None:
+    """As long uploads and chunked ones come."""
+    await client.send("POST", "/v1/models/h2:predict", [b"{", b'"instances": ', b"", b"[1.0]}"])
+
+    assert client.transport.calls[0][1].body == BODY
+
+
+@pytest.mark.parametrize(
+    ("pieces", "declared", "read"),
+    [
+        ([b"x" * 11], b"11", 0),
+        ([b"x" * 11], None, 1),
+        ([b"x" * 11, b"y"], None, 1),
+        ([b"x" * 6, b"x" * 6, b"y", b"z"], None, 2),
+        ([b"x" * 6, b"x" * 6, b"y", b"z"], b"not a number", 2),
+    ],
+)
+async def test_a_body_that_is_too_large_is_refused_unread(pieces, declared, read, monkeypatch) -> None:
+    """The connection is closed, because the rest of the body is still coming."""
+    monkeypatch.setattr(http_body, "LINGER_S", 0.01)
+    client = Client(max_body_bytes=10)
+    headers = [] if declared is None else [(b"content-length", declared)]
+
+    response = await client.send("POST", "/v1/models/h2:predict", pieces, headers)
+
+    assert (response.status, response.headers[b"connection"]) == (413, b"close")
+    assert response.error == "The request body is larger than the limit of 10 bytes (--rest_api_max_body_bytes)."
+    assert client.received_before_answer == read
+    assert client.transport.calls == []
+
+
+async def test_a_refused_body_may_come_for_a_while() -> None:
+    """Closing at once would reset the connection, and its sender would not see the answer."""
+    client = Client(max_body_bytes=10)
+
+    response = await client.send("POST", "/v1/models/h2:predict", [b"x" * 20] * 5)
+
+    assert response.status == 413
+    assert client.received == 5
+
+
+async def test_a_body_of_just_the_limit_is_taken() -> None:
+    """The limit itself is allowed."""
+    client = Client(max_body_bytes=10)
+
+    assert (await client.send("POST", "/v1/models/h2:predict", b"x" * 10, [(b"content-length", b"10")])).status == 200
+
+
+@pytest.mark.parametrize("pieces", [[], [b"{"]])
+async def test_a_client_that_goes_while_it_sends_gets_nothing(client, pieces) -> None:
+    """Its request is dropped."""
+    sent: list[Any] = []
+    left = list(pieces)
+
+    async def receive() -> dict[str, Any]:
+        if left:
+            return {"type": "http.request", "body": left.pop(), "more_body": True}
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "raw_path": b"/v1/models/h2:predict", "query_string": b"", "headers": []}
+    await client.api.app()(scope, receive, send)
+
+    assert sent == []
+    assert client.transport.calls == []
+
+
+async def test_a_client_that_goes_while_it_waits_withdraws_its_call(client, monkeypatch) -> None:
+    """Long calls are worth a look; nothing is sent to the closed connection."""
+    monkeypatch.setattr(http_api, "DISCONNECT_WATCH_AFTER_S", 0.0)
+    client.transport.hold()
+    request = asyncio.ensure_future(client.send("POST", "/v1/models/h2:predict", BODY))
+    while client.received < 2:
+        await asyncio.sleep(0.001)
+    assert sum(client.router.report().in_flight.values()) == 1
+
+    client.disconnect.set()
+
+    assert await request is None
+    assert (client.transport.cancelled, client.router.report().in_flight) == (1, {})
+
+
+async def test_a_client_that_stays_gets_its_late_answer(client, monkeypatch) -> None:
+    """The watch takes nothing from the request and ends with it."""
+    monkeypatch.setattr(http_api, "DISCONNECT_WATCH_AFTER_S", 0.0)
+    gate = client.transport.hold()
+    request = asyncio.ensure_future(client.send("POST", "/v1/models/h2:predict", BODY))
+    while client.received < 2:
+        await asyncio.sleep(0.001)
+
+    gate.set()
+
+    assert (await request).status == 200
+    await asyncio.sleep(0)
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_a_server_that_stops_ends_its_requests(client) -> None:
+    """A cancellation that is not the client's goes on."""
+    client.transport.hold()
+    request = asyncio.ensure_future(client.send("POST", "/v1/models/h2:predict", BODY))
+    while not client.transport.calls:
+        await asyncio.sleep(0)
+
+    request.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await request
+
+
+async def test_healthz_says_that_the_process_answers_and_whose_it_is(client) -> None:
+    """Sibling routers know each other by the token."""
+    response = await client.send("GET", "/healthz?verbose=1")
+
+    assert (response.status, json.loads(response.body)) == (200, {"alive": True})
+    assert response.headers[b"x-app"] == b"token"
+
+
+@pytest.mark.parametrize(
+    ("table", "draining", "status"), [(TABLE, False, 200), (TABLE, True, 503), (RoutingTable(0), False, 503)]
+)
+async def test_readyz_says_whether_requests_should_come(table, draining, status) -> None:
+    """Not before there is a table, and not any more while the door closes."""
+    client = Client(table=table)
+    client.api.draining = draining
+
+    response = await client.send("GET", "/readyz")
+
+    assert response.status == status
+    assert json.loads(response.body)["ready"] is (status == 200)
+
+
+@pytest.mark.parametrize("target", ["/v1/models/h2", "/nope"])
+async def test_answers_close_their_connection_while_the_door_closes(client, target) -> None:
+    """Clients then turn to another replica; the header stands there once."""
+    client.api.draining = True
+
+    response = await client.send("GET", target)
+
+    assert response.headers[b"connection"] == b"close"
+
+
+@pytest.mark.parametrize("timeout_s", [None, 0.5])
+async def test_the_timeout_of_the_rest_api_goes_with_the_call(timeout_s) -> None:
+    """None waits for ever."""
+    client = Client(timeout_s=timeout_s)
+
+    await client.send("POST", "/v1/models/h2:predict", BODY)
+
+    assert client.transport.calls[0][1].timeout_s == timeout_s
+
+
+async def test_the_life_of_the_server_is_acknowledged(client) -> None:
+    """Servers wait for it; other protocols are not for us."""
+    messages = [{"type": "lifespan.startup"}, {"type": "other"}, {"type": "lifespan.shutdown"}]
+    sent = []
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    await client.api.app()({"type": "lifespan"}, receive, send)
+    await client.api.app()({"type": "websocket"}, receive, send)
+
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]

@@ -1,0 +1,238 @@
+"""Tests of the choice between direct connections and Serve's handle, with real sockets and a stand-in for the handle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from core.errors import Code, Unavailable
+from core.routing.table import Route
+from core.routing.transport import LOOPBACK, Answer, Call, Endpoint, Method
+from core.versions.servable import ServableId
+from deployments.inference.direct_server import DirectServer
+from deployments.routing import version_transport
+from deployments.routing.version_transport import VersionTransport
+from tests.support.fakes import FakeTransport
+
+ROUTE = Route.of(ServableId("m", 1))
+CALL = Call(Method.PREDICT, b"body")
+BY_HANDLE = Answer(Code.OK, b"by handle")
+
+
+class Replica:
+    """A replica that answers with its own name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.taken = 0
+        self.answers = True
+
+    def submit(self, call: Call, reply: Callable[[Answer], None]) -> None:
+        """Answer, or let the caller wait."""
+        self.taken += 1
+        if self.answers:
+            reply(Answer(Code.OK, self.name.encode()))
+
+    async def open(self) -> Endpoint:
+        """Listen."""
+        self.server = DirectServer(self, b"token")
+        port, _ = await self.server.open(LOOPBACK)
+        return Endpoint(LOOPBACK, port, b"token", self.name)
+
+    async def die(self) -> None:
+        """End without a word."""
+        for server in self.server._servers:
+            server.close()
+        for peer in tuple(self.server.peers):
+            peer._transport.abort()
+
+
+class Handles(FakeTransport):
+    """Serve's handles."""
+
+    async def forget(self, app: str) -> None:
+        """Drop a handle."""
+
+
+class Transport(VersionTransport):
+    """A transport whose broadcast is a list."""
+
+    def __init__(self) -> None:
+        super().__init__("node")
+        self._handles = Handles(BY_HANDLE)
+        self.known: list[Endpoint] | Exception = []
+
+    async def _endpoints(self, app: str) -> list[Endpoint]:
+        if isinstance(self.known, Exception):
+            raise self.known
+        return self.known
+
+
+@pytest.fixture
+async def site():
+    """A transport and two replicas."""
+    async with AsyncExitStack() as stack:
+        replicas = {}
+        for name in ("one", "two"):
+            replica = Replica(name)
+            replicas[name] = (replica, await replica.open())
+            stack.push_async_callback(replica.server.drain, 1.0)
+        transport = Transport()
+        stack.push_async_callback(transport.keep_only, [])
+        yield transport, replicas
+
+
+async def refreshed(transport: VersionTransport) -> None:
+    """Wait until what was learned is in use."""
+    await transport._refresh_soon(ROUTE.app)
+
+
+async def test_without_addresses_calls_go_through_the_handle(site) -> None:
+    """A version that the table does not know yet, too."""
+    transport, _ = site
+    assert await transport.call(ROUTE, CALL) == BY_HANDLE
+
+    await transport.connect([ROUTE.app])
+
+    assert await transport.call(ROUTE, CALL) == BY_HANDLE
+
+
+async def test_known_replicas_are_called_directly(site) -> None:
+    """From the first call after the table came."""
+    transport, replicas = site
+    transport.known = [replicas["one"][1]]
+
+    await transport.connect([ROUTE.app])
+
+    assert (await transport.call(ROUTE, CALL)).body == b"one"
+
+
+async def test_connections_stay_while_addresses_cannot_be_told(site) -> None:
+    """One slow replica must not send all calls the slow way."""
+    transport, replicas = site
+    transport.known = [replicas["one"][1]]
+    await transport.connect([ROUTE.app])
+
+    transport.known = Unavailable("no answer")
+    await refreshed(transport)
+
+    assert (await transport.call(ROUTE, CALL)).body == b"one"
+
+
+async def test_a_call_whose_replica_dies_is_tried_once_elsewhere(site) -> None:
+    """Its client notices nothing."""
+    transport, replicas = site
+    one, two = replicas["one"], replicas["two"]
+    transport.known = [one[1]]
+    await transport.connect([ROUTE.app])
+    one[0].answers = False
+    call = asyncio.ensure_future(transport.call(ROUTE, CALL))
+    while not one[0].taken:
+        await asyncio.sleep(0.001)
+    transport.known = [one[1], two[1]]
+    await refreshed(transport)
+
+    await one[0].die()
+
+    assert (await call).body == b"two"
+
+
+async def test_a_call_whose_only_replica_dies_goes_through_the_handle(site) -> None:
+    """Serve knows whether another is coming."""
+    transport, replicas = site
+    one, endpoint = replicas["one"]
+    transport.known = [endpoint]
+    await transport.connect([ROUTE.app])
+    one.answers = False
+    call = asyncio.ensure_future(transport.call(ROUTE, CALL))
+    while not one.taken:
+        await asyncio.sleep(0.001)
+
+    await one.die()
+
+    assert await call == BY_HANDLE
+
+
+async def test_an_application_that_left_the_table_is_let_go_even_while_it_is_looked_up(site) -> None:
+    """No connection stays behind."""
+    transport, replicas = site
+    replica, endpoint = replicas["one"]
+    transport.known = [endpoint]
+    connecting = asyncio.ensure_future(transport.connect([ROUTE.app]))
+    while transport._refreshed_s.get(ROUTE.app) is None:
+        await asyncio.sleep(0)
+
+    await transport.keep_only([])
+    await connecting
+
+    async with asyncio.timeout(5):
+        while replica.server.peers or not connecting.done():
+            await asyncio.sleep(0.001)
+    assert await transport.call(ROUTE, CALL) == BY_HANDLE
+
+
+async def test_only_replicas_that_are_scaled_are_told_their_load(site, monkeypatch) -> None:
+    """The others would have no use for it."""
+    monkeypatch.setattr("deployments.routing.version_transport.SAMPLE_LOAD_EVERY_S", 0.001)
+    transport, replicas = site
+    (scaled, endpoint), (fixed, other) = replicas["one"], replicas["two"]
+    transport.known = [replace(endpoint, wants_load=True), other]
+    await transport.connect([ROUTE.app])
+    scaled.answers = fixed.answers = False
+    calls = [asyncio.ensure_future(transport.call(ROUTE, CALL)) for _ in range(8)]
+
+    following = asyncio.ensure_future(transport.follow_load())
+    while scaled.server.open_calls == 0:
+        await asyncio.sleep(0.001)
+
+    assert 0 < scaled.server.open_calls <= 4
+    assert fixed.server.open_calls == 0
+    for task in (following, *calls):
+        task.cancel()
+    await asyncio.gather(following, *calls, return_exceptions=True)
+
+
+async def test_new_replicas_of_a_scaled_version_soon_take_calls(site, monkeypatch) -> None:
+    """Serve adds replicas because there is load: it must reach them within seconds."""
+    monkeypatch.setattr("deployments.routing.version_transport.SAMPLE_LOAD_EVERY_S", 0.001)
+    monkeypatch.setattr("deployments.routing.version_transport.REFRESH_SCALED_EVERY_S", 0.01)
+    transport, replicas = site
+    first, second = (replace(endpoint, wants_load=True) for _, endpoint in replicas.values())
+    transport.known = [first]
+    await transport.connect([ROUTE.app])
+    following = asyncio.ensure_future(transport.follow_load())
+
+    transport.known = [first, second]
+    while replicas["two"][0].taken == 0:
+        await transport.call(ROUTE, CALL)
+        await asyncio.sleep(0.001)
+
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+
+
+async def test_without_scaled_replicas_nobody_wakes_up_to_look_at_load(site, monkeypatch) -> None:
+    """Once for each report is enough to notice the first one."""
+    monkeypatch.setattr("deployments.routing.version_transport.SAMPLES_PER_REPORT", 1000)
+    transport, replicas = site
+    endpoint = replicas["one"][1]
+    transport.known = [endpoint]
+    await transport.connect([ROUTE.app])
+    pauses: list[float] = []
+
+    async def sleep(pause_s: float) -> None:
+        pauses.append(pause_s)
+
+    monkeypatch.setattr(version_transport, "asyncio", SimpleNamespace(sleep=sleep))
+    await transport._sample_load()
+    assert pauses == [pytest.approx(100.0)]
+
+    connections = transport._replicas[ROUTE.app]._connections
+    connections[replace(endpoint, wants_load=True)] = connections.pop(endpoint)
+    await transport._sample_load()
+    assert pauses[1:] == [pytest.approx(0.1)] * 1000

@@ -1,0 +1,147 @@
+"""What the watcher may expect of a source holds for the real ones and for the fake alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import fsspec
+import pytest
+
+from core.config.version_policy import Latest
+from core.storage.version_listing import Source
+from deployments.storage.version_source import Storage
+from tests.support.fakes import FakeSource
+from tests.support.object_store import Bucket
+
+FILES = ("saved_model.pb", "variables/variables.index")
+
+
+class Place(Protocol):
+    """Somewhere a base path lies."""
+
+    source: Source
+    base_path: str
+
+    def write(self, version: int) -> None:
+        """Put a version there."""
+
+    def remove(self, version: int) -> None:
+        """Take it away."""
+
+
+class FakePlace:
+    def __init__(self) -> None:
+        self.fake = FakeSource()
+        self.source: Source = self.fake
+        self.base_path = "/m"
+
+    def write(self, version: int) -> None:
+        self.fake.write(self.base_path, version, FILES)
+
+    def remove(self, version: int) -> None:
+        self.fake.remove(self.base_path, version)
+
+
+class LocalPlace:
+    def __init__(self, folder: Path, scheme: str = "") -> None:
+        self.source: Source = Storage()
+        self.folder = folder / "m"
+        self.base_path = f"{scheme}{self.folder}"
+
+    def write(self, version: int) -> None:
+        for path in FILES:
+            file = self.folder / str(version) / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(b"content")
+
+    def remove(self, version: int) -> None:
+        for path in sorted((self.folder / str(version)).rglob("*"), reverse=True):
+            path.unlink() if path.is_file() else path.rmdir()
+        (self.folder / str(version)).rmdir()
+
+
+class MemoryPlace:
+    def __init__(self) -> None:
+        self.store = fsspec.filesystem("memory")
+        self.source: Source = Storage()
+        self.base_path = "memory://contract/m"
+
+    def write(self, version: int) -> None:
+        for path in FILES:
+            self.store.pipe(f"/contract/m/{version}/{path}", b"content")
+
+    def remove(self, version: int) -> None:
+        self.store.rm(f"/contract/m/{version}", recursive=True)
+
+
+class BucketPlace:
+    def __init__(self, bucket: Bucket) -> None:
+        self.bucket = bucket
+        self.source: Source = Storage()
+        self.base_path = bucket.url("m")
+
+    def write(self, version: int) -> None:
+        self.bucket.put_files(f"m/{version}", dict.fromkeys(FILES, b"content"))
+
+    def remove(self, version: int) -> None:
+        for path in FILES:
+            self.bucket.delete(f"m/{version}/{path}")
+
+
+@pytest.fixture(params=["fake", "local", "file", "memory", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """One of the sources, with nothing there yet."""
+    if request.param == "s3":
+        yield BucketPlace(request.getfixturevalue("bucket"))
+        return
+    made: dict[str, Place] = {
+        "fake": FakePlace(),
+        "local": LocalPlace(tmp_path),
+        "file": LocalPlace(tmp_path, "file://"),
+        "memory": MemoryPlace(),
+    }
+    yield made[request.param]
+    fsspec.filesystem("memory").store.clear()
+
+
+def test_a_base_path_that_is_not_there_is_an_error(place: Place) -> None:
+    """Nothing is raised, and nothing is known."""
+    found = place.source.list_versions(place.base_path, Latest())
+
+    assert found.error == f"NOT_FOUND: {place.base_path} not found"
+    assert not found.versions
+
+
+def test_versions_come_with_path_and_files(place: Place) -> None:
+    """The path is that of the base path, with the name of the directory."""
+    place.write(1)
+    place.write(12)
+
+    found = place.source.list_versions(place.base_path, Latest())
+
+    assert (found.error, set(found.versions)) == ("", {1, 12})
+    assert found.versions[12].path == f"{place.base_path.removeprefix('file://')}/12"
+    assert {(one.path, one.size_bytes) for one in found.versions[12].files} == {(path, 7) for path in FILES}
+
+
+def test_a_second_look_at_the_same_files_is_equal(place: Place) -> None:
+    """Or nothing would ever lie still."""
+    place.write(1)
+
+    first, second = (place.source.list_versions(place.base_path, Latest()) for _ in range(2))
+
+    assert first == second
+    assert first.versions[1].fingerprint == second.versions[1].fingerprint
+
+
+def test_a_removed_version_is_not_listed(place: Place) -> None:
+    """No listing is remembered."""
+    place.write(1)
+    place.write(2)
+    place.source.list_versions(place.base_path, Latest())
+
+    place.remove(2)
+
+    assert set(place.source.list_versions(place.base_path, Latest()).versions) == {1}

@@ -1,0 +1,66 @@
+"""One line for each step of a rollout."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from core.errors import Code
+from core.telemetry.log_lines import ANNOUNCED
+from core.versions.record import Event, Failure, VersionRecord
+from core.versions.servable import ServableId
+from deployments.versions.rollout_log import RolloutLog
+
+M1 = ServableId("m", 1)
+NEW = VersionRecord(M1, "/m/1", since_s=10.0)
+LOADING = NEW.after(Event.DEPLOYED, 12.5)
+READY = LOADING.after(Event.BECAME_READY, 20.0)
+
+
+@pytest.fixture
+def written(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.INFO, "deployments")
+    return caplog
+
+
+def test_each_step_is_one_line(written: pytest.LogCaptureFixture) -> None:
+    """It names the version, both states, and how long the first one lasted."""
+    log = RolloutLog()
+
+    for record in (NEW, NEW, LOADING, LOADING, READY):
+        log.follow({M1: record})
+
+    assert written.messages == [
+        "version_state model=m version=1 from= to=START took_s=0.000 error=",
+        "version_state model=m version=1 from=START to=LOADING took_s=2.500 error=",
+        "version_state model=m version=1 from=LOADING to=AVAILABLE took_s=7.500 error=",
+    ]
+
+
+def test_a_new_error_is_a_step(written: pytest.LogCaptureFixture) -> None:
+    """An attempt that failed is told although the version goes on trying."""
+    log = RolloutLog()
+    log.follow({M1: NEW})
+
+    log.follow({M1: VersionRecord(M1, "/m/1", since_s=10.0, failure=Failure(Code.NOT_FOUND, "no such file"))})
+
+    assert written.messages[-1].endswith("from=START to=START took_s=0.000 error=no such file")
+
+
+def test_a_version_that_comes_back_is_new(written: pytest.LogCaptureFixture) -> None:
+    """What is forgotten about a version is not remembered here either."""
+    log = RolloutLog()
+    log.follow({M1: READY})
+    log.follow({})
+
+    log.follow({M1: READY})
+
+    assert len(written.messages) == 2
+
+
+def test_steps_are_announced(written: pytest.LogCaptureFixture) -> None:
+    """Whoever looks at the terminal of the server sees them."""
+    RolloutLog().follow({M1: READY})
+
+    assert all(getattr(record, ANNOUNCED) for record in written.records)
