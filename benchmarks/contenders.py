@@ -240,7 +240,7 @@ class ServeDoor(Contender):
             "http_options": {"host": HOST, "port": self.port + 3},
             "grpc_options": {
                 "port": self.port + 1,
-                "grpc_servicer_functions": ["deployments.grpc.api:add_services"],
+                "grpc_servicer_functions": ["deployments.app:add_services"],
             },
             "logging_config": {"enable_access_log": False},
             "applications": [

@@ -15,9 +15,12 @@ from ray.serve import Application
 from core.config.server_settings import ServerSettings
 from core.errors import InvalidArgument
 from deployments.config.startup_settings import checked, parse_arguments
+from deployments.grpc.serve_proxy import add_services
 from deployments.router import Router
 from deployments.versions.serve_host import ROUTER_DEPLOYMENT
 from deployments.watcher import Watcher
+
+__all__ = ["add_services", "build"]
 
 log = logging.getLogger(__name__)
 

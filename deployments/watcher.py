@@ -16,15 +16,15 @@ from core.routing.router_report import RouterReport
 from core.routing.table import RoutingTable
 from core.telemetry.metric_ledger import Collected, Stamp
 from deployments.config.configured_models import ConfiguredModels
-from deployments.storage.version_source import Storage
+from deployments.storage.version_source import VersionSource
 from deployments.system.clock import SystemClock
 from deployments.telemetry.collector import Collector
 from deployments.telemetry.process_logs import configure as configure_logs
 from deployments.telemetry.ray_metrics import RayMetrics
-from deployments.telemetry.repeated_failure_log import TroubleLog
+from deployments.telemetry.repeated_failure_log import RepeatedFailureLog
 from deployments.versions.collecting_host import CollectingHost
 from deployments.versions.config_requests import ConfigRequests
-from deployments.versions.reconciler import Watch
+from deployments.versions.reconciler import Reconciler
 from deployments.versions.version_counts import VersionNumbers
 
 STUCK_AFTER_S = 120.0
@@ -32,16 +32,16 @@ PAUSE_AFTER_ERROR_S = 1.0
 
 
 class Watcher:
-    """The shell around `Watch`: one thread that ticks, one event loop that answers."""
+    """The shell around `Reconciler`: one thread that ticks, one event loop that answers."""
 
     def __init__(self, settings: ServerSettings) -> None:
         configure_logs(settings.logs, "watcher")
         self._collector = Collector()
         self._host = CollectingHost(self._collector)
         self._numbers = VersionNumbers()
-        self._watch = Watch(settings, self._host, Storage(), ConfiguredModels(settings), SystemClock())
+        self._watch = Reconciler(settings, self._host, VersionSource(), ConfiguredModels(settings), SystemClock())
         self._ticked_s = time.monotonic()
-        self._trouble = TroubleLog("tick_failed", "ticks_work_again")
+        self._trouble = RepeatedFailureLog("tick_failed", "ticks_work_again")
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._crash: BaseException | None = None

@@ -13,21 +13,21 @@ Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ChangeOutcome:
     """How a change ended, in words."""
 
     is_good: bool
     text: str
 
 
-Look = Callable[[Json], Outcome | None]
+Look = Callable[[Json], ChangeOutcome | None]
 """Gives the outcome that a document shows; None while there is none yet."""
 
 
 def loaded(name: str, version: int | None) -> Look:
     """Wait until a version (any version when none is named) answers, has failed once, or turns out not to be there."""
 
-    def look(document: Json) -> Outcome | None:
+    def look(document: Json) -> ChangeOutcome | None:
         model = _find(document, name)
         if model is None or not model["configured"]:
             return _overtaken(name)
@@ -40,12 +40,12 @@ def loaded(name: str, version: int | None) -> Look:
 def unloaded(name: str, version: int | None) -> Look:
     """Wait until a version, or every version, has ended."""
 
-    def look(document: Json) -> Outcome | None:
+    def look(document: Json) -> ChangeOutcome | None:
         model = _find(document, name)
         seen = model["versions"] if model is not None else []
         alive = [one for one in seen if version in (None, int(one["version"])) and one["state"] != "END"]
         what = f"{name} version {version}" if version is not None else name
-        return None if alive else Outcome(is_good=True, text=f"{what}: unloaded")
+        return None if alive else ChangeOutcome(is_good=True, text=f"{what}: unloaded")
 
     return look
 
@@ -53,16 +53,16 @@ def unloaded(name: str, version: int | None) -> Look:
 def labelled(name: str, label: str) -> Look:
     """Tell at once whether a label answers, or what it waits for."""
 
-    def look(document: Json) -> Outcome | None:
+    def look(document: Json) -> ChangeOutcome | None:
         model = _find(document, name)
         found = next((one for one in model["labels"] if one["name"] == label), None) if model is not None else None
         if found is None:
             return _overtaken(name)
         version, meanwhile = found["version"], found["meanwhile"]
         if not found["pending"]:
-            return Outcome(is_good=True, text=f"{name}: label {label} names version {version}")
+            return ChangeOutcome(is_good=True, text=f"{name}: label {label} names version {version}")
         until = f"until then it names version {meanwhile}" if meanwhile else "until then requests by it are not found"
-        return Outcome(is_good=True, text=f"{name}: label {label} waits for version {version}; {until}")
+        return ChangeOutcome(is_good=True, text=f"{name}: label {label} waits for version {version}; {until}")
 
     return look
 
@@ -70,10 +70,10 @@ def labelled(name: str, label: str) -> Look:
 def label_removed(name: str, label: str) -> Look:
     """Tell that a label is gone."""
 
-    def look(document: Json) -> Outcome | None:
+    def look(document: Json) -> ChangeOutcome | None:
         model = _find(document, name)
         is_there = model is not None and any(one["name"] == label for one in model["labels"])
-        return None if is_there else Outcome(is_good=True, text=f"{name}: label {label} is removed")
+        return None if is_there else ChangeOutcome(is_good=True, text=f"{name}: label {label} is removed")
 
     return look
 
@@ -83,36 +83,38 @@ def _find(document: Json, name: str) -> Json | None:
     return next(models, None)
 
 
-def _overtaken(name: str) -> Outcome:
+def _overtaken(name: str) -> ChangeOutcome:
     text = f"{name}: the change was replaced by another one, or by a configuration file that changed"
-    return Outcome(is_good=False, text=text)
+    return ChangeOutcome(is_good=False, text=text)
 
 
-def _answering(name: str, seen: list[Json]) -> Outcome | None:
+def _answering(name: str, seen: list[Json]) -> ChangeOutcome | None:
     for one in seen:
         if one["state"] == "AVAILABLE" and one["wanted"]:
             took = f" after {one['load_s']:.1f} s" if one["load_s"] is not None else ""
-            return Outcome(is_good=True, text=f"{name} version {one['version']}: AVAILABLE{took}")
+            return ChangeOutcome(is_good=True, text=f"{name} version {one['version']}: AVAILABLE{took}")
     return None
 
 
-def _failed(name: str, seen: list[Json]) -> Outcome | None:
+def _failed(name: str, seen: list[Json]) -> ChangeOutcome | None:
     for one in seen:
         if one["error"] is not None and one["wanted"]:
             again = f"; tried again at {one['next_attempt']}" if one["next_attempt"] else ""
             error = f"{one['error']['code']}: {one['error']['message']}"
-            return Outcome(is_good=False, text=f"{name} version {one['version']}: could not be loaded: {error}{again}")
+            return ChangeOutcome(
+                is_good=False, text=f"{name} version {one['version']}: could not be loaded: {error}{again}"
+            )
     return None
 
 
-def _missing(model: Json, version: int | None, seen: list[Json]) -> Outcome | None:
+def _missing(model: Json, version: int | None, seen: list[Json]) -> ChangeOutcome | None:
     name, waiting = model["name"], {one["version"]: one["reason"] for one in model["waiting"]}
     if model["problem"]:
-        return Outcome(is_good=False, text=f"{name}: {model['problem']}")
+        return ChangeOutcome(is_good=False, text=f"{name}: {model['problem']}")
     if seen or version is None or str(version) in waiting or not (model["versions"] or waiting):
         return None
     text = f"{name} version {version}: not found below {model['base_path']}; it is loaded when it appears there"
-    return Outcome(is_good=False, text=text)
+    return ChangeOutcome(is_good=False, text=text)
 
 
 def unfinished(document: Json, name: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
-from core.admin.model_changes import Known
+from core.admin.model_changes import KnownModels
 from core.admin.profile_request import ProfileRequest
 from core.config.model_config import ModelConfig
 from core.config.models_text import models_from_message, to_message
@@ -22,7 +22,7 @@ SERVICE = "ray_model_server.Admin"
 class ConfigInForce:
     """What GetConfig tells: lists and wanted versions, and the fingerprint that a change must name."""
 
-    known: Known
+    known: KnownModels
     fingerprint: str
     is_requested: bool
 
@@ -56,7 +56,7 @@ def config_answer(
 def read_config_answer(raw: bytes) -> ConfigInForce:
     """Read the answer to GetConfig."""
     answer = admin_pb2.GetConfigResponse.FromString(raw)
-    known = Known(
+    known = KnownModels(
         models_from_message(answer.config),
         models_from_message(answer.file_config),
         {name: frozenset(versions.version) for name, versions in answer.wanted.items()},

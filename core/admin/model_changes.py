@@ -13,7 +13,7 @@ Models = tuple[ModelConfig, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownModels:
     """The list of models in force, the one of the configuration files, and the versions wanted now by model."""
 
     models: Models
@@ -36,14 +36,14 @@ class Known:
         return self.wanted.get(name, frozenset())
 
 
-Change = Callable[[Known], Models]
+Change = Callable[[KnownModels], Models]
 """Gives the new list; the same one when there is nothing to do. Raises ServingError when it makes no sense."""
 
 
 def label(name: str, text: str, version: int) -> Change:
     """Let a label name a version, wherever it pointed before."""
 
-    def change(known: Known) -> Models:
+    def change(known: KnownModels) -> Models:
         model = known.get(name)
         return _with(known, replace(model, labels={**model.labels, text: version}))
 
@@ -53,7 +53,7 @@ def label(name: str, text: str, version: int) -> Change:
 def remove_label(name: str, text: str) -> Change:
     """Take a label away; raises NotFound when the model does not have it."""
 
-    def change(known: Known) -> Models:
+    def change(known: KnownModels) -> Models:
         model = known.get(name)
         if text not in model.labels:
             declared = ", ".join(sorted(model.labels)) or "none"
@@ -66,7 +66,7 @@ def remove_label(name: str, text: str) -> Change:
 def load_version(name: str, version: int, base_path: str = "") -> Change:
     """Let a version be wanted beside those that are wanted now; with a base path, also of a model that is new."""
 
-    def change(known: Known) -> Models:
+    def change(known: KnownModels) -> Models:
         model = known.find(name)
         if model is None:
             added = _new(known, name, base_path)
@@ -80,7 +80,7 @@ def load_version(name: str, version: int, base_path: str = "") -> Change:
 def load_model(name: str, base_path: str = "", policy: VersionPolicy | None = None) -> Change:
     """Add a model, from the files if they have it, or give another base path or policy to one that is there."""
 
-    def change(known: Known) -> Models:
+    def change(known: KnownModels) -> Models:
         model = known.find(name)
         chosen = model or _new(known, name, base_path)
         chosen = replace(chosen, base_path=base_path or chosen.base_path, policy=policy or chosen.policy)
@@ -92,7 +92,7 @@ def load_model(name: str, base_path: str = "", policy: VersionPolicy | None = No
 def unload_version(name: str, version: int, *, force: bool = False) -> Change:
     """Let a version be wanted no more, the others as now; raises FailedPrecondition for the last one."""
 
-    def change(known: Known) -> Models:
+    def change(known: KnownModels) -> Models:
         model = known.get(name)
         wanted = known.wanted_of(name)
         listed = model.policy.versions if isinstance(model.policy, Specific) else wanted
@@ -112,18 +112,18 @@ def unload_version(name: str, version: int, *, force: bool = False) -> Change:
 def unload_model(name: str) -> Change:
     """Remove a model with all its versions and labels; raises NotFound."""
 
-    def change(known: Known) -> Models:
+    def change(known: KnownModels) -> Models:
         gone = known.get(name)
         return tuple(one for one in known.models if one is not gone)
 
     return change
 
 
-def _with(known: Known, model: ModelConfig) -> Models:
+def _with(known: KnownModels, model: ModelConfig) -> Models:
     return tuple(model if one.name == model.name else one for one in known.models)
 
 
-def _new(known: Known, name: str, base_path: str) -> ModelConfig:
+def _new(known: KnownModels, name: str, base_path: str) -> ModelConfig:
     if base_path:
         return ModelConfig(name, base_path)
     listed = next((one for one in known.files if one.name == name), None)

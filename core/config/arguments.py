@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from core.config.flag import Flag, Kind, Treatment, Value
+from core.config.flag import Flag, FlagKind, Treatment, Value
 from core.config.flag_table import FLAGS
 from core.config.server_settings import ServerSettings, SessionSettings
 from core.errors import ConfigError, Problem
@@ -20,12 +20,12 @@ EXIT_FAILURE = 255
 PROGRAM = "ray_model_server"
 _INTEGER = re.compile(r"[ \t\n\v\f\r]*[+-]?[0-9]{1,40}", re.ASCII)
 _FLOAT = re.compile(r"[ \t\n\v\f\r]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
-_BITS = {Kind.INT32: 32, Kind.INT64: 64}
+_BITS = {FlagKind.INT32: 32, FlagKind.INT64: 64}
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
 _NO_PRESET: Mapping[str, Value] = MappingProxyType({})
 
 
-class Outcome(enum.Enum):
+class ArgumentsOutcome(enum.Enum):
     """What the program should do after its arguments were read."""
 
     START = "start"
@@ -44,7 +44,7 @@ class ParsedFlags:
     the outcome is START or REFUSED.
     """
 
-    outcome: Outcome
+    outcome: ArgumentsOutcome
     settings: ServerSettings | None = None
     output: str = ""
     warnings: tuple[str, ...] = ()
@@ -57,11 +57,11 @@ def parse(argv: Sequence[str], preset: Mapping[str, Value] = _NO_PRESET) -> Pars
     """Read the arguments after the program's name; `preset` holds values that a flag on the command line replaces."""
     given, leftovers, bad = _read(argv)
     if bad:
-        return ParsedFlags(Outcome.BAD_VALUE, output=usage(), warnings=bad, exit_code=EXIT_FAILURE)
+        return ParsedFlags(ArgumentsOutcome.BAD_VALUE, output=usage(), warnings=bad, exit_code=EXIT_FAILURE)
     if leftovers and leftovers[0] == "--help":
-        return ParsedFlags(Outcome.HELP, output=usage(), exit_code=EXIT_FAILURE)
+        return ParsedFlags(ArgumentsOutcome.HELP, output=usage(), exit_code=EXIT_FAILURE)
     if given.get("version"):
-        return ParsedFlags(Outcome.VERSION, exit_code=0)
+        return ParsedFlags(ArgumentsOutcome.VERSION, exit_code=0)
     chosen = {**preset, **given}
     unknown = f"unknown argument: {leftovers[0]}\n{usage()}" if leftovers else ""
     warnings = (*(_hint(argument) for argument in leftovers), *_warnings(chosen))
@@ -85,11 +85,11 @@ def _implied(chosen: Mapping[str, Value]) -> dict[str, Value]:
 
 def value_of(flag: Flag, text: str) -> Value | None:
     """Read a flag's value; None when it cannot be understood."""
-    if flag.kind is Kind.STRING:
+    if flag.kind is FlagKind.STRING:
         return text
-    if flag.kind is Kind.BOOL:
+    if flag.kind is FlagKind.BOOL:
         return _TRUTH.get(text.lower())
-    if flag.kind is Kind.FLOAT:
+    if flag.kind is FlagKind.FLOAT:
         return _finite(text) if _FLOAT.fullmatch(text) else None
     highest = 2 ** (_BITS[flag.kind] - 1)
     number = int(text) if _INTEGER.fullmatch(text) else highest
@@ -114,7 +114,7 @@ def _read(argv: Sequence[str]) -> tuple[dict[str, Value], list[str], tuple[str, 
     for argument in argv:
         name, equals, text = argument.removeprefix("--").partition("=")
         flag = FLAGS.get(name) if argument.startswith("--") else None
-        if flag is None or not (equals or flag.kind is Kind.BOOL):
+        if flag is None or not (equals or flag.kind is FlagKind.BOOL):
             leftovers.append(argument)
             continue
         value = value_of(flag, text) if equals else True
@@ -131,8 +131,8 @@ def _start(chosen: Mapping[str, Value], output: str, warnings: tuple[str, ...]) 
     except ConfigError as error:
         failures = "\n".join(problem.message for problem in error.problems)
         text = f"{output}Failed to start server. Error: INVALID_ARGUMENT: {failures}\n"
-        return ParsedFlags(Outcome.REFUSED, None, text, warnings, error.problems, EXIT_FAILURE, chosen)
-    return ParsedFlags(Outcome.START, settings, output, warnings, given=chosen)
+        return ParsedFlags(ArgumentsOutcome.REFUSED, None, text, warnings, error.problems, EXIT_FAILURE, chosen)
+    return ParsedFlags(ArgumentsOutcome.START, settings, output, warnings, given=chosen)
 
 
 def _shown(value: Value) -> str:

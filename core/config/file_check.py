@@ -121,7 +121,7 @@ def _checked_settings(text: str, file: str) -> Checked:
 def _said_of_flags(parsed: flags.ParsedFlags, file: str, field: str) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
     """Give the mistakes and the warnings about flags that stand in a file."""
     problems = tuple(Problem(one.message, file, None, f"{field}.{one.field[2:]}") for one in parsed.problems)
-    if parsed.outcome is flags.Outcome.BAD_VALUE:
+    if parsed.outcome is flags.ArgumentsOutcome.BAD_VALUE:
         return tuple(Problem(one, file, None, field) for one in parsed.warnings), ()
     return problems, tuple(Problem(one, file, None, field) for one in parsed.warnings)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 
-class Kind(enum.Enum):
+class FlagKind(enum.Enum):
     """Type of a flag's value, as the usage text names it."""
 
     BOOL = "bool"
@@ -34,12 +34,13 @@ Value = bool | int | float | str
 class Flag:
     """One flag.
 
-    `target` is the field of ServerSettings that it fills, as `group.field`, after `convert`; empty where `core.config.arguments`
-    computes the field or nothing is to be filled. `remark` says why the flag has no effect, or what to use instead.
+    `target` is the field of ServerSettings that it fills, as `group.field`, after `convert`; empty where
+    `core.config.arguments` computes the field or nothing is to be filled. `remark` says why the flag has no effect, or
+    what to use instead.
     """
 
     name: str
-    kind: Kind
+    kind: FlagKind
     default: Value
     help: str
     target: str = ""

@@ -1,7 +1,8 @@
 """The command-line flags: TensorFlow Serving's 48, under their names, and ours.
 
 No flag of TensorFlow Serving is silently ignored: each is honoured, or accepted with a warning that says why it has no
-effect here, or refused with the name of its replacement. `core.config.arguments` reads this table; ours are in `core.config.own_flags`.
+effect here, or refused with the name of its replacement. `core.config.arguments` reads this table; ours are in
+`core.config.own_flags`.
 """
 
 # ruff: noqa: FBT003  (a table reads best with its defaults in a column)
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from core.config.flag import Flag, Kind, Treatment, Value, not_negative
+from core.config.flag import Flag, FlagKind, Treatment, Value, not_negative
 from core.config.own_flags import OUR_FLAGS
 
 
@@ -34,15 +35,15 @@ def _number_or_text(text: str) -> int | str:
     return int(text) if plain and -(2**31) <= int(text) < 2**31 else text
 
 
-def _unused(name: str, kind: Kind, default: Value, remark: str) -> Flag:
+def _unused(name: str, kind: FlagKind, default: Value, remark: str) -> Flag:
     return Flag(name, kind, default, f"No effect: {remark}.", treatment=Treatment.WITHOUT_EFFECT, remark=remark)
 
 
-def _refused(name: str, kind: Kind, default: Value, remark: str) -> Flag:
+def _refused(name: str, kind: FlagKind, default: Value, remark: str) -> Flag:
     return Flag(name, kind, default, f"Refused: {remark}.", treatment=Treatment.REFUSED, remark=remark)
 
 
-_BOOL, _INT32, _INT64, _FLOAT, _STRING = Kind.BOOL, Kind.INT32, Kind.INT64, Kind.FLOAT, Kind.STRING
+_BOOL, _INT32, _INT64, _FLOAT, _STRING = FlagKind.BOOL, FlagKind.INT32, FlagKind.INT64, FlagKind.FLOAT, FlagKind.STRING
 
 _FRONT_DOOR = (
     Flag("port", _INT32, 8500, "TCP port for gRPC; 0 opens none.", "front_door.grpc_port"),

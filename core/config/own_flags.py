@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from core.config.flag import Flag, Kind, not_negative
+from core.config.flag import Flag, FlagKind, not_negative
 
-_BOOL, _INT32, _INT64, _FLOAT, _STRING = Kind.BOOL, Kind.INT32, Kind.INT64, Kind.FLOAT, Kind.STRING
+_BOOL, _INT32, _INT64, _FLOAT, _STRING = FlagKind.BOOL, FlagKind.INT32, FlagKind.INT64, FlagKind.FLOAT, FlagKind.STRING
 
 OUR_FLAGS: Final = (
     Flag(

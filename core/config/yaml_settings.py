@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from core.config.flag import Kind, Value
+from core.config.flag import FlagKind, Value
 from core.config.flag_table import FLAGS
 from core.config.log_collectors import collector_problems
 from core.config.model_config import (
@@ -149,12 +149,12 @@ _LISTED: Mapping[str, Reader] = {
     "version_policy": _policy,
     "labels": mapping(whole(0)),
 }
-_FLAG_READERS: Mapping[Kind, Reader] = {
-    Kind.BOOL: flag,
-    Kind.INT32: whole(-HIGHEST_INT32 - 1, HIGHEST_INT32),
-    Kind.INT64: whole(),
-    Kind.FLOAT: decimal(),
-    Kind.STRING: text,
+_FLAG_READERS: Mapping[FlagKind, Reader] = {
+    FlagKind.BOOL: flag,
+    FlagKind.INT32: whole(-HIGHEST_INT32 - 1, HIGHEST_INT32),
+    FlagKind.INT64: whole(),
+    FlagKind.FLOAT: decimal(),
+    FlagKind.STRING: text,
 }
 _SERVER: Mapping[str, Reader] = {
     name: _FLAG_READERS[one.kind] for name, one in FLAGS.items() if name not in ("version", "model_settings_file")

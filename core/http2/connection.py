@@ -40,7 +40,7 @@ from core.http2.frames import (
     window_update,
 )
 from core.http2.grpc_heads import LARGEST_HEAD_BYTES, CallHead, HeadReader
-from core.http2.reading import FrameReader
+from core.http2.reading import Http2Reader
 from core.http2.sending import Sending, SendingStream
 
 STREAM_WINDOW: Final = 4 * 1024 * 1024
@@ -95,7 +95,7 @@ class Stream(SendingStream):
 OpenStream = Callable[[Stream, CallHead], Receiver]
 
 
-class Http2Connection(FrameReader):
+class Http2Connection(Http2Reader):
     """The state of one connection."""
 
     def __init__(self, open_stream: OpenStream) -> None:

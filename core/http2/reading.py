@@ -60,7 +60,7 @@ UNNEEDED: Final[Mapping[int, Taker]] = MappingProxyType(
 """Frames that are only checked."""
 
 
-class FrameReader:
+class Http2Reader:
     """Hands each frame to its taker; frames of a kind that nobody takes are passed over."""
 
     def __init__(self, takers: dict[int, Taker]) -> None:

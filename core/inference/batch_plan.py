@@ -24,7 +24,7 @@ class QueueKey(NamedTuple):  # a named tuple: every request hashes it, and tuple
     fetches: tuple[str, ...]
 
 
-class Kind(NamedTuple):
+class BatchKind(NamedTuple):
     """Which requests of a queue can share a run: those with equal types and rows of equal shape.
 
     With padding, rows need only be of equal rank.
@@ -40,14 +40,14 @@ def queue_key(plan: RunPlan) -> QueueKey:
     return QueueKey(tuple(sorted(plan.feeds)), tuple(sorted(plan.fetches)))
 
 
-def kind(plan: RunPlan, *, padded: bool = False) -> Kind:
+def kind(plan: RunPlan, *, padded: bool = False) -> BatchKind:
     """Tell what else may share the request's run; rows that cannot be merged never meet, so none spoils the other."""
     feeds = plan.feeds
     if padded:
-        return Kind(
+        return BatchKind(
             tuple((feeds[name].dtype, (feeds[name].ndim,)) for name in sorted(feeds)), plan.fetches, is_padded=True
         )
-    return Kind(tuple((feeds[name].dtype, feeds[name].shape[1:]) for name in sorted(feeds)), plan.fetches)
+    return BatchKind(tuple((feeds[name].dtype, feeds[name].shape[1:]) for name in sorted(feeds)), plan.fetches)
 
 
 def rows_of(plan: RunPlan) -> int:

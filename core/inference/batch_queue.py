@@ -14,7 +14,7 @@ from typing import Generic, Self, TypeVar
 
 from core.config.model_config import BatchingParameters
 from core.errors import InvalidArgument, Unavailable
-from core.inference.batch_plan import Kind
+from core.inference.batch_plan import BatchKind
 
 MICROS_PER_S = 1e6
 FULL = "The batch scheduling queue to which this task was submitted is full;"
@@ -64,7 +64,7 @@ class Piece(Generic[Request]):
 class Batch(Generic[Request]):
     """Pieces that wait to run together, in the order of their arrival."""
 
-    kind: Kind
+    kind: BatchKind
     opened_at: float
     size: int = 0
     is_waiting: bool = True
@@ -90,14 +90,14 @@ class BatchQueue(Generic[Request]):
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._open: OrderedDict[Kind, Batch[Request]] = OrderedDict()
+        self._open: OrderedDict[BatchKind, Batch[Request]] = OrderedDict()
         self._closed: OrderedDict[Batch[Request], None] = OrderedDict()
 
     def __len__(self) -> int:
         """Count the batches that wait."""
         return len(self._open) + len(self._closed)
 
-    def add(self, request: Request, rows: int, kind: Kind, now: float) -> list[Piece[Request]]:
+    def add(self, request: Request, rows: int, kind: BatchKind, now: float) -> list[Piece[Request]]:
         """Let a request wait.
 
         Raises InvalidArgument when it is too large and Unavailable when there is no room; nothing of it stays then.
@@ -111,7 +111,7 @@ class BatchQueue(Generic[Request]):
             start += size
         return pieces
 
-    def _cut(self, rows: int, kind: Kind) -> list[int]:
+    def _cut(self, rows: int, kind: BatchKind) -> list[int]:
         if not self._limits.splits:
             self._require_batch(rows, kind)
             return [rows]
@@ -119,13 +119,13 @@ class BatchQueue(Generic[Request]):
         # Pieces that grow to the width of different neighbours might not fit together any more.
         return [rows] if kind.is_padded else cut(rows, self._room(kind), self._limits.batch)
 
-    def _require_batch(self, rows: int, kind: Kind) -> None:
+    def _require_batch(self, rows: int, kind: BatchKind) -> None:
         if size_of(rows) > self._room(kind) and len(self) >= self._limits.enqueued:
             raise Unavailable(
                 f"{FULL} currently {len(self)} batches enqueued and max_enqueued_batches is {self._limits.enqueued}"
             )
 
-    def _require_capacity(self, rows: int, kind: Kind) -> None:
+    def _require_capacity(self, rows: int, kind: BatchKind) -> None:
         limit, most = self._limits.batch, self._limits.enqueued
         room = self._room(kind) if len(self) else limit
         waiting = max(1, len(self))
@@ -137,11 +137,11 @@ class BatchQueue(Generic[Request]):
                 f"max_execution_batch_size={limit})"
             )
 
-    def _room(self, kind: Kind) -> int:
+    def _room(self, kind: BatchKind) -> int:
         batch = self._open.get(kind)
         return 0 if batch is None else self._limits.batch - batch.size
 
-    def _batch_with_room(self, rows: int, kind: Kind, now: float) -> Batch[Request]:
+    def _batch_with_room(self, rows: int, kind: BatchKind, now: float) -> Batch[Request]:
         batch = self._open.get(kind)
         if batch is not None and size_of(rows) <= self._room(kind):
             return batch

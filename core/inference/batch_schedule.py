@@ -10,7 +10,7 @@ import math
 from collections import OrderedDict
 from typing import Generic
 
-from core.inference.batch_plan import Kind, QueueKey
+from core.inference.batch_plan import BatchKind, QueueKey
 from core.inference.batch_queue import BatchQueue, Limits, Piece, Request
 
 
@@ -24,7 +24,7 @@ class BatchSchedule(Generic[Request]):
         self.waiting = 0
         """Requests, or pieces of them, that wait."""
 
-    def add(self, request: Request, rows: int, key: QueueKey, kind: Kind, now: float) -> list[Piece[Request]]:
+    def add(self, request: Request, rows: int, key: QueueKey, kind: BatchKind, now: float) -> list[Piece[Request]]:
         """Let a request wait in the queue of its tensors; raises as `BatchQueue.add` does."""
         queue = self._queues.get(key) or BatchQueue(self._limits)
         pieces = queue.add(request, rows, kind, now)

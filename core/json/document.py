@@ -1,7 +1,7 @@
 """Request bodies as JSON documents: simdjson where it can judge, the exact parser for everything else.
 
-simdjson decides only that a text is valid. Whatever it refuses goes to `core.json.exact_parser`, which knows what TensorFlow
-Serving accepts beyond standard JSON and how it words its errors.
+simdjson decides only that a text is valid. Whatever it refuses goes to `core.json.exact_parser`, which knows what
+TensorFlow Serving accepts beyond standard JSON and how it words its errors.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ NAME = "signature_name"
 
 
 @dataclass(frozen=True, slots=True)
-class RestRequest:
+class PredictBody:
     """What a body asks for: a signature, as it was named, and the arrays that were sent for its inputs."""
 
     name: str
@@ -47,7 +47,7 @@ def plan(model: ServedModel, body: bytes, *, check_method: bool = False) -> RunP
     return _run_plan(request)
 
 
-def read(model: ServedModel, body: bytes) -> RestRequest:
+def read(model: ServedModel, body: bytes) -> PredictBody:
     """Read a body, inputs that may be left out aside; raises ServingError."""
     body = bytes(body)
     return with_object(body, partial(_read_quickly, model, body)) or _read_exactly(model, parse_object(body))
@@ -78,7 +78,7 @@ def _name_in(document: Element, names: list[str]) -> Element:
     return document[NAME] if NAME in names else ""
 
 
-def _read_quickly(model: ServedModel, body: bytes, document: Element) -> RestRequest | None:
+def _read_quickly(model: ServedModel, body: bytes, document: Element) -> PredictBody | None:
     """Read what the numbers' fast lane can read; everything unusual is left to the exact way."""
     names = list(document.keys())
     by_row = ROWS in names
@@ -89,7 +89,7 @@ def _read_quickly(model: ServedModel, body: bytes, document: Element) -> RestReq
     if signature is None or not signature.inputs or "b64" in signature.inputs:
         return None
     inputs = _quick_inputs(document, ROWS if by_row else COLUMNS, signature, body)
-    return None if inputs is None else RestRequest(name, signature, inputs, by_row)
+    return None if inputs is None else PredictBody(name, signature, inputs, by_row)
 
 
 def _quick_inputs(document: Element, key: str, signature: Signature, body: bytes) -> json_columns.Arrays | None:
@@ -107,7 +107,7 @@ def _quick_inputs(document: Element, key: str, signature: Signature, body: bytes
     return {name: json_columns.one_tensor(document, key, dtype, body)}
 
 
-def _read_exactly(model: ServedModel, document: JsonObject) -> RestRequest:
+def _read_exactly(model: ServedModel, document: JsonObject) -> PredictBody:
     members = document.first_values()
     name = signature_name(members, document)
     signature = _find_signature(model, name)
@@ -117,7 +117,7 @@ def _read_exactly(model: ServedModel, document: JsonObject) -> RestRequest:
         dense = read_instances(_checked_instances(members[ROWS], document), dtypes)
     else:
         dense = read_inputs(members[COLUMNS], dtypes)
-    return RestRequest(name, signature, {key: values.array(key) for key, values in dense.items()}, by_row)
+    return PredictBody(name, signature, {key: values.array(key) for key, values in dense.items()}, by_row)
 
 
 def _find_signature(model: ServedModel, name: str) -> Signature:
@@ -146,7 +146,7 @@ def _checked_instances(instances: Value, document: JsonObject) -> list[Value]:
     return instances
 
 
-def _run_plan(request: RestRequest) -> RunPlan:
+def _run_plan(request: PredictBody) -> RunPlan:
     signature = request.signature
     _check_complete(request)
     feeds = {spec.tensor: _feed(request, name) for name, spec in signature.inputs.items()}
@@ -156,12 +156,12 @@ def _run_plan(request: RestRequest) -> RunPlan:
     return RunPlan(feeds, fetches, write, request.name or DEFAULT_SIGNATURE)
 
 
-def _feed(request: RestRequest, name: str) -> np.ndarray:
+def _feed(request: PredictBody, name: str) -> np.ndarray:
     array = request.inputs.get(name)
     return request.signature.defaults[name] if array is None else array
 
 
-def _check_complete(request: RestRequest) -> None:
+def _check_complete(request: PredictBody) -> None:
     """Refuse what is left to refuse: binary rows for several inputs fill only one of them."""
     declared, sent = request.signature.inputs, request.inputs
     if len(sent) < len(declared) and not set(declared) <= set(sent) | set(request.signature.defaults):

@@ -5,7 +5,7 @@ Theory of operation. A frame is a header of 16 bytes and a payload. Header, litt
     offset  size  field
     0       4     length of the payload in bytes
     4       4     call id, chosen by the caller, unique among its open calls of this connection
-    8       1     kind (`Kind`)
+    8       1     kind (`FrameKind`)
     9       1     method of a CALL (`core.routing.transport.Method`), canonical code of an ANSWER, otherwise 0
     10      2     CALL: bytes at the end of the payload that are no body but the trace context; otherwise 0
     12      4     CALL: milliseconds that the caller still waits, 0 = for ever; LOAD: thousandths; otherwise 0
@@ -35,7 +35,7 @@ LARGEST_PAYLOAD_BYTES = 2**31 - 1
 LONGEST_WAIT_MS = 2**32 - 1
 
 
-class Kind(enum.IntEnum):
+class FrameKind(enum.IntEnum):
     """What a frame is."""
 
     HELLO = 1
@@ -46,7 +46,7 @@ class Kind(enum.IntEnum):
     LOAD = 6
 
 
-KINDS = frozenset(Kind)
+KINDS = frozenset(FrameKind)
 
 
 class BrokenFrame(InvalidArgument):
@@ -66,7 +66,7 @@ class Frame:
 
 
 def header(
-    kind: Kind, payload_bytes: int, *, call_id: int = 0, detail: int = 0, wait_ms: int = 0, trailer_bytes: int = 0
+    kind: FrameKind, payload_bytes: int, *, call_id: int = 0, detail: int = 0, wait_ms: int = 0, trailer_bytes: int = 0
 ) -> bytes:
     """Give the 16 bytes that go before a payload."""
     return HEADER.pack(payload_bytes, call_id, kind, detail, trailer_bytes, wait_ms)

@@ -19,7 +19,7 @@ LONGEST_NAME_BYTES = 255
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """How often something is tried, and the pauses between, which double."""
 
     attempts: int = 7

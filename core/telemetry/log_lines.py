@@ -36,7 +36,7 @@ _PLAIN: Final = re.compile(r"[^\s\"'=\\\x00-\x1f\x7f]+")
 HIDDEN: Final = "***"
 
 
-class LogFormat(enum.Enum):
+class LineStyle(enum.Enum):
     """How a line is written."""
 
     TEXT = "text"
@@ -51,10 +51,10 @@ def announced() -> Mapping[str, object]:
 class LineFormatter(logging.Formatter):
     """Writes records of one process as lines."""
 
-    def __init__(self, process: str, style: LogFormat) -> None:
+    def __init__(self, process: str, style: LineStyle) -> None:
         super().__init__()
         self._process = process
-        self._is_json = style is LogFormat.JSON
+        self._is_json = style is LineStyle.JSON
 
     def format(self, record: logging.LogRecord) -> str:
         """Give the line of a record."""

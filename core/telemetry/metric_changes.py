@@ -12,7 +12,7 @@ from itertools import accumulate
 from typing import TypeVar
 
 from core.telemetry.metric_names import BY_NAME
-from core.telemetry.metrics import Distribution, Distributions, Kind, Labels, Metric, Numbers, Snapshot
+from core.telemetry.metrics import Distribution, Distributions, Labels, Metric, MetricKind, MetricSnapshot, Numbers
 
 _PREFIXES = (":tensorflow:serving:", ":tensorflow:", "ray_model_server_")
 _OURS = "model_server_"
@@ -25,7 +25,7 @@ class Change:
     """What to add to a counter, or the value to set a gauge to."""
 
     name: str
-    kind: Kind
+    kind: MetricKind
     labels: Mapping[str, str]
     value: float
 
@@ -36,14 +36,14 @@ def ray_name(metric: Metric) -> str:
     return _OURS + metric.name.removeprefix(prefix).removesuffix("_total").replace(":", "_")
 
 
-def changes(before: Snapshot, now: Snapshot) -> Iterator[Change]:
+def changes(before: MetricSnapshot, now: MetricSnapshot) -> Iterator[Change]:
     """Give what was counted between two snapshots of the same process, and all gauges.
 
     Ray forgets a gauge that was not set for twenty seconds, so one that stays is set again, and one that goes is not.
     """
     yield from _counted(before.counters, now.counters)
     for metric, labels, value in _cells(now.gauges):
-        yield Change(ray_name(metric), Kind.GAUGE, _tags(metric, labels), value)
+        yield Change(ray_name(metric), MetricKind.GAUGE, _tags(metric, labels), value)
     yield from _observed(before.distributions, now.distributions)
 
 
@@ -51,7 +51,7 @@ def _counted(before: Numbers, now: Numbers) -> Iterator[Change]:
     for metric, labels, value in _cells(now):
         added = value - before.get(metric.name, {}).get(labels, 0)
         if added > 0:
-            yield Change(ray_name(metric), Kind.COUNTER, _tags(metric, labels), added)
+            yield Change(ray_name(metric), MetricKind.COUNTER, _tags(metric, labels), added)
 
 
 def _observed(before: Distributions, now: Distributions) -> Iterator[Change]:
@@ -64,10 +64,10 @@ def _observed(before: Distributions, now: Distributions) -> Iterator[Change]:
         limits = (*(f"{limit:g}" for limit in metric.buckets), "+Inf")
         for limit, count in zip(limits, accumulate(added.counts), strict=True):
             if count:
-                yield Change(f"{name}_bucket", Kind.COUNTER, {**tags, "le": limit}, count)
-        yield Change(f"{name}_count", Kind.COUNTER, tags, sum(added.counts))
+                yield Change(f"{name}_bucket", MetricKind.COUNTER, {**tags, "le": limit}, count)
+        yield Change(f"{name}_count", MetricKind.COUNTER, tags, sum(added.counts))
         if added.sum > 0:
-            yield Change(f"{name}_sum", Kind.COUNTER, tags, added.sum)
+            yield Change(f"{name}_sum", MetricKind.COUNTER, tags, added.sum)
 
 
 def _less(one: Distribution, other: Distribution) -> Distribution:

@@ -23,7 +23,7 @@ import orjson
 from core.errors import InvalidArgument
 from core.telemetry.metric_names import BY_NAME
 from core.telemetry.metric_report import Report, parsed, plain_report, plain_snapshot, report_from, snapshot_from
-from core.telemetry.metrics import Snapshot, merged
+from core.telemetry.metrics import MetricSnapshot, merged
 
 GAUGES_LAST_S = 25.0
 """A process that was not heard for so long has no gauges any more: reports come every ten seconds."""
@@ -61,7 +61,7 @@ class Ledger:
     epoch: int = 0
     version: int = 0
     heard: Mapping[str, Heard] = field(default_factory=dict)
-    retired: Snapshot = field(default_factory=Snapshot)
+    retired: MetricSnapshot = field(default_factory=MetricSnapshot)
     folded: tuple[str, ...] = ()
 
     @property
@@ -105,18 +105,18 @@ class Ledger:
             if now_s - one.at_s > (FOLDED_EARLY_AFTER_S if place < spare else FOLDED_AFTER_S)
         }
 
-    def total(self, now_s: float) -> Snapshot:
+    def total(self, now_s: float) -> MetricSnapshot:
         """Add everything up."""
         return merged((self.retired, *(_true_at(one, now_s) for one in self.heard.values())))
 
 
-def _true_at(one: Heard, now_s: float) -> Snapshot:
+def _true_at(one: Heard, now_s: float) -> MetricSnapshot:
     return one.report.snapshot if now_s - one.at_s <= GAUGES_LAST_S else one.report.snapshot.lasting()
 
 
-def _retired(snapshot: Snapshot) -> Snapshot:
+def _retired(snapshot: MetricSnapshot) -> MetricSnapshot:
     """Give what is still worth counting of a process that is gone."""
-    return Snapshot(
+    return MetricSnapshot(
         {name: cells for name, cells in snapshot.counters.items() if _outlives_versions(name)},
         {},
         {name: cells for name, cells in snapshot.distributions.items() if _outlives_versions(name)},

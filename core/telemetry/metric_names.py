@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from core.telemetry.metrics import Kind, Metric, exponential
+from core.telemetry.metrics import Metric, MetricKind, exponential
 
 _TENSORFLOW = ":tensorflow:"
 _SERVING = ":tensorflow:serving:"
@@ -22,89 +22,99 @@ SIZES = exponential(1, 2, 14)
 EXAMPLES = exponential(1, 2, 15)
 SECONDS = exponential(0.0001, 2, 22)
 
-REQUEST_COUNT = Metric(f"{_SERVING}request_count", Kind.COUNTER, ("model_name", "status"))
+REQUEST_COUNT = Metric(f"{_SERVING}request_count", MetricKind.COUNTER, ("model_name", "status"))
 REQUEST_LATENCY = Metric(
-    f"{_SERVING}request_latency", Kind.HISTOGRAM, ("model_name", "API", "entrypoint"), LATENCY_MICROS
+    f"{_SERVING}request_latency", MetricKind.HISTOGRAM, ("model_name", "API", "entrypoint"), LATENCY_MICROS
 )
-RUNTIME_LATENCY = Metric(f"{_SERVING}runtime_latency", Kind.HISTOGRAM, ("model_name", "API", "runtime"), LATENCY_MICROS)
-REQUEST_EXAMPLE_COUNTS = Metric(f"{_SERVING}request_example_counts", Kind.HISTOGRAM, ("model",), EXAMPLES)
-REQUEST_EXAMPLE_COUNT_TOTAL = Metric(f"{_SERVING}request_example_count_total", Kind.COUNTER, ("model",))
-REQUEST_LOG_COUNT = Metric(f"{_SERVING}request_log_count", Kind.COUNTER, ("model_name", "status_code"))
-WARMUP_LATENCY = Metric(f"{_SERVING}model_warmup_latency", Kind.HISTOGRAM, ("model_path", "status"), LATENCY_MICROS)
-WARMUP_RECORDS_READ = Metric(f"{_SERVING}model_warmup_records_read", Kind.COUNTER, ("model_path", "status"))
+RUNTIME_LATENCY = Metric(
+    f"{_SERVING}runtime_latency", MetricKind.HISTOGRAM, ("model_name", "API", "runtime"), LATENCY_MICROS
+)
+REQUEST_EXAMPLE_COUNTS = Metric(f"{_SERVING}request_example_counts", MetricKind.HISTOGRAM, ("model",), EXAMPLES)
+REQUEST_EXAMPLE_COUNT_TOTAL = Metric(f"{_SERVING}request_example_count_total", MetricKind.COUNTER, ("model",))
+REQUEST_LOG_COUNT = Metric(f"{_SERVING}request_log_count", MetricKind.COUNTER, ("model_name", "status_code"))
+WARMUP_LATENCY = Metric(
+    f"{_SERVING}model_warmup_latency", MetricKind.HISTOGRAM, ("model_path", "status"), LATENCY_MICROS
+)
+WARMUP_RECORDS_READ = Metric(f"{_SERVING}model_warmup_records_read", MetricKind.COUNTER, ("model_path", "status"))
 BATCH_QUEUING_LATENCY = Metric(
-    f"{_SERVING}batching_session:queuing_latency", Kind.HISTOGRAM, ("thread_pool_name",), QUEUE_MICROS
+    f"{_SERVING}batching_session:queuing_latency", MetricKind.HISTOGRAM, ("thread_pool_name",), QUEUE_MICROS
 )
-BATCH_RUN_COUNT = Metric(f"{_SERVING}batching_session:wrapped_run_count", Kind.COUNTER)
+BATCH_RUN_COUNT = Metric(f"{_SERVING}batching_session:wrapped_run_count", MetricKind.COUNTER)
 BATCH_PADDING_SIZE = Metric(
     f"{_SERVING}batching_session:padding_size",
-    Kind.HISTOGRAM,
+    MetricKind.HISTOGRAM,
     ("execution_batch_size",),
     SIZES,
     hidden_until_used=True,
 )
 BATCH_INPUT_SIZE = Metric(
-    f"{_SERVING}batching_session:input_batch_size", Kind.HISTOGRAM, (), SIZES, hidden_until_used=True
+    f"{_SERVING}batching_session:input_batch_size", MetricKind.HISTOGRAM, (), SIZES, hidden_until_used=True
 )
 BATCH_PROCESSED_SIZE = Metric(
-    f"{_SERVING}batching_session:processed_batch_size", Kind.HISTOGRAM, (), SIZES, hidden_until_used=True
+    f"{_SERVING}batching_session:processed_batch_size", MetricKind.HISTOGRAM, (), SIZES, hidden_until_used=True
 )
 LOAD_ATTEMPT_COUNT = Metric(
-    f"{_TENSORFLOW}cc:saved_model:load_attempt_count", Kind.COUNTER, ("model_path", "status"), hidden_until_used=True
+    f"{_TENSORFLOW}cc:saved_model:load_attempt_count",
+    MetricKind.COUNTER,
+    ("model_path", "status"),
+    hidden_until_used=True,
 )
 LOAD_LATENCY = Metric(
-    f"{_TENSORFLOW}cc:saved_model:load_latency", Kind.COUNTER, ("model_path",), hidden_until_used=True
+    f"{_TENSORFLOW}cc:saved_model:load_latency", MetricKind.COUNTER, ("model_path",), hidden_until_used=True
 )
-GRAPH_RUNS = Metric(f"{_TENSORFLOW}core:graph_runs", Kind.COUNTER)
-GRAPH_RUN_TIME = Metric(f"{_TENSORFLOW}core:graph_run_time_usecs", Kind.COUNTER)
+GRAPH_RUNS = Metric(f"{_TENSORFLOW}core:graph_runs", MetricKind.COUNTER)
+GRAPH_RUN_TIME = Metric(f"{_TENSORFLOW}core:graph_run_time_usecs", MetricKind.COUNTER)
 
 DROPPED_REQUESTS = Metric(
     f"{_OURS}dropped_requests_total",
-    Kind.COUNTER,
+    MetricKind.COUNTER,
     ("model_name", "reason"),
     help="Requests that were given up before their model ran: their caller had gone or their time was up.",
 )
 DROPPED_LOG_RECORDS = Metric(
     f"{_OURS}dropped_log_records_total",
-    Kind.COUNTER,
+    MetricKind.COUNTER,
     ("model_name", "reason"),
     help="Records of the request log that could not be written.",
 )
 DROPPED_SPANS = Metric(
     f"{_OURS}dropped_spans_total",
-    Kind.COUNTER,
+    MetricKind.COUNTER,
     ("reason",),
     help="Spans of traces that did not reach the collector.",
 )
 FETCHED_BYTES = Metric(
-    f"{_OURS}fetched_bytes_total", Kind.COUNTER, ("model_name",), help="Bytes fetched from remote storage."
+    f"{_OURS}fetched_bytes_total", MetricKind.COUNTER, ("model_name",), help="Bytes fetched from remote storage."
 )
 FETCH_SECONDS = Metric(
     f"{_OURS}fetch_seconds",
-    Kind.HISTOGRAM,
+    MetricKind.HISTOGRAM,
     ("model_name",),
     exponential(0.01, 2, 20),
     help="How long versions took to come from remote storage.",
 )
 CACHE_LOOKUPS = Metric(
     f"{_OURS}model_cache_lookups_total",
-    Kind.COUNTER,
+    MetricKind.COUNTER,
     ("model_name", "result"),
     help="Versions from remote storage that were in the model cache of the node (hit) or had to be fetched (miss).",
 )
 CACHE_EVICTIONS = Metric(
-    f"{_OURS}model_cache_evictions_total", Kind.COUNTER, (), help="Versions deleted from the model cache to make room."
+    f"{_OURS}model_cache_evictions_total",
+    MetricKind.COUNTER,
+    (),
+    help="Versions deleted from the model cache to make room.",
 )
 LOAD_SECONDS = Metric(
     f"{_OURS}load_seconds",
-    Kind.HISTOGRAM,
+    MetricKind.HISTOGRAM,
     ("model_name",),
     exponential(0.01, 2, 20),
     help="How long TensorFlow took to load versions.",
 )
 WARMUP_SECONDS = Metric(
     f"{_OURS}warmup_seconds",
-    Kind.HISTOGRAM,
+    MetricKind.HISTOGRAM,
     ("model_name",),
     exponential(0.01, 2, 20),
     help="How long the warm-up requests of versions took.",
@@ -112,85 +122,92 @@ WARMUP_SECONDS = Metric(
 
 SIGNATURE_REQUESTS = Metric(
     f"{_OURS}signature_requests_total",
-    Kind.COUNTER,
+    MetricKind.COUNTER,
     (*_VERSION, "signature", "method", "status"),
     help="Requests that a version answered, also those of its warm-up; without a signature, none could be read.",
 )
 SIGNATURE_SECONDS = Metric(
     f"{_OURS}signature_seconds",
-    Kind.HISTOGRAM,
+    MetricKind.HISTOGRAM,
     (*_VERSION, "signature"),
     SECONDS,
     help="Time from the arrival of a request at its version to its answer, successful ones only.",
 )
 QUEUE_SECONDS = Metric(
     f"{_OURS}queue_seconds",
-    Kind.HISTOGRAM,
+    MetricKind.HISTOGRAM,
     _VERSION,
     SECONDS,
     help="Time that requests waited for a thread; those that need none do not wait and are not in here.",
 )
-QUEUE_LENGTH = Metric(f"{_OURS}queue_length", Kind.GAUGE, _VERSION, help="Requests that wait for a thread now.")
+QUEUE_LENGTH = Metric(f"{_OURS}queue_length", MetricKind.GAUGE, _VERSION, help="Requests that wait for a thread now.")
 RESIDENT_BYTES = Metric(
-    f"{_OURS}resident_bytes", Kind.GAUGE, _VERSION, help="Resident memory of all replicas of a version."
+    f"{_OURS}resident_bytes", MetricKind.GAUGE, _VERSION, help="Resident memory of all replicas of a version."
 )
-REPLICAS = Metric(f"{_OURS}replicas", Kind.GAUGE, _VERSION, help="Replicas of a version that report their numbers.")
+REPLICAS = Metric(
+    f"{_OURS}replicas", MetricKind.GAUGE, _VERSION, help="Replicas of a version that report their numbers."
+)
 
 IN_FLIGHT = Metric(
-    f"{_OURS}requests_in_flight", Kind.GAUGE, _VERSION, help="Requests that routers have handed on, not answered yet."
+    f"{_OURS}requests_in_flight",
+    MetricKind.GAUGE,
+    _VERSION,
+    help="Requests that routers have handed on, not answered yet.",
 )
 FORWARDED_REQUESTS = Metric(
     f"{_OURS}forwarded_requests_total",
-    Kind.COUNTER,
+    MetricKind.COUNTER,
     ("model_name", "transport"),
     help="Requests handed to versions, over a direct connection or through Ray Serve's handle.",
 )
 REPEATED_REQUESTS = Metric(
     f"{_OURS}repeated_requests_total",
-    Kind.COUNTER,
+    MetricKind.COUNTER,
     ("model_name",),
     help="Requests sent once more, because the connection to their replica broke.",
 )
 LABEL_REQUESTS = Metric(
     f"{_OURS}label_requests_total",
-    Kind.COUNTER,
+    MetricKind.COUNTER,
     ("model_name", "label"),
     help="Requests that named their version by a label.",
 )
 ROUTING_GENERATION = Metric(
     f"{_OURS}routing_generation",
-    Kind.GAUGE,
+    MetricKind.GAUGE,
     ("router",),
     help="Number of the routing table that a router uses; the same for all routers but for moments.",
 )
 
 VERSION_STATE = Metric(
     f"{_OURS}version_state",
-    Kind.GAUGE,
+    MetricKind.GAUGE,
     (*_VERSION, "state"),
     help="1 for the state that a version is in.",
 )
 ROLLOUT_STEPS = Metric(
     f"{_OURS}rollout_steps_total",
-    Kind.COUNTER,
+    MetricKind.COUNTER,
     ("model_name", "step"),
     help="What was done with versions: load, available, unload, delete, load_failed, lost.",
 )
 PENDING_LABELS = Metric(
-    f"{_OURS}pending_labels", Kind.GAUGE, ("model_name",), help="Labels whose version does not answer."
+    f"{_OURS}pending_labels", MetricKind.GAUGE, ("model_name",), help="Labels whose version does not answer."
 )
 STORAGE_PROBLEM = Metric(
     f"{_OURS}storage_problem",
-    Kind.GAUGE,
+    MetricKind.GAUGE,
     ("model_name",),
     help="1 for a model of which storage shows nothing to load.",
 )
 CONFIG_PROBLEMS = Metric(
-    f"{_OURS}config_problems", Kind.GAUGE, help="Mistakes in the configuration that was refused last, if it still is."
+    f"{_OURS}config_problems",
+    MetricKind.GAUGE,
+    help="Mistakes in the configuration that was refused last, if it still is.",
 )
 METRICS_AGE = Metric(
     f"{_OURS}metrics_age_seconds",
-    Kind.GAUGE,
+    MetricKind.GAUGE,
     help="Age of the numbers on this page; above 0 while the watcher does not answer.",
     hidden_until_used=True,
 )

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 
-from core.telemetry.metrics import Distribution, Kind, Labels, Metric, Snapshot
+from core.telemetry.metrics import Distribution, Labels, Metric, MetricKind, MetricSnapshot
 
 CONTENT_TYPE = b"text/plain"
 _NO_NAME = re.compile(r"[^a-zA-Z0-9_]")
@@ -21,18 +21,18 @@ _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 _LARGEST_EXACT = 2.0**53
 
 
-def page(metrics: Iterable[Metric], numbers: Snapshot) -> bytes:
+def page(metrics: Iterable[Metric], numbers: MetricSnapshot) -> bytes:
     """Write all metrics in the order of their names, also those of which nothing was counted yet."""
     ordered = sorted(metrics, key=lambda one: page_name(one.name))
     return "".join(line for metric in ordered for line in lines(metric, numbers)).encode()
 
 
-def lines(metric: Metric, numbers: Snapshot) -> Iterator[str]:
+def lines(metric: Metric, numbers: MetricSnapshot) -> Iterator[str]:
     """Write one metric: its type, and a line for each number."""
-    by_kind: Mapping[Kind, Mapping[str, Mapping[Labels, float | Distribution]]] = {
-        Kind.COUNTER: numbers.counters,
-        Kind.GAUGE: numbers.gauges,
-        Kind.HISTOGRAM: numbers.distributions,
+    by_kind: Mapping[MetricKind, Mapping[str, Mapping[Labels, float | Distribution]]] = {
+        MetricKind.COUNTER: numbers.counters,
+        MetricKind.GAUGE: numbers.gauges,
+        MetricKind.HISTOGRAM: numbers.distributions,
     }
     cells = by_kind[metric.kind].get(metric.name, {})
     if metric.hidden_until_used and not cells:

@@ -14,7 +14,7 @@ import orjson
 
 from core.errors import InvalidArgument
 from core.telemetry.metric_names import BY_NAME
-from core.telemetry.metrics import Distribution, Kind, Labels, Metric, Snapshot
+from core.telemetry.metrics import Distribution, Labels, Metric, MetricKind, MetricSnapshot
 
 Plain = dict[str, Any]
 """What JSON can hold."""
@@ -28,7 +28,7 @@ class Report:
 
     process: str
     number: int
-    snapshot: Snapshot
+    snapshot: MetricSnapshot
 
 
 def to_bytes(report: Report) -> bytes:
@@ -65,7 +65,7 @@ def report_from(document: Plain) -> Report:
     return Report(process, number, snapshot_from(document))
 
 
-def plain_snapshot(snapshot: Snapshot) -> Plain:
+def plain_snapshot(snapshot: MetricSnapshot) -> Plain:
     """Give numbers as JSON can hold them."""
     return {
         "counters": {name: list(cells.items()) for name, cells in snapshot.counters.items()},
@@ -77,16 +77,18 @@ def plain_snapshot(snapshot: Snapshot) -> Plain:
     }
 
 
-def snapshot_from(document: Plain) -> Snapshot:
+def snapshot_from(document: Plain) -> MetricSnapshot:
     """Read numbers, as far as they fit the metrics declared here."""
-    return Snapshot(
-        _cells(document.get("counters"), Kind.COUNTER, _number),
-        _cells(document.get("gauges"), Kind.GAUGE, _number),
-        _cells(document.get("distributions"), Kind.HISTOGRAM, _distribution),
+    return MetricSnapshot(
+        _cells(document.get("counters"), MetricKind.COUNTER, _number),
+        _cells(document.get("gauges"), MetricKind.GAUGE, _number),
+        _cells(document.get("distributions"), MetricKind.HISTOGRAM, _distribution),
     )
 
 
-def _cells(document: Any, kind: Kind, read: Callable[[Metric, Any], V | None]) -> Mapping[str, Mapping[Labels, V]]:
+def _cells(
+    document: Any, kind: MetricKind, read: Callable[[Metric, Any], V | None]
+) -> Mapping[str, Mapping[Labels, V]]:
     """Read the cells of all metrics of a kind; what cannot be read is left out."""
     found: dict[str, dict[Labels, V]] = {}
     for name, cells in _items(document):

@@ -18,7 +18,7 @@ Labels = tuple[str, ...]
 """Values of a metric's labels, in the order of its label names."""
 
 
-class Kind(enum.Enum):
+class MetricKind(enum.Enum):
     """What a metric's number means."""
 
     COUNTER = "counter"
@@ -34,7 +34,7 @@ class Metric:
     """
 
     name: str
-    kind: Kind
+    kind: MetricKind
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
     help: str = ""
@@ -64,16 +64,16 @@ Distributions = Mapping[str, Mapping[Labels, Distribution]]
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class MetricSnapshot:
     """All numbers of a process at one moment, by metric name and labels."""
 
     counters: Numbers = field(default_factory=dict)
     gauges: Numbers = field(default_factory=dict)
     distributions: Distributions = field(default_factory=dict)
 
-    def lasting(self) -> Snapshot:
+    def lasting(self) -> MetricSnapshot:
         """Give what stays true after the process has ended: all but the gauges."""
-        return Snapshot(self.counters, {}, self.distributions)
+        return MetricSnapshot(self.counters, {}, self.distributions)
 
 
 class Counter:
@@ -198,12 +198,12 @@ class Metrics:
         """Let `refresh` set gauges whenever somebody asks for the numbers, instead of all the time."""
         self._refreshers.append(refresh)
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> MetricSnapshot:
         """Copy all numbers."""
         for refresh in self._refreshers:
             refresh()
         with self._lock:
-            return Snapshot(
+            return MetricSnapshot(
                 {name: {labels: one.value for labels, one in cells.items()} for name, cells in self._counters.items()},
                 {name: {labels: one.value for labels, one in cells.items()} for name, cells in self._gauges.items()},
                 {
@@ -213,7 +213,7 @@ class Metrics:
             )
 
 
-_CELLS = {Kind.COUNTER: Counter, Kind.GAUGE: Gauge, Kind.HISTOGRAM: Histogram}
+_CELLS = {MetricKind.COUNTER: Counter, MetricKind.GAUGE: Gauge, MetricKind.HISTOGRAM: Histogram}
 
 
 def _printable(label: str) -> str:
@@ -221,7 +221,7 @@ def _printable(label: str) -> str:
     return label.encode("utf-8", "replace").decode("utf-8")
 
 
-def merged(snapshots: Iterable[Snapshot]) -> Snapshot:
+def merged(snapshots: Iterable[MetricSnapshot]) -> MetricSnapshot:
     """Add up the numbers of several processes."""
     counters: dict[str, dict[Labels, float]] = {}
     gauges: dict[str, dict[Labels, float]] = {}
@@ -230,7 +230,7 @@ def merged(snapshots: Iterable[Snapshot]) -> Snapshot:
         _add_numbers(counters, snapshot.counters)
         _add_numbers(gauges, snapshot.gauges)
         _add_distributions(distributions, snapshot.distributions)
-    return Snapshot(counters, gauges, distributions)
+    return MetricSnapshot(counters, gauges, distributions)
 
 
 def _add_numbers(sums: dict[str, dict[Labels, float]], more: Numbers) -> None:

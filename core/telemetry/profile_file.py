@@ -31,7 +31,7 @@ Stack = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class ProfiledSpan:
     """Something that took time in a thread."""
 
     thread: int
@@ -44,7 +44,7 @@ class Span:
 class TracedRun:
     """A run of the model of which TensorFlow has told every operation, as a serialized RunMetadata."""
 
-    span: Span
+    span: ProfiledSpan
     metadata: bytes
 
 
@@ -55,7 +55,7 @@ class Recording:
     began_ns: int
     about: Mapping[str, object]
     threads: Mapping[int, str]
-    spans: Sequence[Span] = ()
+    spans: Sequence[ProfiledSpan] = ()
     runs: Sequence[TracedRun] = ()
 
 
@@ -63,7 +63,7 @@ class Recording:
 class StackSpans:
     """Turns samples of stacks into spans: a function goes on while sample after sample shows it at the same depth."""
 
-    spans: list[Span] = field(default_factory=list)
+    spans: list[ProfiledSpan] = field(default_factory=list)
     _open: dict[int, list[tuple[str, int]]] = field(default_factory=dict)
 
     @property
@@ -83,10 +83,10 @@ class StackSpans:
         same = 0
         while same < min(len(known), len(stack)) and known[same][0] == stack[same]:
             same += 1
-        self.spans += [Span(thread, name, began_ns, at_ns) for name, began_ns in known[same:]]
+        self.spans += [ProfiledSpan(thread, name, began_ns, at_ns) for name, began_ns in known[same:]]
         known[same:] = [(name, at_ns) for name in stack[same:]]
 
-    def end(self, at_ns: int) -> Sequence[Span]:
+    def end(self, at_ns: int) -> Sequence[ProfiledSpan]:
         """Close what is open; gives all spans."""
         for thread in tuple(self._open):
             self._follow(thread, (), at_ns)
@@ -185,21 +185,21 @@ class _Lanes:
         self.group = group
         self._free_at_ns: list[int] = []
 
-    def placed(self, name: str, began_ns: int, ended_ns: int) -> Span:
+    def placed(self, name: str, began_ns: int, ended_ns: int) -> ProfiledSpan:
         """Put an operation into the first row that is free; they are numbered from 1."""
         for place, free_at_ns in enumerate(self._free_at_ns):
             if free_at_ns <= began_ns:
                 self._free_at_ns[place] = ended_ns
-                return Span(place + 1, name, began_ns, ended_ns)
+                return ProfiledSpan(place + 1, name, began_ns, ended_ns)
         self._free_at_ns.append(ended_ns)
-        return Span(len(self._free_at_ns), name, began_ns, ended_ns)
+        return ProfiledSpan(len(self._free_at_ns), name, began_ns, ended_ns)
 
 
 def _name(kind: str, group: int, row: int, name: str) -> Event:
     return {"ph": "M", "name": kind, "pid": group, "tid": row, "args": {"name": name}}
 
 
-def _complete(span: Span, group: int, base_ns: int, **args: object) -> Event:
+def _complete(span: ProfiledSpan, group: int, base_ns: int, **args: object) -> Event:
     """Give a span as an event; its times are microseconds since the recording began, because large ones lose digits."""
     began, took = (span.began_ns - base_ns) / NANOS_PER_MICRO, (span.ended_ns - span.began_ns) / NANOS_PER_MICRO
     event = {"ph": "X", "name": span.name, "pid": group, "tid": span.thread, "ts": began, "dur": took}

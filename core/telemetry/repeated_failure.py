@@ -15,7 +15,7 @@ MOST_KINDS = 20
 
 
 @dataclass(slots=True)
-class Episode:
+class RepeatedFailure:
     """Trouble of one sort, from its first time to its last."""
 
     first_s: float = 0.0

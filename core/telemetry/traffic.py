@@ -1,7 +1,8 @@
 """Requests per second and latencies of each version, over the last seconds and as a curve over the last minutes.
 
-Sums over all processes come in again and again (`core.telemetry.metric_ledger`); a rate is the difference of two of them. What
-was counted before the first sum in which a version is seen belongs to no rate: it may be older than this process.
+Sums over all processes come in again and again (`core.telemetry.metric_ledger`); a rate is the difference of two of
+them. What was counted before the first sum in which a version is seen belongs to no rate: it may be older than this
+process.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from itertools import pairwise
 
 from core.errors import Code
 from core.telemetry.metric_names import REPLICAS, SIGNATURE_REQUESTS, SIGNATURE_SECONDS
-from core.telemetry.metrics import Snapshot
+from core.telemetry.metrics import MetricSnapshot
 
 STEP_S = 5.0
 """Points of a curve are at least so far apart."""
@@ -107,7 +108,7 @@ class TrafficHistory:
         return Traffic(_rates(version, before, newest), _curve(version, known, now_s))
 
 
-def counts(total: Snapshot) -> dict[Version, Count]:
+def counts(total: MetricSnapshot) -> dict[Version, Count]:
     """Read the counts of all versions from sums; a version whose replicas have not answered anything is there too."""
     requests: dict[Version, float] = defaultdict(float)
     errors: dict[Version, float] = defaultdict(float)

@@ -16,7 +16,7 @@ from core.versions.history import recalled
 from core.versions.lifecycle import State
 from core.versions.load_report import failure_in
 from core.versions.record import GIVEN_UP, Event, Failure, VersionRecord
-from core.versions.rollout import Snapshot, Verb, next_action
+from core.versions.rollout import RolloutVerb, VersionSnapshot, next_action
 from core.versions.servable import ServableId, app_name
 from core.versions.world import ABSENT, AppObservation, Condition, Load, LoadLimits, Records, Unload, World
 
@@ -210,13 +210,13 @@ def _stream_action(config: ModelConfig | None, stream: Iterable[VersionRecord], 
     if action is None:
         return None
     record = next(one for one in stream if one.servable.version == action.version)
-    return Unload(record.servable) if action.verb is Verb.UNLOAD else Load(record.servable, record.path)
+    return Unload(record.servable) if action.verb is RolloutVerb.UNLOAD else Load(record.servable, record.path)
 
 
-def _snapshot(record: VersionRecord, world: World) -> Snapshot:
+def _snapshot(record: VersionRecord, world: World) -> VersionSnapshot:
     """Show a version whose next attempt must wait as loading, so that others need not wait for it."""
     waits = record.state is State.START and not _can_load(record, world)
-    return Snapshot(record.servable.version, State.LOADING if waits else record.state, record.aspired)
+    return VersionSnapshot(record.servable.version, State.LOADING if waits else record.state, record.aspired)
 
 
 def _can_load(record: VersionRecord, world: World) -> bool:

@@ -1,7 +1,7 @@
 """What the watcher knows of one version, and how that changes.
 
-The public states are TensorFlow Serving's (`core.versions.lifecycle.State`). A transition is a row of `TRANSITIONS`; anything
-else is a defect and raises `IllegalTransition`.
+The public states are TensorFlow Serving's (`core.versions.lifecycle.State`). A transition is a row of `TRANSITIONS`;
+anything else is a defect and raises `IllegalTransition`.
 """
 
 from __future__ import annotations

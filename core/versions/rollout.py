@@ -12,7 +12,7 @@ from core.versions.lifecycle import State
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class VersionSnapshot:
     """One version of a stream, as far as the order of loads and unloads depends on it."""
 
     version: int
@@ -20,7 +20,7 @@ class Snapshot:
     aspired: bool
 
 
-class Verb(enum.Enum):
+class RolloutVerb(enum.Enum):
     """What to do with a version."""
 
     LOAD = "load"
@@ -31,16 +31,16 @@ class Verb(enum.Enum):
 class Action:
     """The next step of a stream."""
 
-    verb: Verb
+    verb: RolloutVerb
     version: int
 
 
-def _newest_to_load(stream: Iterable[Snapshot]) -> Action | None:
+def _newest_to_load(stream: Iterable[VersionSnapshot]) -> Action | None:
     fresh = [one.version for one in stream if one.aspired and one.state is State.START]
-    return Action(Verb.LOAD, max(fresh)) if fresh else None
+    return Action(RolloutVerb.LOAD, max(fresh)) if fresh else None
 
 
-def preserve_availability(stream: Sequence[Snapshot]) -> Action | None:
+def preserve_availability(stream: Sequence[VersionSnapshot]) -> Action | None:
     """Load before unloading, so that an answering version never disappears without a successor.
 
     Source of the rule: TensorFlow Serving, AvailabilityPreservingPolicy. A stream with several retired versions keeps
@@ -50,24 +50,24 @@ def preserve_availability(stream: Sequence[Snapshot]) -> Action | None:
     aspired = [one for one in stream if one.aspired]
     has_successor = any(one.state is State.AVAILABLE for one in aspired)
     if retired and (not aspired or has_successor or len(retired) > 1):
-        return Action(Verb.UNLOAD, min(retired))
+        return Action(RolloutVerb.UNLOAD, min(retired))
     return _newest_to_load(aspired)
 
 
-def preserve_resources(stream: Sequence[Snapshot]) -> Action | None:
+def preserve_resources(stream: Sequence[VersionSnapshot]) -> Action | None:
     """Unload before loading, for versions of which only one fits.
 
     Source of the rule: TensorFlow Serving, ResourcePreservingPolicy.
     """
     for one in stream:
         if not one.aspired and one.state is State.AVAILABLE:
-            return Action(Verb.UNLOAD, one.version)
+            return Action(RolloutVerb.UNLOAD, one.version)
     if any(not one.aspired and one.state not in {State.START, State.END} for one in stream):
         return None
     return _newest_to_load(stream)
 
 
-POLICIES: Mapping[Rollout, Callable[[Sequence[Snapshot]], Action | None]] = MappingProxyType(
+POLICIES: Mapping[Rollout, Callable[[Sequence[VersionSnapshot]], Action | None]] = MappingProxyType(
     {
         Rollout.AVAILABILITY_PRESERVING: preserve_availability,
         Rollout.RESOURCE_PRESERVING: preserve_resources,
@@ -75,6 +75,6 @@ POLICIES: Mapping[Rollout, Callable[[Sequence[Snapshot]], Action | None]] = Mapp
 )
 
 
-def next_action(rollout: Rollout, stream: Sequence[Snapshot]) -> Action | None:
+def next_action(rollout: Rollout, stream: Sequence[VersionSnapshot]) -> Action | None:
     """Give the next step of one servable stream, or None when there is nothing to do now."""
     return POLICIES[rollout](stream)

@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 
 from core.admin import messages as admin_messages
-from core.admin.change_outcome import Look, Outcome, unfinished
+from core.admin.change_outcome import ChangeOutcome, Look, unfinished
 from core.admin.messages import ConfigInForce
 from core.admin.model_changes import Change, Models
 from core.admin.profile_request import ProfileRequest
@@ -90,7 +90,7 @@ class AdminClient:
             return Changed(in_force.known.models, models, admin_messages.read_change_answer(raw))
         raise RuntimeFailure(Code.ABORTED, f"The list of models changed {MOST_ATTEMPTS} times meanwhile; try again.")
 
-    def outcome(self, look: Look, generation: int, name: str, timeout_s: float) -> Outcome:
+    def outcome(self, look: Look, generation: int, name: str, timeout_s: float) -> ChangeOutcome:
         """Look at the status until it shows what became of a change, or the time is up."""
         ends_at = time.monotonic() + timeout_s
         while True:
@@ -99,7 +99,9 @@ class AdminClient:
             if found is not None:
                 return found
             if time.monotonic() > ends_at:
-                return Outcome(is_good=False, text=f"not done after {timeout_s:g} s: {unfinished(document, name)}")
+                return ChangeOutcome(
+                    is_good=False, text=f"not done after {timeout_s:g} s: {unfinished(document, name)}"
+                )
             time.sleep(LOOK_EVERY_S)
 
     def profile(self, request: ProfileRequest) -> tuple[bytes, int]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from core.admin import model_changes as config_change
 from core.admin.change_outcome import label_removed, labelled
 from deployments.commands.arguments import answered, client, name, parser, version_number
-from deployments.commands.model_change import Request, carry_out
+from deployments.commands.model_change import ModelChange, carry_out
 
 DESCRIPTION = """\
 Point a label of a model to a version, wherever it pointed before, or take it away.
@@ -37,10 +37,10 @@ def main(arguments: Sequence[str]) -> int:
     return answered(lambda: carry_out(client(given), _request(given), as_json=given.json), as_json=given.json)
 
 
-def _request(given: argparse.Namespace) -> Request:
+def _request(given: argparse.Namespace) -> ModelChange:
     if given.remove:
         change, look = config_change.remove_label(given.model, given.remove), label_removed(given.model, given.remove)
     else:
         change = config_change.label(given.model, given.name, given.version)
         look = labelled(given.model, given.name)
-    return Request(given.model, change, look)
+    return ModelChange(given.model, change, look)

@@ -10,7 +10,7 @@ from core.admin import model_changes as config_change
 from core.admin.change_outcome import loaded
 from core.config.version_policy import All, Latest, VersionPolicy
 from deployments.commands.arguments import add_waiting, answered, client, name, parser, version_number
-from deployments.commands.model_change import Request, carry_out
+from deployments.commands.model_change import ModelChange, carry_out
 
 MOST_VERSIONS = 2**32 - 1
 """What `num_versions` of a version policy can hold."""
@@ -46,13 +46,13 @@ def main(arguments: Sequence[str]) -> int:
     return answered(lambda: carry_out(client(given), _request(given), as_json=given.json), as_json=given.json)
 
 
-def _request(given: argparse.Namespace) -> Request:
+def _request(given: argparse.Namespace) -> ModelChange:
     if given.version is not None:
         change = config_change.load_version(given.model, given.version, given.base_path)
     else:
         change = config_change.load_model(given.model, given.base_path, given.policy)
     look = loaded(given.model, given.version)
-    return Request(given.model, change, look, 0.0 if given.no_wait else given.timeout)
+    return ModelChange(given.model, change, look, 0.0 if given.no_wait else given.timeout)
 
 
 def _policy(text: str) -> VersionPolicy:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.admin.change_outcome import Look, Outcome
+from core.admin.change_outcome import ChangeOutcome, Look
 from core.admin.model_changes import Change, differences
 from core.admin.status_text import printable
 from deployments.commands.admin_client import AdminClient, Changed
@@ -14,7 +14,7 @@ LABEL_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ModelChange:
     """A change of a model, how its outcome is seen, and how long that is waited for (0: not at all)."""
 
     model: str
@@ -23,7 +23,7 @@ class Request:
     timeout_s: float = LABEL_TIMEOUT_S
 
 
-def carry_out(server: AdminClient, request: Request, *, as_json: bool) -> int:
+def carry_out(server: AdminClient, request: ModelChange, *, as_json: bool) -> int:
     """Do it; gives the exit status."""
     changed = server.change(request.change)
     lines = sorted(differences(changed.before, changed.after))
@@ -38,7 +38,7 @@ def carry_out(server: AdminClient, request: Request, *, as_json: bool) -> int:
     return DONE if outcome is None or outcome.is_good else FAILED
 
 
-def _outcome(server: AdminClient, request: Request, changed: Changed) -> Outcome | None:
+def _outcome(server: AdminClient, request: ModelChange, changed: Changed) -> ChangeOutcome | None:
     if not request.timeout_s:
         return None
     return server.outcome(request.look, changed.generation, request.model, request.timeout_s)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 
-from core.config.arguments import Outcome
+from core.config.arguments import ArgumentsOutcome
 from core.config.server_settings import FrontDoorSettings, ServerSettings
 from core.errors import ConfigError, ServingError
 from deployments.commands.table import overview
@@ -27,10 +27,10 @@ FAILED = 255
 def main(arguments: Sequence[str]) -> int:
     """Run the server until SIGTERM or SIGINT; gives the exit status."""
     parsed = parse_arguments(arguments)
-    if parsed.outcome is Outcome.VERSION:
+    if parsed.outcome is ArgumentsOutcome.VERSION:
         print(f"Ray Model Server: {version('ray-model-server')}\nTensorFlow Library: {version('tensorflow')}")
         return 0
-    if parsed.outcome is Outcome.HELP:
+    if parsed.outcome is ArgumentsOutcome.HELP:
         print(overview())
     if parsed.output:
         print(parsed.output, flush=True)

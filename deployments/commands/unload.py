@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from core.admin import model_changes as config_change
 from core.admin.change_outcome import unloaded
 from deployments.commands.arguments import add_waiting, answered, client, name, parser, version_number
-from deployments.commands.model_change import Request, carry_out
+from deployments.commands.model_change import ModelChange, carry_out
 
 DESCRIPTION = """\
 Take a version of a model out of service, or remove a model.
@@ -35,10 +35,10 @@ def main(arguments: Sequence[str]) -> int:
     return answered(lambda: carry_out(client(given), _request(given), as_json=given.json), as_json=given.json)
 
 
-def _request(given: argparse.Namespace) -> Request:
+def _request(given: argparse.Namespace) -> ModelChange:
     if given.version is not None:
         change = config_change.unload_version(given.model, given.version, force=given.force)
     else:
         change = config_change.unload_model(given.model)
     look = unloaded(given.model, given.version)
-    return Request(given.model, change, look, 0.0 if given.no_wait else given.timeout)
+    return ModelChange(given.model, change, look, 0.0 if given.no_wait else given.timeout)

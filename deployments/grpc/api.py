@@ -54,15 +54,15 @@ STATUS_CODES: Mapping[int, grpc.StatusCode] = MappingProxyType({code.value[0]: c
 Reload = Callable[[bytes], Awaitable[bytes]]
 
 
-class QuickMethod(NamedTuple):
+class ShortMethod(NamedTuple):
     """An inference method: what model servers call it, and what it counts as."""
 
     method: Method
     api: str
 
 
-QUICK_METHODS = tuple(
-    QuickMethod(method, api)
+SHORT_METHODS = tuple(
+    ShortMethod(method, api)
     for method, api in ((Method.PREDICT, "Predict"), (Method.CLASSIFY, "Classify"), (Method.REGRESS, "Regress"))
 )
 
@@ -106,7 +106,7 @@ class GrpcApi:
         self._carry = router.carry if traces is None else router.forward
         self._calls = 0
         self._methods: Mapping[str, Callable[[bytes, float | None], Awaitable[GrpcAnswer]]] = {
-            **{quick.api: self._counted(quick.api, quick.method) for quick in QUICK_METHODS},
+            **{quick.api: self._counted(quick.api, quick.method) for quick in SHORT_METHODS},
             "MultiInference": self._forwarding(Method.MULTI_INFERENCE, peek_task),
             "GetModelMetadata": self._forwarding(Method.GET_MODEL_METADATA, _metadata_spec),
             "SessionRun": self._forwarding(Method.SESSION_RUN, self._session_spec),
@@ -121,11 +121,11 @@ class GrpcApi:
         """Where inference calls go."""
         return self._router
 
-    def quick_methods(self) -> Mapping[str, QuickMethod]:
+    def short_methods(self) -> Mapping[str, ShortMethod]:
         """Give the methods, by path, that need no handler as long as nobody bounds or follows calls."""
         if self._most_calls or self._access is not None or self._traces is not None:
             return {}
-        return {f"/{PREDICTION_SERVICE}/{quick.api}": quick for quick in QUICK_METHODS}
+        return {f"/{PREDICTION_SERVICE}/{quick.api}": quick for quick in SHORT_METHODS}
 
     async def answer(self, method: str, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
         """Answer one call; never raises ServingError. `timeout_s` is what is left of the caller's deadline."""

@@ -42,7 +42,7 @@ class Connection(Protocol):
         """Answer with one message."""
 
 
-class Aborted(Exception):
+class CallAborted(Exception):
     """A handler ended its call with a status."""
 
     def __init__(self, code: Code, details: str) -> None:
@@ -130,7 +130,7 @@ class HandledCall:
     async def _run(self) -> None:
         try:
             await self._handle()
-        except Aborted as error:
+        except CallAborted as error:
             self._finish(error.code, error.details)
         except ServingError as error:
             self._finish(error.code, str(error))
@@ -165,9 +165,9 @@ class HandledCall:
     async def _only_request(self) -> Any:
         message = await self._inbox.get()
         if message is None:
-            raise Aborted(Code.INTERNAL, "The call has no message.")
+            raise CallAborted(Code.INTERNAL, "The call has no message.")
         if await self._inbox.get() is not None:
-            raise Aborted(Code.INTERNAL, "The call has more than one message.")
+            raise CallAborted(Code.INTERNAL, "The call has more than one message.")
         return _deserialized(self._handler, await self._plain(message))
 
     async def _plain(self, message: tuple[bool, bytes]) -> bytes:
@@ -231,7 +231,7 @@ class CallContext:
 
     async def abort(self, code: grpc.StatusCode, details: str = "") -> NoReturn:
         """End the call with a status."""
-        raise Aborted(Code(code.value[0]), details)
+        raise CallAborted(Code(code.value[0]), details)
 
     async def write(self, message: Any) -> None:
         """Send one of several messages."""
@@ -245,10 +245,10 @@ def _serialized(handler: grpc.RpcMethodHandler, message: Any) -> bytes:
 
 
 def _deserialized(handler: grpc.RpcMethodHandler, body: bytes) -> Any:
-    """Read a request; raises Aborted."""
+    """Read a request; raises CallAborted."""
     if handler.request_deserializer is None:
         return body
     try:
         return handler.request_deserializer(body)
     except Exception as error:
-        raise Aborted(Code.INTERNAL, f"The request cannot be read: {error}") from error
+        raise CallAborted(Code.INTERNAL, f"The request cannot be read: {error}") from error

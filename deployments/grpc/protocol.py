@@ -28,10 +28,10 @@ from core.http2.grpc_heads import (
 )
 from core.http2.grpc_messages import LARGEST_MESSAGE_BYTES, PREFIX_BYTES, only_message, prefix
 from core.routing.transport import Answer, Call
-from deployments.grpc.api import QuickMethod
+from deployments.grpc.api import ShortMethod
 from deployments.grpc.handled_call import HandledCall
 from deployments.routing.request_router import RequestRouter
-from deployments.routing.short_call import QuickCall
+from deployments.routing.short_call import ShortCall
 
 LARGEST_BODY_BYTES = LARGEST_MESSAGE_BYTES + PREFIX_BYTES
 LARGEST_COPIED_BYTES = 16 * 1024
@@ -51,7 +51,7 @@ class Calls(Protocol):
         """Where inference calls go."""
         ...
 
-    def quick(self, path: str) -> QuickMethod | None:
+    def quick(self, path: str) -> ShortMethod | None:
         """Tell what an inference method is; None for other methods, and where calls are followed or bounded."""
         ...
 
@@ -188,7 +188,7 @@ class GrpcProtocol(asyncio.Protocol):
         self.http2.send(stream, body, GOOD_END_BLOCK)
 
 
-class UnaryCall(QuickCall):
+class UnaryCall(ShortCall):
     """One call of an inference method; implements `core.http2.connection.Receiver`."""
 
     __slots__ = (
@@ -204,7 +204,7 @@ class UnaryCall(QuickCall):
         "_stream",
     )
 
-    def __init__(self, protocol: GrpcProtocol, stream: Stream, head: CallHead, quick: QuickMethod) -> None:
+    def __init__(self, protocol: GrpcProtocol, stream: Stream, head: CallHead, quick: ShortMethod) -> None:
         super().__init__(protocol.loop)
         self._protocol = protocol
         self._stream = stream

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import grpc
 
-from deployments.grpc.api import GrpcApi, QuickMethod
+from deployments.grpc.api import GrpcApi, ShortMethod
 from deployments.grpc.protocol import GrpcProtocol
 from deployments.routing.request_router import RequestRouter
 
@@ -36,12 +36,12 @@ class GrpcServer:
     def __init__(self, api: GrpcApi) -> None:
         self.connections: set[GrpcProtocol] = set()
         self.router: RequestRouter = api.router
-        self._quick = api.quick_methods()
+        self._quick = api.short_methods()
         self._generic: list[grpc.GenericRpcHandler] = []
         self._handlers: dict[str, grpc.RpcMethodHandler] = {}
         self._servers: list[asyncio.Server] = []
 
-    def quick(self, path: str) -> QuickMethod | None:
+    def quick(self, path: str) -> ShortMethod | None:
         return self._quick.get(path)
 
     def handler(self, path: str) -> grpc.RpcMethodHandler | None:

@@ -29,7 +29,7 @@ class Run(Protocol):
     ) -> Outputs: ...
 
 
-class Request:
+class BatchedRequest:
     """One request in its queue: what it wants, until when, and the parts of its answer."""
 
     __slots__ = ("answer", "ends_at", "key", "parts", "pieces", "plan", "trace")
@@ -42,10 +42,10 @@ class Request:
         self.key: QueueKey = queue_key(plan)
         self.ends_at = ends_at
         self.answer = answer
-        self.pieces: list[Piece[Request]] = []
+        self.pieces: list[Piece[BatchedRequest]] = []
         self.parts: dict[int, Outputs] = {}
 
-    def settle(self, piece: Piece[Request], result: Result) -> None:
+    def settle(self, piece: Piece[BatchedRequest], result: Result) -> None:
         """Take the answer to a piece; the first error is the answer to all."""
         if isinstance(result, Exception):
             self.fail(result)
@@ -66,7 +66,7 @@ class Request:
             self.fail(error)
 
 
-Pieces = Sequence[Piece[Request]]
+Pieces = Sequence[Piece[BatchedRequest]]
 Result = Outputs | Exception
 
 
@@ -113,7 +113,7 @@ class BatchRun:
         return max(1, int(left_s * 1000))
 
 
-def feeds_of(piece: Piece[Request]) -> Mapping[str, np.ndarray]:
+def feeds_of(piece: Piece[BatchedRequest]) -> Mapping[str, np.ndarray]:
     """Give the rows of a piece, without copying them."""
     feeds = piece.request.plan.feeds
     return feeds if len(piece.request.pieces) == 1 else rows_between(feeds, piece.start, piece.start + piece.rows)

@@ -1,8 +1,8 @@
 """Batching: requests of one version share runs.
 
-`core.inference.batch_schedule` decides what runs together and when; this module waits for it. A batch is formed when an execution
-slot is free, and is handed over whole to Ray Serve's `@serve.batch`, whose own forming does not look at slots (decision
-0009).
+`core.inference.batch_schedule` decides what runs together and when; this module waits for it. A batch is formed when
+an execution slot is free, and is handed over whole to Ray Serve's `@serve.batch`, whose own forming does not look at
+slots (decision 0009).
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from ray import serve
 
 from core.config.model_config import BatchingParameters
 from core.errors import ResourceExhausted
-from core.inference.batch_plan import Kind, Outputs, kind, rows_of
+from core.inference.batch_plan import BatchKind, Outputs, kind, rows_of
 from core.inference.batch_queue import Limits, size_of
 from core.inference.batch_schedule import BatchSchedule
 from core.inference.run_plan import RunPlan
 from core.telemetry.metric_names import BATCH_QUEUING_LATENCY, DROPPED_REQUESTS, QUEUE_LENGTH, QUEUE_SECONDS
 from core.telemetry.trace_context import TraceContext
-from deployments.inference.batch_run import BatchRun, Pieces, Request, Result, Run
+from deployments.inference.batch_run import BatchedRequest, BatchRun, Pieces, Result, Run
 from deployments.telemetry.process_metrics import METRICS
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class Batcher:
         self._served = served
         self._clock = clock
         slots = parameters.num_batch_threads or threads
-        self._schedule: BatchSchedule[Request] = BatchSchedule(Limits.of(parameters), slots)
+        self._schedule: BatchSchedule[BatchedRequest] = BatchSchedule(Limits.of(parameters), slots)
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix=parameters.thread_pool_name)
         self._hand_over = through(self._in_thread, parameters.execution_batch_size, slots)
         self._runs: set[asyncio.Task[None]] = set()
@@ -106,7 +106,7 @@ class Batcher:
         """
         rows, now = rows_of(plan), self._clock()
         loop = asyncio.get_running_loop()
-        request = Request(plan, math.inf if timeout_s is None else now + timeout_s, loop.create_future(), trace)
+        request = BatchedRequest(plan, math.inf if timeout_s is None else now + timeout_s, loop.create_future(), trace)
         request.pieces = self._schedule.add(request, rows, request.key, self._kind(plan, rows), now)
         self._wake()
         timer = None if timeout_s is None else loop.call_later(timeout_s, self._expire, request)
@@ -118,24 +118,24 @@ class Batcher:
             self._leave(request)
             del request  # an error's traceback would keep it, with its tensors
 
-    def _kind(self, plan: RunPlan, rows: int) -> Kind:
+    def _kind(self, plan: RunPlan, rows: int) -> BatchKind:
         """Pad rows of different widths, but not those of a request that needs several runs."""
         parameters = self._parameters
         return kind(plan, padded=parameters.pad_variable_length_inputs and rows <= parameters.execution_batch_size)
 
-    def _leave(self, request: Request) -> None:
+    def _leave(self, request: BatchedRequest) -> None:
         """Take what still waits of a request out of its queue."""
         withdrawn = [self._schedule.withdraw(request.key, piece) for piece in request.pieces]
         if request.answer.cancelled() and all(withdrawn):
             METRICS.count(DROPPED_REQUESTS, self._served[0], "cancelled")
         request.pieces = []
 
-    def _expire(self, request: Request) -> None:
+    def _expire(self, request: BatchedRequest) -> None:
         """Answer a request whose time is up, unless all of it runs: the run then has a time of its own."""
         if any(piece.is_waiting for piece in request.pieces):
             self._drop_expired(request)
 
-    def _drop_expired(self, request: Request) -> None:
+    def _drop_expired(self, request: BatchedRequest) -> None:
         if not request.answer.done():
             METRICS.count(DROPPED_REQUESTS, self._served[0], "expired")
             request.fail(ResourceExhausted(TIMED_OUT_IN_QUEUE))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from core.errors import Code
-from core.routing.direct_frames import LARGEST_PAYLOAD_BYTES, BrokenFrame, Frame, FrameReader, Kind, cut, header
+from core.routing.direct_frames import LARGEST_PAYLOAD_BYTES, BrokenFrame, Frame, FrameKind, FrameReader, cut, header
 from core.routing.transport import LOOPBACK, Answer, Call, Method
 from core.telemetry.trace_context import unpack
 from deployments.telemetry.process_metrics import report
@@ -108,20 +108,20 @@ class _Peer(asyncio.BufferedProtocol):
     def _take(self, frame: Frame) -> None:
         if not self._trusted:
             self._greet(frame)
-        elif frame.kind == Kind.CALL:
+        elif frame.kind == FrameKind.CALL:
             self._begin(frame)
-        elif frame.kind == Kind.CANCEL:
+        elif frame.kind == FrameKind.CANCEL:
             ticket = self._open.pop(frame.call_id, None)
             if ticket is not None:
                 ticket.cancel()
             self._close_if_done()
-        elif frame.kind == Kind.LOAD:
+        elif frame.kind == FrameKind.LOAD:
             self.open_calls = frame.wait_ms / 1000
         else:
             raise BrokenFrame(f"a router never sends frames of kind {frame.kind}")
 
     def _greet(self, frame: Frame) -> None:
-        if frame.kind != Kind.HELLO or not hmac.compare_digest(bytes(frame.payload), self._server.token):
+        if frame.kind != FrameKind.HELLO or not hmac.compare_digest(bytes(frame.payload), self._server.token):
             raise BrokenFrame("the peer did not show the token of this replica")
         self._trusted = True
         self._stranger_leaves.cancel()
@@ -149,7 +149,7 @@ class _Peer(asyncio.BufferedProtocol):
         if self._transport is None or call_id not in self._open:
             return
         del self._open[call_id]
-        head = header(Kind.ANSWER, len(answer.body), call_id=call_id, detail=answer.code)
+        head = header(FrameKind.ANSWER, len(answer.body), call_id=call_id, detail=answer.code)
         if self._is_reading:
             self._hold(head, answer.body)
             return
@@ -174,7 +174,7 @@ class _Peer(asyncio.BufferedProtocol):
         """Ask the router for no more calls; close when the last answer is out."""
         self._leaving = True
         if self._transport is not None:
-            self._transport.write(header(Kind.GOAWAY, 0))
+            self._transport.write(header(FrameKind.GOAWAY, 0))
         self._close_if_done()
 
     def _close_if_done(self) -> None:

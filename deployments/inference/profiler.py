@@ -16,7 +16,7 @@ from io import FileIO
 from threading import Lock
 
 from core.errors import FailedPrecondition
-from core.telemetry.profile_file import Recording, Span, Stack, StackSpans, TracedRun, trace_file
+from core.telemetry.profile_file import ProfiledSpan, Recording, Stack, StackSpans, TracedRun, trace_file
 from core.telemetry.thread_dump import thread_stacks
 from deployments.runtime.saved_model import LoadedModel
 
@@ -93,7 +93,7 @@ class SomeRuns:
 
     def end(self, began_ns: int, metadata: bytes) -> None:
         """Take what TensorFlow told of a run."""
-        run = TracedRun(Span(threading.get_ident(), "run", began_ns, time.time_ns()), metadata)
+        run = TracedRun(ProfiledSpan(threading.get_ident(), "run", began_ns, time.time_ns()), metadata)
         with self._lock:
             self.traced.append(run)
             self._told_bytes += len(metadata)

@@ -17,9 +17,9 @@ from core.routing.table import RoutingTable
 from core.versions.servable_spec import ServableSpec
 from core.versions.world import AppObservation
 from deployments.config.configured_models import ConfiguredModels
-from deployments.storage.version_source import Storage
+from deployments.storage.version_source import VersionSource
 from deployments.system.clock import SystemClock
-from deployments.versions.reconciler import Watch
+from deployments.versions.reconciler import Reconciler
 from deployments.versions.serve_host import RayServeHost, version_target
 
 
@@ -57,5 +57,5 @@ class _Collector:
 def first_loads(settings: ServerSettings) -> list[serve.RunTarget]:
     """Give the applications of the versions that the watcher would load first."""
     collector = _Collector()
-    Watch(settings, collector, Storage(), ConfiguredModels(settings), SystemClock()).tick()
+    Reconciler(settings, collector, VersionSource(), ConfiguredModels(settings), SystemClock()).tick()
     return collector.targets

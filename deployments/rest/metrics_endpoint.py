@@ -21,7 +21,7 @@ from core.rest.http_answer import HttpAnswer
 from core.telemetry.metric_ledger import NO_STAMP, Collected, Copy, Stamp
 from core.telemetry.metric_names import METRICS_AGE
 from core.telemetry.metric_page import CONTENT_TYPE, page
-from core.telemetry.metrics import Snapshot
+from core.telemetry.metrics import MetricSnapshot
 from deployments.telemetry.process_metrics import report
 
 log = logging.getLogger(__name__)
@@ -157,4 +157,4 @@ class MetricsPage:
 
 
 def _age(seconds: float) -> bytes:
-    return page((METRICS_AGE,), Snapshot(gauges={METRICS_AGE.name: {(): max(0.0, seconds)}}))
+    return page((METRICS_AGE,), MetricSnapshot(gauges={METRICS_AGE.name: {(): max(0.0, seconds)}}))

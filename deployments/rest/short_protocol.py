@@ -24,7 +24,7 @@ from deployments.rest.api import METHOD_OF, HttpApi
 from deployments.rest.protocol import RestProtocol
 from deployments.routing.access_log import SAMPLED
 from deployments.routing.request_traces import TRACED
-from deployments.routing.short_call import QuickCall
+from deployments.routing.short_call import ShortCall
 
 LARGEST_QUICK_BODY_BYTES = 64 * 1024
 MOST_KNOWN_TARGETS = 1000
@@ -96,13 +96,13 @@ class _NoEvent:
 _NO_EVENT = _NoEvent()
 
 
-class QuickRequest(QuickCall):
+class ShortRequest(ShortCall):
     """One request on the short way: what uvicorn's protocol keeps of a request, and who waits for the answer."""
 
     __slots__ = ("_protocol", "began_s", "body", "disconnected", "keep_alive", "more_body", "wanted")
     message_event = _NO_EVENT
 
-    def __init__(self, protocol: QuickProtocol, wanted: Wanted) -> None:
+    def __init__(self, protocol: ShortProtocol, wanted: Wanted) -> None:
         super().__init__(protocol.loop)
         self._protocol = protocol
         self.wanted = wanted
@@ -131,7 +131,7 @@ class QuickRequest(QuickCall):
         self._protocol.gave_up(self)
 
 
-class QuickProtocol(RestProtocol):
+class ShortProtocol(RestProtocol):
     """One connection of a client; takes the short way wherever it can."""
 
     def __init__(
@@ -149,7 +149,7 @@ class QuickProtocol(RestProtocol):
         self._api = api
         self._known = known
         self._heads = heads
-        self._begun: QuickRequest | None = None
+        self._begun: ShortRequest | None = None
 
     def on_headers_complete(self) -> None:
         """Choose the way."""
@@ -158,7 +158,7 @@ class QuickProtocol(RestProtocol):
             super().on_headers_complete()
             return
         self._head_bytes = 0
-        self.cycle = QuickRequest(self, wanted)  # type: ignore[assignment]  # it has what uvicorn asks of a cycle
+        self.cycle = ShortRequest(self, wanted)  # type: ignore[assignment]  # it has what uvicorn asks of a cycle
 
     def _quick_request(self) -> Wanted | None:
         if self.cycle is not None and not self.cycle.response_complete:
@@ -184,10 +184,10 @@ class QuickProtocol(RestProtocol):
         """Send what came on the short way."""
         super().on_message_complete()
         quick = self.cycle
-        if isinstance(quick, QuickRequest) and not quick.is_open and not quick.response_complete:
+        if isinstance(quick, ShortRequest) and not quick.is_open and not quick.response_complete:
             self._begin(quick)
 
-    def _begin(self, quick: QuickRequest) -> None:
+    def _begin(self, quick: ShortRequest) -> None:
         self._unanswered += 1
         self._begun = quick
         if not quick.begin(self._api, self._api.limits.timeout_s):
@@ -202,20 +202,20 @@ class QuickProtocol(RestProtocol):
             super().on_body(body)
         super().on_message_complete()
 
-    def succeeded(self, quick: QuickRequest, body: bytes | bytearray) -> None:
+    def succeeded(self, quick: ShortRequest, body: bytes | bytearray) -> None:
         """Write a good answer, count it, and go on with the connection."""
         wanted, took_s = quick.wanted, time.perf_counter() - quick.began_s
         self._api.router.meter.succeeded(wanted.request.name, "REST", wanted.api, took_s)
         self._write(quick, self._heads.good(self.server_state.default_headers), body)
 
-    def answered(self, quick: QuickRequest, answer: HttpAnswer) -> None:
+    def answered(self, quick: ShortRequest, answer: HttpAnswer) -> None:
         """Write an error, count it, and go on with the connection."""
         self._api.router.meter.answered(quick.wanted.request.name, answer.code)
         cors = CORS_HEADERS if self._api.limits.cors else ()
         headers = (*self.server_state.default_headers, *answer.headers, *cors)
         self._write(quick, head_lines(answer.status, headers) + b"content-length: ", answer.body)
 
-    def _write(self, quick: QuickRequest, head: bytes, body: bytes | bytearray) -> None:
+    def _write(self, quick: ShortRequest, head: bytes, body: bytes | bytearray) -> None:
         self._forget(quick)
         is_last = self._api.draining or not quick.keep_alive
         end = b"\r\nconnection: close\r\n\r\n" if is_last else b"\r\n\r\n"
@@ -224,12 +224,12 @@ class QuickProtocol(RestProtocol):
             self.transport.close()
         self.on_response_complete()
 
-    def gave_up(self, quick: QuickRequest) -> None:
+    def gave_up(self, quick: ShortRequest) -> None:
         """Count a request whose client has gone."""
         self._forget(quick)
         self._api.router.meter.answered(quick.wanted.request.name, Code.CANCELLED)
 
-    def _forget(self, quick: QuickRequest) -> None:
+    def _forget(self, quick: ShortRequest) -> None:
         self._begun = None
         self._api.router.end(quick.route)
 
@@ -240,7 +240,7 @@ class QuickProtocol(RestProtocol):
             self._begun.withdraw()
 
 
-class FollowedProtocol(QuickProtocol):
+class FollowedProtocol(ShortProtocol):
     """A connection of which some requests are followed, for the access log or a trace; those take the long way."""
 
     def _quick_request(self) -> Wanted | None:
@@ -254,9 +254,9 @@ class FollowedProtocol(QuickProtocol):
 def protocol_factory(api: HttpApi) -> Any:
     """Give what makes uvicorn's protocols for one REST port."""
     known, heads = KnownTargets(), Heads(cors=api.limits.cors)
-    kind = QuickProtocol if api.access is None and api.traces is None else FollowedProtocol
+    kind = ShortProtocol if api.access is None and api.traces is None else FollowedProtocol
 
-    def make(**of_uvicorn: Any) -> QuickProtocol:
+    def make(**of_uvicorn: Any) -> ShortProtocol:
         return kind(api, known, heads, **of_uvicorn)
 
     return make

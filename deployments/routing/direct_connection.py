@@ -16,8 +16,8 @@ from core.routing.direct_frames import (
     LONGEST_WAIT_MS,
     BrokenFrame,
     Frame,
+    FrameKind,
     FrameReader,
-    Kind,
     header,
 )
 from core.routing.replica_load import AverageLoad
@@ -60,7 +60,7 @@ class DirectConnection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         token = self.endpoint.token
-        self._transport.write(header(Kind.HELLO, len(token)) + token)
+        self._transport.write(header(FrameKind.HELLO, len(token)) + token)
         self.usable = True
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -78,9 +78,9 @@ class DirectConnection(asyncio.BufferedProtocol):
                 self._transport.abort()
 
     def _take(self, frame: Frame) -> None:
-        if frame.kind == Kind.ANSWER:
+        if frame.kind == FrameKind.ANSWER:
             self._answered(frame)
-        elif frame.kind == Kind.GOAWAY:
+        elif frame.kind == FrameKind.GOAWAY:
             self.usable = False
         else:
             raise BrokenFrame(f"a replica never sends frames of kind {frame.kind}")
@@ -106,7 +106,7 @@ class DirectConnection(asyncio.BufferedProtocol):
         """Tell the replica how many calls were open on average since the last report."""
         thousandths = min(LONGEST_WAIT_MS, self._average_load.take_thousandths())
         if self._transport is not None and self.usable:
-            self._transport.write(header(Kind.LOAD, 0, wait_ms=thousandths))
+            self._transport.write(header(FrameKind.LOAD, 0, wait_ms=thousandths))
 
     @property
     def takes_calls(self) -> bool:
@@ -199,9 +199,9 @@ class DirectConnection(asyncio.BufferedProtocol):
             trailer = pack(call.trace)
             length, trailing = len(call.body) + len(trailer), len(trailer)
             fields = {"call_id": call_id, "detail": int(call.method), "wait_ms": wait_ms, "trailer_bytes": trailing}
-            self._write(header(Kind.CALL, length, **fields), call.body, trailer)
+            self._write(header(FrameKind.CALL, length, **fields), call.body, trailer)
             return
-        head = header(Kind.CALL, len(call.body), call_id=call_id, detail=call.method, wait_ms=wait_ms)
+        head = header(FrameKind.CALL, len(call.body), call_id=call_id, detail=call.method, wait_ms=wait_ms)
         self._write(head, call.body)
 
     def _write(self, *parts: bytes | bytearray) -> None:
@@ -231,5 +231,5 @@ class DirectConnection(asyncio.BufferedProtocol):
     def withdraw(self, call_id: int) -> None:
         """Tell the replica that nobody waits for a call any more."""
         if self._pending.pop(call_id, None) is not None and self._transport is not None:
-            self._write(header(Kind.CANCEL, 0, call_id=call_id))
+            self._write(header(FrameKind.CANCEL, 0, call_id=call_id))
             self._close_if_done()

@@ -22,7 +22,7 @@ ANSWER_GRACE_S = 0.25
 """How much longer than the caller's time we wait, so that TensorFlow's own time-out can be told."""
 
 
-class QuickCall:
+class ShortCall:
     """A call that is sent without waiting; implements `core.routing.transport.Waiting`."""
 
     __slots__ = ("_loop", "_open", "_repeating", "_timer", "response_complete", "route")

@@ -93,7 +93,7 @@ class LoadedModel:
 def load(path: str, *, tags: frozenset[str], name: str, version: int, session_config: bytes = b"") -> LoadedModel:
     """Load the SavedModel in a directory: restore variables, run its initializers, read its signatures.
 
-    `session_config` is a serialized ConfigProto of TensorFlow's, as `core.config.parameter_files.session_config` makes it.
+    `session_config` is a serialized ConfigProto of TensorFlow's, as `core.config.session_options` makes it.
     """
     _expect_saved_model(Path(path))
     session, meta_graph = open_session(path, sorted(tags), session_config)

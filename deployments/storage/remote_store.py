@@ -17,7 +17,7 @@ import fsspec
 
 from core.errors import Code
 from core.storage.checksums import StoredChecksums, of_info, of_s3
-from core.storage.fetch_plan import Patience
+from core.storage.fetch_plan import RetryPolicy
 from core.storage.store_errors import UNKNOWN_STORE, StorageFailed, Symptoms, storage_failed
 from core.storage.version_listing import FileEntry
 
@@ -97,7 +97,7 @@ class FsspecStore:
 class RetryingStore:
     """A store that asks again after failures that pass, with longer and longer pauses."""
 
-    def __init__(self, store: RemoteStore, patience: Patience, pause: Callable[[float], object]) -> None:
+    def __init__(self, store: RemoteStore, patience: RetryPolicy, pause: Callable[[float], object]) -> None:
         self._store = store
         self._patience = patience
         self._pause = pause

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from core.errors import Code, FailedPrecondition, ResourceExhausted, ServingError, Unavailable
 from core.storage.cache_entries import Manifest, damage, entry_name, url_name
-from core.storage.fetch_plan import Patience, unusable_name
+from core.storage.fetch_plan import RetryPolicy, unusable_name
 from core.storage.store_errors import StorageFailed, without_password
 from core.storage.version_listing import DirectoryFiles, VersionDirectory, missing
 from core.telemetry.metric_names import CACHE_LOOKUPS, FETCH_SECONDS, FETCHED_BYTES
@@ -70,11 +70,11 @@ class ModelCache:
         store: RemoteStore,
         *,
         disk: Disk | None = None,
-        patience: Patience | None = None,
+        patience: RetryPolicy | None = None,
     ) -> None:
         self._folder = CacheFolder(folder)
         self._room = CacheRoom(self._folder, max_bytes, disk or LocalDisk())
-        self._patience = patience or Patience()
+        self._patience = patience or RetryPolicy()
         self._store = store
         self._listing = RetryingStore(store, self._patience, time.sleep)
 

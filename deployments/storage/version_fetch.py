@@ -22,7 +22,7 @@ from typing import BinaryIO
 
 from core.errors import Code
 from core.storage.checksums import ALGORITHMS, Digest, expected
-from core.storage.fetch_plan import FinishedFile, Patience, chunks, finished_files, identity
+from core.storage.fetch_plan import FinishedFile, RetryPolicy, chunks, finished_files, identity
 from core.storage.store_errors import StorageFailed
 from core.storage.version_listing import DirectoryFiles, FileEntry
 from deployments.storage.remote_store import RemoteStore, RetryingStore
@@ -82,7 +82,7 @@ class Progress:
 class VersionFetch:
     """The fetch of one version into one folder, which nobody else may use meanwhile."""
 
-    def __init__(self, store: RemoteStore, url: str, folder: Path, patience: Patience) -> None:
+    def __init__(self, store: RemoteStore, url: str, folder: Path, patience: RetryPolicy) -> None:
         self._stop = threading.Event()
         self._store = RetryingStore(store, patience, self._pause)
         self._url = url

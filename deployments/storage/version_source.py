@@ -1,4 +1,4 @@
-"""Storage: lists the versions below a base path, on a local file system or any store that fsspec knows."""
+"""Lists the versions below a base path, on a local file system or any store that fsspec knows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from core.config.version_policy import VersionPolicy
-from core.storage.fetch_plan import Patience
+from core.storage.fetch_plan import RetryPolicy
 from core.storage.store_errors import StorageFailed, scrubbed
 from core.storage.version_listing import (
     LOCAL_SCHEME,
@@ -25,14 +25,14 @@ from deployments.storage.remote_store import FsspecStore, RemoteStore, RetryingS
 MOST_LINKS_TO_A_FOLDER = 16
 """How often a version may lead to the same folder through links."""
 
-LISTING_PATIENCE = Patience(attempts=3, first_pause_s=0.3)
+LISTING_RETRIES = RetryPolicy(attempts=3, first_pause_s=0.3)
 
 
-class Storage:
+class VersionSource:
     """The Source of the server: picks the way by the form of the base path; may be used from several threads."""
 
     def __init__(self, store: RemoteStore | None = None) -> None:
-        self._store = store or RetryingStore(FsspecStore(), LISTING_PATIENCE, time.sleep)
+        self._store = store or RetryingStore(FsspecStore(), LISTING_RETRIES, time.sleep)
 
     def list_versions(self, base_path: str, policy: VersionPolicy) -> VersionListing:
         """List the versions below a base path with their files; a failure is the listing's error."""

@@ -1,7 +1,7 @@
 """The one place where the numbers of all processes are added up: part of the watcher.
 
-`core.telemetry.metric_ledger` has the rules. Here are the clock, and a lock, because the ticks' thread and the event loop both
-bring reports.
+`core.telemetry.metric_ledger` has the rules. Here are the clock, and a lock, because the ticks' thread and the event
+loop both bring reports.
 """
 
 from __future__ import annotations

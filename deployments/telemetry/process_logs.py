@@ -15,7 +15,7 @@ from pathlib import Path
 import ray
 
 from core.config.server_settings import LogSettings
-from core.telemetry.log_lines import ANNOUNCED, LineFormatter, LogFormat
+from core.telemetry.log_lines import ANNOUNCED, LineFormatter, LineStyle
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def configure(settings: LogSettings, kind: str, *names: str) -> Path | None:
 
 def log_into(folder: Path, settings: LogSettings, kind: str, *names: str) -> Path | None:
     """Let this process write its log into a folder."""
-    formatter = LineFormatter(kind, LogFormat.JSON if settings.as_json else LogFormat.TEXT)
+    formatter = LineFormatter(kind, LineStyle.JSON if settings.as_json else LineStyle.TEXT)
     file = folder / file_name(kind, *names)
     handlers: list[logging.Handler] = [_terminal(formatter)]
     problem = ""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from ray.util.metrics import Counter, Gauge
 
 from core.telemetry.metric_changes import Change, changes
-from core.telemetry.metrics import Kind, Metrics, Snapshot
+from core.telemetry.metrics import MetricKind, Metrics, MetricSnapshot
 from deployments.telemetry.process_metrics import METRICS
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class RayNumbers:
     def tell(self, change: Change) -> None:
         """Add to a counter, or set a gauge."""
         name, labels = change.name, tuple(change.labels)
-        if change.kind is Kind.COUNTER:
+        if change.kind is MetricKind.COUNTER:
             counter = self._counters.get(name) or self._counters.setdefault(name, Counter(name, tag_keys=labels))
             counter.inc(change.value, dict(change.labels))
         else:
@@ -45,7 +45,7 @@ class RayMetrics:
         self._metrics = metrics
         self._tell = tell or RayNumbers().tell
         self._every_s = every_s
-        self._told = Snapshot()
+        self._told = MetricSnapshot()
         self._stopping = threading.Event()
 
     def start(self) -> None:

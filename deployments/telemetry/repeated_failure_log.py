@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import logging
 
-from core.telemetry.repeated_failure import Episode
+from core.telemetry.repeated_failure import RepeatedFailure
 
 log = logging.getLogger(__name__)
 
 LONGEST_TEXT = 500
 
 
-class TroubleLog:
+class RepeatedFailureLog:
     """Lines of one sort of trouble: `event` while it lasts, `over` when it is over."""
 
     def __init__(self, event: str, over: str) -> None:
         self._failed = f"{event} times=%d for_s=%.0f error=%s"
         self._over = f"{over} failures=%d for_s=%.0f"
-        self._episode = Episode()
+        self._episode = RepeatedFailure()
 
     def failed(self, now_s: float, error: BaseException) -> None:
         """Something went wrong once more."""
@@ -29,4 +29,4 @@ class TroubleLog:
         """Something went well."""
         if self._episode.is_over(now_s):
             log.info(self._over, self._episode.count, self._episode.lasted_s)
-            self._episode = Episode()
+            self._episode = RepeatedFailure()

@@ -13,7 +13,7 @@ from core.admin import messages as admin_messages
 from core.admin.reload_request import is_settled, read_request, require_available, success
 from core.errors import DeadlineExceeded, ServingError, Unavailable
 from deployments.config.models_in_force import Reloaded
-from deployments.versions.reconciler import Watch
+from deployments.versions.reconciler import Reconciler
 
 RELOAD_TIMEOUT_S = 300.0
 PUBLISH_TIMEOUT_S = 30.0
@@ -23,7 +23,7 @@ LOOK_EVERY_S = 0.05
 class ConfigRequests:
     """Brings requests to the watch's configuration, and waits for the tick that takes them."""
 
-    def __init__(self, watch: Watch, wake: Callable[[], None]) -> None:
+    def __init__(self, watch: Reconciler, wake: Callable[[], None]) -> None:
         self._watch = watch
         self._configuration = watch.configuration
         self._wake = wake

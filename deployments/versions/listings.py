@@ -70,8 +70,8 @@ class _Asked:
 class Listings:
     """The newest good listing of each model, and what is wrong or unfinished there.
 
-    `by_model` and `waiting` go into `core.versions.reconcile.World`; `problems` says per model why there is nothing to load;
-    `unsure` names models of which a second look is needed to tell.
+    `by_model` and `waiting` go into `core.versions.world.World`; `problems` says per model why there is
+    nothing to load; `unsure` names models of which a second look is needed to tell.
     """
 
     def __init__(self, source: Source, polling: PollingSettings, background: Background | None = None) -> None:

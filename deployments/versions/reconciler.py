@@ -28,7 +28,7 @@ from core.versions.servable_spec import ServableSpec
 from core.versions.world import Load, LoadLimits, Unload, World
 from deployments.config.models_in_force import Configuration, InForce, ModelList
 from deployments.system.clock import Clock
-from deployments.telemetry.repeated_failure_log import TroubleLog
+from deployments.telemetry.repeated_failure_log import RepeatedFailureLog
 from deployments.versions.listings import Listings
 from deployments.versions.rollout_log import RolloutLog
 from deployments.versions.serve_host import ServeHost
@@ -53,7 +53,7 @@ class Pulled:
     at_s: float
 
 
-class Watch:
+class Reconciler:
     """All that the watcher knows, and the tick that changes it."""
 
     def __init__(
@@ -73,7 +73,7 @@ class Watch:
         self._pulls: dict[str, Pulled] = {}
         self._adopted = False
         self._steps = RolloutLog()
-        self._trouble = TroubleLog("table_not_confirmed", "table_confirmed_again")
+        self._trouble = RepeatedFailureLog("table_not_confirmed", "table_confirmed_again")
         self._name = uuid.uuid4().hex
         self._models: tuple[ModelConfig, ...] = ()
         self._first_delete_s = clock.steady_s() + FIRST_DELETE_AFTER_S

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from core.errors import ServingError
-from core.storage.fetch_plan import Patience
+from core.storage.fetch_plan import RetryPolicy
 from deployments.storage.remote_store import FsspecStore
 from deployments.storage.version_cache import ModelCache, RemoteVersion
 
@@ -19,7 +19,7 @@ def main() -> None:
     """Do it."""
     folder, url, fingerprint, *rest = sys.argv[1:]
     max_bytes = int(rest[0]) if rest else 10**9
-    cache = ModelCache(Path(folder), max_bytes, FsspecStore(), patience=Patience(4, 0.01, 0.05))
+    cache = ModelCache(Path(folder), max_bytes, FsspecStore(), patience=RetryPolicy(4, 0.01, 0.05))
     try:
         lease = cache.obtain(RemoteVersion(url, fingerprint, "m"))
     except ServingError as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.telemetry.metric_names import BY_NAME
-from core.telemetry.metrics import Kind, Metric
+from core.telemetry.metrics import Metric, MetricKind
 from tests.support.clients import RestClient
 
 PATH = "/monitoring/prometheus/metrics"
@@ -41,7 +41,7 @@ class Page:
 
     def lasting(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
         """Give what must never fall: counters, and the parts of histograms."""
-        gauges = {metric.name for metric in BY_NAME.values() if metric.kind is Kind.GAUGE}
+        gauges = {metric.name for metric in BY_NAME.values() if metric.kind is MetricKind.GAUGE}
         return {sample: value for sample, value in self._samples.items() if sample[0] not in gauges}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from core.config.model_config import ModelConfig
 from core.config.server_settings import LoadingSettings, ModelSourceSettings, PollingSettings, ServerSettings
 from core.versions.lifecycle import State
-from deployments.versions.reconciler import FIRST_DELETE_AFTER_S, Watch
+from deployments.versions.reconciler import FIRST_DELETE_AFTER_S, Reconciler
 from tests.support.fakes import FakeClock, FakeModelList, FakeRouter, FakeServeHost, FakeSource
 
 SETTINGS = ServerSettings(
@@ -30,7 +30,7 @@ class Site:
 
     def restart(self) -> None:
         """Replace the watcher by a fresh one, which routers can pull from for a while before its first tick."""
-        self.watch = Watch(self.settings, self.host, self.source, self.model_list, self.clock)
+        self.watch = Reconciler(self.settings, self.host, self.source, self.model_list, self.clock)
         self.clock.advance(FIRST_DELETE_AFTER_S)
 
     def tick(self, after_s: float = 0.0) -> float:

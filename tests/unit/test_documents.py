@@ -10,7 +10,7 @@ import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
-from core.config.arguments import Outcome, parse
+from core.config.arguments import ArgumentsOutcome, parse
 from core.config.flag_table import FLAGS
 
 ROOT = Path(__file__).parents[2]
@@ -112,4 +112,4 @@ def test_the_serve_configs_of_the_documents_are_valid() -> None:
     outcomes = [parse([f"--{name}={value}" for name, value in one.items()]) for one in arguments]
 
     assert [set(one.given) for one in outcomes] == [set(one) for one in arguments]
-    assert {one.outcome for one in outcomes} == {Outcome.START}
+    assert {one.outcome for one in outcomes} == {ArgumentsOutcome.START}

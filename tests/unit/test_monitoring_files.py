@@ -10,7 +10,7 @@ import yaml
 
 from core.config.server_settings import MonitoringConfig
 from core.telemetry.metric_names import ALL_METRICS, BY_NAME
-from core.telemetry.metrics import Kind
+from core.telemetry.metrics import MetricKind
 from tests.support.monitoring_files import CONFIGS, DASHBOARD, panel_queries, panels, rules
 from tests.support.prometheus_server import ALERTS_TEST
 
@@ -49,7 +49,7 @@ def test_every_query_asks_for_metrics_that_exist(query) -> None:
     assert names or query.startswith("up{")
     for name in names:
         metric = BY_NAME[declared(name)]
-        assert (metric.kind is Kind.HISTOGRAM) == (name not in BY_NAME)
+        assert (metric.kind is MetricKind.HISTOGRAM) == (name not in BY_NAME)
 
 
 @pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES.keys())

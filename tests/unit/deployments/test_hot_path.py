@@ -17,7 +17,7 @@ from uvicorn.server import ServerState
 from core.errors import Code
 from core.http2.frames import DATA, HEADERS
 from core.protos import serving_pb2
-from core.routing.direct_frames import HEADER, Kind, header
+from core.routing.direct_frames import HEADER, FrameKind, header
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.routing.transport import LOOPBACK, Endpoint
 from core.telemetry.metrics import Metrics
@@ -114,8 +114,8 @@ class Router:
         """Answer the call that the replica got last."""
         call = self.replica.written[-1]
         _, call_id, kind, *_ = HEADER.unpack_from(call)
-        assert kind == Kind.CALL
-        answer = header(Kind.ANSWER, len(ANSWER), call_id=call_id, detail=Code.OK) + ANSWER
+        assert kind == FrameKind.CALL
+        answer = header(FrameKind.ANSWER, len(ANSWER), call_id=call_id, detail=Code.OK) + ANSWER
         self.connection.get_buffer(len(answer))[: len(answer)] = answer
         self.connection.buffer_updated(len(answer))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from core.admin.change_outcome import Outcome, label_removed, labelled, loaded, unfinished, unloaded
+from core.admin.change_outcome import ChangeOutcome, label_removed, labelled, loaded, unfinished, unloaded
 
 ERROR = {"code": "NOT_FOUND", "message": "no SavedModel there"}
 
@@ -37,12 +37,12 @@ def document(*versions: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return {"models": [model | changes]}
 
 
-def bad(text: str) -> Outcome:
-    return Outcome(is_good=False, text=text)
+def bad(text: str) -> ChangeOutcome:
+    return ChangeOutcome(is_good=False, text=text)
 
 
-def good(text: str) -> Outcome:
-    return Outcome(is_good=True, text=text)
+def good(text: str) -> ChangeOutcome:
+    return ChangeOutcome(is_good=True, text=text)
 
 
 OVERTAKEN = bad("m: the change was replaced by another one, or by a configuration file that changed")

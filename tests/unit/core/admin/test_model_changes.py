@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from core.admin.model_changes import (
-    Known,
+    KnownModels,
     differences,
     label,
     load_model,
@@ -29,8 +29,8 @@ def specific(*versions: int) -> Specific:
     return Specific(frozenset(versions))
 
 
-def known(*models: ModelConfig, wanted: tuple[int, ...] = (1,), files: tuple[ModelConfig, ...] = ()) -> Known:
-    return Known(models or (M, N), files, {"m": frozenset(wanted)})
+def known(*models: ModelConfig, wanted: tuple[int, ...] = (1,), files: tuple[ModelConfig, ...] = ()) -> KnownModels:
+    return KnownModels(models or (M, N), files, {"m": frozenset(wanted)})
 
 
 def only(models: tuple[ModelConfig, ...]) -> ModelConfig:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from core.config.arguments import EXIT_FAILURE, Outcome, ParsedFlags, parse, usage
+from core.config.arguments import EXIT_FAILURE, ArgumentsOutcome, ParsedFlags, parse, usage
 from core.config.flag import Treatment
 from core.config.flag_table import FLAGS, TENSORFLOW_SERVING_FLAGS
 from core.config.own_flags import OUR_FLAGS
@@ -30,7 +30,7 @@ def started(*arguments: str) -> ServerSettings:
 def refusals(*arguments: str) -> list[str]:
     """Give the texts that arguments are refused with."""
     parsed = parse(arguments)
-    assert (parsed.outcome, parsed.exit_code, parsed.settings) == (Outcome.REFUSED, EXIT_FAILURE, None)
+    assert (parsed.outcome, parsed.exit_code, parsed.settings) == (ArgumentsOutcome.REFUSED, EXIT_FAILURE, None)
     return [problem.message for problem in parsed.problems]
 
 
@@ -113,7 +113,7 @@ def test_values_must_be_understood_completely(argument: str, text: str) -> None:
     """A value that cannot be read ends the program with the usage text."""
     parsed = parse([BASE, argument])
 
-    assert (parsed.outcome, parsed.exit_code, parsed.output) == (Outcome.BAD_VALUE, 255, usage())
+    assert (parsed.outcome, parsed.exit_code, parsed.output) == (ArgumentsOutcome.BAD_VALUE, 255, usage())
     assert parsed.warnings[0].startswith(text)
 
 
@@ -126,7 +126,7 @@ def test_unknown_arguments_are_named_and_the_server_starts() -> None:
     """The first is printed with the usage text; each is warned about, with a guess."""
     parsed = parse([BASE, "--prt=1", "stray"])
 
-    assert parsed.outcome is Outcome.START
+    assert parsed.outcome is ArgumentsOutcome.START
     assert parsed.output == f"unknown argument: --prt=1\n{usage()}"
     assert parsed.warnings == ("--prt=1 is ignored; did you mean --port?", "stray is ignored")
 
@@ -148,13 +148,13 @@ def test_single_dashes_are_not_understood() -> None:
 
 def test_help_ends_the_program_with_the_usage_text() -> None:
     """`--help` counts as the first unknown argument only, and ends with TensorFlow Serving's status."""
-    assert parse(["--help"]) == ParsedFlags(Outcome.HELP, output=usage(), exit_code=255)
-    assert parse([BASE, "x", "--help"]).outcome is Outcome.START
+    assert parse(["--help"]) == ParsedFlags(ArgumentsOutcome.HELP, output=usage(), exit_code=255)
+    assert parse([BASE, "x", "--help"]).outcome is ArgumentsOutcome.START
 
 
 def test_version_ends_the_program_well() -> None:
     """Nothing else needs to be right."""
-    assert parse(["--version", "--port=0"]) == ParsedFlags(Outcome.VERSION, exit_code=0)
+    assert parse(["--version", "--port=0"]) == ParsedFlags(ArgumentsOutcome.VERSION, exit_code=0)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_a_socket_replaces_the_port() -> None:
 @pytest.mark.parametrize("source", ["--model_config_file=f", "--model_settings_file=f"])
 def test_a_file_of_models_is_enough(source: str) -> None:
     """Any of the three sources of models lets the server start."""
-    assert parse([source]).outcome is Outcome.START
+    assert parse([source]).outcome is ArgumentsOutcome.START
 
 
 @pytest.mark.parametrize(
@@ -312,8 +312,8 @@ def test_any_arguments_have_an_outcome(argv: list[str]) -> None:
     """No arguments can crash the program; settings are there exactly when it starts."""
     parsed = parse(argv)
 
-    assert (parsed.settings is not None) == (parsed.outcome is Outcome.START)
-    assert (parsed.exit_code is None) == (parsed.outcome is Outcome.START)
+    assert (parsed.settings is not None) == (parsed.outcome is ArgumentsOutcome.START)
+    assert (parsed.exit_code is None) == (parsed.outcome is ArgumentsOutcome.START)
 
 
 def polling(*arguments: str) -> tuple[int, int]:
@@ -380,5 +380,5 @@ def test_a_flag_of_the_logs_that_means_nothing_is_refused(flag: str, text: str) 
     """A misspelt format would otherwise be found out when the logs are needed."""
     parsed = parse((BASE, flag))
 
-    assert parsed.outcome is Outcome.REFUSED
+    assert parsed.outcome is ArgumentsOutcome.REFUSED
     assert text in parsed.output

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from core.config.model_config import BatchingParameters
 from core.errors import InvalidArgument, Unavailable
-from core.inference.batch_plan import Kind
+from core.inference.batch_plan import BatchKind
 from core.inference.batch_queue import BatchQueue, Limits, Piece, cut
 
 FLOAT = np.dtype(np.float32)
-NARROW, WIDE = (Kind(((FLOAT, (width,)),), ("y:0",)) for width in (1, 2))
-PADDED = Kind(((FLOAT, (2,)),), ("y:0",), is_padded=True)
+NARROW, WIDE = (BatchKind(((FLOAT, (width,)),), ("y:0",)) for width in (1, 2))
+PADDED = BatchKind(((FLOAT, (2,)),), ("y:0",), is_padded=True)
 FULL = "The batch scheduling queue to which this task was submitted is full;"
 
 
@@ -257,7 +257,7 @@ def test_every_row_taken_in_comes_out_once_and_in_order(arrivals, limit, enqueue
     """Within the limits, whatever arrives."""
     request = 12 if splits else limit
     waiting = BatchQueue(Limits(limit, request, enqueued, 0.0, splits=splits))
-    taken_in: dict[Kind, list[tuple[int, int]]] = {NARROW: [], WIDE: [], PADDED: []}
+    taken_in: dict[BatchKind, list[tuple[int, int]]] = {NARROW: [], WIDE: [], PADDED: []}
     for number, (rows, kind) in enumerate(arrivals):
         if kind.is_padded and rows > limit:
             continue  # the caller's part: what needs several runs is not of that kind
@@ -268,7 +268,7 @@ def test_every_row_taken_in_comes_out_once_and_in_order(arrivals, limit, enqueue
         taken_in[kind] += [(number, row) for row in range(rows)]
         assert len(waiting) <= enqueued
 
-    came_out: dict[Kind, list[tuple[int, int]]] = {NARROW: [], WIDE: [], PADDED: []}
+    came_out: dict[BatchKind, list[tuple[int, int]]] = {NARROW: [], WIDE: [], PADDED: []}
     for pieces in iter(lambda: waiting.take(math.inf), []):
         kinds = {piece.batch.kind for piece in pieces}
         assert len(kinds) == 1

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from core.errors import Unavailable
-from core.inference.batch_plan import Kind, QueueKey
+from core.inference.batch_plan import BatchKind, QueueKey
 from core.inference.batch_queue import Limits, Piece
 from core.inference.batch_schedule import BatchSchedule
 
-KIND = Kind(((np.dtype(np.float32), ()),), ("y:0",))
+KIND = BatchKind(((np.dtype(np.float32), ()),), ("y:0",))
 A, B, C = (QueueKey((name,), ("y:0",)) for name in "abc")
 
 

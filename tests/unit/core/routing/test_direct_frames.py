@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from core.routing.direct_frames import HEADER, SCRATCH_BYTES, BrokenFrame, Frame, FrameReader, Kind, header
+from core.routing.direct_frames import HEADER, SCRATCH_BYTES, BrokenFrame, Frame, FrameKind, FrameReader, header
 
 LIMIT = 8 * 2**20
 
@@ -30,7 +30,7 @@ def feed(reader: FrameReader, data: bytes, step: int | None = None) -> list[Fram
 def packed(frame: Frame) -> bytes:
     """Write a frame."""
     head = header(
-        Kind(frame.kind), len(frame.payload), call_id=frame.call_id, detail=frame.detail, wait_ms=frame.wait_ms
+        FrameKind(frame.kind), len(frame.payload), call_id=frame.call_id, detail=frame.detail, wait_ms=frame.wait_ms
     )
     return head + frame.payload
 
@@ -42,7 +42,7 @@ payloads = st.one_of(
 )
 frames = st.builds(
     Frame,
-    st.sampled_from(Kind).map(int),
+    st.sampled_from(FrameKind).map(int),
     st.integers(0, 2**32 - 1),
     st.integers(0, 255),
     st.integers(0, 2**32 - 1),
@@ -67,16 +67,16 @@ def test_any_split_of_any_frames_gives_the_same_frames(sent, cuts) -> None:
 def test_frames_come_through_byte_by_byte() -> None:
     """The smallest pieces there are."""
     sent = [
-        Frame(Kind.CALL, 7, 1, 500, b"body"),
-        Frame(Kind.CANCEL, 7, 0, 0, b""),
-        Frame(Kind.CALL, 8, 2, 0, b"x" * 99),
+        Frame(FrameKind.CALL, 7, 1, 500, b"body"),
+        Frame(FrameKind.CANCEL, 7, 0, 0, b""),
+        Frame(FrameKind.CALL, 8, 2, 0, b"x" * 99),
     ]
 
     assert feed(FrameReader(LIMIT), b"".join(map(packed, sent)), step=1) == sent
 
 
 @example(b"\x00" * 16)
-@example(header(Kind.CALL, LIMIT + 1))
+@example(header(FrameKind.CALL, LIMIT + 1))
 @given(st.binary(max_size=200))
 def test_garbage_raises_nothing_but_broken_frame(data) -> None:
     """A stranger cannot make the reader fail in another way."""
@@ -94,13 +94,13 @@ def test_an_unknown_kind_is_broken(kind) -> None:
 def test_a_stranger_can_claim_no_memory() -> None:
     """The limit holds from the header on, before any of the payload came."""
     with pytest.raises(BrokenFrame, match="longer than the limit of 256 bytes"):
-        feed(FrameReader(256), header(Kind.HELLO, 257))
+        feed(FrameReader(256), header(FrameKind.HELLO, 257))
 
 
 def test_trust_counts_from_the_next_frame_even_within_one_piece() -> None:
     """The greeting and the first large call may arrive together."""
     reader = FrameReader(256)
-    data = packed(Frame(Kind.HELLO, 0, 0, 0, b"token")) + packed(Frame(Kind.CALL, 1, 1, 0, b"y" * 1000))
+    data = packed(Frame(FrameKind.HELLO, 0, 0, 0, b"token")) + packed(Frame(FrameKind.CALL, 1, 1, 0, b"y" * 1000))
     reader.buffer()[: len(data)] = data
 
     received = []
@@ -108,13 +108,13 @@ def test_trust_counts_from_the_next_frame_even_within_one_piece() -> None:
         received.append(frame.kind)
         reader.trust(LIMIT)
 
-    assert received == [Kind.HELLO, Kind.CALL]
+    assert received == [FrameKind.HELLO, FrameKind.CALL]
 
 
 def test_a_large_payload_is_received_into_its_own_memory() -> None:
     """After the header the socket writes straight into the body."""
     body = bytes(range(256)) * 8192
-    sent = [Frame(Kind.ANSWER, 1, 0, 0, body), Frame(Kind.ANSWER, 2, 0, 0, b"small")]
+    sent = [Frame(FrameKind.ANSWER, 1, 0, 0, body), Frame(FrameKind.ANSWER, 2, 0, 0, b"small")]
     reader = FrameReader(LIMIT)
     start = packed(sent[0])[:1000]
 
@@ -125,7 +125,7 @@ def test_a_large_payload_is_received_into_its_own_memory() -> None:
 
 def test_frames_before_a_broken_one_still_arrive() -> None:
     """What was complete before the garbage was valid."""
-    good = packed(Frame(Kind.ANSWER, 1, 0, 0, b"ok"))
+    good = packed(Frame(FrameKind.ANSWER, 1, 0, 0, b"ok"))
     reader = FrameReader(LIMIT)
     reader.buffer()[: len(good) + 16] = good + b"\xff" * 16
     incoming = reader.filled(len(good) + 16)

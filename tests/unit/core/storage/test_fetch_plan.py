@@ -9,7 +9,7 @@ import pytest
 from core.storage.fetch_plan import (
     CHUNK_BYTES,
     FinishedFile,
-    Patience,
+    RetryPolicy,
     chunks,
     finished_files,
     identity,
@@ -38,7 +38,7 @@ def test_pieces_cover_what_is_missing(begun, size, pieces) -> None:
 
 def test_pauses_double_up_to_a_limit_and_end() -> None:
     """Chance makes them shorter, never longer."""
-    patience = Patience(attempts=5, first_pause_s=1.0, longest_pause_s=4.0)
+    patience = RetryPolicy(attempts=5, first_pause_s=1.0, longest_pause_s=4.0)
 
     assert [patience.pause_s(failures, 0.0) for failures in range(1, 6)] == [1.0, 2.0, 4.0, 4.0, None]
     assert patience.pause_s(2, 1.0) == 1.0

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.telemetry.log_lines import ANNOUNCED, HIDDEN, LONGEST_VALUE, LineFormatter, LogFormat, announced
+from core.telemetry.log_lines import ANNOUNCED, HIDDEN, LONGEST_VALUE, LineFormatter, LineStyle, announced
 
 AT_S = 1_700_000_000.25
 
@@ -23,11 +23,11 @@ def record(message: str, *arguments: object, **extra: object) -> logging.LogReco
 
 
 def as_json(message: str, *arguments: object, **extra: object) -> dict:
-    return json.loads(LineFormatter("watcher", LogFormat.JSON).format(record(message, *arguments, **extra)))
+    return json.loads(LineFormatter("watcher", LineStyle.JSON).format(record(message, *arguments, **extra)))
 
 
 def as_text(message: str, *arguments: object, **extra: object) -> str:
-    return LineFormatter("watcher", LogFormat.TEXT).format(record(message, *arguments, **extra))
+    return LineFormatter("watcher", LineStyle.TEXT).format(record(message, *arguments, **extra))
 
 
 def test_a_message_of_ours_becomes_an_object_with_its_fields() -> None:

@@ -17,7 +17,7 @@ from core.telemetry.metric_names import (
     REQUEST_LATENCY,
     STORAGE_PROBLEM,
 )
-from core.telemetry.metrics import Kind, Metrics, Snapshot
+from core.telemetry.metrics import MetricKind, Metrics, MetricSnapshot
 
 M_OK = {"model_name": "m", "status": "OK"}
 
@@ -51,8 +51,8 @@ def test_counters_are_added_to() -> None:
     metrics.count(REQUEST_COUNT, "n", "OK")
 
     assert list(changes(before, metrics.snapshot())) == [
-        Change("model_server_request_count", Kind.COUNTER, M_OK, 2),
-        Change("model_server_request_count", Kind.COUNTER, {"model_name": "n", "status": "OK"}, 1),
+        Change("model_server_request_count", MetricKind.COUNTER, M_OK, 2),
+        Change("model_server_request_count", MetricKind.COUNTER, {"model_name": "n", "status": "OK"}, 1),
     ]
 
 
@@ -66,14 +66,14 @@ def test_gauges_are_set_as_long_as_they_are_there() -> None:
     metrics.forget(STORAGE_PROBLEM, "m")
     metrics.set(CONFIG_PROBLEMS, to=3)
 
-    assert [(one.name, one.value) for one in changes(Snapshot(), before)] == [
+    assert [(one.name, one.value) for one in changes(MetricSnapshot(), before)] == [
         ("model_server_config_problems", 2),
         ("model_server_storage_problem", 1),
         ("model_server_storage_problem", 0),
     ]
     assert list(changes(before, metrics.snapshot())) == [
-        Change("model_server_config_problems", Kind.GAUGE, {}, 3),
-        Change("model_server_storage_problem", Kind.GAUGE, {"model_name": "n"}, 0),
+        Change("model_server_config_problems", MetricKind.GAUGE, {}, 3),
+        Change("model_server_storage_problem", MetricKind.GAUGE, {"model_name": "n"}, 0),
     ]
 
 
@@ -88,12 +88,12 @@ def test_histograms_become_counters_with_limits() -> None:
     name = "model_server_request_latency"
 
     assert list(changes(before, metrics.snapshot())) == [
-        Change(f"{name}_bucket", Kind.COUNTER, {**labels, "le": "1.47476e+09"}, 1),
-        Change(f"{name}_bucket", Kind.COUNTER, {**labels, "le": "+Inf"}, 2),
-        Change(f"{name}_count", Kind.COUNTER, labels, 2),
-        Change(f"{name}_sum", Kind.COUNTER, labels, 3e9),
+        Change(f"{name}_bucket", MetricKind.COUNTER, {**labels, "le": "1.47476e+09"}, 1),
+        Change(f"{name}_bucket", MetricKind.COUNTER, {**labels, "le": "+Inf"}, 2),
+        Change(f"{name}_count", MetricKind.COUNTER, labels, 2),
+        Change(f"{name}_sum", MetricKind.COUNTER, labels, 3e9),
     ]
-    assert [one.value for one in changes(Snapshot(), before)][-2:] == [1, 5.0]
+    assert [one.value for one in changes(MetricSnapshot(), before)][-2:] == [1, 5.0]
 
 
 def test_observations_of_nothing_have_no_sum() -> None:
@@ -101,7 +101,7 @@ def test_observations_of_nothing_have_no_sum() -> None:
     metrics = Metrics()
     metrics.observe(LOAD_SECONDS, "m", value=0.0)
 
-    assert {one.name for one in changes(Snapshot(), metrics.snapshot())} == {
+    assert {one.name for one in changes(MetricSnapshot(), metrics.snapshot())} == {
         "model_server_load_seconds_bucket",
         "model_server_load_seconds_count",
     }

@@ -21,7 +21,7 @@ from core.telemetry.metric_ledger import (
 )
 from core.telemetry.metric_names import CONFIG_PROBLEMS, LOAD_SECONDS, REQUEST_COUNT, SIGNATURE_REQUESTS, WARMUP_LATENCY
 from core.telemetry.metric_report import Report
-from core.telemetry.metrics import Metrics, Snapshot
+from core.telemetry.metrics import Metrics, MetricSnapshot
 
 REQUESTS = REQUEST_COUNT.name
 
@@ -29,7 +29,7 @@ REQUESTS = REQUEST_COUNT.name
 def report(process: str, number: int, requests: float = 0, problems: float | None = None) -> Report:
     """Give a report of a process that counted requests, and perhaps has a gauge."""
     gauges = {} if problems is None else {CONFIG_PROBLEMS.name: {(): problems}}
-    return Report(process, number, Snapshot({REQUESTS: {("m", "OK"): requests}}, gauges))
+    return Report(process, number, MetricSnapshot({REQUESTS: {("m", "OK"): requests}}, gauges))
 
 
 def requests(ledger: Ledger, now_s: float = 0.0) -> float:

@@ -8,7 +8,7 @@ import pytest
 
 from core.telemetry.metric_names import ALL_METRICS, BY_NAME, QUEUE_MICROS
 from core.telemetry.metric_page import label_name, page_name
-from core.telemetry.metrics import Kind, Metric
+from core.telemetry.metrics import Metric, MetricKind
 
 OURS = [metric for metric in ALL_METRICS if metric.name.startswith("ray_model_server_")]
 SERVING = {
@@ -57,10 +57,10 @@ def test_the_longest_queue_has_a_bucket() -> None:
 def test_our_own_metrics_are_named_as_prometheus_advises(metric) -> None:
     """A counter ends in _total and says what it counts; units are base units; everybody gets an explanation."""
     assert re.fullmatch(r"[a-z][a-z0-9_]*", metric.name)
-    assert metric.name.endswith("_total") == (metric.kind is Kind.COUNTER)
+    assert metric.name.endswith("_total") == (metric.kind is MetricKind.COUNTER)
     assert metric.help.endswith(".")
     assert "\n" not in metric.help
-    assert bool(metric.buckets) == (metric.kind is Kind.HISTOGRAM)
+    assert bool(metric.buckets) == (metric.kind is MetricKind.HISTOGRAM)
 
 
 @pytest.mark.parametrize("metric", ALL_METRICS, ids=lambda metric: metric.name)

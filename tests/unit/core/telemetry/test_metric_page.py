@@ -11,11 +11,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from core.telemetry.metric_names import ALL_METRICS, REQUEST_COUNT, REQUEST_LATENCY
 from core.telemetry.metric_page import label_name, number, page, page_name
-from core.telemetry.metrics import Kind, Metric, Metrics, exponential
+from core.telemetry.metrics import Metric, MetricKind, Metrics, exponential
 
-TOTAL = Metric("/test/path/total", Kind.COUNTER, ("name",))
-GAUGE = Metric("/test/path/gague", Kind.GAUGE, ("x", "y"))
-HISTOGRAM = Metric("/test/path/histogram", Kind.HISTOGRAM, ("x",), exponential(1, 2, 10))
+TOTAL = Metric("/test/path/total", MetricKind.COUNTER, ("name",))
+GAUGE = Metric("/test/path/gague", MetricKind.GAUGE, ("x", "y"))
+HISTOGRAM = Metric("/test/path/histogram", MetricKind.HISTOGRAM, ("x",), exponential(1, 2, 10))
 
 
 def written(metrics: Metrics, *declared: Metric) -> str:
@@ -105,13 +105,13 @@ def test_numbers_have_all_their_digits(value, shown) -> None:
 
 def test_metrics_without_labels_and_without_numbers() -> None:
     """Every metric shows its type, and one without labels has empty braces."""
-    plain = Metric("b", Kind.COUNTER)
-    observed = Metric("a", Kind.HISTOGRAM, (), (1.0,))
+    plain = Metric("b", MetricKind.COUNTER)
+    observed = Metric("a", MetricKind.HISTOGRAM, (), (1.0,))
     metrics = Metrics()
     metrics.count(plain)
     metrics.observe(observed, value=0.25)
 
-    text = written(metrics, plain, Metric("c", Kind.GAUGE), observed)
+    text = written(metrics, plain, Metric("c", MetricKind.GAUGE), observed)
 
     assert text.splitlines() == [
         "# TYPE a histogram",
@@ -127,7 +127,7 @@ def test_metrics_without_labels_and_without_numbers() -> None:
 
 def test_some_metrics_appear_with_their_first_use() -> None:
     """TensorFlow Serving makes its batch size histograms when they are needed."""
-    sizes = Metric("sizes", Kind.HISTOGRAM, (), (1.0,), hidden_until_used=True)
+    sizes = Metric("sizes", MetricKind.HISTOGRAM, (), (1.0,), hidden_until_used=True)
     metrics = Metrics()
     assert written(metrics, sizes) == ""
 
@@ -138,7 +138,10 @@ def test_some_metrics_appear_with_their_first_use() -> None:
 
 def test_our_own_metrics_explain_themselves() -> None:
     """TensorFlow Serving's have no help."""
-    assert written(Metrics(), Metric("m", Kind.GAUGE, help="What it is.")) == "# HELP m What it is.\n# TYPE m gauge\n"
+    assert (
+        written(Metrics(), Metric("m", MetricKind.GAUGE, help="What it is."))
+        == "# HELP m What it is.\n# TYPE m gauge\n"
+    )
 
 
 def test_bucket_limits_of_tensorflow_serving() -> None:

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from core.errors import InvalidArgument
 from core.telemetry.metric_names import CONFIG_PROBLEMS, REQUEST_COUNT, WARMUP_SECONDS
 from core.telemetry.metric_report import Report, from_bytes, to_bytes
-from core.telemetry.metrics import Metrics, Snapshot
+from core.telemetry.metrics import Metrics, MetricSnapshot
 
 COUNTS, GAUGES, OBSERVED = REQUEST_COUNT.name, CONFIG_PROBLEMS.name, WARMUP_SECONDS.name
 BUCKETS = len(WARMUP_SECONDS.buckets) + 1
 
 
-def read(**parts: object) -> Snapshot:
+def read(**parts: object) -> MetricSnapshot:
     """Read a report with these parts."""
     return from_bytes(json.dumps({"process": "p", "number": 1, **parts})).snapshot
 
@@ -51,7 +51,7 @@ def test_what_is_no_report_is_refused(raw) -> None:
 ], ids=["unknown", "another kind", "no list", "no object"])  # fmt: skip
 def test_metrics_that_are_not_declared_so_here_are_left_out(parts) -> None:
     """A process of another version may count other things."""
-    assert read(**parts) == Snapshot()
+    assert read(**parts) == MetricSnapshot()
 
 
 @pytest.mark.parametrize("cell", [
@@ -59,7 +59,7 @@ def test_metrics_that_are_not_declared_so_here_are_left_out(parts) -> None:
 ])  # fmt: skip
 def test_cells_that_do_not_fit_are_left_out(cell) -> None:
     """Their neighbours count."""
-    assert read(counters={COUNTS: [cell, [["m", "OK"], 5]]}) == Snapshot({COUNTS: {("m", "OK"): 5}})
+    assert read(counters={COUNTS: [cell, [["m", "OK"], 5]]}) == MetricSnapshot({COUNTS: {("m", "OK"): 5}})
 
 
 @pytest.mark.parametrize("observed", [
@@ -67,7 +67,7 @@ def test_cells_that_do_not_fit_are_left_out(cell) -> None:
 ], ids=["fewer", "more", "broken numbers", "no sum", "no pair", "no list"])  # fmt: skip
 def test_histograms_with_other_buckets_are_left_out(observed) -> None:
     """What cannot be added is not."""
-    assert read(distributions={OBSERVED: [[["m"], observed]]}) == Snapshot({}, {}, {OBSERVED: {}})
+    assert read(distributions={OBSERVED: [[["m"], observed]]}) == MetricSnapshot({}, {}, {OBSERVED: {}})
 
 
 json_values = st.recursive(

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.telemetry.metrics import Distribution, Kind, Metric, Metrics, Snapshot, exponential, merged
+from core.telemetry.metrics import Distribution, Metric, MetricKind, Metrics, MetricSnapshot, exponential, merged
 
-REQUESTS = Metric("requests", Kind.COUNTER, ("model",))
-SIZE = Metric("size", Kind.GAUGE, ("model",))
-SECONDS = Metric("seconds", Kind.HISTOGRAM, ("model",), (1.0, 2.0, 4.0))
+REQUESTS = Metric("requests", MetricKind.COUNTER, ("model",))
+SIZE = Metric("size", MetricKind.GAUGE, ("model",))
+SECONDS = Metric("seconds", MetricKind.HISTOGRAM, ("model",), (1.0, 2.0, 4.0))
 
 
-def snapshots() -> st.SearchStrategy[Snapshot]:
+def snapshots() -> st.SearchStrategy[MetricSnapshot]:
     """Give numbers of a process; whole ones, because the order in which others are added up shows in their last digit."""
     whole = st.integers(0, 1000)
     cells = st.dictionaries(st.tuples(st.sampled_from("ab")), whole, max_size=2)
@@ -24,7 +24,7 @@ def snapshots() -> st.SearchStrategy[Snapshot]:
     distributions = st.dictionaries(
         st.just("z"), st.dictionaries(st.tuples(st.sampled_from("ab")), observed, max_size=2), max_size=1
     )
-    return st.builds(Snapshot, numbers, numbers, distributions)
+    return st.builds(MetricSnapshot, numbers, numbers, distributions)
 
 
 def test_each_combination_of_labels_is_counted_on_its_own() -> None:
@@ -35,7 +35,7 @@ def test_each_combination_of_labels_is_counted_on_its_own() -> None:
     metrics.count(REQUESTS, "a", by=2)
     metrics.count(REQUESTS, "b")
 
-    assert metrics.snapshot() == Snapshot({"requests": {("a",): 3, ("b",): 1}})
+    assert metrics.snapshot() == MetricSnapshot({"requests": {("a",): 3, ("b",): 1}})
 
 
 def test_a_kept_cell_is_the_one_that_is_named() -> None:
@@ -54,7 +54,7 @@ def test_a_kept_cell_is_the_one_that_is_named() -> None:
     gauge.set(7)
     histogram.observe(9.0)
 
-    assert metrics.snapshot() == Snapshot(
+    assert metrics.snapshot() == MetricSnapshot(
         {"requests": {("a",): 3}}, {"size": {("a",): 7}}, {"seconds": {("a",): Distribution((0, 1, 0, 1), 10.5)}}
     )
 
@@ -78,7 +78,7 @@ def test_a_gauge_can_be_forgotten() -> None:
 
     metrics.forget(SIZE, "a")
     metrics.forget(SIZE, "c")
-    metrics.forget(Metric("other", Kind.GAUGE))
+    metrics.forget(Metric("other", MetricKind.GAUGE))
 
     assert metrics.snapshot().gauges == {"size": {("b",): 1}}
 
@@ -105,7 +105,7 @@ def test_a_metric_is_counted_as_it_was_declared(count) -> None:
 
     with pytest.raises(ValueError, match="with the labels"):
         count(metrics)
-    assert metrics.snapshot() == Snapshot()
+    assert metrics.snapshot() == MetricSnapshot()
 
 
 def test_labels_that_are_no_text_are_made_one_and_counted_together() -> None:
@@ -134,7 +134,7 @@ def test_nothing_is_lost_when_many_threads_count() -> None:
     for thread in threads:
         thread.join()
 
-    assert metrics.snapshot() == Snapshot(
+    assert metrics.snapshot() == MetricSnapshot(
         {"requests": {("a",): 8000}}, {}, {"seconds": {("a",): Distribution((0, 8000, 0, 0), 8000.0)}}
     )
 
@@ -149,24 +149,26 @@ def test_a_snapshot_does_not_change() -> None:
     metrics.count(REQUESTS, "a")
     metrics.observe(SECONDS, "a", value=1.0)
 
-    assert before == Snapshot({"requests": {("a",): 1}}, {}, {"seconds": {("a",): Distribution((0, 1, 0, 0), 1.0)}})
+    assert before == MetricSnapshot(
+        {"requests": {("a",): 1}}, {}, {"seconds": {("a",): Distribution((0, 1, 0, 0), 1.0)}}
+    )
 
 
 def test_only_gauges_end_with_their_process() -> None:
     """What was counted was counted."""
     observed = {"z": {("a",): Distribution((1,), 2.0)}}
 
-    assert Snapshot({"x": {("a",): 1}}, {"y": {("a",): 1}}, observed).lasting() == Snapshot(
+    assert MetricSnapshot({"x": {("a",): 1}}, {"y": {("a",): 1}}, observed).lasting() == MetricSnapshot(
         {"x": {("a",): 1}}, {}, observed
     )
 
 
 def test_numbers_of_processes_add_up() -> None:
     """Cells with the same labels are summed, others stand side by side."""
-    first = Snapshot({"x": {("a",): 1, ("b",): 2}}, {"g": {(): 1}}, {"z": {(): Distribution((1, 0), 5.0)}})
-    second = Snapshot({"x": {("a",): 10}, "y": {(): 1}}, {"g": {(): 2}}, {"z": {(): Distribution((1, 2), 1.0)}})
+    first = MetricSnapshot({"x": {("a",): 1, ("b",): 2}}, {"g": {(): 1}}, {"z": {(): Distribution((1, 0), 5.0)}})
+    second = MetricSnapshot({"x": {("a",): 10}, "y": {(): 1}}, {"g": {(): 2}}, {"z": {(): Distribution((1, 2), 1.0)}})
 
-    assert merged((first, second)) == Snapshot(
+    assert merged((first, second)) == MetricSnapshot(
         {"x": {("a",): 11, ("b",): 2}, "y": {(): 1}}, {"g": {(): 3}}, {"z": {(): Distribution((2, 2), 6.0)}}
     )
 
@@ -175,7 +177,7 @@ def test_numbers_of_processes_add_up() -> None:
 def test_the_order_of_processes_does_not_matter(one, two, three) -> None:
     """Adding up is associative and commutative, and nothing adds nothing."""
     assert merged((one, two, three)) == merged((three, merged((two, one))))
-    assert merged((one, Snapshot())) == merged((one,))
+    assert merged((one, MetricSnapshot())) == merged((one,))
 
 
 def test_exponential_limits_begin_at_the_start_and_grow_by_the_factor() -> None:

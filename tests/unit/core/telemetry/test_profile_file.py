@@ -10,7 +10,7 @@ import pytest
 
 from core.protos.step_stats_pb2 import DeviceStepStats, NodeExecStats, RunMetadata, StepStats
 from core.telemetry import profile_file as trace_events
-from core.telemetry.profile_file import PYTHON, RUNS, Recording, Span, Stack, StackSpans, TracedRun, trace_file
+from core.telemetry.profile_file import PYTHON, RUNS, ProfiledSpan, Recording, Stack, StackSpans, TracedRun, trace_file
 
 MS = 1_000_000
 BASE = 1_700_000_000_000_000_000
@@ -43,7 +43,7 @@ def operation(name: str, began_us: float, took_us: float) -> NodeExecStats:
 
 
 def run(thread: int, told: bytes) -> TracedRun:
-    return TracedRun(Span(thread, "run", BASE, BASE + MS), told)
+    return TracedRun(ProfiledSpan(thread, "run", BASE, BASE + MS), told)
 
 
 def read(recording: Recording) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -93,9 +93,9 @@ def test_python_spans_are_in_the_file_with_their_threads_named() -> None:
     """From the outside to the inside, in microseconds since the beginning; numbers are small enough for any viewer."""
     main, other = 140_334_323_398_336, 140_334_323_398_337
     taken = (
-        Span(main, "inner", BASE, BASE + MS),
-        Span(main, "outer", BASE, BASE + 2 * MS),
-        Span(other, "f", BASE, BASE + 500),
+        ProfiledSpan(main, "inner", BASE, BASE + MS),
+        ProfiledSpan(main, "outer", BASE, BASE + 2 * MS),
+        ProfiledSpan(other, "f", BASE, BASE + 500),
     )
 
     about, events = read(Recording(BASE, {"seconds": 1}, {main: "MainThread", 5: "gone"}, taken))
@@ -157,7 +157,7 @@ def test_a_run_of_which_nothing_can_be_read_has_no_operations(told: bytes) -> No
 def test_the_file_has_a_largest_size_and_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each half has its own share, so that one does not push out the other."""
     monkeypatch.setattr(trace_events, "MOST_BYTES", 1000)
-    taken = [Span(1, f"f{number}", BASE + number, BASE + number + 1) for number in range(500)]
+    taken = [ProfiledSpan(1, f"f{number}", BASE + number, BASE + number + 1) for number in range(500)]
     told = metadata(*(operation(f"o{number}", number, 1) for number in range(500)))
 
     recording = Recording(BASE, {}, {}, taken, [run(1, told)])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from core.telemetry.repeated_failure import MOST_KINDS, OVER_AFTER_S, TOLD_EVERY_S, Episode
+from core.telemetry.repeated_failure import MOST_KINDS, OVER_AFTER_S, TOLD_EVERY_S, RepeatedFailure
 
 
 def test_trouble_is_told_at_first_and_then_each_minute() -> None:
     """However often it happens; trouble that lasts is never hidden."""
-    episode = Episode()
+    episode = RepeatedFailure()
 
     told = [second for second in range(150) if episode.again(1000.0 + second, "Unavailable")]
 
@@ -17,14 +17,14 @@ def test_trouble_is_told_at_first_and_then_each_minute() -> None:
 
 def test_another_kind_of_trouble_is_told_at_once() -> None:
     """It might be the cause, or a worse one."""
-    episode = Episode()
+    episode = RepeatedFailure()
 
     assert [episode.again(0.5, kind) for kind in ("a", "a", "b", "a", "b")] == [True, False, True, False, False]
 
 
 def test_ever_new_kinds_do_not_fill_the_log() -> None:
     """Beyond some, each waits for its minute."""
-    episode = Episode()
+    episode = RepeatedFailure()
 
     told = [episode.again(1.0, str(number)) for number in range(MOST_KINDS + 5)]
 
@@ -34,7 +34,7 @@ def test_ever_new_kinds_do_not_fill_the_log() -> None:
 
 def test_trouble_is_over_when_it_stayed_away_for_a_while() -> None:
     """What comes and goes is one trouble."""
-    episode = Episode()
+    episode = RepeatedFailure()
     assert not episode.is_over(1e6)
 
     episode.again(10.0, "a")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from core.config.arguments import Outcome
+from core.config.arguments import ArgumentsOutcome
 from deployments.commands.serve import main
 from deployments.config.startup_settings import parse_arguments
 
@@ -40,7 +40,7 @@ def test_flags_are_judged_together_with_those_of_the_settings_file(tmp_path: Pat
 
     parsed = parse_arguments([f"--model_settings_file={file}", "--batching_parameters_file=/b.config", "--port=0"])
 
-    assert parsed.outcome is Outcome.START
+    assert parsed.outcome is ArgumentsOutcome.START
     assert parsed.settings is not None
     assert parsed.settings.batching.enabled
     assert parsed.settings.front_door.grpc_socket_path == "/run/grpc"
@@ -50,5 +50,5 @@ def test_a_refusal_tells_flags_that_were_understood_from_those_that_are_unknown(
     """In a config of Ray Serve unknown ones are mistakes; the others must not be taken for some."""
     parsed = parse_arguments(["--port=0", "--model_base_path=/m", "--prot=1"])
 
-    assert parsed.outcome is Outcome.REFUSED
+    assert parsed.outcome is ArgumentsOutcome.REFUSED
     assert set(parsed.given) == {"port", "model_base_path"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.config.arguments import Outcome, parse
+from core.config.arguments import ArgumentsOutcome, parse
 from core.config.server_settings import TracingSettings
 from deployments.config.startup_settings import checked
 
@@ -48,7 +48,7 @@ def test_mistakes_in_flags_end_the_start(flag: str, text: str) -> None:
     """With a sentence that says what would be right."""
     parsed = parse(["--model_base_path=/m", flag])
 
-    assert parsed.outcome is Outcome.BAD_VALUE or parsed.settings is None
+    assert parsed.outcome is ArgumentsOutcome.BAD_VALUE or parsed.settings is None
     assert text in " ".join(map(str, parsed.problems))
 
 

@@ -19,7 +19,7 @@ from deployments.grpc.api import GrpcApi
 from deployments.grpc.door import GrpcAddress, GrpcDoor
 from deployments.rest.api import HttpApi, HttpLimits
 from deployments.rest.door import HttpAddress, HttpDoor
-from deployments.rest.short_protocol import QuickProtocol, protocol_factory
+from deployments.rest.short_protocol import ShortProtocol, protocol_factory
 from deployments.routing.access_log import AccessLog, SampledRouter
 from deployments.routing.request_router import RequestRouter
 from tests.support.clients import free_port
@@ -241,7 +241,7 @@ def test_without_a_rate_requests_pass_nothing_of_this() -> None:
     api = HttpApi(RequestRouter("r", FakeTransport()), HttpLimits())
 
     assert api.app().__qualname__.startswith("HttpApi.app")
-    assert QuickProtocol in {cell.cell_contents for cell in protocol_factory(api).__closure__ if _hashable(cell)}
+    assert ShortProtocol in {cell.cell_contents for cell in protocol_factory(api).__closure__ if _hashable(cell)}
 
 
 def _hashable(cell: Any) -> bool:

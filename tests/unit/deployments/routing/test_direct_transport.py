@@ -13,7 +13,7 @@ import pytest
 import uvloop
 
 from core.errors import Code, DeadlineExceeded
-from core.routing.direct_frames import HEADER, Kind, header
+from core.routing.direct_frames import HEADER, FrameKind, header
 from core.routing.transport import LOOPBACK, Answer, Call, ConnectionLost, Endpoint, Method
 from core.telemetry.metric_names import DROPPED_REQUESTS
 from deployments.inference import direct_server
@@ -202,7 +202,7 @@ def test_a_stranger_may_not_stay(run, monkeypatch) -> None:
         async with serving(Taker()) as (server, endpoint):
             connection = await connected(endpoint)
             await connection.call(predict())
-            for said in (b"", header(Kind.HELLO, len(TOKEN)) + TOKEN[:5]):
+            for said in (b"", header(FrameKind.HELLO, len(TOKEN)) + TOKEN[:5]):
                 reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
                 writer.write(said)
                 with suppress(ConnectionResetError):
@@ -217,11 +217,11 @@ def test_a_stranger_may_not_stay(run, monkeypatch) -> None:
 
 GARBAGE = [
     b"GET / HTTP/1.1\r\nhost: x\r\n\r\n",
-    header(Kind.HELLO, STRANGER_PAYLOAD_BYTES + 1),
-    header(Kind.CALL, 0, call_id=1, detail=1),
-    header(Kind.HELLO, len(TOKEN)) + TOKEN + header(Kind.ANSWER, 0),
-    header(Kind.HELLO, len(TOKEN)) + TOKEN + header(Kind.CALL, 0, call_id=1, detail=99),
-    header(Kind.HELLO, len(TOKEN)) + TOKEN + header(Kind.CALL, 0, call_id=1, detail=1) * 2,
+    header(FrameKind.HELLO, STRANGER_PAYLOAD_BYTES + 1),
+    header(FrameKind.CALL, 0, call_id=1, detail=1),
+    header(FrameKind.HELLO, len(TOKEN)) + TOKEN + header(FrameKind.ANSWER, 0),
+    header(FrameKind.HELLO, len(TOKEN)) + TOKEN + header(FrameKind.CALL, 0, call_id=1, detail=99),
+    header(FrameKind.HELLO, len(TOKEN)) + TOKEN + header(FrameKind.CALL, 0, call_id=1, detail=1) * 2,
 ]
 
 
@@ -260,7 +260,7 @@ async def scripted_replica(script: Callable[[asyncio.StreamReader, asyncio.Strea
 
 @pytest.mark.parametrize(
     "garbage",
-    [b"\xff" * 16, header(Kind.ANSWER, 0, call_id=1, detail=99), header(Kind.CALL, 0)],
+    [b"\xff" * 16, header(FrameKind.ANSWER, 0, call_id=1, detail=99), header(FrameKind.CALL, 0)],
     ids=["noise", "unknown_code", "call"],
 )
 def test_a_replica_that_speaks_nonsense_is_given_up(run, garbage) -> None:
@@ -398,7 +398,7 @@ def test_a_drain_ends_only_when_the_answers_are_out(run) -> None:
         large = b"y" * (32 * 2**20)
         taker.submit = lambda call, reply: reply(Answer(Code.OK, large))
         reader, writer = await asyncio.open_connection(LOOPBACK, port)
-        writer.write(header(Kind.HELLO, len(TOKEN)) + TOKEN + header(Kind.CALL, 0, call_id=1, detail=1))
+        writer.write(header(FrameKind.HELLO, len(TOKEN)) + TOKEN + header(FrameKind.CALL, 0, call_id=1, detail=1))
         await reader.readexactly(HEADER.size)
 
         draining = asyncio.ensure_future(server.drain(5.0))
@@ -478,9 +478,9 @@ def test_a_replica_that_does_not_read_holds_callers_back_no_longer_than_their_de
                 while True:
                     length, call_id, kind, *_ = HEADER.unpack(await reader.readexactly(HEADER.size))
                     await reader.readexactly(length)
-                    if kind == Kind.CALL:
+                    if kind == FrameKind.CALL:
                         frames.append(length)
-                        writer.write(header(Kind.ANSWER, 0, call_id=call_id))
+                        writer.write(header(FrameKind.ANSWER, 0, call_id=call_id))
             writer.close()
 
         async with scripted_replica(script) as endpoint:
@@ -537,11 +537,11 @@ def test_a_router_that_does_not_read_its_answers_is_not_read_from(run) -> None:
         taker = Taker()
         async with serving(taker) as (_, endpoint):
             body = b"a" * 2**20
-            call = header(Kind.CALL, len(body), detail=1)
+            call = header(FrameKind.CALL, len(body), detail=1)
             reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port, limit=2**16)
-            writer.write(header(Kind.HELLO, len(TOKEN)) + TOKEN)
+            writer.write(header(FrameKind.HELLO, len(TOKEN)) + TOKEN)
             for call_id in range(64):
-                writer.write(header(Kind.CALL, len(body), call_id=call_id, detail=1) + body)
+                writer.write(header(FrameKind.CALL, len(body), call_id=call_id, detail=1) + body)
             await until(lambda: len(taker.taken) > 0)
             with suppress(TimeoutError):
                 await asyncio.wait_for(until(lambda: len(taker.taken) == 64), 0.2)

@@ -24,7 +24,7 @@ from deployments.grpc.api import GrpcApi
 from deployments.grpc.door import GrpcAddress, GrpcDoor
 from deployments.rest.api import HttpApi, HttpLimits
 from deployments.rest.door import HttpAddress, HttpDoor
-from deployments.rest.short_protocol import UNUSUAL, QuickProtocol, protocol_factory
+from deployments.rest.short_protocol import UNUSUAL, ShortProtocol, protocol_factory
 from deployments.routing.access_log import AccessLog
 from deployments.routing.request_router import RequestRouter
 from deployments.routing.request_traces import RequestTraces, TracedRouter
@@ -282,7 +282,7 @@ def test_without_tracing_a_parent_is_no_reason_for_the_long_way() -> None:
     """A client with tracing of its own costs the server nothing."""
     api = HttpApi(RequestRouter("r", FakeTransport()), HttpLimits())
 
-    assert QuickProtocol in [cell.cell_contents for cell in protocol_factory(api).__closure__]
+    assert ShortProtocol in [cell.cell_contents for cell in protocol_factory(api).__closure__]
     assert TRACEPARENT.encode() not in UNUSUAL
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from core.storage import fetch_plan
-from core.storage.fetch_plan import Patience
+from core.storage.fetch_plan import RetryPolicy
 from core.storage.version_listing import VersionDirectory
 from deployments.storage.remote_store import FsspecStore
 from deployments.storage.version_cache import ModelCache, RemoteVersion
@@ -163,7 +163,7 @@ def test_a_version_of_a_living_server_is_not_evicted(uploaded: Bucket, tmp_path:
 def here(folder: Path, bucket: Bucket, version: int, max_bytes: int) -> str:
     """Obtain a version in this process; gives its path or the error."""
     url = bucket.url(f"m/{version}")
-    cache = ModelCache(folder, max_bytes, FsspecStore(), patience=Patience(4, 0.01, 0.05))
+    cache = ModelCache(folder, max_bytes, FsspecStore(), patience=RetryPolicy(4, 0.01, 0.05))
     try:
         lease = cache.obtain(RemoteVersion(url, "", "m"))
     except Exception as error:  # noqa: BLE001 - the test looks at it

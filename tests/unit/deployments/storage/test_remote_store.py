@@ -12,12 +12,12 @@ import pytest
 from core.config.version_policy import Latest
 from core.errors import Code
 from core.storage.checksums import StoredChecksums
-from core.storage.fetch_plan import Patience
+from core.storage.fetch_plan import RetryPolicy
 from core.storage.store_errors import StorageFailed
 from core.storage.version_listing import FileEntry
 from deployments.storage import remote_store
 from deployments.storage.remote_store import FsspecStore, RemoteStore, RetryingStore, symptoms_of
-from deployments.storage.version_source import LISTING_PATIENCE, Storage
+from deployments.storage.version_source import LISTING_RETRIES, VersionSource
 from tests.support.clients import free_port
 from tests.support.fake_store import FakeStore
 from tests.support.fault_proxy import cut, edited, environment, fails, garbled, with_headers
@@ -26,12 +26,12 @@ from tests.support.object_store import Bucket
 
 def impatient(store: RemoteStore, attempts: int = 3) -> RetryingStore:
     """Try again at once."""
-    return RetryingStore(store, Patience(attempts=attempts), lambda _: None)
+    return RetryingStore(store, RetryPolicy(attempts=attempts), lambda _: None)
 
 
 def listing_error(url: str) -> str:
     """Give the error of a listing, as the watcher sees it."""
-    return Storage(impatient(FsspecStore())).list_versions(url, Latest()).error
+    return VersionSource(impatient(FsspecStore())).list_versions(url, Latest()).error
 
 
 def failure(call) -> StorageFailed:
@@ -46,7 +46,7 @@ def test_a_base_path_is_listed_by_one_request(bucket: Bucket) -> None:
     for version in range(1, 6):
         bucket.put_files(f"m/{version}", {"saved_model.pb": b"model", "variables/variables.index": b"index"})
 
-    found = Storage().list_versions(bucket.url("m"), Latest())
+    found = VersionSource().list_versions(bucket.url("m"), Latest())
 
     assert set(found.versions) == {1, 2, 3, 4, 5}
     assert [one.is_listing for one in bucket.proxy.seen] == [True]
@@ -94,7 +94,7 @@ def test_a_whole_bucket_may_be_a_base_path(bucket: Bucket) -> None:
     """Then versions lie at its top."""
     bucket.put("7/saved_model.pb", b"model")
 
-    assert Storage().list_versions(bucket.url(), Latest()).versions[7].path == f"{bucket.url()}/7"
+    assert VersionSource().list_versions(bucket.url(), Latest()).versions[7].path == f"{bucket.url()}/7"
 
 
 def test_files_are_listed_with_size_time_and_etag(bucket: Bucket) -> None:
@@ -209,7 +209,7 @@ def test_missing_credentials_are_told_and_taken_when_they_come(
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
     bucket.put("m/1/saved_model.pb", b"model")
-    storage = Storage(impatient(FsspecStore()))
+    storage = VersionSource(impatient(FsspecStore()))
 
     before = storage.list_versions(bucket.url("m"), Latest())
     file.write_text("[default]\naws_access_key_id = AKIATEST\naws_secret_access_key = secret\n")
@@ -228,7 +228,7 @@ def test_expired_credentials_are_read_anew(bucket: Bucket, monkeypatch: pytest.M
     file.write_text("[default]\naws_access_key_id = OLDKEY\naws_secret_access_key = secret\n")
     bucket.put("m/1/saved_model.pb", b"model")
     bucket.proxy.inject(fails(403, "ExpiredToken"), when=lambda seen: "OLDKEY" in seen.headers["authorization"])
-    storage = Storage(impatient(FsspecStore()))
+    storage = VersionSource(impatient(FsspecStore()))
 
     before = storage.list_versions(bucket.url("m"), Latest())
     file.write_text("[default]\naws_access_key_id = NEWKEY\naws_secret_access_key = secret\n")
@@ -388,7 +388,7 @@ def test_patience_ends() -> None:
     store = FakeStore()
     store.failures = [StorageFailed(Code.UNAVAILABLE, str(number), passes=True) for number in range(5)]
     pauses: list[float] = []
-    patient = RetryingStore(store, Patience(3, 1.0, 9.0), pauses.append)
+    patient = RetryingStore(store, RetryPolicy(3, 1.0, 9.0), pauses.append)
 
     error = failure(lambda: patient.list_files("s3://b/m"))
 
@@ -400,7 +400,7 @@ def test_patience_ends() -> None:
 def test_a_hanging_store_is_given_up_within_a_minute_or_so() -> None:
     """All attempts of a listing together."""
     client = remote_store.S3_CLIENT
-    longest_s = LISTING_PATIENCE.attempts * (client["connect_timeout"] + client["read_timeout"])
+    longest_s = LISTING_RETRIES.attempts * (client["connect_timeout"] + client["read_timeout"])
 
     assert longest_s <= 90
     assert client["retries"] == {"total_max_attempts": 1}

@@ -11,7 +11,7 @@ import pytest
 
 from core.config.version_policy import Latest
 from core.storage.version_listing import Source
-from deployments.storage.version_source import Storage
+from deployments.storage.version_source import VersionSource
 from tests.support.fakes import FakeSource
 from tests.support.object_store import Bucket
 
@@ -46,7 +46,7 @@ class FakePlace:
 
 class LocalPlace:
     def __init__(self, folder: Path, scheme: str = "") -> None:
-        self.source: Source = Storage()
+        self.source: Source = VersionSource()
         self.folder = folder / "m"
         self.base_path = f"{scheme}{self.folder}"
 
@@ -65,7 +65,7 @@ class LocalPlace:
 class MemoryPlace:
     def __init__(self) -> None:
         self.store = fsspec.filesystem("memory")
-        self.source: Source = Storage()
+        self.source: Source = VersionSource()
         self.base_path = "memory://contract/m"
 
     def write(self, version: int) -> None:
@@ -79,7 +79,7 @@ class MemoryPlace:
 class BucketPlace:
     def __init__(self, bucket: Bucket) -> None:
         self.bucket = bucket
-        self.source: Source = Storage()
+        self.source: Source = VersionSource()
         self.base_path = bucket.url("m")
 
     def write(self, version: int) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import Code, FailedPrecondition, ResourceExhausted, ServingError, Unavailable
-from core.storage.fetch_plan import Patience
+from core.storage.fetch_plan import RetryPolicy
 from core.storage.store_errors import StorageFailed
 from core.storage.version_listing import VersionDirectory
 from core.telemetry.metric_names import CACHE_EVICTIONS, CACHE_LOOKUPS, FETCH_SECONDS, FETCHED_BYTES
@@ -65,7 +65,7 @@ class Node:
 
     def cache(self) -> ModelCache:
         """Open the cache as a model server does."""
-        patience = Patience(3, 0.001, 0.002)
+        patience = RetryPolicy(3, 0.001, 0.002)
         return ModelCache(self.folder, self.max_bytes, self.store, disk=self.disk, patience=patience)
 
     def obtain(self, number: int) -> Lease:

@@ -15,7 +15,7 @@ import pytest
 from core.errors import Code
 from core.storage import fetch_plan
 from core.storage.checksums import crc64nvme
-from core.storage.fetch_plan import CHUNK_BYTES, FinishedFile, Patience, identity
+from core.storage.fetch_plan import CHUNK_BYTES, FinishedFile, RetryPolicy, identity
 from core.storage.store_errors import StorageFailed
 from core.storage.version_listing import DirectoryFiles, FileEntry
 from deployments.storage import version_fetch
@@ -25,7 +25,7 @@ from tests.support.fake_store import FakeStore
 from tests.support.fault_proxy import cut, edited, fails, garbled, with_headers
 from tests.support.object_store import Bucket
 
-QUICK = Patience(attempts=4, first_pause_s=0.001, longest_pause_s=0.01)
+QUICK = RetryPolicy(attempts=4, first_pause_s=0.001, longest_pause_s=0.01)
 FILES: Mapping[str, bytes] = {
     "saved_model.pb": b"graph" * 100,
     "variables/variables.index": b"index",

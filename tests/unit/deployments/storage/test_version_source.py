@@ -12,7 +12,7 @@ import pytest
 from core.config.version_policy import All, Latest
 from core.storage.version_listing import Source, VersionDirectory, VersionListing
 from deployments.storage import version_source as storage
-from deployments.storage.version_source import Storage
+from deployments.storage.version_source import VersionSource
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def write(path: Path, content: bytes = b"model") -> Path:
 
 def listed(base_path: object, policy=Latest()) -> VersionListing:  # noqa: B008 - frozen
     """List as the watcher does."""
-    source: Source = Storage()
+    source: Source = VersionSource()
     return source.list_versions(str(base_path), policy)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from core.telemetry.metric_ledger import FOLDED_AFTER_S, NO_STAMP
 from core.telemetry.metric_names import REQUEST_COUNT, SIGNATURE_REQUESTS
 from core.telemetry.metric_report import Report, to_bytes
-from core.telemetry.metrics import Snapshot
+from core.telemetry.metrics import MetricSnapshot
 from deployments.telemetry.collector import LONGEST_STEP_S, ROUTER_LEAVES_AFTER_S, SAMPLE_EVERY_S, Collector
 from tests.support.fakes import FakeClock
 
@@ -14,7 +14,7 @@ NAME = ":tensorflow:serving:request_count"
 
 def report(process: str, number: int, requests: int) -> bytes:
     """Give a report of a process that counted requests."""
-    return to_bytes(Report(process, number, Snapshot({REQUEST_COUNT.name: {("collected", "OK"): requests}})))
+    return to_bytes(Report(process, number, MetricSnapshot({REQUEST_COUNT.name: {("collected", "OK"): requests}})))
 
 
 class Site:
@@ -127,7 +127,7 @@ def test_other_routers_are_known_while_they_ask() -> None:
 def answers(process: str, number: int, requests: int) -> bytes:
     """Give a report of a model server that answered."""
     cells = {("m", "1", "s", "Predict", "OK"): requests}
-    return to_bytes(Report(process, number, Snapshot({SIGNATURE_REQUESTS.name: cells})))
+    return to_bytes(Report(process, number, MetricSnapshot({SIGNATURE_REQUESTS.name: cells})))
 
 
 def requests_per_s(site: Site) -> float:

@@ -9,7 +9,7 @@ from ray.util import metrics as ray_util_metrics
 
 from core.telemetry.metric_changes import Change
 from core.telemetry.metric_names import REQUEST_COUNT
-from core.telemetry.metrics import Kind, Metrics
+from core.telemetry.metrics import MetricKind, Metrics
 from deployments.telemetry import ray_metrics
 from deployments.telemetry.ray_metrics import RayMetrics, RayNumbers
 
@@ -72,8 +72,8 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
 def test_ray_gets_counters_and_gauges(recorded) -> None:
     """Each is made once."""
     numbers = RayNumbers()
-    counted = Change("model_server_request_count", Kind.COUNTER, {"model_name": "m", "status": "OK"}, 2)
-    gauge = Change("model_server_config_problems", Kind.GAUGE, {}, 0)
+    counted = Change("model_server_request_count", MetricKind.COUNTER, {"model_name": "m", "status": "OK"}, 2)
+    gauge = Change("model_server_config_problems", MetricKind.GAUGE, {}, 0)
 
     for change in (counted, counted, gauge, gauge):
         numbers.tell(change)

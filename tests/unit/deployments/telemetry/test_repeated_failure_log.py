@@ -9,8 +9,8 @@ import pytest
 
 from core.config.model_config import ModelResources
 from core.errors import Unavailable
-from core.telemetry.log_lines import LineFormatter, LogFormat
-from deployments.telemetry.repeated_failure_log import TroubleLog
+from core.telemetry.log_lines import LineFormatter, LineStyle
+from deployments.telemetry.repeated_failure_log import RepeatedFailureLog
 from tests.support.sites import M, Site
 
 
@@ -23,7 +23,7 @@ def test_an_episode_has_a_line_at_its_begin_one_each_minute_and_one_at_its_end(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The lines say how often and for how long; the next episode begins anew."""
-    trouble = TroubleLog("tick_failed", "ticks_work_again")
+    trouble = RepeatedFailureLog("tick_failed", "ticks_work_again")
     for second in range(62):
         trouble.failed(float(second), Unavailable("no answer"))
     trouble.went_well(62.0)
@@ -41,9 +41,9 @@ def test_an_episode_has_a_line_at_its_begin_one_each_minute_and_one_at_its_end(
 
 def test_the_lines_are_events_with_fields(caplog: pytest.LogCaptureFixture) -> None:
     """So that tools find what they tell, whatever the error says; long ones are cut."""
-    TroubleLog("tick_failed", "ticks_work_again").failed(0.0, Unavailable('a="b" ' * 1000))
+    RepeatedFailureLog("tick_failed", "ticks_work_again").failed(0.0, Unavailable('a="b" ' * 1000))
 
-    line = LineFormatter("watcher", LogFormat.TEXT).format(caplog.records[0])
+    line = LineFormatter("watcher", LineStyle.TEXT).format(caplog.records[0])
     assert " tick_failed times=1 for_s=0.0 error=" in line
     assert len(line) < 1000
 

@@ -12,7 +12,7 @@ from core.config.model_config import ModelConfig, ModelResources
 from core.config.server_settings import PollingSettings
 from core.config.version_policy import VersionPolicy
 from core.storage.version_listing import MISSED, VersionListing
-from deployments.storage.version_source import Storage
+from deployments.storage.version_source import VersionSource
 from deployments.versions.background_listings import LISTINGS_AT_A_TIME, StoreThreads
 from deployments.versions.listings import NEVER, REMOTE_SECOND_LOOK_S, SILENT_AFTER_S, Listings
 from tests.support.clients import wait_until
@@ -94,7 +94,7 @@ def test_each_round_costs_one_listing_for_each_model(bucket: Bucket) -> None:
             bucket.put_files(f"{model}/{version}", {"saved_model.pb": b"m", "variables/variables.index": b"i"})
     models = [ModelConfig(name, bucket.url(name)) for name in ("a", "b", "c")]
     background = FakeBackground()
-    listings = Listings(Storage(), POLLING, background)
+    listings = Listings(VersionSource(), POLLING, background)
 
     for number in range(1, 4):
         listings.refresh(models, number * 100.0, WALL_S)

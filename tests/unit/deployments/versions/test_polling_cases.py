@@ -11,7 +11,7 @@ from core.config.model_config import ModelConfig
 from core.config.server_settings import PollingSettings
 from core.config.version_policy import All, Latest, Specific, VersionPolicy
 from core.storage.version_listing import VersionDirectory
-from deployments.storage.version_source import Storage
+from deployments.storage.version_source import VersionSource
 from tests.support.sites import SETTINGS, M, Site
 
 N = ModelConfig("n", "/n")
@@ -37,7 +37,7 @@ def test_the_directories_that_a_policy_wants(tmp_path: Path, names, policy: Vers
     for name in names:
         (tmp_path / name).mkdir()
 
-    found = Storage().list_versions(str(tmp_path), policy).versions
+    found = VersionSource().list_versions(str(tmp_path), policy).versions
 
     assert {one: found[one].path for one in policy.select(frozenset(found))} == {
         version: str(tmp_path / name) for version, name in wanted.items()
@@ -46,7 +46,7 @@ def test_the_directories_that_a_policy_wants(tmp_path: Path, names, policy: Vers
 
 def test_case_K1_a_base_path_that_is_missing_is_an_error_and_changes_nothing(tmp_path: Path) -> None:
     """Nothing is known of its versions, so none is loaded or unloaded."""
-    listing = Storage().list_versions(str(tmp_path / "missing"), Latest())
+    listing = VersionSource().list_versions(str(tmp_path / "missing"), Latest())
     assert listing.error == f"NOT_FOUND: {tmp_path / 'missing'} not found"
     assert listing.versions == {}
 

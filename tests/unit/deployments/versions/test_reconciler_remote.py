@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from core.config.model_config import ModelConfig, ModelResources
 from core.config.server_settings import PollingSettings
-from core.storage.fetch_plan import Patience
+from core.storage.fetch_plan import RetryPolicy
 from core.storage.version_listing import Source
 from core.versions.servable_spec import ServableSpec
 from deployments.storage.remote_store import FsspecStore, RetryingStore
-from deployments.storage.version_source import Storage
+from deployments.storage.version_source import VersionSource
 from tests.support.clients import wait_until
 from tests.support.fakes import FakeServeHost
 from tests.support.fault_proxy import fails
@@ -68,7 +68,7 @@ def test_a_store_that_goes_on_failing_makes_no_new_tables(bucket: Bucket) -> Non
     """Every answer has other ids; routers hear of the trouble once, and of its end."""
     bucket.put("m/1/saved_model.pb", b"model")
     config = ModelConfig("m", bucket.url("m"))
-    site = remote_site(Storage(RetryingStore(FsspecStore(), Patience(1), lambda _: None)), config)
+    site = remote_site(VersionSource(RetryingStore(FsspecStore(), RetryPolicy(1), lambda _: None)), config)
     tick_until(site, lambda: 1 in site.watch.table.models["m"].waiting or site.host.deployed, "version 1 is known")
     bucket.proxy.inject(fails(503, "SlowDown"))
     tick_until(site, lambda: "SlowDown" in site.watch.table.models["m"].problem, "the trouble shows")

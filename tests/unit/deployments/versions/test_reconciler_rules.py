@@ -18,7 +18,7 @@ from core.versions.history import VersionHistory
 from core.versions.lifecycle import State
 from core.versions.servable import ServableId, app_name
 from core.versions.world import AppObservation, Condition
-from deployments.versions.reconciler import Watch
+from deployments.versions.reconciler import Reconciler
 from tests.support.fakes import COMPLETE, HALF_WRITTEN, FakeClock, FakeModelList, FakeRouter, FakeServeHost, FakeSource
 
 MODELS = ("a", "b")
@@ -59,7 +59,7 @@ class Rollouts(RuleBasedStateMachine):
         self.all_goes_on()
 
     def start_watcher(self) -> None:
-        self.watch = Watch(SETTINGS, self.host, self.source, self.model_list, self.clock)
+        self.watch = Reconciler(SETTINGS, self.host, self.source, self.model_list, self.clock)
         self.ticked = False
 
     def is_broken(self, path: str) -> bool:
