@@ -15,7 +15,7 @@ from core.grpc import session_run as grpc_session_run
 from core.inference.run_plan import RunPlan
 from core.inference.signature import ServedModel
 from core.rest import examples as rest_examples
-from core.rest import metadata as metadata_json
+from core.rest import metadata as rest_metadata
 from core.rest import predict as rest_predict
 from core.routing.transport import Method
 
@@ -42,7 +42,7 @@ def planners(answers: AnswerSettings) -> Mapping[Method, Planner]:
 
 RESPONDERS: Mapping[Method, Responder] = MappingProxyType(
     {
-        Method.REST_METADATA: lambda model, _: metadata_json.metadata_body(model),
+        Method.REST_METADATA: lambda model, _: rest_metadata.metadata_body(model),
         Method.GET_MODEL_METADATA: grpc_metadata.respond,
     }
 )

@@ -11,8 +11,7 @@ from typing import Any, cast
 import yaml
 from google.protobuf.descriptor import Descriptor
 
-from core.config import arguments as flags
-from core.config import yaml_settings as settings_yaml
+from core.config import arguments, yaml_settings
 from core.config.flag_table import FLAGS
 from core.config.model_config import ModelConfig
 from core.config.models_text import model_configs
@@ -111,17 +110,19 @@ def _checked_models(text: str, file: str, root: str) -> Checked:
 
 def _checked_settings(text: str, file: str) -> Checked:
     try:
-        own = settings_yaml.settings(text, file)
+        own = yaml_settings.settings(text, file)
     except ConfigError as error:
         return Checked(file, FileKind.SETTINGS, error.problems)
-    parsed = flags.parse((), {"model_settings_file": file, **own.server})
+    parsed = arguments.parse((), {"model_settings_file": file, **own.server})
     return Checked(file, FileKind.SETTINGS, *_said_of_flags(parsed, file, "server"), settings=own)
 
 
-def _said_of_flags(parsed: flags.ParsedFlags, file: str, field: str) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+def _said_of_flags(
+    parsed: arguments.ParsedFlags, file: str, field: str
+) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
     """Give the mistakes and the warnings about flags that stand in a file."""
     problems = tuple(Problem(one.message, file, None, f"{field}.{one.field[2:]}") for one in parsed.problems)
-    if parsed.outcome is flags.ArgumentsOutcome.BAD_VALUE:
+    if parsed.outcome is arguments.ArgumentsOutcome.BAD_VALUE:
         return tuple(Problem(one, file, None, field) for one in parsed.warnings), ()
     return problems, tuple(Problem(one, file, None, field) for one in parsed.warnings)
 
@@ -150,7 +151,7 @@ def _said_of_arguments(application: Mapping[str, Any], file: str) -> tuple[tuple
     field = f"applications.{application.get('name', 'default')}.args"
     if not isinstance(given, dict):
         return (Problem("must be flags with their values", file, None, field),), ()
-    parsed = flags.parse([f"--{name}={_argument(value)}" for name, value in given.items()])
+    parsed = arguments.parse([f"--{name}={_argument(value)}" for name, value in given.items()])
     problems, warnings = _said_of_flags(parsed, file, field)
     unknown = (name for name in given if name not in FLAGS)
     return (*(Problem("is no flag", file, None, f"{field}.{name}") for name in unknown), *problems), warnings
@@ -221,7 +222,7 @@ def across(
         return (), ()
     models = listed[0].models if listed else ()
     try:
-        settings_yaml.merge(models, own[0], relative_path_root=relative_path_root)
+        yaml_settings.merge(models, own[0], relative_path_root=relative_path_root)
     except ConfigError as error:
         return error.problems, ()
-    return (), settings_yaml.unused_models(models, own[0]) if listed else ()
+    return (), yaml_settings.unused_models(models, own[0]) if listed else ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from core.admin import model_changes as config_change
+from core.admin import model_changes
 from core.admin.change_outcome import label_removed, labelled
 from deployments.commands.arguments import answered, client, name, parser, version_number
 from deployments.commands.model_change import ModelChange, carry_out
@@ -39,8 +39,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _request(given: argparse.Namespace) -> ModelChange:
     if given.remove:
-        change, look = config_change.remove_label(given.model, given.remove), label_removed(given.model, given.remove)
+        change, look = model_changes.remove_label(given.model, given.remove), label_removed(given.model, given.remove)
     else:
-        change = config_change.label(given.model, given.name, given.version)
+        change = model_changes.label(given.model, given.name, given.version)
         look = labelled(given.model, given.name)
     return ModelChange(given.model, change, look)

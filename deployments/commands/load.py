@@ -6,7 +6,7 @@ import argparse
 import re
 from collections.abc import Sequence
 
-from core.admin import model_changes as config_change
+from core.admin import model_changes
 from core.admin.change_outcome import loaded
 from core.config.version_policy import All, Latest, VersionPolicy
 from deployments.commands.arguments import add_waiting, answered, client, name, parser, version_number
@@ -48,9 +48,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _request(given: argparse.Namespace) -> ModelChange:
     if given.version is not None:
-        change = config_change.load_version(given.model, given.version, given.base_path)
+        change = model_changes.load_version(given.model, given.version, given.base_path)
     else:
-        change = config_change.load_model(given.model, given.base_path, given.policy)
+        change = model_changes.load_model(given.model, given.base_path, given.policy)
     look = loaded(given.model, given.version)
     return ModelChange(given.model, change, look, 0.0 if given.no_wait else given.timeout)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from core.admin import model_changes as config_change
+from core.admin import model_changes
 from core.admin.change_outcome import unloaded
 from deployments.commands.arguments import add_waiting, answered, client, name, parser, version_number
 from deployments.commands.model_change import ModelChange, carry_out
@@ -37,8 +37,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _request(given: argparse.Namespace) -> ModelChange:
     if given.version is not None:
-        change = config_change.unload_version(given.model, given.version, force=given.force)
+        change = model_changes.unload_version(given.model, given.version, force=given.force)
     else:
-        change = config_change.unload_model(given.model)
+        change = model_changes.unload_model(given.model)
     look = unloaded(given.model, given.version)
     return ModelChange(given.model, change, look, 0.0 if given.no_wait else given.timeout)

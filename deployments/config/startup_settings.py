@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 
-from core.config import yaml_settings as settings_yaml
+from core.config import yaml_settings
 from core.config.arguments import ParsedFlags, parse
 from core.config.parameter_files import monitoring_config
 from core.config.server_settings import MonitoringConfig, ServerSettings
@@ -30,7 +30,7 @@ def parse_arguments(arguments: Sequence[str]) -> ParsedFlags:
     if not file:
         return parsed
     try:
-        preset = settings_yaml.settings(read_text(str(file)), str(file)).server
+        preset = yaml_settings.settings(read_text(str(file)), str(file)).server
     except ConfigError as error:
         return replace(parsed, settings=None, output="", problems=error.problems)
     return parse(arguments, preset)

@@ -18,8 +18,8 @@ import yaml
 from tests.chaos.store import Store
 from tests.support.clients import RestClient, free_port, wait_until
 from tests.support.processes import hear_interrupts
+from tests.support.project import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 90.0
 LEAVE_TIMEOUT_S = 30.0

@@ -22,9 +22,9 @@ from deployments.client import Client
 from tests.conftest import default_cache
 from tests.support.clients import ClosedLoop, RestClient, free_port, wait_until
 from tests.support.processes import hear_interrupts
+from tests.support.project import ROOT
 from tests.support.stock_client import compared
 
-ROOT = Path(__file__).resolve().parents[2]
 STOCK_MODELS = {"tf1_half_plus_two": "123", "text_upper": "1", "several": "1"}
 STOCK_METHODS = {
     "Predict",

@@ -6,10 +6,10 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+from tests.support.project import ROOT
+
 UNPACKED = ROOT / ".tools" / "usr" / "lib" / "chromium" / "chromium"
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+from tests.support.project import ROOT
+
+CONFIGS = ROOT / "configs"
 DASHBOARD = CONFIGS / "grafana" / "ray_model_server.json"
 RULES = CONFIGS / "prometheus" / "alerts.yaml"
 

@@ -16,9 +16,9 @@ import pytest
 import yaml
 
 from tests.support.clients import free_port, wait_until
+from tests.support.project import ROOT
 from tests.support.prometheus_page import PATH
 
-ROOT = Path(__file__).resolve().parents[2]
 ALERTS = ROOT / "configs" / "prometheus" / "alerts.yaml"
 ALERTS_TEST = Path(__file__).parent / "prometheus" / "alerts_test.yaml"
 

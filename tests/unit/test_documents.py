@@ -12,8 +12,8 @@ from ray.serve.schema import ServeDeploySchema
 
 from core.config.arguments import ArgumentsOutcome, parse
 from core.config.flag_table import FLAGS
+from tests.support.project import ROOT
 
-ROOT = Path(__file__).parents[2]
 FOLDERS = (".ci", "benchmarks", "configs", "core", "deployments", "docs", "examples", "tests")
 SKIPPED = re.compile(r"/__pycache__/|/variables/|\.egg-info/")
 FLAG_ROW = re.compile(r"^\| `(\w+)` \| ", re.MULTILINE)

@@ -26,8 +26,9 @@ from core.protos import serving_pb2
 from deployments.client import AsyncClient, Client
 from tests.support.clients import free_port
 from tests.support.grpc_stack import GrpcStack
+from tests.support.project import ROOT
 
-README = Path(__file__).resolve().parents[3] / "README.md"
+README = ROOT / "README.md"
 METHODS = ("predict", "classify", "regress", "status", "metadata")
 HEAVY = ("tensorflow", "ray", "uvicorn", "starlette", "pydantic", "cffi", "fsspec", "simdjson")
 FOR_EVER = 2**31 - 1

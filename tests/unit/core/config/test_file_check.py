@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from core.config.file_check import NO_KIND, Checked, FileKind, across, check, kind_of
 from core.errors import Problem
+from tests.support.project import ROOT
 
-ROOT = Path(__file__).parents[3]
 MODELS = 'model_config_list { config { name: "m" base_path: "/m" model_platform: "tensorflow" } }'
 SERVE = "applications:\n- name: router\n  import_path: deployments.app:build\n  args: {{{}}}\n"
 

@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 
 from core.errors import ServingError
-from core.inference import giving_up as patience
+from core.inference import giving_up
 from core.inference.dtypes import DataType
 from core.inference.giving_up import PORTION, GivenUp, giving_up_when, go_on, patiently
 from core.inference.signature import Signature
@@ -120,7 +120,7 @@ def test_a_deep_list_asks_while_it_is_taken_apart() -> None:
     with giving_up_when(lambda: next(asked) < 0):
         read(body, "numbers")
 
-    assert next(asked) > SIZE // patience.PORTION
+    assert next(asked) > SIZE // giving_up.PORTION
 
 
 def test_many_small_lists_ask_while_they_are_compared() -> None:

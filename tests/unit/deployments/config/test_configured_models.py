@@ -10,7 +10,7 @@ import pytest
 from core.config.model_config import ModelConfig
 from core.config.server_settings import ModelSourceSettings, ServerSettings
 from core.errors import ConfigError
-from deployments.config import configured_models as model_list
+from deployments.config import files
 from deployments.config.configured_models import ConfiguredModels
 from deployments.config.files import read_text
 
@@ -74,7 +74,7 @@ def test_a_link_to_a_file_is_read(tmp_path: Path) -> None:
 
 def test_a_file_that_is_far_too_large_is_a_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is refused before it is parsed."""
-    monkeypatch.setattr(model_list, "LARGEST_FILE_BYTES", 10)
+    monkeypatch.setattr(files, "LARGEST_FILE_BYTES", 10)
     (tmp_path / "models.config").write_text("#" * 10)
     assert read_text(str(tmp_path / "models.config")) == "#" * 10
 

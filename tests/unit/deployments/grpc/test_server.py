@@ -34,10 +34,10 @@ from core.http2.frames import (
 from core.http2.grpc_heads import header_block
 from core.protos import serving_pb2
 from core.routing.transport import Answer, ConnectionLost
-from deployments.grpc import handled_call as grpc_handling
+from deployments.grpc import handled_call
 from deployments.grpc import protocol as grpc_protocol
 from deployments.grpc.protocol import GrpcProtocol
-from deployments.routing import short_call as quick_call
+from deployments.routing import short_call
 from tests.support.clients import wait_until
 from tests.support.grpc_sites import GOOD, GrpcSite, GrpcSiteMaker, grpc_sites
 from tests.support.raw_http2 import OPENING, PREDICT, CallAnswer, RawHttp2, call, head_block, message
@@ -231,7 +231,7 @@ def test_a_repetition_that_fails_unexpectedly_is_told(make_site: GrpcSiteMaker, 
 
 def test_a_call_that_takes_too_long_times_out(site: GrpcSite, monkeypatch) -> None:
     """The model server is told with the call; the router itself waits a little longer."""
-    monkeypatch.setattr(quick_call, "ANSWER_GRACE_S", 0.01)
+    monkeypatch.setattr(short_call, "ANSWER_GRACE_S", 0.01)
     release = site.hold()
 
     answer = asked(site, call(1, BODY, PREDICT, (b"grpc-timeout", b"10m")))
@@ -339,7 +339,7 @@ def test_messages_wait_for_the_clients_window(site: GrpcSite) -> None:
 
 def test_messages_that_nobody_reads_are_bounded(site: GrpcSite, monkeypatch) -> None:
     """A client that asks and does not take the answers is refused."""
-    monkeypatch.setattr(grpc_handling, "MOST_UNREAD_MESSAGES", 10)
+    monkeypatch.setattr(handled_call, "MOST_UNREAD_MESSAGES", 10)
     question = message(reflection_pb2.ServerReflectionRequest(list_services="x").SerializeToString())
     with RawHttp2(site.port) as client:
         client.tell(initial_window_size=0)

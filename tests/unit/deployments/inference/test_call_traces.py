@@ -33,7 +33,7 @@ from core.telemetry.trace_context import TraceContext, pack
 from core.versions.servable import ServableId
 from deployments.inference.batched_execution import BatchedExecution
 from deployments.inference.call_traces import CallTraces, TracedCalls
-from deployments.routing import direct_connection as direct_client
+from deployments.routing import direct_connection
 from deployments.telemetry.tracing import Tracer
 from tests.support.fakes import FakeLoaded
 from tests.support.served_models import half_plus_two
@@ -294,7 +294,7 @@ def test_the_context_travels_behind_the_body(run: Run, size: int) -> None:
 
 def test_a_body_that_leaves_no_room_goes_without_its_context(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The request counts more than its trace."""
-    monkeypatch.setattr(direct_client, "LARGEST_TRACED_BODY_BYTES", 100)
+    monkeypatch.setattr(direct_connection, "LARGEST_TRACED_BODY_BYTES", 100)
 
     async def test() -> None:
         taker = Taker()

@@ -60,7 +60,7 @@ def test_a_profile_has_python_functions_and_tensorflows_operations(model: Loaded
 
     events = trace["traceEvents"]
     spans = {one["name"] for one in events if one["ph"] == "X"}
-    assert any(one == "busy_thread (test_profiling.py)" for one in spans)
+    assert any(one == "busy_thread (test_profiler.py)" for one in spans)
     assert any(one == "run (saved_model.py)" for one in spans)
     operations = [one["args"]["operation"] for one in events if "operation" in one.get("args", {})]
     assert any("= Mul(" in one for one in operations)

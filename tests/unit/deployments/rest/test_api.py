@@ -17,8 +17,8 @@ from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.routing.transport import Answer, Call, Method
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.servable import ServableId
-from deployments.rest import api as http_api
-from deployments.rest import body as http_body
+from deployments.rest import api as rest_api
+from deployments.rest import body as rest_body
 from deployments.rest.api import HttpApi, HttpLimits
 from deployments.routing.request_router import RequestRouter
 from tests.support.fakes import FakeTransport
@@ -411,8 +411,8 @@ async def test_a_large_gzip_body_is_unpacked_in_a_thread(client, monkeypatch) ->
         threads.append(threading.current_thread())
         return b"unpacked"
 
-    monkeypatch.setattr(http_body, "unzipped", spy)
-    for size in (http_body.SMALL_BODY_BYTES, http_body.SMALL_BODY_BYTES + 1):
+    monkeypatch.setattr(rest_body, "unzipped", spy)
+    for size in (rest_body.SMALL_BODY_BYTES, rest_body.SMALL_BODY_BYTES + 1):
         await client.send("POST", "/v1/models/h2:predict", b"x" * size, [(b"content-encoding", b"gzip")])
 
     assert [thread is threading.main_thread() for thread in threads] == [True, False]
@@ -437,7 +437,7 @@ async def test_a_body_in_pieces_is_put_together(client) -> None:
 )
 async def test_a_body_that_is_too_large_is_refused_unread(pieces, declared, read, monkeypatch) -> None:
     """The connection is closed, because the rest of the body is still coming."""
-    monkeypatch.setattr(http_body, "LINGER_S", 0.01)
+    monkeypatch.setattr(rest_body, "LINGER_S", 0.01)
     client = Client(max_body_bytes=10)
     headers = [] if declared is None else [(b"content-length", declared)]
 
@@ -489,7 +489,7 @@ async def test_a_client_that_goes_while_it_sends_gets_nothing(client, pieces) ->
 
 async def test_a_client_that_goes_while_it_waits_withdraws_its_call(client, monkeypatch) -> None:
     """Long calls are worth a look; nothing is sent to the closed connection."""
-    monkeypatch.setattr(http_api, "DISCONNECT_WATCH_AFTER_S", 0.0)
+    monkeypatch.setattr(rest_api, "DISCONNECT_WATCH_AFTER_S", 0.0)
     client.transport.hold()
     request = asyncio.ensure_future(client.send("POST", "/v1/models/h2:predict", BODY))
     while client.received < 2:
@@ -504,7 +504,7 @@ async def test_a_client_that_goes_while_it_waits_withdraws_its_call(client, monk
 
 async def test_a_client_that_stays_gets_its_late_answer(client, monkeypatch) -> None:
     """The watch takes nothing from the request and ends with it."""
-    monkeypatch.setattr(http_api, "DISCONNECT_WATCH_AFTER_S", 0.0)
+    monkeypatch.setattr(rest_api, "DISCONNECT_WATCH_AFTER_S", 0.0)
     gate = client.transport.hold()
     request = asyncio.ensure_future(client.send("POST", "/v1/models/h2:predict", BODY))
     while client.received < 2:

@@ -14,7 +14,7 @@ import pytest
 from core.routing.table import RoutingTable
 from core.versions.history import VersionHistory
 from core.versions.lifecycle import State
-from deployments.rest import html_endpoint as html_page
+from deployments.rest import html_endpoint
 from tests.support.browser import browser as run_browser
 from tests.support.browser import chromium
 from tests.support.clients import free_port
@@ -91,7 +91,7 @@ def test_the_root_is_the_status_page(live: LivePage, target: str) -> None:
 
     assert (answer.status, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert (answer.headers["cache-control"], answer.headers["x-content-type-options"]) == ("no-store", "nosniff")
-    assert answer.headers["content-security-policy"] == html_page.looks().policy
+    assert answer.headers["content-security-policy"] == html_endpoint.looks().policy
     assert b"half_plus_two" in body
 
 
@@ -122,7 +122,7 @@ def test_names_that_are_no_text_have_a_page(live: LivePage) -> None:
 
 def test_style_and_script_are_not_empty() -> None:
     """They are found where the package is."""
-    looks = html_page.looks()
+    looks = html_endpoint.looks()
 
     assert "prefers-color-scheme: dark" in looks.style
     assert "</" not in looks.style + looks.script

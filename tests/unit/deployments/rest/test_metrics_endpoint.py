@@ -11,7 +11,7 @@ from ray.exceptions import RayError
 
 from core.rest.http_answer import HttpAnswer
 from core.telemetry.metric_ledger import NO_STAMP, Collected, Copy, Stamp
-from deployments.rest import metrics_endpoint as metrics_page
+from deployments.rest import metrics_endpoint
 from deployments.rest.metrics_endpoint import MetricsPage, Sums
 from deployments.telemetry.process_metrics import PROCESS
 from tests.support.fakes import FakeClock
@@ -104,9 +104,9 @@ def body(version: int, age_s: int = 0) -> bytes:
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Site:
     """A page that does not wait long."""
-    monkeypatch.setattr(metrics_page, "SUMS_TIMEOUT_S", 0.05)
-    monkeypatch.setattr(metrics_page, "REPORT_EVERY_S", 0.01)
-    monkeypatch.setattr(metrics_page, "REPORT_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(metrics_endpoint, "SUMS_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(metrics_endpoint, "REPORT_EVERY_S", 0.01)
+    monkeypatch.setattr(metrics_endpoint, "REPORT_TIMEOUT_S", 0.05)
     return Site()
 
 

@@ -12,7 +12,7 @@ import pytest
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.servable import ServableId
-from deployments.rest import body as http_body
+from deployments.rest import body as rest_body
 from deployments.rest.api import HttpApi, HttpLimits
 from deployments.rest.door import HttpAddress, HttpDoor
 from deployments.rest.protocol import LARGEST_HEAD_BYTES
@@ -146,7 +146,7 @@ def test_a_client_may_ask_before_it_sends_its_body(door: Door) -> None:
 )
 def test_a_body_that_is_too_large_is_refused_before_it_is_there(door: Door, monkeypatch, content: bytes) -> None:
     """The answer comes at once and the connection ends soon, although the rest never comes."""
-    monkeypatch.setattr(http_body, "LINGER_S", 0.1)
+    monkeypatch.setattr(rest_body, "LINGER_S", 0.1)
     with door.connect() as connection:
         reply = connection.ask(content + b"\r\n\r\n" if content.endswith(b"9") else content)
 

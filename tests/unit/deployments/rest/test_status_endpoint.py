@@ -14,7 +14,7 @@ from core.config.server_settings import FrontDoorSettings, ModelSourceSettings, 
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.servable import ServableId
-from deployments.rest import status_endpoint as status_page
+from deployments.rest import status_endpoint
 from deployments.rest.router_facts import router_facts
 from deployments.rest.status_endpoint import ASK_EVERY_S, ASK_TIMEOUT_S, StatusPage
 from deployments.routing.request_router import RequestRouter
@@ -75,7 +75,7 @@ async def test_the_watcher_is_asked_once_a_second_at_most() -> None:
 
 async def test_while_the_watcher_hangs_its_last_answer_is_shown_with_its_age(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits longer than a second, and it is not asked twice at a time."""
-    monkeypatch.setattr(status_page, "ASK_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(status_endpoint, "ASK_TIMEOUT_S", 0.05)
     one = Page()
     assert await one.look() == (1, True)
     one.watcher.may_answer.clear()
@@ -93,8 +93,8 @@ async def test_while_the_watcher_hangs_its_last_answer_is_shown_with_its_age(mon
 
 async def test_a_question_that_is_never_answered_is_put_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The watcher was replaced while we waited for the old one."""
-    monkeypatch.setattr(status_page, "ASK_TIMEOUT_S", 0.05)
-    monkeypatch.setattr(status_page, "GIVE_UP_AFTER_S", 0.1)
+    monkeypatch.setattr(status_endpoint, "ASK_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(status_endpoint, "GIVE_UP_AFTER_S", 0.1)
     one = Page()
     one.watcher.may_answer.clear()
     assert await one.look() == (None, False)

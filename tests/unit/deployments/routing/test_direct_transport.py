@@ -18,7 +18,7 @@ from core.routing.transport import LOOPBACK, Answer, Call, ConnectionLost, Endpo
 from core.telemetry.metric_names import DROPPED_REQUESTS
 from deployments.inference import direct_server
 from deployments.inference.direct_server import STRANGER_PAYLOAD_BYTES, DirectServer, error_answer
-from deployments.routing import direct_connection as direct_client
+from deployments.routing import direct_connection
 from deployments.routing.direct_connection import DirectConnection
 from deployments.routing.replica_set import ReplicaSet
 from deployments.telemetry.process_metrics import METRICS
@@ -305,7 +305,7 @@ def test_a_cancelled_caller_withdraws_the_call(run) -> None:
 
 def test_a_call_whose_time_is_up_ends(run, monkeypatch) -> None:
     """The replica is told too; a late answer harms nobody."""
-    monkeypatch.setattr(direct_client, "ANSWER_GRACE_S", 0.01)
+    monkeypatch.setattr(direct_connection, "ANSWER_GRACE_S", 0.01)
 
     async def check() -> None:
         taker = Taker(holds=True)

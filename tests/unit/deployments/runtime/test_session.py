@@ -20,6 +20,7 @@ from deployments.runtime.library import library
 from deployments.runtime.session import run_options
 from deployments.runtime.tensors import COPIED_BYTES
 from tests.support.loaded_models import call, lent_count, load_fresh, loaded
+from tests.support.project import ROOT
 from tests.support.saved_models import expected_calls
 
 BOTH_MODES = pytest.mark.parametrize("in_caller_thread", [False, True], ids=["pool", "caller_thread"])
@@ -294,6 +295,6 @@ def test_a_hundred_thousand_calls_leave_no_memory_behind(saved_models: Path) -> 
     """Small, large, string and failing calls all return what they took; measured in a process with nothing else."""
     command = [sys.executable, "-m", "tests.support.many_calls", str(saved_models)]
 
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3])
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
 
     assert float(done.stdout) < 5

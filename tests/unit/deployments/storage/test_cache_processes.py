@@ -24,10 +24,10 @@ from deployments.storage.version_cache import ModelCache, RemoteVersion
 from tests.support.clients import wait_until
 from tests.support.fault_proxy import cut, fails, held
 from tests.support.object_store import Bucket
+from tests.support.project import ROOT
 
 FILES: Mapping[str, bytes] = {"saved_model.pb": b"graph" * 20, "assets/vocabulary.txt": b"word\n" * 9}
 LARGE = "assets/embeddings.bin"
-ROOT = Path(__file__).parents[3]
 
 
 class Server:

@@ -16,8 +16,7 @@ from core.storage.fetch_plan import RetryPolicy
 from core.storage.store_errors import StorageFailed
 from core.storage.version_listing import VersionDirectory
 from core.telemetry.metric_names import CACHE_EVICTIONS, CACHE_LOOKUPS, FETCH_SECONDS, FETCHED_BYTES
-from deployments.storage import cache_room
-from deployments.storage import version_cache as model_cache
+from deployments.storage import cache_room, version_cache
 from deployments.storage.version_cache import Lease, ModelCache, RemoteVersion
 from deployments.system.file_lock import FileLock
 from deployments.telemetry.process_metrics import METRICS
@@ -440,7 +439,7 @@ def test_what_the_disk_cannot_do_is_said_in_words(node: Node, monkeypatch, numbe
     def fail(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(model_cache.VersionFetch, "run", fail)
+    monkeypatch.setattr(version_cache.VersionFetch, "run", fail)
 
     with pytest.raises(kind, match=text):
         node.obtain(1)

@@ -11,7 +11,7 @@ import pytest
 
 from core.config.version_policy import All, Latest
 from core.storage.version_listing import Source, VersionDirectory, VersionListing
-from deployments.storage import version_source as storage
+from deployments.storage import version_source
 from deployments.storage.version_source import VersionSource
 
 
@@ -168,7 +168,7 @@ def test_a_folder_that_may_not_be_read_says_so(monkeypatch) -> None:
     def refuse(_: str) -> list[str]:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(storage.os, "listdir", refuse)
+    monkeypatch.setattr(version_source.os, "listdir", refuse)
 
     assert listed("/m").error == "PERMISSION_DENIED: /m: [Errno 13] Permission denied"
 
@@ -186,7 +186,7 @@ def test_a_version_that_may_not_be_read_hides_no_other(tmp_path, monkeypatch, un
             raise PermissionError(13, "Permission denied", path)
         return scandir(path)
 
-    monkeypatch.setattr(storage.os, "scandir", refuse)
+    monkeypatch.setattr(version_source.os, "scandir", refuse)
 
     found = listed(tmp_path)
 
@@ -235,7 +235,7 @@ def test_an_error_that_nobody_foresaw_is_one_of_its_model_only(monkeypatch) -> N
     def fail(_: str) -> list[str]:
         raise OSError(5, "Input/output error at 0x7f001122")
 
-    monkeypatch.setattr(storage.os, "listdir", fail)
+    monkeypatch.setattr(version_source.os, "listdir", fail)
 
     assert listed("/m").error == "UNAVAILABLE: /m: OSError: [Errno 5] Input/output error at …"
 
