@@ -78,7 +78,7 @@ class Comparison:
             raise SystemExit("the settings lead to different answers")
 
     def round(self, seconds: float) -> None:
-        """Give each setting its slices."""
+        """Return each setting its slices."""
         for count in self._clients:
             for asked in self._asked:
                 sample = self._server.measure(self._load, asked, clients=count, seconds=seconds)
@@ -87,7 +87,7 @@ class Comparison:
                 self.samples[asked.name, count].append(sample)
 
     def table(self) -> Iterator[str]:
-        """Give the medians of all rounds as Markdown."""
+        """Yield the medians of all rounds as Markdown."""
         yield "| clients | setting | requests/s | to off | p50 ms | p99 ms |"
         yield "|--:|---|--:|--:|--:|--:|"
         for count in self._clients:

@@ -109,7 +109,7 @@ class Contender:
         return workloads.rest_body(asked)
 
     def values(self, asked: Workload, answer: bytes) -> np.ndarray | None:
-        """Give the numbers of an answer, for comparison; None from one that only sends back what it got."""
+        """Return the numbers of an answer, for comparison; None from one that only sends back what it got."""
         if not self.answers_with_predictions:
             return None
         return workloads.grpc_values(answer) if asked.protocol == GRPC else workloads.rest_values(answer)
@@ -124,7 +124,7 @@ class Contender:
         return []
 
     def cpu_s(self) -> float:
-        """Give the processor time that its processes have used so far."""
+        """Return the processor time that its processes have used so far."""
         used = 0.0
         for process in self.processes:
             with suppress(psutil.Error):
@@ -146,7 +146,7 @@ class Contender:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def program(self, file_name: str) -> list[object]:
-        """Give the command of a program in benchmarks/peers: environment's Python, file, port, NAME=DIRECTORY..."""
+        """Return the command of a program in benchmarks/peers: environment's Python, file, port, NAME=DIRECTORY..."""
         interpreter = python(self.environment) if self.environment else sys.executable
         return [interpreter, PROGRAMS / file_name, self.port, *self.versions()]
 
@@ -190,7 +190,7 @@ class Ours(Contender):
         return self.serving(f"--model_config_file={config}", *self.flags)
 
     def serving(self, *flags: str) -> Sequence[object]:
-        """Give the command of a server that listens where the others do."""
+        """Return the command of a server that listens where the others do."""
         door = [f"--host={HOST}", f"--rest_api_port={self.port}", f"--port={self.port + 1}"]
         return [BIN / "ray_model_server", *door, *flags]
 

@@ -37,7 +37,7 @@ def kind(process: psutil.Process) -> str:
 
 
 def private(processes: Sequence[psutil.Process]) -> Mapping[str, list[float]]:
-    """Give the private MiB of the processes by kind."""
+    """Return the private MiB of the processes by kind."""
     found: dict[str, list[float]] = defaultdict(list)
     for process in processes:
         with suppress(psutil.Error):

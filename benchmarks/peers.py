@@ -17,7 +17,7 @@ BIN = Path(sys.executable).parent
 
 
 def python(environment: str) -> Path:
-    """Give the interpreter of an environment, making or renewing it when its requirements are not those installed."""
+    """Return the interpreter of an environment, making or renewing it when its requirements are not those installed."""
     requirements = PROGRAMS / f"requirements-{environment}.txt"
     folder = HOME / environment
     interpreter, stamp = folder / "bin" / "python", folder / ".installed"
@@ -30,7 +30,7 @@ def python(environment: str) -> Path:
 
 
 def base_paths(names: Iterable[str]) -> dict[str, Path]:
-    """Give the models' base paths, making those that are not among the examples."""
+    """Return the models' base paths, making those that are not among the examples."""
     examples = ROOT / "examples" / "models"
     paths = {name: examples / name if (examples / name).exists() else HOME / "models" / name for name in names}
     missing = [name for name, path in paths.items() if not (path / "1" / "saved_model.pb").exists()]

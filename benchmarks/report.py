@@ -96,7 +96,7 @@ class Report:
         return [one for one in self._figures if (one.workload, one.clients, one.contender) == wanted]
 
     def ratio(self, workload: str, clients: int, peer: str, metric: Metric = _rate) -> float | None:
-        """Give the median over the rounds of ours ÷ peer within a round; without peer, of ours."""
+        """Return the median over the rounds of ours ÷ peer within a round; without peer, of ours."""
         ours = self._slices(workload, clients, "ours")
         if not peer:
             return median(metric(one) for one in ours) if ours else None

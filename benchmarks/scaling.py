@@ -63,7 +63,7 @@ class ScalingServer(Ours):
         return {"RAY_AUTH_MODE": "disabled"}
 
     def replicas(self, model: str) -> int:
-        """Tell how many replicas of a model run."""
+        """Return how many replicas of a model run."""
         with urlopen(f"http://{HOST}:{self.port}/status.json", timeout=10.0) as answer:
             models = orjson.loads(answer.read())["models"]
         (found,) = (one for one in models if one["name"] == model)

@@ -59,7 +59,7 @@ def rest_body(workload: Workload) -> bytes:
 
 
 def _values(workload: Workload) -> np.ndarray | list[str]:
-    """Give what orjson can write; it knows no arrays of texts."""
+    """Return what orjson can write; it knows no arrays of texts."""
     return workload.array.tolist() if workload.is_text else workload.array
 
 
@@ -68,7 +68,7 @@ def rest_values(body: bytes) -> np.ndarray:
 
 
 def v2_body(workload: Workload) -> bytes:
-    """Give the request in the Open Inference Protocol, for servers that know no other."""
+    """Return the request in the Open Inference Protocol, for servers that know no other."""
     tensor = {
         "name": INPUTS[workload.model],
         "shape": workload.shape,

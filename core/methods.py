@@ -24,7 +24,7 @@ Responder = Callable[[ServedModel, bytes], bytes]
 
 
 def planners(answers: AnswerSettings) -> Mapping[Method, Planner]:
-    """Give the methods that run the model, as the operator chose them to check and to print."""
+    """Return the methods that run the model, as the operator chose them to check and to print."""
     check = answers.check_method_name
     return MappingProxyType(
         {

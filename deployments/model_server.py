@@ -109,7 +109,7 @@ class ModelServer:
         return Endpoint(host, port, token, self._replica, node, has_loopback, is_scaled)
 
     async def endpoint(self, logs: tuple[LoggingConfig, ...]) -> Endpoint:
-        """Tell where the direct transport listens, and log as told; called by every router through a broadcast."""
+        """Return where the direct transport listens, and log as told; called by every router through a broadcast."""
         self._log_requests(logs)
         return self._endpoint
 
@@ -136,7 +136,7 @@ class ModelServer:
             return int(error.code), str(error).encode()
 
     async def metrics(self) -> bytes:
-        """Tell what this process has counted."""
+        """Return what this process has counted."""
         return process_report()
 
     def _note_numbers(self) -> None:
@@ -162,7 +162,7 @@ class ModelServer:
         self._files.release()
 
     def _closing(self) -> Iterator[Callable[[float], object]]:
-        """Give what has something left to write."""
+        """Yield what has something left to write."""
         yield self._request_log.close
         if self._tracer is not None:
             yield self._tracer.close
@@ -252,6 +252,6 @@ def _reserved_cpus(spec: ServableSpec) -> float:
 
 
 def resident_bytes() -> int:
-    """Give this process's resident memory in bytes."""
+    """Return this process's resident memory in bytes."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")

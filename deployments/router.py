@@ -205,19 +205,19 @@ class Router:
         return await asyncio.wrap_future(self._loop.run(_report()))
 
     async def kept_metrics(self) -> bytes | None:
-        """Give the ledger as this router had it last; a watcher that starts anew goes on from it."""
+        """Return the ledger as this router had it last; a watcher that starts anew goes on from it."""
         return self._page.kept
 
     async def metrics_sums(self) -> Sums | None:
-        """Give the sums as this router showed them last."""
+        """Return the sums as this router showed them last."""
         return self._page.sums
 
     async def table(self) -> RoutingTable:
-        """Give the table in use; a watcher that starts anew goes on from it."""
+        """Return the table in use; a watcher that starts anew goes on from it."""
         return self._router.table
 
     async def is_open(self) -> bool:
-        """Tell whether the front door takes requests."""
+        """Whether the front door takes requests."""
         return self._is_open
 
     async def check_health(self) -> None:
@@ -231,7 +231,7 @@ class Router:
         await asyncio.gather(self._http.drain(timeout_s), self._grpc.drain(timeout_s))
 
     def __serve_build_asgi_app__(self) -> AsgiApp:
-        """Give Serve's ingress the same application; it hands each request over to the front door's loop."""
+        """Return Serve's ingress the same application; it hands each request over to the front door's loop."""
         return on_loop(self._api.app(), self._loop)
 
     async def Predict(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802 - the method's name on the wire
@@ -283,7 +283,7 @@ class Router:
 
 
 def grpc_address(settings: ServerSettings) -> GrpcAddress:
-    """Give the gRPC addresses and limits that the settings ask for."""
+    """Return the gRPC addresses and limits that the settings ask for."""
     door = settings.front_door
     return GrpcAddress(
         door.host,

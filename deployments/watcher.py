@@ -77,7 +77,7 @@ class Watcher:
             self._numbers.follow(self._watch.table)
 
     async def table(self, report: RouterReport) -> RoutingTable:
-        """Give the present table to a router."""
+        """Return the present table to a router."""
         return self._watch.pulled(report)
 
     async def collect(self, router: str, reports: list[bytes], have: Stamp, *, with_page: bool) -> Collected | None:
@@ -100,11 +100,11 @@ class Watcher:
         return await self._requests.change(raw)
 
     async def outlook(self) -> Outlook:
-        """Tell what changes from second to second."""
+        """Return what changes from second to second."""
         return Outlook(self._watch.replicas, time.monotonic() - self._ticked_s, self._collector.traffic())
 
     async def config_problems(self) -> tuple[Problem, ...]:
-        """Tell what is wrong with the configuration that was refused last, if it still is."""
+        """Return what is wrong with the configuration that was refused last, if it still is."""
         return self._watch.configuration.problems
 
     async def check_health(self) -> None:

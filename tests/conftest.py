@@ -20,7 +20,7 @@ def default_cache() -> Path:
 
 
 def saved_models_folder() -> Path:
-    """Give the folder with one base path per test model; RMS_TEST_MODELS names another cache."""
+    """Return the folder with one base path per test model; RMS_TEST_MODELS names another cache."""
     return ensure_models(Path(os.environ.get("RMS_TEST_MODELS") or default_cache()))
 
 

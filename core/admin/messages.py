@@ -134,7 +134,7 @@ def read_profile_answer(raw: bytes) -> tuple[bytes, int]:
 
 
 def wanted_versions(table: RoutingTable) -> Mapping[str, frozenset[int]]:
-    """Give the versions that a table's models want now."""
+    """Return the versions that a table's models want now."""
     return {
         name: frozenset(version for version, history in model.histories.items() if history.aspired)
         for name, model in table.models.items()

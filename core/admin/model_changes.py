@@ -21,18 +21,18 @@ class KnownModels:
     wanted: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
     def find(self, name: str) -> ModelConfig | None:
-        """Give a model in force; None when there is none of that name."""
+        """Return a model in force; None when there is none of that name."""
         return next((one for one in self.models if one.name == name), None)
 
     def get(self, name: str) -> ModelConfig:
-        """Give a model in force; raises NotFound."""
+        """Return a model in force; raises NotFound."""
         found = self.find(name)
         if found is None:
             raise NotFound(f"There is no model {name}. Models: {', '.join(one.name for one in self.models) or 'none'}.")
         return found
 
     def wanted_of(self, name: str) -> frozenset[int]:
-        """Give the versions of a model that are wanted now."""
+        """Return the versions of a model that are wanted now."""
         return self.wanted.get(name, frozenset())
 
 
@@ -133,7 +133,7 @@ def _new(known: KnownModels, name: str, base_path: str) -> ModelConfig:
 
 
 def _wanting(policy: VersionPolicy, wanted: frozenset[int], version: int) -> VersionPolicy:
-    """Give the policy that wants one more version; one that wants it already stays."""
+    """Return the policy that wants one more version; one that wants it already stays."""
     if isinstance(policy, Specific):
         return Specific(policy.versions | {version})
     if isinstance(policy, All) or version in wanted:

@@ -20,7 +20,7 @@ class ProfileRequest:
     label: str | None = None
 
     def checked(self) -> ProfileRequest:
-        """Give the request if it makes sense; raises InvalidArgument."""
+        """Return the request if it makes sense; raises InvalidArgument."""
         if not self.model:
             raise InvalidArgument("model is missing.")
         if self.version is not None and self.label is not None:

@@ -21,13 +21,13 @@ _INTEGERS: Final = frozenset(f"DT_{sign}INT{bits}" for sign in ("", "U") for bit
 
 
 def shown_host(door: FrontDoorSettings) -> str:
-    """Give the host that a client on this machine would write."""
+    """Return the host that a client on this machine would write."""
     host = "127.0.0.1" if door.host in EVERYWHERE else door.host
     return f"[{host}]" if ":" in host else host
 
 
 def rest_url(door: FrontDoorSettings) -> str:
-    """Give the beginning of every REST address; empty when there is no REST port."""
+    """Return the beginning of every REST address; empty when there is no REST port."""
     if not door.rest_port:
         return ""
     scheme = "https" if door.rest_ssl_config_file else "http"
@@ -35,7 +35,7 @@ def rest_url(door: FrontDoorSettings) -> str:
 
 
 def doors(door: FrontDoorSettings) -> list[str]:
-    """Tell where the server listens."""
+    """Return where the server listens."""
     tls = " (TLS)" if door.ssl_config_file else ""
     lines = []
     if door.grpc_port:
@@ -50,7 +50,7 @@ def doors(door: FrontDoorSettings) -> list[str]:
 
 
 def curl(door: FrontDoorSettings, model: str, body: str | None) -> str:
-    """Give a command that asks a model, or that asks for its state when there is no body; empty without REST."""
+    """Return a command that asks a model, or that asks for its state when there is no body; empty without REST."""
     target = f"/v1/models/{quote(model, safe='')}"
     if door.rest_port:
         insecure = "-k " if door.rest_ssl_config_file else ""
@@ -80,7 +80,7 @@ def example_body(metadata: bytes) -> str | None:
 
 
 def _inputs(tensors: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Give rows where every input has rows, whole tensors otherwise."""
+    """Return rows where every input has rows, whole tensors otherwise."""
     shapes = {name: _shape(tensor) for name, tensor in tensors.items()}
     samples = {name: _sample(name, tensor.get("dtype", "")) for name, tensor in tensors.items()}
     has_rows = all(shape[:1] == [-1] for shape in shapes.values())

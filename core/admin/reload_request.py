@@ -46,7 +46,7 @@ def success(request: ReloadRequest) -> bytes:
 
 
 def is_settled(table: RoutingTable, added: Iterable[str]) -> bool:
-    """Tell whether every added model has a wanted version that answers, an error, or nothing to load.
+    """Whether every added model has a wanted version that answers, an error, or nothing to load.
 
     `table` is made of the list that added them, or of a later one. A model that is gone again has nothing to wait for.
     """
@@ -58,12 +58,12 @@ def _has_outcome(model: ModelRoutes) -> bool:
 
 
 def _answers(model: ModelRoutes) -> bool:
-    """Tell whether a wanted version answers; one that is leaving does not count."""
+    """Whether a wanted version answers; one that is leaving does not count."""
     return any(_wanted(model, version) for version in model.routes)
 
 
 def _failures(model: ModelRoutes) -> list[VersionStatus]:
-    """Give the wanted versions that could not be loaded; one whose loading was given up will be loaded again."""
+    """Return the wanted versions that could not be loaded; one whose loading was given up will be loaded again."""
     ended = (one for one in model.statuses if one.state is State.END and one.code is not Code.OK)
     return [one for one in ended if _wanted(model, one.version) and model.histories[one.version].failure != GIVEN_UP]
 

@@ -23,7 +23,7 @@ _WORDS: Final[Mapping[State, str]] = MappingProxyType(
 
 
 def news(before: RoutingTable, now: RoutingTable) -> list[str]:
-    """Tell what is different now, model by model."""
+    """Return what is different now, model by model."""
     told = _sentences(before)
     lines = [line for key, line in _sentences(now).items() if told.get(key) != line]
     gone = [f"{name} is no longer configured" for name in sorted(_configured(before) - _configured(now))]

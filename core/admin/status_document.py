@@ -73,7 +73,7 @@ def status_body(table: RoutingTable, facts: RouterFacts, known: Known, wall_s: f
 
 
 def status_document(table: RoutingTable, facts: RouterFacts, known: Known, wall_s: float) -> Json:
-    """Give the document as a value; times of day are texts in UTC, durations are seconds."""
+    """Return the document as a value; times of day are texts in UTC, durations are seconds."""
     return {
         "server": _server(table, facts, wall_s),
         "watcher": _watcher(known),
@@ -147,7 +147,7 @@ def _label(label: str, model: ModelRoutes) -> Json:
 
 
 def _rollout(model: ModelRoutes) -> Json:
-    """Tell which versions are on their way; a version that failed for good is not."""
+    """Return which versions are on their way; a version that failed for good is not."""
     coming = [one for one, seen in model.histories.items() if seen.aspired and _comes(seen.state)]
     going = [one for one, seen in model.histories.items() if not seen.aspired and seen.state is not State.END]
     return {
@@ -185,7 +185,7 @@ def _version(servable: ServableId, status: VersionStatus, model: ModelRoutes, kn
 
 
 def _traffic(servable: ServableId, known: Known) -> Json | None:
-    """Tell what the version answers; nothing that is older than the present numbers may be."""
+    """Return what the version answers; nothing that is older than the present numbers may be."""
     if known.outlook is None or known.age_s > WINDOW_S:
         return None
     traffic = known.outlook.traffic.get((servable.name, str(servable.version)))

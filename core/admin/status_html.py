@@ -37,7 +37,7 @@ class Looks:
 
     @property
     def policy(self) -> str:
-        """Give the Content-Security-Policy: this style, this script, this server, nothing else."""
+        """Return the Content-Security-Policy: this style, this script, this server, nothing else."""
         return (
             f"default-src 'none'; style-src {_hash(self.style)}; script-src {_hash(self.script)}; "
             "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -183,7 +183,7 @@ def _version(name: str, version: Json, model: Json, now: datetime) -> _Row:
 
 
 def _traffic(traffic: Json | None) -> tuple[str, str, str]:
-    """Give the present numbers, with curves of the requests and of the slow ones."""
+    """Return the present numbers, with curves of the requests and of the slow ones."""
     if traffic is None:
         return "", "", ""
     return (
@@ -206,7 +206,7 @@ def _shown(version: Json) -> str:
 
 
 def _labels_of(number: str, model: Json) -> Iterator[str]:
-    """Give the labels that name a version now, and those that are to name it."""
+    """Yield the labels that name a version now, and those that are to name it."""
     for one in model["labels"]:
         if one["version"] == number:
             yield f"{one['name']} (pending)" if one["pending"] else one["name"]

@@ -151,7 +151,7 @@ def duration(seconds: float) -> str:
 
 
 def printable(value: Any) -> Any:
-    """Give a JSON value without control characters, which would do things to a terminal."""
+    """Return a JSON value without control characters, which would do things to a terminal."""
     if isinstance(value, str):
         return "".join(one if one.isprintable() else " " for one in value)
     if isinstance(value, Mapping):
@@ -160,7 +160,7 @@ def printable(value: Any) -> Any:
 
 
 def _now(server: Json) -> datetime:
-    """Give the server's present time, so that its clock need not be ours."""
+    """Return the server's present time, so that its clock need not be ours."""
     started = _moment(server["started"])
     return datetime.fromtimestamp(started.timestamp() + server["uptime_s"], started.tzinfo)
 

@@ -69,7 +69,7 @@ def parse(argv: Sequence[str], preset: Mapping[str, Value] = _NO_PRESET) -> Pars
 
 
 def settings_of(chosen: Mapping[str, Value]) -> ServerSettings:
-    """Give the settings for flag values; those not chosen keep their defaults. Raises ConfigError with all mistakes."""
+    """Return the settings for flag values, otherwise their defaults; raises ConfigError with all mistakes."""
     values = {name: flag.default for name, flag in FLAGS.items()} | _implied(chosen) | dict(chosen)
     problems = tuple(Problem(message, field=f"--{name}") for name, message in _problems(values))
     if problems:
@@ -102,7 +102,7 @@ def _finite(text: str) -> float | None:
 
 
 def usage() -> str:
-    """Give the usage text: every flag with its default, type and meaning."""
+    """Return the usage text: every flag with its default, type and meaning."""
     lines = (f"\t--{flag.name}={_shown(flag.default)}\t{flag.kind.value}\t{flag.help}" for flag in FLAGS.values())
     return "\n".join((f"usage: {PROGRAM}", "Flags:", *lines, ""))
 
@@ -282,6 +282,6 @@ def _threads(values: Mapping[str, Any]) -> SessionSettings:
 
 
 def is_url(text: str) -> bool:
-    """Tell whether spans can be sent there."""
+    """Whether spans can be sent there."""
     scheme, separator, rest = text.partition("://")
     return scheme in {"http", "https"} and bool(separator) and bool(rest.partition("/")[0])

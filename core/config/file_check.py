@@ -120,7 +120,7 @@ def _checked_settings(text: str, file: str) -> Checked:
 def _said_of_flags(
     parsed: arguments.ParsedFlags, file: str, field: str
 ) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
-    """Give the mistakes and the warnings about flags that stand in a file."""
+    """Return the mistakes and the warnings about flags that stand in a file."""
     problems = tuple(Problem(one.message, file, None, f"{field}.{one.field[2:]}") for one in parsed.problems)
     if parsed.outcome is arguments.ArgumentsOutcome.BAD_VALUE:
         return tuple(Problem(one, file, None, field) for one in parsed.warnings), ()
@@ -170,7 +170,7 @@ def _useless_labels(models: Iterable[ModelConfig], file: str) -> Iterator[Proble
 
 
 def _parameters(kind: FileKind, text: str, file: str) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
-    """Give the mistakes and the warnings of a file of parameters."""
+    """Return the mistakes and the warnings of a file of parameters."""
     try:
         return (), _READERS[kind](text, file)
     except ConfigError as error:
@@ -211,7 +211,7 @@ _READERS: Mapping[FileKind, Callable[[str, str], tuple[Problem, ...]]] = {
 def across(
     files: Iterable[Checked], *, relative_path_root: str = ""
 ) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
-    """Give what a list of models and a settings file say against each other, and what is used by neither.
+    """Return what a list of models and a settings file say against each other, and what is used by neither.
 
     Only files that could be read count. Without a list of models, nobody knows whether one is used.
     """

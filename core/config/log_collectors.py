@@ -25,7 +25,7 @@ _ABSOLUTE: Final = re.compile(r"/|[A-Za-z][A-Za-z0-9+.\-]*://", re.ASCII)
 
 
 def collector_problems(kind: str, filename_prefix: str, *, logs: bool) -> Iterator[tuple[str, str]]:
-    """Give the field and the text of each mistake; a log that takes no requests need not say where to."""
+    """Yield the field and the text of each mistake; a log that takes no requests need not say where to."""
     if kind not in FORMATS:
         yield "type", f"Cannot find LogCollector::Factory for type: {kind}"
     if logs and not _ABSOLUTE.match(filename_prefix):

@@ -74,7 +74,7 @@ def models_from_message(
 
 
 def single_model(name: str, base_path: str, *, relative_path_root: str = "") -> ModelConfig:
-    """Give the configuration of the one model that flags name; raises ConfigError."""
+    """Return the configuration of the one model that flags name; raises ConfigError."""
     try:
         model = model_config_pb2.ModelConfig(name=name, base_path=base_path, model_platform=PLATFORM)
     except UnicodeEncodeError as error:
@@ -86,7 +86,7 @@ def single_model(name: str, base_path: str, *, relative_path_root: str = "") -> 
 
 
 def absolute_path(base_path: str, relative_path_root: str) -> str | None:
-    """Give the base path to use; None for a relative one when there is no root to join it to."""
+    """Return the base path to use; None for a relative one when there is no root to join it to."""
     if base_path.startswith("/") or _SCHEME.match(base_path):
         return base_path
     return f"{relative_path_root.rstrip('/')}/{base_path}" if relative_path_root and base_path else None
@@ -241,7 +241,7 @@ def _write_policy(policy: VersionPolicy, message: model_config_pb2.ModelConfig) 
 
 
 def logging_message(config: LoggingConfig) -> model_config_pb2.LoggingConfig:
-    """Give the message of a request log's configuration."""
+    """Return the message of a request log's configuration."""
     message = model_config_pb2.LoggingConfig()
     message.log_collector_config.type = config.collector
     message.log_collector_config.filename_prefix = config.filename_prefix

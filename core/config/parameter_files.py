@@ -29,7 +29,7 @@ def batching_parameters(text: str, file: str = "") -> BatchingParameters:
 
 
 def batching_problems(parameters: BatchingParameters) -> Iterator[tuple[str, str]]:
-    """Give field and text of every mistake in batching parameters (TensorFlow Serving, BatchingParameters)."""
+    """Yield field and text of every mistake in batching parameters (TensorFlow Serving, BatchingParameters)."""
     if parameters.max_batch_size < 1:
         yield "max_batch_size", f"input_batch_size_limit must be positive; was {parameters.max_batch_size}"
     if parameters.batch_timeout_micros < 0:

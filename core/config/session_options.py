@@ -23,7 +23,7 @@ REPLACED_BY_FLAGS = {
 
 
 def session_config(settings: SessionSettings, text: str = "", file: str = "") -> bytes:
-    """Give a serialized tensorflow.ConfigProto from the settings and the text of their file; raises ConfigError.
+    """Return a serialized tensorflow.ConfigProto from the settings and the text of their file; raises ConfigError.
 
     Thread counts and the GPU share always come from the settings (TensorFlow Serving, session configuration).
     """

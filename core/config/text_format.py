@@ -20,7 +20,7 @@ ANY = "google.protobuf.Any"
 
 
 def unknown_fields(place: Outline, message: Descriptor) -> Iterator[tuple[Outline, Descriptor]]:
-    """Give every field of the text that its message does not have, in the order of the text."""
+    """Yield every field of the text that its message does not have, in the order of the text."""
     waiting = [(place, message)]
     found: list[tuple[Outline, Descriptor]] = []
     while waiting:
@@ -105,22 +105,22 @@ class Outline:
     fields: list[Outline] = field(default_factory=list, repr=False)
 
     def first(self, name: str) -> Outline | None:
-        """Give the first field of that name, if any."""
+        """Return the first field of that name, if any."""
         return next((one for one in self.fields if one.name == name), None)
 
     def each(self, name: str) -> list[Outline]:
-        """Give all fields of that name, in the order of the text."""
+        """Return all fields of that name, in the order of the text."""
         return [one for one in self.fields if one.name == name]
 
     def has(self, *path: str) -> bool:
-        """Tell whether the text has a field at that path."""
+        """Whether the text has a field at that path."""
         place: Outline | None = self
         for name in path:
             place = place.first(name) if place is not None else None
         return place is not None
 
     def line_of(self, *path: str) -> int:
-        """Give the line of the field at that path, or of the nearest field around it."""
+        """Return the line of the field at that path, or of the nearest field around it."""
         place = self
         for name in path:
             inner = place.first(name)
@@ -213,7 +213,7 @@ def _tokens(text: str) -> Iterator[tuple[str, str, int, int]]:
 
 
 def outline(text: str) -> tuple[Outline, int]:
-    """Give the fields of a text with their positions, and how deep it is nested (at most one level above DEEPEST)."""
+    """Return the fields of a text with their positions, and how deep it is nested (at most one level above DEEPEST)."""
     root = Outline()
     scan = _Scan([_Level(root)])
     for token in _tokens(text):

@@ -12,7 +12,7 @@ class Latest:
     count: int = 1
 
     def select(self, found: frozenset[int]) -> frozenset[int]:
-        """Give the aspired versions among those found."""
+        """Return the aspired versions among those found."""
         return frozenset(sorted(found)[-max(self.count, 1) :])
 
 
@@ -21,7 +21,7 @@ class All:
     """Serve every version found."""
 
     def select(self, found: frozenset[int]) -> frozenset[int]:
-        """Give the aspired versions among those found."""
+        """Return the aspired versions among those found."""
         return found
 
 
@@ -32,7 +32,7 @@ class Specific:
     versions: frozenset[int]
 
     def select(self, found: frozenset[int]) -> frozenset[int]:
-        """Give the aspired versions among those found."""
+        """Return the aspired versions among those found."""
         return found & self.versions
 
 

@@ -47,11 +47,11 @@ class Place:
         return MISTAKE
 
     def inner(self, node: yaml.Node, name: str) -> Place:
-        """Give the place of a node below this one."""
+        """Return the place of a node below this one."""
         return Place(node, f"{self.field}.{name}".lstrip("."), self.file, self.problems)
 
     def entry(self, name: str) -> Place:
-        """Give the place of an entry of a mapping, or this one's when it has no such entry."""
+        """Return the place of an entry of a mapping, or this one's when it has no such entry."""
         pairs = self.node.value if isinstance(self.node, yaml.MappingNode) else []
         node = next((node for key, node in pairs if key.value == name), self.node)
         return self.inner(node, name)
@@ -95,7 +95,7 @@ def flag(place: Place) -> Any:
 
 
 def whole(least: int | None = None, most: int = 2**63 - 1) -> Reader:
-    """Give a reader of whole numbers within bounds."""
+    """Return a reader of whole numbers within bounds."""
 
     def read(place: Place) -> Any:
         number = _number(place) if place.kind == "int" else None
@@ -107,7 +107,7 @@ def whole(least: int | None = None, most: int = 2**63 - 1) -> Reader:
 
 
 def decimal(least: float | None = None, most: float = math.inf, *, above: float | None = None) -> Reader:
-    """Give a reader of finite numbers within bounds; `above` is a bound that itself is not allowed."""
+    """Return a reader of finite numbers within bounds; `above` is a bound that itself is not allowed."""
 
     def read(place: Place) -> Any:
         number = _number(place) if place.kind in ("int", "float") else None
@@ -121,7 +121,7 @@ def decimal(least: float | None = None, most: float = math.inf, *, above: float 
 
 
 def choice(values: Mapping[str, Any]) -> Reader:
-    """Give a reader of one of several words."""
+    """Return a reader of one of several words."""
 
     def read(place: Place) -> Any:
         word = place.node.value if isinstance(place.node, yaml.ScalarNode) else ""
@@ -131,7 +131,7 @@ def choice(values: Mapping[str, Any]) -> Reader:
 
 
 def each(reader: Reader) -> Reader:
-    """Give a reader of lists; it gives a tuple."""
+    """Return a reader of lists; it gives a tuple."""
 
     def read(place: Place) -> Any:
         if not isinstance(place.node, yaml.SequenceNode):
@@ -143,7 +143,7 @@ def each(reader: Reader) -> Reader:
 
 
 def mapping(reader: Reader) -> Reader:
-    """Give a reader of mappings whose names are free; it gives a dict."""
+    """Return a reader of mappings whose names are free; it gives a dict."""
 
     def read(place: Place) -> Any:
         entries = named_places(place)
@@ -156,7 +156,7 @@ def mapping(reader: Reader) -> Reader:
 
 
 def section(readers: Mapping[str, Reader]) -> Reader:
-    """Give a reader of mappings with fixed names; it gives a dict of those that are there and right."""
+    """Return a reader of mappings with fixed names; it gives a dict of those that are there and right."""
 
     def read(place: Place) -> Any:
         values = {name: readers[name](inner) for name, inner in known_places(place, readers).items()}
@@ -166,7 +166,7 @@ def section(readers: Mapping[str, Reader]) -> Reader:
 
 
 def known_places(place: Place, names: Mapping[str, Any]) -> Mapping[str, Place]:
-    """Give the entries of a mapping by name; unknown names are mistakes."""
+    """Return the entries of a mapping by name; unknown names are mistakes."""
     entries = named_places(place) or {}
     for name, inner in entries.items():
         if name not in names:
@@ -176,7 +176,7 @@ def known_places(place: Place, names: Mapping[str, Any]) -> Mapping[str, Place]:
 
 
 def named_places(place: Place) -> dict[str, Place] | None:
-    """Give the entries of a mapping by name; names that are not texts, or come twice, are mistakes."""
+    """Return the entries of a mapping by name; names that are not texts, or come twice, are mistakes."""
     if place.kind == "null":
         return {}
     if not isinstance(place.node, yaml.MappingNode):
@@ -199,7 +199,7 @@ def named_places(place: Place) -> dict[str, Place] | None:
 
 
 def _has_half_characters(value: str) -> bool:
-    r"""Tell whether a text holds what `"\ud800"` means: no message and no file can hold it."""
+    r"""Whether a text holds what `"\ud800"` means: no message and no file can hold it."""
     return _writable(value) != value
 
 

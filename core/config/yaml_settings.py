@@ -53,7 +53,7 @@ HIGHEST_INT32 = 2**31 - 1
 
 
 def _built(cls: type[Any], readers: Mapping[str, Reader]) -> Reader:
-    """Give a reader of a section that becomes a value of the class."""
+    """Return a reader of a section that becomes a value of the class."""
     read_section = section(readers)
     return lambda place: cls(**read_section(place))
 
@@ -222,7 +222,7 @@ def merge(listed: Iterable[ModelConfig], own: YamlSettings, *, relative_path_roo
 
 
 def placed(listed: Iterable[ModelConfig], own: YamlSettings) -> tuple[ModelConfig, ...]:
-    """Give models as they are listed, whatever our file says of the same things, with what only our file can say.
+    """Return models as they are listed, whatever our file says of the same things, with what only our file can say.
 
     That is placement, batching, and several request logs of one model: a list in models.config's format holds one.
     """
@@ -238,7 +238,7 @@ def _several(logging: tuple[LoggingConfig, ...] | None) -> tuple[LoggingConfig, 
 
 
 def unused_models(listed: Iterable[ModelConfig], own: YamlSettings) -> tuple[Problem, ...]:
-    """Give a warning for each model of our file that is listed nowhere and has no base path."""
+    """Return a warning for each model of our file that is listed nowhere and has no base path."""
     known = {model.name for model in listed}
     return tuple(
         Problem("has no base_path and is not in models.config", own.file, one.places.get(""), f"models.{name}")
@@ -293,7 +293,7 @@ def _lines(place: Place | None) -> Mapping[str, int]:
 
 
 def _conflicts(model: ModelConfig, own: YamlSettings) -> Iterator[Problem]:
-    """Give what both files say differently; the default policy and no labels count as nothing said."""
+    """Yield what both files say differently; the default policy and no labels count as nothing said."""
     one = own.models.get(model.name)
     if one is None:
         return

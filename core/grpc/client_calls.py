@@ -56,7 +56,7 @@ def classify(
     signature: str = "",
     timeout_s: float | None = None,
 ) -> ClientCall[list[list[ScoredLabel]]]:
-    """Give label and score of every class for each example."""
+    """Return label and score of every class for each example."""
     body = messages.examples_request(Target(model, version, label, signature), examples)
     return ClientCall(f"{PREDICTION}Classify", body, messages.classify_answer, timeout_s)
 
@@ -70,7 +70,7 @@ def regress(
     signature: str = "",
     timeout_s: float | None = None,
 ) -> ClientCall[list[float]]:
-    """Give one value for each example."""
+    """Return one value for each example."""
     body = messages.examples_request(Target(model, version, label, signature), examples)
     return ClientCall(f"{PREDICTION}Regress", body, messages.regress_answer, timeout_s)
 
@@ -78,7 +78,7 @@ def regress(
 def status(
     model: str, *, version: int | None = None, timeout_s: float | None = None
 ) -> ClientCall[list[VersionStatus]]:
-    """Give the states of a model's versions, newest first."""
+    """Return the states of a model's versions, newest first."""
     body = messages.status_request(Target(model, version))
     return ClientCall(f"{MODELS}GetModelStatus", body, messages.status_answer, timeout_s)
 
@@ -86,6 +86,6 @@ def status(
 def metadata(
     model: str, *, version: int | None = None, label: str | None = None, timeout_s: float | None = None
 ) -> ClientCall[dict[str, Signature]]:
-    """Give the signatures of a version."""
+    """Return the signatures of a version."""
     body = messages.metadata_request(Target(model, version, label))
     return ClientCall(f"{PREDICTION}GetModelMetadata", body, messages.metadata_answer, timeout_s)

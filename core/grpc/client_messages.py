@@ -29,7 +29,7 @@ class Target:
     signature: str = ""
 
     def spec(self) -> serving_pb2.ModelSpec:
-        """Give the message."""
+        """Return the message."""
         spec = serving_pb2.ModelSpec(name=self.model, signature_name=self.signature)
         if self.version is not None:
             spec.version.value = self.version

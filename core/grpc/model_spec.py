@@ -123,7 +123,7 @@ def _walk(raw: bytes) -> list[bytes] | None:
 
 
 def _extent(raw: bytes, position: int, key: int) -> tuple[int, int]:
-    """Tell where the value of a field starts and how long it is; -1 for a field that the walk does not know."""
+    """Return where the value of a field starts and how long it is; -1 for a field that the walk does not know."""
     kind = key & 7
     if kind == VARINT and 8 <= key < _ONE_BYTE and raw[position + 1] < _ONE_BYTE:
         return position + 1, 1

@@ -83,17 +83,17 @@ class BrokenConnection(InvalidArgument):
 
 
 def frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:
-    """Give a whole frame; its payload must fit into one."""
+    """Return a whole frame; its payload must fit into one."""
     return head(len(payload), kind, flags, stream_id) + payload
 
 
 def head(length: int, kind: int, flags: int, stream_id: int) -> bytes:
-    """Give the 9 bytes that go before a payload."""
+    """Return the 9 bytes that go before a payload."""
     return FRAME.pack(length >> 16, length & 0xFFFF, kind, flags, stream_id)
 
 
 def settings(values: dict[Setting, int]) -> bytes:
-    """Give a SETTINGS frame."""
+    """Return a SETTINGS frame."""
     return frame(SETTINGS, 0, 0, b"".join(_SETTING.pack(key, value) for key, value in values.items()))
 
 

@@ -82,7 +82,7 @@ class HeadReader:
         self._known: dict[bytes, CallHead] = {}
 
     def read(self, block: bytes) -> CallHead:
-        """Give what a block says; raises BrokenConnection, after which the connection cannot go on."""
+        """Return what a block says; raises BrokenConnection, after which the connection cannot go on."""
         known = self._known.get(block)
         return self._decode(block) if known is None else known
 
@@ -141,7 +141,7 @@ def _read_call(fields: Fields, given: Mapping[bytes, bytes]) -> CallHead:
 
 
 def _is_malformed(fields: Fields, given: Mapping[bytes, bytes]) -> bool:
-    """Tell whether HTTP/2 itself forbids a request with these headers (RFC 9113, 8.2 and 8.3)."""
+    """Whether HTTP/2 itself forbids a request with these headers (RFC 9113, 8.2 and 8.3)."""
     names = [name for name, _ in fields]
     pseudo = [name for name in names if name.startswith(b":")]
     if pseudo != names[: len(pseudo)] or len(set(pseudo)) < len(pseudo) or not PSEUDO.issuperset(pseudo):
@@ -184,7 +184,7 @@ GOOD_END_BLOCK: Final = header_block([(b"grpc-status", b"0")])
 
 
 def status_fields(code: int, message: str) -> tuple[tuple[bytes, bytes], ...]:
-    """Give a status as headers; the text is percent-encoded."""
+    """Return a status as headers; the text is percent-encoded."""
     status = (b"grpc-status", b"%d" % code)
     if not message:
         return (status,)

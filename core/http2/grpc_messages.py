@@ -14,7 +14,7 @@ WINDOW_BITS: Final = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 
 def prefix(length: int) -> bytes:
-    """Give what goes before an uncompressed message."""
+    """Return what goes before an uncompressed message."""
     return b"\x00" + length.to_bytes(4, "big")
 
 
@@ -55,7 +55,7 @@ class MessageReader:
         return not self._rest
 
     def take(self, payload: bytes) -> Iterator[tuple[bool, bytes]]:
-        """Give the messages that are whole now, and whether they are compressed; raises ResourceExhausted."""
+        """Yield the messages that are whole now, and whether they are compressed; raises ResourceExhausted."""
         self._rest += payload
         while len(self._rest) >= PREFIX_BYTES:
             end = PREFIX_BYTES + int.from_bytes(self._rest[1:PREFIX_BYTES], "big")

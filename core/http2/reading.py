@@ -104,7 +104,7 @@ class Http2Reader:
             work()
 
     def _take_preface(self, data: bytes) -> int:
-        """Give the number of bytes taken."""
+        """Return the number of bytes taken."""
         if data.startswith(PREFACE):
             self.is_established = True
             return len(PREFACE)

@@ -41,7 +41,7 @@ def queue_key(plan: RunPlan) -> QueueKey:
 
 
 def kind(plan: RunPlan, *, padded: bool = False) -> BatchKind:
-    """Tell what else may share the request's run; rows that cannot be merged never meet, so none spoils the other."""
+    """Return what else may share the request's run; rows that cannot be merged never meet, so none spoils the other."""
     feeds = plan.feeds
     if padded:
         return BatchKind(
@@ -64,12 +64,12 @@ def rows_of(plan: RunPlan) -> int:
 
 
 def rows_between(feeds: Mapping[str, np.ndarray], start: int, end: int) -> Mapping[str, np.ndarray]:
-    """Give a part of a request's inputs, without copying it."""
+    """Return a part of a request's inputs, without copying it."""
     return {name: array[start:end] for name, array in feeds.items()}
 
 
 def padded_size(rows: int, allowed: Sequence[int]) -> int:
-    """Give the smallest allowed batch size that holds the rows; without one, the rows themselves."""
+    """Return the smallest allowed batch size that holds the rows; without one, the rows themselves."""
     return next((size for size in allowed if size >= rows), rows)
 
 

@@ -56,7 +56,7 @@ class Piece(Generic[Request]):
 
     @property
     def is_waiting(self) -> bool:
-        """Tell whether its batch is still in the queue."""
+        """Whether its batch is still in the queue."""
         return self.batch.is_waiting
 
 
@@ -81,7 +81,7 @@ def cut(rows: int, room: int, limit: int) -> list[int]:
 
 
 def size_of(rows: int) -> int:
-    """Give the room that rows take; a request without rows takes some too, so that all that waits is bounded."""
+    """Return the room that rows take; a request without rows takes some too, so that all that waits is bounded."""
     return max(1, rows)
 
 
@@ -193,7 +193,7 @@ class BatchQueue(Generic[Request]):
         return pieces
 
     def ready_at(self) -> float:
-        """Give the time when a batch is ready: long ago for one that is closed, never when nothing waits."""
+        """Return the time when a batch is ready: long ago for one that is closed, never when nothing waits."""
         if self._closed:
             return -math.inf
         opened = next(iter(self._open.values()), None)

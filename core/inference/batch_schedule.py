@@ -43,7 +43,7 @@ class BatchSchedule(Generic[Request]):
         return True
 
     def take(self, now: float) -> list[Piece[Request]]:
-        """Give the pieces of a batch that is ready, and a slot to run it in; none when there is no batch or no slot.
+        """Return the pieces of a batch that is ready, and a slot to run it in; none when there is no batch or no slot.
 
         The queue that it came from has its next turn last.
         """
@@ -69,7 +69,7 @@ class BatchSchedule(Generic[Request]):
         self._free += 1
 
     def wakes_at(self) -> float:
-        """Give the time when there will be a batch to take, unless something happens before; infinite for never."""
+        """Return the time when there will be a batch to take, unless something happens before; infinite for never."""
         if not self._free:
             return math.inf
         return min((queue.ready_at() for queue in self._queues.values()), default=math.inf)

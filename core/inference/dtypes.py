@@ -95,7 +95,7 @@ value."""
 
 
 def data_type(number: int) -> DataType:
-    """Give the type of a wire number, of a reference its value's; a number from the future counts as INVALID."""
+    """Return the type of a wire number, of a reference its value's; a number from the future counts as INVALID."""
     try:
         return DataType(number - REFERENCE if number > REFERENCE else number)
     except ValueError:

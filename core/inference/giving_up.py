@@ -42,7 +42,7 @@ def go_on() -> None:
 
 
 def patiently(items: Sequence[T]) -> Iterator[T]:
-    """Give the items of a list one by one; raises GivenUp as `go_on` does."""
+    """Yield the items of a list one by one; raises GivenUp as `go_on` does."""
     if len(items) < PORTION or _is_over.get() is None:
         return iter(items)
     return _in_portions(items)

@@ -26,7 +26,7 @@ HEAVY: Final = re.compile(
 
 
 def is_light(saved_model: bytes, weights_bytes: int) -> bool:
-    """Tell whether a run for a few rows is too short to be worth more than one thread."""
+    """Whether a run for a few rows is too short to be worth more than one thread."""
     if len(saved_model) + weights_bytes > LARGEST_LIGHT_BYTES:
         return False
     try:

@@ -108,7 +108,7 @@ def plain(element: Element) -> Value:
 
 
 def _elements(array: Element) -> list[Element]:
-    """Give the elements of an array, in portions: one call for millions would keep all other threads waiting."""
+    """Return the elements of an array, in portions: one call for millions would keep all other threads waiting."""
     elements: list[Element] = []
     rest = iter(array)
     while portion := list(islice(rest, ELEMENTS_AT_ONCE)):
@@ -124,7 +124,7 @@ def _plain_object(element: Element) -> JsonObject:
 
 
 def member_names(element: Element) -> list[str]:
-    """Give the names of an object that may be asked for its members one by one.
+    """Return the names of an object that may be asked for its members one by one.
 
     simdjson searches from the start each time and always finds the first of equal names, and its search takes a NUL for
     the end of a name. So objects with very many members, with repetitions or with NULs are left to the exact parser.

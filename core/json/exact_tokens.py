@@ -81,7 +81,7 @@ def _word(text: bytes, at: int, word: bytes, value: bool | None) -> Token:  # no
 
 
 def _matched(text: bytes, at: int, word: bytes) -> int:
-    """Give the offset up to which the text follows the word."""
+    """Return the offset up to which the text follows the word."""
     for expected in word:
         if text[at : at + 1] != bytes((expected,)):
             break

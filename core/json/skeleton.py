@@ -29,7 +29,7 @@ def skeleton(body: bytes) -> bytes:
 
 
 def list_shape(value: Element) -> Shape:
-    """Give the shape that the first elements suggest."""
+    """Return the shape that the first elements suggest."""
     shape = []
     while type(value) is simdjson.Array:
         shape.append(len(value))
@@ -42,7 +42,7 @@ def list_shape(value: Element) -> Shape:
 
 
 def value_shape(value: Element) -> Shape:
-    """Give the shape of a list, or that of a scalar."""
+    """Return the shape of a list, or that of a scalar."""
     if type(value) is simdjson.Object:
         raise UnsuitableDocumentError
     return list_shape(value) if type(value) is simdjson.Array else ()

@@ -31,7 +31,7 @@ BASE64 = re.compile(rb"([A-Za-z0-9+/]*+)([=.]{0,2})")
 
 
 def raw_bytes(text: str) -> bytes:
-    """Give the bytes that a string had in its document."""
+    """Return the bytes that a string had in its document."""
     return text.encode("utf-8", "surrogateescape")
 
 

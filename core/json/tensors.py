@@ -52,7 +52,7 @@ class Dense:
     values: np.ndarray
 
     def array(self, alias: str) -> np.ndarray:
-        """Give the array, unless its rank is beyond all reason."""
+        """Return the array, unless its rank is beyond all reason."""
         if len(self.shape) > LARGEST_RANK:
             raise InvalidArgument(f"tensor parsing error: {alias}")
         return self.values.reshape(self.shape)
@@ -111,12 +111,12 @@ class Column:
         self._rows += 1
 
     def dense(self) -> Dense:
-        """Give all tensors stacked along a new first dimension."""
+        """Return all tensors stacked along a new first dimension."""
         return Dense((self._rows, *self._shape), _array(self._leaves, self._dtype))
 
 
 def first_shape(value: Value) -> tuple[int, ...]:
-    """Give the shape that the first elements suggest; everything else must agree with it."""
+    """Return the shape that the first elements suggest; everything else must agree with it."""
     shape = []
     while isinstance(value, list):
         shape.append(len(value))

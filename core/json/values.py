@@ -24,11 +24,11 @@ class JsonObject:
         self.values = values
 
     def members(self) -> Iterator[tuple[str, Value]]:
-        """Give names with values, repetitions included."""
+        """Yield names with values, repetitions included."""
         return zip(self.names, self.values, strict=True)
 
     def first_values(self) -> dict[str, Value]:
-        """Give the values by name; of equal names the first."""
+        """Return the values by name; of equal names the first."""
         return dict(zip(reversed(self.names), reversed(self.values), strict=True))
 
 

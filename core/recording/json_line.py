@@ -27,7 +27,7 @@ Json = Any
 
 
 def json_line(record: bytes) -> bytes:
-    """Give the line of a serialized PredictionLog; raises InvalidArgument for one that cannot be shown."""
+    """Return the line of a serialized PredictionLog; raises InvalidArgument for one that cannot be shown."""
     try:
         log = prediction_log_pb2.PredictionLog.FromString(record)
     except DecodeError:

@@ -27,7 +27,7 @@ class FileLimits:
     max_age_s: float = 300.0
 
     def are_reached(self, size_bytes: int, age_s: float) -> bool:
-        """Tell whether a file of this size and age is finished."""
+        """Whether a file of this size and age is finished."""
         return size_bytes >= self.max_bytes or age_s >= self.max_age_s
 
 
@@ -40,7 +40,7 @@ class LogFileNames:
     format: LogFormat
 
     def name(self, begun_at_s: float, number: int) -> str:
-        """Give the final name of the `number`-th file, begun at this time (seconds since 1970)."""
+        """Return the final name of the `number`-th file, begun at this time (seconds since 1970)."""
         begun = datetime.fromtimestamp(begun_at_s, UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
         separator = "" if self.prefix.endswith("/") else "-"
         writer = _UNUSUAL.sub("_", self.writer)

@@ -53,10 +53,10 @@ class RequestLoggers(Generic[L]):
         return loggers
 
     def of(self, model: str) -> tuple[L, ...]:
-        """Give the loggers of a model, in the order of its configuration."""
+        """Return the loggers of a model, in the order of its configuration."""
         return self._by_model.get(model, ())
 
     @property
     def all(self) -> tuple[L, ...]:
-        """Give every logger once."""
+        """Return every logger once."""
         return tuple(self._loggers.values())

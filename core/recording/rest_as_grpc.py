@@ -33,7 +33,7 @@ class RestMessages:
 
 
 def predict_messages(model: ServedModel, body: bytes) -> RestMessages:
-    """Give PredictRequest and PredictResponse; raises ServingError for a body that cannot be read."""
+    """Return PredictRequest and PredictResponse; raises ServingError for a body that cannot be read."""
     request = rest_predict.read(model, body)
     target = Target(model.name, signature=request.name)
     response = partial(_predict_response, model, request.name or DEFAULT_SIGNATURE)
@@ -41,7 +41,7 @@ def predict_messages(model: ServedModel, body: bytes) -> RestMessages:
 
 
 def classify_messages(model: ServedModel, body: bytes) -> RestMessages:
-    """Give ClassificationRequest and ClassificationResponse; raises ServingError for a body that cannot be read."""
+    """Return ClassificationRequest and ClassificationResponse; raises ServingError for a body that cannot be read."""
     request = rest_examples.read(body)
 
     def response(answer: bytes) -> bytes:
@@ -52,7 +52,7 @@ def classify_messages(model: ServedModel, body: bytes) -> RestMessages:
 
 
 def regress_messages(model: ServedModel, body: bytes) -> RestMessages:
-    """Give RegressionRequest and RegressionResponse; raises ServingError for a body that cannot be read."""
+    """Return RegressionRequest and RegressionResponse; raises ServingError for a body that cannot be read."""
     request = rest_examples.read(body)
 
     def response(answer: bytes) -> bytes:

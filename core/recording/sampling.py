@@ -19,7 +19,7 @@ class Task:
 
 
 def sampling_rate(config: LoggingConfig, task: Task) -> float:
-    """Give the share of requests that a server logs: the first exception that fits it, or else the common rate."""
+    """Return the share of requests that a server logs: the first exception that fits it, or else the common rate."""
     fitting = (one.sampling_rate for one in config.per_task if _fits(one, task))
     return next(fitting, config.sampling_rate)
 

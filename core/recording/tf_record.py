@@ -27,7 +27,7 @@ class TruncatedRecord(DataLoss):
 
 
 def framed(data: bytes) -> bytes:
-    """Give the bytes that a file holds for one record."""
+    """Return the bytes that a file holds for one record."""
     length = LENGTH.pack(len(data))
     return b"".join((length, masked_checksum(length), data, masked_checksum(data)))
 
@@ -48,7 +48,7 @@ def records(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def masked_checksum(data: bytes) -> bytes:
-    """Give the four bytes that guard data: its CRC-32C, rotated by 15 bits, plus a constant."""
+    """Return the four bytes that guard data: its CRC-32C, rotated by 15 bits, plus a constant."""
     checksum = google_crc32c.value(data)
     rotated = checksum >> 15 | checksum << 17
     return CHECKSUM.pack(rotated + MASK & 0xFFFFFFFF)

@@ -45,7 +45,7 @@ _SHOWN_BYTES: Final = 256
 
 
 def replayed_calls(stream: BinaryIO, path: str) -> Iterator[Call | None]:
-    """Give the call of each record, None for a record without a log; raises ServingError for what spoils the file.
+    """Yield the call of each record, None for a record without a log; raises ServingError for what spoils the file.
 
     As in TensorFlow Serving, the first record beyond the limit is still given; the error comes after it.
     """
@@ -61,7 +61,7 @@ def replayed_calls(stream: BinaryIO, path: str) -> Iterator[Call | None]:
 
 
 def replayed_call(record: bytes, path: str) -> Call | None:
-    """Give the call of one record, None for a record without a log; raises ServingError for one that has no such call.
+    """Return the call of one record, None for a record without a log; raises ServingError for one without a call.
 
     `path` is for the error text.
     """
@@ -78,7 +78,7 @@ def replayed_call(record: bytes, path: str) -> Call | None:
 
 
 def recorded_call(call: Call) -> bytes:
-    """Give the record from which a call is replayed."""
+    """Return the record from which a call is replayed."""
     kind = next(kind for kind, method in REPLAYED.items() if method is call.method)
     log = prediction_log_pb2.SerializedPredictionLog()
     getattr(log, kind).request = bytes(call.body)
@@ -86,7 +86,7 @@ def recorded_call(call: Call) -> bytes:
 
 
 def completed(method: Method, body: bytes) -> Call:
-    """Give the call of a request, which need not name a model; raises InvalidArgument for one that cannot be parsed."""
+    """Return the call of a request, which need not name a model; raises InvalidArgument if it cannot be parsed."""
     message = parse(_REQUEST[method], body)
     if method is Method.MULTI_INFERENCE or message.HasField("model_spec"):
         return Call(method, body)

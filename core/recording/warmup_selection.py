@@ -58,11 +58,11 @@ class WarmUpSelection:
 
     @property
     def is_full(self) -> bool:
-        """Tell whether nothing more is taken."""
+        """Whether nothing more is taken."""
         return self.taken >= self._limit
 
     def logged(self, record: bytes, path: str) -> bytes | None:
-        """Give the warm-up record of a record of a log; None for one that is left out."""
+        """Return the warm-up record of a record of a log; None for one that is left out."""
         try:
             call = replayed_call(record, path)
             if call is not None:
@@ -74,7 +74,7 @@ class WarmUpSelection:
         return None if call is None else self._take(call)
 
     def given(self, method: Method, body: bytes, path: str) -> bytes | None:
-        """Give the warm-up record of a body of REST or a serialized message; None for a repetition.
+        """Return the warm-up record of a body of REST or a serialized message; None for a repetition.
 
         Raises InvalidArgument for one that the version could not answer.
         """

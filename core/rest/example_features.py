@@ -69,7 +69,7 @@ def _kind(name: str, value: Value) -> str:
 
 
 def _element(name: str, value: Value) -> Any:
-    """Give an element as its list holds it; what is wrong with it counts before what follows it."""
+    """Return an element as its list holds it; what is wrong with it counts before what follows it."""
     if isinstance(value, float):
         return value
     if isinstance(value, int):

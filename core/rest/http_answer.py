@@ -39,19 +39,19 @@ class HttpAnswer:
 
 
 def answer_of(code: Code, body: bytes | bytearray) -> HttpAnswer:
-    """Give the response for a model server's answer: the body itself, or the error text in JSON."""
+    """Return the response for a model server's answer: the body itself, or the error text in JSON."""
     if code is Code.OK:
         return HttpAnswer(200, body)
     return error_answer(code, bytes(body).decode("utf-8", "surrogateescape"))
 
 
 def error_answer(code: Code, message: str) -> HttpAnswer:
-    """Give the JSON response for an error."""
+    """Return the JSON response for an error."""
     return HttpAnswer(HTTP_STATUS.get(code, 500), error_body(message), code=code)
 
 
 def html_error(status: int) -> HttpAnswer:
-    """Give the response of the HTTP layer itself (TensorFlow Serving, errors made by its HTTP library)."""
+    """Return the response of the HTTP layer itself (TensorFlow Serving, errors made by its HTTP library)."""
     reason = REASONS[status]
     page = f"<HTML><HEAD>\n<TITLE>{status} {reason}</TITLE>\n</HEAD><BODY>\n<H1>{reason}</H1>\n</BODY></HTML>\n"
     return HttpAnswer(status, page.encode(), (HTML, (b"connection", b"close")))

@@ -129,5 +129,5 @@ def _json(description: str, schema: Json) -> Json:
 
 @functools.cache
 def openapi_body() -> bytes:
-    """Give the document as JSON."""
+    """Return the document as JSON."""
     return json.dumps(document(), indent=1).encode()

@@ -48,7 +48,7 @@ class UnconvertibleVersion(InvalidArgument):
 
 
 def is_api(target: str) -> bool:
-    """Tell whether the REST API answers this target: everything below /v1/, and /v1/models itself."""
+    """Whether the REST API answers this target: everything below /v1/, and /v1/models itself."""
     return API.fullmatch(target) is not None
 
 
@@ -65,7 +65,7 @@ def parse(method: str, target: str) -> RestRequest:
 
 
 def name_in(method: str, target: str) -> str:
-    """Give the model that a request names, also one that cannot be parsed; empty when there is none."""
+    """Return the model that a request names, also one that cannot be parsed; empty when there is none."""
     found = {"POST": INFERENCE, "GET": QUERY}.get(method, _NOTHING).fullmatch(target)
     return decoded(found.group(1) or "") if found is not None else ""
 

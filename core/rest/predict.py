@@ -62,7 +62,7 @@ def check_envelope(body: bytes) -> None:
 
 
 def signature_name(members: Mapping[str, Value], document: JsonObject) -> str:
-    """Give the requested signature's name; empty when absent."""
+    """Return the requested signature's name; empty when absent."""
     name = members.get(NAME, "")
     if not isinstance(name, str):
         raise InvalidArgument(complaint(document, f"not formatted correctly. '{NAME}' key must be a string value."))

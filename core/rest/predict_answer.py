@@ -50,7 +50,7 @@ def _named(places: Places, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray
 
 
 def _batch_size(outputs: Mapping[str, np.ndarray]) -> int:
-    """Give the first dimension, which all outputs must share."""
+    """Return the first dimension, which all outputs must share."""
     expected: int | None = None
     for name, array in outputs.items():
         if array.ndim == 0:

@@ -16,7 +16,7 @@ def liveness_body() -> bytes:
 
 
 def readiness_body(table: RoutingTable, *, draining: bool) -> tuple[bool, bytes]:
-    """Tell whether requests should be sent here, and what is missing.
+    """Whether requests should be sent here, and what is missing.
 
     Ready means: the initial models have been looked at, the server is not stopping, and at least one configured model
     answers (or none is configured). One broken model is named, but does not take the others out of service.

@@ -23,13 +23,13 @@ def http_attributes(method: str, scheme: str, path: str) -> dict[str, Value]:
 
 
 def http_name(method: str, path: str) -> str:
-    """Give the name of an HTTP request's span, the same for all models."""
+    """Return the name of an HTTP request's span, the same for all models."""
     known = method if method in KNOWN_METHODS else "HTTP"
     return f"{known} {http_route(method, path)}".rstrip()
 
 
 def http_route(method: str, path: str) -> str:
-    """Give the pattern that a path of the API follows; empty when it follows none."""
+    """Return the pattern that a path of the API follows; empty when it follows none."""
     found = {"POST": INFERENCE, "GET": QUERY}.get(method, INFERENCE).fullmatch(path)
     if found is None or method not in {"POST", "GET"}:
         return ""
@@ -45,5 +45,5 @@ def http_route(method: str, path: str) -> str:
 
 
 def http_error(status: int | None) -> str:
-    """Tell what is wrong with an answer, for the span of the server; a client's mistake is none of the server's."""
+    """Return what is wrong with an answer, for the span of the server; a client's mistake is none of the server's."""
     return str(status) if status is not None and status >= 500 else ""

@@ -68,7 +68,7 @@ class Frame:
 def header(
     kind: FrameKind, payload_bytes: int, *, call_id: int = 0, detail: int = 0, wait_ms: int = 0, trailer_bytes: int = 0
 ) -> bytes:
-    """Give the 16 bytes that go before a payload."""
+    """Return the 16 bytes that go before a payload."""
     return HEADER.pack(payload_bytes, call_id, kind, detail, trailer_bytes, wait_ms)
 
 
@@ -104,7 +104,7 @@ class FrameReader:
         self._largest = largest_payload_bytes
 
     def buffer(self) -> memoryview:
-        """Give the memory that the next bytes of the stream belong into; never empty."""
+        """Return the memory that the next bytes of the stream belong into; never empty."""
         if self._body is not None:
             return memoryview(self._body)[self._body_filled :]
         return self._view[self._end :]

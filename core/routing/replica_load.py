@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 
 def wanted_replicas(handle_calls: float, direct_calls: Iterable[float], target_per_replica: float) -> float:
-    """Give the number of replicas, not rounded, that holds `target_per_replica` open calls on each.
+    """Return the number of replicas, not rounded, that holds `target_per_replica` open calls on each.
 
     `handle_calls` is the average number of calls open on all handles, `direct_calls` that on each replica's direct
     transport. Serve applies its factors, delays and bounds to the result.
@@ -33,7 +33,7 @@ class AverageLoad:
         self._samples += 1
 
     def take_thousandths(self) -> int:
-        """Give the average since the last time in thousandths of a call, and begin anew."""
+        """Return the average since the last time in thousandths of a call, and begin anew."""
         average = self._sum * 1000 // self._samples if self._samples else 0
         self._sum = self._samples = 0
         return average

@@ -16,7 +16,7 @@ class RouterReport:
     watcher: str = ""
 
     def keeps_its_table(self, generation: int, watcher: str) -> bool:
-        """Tell whether this router would not give up its table for one of another watcher."""
+        """Whether this router would not give up its table for one of another watcher."""
         return self.generation > generation or (self.generation == generation and self.watcher != watcher)
 
 

@@ -22,7 +22,7 @@ class Route:
 
     @classmethod
     def of(cls, servable: ServableId) -> Route:
-        """Give the route of a version."""
+        """Return the route of a version."""
         return cls(servable, app_name(servable))
 
 
@@ -57,7 +57,7 @@ class ModelRoutes:
         object.__setattr__(self, "latest", newest)
 
     def version_of(self, label: str) -> int | None:
-        """Give the version that a label names now; None for a label that is not declared."""
+        """Return the version that a label names now; None for a label that is not declared."""
         return self.held.get(label, self.labels.get(label))
 
     @property
@@ -109,7 +109,7 @@ class RoutingTable:
         return route
 
     def statuses(self, name: str, version: int | None = None) -> tuple[VersionStatus, ...]:
-        """Give the status of one version, or of all versions newest first (TensorFlow Serving, GetModelStatus).
+        """Return the status of one version, or of all versions newest first (TensorFlow Serving, GetModelStatus).
 
         Raises StatusNotFound.
         """
@@ -148,7 +148,7 @@ class RoutingTable:
 
 
 def is_ready(table: RoutingTable, *, draining: bool) -> bool:
-    """Tell whether requests should be sent here."""
+    """Whether requests should be sent here."""
     wanted = [model for model in table.models.values() if model.configured]
     answering = any(model.routes for model in wanted) or not wanted
     return table.settled and answering and not draining

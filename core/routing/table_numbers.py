@@ -33,7 +33,7 @@ class Step:
 
 
 def gauges(table: RoutingTable) -> dict[Metric, dict[Labels, float]]:
-    """Give all gauges that follow from a table."""
+    """Return all gauges that follow from a table."""
     models = table.models.items()
     return {
         VERSION_STATE: {
@@ -46,7 +46,7 @@ def gauges(table: RoutingTable) -> dict[Metric, dict[Labels, float]]:
 
 
 def steps(before: RoutingTable, after: RoutingTable) -> Iterator[Step]:
-    """Give what happened between two tables.
+    """Yield what happened between two tables.
 
     Of a version that was not there before only the loading counts: whatever else it is in, another watcher did that.
     """

@@ -16,7 +16,7 @@ UNKNOWN = ModelRoutes(configured=False)
 
 
 def routing_table(records: Records, world: World, problems: Mapping[str, str], before: RoutingTable) -> RoutingTable:
-    """Give the table that follows from the records, under the generation of the one before.
+    """Return the table that follows from the records, under the generation of the one before.
 
     `problems` says per model why its directory cannot be listed. The table is settled once every configured model has
     an available or failed version or nothing to load; it never becomes unsettled again.

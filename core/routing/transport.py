@@ -57,7 +57,7 @@ class Waiting(Protocol):
     """Who waits for an answer: a future, or what is told in its place."""
 
     def done(self) -> bool:
-        """Tell whether an answer would come too late."""
+        """Whether an answer would come too late."""
         ...
 
     def set_result(self, result: Answer, /) -> None:
@@ -121,5 +121,5 @@ class Endpoint:
     wants_load: bool = False
 
     def host_from(self, node: str) -> str:
-        """Give the host that a router on `node` connects to."""
+        """Return the host that a router on `node` connects to."""
         return LOOPBACK if self.has_loopback and self.node == node else self.host

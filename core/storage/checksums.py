@@ -29,7 +29,7 @@ class Digest(Protocol):
         """Go on with more data."""
 
     def hexdigest(self) -> str:
-        """Give the checksum of all data so far."""
+        """Return the checksum of all data so far."""
 
 
 class Crc:

@@ -27,7 +27,7 @@ class RetryPolicy:
     longest_pause_s: float = 20.0
 
     def pause_s(self, failures: int, chance: float) -> float | None:
-        """Give the pause after so many failures; None to give up.
+        """Return the pause after so many failures; None to give up.
 
         `chance` from 0 to 1 makes it up to a half shorter, so that many clients do not come back at the same time.
         """
@@ -38,7 +38,7 @@ class RetryPolicy:
 
 
 def chunks(begun_bytes: int, size_bytes: int) -> Iterator[tuple[int, int]]:
-    """Give start and end of the pieces of a file that are still to be fetched."""
+    """Yield start and end of the pieces of a file that are still to be fetched."""
     for start in range(begun_bytes, size_bytes, CHUNK_BYTES):
         yield start, min(start + CHUNK_BYTES, size_bytes)
 
@@ -64,7 +64,7 @@ def _is_no_file_name(part: str) -> bool:
 
 
 def identity(file: FileEntry) -> str:
-    """Give a name for exactly this content at this path; empty where the store tells too little to know it again."""
+    """Return a name for exactly this content at this path; empty where the store tells too little to know it again."""
     if not file.etag and file.changed_s is None:
         return ""
     told = f"{file.path}\0{file.size_bytes}\0{file.changed_s}\0{file.etag}"
@@ -85,7 +85,7 @@ class FinishedFile:
 
 
 def finished_files(journal: str, files: Iterable[FileEntry]) -> Mapping[str, FinishedFile]:
-    """Give what an earlier attempt finished of these files; lines of other content, or cut short, do not count."""
+    """Return what an earlier attempt finished of these files; lines of other content, or cut short, do not count."""
     wanted = {one.path: identity(one) for one in files}
     lines = (_read(line) for line in journal.splitlines())
     return {

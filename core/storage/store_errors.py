@@ -46,12 +46,12 @@ class StorageFailed(ServingError):
 
     @property
     def passes(self) -> bool:
-        """Tell whether it may help to ask again soon."""
+        """Whether it may help to ask again soon."""
         return bool(self.args[2])
 
     @property
     def is_about_credentials(self) -> bool:
-        """Tell whether credentials should be read anew."""
+        """Whether credentials should be read anew."""
         return bool(self.args[3])
 
 
@@ -175,7 +175,7 @@ _CHANGING = re.compile(
 
 
 def storage_failed(symptoms: Symptoms, url: str) -> StorageFailed:
-    """Give the error to raise or show; equal troubles with one URL give equal texts."""
+    """Return the error to raise or show; equal troubles with one URL give equal texts."""
     trouble = _known(symptoms)
     if trouble is None:
         trouble = _Trouble(Code.UNAVAILABLE, "", frozenset(), passes=True)

@@ -130,7 +130,7 @@ def _numbers(versions: frozenset[int]) -> str:
 
 
 def is_remote(path: str) -> bool:
-    """Tell whether a base path or version path is a URL of a store, and not a local folder."""
+    """Whether a base path or version path is a URL of a store, and not a local folder."""
     return "://" in path and not path.startswith(LOCAL_SCHEME)
 
 

@@ -44,7 +44,7 @@ class LineStyle(enum.Enum):
 
 
 def announced() -> Mapping[str, object]:
-    """Give the `extra` of a record that a person at the terminal wants to see, too."""
+    """Return the `extra` of a record that a person at the terminal wants to see, too."""
     return {ANNOUNCED: True}
 
 
@@ -57,7 +57,7 @@ class LineFormatter(logging.Formatter):
         self._is_json = style is LineStyle.JSON
 
     def format(self, record: logging.LogRecord) -> str:
-        """Give the line of a record."""
+        """Return the line of a record."""
         fields = {name: _cleaned(name, value) for name, value in _fields(record).items()}
         head = {"time": _time(record.created), "level": record.levelname.lower(), "process": self._process}
         line = {**head, "event": fields.pop("event"), **{_free(name): value for name, value in fields.items()}}

@@ -31,13 +31,13 @@ class Change:
 
 
 def ray_name(metric: Metric) -> str:
-    """Give the name that Ray makes `ray_model_server_...` of."""
+    """Return the name that Ray makes `ray_model_server_...` of."""
     prefix = next(one for one in _PREFIXES if metric.name.startswith(one))
     return _OURS + metric.name.removeprefix(prefix).removesuffix("_total").replace(":", "_")
 
 
 def changes(before: MetricSnapshot, now: MetricSnapshot) -> Iterator[Change]:
-    """Give what was counted between two snapshots of the same process, and all gauges.
+    """Yield what was counted between two snapshots of the same process, and all gauges.
 
     Ray forgets a gauge that was not set for twenty seconds, so one that stays is set again, and one that goes is not.
     """

@@ -66,7 +66,7 @@ class Ledger:
 
     @property
     def stamp(self) -> Stamp:
-        """Tell which of two copies is newer."""
+        """Return which of two copies is newer."""
         return self.epoch, self.version
 
     def after(self, reports: Iterable[Report], now_s: float) -> Ledger:
@@ -115,7 +115,7 @@ def _true_at(one: Heard, now_s: float) -> MetricSnapshot:
 
 
 def _retired(snapshot: MetricSnapshot) -> MetricSnapshot:
-    """Give what is still worth counting of a process that is gone."""
+    """Return what is still worth counting of a process that is gone."""
     return MetricSnapshot(
         {name: cells for name, cells in snapshot.counters.items() if _outlives_versions(name)},
         {},

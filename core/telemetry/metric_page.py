@@ -76,12 +76,12 @@ def number(value: float) -> str:
 
 
 def page_name(name: str) -> str:
-    """Give the name on the page: whatever is no letter, digit or underscore becomes a colon."""
+    """Return the name on the page: whatever is no letter, digit or underscore becomes a colon."""
     clean = _NO_NAME.sub(":", name)
     return f"_{clean}" if clean[:1].isdigit() else clean
 
 
 def label_name(name: str) -> str:
-    """Give the name of a label on the page: whatever is no letter or digit becomes an underscore."""
+    """Return the name of a label on the page: whatever is no letter or digit becomes an underscore."""
     clean = _NO_LABEL.sub("_", name)
     return f"_{clean}" if clean[:1].isdigit() else clean

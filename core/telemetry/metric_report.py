@@ -53,7 +53,7 @@ def parsed(raw: bytes | bytearray) -> Plain:
 
 
 def plain_report(report: Report) -> Plain:
-    """Give a report as JSON can hold it."""
+    """Return a report as JSON can hold it."""
     return {"process": report.process, "number": report.number, **plain_snapshot(report.snapshot)}
 
 
@@ -66,7 +66,7 @@ def report_from(document: Plain) -> Report:
 
 
 def plain_snapshot(snapshot: MetricSnapshot) -> Plain:
-    """Give numbers as JSON can hold them."""
+    """Return numbers as JSON can hold them."""
     return {
         "counters": {name: list(cells.items()) for name, cells in snapshot.counters.items()},
         "gauges": {name: list(cells.items()) for name, cells in snapshot.gauges.items()},

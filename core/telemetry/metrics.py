@@ -42,7 +42,7 @@ class Metric:
 
 
 def exponential(start: float, factor: float, count: int) -> tuple[float, ...]:
-    """Give `count` bucket limits, each `factor` times the one before (TensorFlow Serving, Exponential buckets)."""
+    """Return `count` bucket limits, each `factor` times the one before (TensorFlow Serving, Exponential buckets)."""
     return tuple(start * factor**power for power in range(count))
 
 
@@ -72,7 +72,7 @@ class MetricSnapshot:
     distributions: Distributions = field(default_factory=dict)
 
     def lasting(self) -> MetricSnapshot:
-        """Give what stays true after the process has ended: all but the gauges."""
+        """Return what stays true after the process has ended: all but the gauges."""
         return MetricSnapshot(self.counters, {}, self.distributions)
 
 
@@ -150,15 +150,15 @@ class Metrics:
         self._refreshers: list[Callable[[], None]] = []
 
     def counter(self, metric: Metric, *labels: str) -> Counter:
-        """Give the cell with these labels, to be kept by those who count often."""
+        """Return the cell with these labels, to be kept by those who count often."""
         return self._counters.get(metric.name, {}).get(labels) or self._made(self._counters, Counter, metric, labels)
 
     def gauge(self, metric: Metric, *labels: str) -> Gauge:
-        """Give the cell with these labels."""
+        """Return the cell with these labels."""
         return self._gauges.get(metric.name, {}).get(labels) or self._made(self._gauges, Gauge, metric, labels)
 
     def histogram(self, metric: Metric, *labels: str) -> Histogram:
-        """Give the cell with these labels."""
+        """Return the cell with these labels."""
         return self._histograms.get(metric.name, {}).get(labels) or self._made(
             self._histograms, Histogram, metric, labels
         )
@@ -175,11 +175,11 @@ class Metrics:
         self.counter(metric, *labels).add(by)
 
     def set(self, metric: Metric, *labels: str, to: float) -> None:
-        """Give a gauge its value."""
+        """Return a gauge its value."""
         self.gauge(metric, *labels).set(to)
 
     def replace(self, metric: Metric, values: Mapping[Labels, float]) -> None:
-        """Give a gauge these values and no others."""
+        """Return a gauge these values and no others."""
         with self._lock:
             self._gauges.pop(metric.name, None)
         for labels, value in values.items():

@@ -68,7 +68,7 @@ class StackSpans:
 
     @property
     def is_full(self) -> bool:
-        """Tell whether nothing more is taken."""
+        """Whether nothing more is taken."""
         return len(self.spans) >= MOST_SPANS
 
     def sample(self, at_ns: int, stacks: Mapping[int, Stack]) -> None:
@@ -139,7 +139,7 @@ def _thread_names(recording: Recording) -> Iterator[Event]:
 
 
 def _python(recording: Recording) -> Iterator[Event]:
-    """Give the spans of a thread from the outside to the inside, which is how viewers nest them."""
+    """Yield the spans of a thread from the outside to the inside, which is how viewers nest them."""
     yield _name("process_name", PYTHON, 0, "Python (sampled)")
     for one in sorted(recording.spans, key=lambda span: (span.began_ns, -span.ended_ns)):
         yield _complete(one, PYTHON, recording.began_ns)
@@ -160,7 +160,7 @@ def _tensorflow(recording: Recording) -> Iterator[Event]:
 
 
 def _operations(metadata: bytes) -> Iterator[tuple[str, step_stats_pb2.NodeExecStats]]:
-    """Give the operations of a run in the order in which they began; what cannot be read has none."""
+    """Yield the operations of a run in the order in which they began; what cannot be read has none."""
     try:
         told = step_stats_pb2.RunMetadata.FromString(metadata)
     except DecodeError:
@@ -171,7 +171,7 @@ def _operations(metadata: bytes) -> Iterator[tuple[str, step_stats_pb2.NodeExecS
 
 
 def _time(operation: step_stats_pb2.NodeExecStats) -> tuple[int, int]:
-    """Give beginning and end, from the finer of the two clocks where it was told."""
+    """Return beginning and end, from the finer of the two clocks where it was told."""
     if operation.all_start_nanos:
         return operation.all_start_nanos, operation.all_start_nanos + operation.all_end_rel_nanos
     began_ns = operation.all_start_micros * NANOS_PER_MICRO
@@ -200,7 +200,7 @@ def _name(kind: str, group: int, row: int, name: str) -> Event:
 
 
 def _complete(span: ProfiledSpan, group: int, base_ns: int, **args: object) -> Event:
-    """Give a span as an event; its times are microseconds since the recording began, because large ones lose digits."""
+    """Return a span as an event; times are microseconds since the recording began, because large ones lose digits."""
     began, took = (span.began_ns - base_ns) / NANOS_PER_MICRO, (span.ended_ns - span.began_ns) / NANOS_PER_MICRO
     event = {"ph": "X", "name": span.name, "pid": group, "tid": span.thread, "ts": began, "dur": took}
     return {**event, "args": args} if args else event

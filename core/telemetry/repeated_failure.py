@@ -26,7 +26,7 @@ class RepeatedFailure:
 
     @property
     def lasted_s(self) -> float:
-        """Give the seconds between the first time and the last."""
+        """Return the seconds between the first time and the last."""
         return self.last_s - self.first_s
 
     def again(self, now_s: float, kind: str) -> bool:

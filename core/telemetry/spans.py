@@ -89,7 +89,7 @@ def grpc_attributes(service: str, method: str) -> dict[str, Value]:
 
 
 def code_error(code: Code) -> str:
-    """Tell what is wrong with an answer; empty for a good one, and for a mistake of the caller's."""
+    """Return what is wrong with an answer; empty for a good one, and for a mistake of the caller's."""
     return code.name if code in FAULTS else ""
 
 

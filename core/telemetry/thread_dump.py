@@ -12,7 +12,7 @@ _FRAME = re.compile(r'  File "(.*)", line (?:\d+|\?\?\?) in (.*)')
 
 
 def thread_stacks(dump: str) -> dict[int, Stack]:
-    """Give the functions of each thread by its identity, the outermost first; lines of another form are left out."""
+    """Return the functions of each thread by its identity, the outermost first; lines of another form are left out."""
     innermost_first: dict[int, list[str]] = {}
     functions: list[str] = []
     for line in dump.splitlines():

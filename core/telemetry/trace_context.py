@@ -36,11 +36,11 @@ class TraceContext:
 
     @property
     def traceparent(self) -> str:
-        """Give the header that names this span as the parent."""
+        """Return the header that names this span as the parent."""
         return f"{_FIRST_VERSION}-{self.trace_id}-{self.span_id}-{int(self.is_sampled):02x}"
 
     def child(self, span_id: str) -> TraceContext:
-        """Give the context of a span below this one."""
+        """Return the context of a span below this one."""
         return replace(self, span_id=span_id)
 
 

@@ -98,7 +98,7 @@ def _protocol_doubt(variables: Mapping[str, str]) -> str:
 def request_context(
     parent: TraceContext | None, sampling_rate: float, draw: Callable[[int], int]
 ) -> TraceContext | None:
-    """Give the context of a request's span; None for a request that is not recorded.
+    """Return the context of a request's span; None for a request that is not recorded.
 
     A parent has decided for all of its trace. `draw` gives random numbers of so many bits. The lower half of a new
     trace id decides, as OpenTelemetry's own samplers have it, so that samplers elsewhere come to the same result.

@@ -92,7 +92,7 @@ class TrafficHistory:
         return TrafficHistory((*known, Sample(sample.at_s, counts)))
 
     def traffic(self, now_s: float) -> dict[Version, Traffic]:
-        """Give the traffic of all versions that two samples know."""
+        """Return the traffic of all versions that two samples know."""
         if not self.samples:
             return {}
         found = ((version, self._of(version, now_s)) for version in self.samples[-1].counts)
@@ -144,7 +144,7 @@ def _sharing(before: Mapping[Version, Count], now: Mapping[Version, Count]) -> M
 
 
 def _rates(version: Version, before: Sample, after: Sample) -> Rates:
-    """Give the rates between two samples; a sum may fall when a process that is long gone is forgotten."""
+    """Return the rates between two samples; a sum may fall when a process that is long gone is forgotten."""
     first, last = before.counts[version], after.counts[version]
     took_s = after.at_s - before.at_s
     requests = max(0.0, last.requests - first.requests) / took_s

@@ -40,16 +40,16 @@ class Moment:
     wall_s: float = 0.0
 
     def wall_of(self, steady_s: float) -> float:
-        """Give the wall clock's time of a moment on the steady clock."""
+        """Return the wall clock's time of a moment on the steady clock."""
         return self.wall_s + (steady_s - self.now_s)
 
     def steady_of(self, wall_s: float) -> float:
-        """Give the steady clock's time of a moment in the past; one in the future counts as now."""
+        """Return the steady clock's time of a moment in the past; one in the future counts as now."""
         return self.now_s - max(0.0, self.wall_s - wall_s)
 
 
 def history_of(record: VersionRecord, before: VersionHistory | None, moment: Moment) -> VersionHistory:
-    """Give what is to be remembered; times that were told before are not told anew, so that tables stay equal."""
+    """Return what is to be remembered; times that were told before are not told anew, so that tables stay equal."""
     same = before is not None and _is_same_stay(record, before)
     waits = record.state is State.START and record.failed_attempts > 0
     return VersionHistory(
@@ -77,7 +77,7 @@ def _retry_at_s(record: VersionRecord, before: VersionHistory | None, moment: Mo
 def recalled(
     record: VersionRecord, history: VersionHistory | None, moment: Moment, *, has_failed: bool, longest_retry_s: float
 ) -> VersionRecord:
-    """Give the record of a version that a new watcher finds, with what its predecessor knew.
+    """Return the record of a version that a new watcher finds, with what its predecessor knew.
 
     `record` follows from Serve alone, `has_failed` says that its application failed. A failure that the predecessor
     counted is not counted again; one that it did not see is left to be seen.
@@ -102,7 +102,7 @@ def _since(record: VersionRecord, history: VersionHistory, moment: Moment) -> Ve
 
 
 def _due_s(history: VersionHistory, moment: Moment, longest_retry_s: float) -> float:
-    """Give when the next attempt is due; a wall clock that stepped back must not put it off."""
+    """Return when the next attempt is due; a wall clock that stepped back must not put it off."""
     if history.retry_at_s is None:
         return 0.0
     return moment.now_s + min(history.retry_at_s - moment.wall_s, longest_retry_s)

@@ -56,7 +56,7 @@ class _Wish:
 
 
 def _wish(config: ModelConfig, records: Records, world: World) -> _Wish:
-    """Give the aspired versions; while storage shows none that could be loaded, what is there stays wanted."""
+    """Return the aspired versions; while storage shows none that could be loaded, what is there stays wanted."""
     alive = _left_behind(config.name, records, world) | {
         one.servable.version
         for one in records.values()
@@ -166,7 +166,7 @@ def _follow_loading(record: VersionRecord, app: AppObservation, now_s: float, li
 
 
 def failed(record: VersionRecord, failure: Failure, now_s: float, limits: LoadLimits) -> VersionRecord:
-    """Give the record of a loading version after an attempt that failed."""
+    """Return the record of a loading version after an attempt that failed."""
     attempts = record.failed_attempts + 1
     record = replace(record, failed_attempts=attempts, failure=failure)
     if attempts > limits.max_retries:
@@ -183,7 +183,7 @@ def _forget_or_keep(record: VersionRecord, world: World) -> VersionRecord | None
 
 
 def next_actions(records: Records, world: World, limits: LoadLimits) -> tuple[Load | Unload, ...]:
-    """Give at most one action per servable stream; loads are limited over all streams."""
+    """Return at most one action per servable stream; loads are limited over all streams."""
     configs = {config.name: config for config in world.models}
     streams: dict[str, list[VersionRecord]] = {name: [] for name in configs}
     for servable in sorted(records):
@@ -225,7 +225,7 @@ def _can_load(record: VersionRecord, world: World) -> bool:
 
 
 def apply(records: Records, action: Load | Unload, now_s: float) -> dict[ServableId, VersionRecord]:
-    """Give the records after an action was carried out."""
+    """Return the records after an action was carried out."""
     event = Event.DEPLOYED if isinstance(action, Load) else Event.WITHDRAWN
     return {**records, action.servable: records[action.servable].after(event, now_s)}
 

@@ -59,7 +59,7 @@ class IllegalTransition(Internal):
 
 
 def step(state: State, event: Event) -> State:
-    """Give the state after an event."""
+    """Return the state after an event."""
     try:
         return TRANSITIONS[state, event]
     except KeyError:
@@ -99,7 +99,7 @@ class VersionRecord:
     load_s: float | None = None
 
     def after(self, event: Event, now_s: float) -> VersionRecord:
-        """Give the record after an event at `now_s`."""
+        """Return the record after an event at `now_s`."""
         return replace(self, state=step(self.state, event), since_s=now_s)
 
     def status(self) -> VersionStatus:

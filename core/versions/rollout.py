@@ -76,5 +76,5 @@ POLICIES: Mapping[Rollout, Callable[[Sequence[VersionSnapshot]], Action | None]]
 
 
 def next_action(rollout: Rollout, stream: Sequence[VersionSnapshot]) -> Action | None:
-    """Give the next step of one servable stream, or None when there is nothing to do now."""
+    """Return the next step of one servable stream, or None when there is nothing to do now."""
     return POLICIES[rollout](stream)

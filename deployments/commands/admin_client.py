@@ -59,7 +59,7 @@ class AdminClient:
             self._channel = grpc.secure_channel(target, credentials, options=OPTIONS)
 
     def status(self) -> dict[str, Any]:
-        """Give the status document; raises NoServer."""
+        """Return the status document; raises NoServer."""
         try:
             document: dict[str, Any] = json.loads(admin_messages.read_status_answer(self._call("GetStatus", b"")))
         except RuntimeFailure as error:
@@ -67,7 +67,7 @@ class AdminClient:
         return document
 
     def config(self) -> ConfigInForce:
-        """Give the list of models in force; raises NoServer, and RuntimeFailure with the server's code."""
+        """Return the list of models in force; raises NoServer, and RuntimeFailure with the server's code."""
         return admin_messages.read_config_answer(self._asked("GetConfig", b""))
 
     def change(self, change: Change) -> Changed:

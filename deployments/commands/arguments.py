@@ -83,7 +83,7 @@ def client(given: argparse.Namespace) -> AdminClient:
 
 
 def target(address: str) -> str:
-    """Give an address as gRPC writes it, with our port where none is named."""
+    """Return an address as gRPC writes it, with our port where none is named."""
     if address.startswith("/"):
         return f"unix:{address}"
     if address.startswith("unix:"):

@@ -29,7 +29,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
 
 
 def overview() -> str:
-    """Give the part of the help text that names the subcommands."""
+    """Return the part of the help text that names the subcommands."""
     width = max(map(len, COMMANDS))
     lines = (f"  {name:{width}}  {one.summary}" for name, one in COMMANDS.items())
     return "\n".join(

@@ -33,11 +33,11 @@ class Certificates:
         self.config, self._context = _read(file)
 
     def credentials(self) -> grpc.ServerCredentials:
-        """Give gRPC's credentials for one address; new connections get the new certificate."""
+        """Return gRPC's credentials for one address; new connections get the new certificate."""
         given = self.config
 
         def fetch() -> grpc.ServerCertificateConfiguration | None:
-            """Tell what this address does not have yet."""
+            """Return what this address does not have yet."""
             nonlocal given
             self._refresh()
             if given is self.config:
@@ -50,7 +50,7 @@ class Certificates:
         )
 
     def context(self) -> ssl.SSLContext:
-        """Give the context for `ssl`; new connections get the new certificate."""
+        """Return the context for `ssl`; new connections get the new certificate."""
         return _FollowingContext.of(self._present_context)
 
     def _present_context(self) -> ssl.SSLContext:

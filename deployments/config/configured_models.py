@@ -41,7 +41,7 @@ class ConfiguredModels:
         )
 
     def placed(self, listed: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
-        """Give models as they are listed, with what only the YAML file can say of them; raises ConfigError."""
+        """Return models as they are listed, with what only the YAML file can say of them; raises ConfigError."""
         own = self._own_settings()
         return listed if own is None else yaml_settings.placed(listed, own)
 
@@ -62,7 +62,7 @@ class ConfiguredModels:
         return batching_parameters(read_text(batching.parameters_file), batching.parameters_file)
 
     def session_config(self) -> bytes:
-        """Give the serialized session options of every model server."""
+        """Return the serialized session options of every model server."""
         file = self._settings.session.session_config_file
         return session_config(self._settings.session, read_text(file) if file else "", file)
 

@@ -35,13 +35,13 @@ class ModelList(Protocol):
         """Add what the YAML file says to models that a reload request lists."""
 
     def placed(self, listed: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
-        """Give models as they are listed, with what only the YAML file can say of them."""
+        """Return models as they are listed, with what only the YAML file can say of them."""
 
     def batching(self) -> BatchingParameters | None:
         """Read the parameters for all models; None without batching, or with parameters beside each version."""
 
     def session_config(self) -> bytes:
-        """Give the serialized session options of every model server."""
+        """Return the serialized session options of every model server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +140,12 @@ class Configuration:
         self.problems = problems
 
     def in_force(self) -> InForce | None:
-        """Give the list in force; None before any was read."""
+        """Return the list in force; None before any was read."""
         with self._lock:
             return self._in_force
 
     def files(self) -> tuple[ModelConfig, ...]:
-        """Give the list that the files hold."""
+        """Return the list that the files hold."""
         with self._lock:
             return self._files
 
@@ -183,7 +183,7 @@ class Configuration:
 
 
 def _content(models: tuple[ModelConfig, ...]) -> str:
-    """Give a short text that changes when anything that files say of models does, also what only our YAML can say."""
+    """Return a short text that changes when anything that files say of models does, also what only our YAML can say."""
     ours = [(one.resources, one.batching, one.logging) for one in models]
     return _short_hash(f"{to_text(models)}\n{ours!r}")
 

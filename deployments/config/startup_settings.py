@@ -37,7 +37,7 @@ def parse_arguments(arguments: Sequence[str]) -> ParsedFlags:
 
 
 def checked(settings: ServerSettings) -> tuple[ServerSettings, tuple[str, ...]]:
-    """Give the settings with absolute paths, and warnings; raises ConfigError with the mistakes of the files.
+    """Return the settings with absolute paths, and warnings; raises ConfigError with the mistakes of the files.
 
     Also raises FailedPrecondition for labels that must wait for their version, when they are asked to be strict.
     """

@@ -122,7 +122,7 @@ class GrpcApi:
         return self._router
 
     def short_methods(self) -> Mapping[str, ShortMethod]:
-        """Give the methods, by path, that need no handler as long as nobody bounds or follows calls."""
+        """Return the methods, by path, that need no handler as long as nobody bounds or follows calls."""
         if self._most_calls or self._access is not None or self._traces is not None:
             return {}
         return {f"/{PREDICTION_SERVICE}/{quick.api}": quick for quick in SHORT_METHODS}
@@ -201,7 +201,7 @@ class GrpcApi:
         return GrpcAnswer(Code.OK, body=self._token)
 
     def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
-        """Give the handlers of all services, for `server.add_generic_rpc_handlers`."""
+        """Return the handlers of all services, for `server.add_generic_rpc_handlers`."""
         return tuple(
             service_handler(name, {method: self._handler(name, method) for method in methods})
             for name, methods in SERVICES.items()
@@ -241,14 +241,14 @@ class GrpcApi:
 
 
 def _grpc_answer(answer: Answer) -> GrpcAnswer:
-    """Give a model server's answer as gRPC tells it."""
+    """Return a model server's answer as gRPC tells it."""
     if answer.code is Code.OK:
         return GrpcAnswer(Code.OK, body=bytes(answer.body))
     return GrpcAnswer(answer.code, status_text(bytes(answer.body).decode("utf-8", "replace")))
 
 
 def status_code(code: Code) -> grpc.StatusCode:
-    """Give gRPC's name of a code."""
+    """Return gRPC's name of a code."""
     return STATUS_CODES.get(int(code), grpc.StatusCode.UNKNOWN)
 
 

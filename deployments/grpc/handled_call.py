@@ -87,7 +87,7 @@ class HandledCall:
         return self._head
 
     def time_remaining(self) -> float | None:
-        """Tell how long the caller still waits, in seconds; None for ever."""
+        """Return how long the caller still waits, in seconds; None for ever."""
         return None if self._ends_at_s is None else max(0.0, self._ends_at_s - time.perf_counter())
 
     def data(self, payload: bytes, *, is_last: bool) -> None:
@@ -222,11 +222,11 @@ class CallContext:
         self._call = call
 
     def time_remaining(self) -> float | None:
-        """Tell how long the caller still waits, in seconds; None for ever."""
+        """Return how long the caller still waits, in seconds; None for ever."""
         return self._call.time_remaining()
 
     def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
-        """Give the caller's metadata."""
+        """Return the caller's metadata."""
         return self._call.head.metadata
 
     async def abort(self, code: grpc.StatusCode, details: str = "") -> NoReturn:

@@ -52,7 +52,7 @@ class Calls(Protocol):
         ...
 
     def quick(self, path: str) -> ShortMethod | None:
-        """Tell what an inference method is; None for other methods, and where calls are followed or bounded."""
+        """Return what an inference method is; None for other methods, and where calls are followed or bounded."""
         ...
 
     def handler(self, path: str) -> grpc.RpcMethodHandler | None:

@@ -79,7 +79,7 @@ class BatchRun:
         self._clock = clock
 
     def results(self, pieces: Pieces) -> list[Result]:
-        """Give for each piece its rows of the answer, or its error: a run that fails is repeated in halves."""
+        """Return for each piece its rows of the answer, or its error: a run that fails is repeated in halves."""
         try:
             return list(self._run_together(pieces))
         except Exception as error:  # noqa: BLE001 - whatever went wrong is the answer to one of the requests
@@ -103,7 +103,7 @@ class BatchRun:
         return split(outputs, sizes, batch_rows)
 
     def _timeout_ms(self, pieces: Pieces) -> int | None:
-        """Give the run as much time as the most patient of its callers has left (TensorFlow Serving, deadlines)."""
+        """Return the run as much time as the most patient of its callers has left (TensorFlow Serving, deadlines)."""
         ends_at = max(piece.request.ends_at for piece in pieces)
         if ends_at == math.inf:
             return None
@@ -114,13 +114,13 @@ class BatchRun:
 
 
 def feeds_of(piece: Piece[BatchedRequest]) -> Mapping[str, np.ndarray]:
-    """Give the rows of a piece, without copying them."""
+    """Return the rows of a piece, without copying them."""
     feeds = piece.request.plan.feeds
     return feeds if len(piece.request.pieces) == 1 else rows_between(feeds, piece.start, piece.start + piece.rows)
 
 
 def code_of(error: Exception) -> Code:
-    """Give the code that a caller sees."""
+    """Return the code that a caller sees."""
     return error.code if isinstance(error, ServingError) else Code.INTERNAL
 
 

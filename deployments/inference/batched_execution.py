@@ -128,7 +128,7 @@ def printed_bytes(output: np.ndarray) -> int:
 
 
 def _later(delay_s: float) -> Callable[[], bool]:
-    """Tell when so much time has passed."""
+    """Return when so much time has passed."""
     ends_at = time.monotonic() + delay_s
     return lambda: time.monotonic() >= ends_at
 

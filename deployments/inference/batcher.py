@@ -64,7 +64,7 @@ class BatchTraces(Protocol):
         """Note that a request has left its queue."""
 
     def batch_run(self, run: Run, parameters: BatchingParameters, clock: Callable[[], float]) -> BatchRun:
-        """Give what runs the batches."""
+        """Return what runs the batches."""
         ...
 
 

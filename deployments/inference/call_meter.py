@@ -85,7 +85,7 @@ class VersionMeter:
             (self._seconds.get(signature) or self._new_seconds(signature)).observe(took_s)
 
     def _new_runtime(self, method: Method) -> Histogram:
-        """Give the cell of a method; one of which TensorFlow Serving times no run gets a cell beside the page."""
+        """Return the cell of a method; one of which TensorFlow Serving times no run gets a cell beside the page."""
         api = APIS.get(method, "")
         metrics = self._metrics if api in TIMED else Metrics()
         return self._runtimes.setdefault(method, metrics.histogram(RUNTIME_LATENCY, self._name, api, RUNTIME))

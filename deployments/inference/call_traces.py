@@ -79,12 +79,12 @@ class CallTraces:
         span.end()
 
     def execution(self, loaded: Loaded, threads: int, answers: AnswerSettings) -> Execution:
-        """Give what works on calls one by one."""
+        """Return what works on calls one by one."""
         meter = TracedVersionMeter(loaded.served, traces=self)
         return TracedExecution(loaded, threads, answers, meter=meter, traces=self)
 
     def batch_run(self, run: Run, parameters: BatchingParameters, clock: Callable[[], float]) -> BatchRun:
-        """Give what runs batches."""
+        """Return what runs batches."""
         return TracedBatchRun(run, parameters, clock, self)
 
 

@@ -227,7 +227,7 @@ class DirectServer:
 
 
 def error_answer(code: Code, text: str) -> Answer:
-    """Give the answer that carries an error, whatever characters its text has: no answer would be worse."""
+    """Return the answer that carries an error, whatever characters its text has: no answer would be worse."""
     try:
         return Answer(code, text.encode("utf-8", "surrogateescape"))
     except UnicodeEncodeError:

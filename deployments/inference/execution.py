@@ -95,7 +95,7 @@ class WaitingTicket:
         self.future: Future[None] | None = None
 
     def is_over(self) -> bool:
-        """Tell whether nobody waits any more."""
+        """Whether nobody waits any more."""
         return self.cancelled or (self.ends_at is not None and time.monotonic() >= self.ends_at)
 
     @property

@@ -37,7 +37,7 @@ class LocalLogFile:
         append_whole(self._file, data)
 
     def finish(self) -> None:
-        """Give the file its final name."""
+        """Return the file its final name."""
         with self._file:
             os.fsync(self._file.fileno())
         os.rename(self._name + UNFINISHED, self._name)

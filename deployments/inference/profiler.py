@@ -82,7 +82,7 @@ class SomeRuns:
         self._lock = Lock()
 
     def begin(self) -> int | None:
-        """Give the present time in nanoseconds if the run that begins now should be traced."""
+        """Return the present time in nanoseconds if the run that begins now should be traced."""
         now_s = time.monotonic()
         with self._lock:
             self.seen += 1

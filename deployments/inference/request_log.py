@@ -56,7 +56,7 @@ class RequestLog:
 
     @property
     def is_on(self) -> bool:
-        """Tell whether any request may be logged."""
+        """Whether any request may be logged."""
         return bool(self._loggers.all)
 
     def record(self, call: Call, answer: Answer) -> None:

@@ -41,7 +41,7 @@ def warm_up(servable: ServableId, version_path: str, answer: Callable[[Call], An
 
 
 def _replay(file: Path, answer: Callable[[Call], Answer], iterations: int) -> int:
-    """Give the number of records."""
+    """Return the number of records."""
     count = 0
     with file.open("rb") as stream:
         for count, call in enumerate(replayed_calls(stream, str(file)), start=1):  # noqa: B007 - wanted after the loop

@@ -55,7 +55,7 @@ class _Collector:
 
 
 def first_loads(settings: ServerSettings) -> list[serve.RunTarget]:
-    """Give the applications of the versions that the watcher would load first."""
+    """Return the applications of the versions that the watcher would load first."""
     collector = _Collector()
     Reconciler(settings, collector, VersionSource(), ConfiguredModels(settings), SystemClock()).tick()
     return collector.targets

@@ -24,7 +24,7 @@ class RayCluster:
 
     @property
     def is_own(self) -> bool:
-        """Tell whether this Ray was started for this server alone."""
+        """Whether this Ray was started for this server alone."""
         return not self._address
 
     def start(self) -> None:

@@ -91,7 +91,7 @@ class HttpApi:
         self.draining = False
 
     def app(self) -> AsgiApp:
-        """Give the ASGI application; a plain function, because a bound method is taken for ASGI 2."""
+        """Return the ASGI application; a plain function, because a bound method is taken for ASGI 2."""
 
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "http":
@@ -255,7 +255,7 @@ def _refusal(error: ServingError) -> HttpAnswer:
 
 
 def _target(scope: Scope) -> str:
-    """Give the target as it was sent; other servers than our own front door know no fragments."""
+    """Return the target as it was sent; other servers than our own front door know no fragments."""
     whole: bytes | None = scope.get("state", {}).get(TARGET)
     if whole is None:
         query: bytes = scope["query_string"]

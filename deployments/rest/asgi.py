@@ -13,7 +13,7 @@ AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 def header(scope: Scope, name: bytes) -> bytes:
-    """Give the first header of a name; empty when there is none."""
+    """Return the first header of a name; empty when there is none."""
     for key, value in scope["headers"]:
         if key == name:
             found: bytes = value

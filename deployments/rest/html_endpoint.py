@@ -35,7 +35,7 @@ def _rendered(document: bytes) -> bytes:
 
 @functools.cache
 def looks() -> Looks:
-    """Give the style and the script that come with this package."""
+    """Return the style and the script that come with this package."""
     pages = resources.files("deployments.rest") / "pages"
     return Looks((pages / "status.css").read_text("utf-8"), (pages / "status.js").read_text("utf-8"))
 

@@ -39,7 +39,7 @@ class ModelServers(Protocol):
     """Whom the router asks for numbers."""
 
     async def reports(self, timeout_s: float) -> list[bytes]:
-        """Give the reports of the model servers that answer in time."""
+        """Return the reports of the model servers that answer in time."""
         ...
 
 

@@ -66,7 +66,7 @@ class RestProtocol(HttpToolsProtocol):
         return b"\r\n".join([*lines, b"", b""])
 
     def is_offer(self) -> bool:
-        """Tell whether the head that was just parsed offers another protocol, and will come again without that."""
+        """Whether the head that was just parsed offers another protocol, and will come again without that."""
         return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
 
     def on_headers_complete(self) -> None:

@@ -11,7 +11,7 @@ from deployments.system.port_claim import bracketed, has_ipv6
 
 
 def router_facts(settings: ServerSettings, name: str, since_s: float, *, is_draining: bool) -> RouterFacts:
-    """Give what a router of these settings can say of itself."""
+    """Return what a router of these settings can say of itself."""
     source = settings.source
     files = (source.model_config_file, source.model_settings_file)
     listeners = tuple(_listeners(settings.front_door))

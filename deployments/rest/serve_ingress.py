@@ -14,14 +14,14 @@ from deployments.system.event_loop import LoopThread
 
 
 def http_limits(settings: ServerSettings) -> HttpLimits:
-    """Give the REST limits that the settings ask for."""
+    """Return the REST limits that the settings ask for."""
     door = settings.front_door
     timeout_s = door.rest_timeout_ms / 1000 if door.rest_timeout_ms > 0 else None
     return HttpLimits(timeout_s, door.rest_max_body_bytes, door.rest_cors)
 
 
 def http_address(settings: ServerSettings) -> HttpAddress:
-    """Give the REST addresses that the settings ask for."""
+    """Return the REST addresses that the settings ask for."""
     door = settings.front_door
     return HttpAddress(door.host, door.rest_port, door.rest_socket_path, door.rest_ssl_config_file)
 

@@ -49,7 +49,7 @@ class KnownTargets:
         self._requests: dict[bytes, Wanted] = {}
 
     def get(self, target: bytes) -> Wanted | None:
-        """Give what a POST to this target asks for; None for anything but an inference request."""
+        """Return what a POST to this target asks for; None for anything but an inference request."""
         return self._requests.get(target) or self._learn(target)
 
     def _learn(self, target: bytes) -> Wanted | None:
@@ -74,7 +74,7 @@ class Heads:
         self._good = b""
 
     def good(self, defaults: list[tuple[bytes, bytes]]) -> bytes:
-        """Give status line and headers up to the number of the body's bytes; uvicorn renews `defaults` as a whole."""
+        """Return status line and headers up to the number of the body's bytes; uvicorn renews `defaults` as a whole."""
         if defaults is not self._defaults:
             self._defaults = defaults
             self._good = head_lines(200, [*defaults, *self._own]) + b"content-length: "
@@ -82,7 +82,7 @@ class Heads:
 
 
 def head_lines(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Give a status line and headers, without the empty line after them."""
+    """Return a status line and headers, without the empty line after them."""
     return STATUS_LINE[status] + b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
@@ -252,7 +252,7 @@ class FollowedProtocol(ShortProtocol):
 
 
 def protocol_factory(api: HttpApi) -> Any:
-    """Give what makes uvicorn's protocols for one REST port."""
+    """Return what makes uvicorn's protocols for one REST port."""
     known, heads = KnownTargets(), Heads(cors=api.limits.cors)
     kind = ShortProtocol if api.access is None and api.traces is None else FollowedProtocol
 

@@ -106,7 +106,7 @@ class AccessLog:
         self._rate = sampling_rate
 
     def is_chosen(self) -> bool:
-        """Tell whether the request that begins now gets a line."""
+        """Whether the request that begins now gets a line."""
         return random.random() < self._rate  # noqa: S311 - a sample, no secret
 
     async def of_call(self, method: str, raw: bytes, metadata: Iterable[Any], work: Awaitable[A]) -> A:
@@ -130,13 +130,13 @@ def request_id_of(given: str) -> str:
 
 
 def trace_id_of(traceparent: str) -> str:
-    """Give the trace that the request is a part of: its caller's, or the one that began here."""
+    """Return the trace that the request is a part of: its caller's, or the one that began here."""
     parent = parse((traceparent,))
     return current_trace_id() if parent is None else parent.trace_id
 
 
 def signature_of(method: str, raw: bytes) -> str:
-    """Give the signature that a gRPC call asks for; empty where that is not known before it is parsed."""
+    """Return the signature that a gRPC call asks for; empty where that is not known before it is parsed."""
     if method not in WITH_SIGNATURE:
         return ""
     try:

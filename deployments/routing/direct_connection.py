@@ -222,7 +222,7 @@ class DirectConnection(asyncio.BufferedProtocol):
             self._transport.writelines(unsent)
 
     def expire(self, call_id: int) -> None:
-        """Give up a call whose time is up."""
+        """Return up a call whose time is up."""
         waiting = self._pending.get(call_id)
         self.withdraw(call_id)
         if waiting is not None and not waiting.done():

@@ -25,7 +25,7 @@ class HandleTransport:
         self._handles: dict[str, DeploymentHandle] = {}
 
     def handle(self, app: str) -> DeploymentHandle:
-        """Give the handle of a version's application, the same one each time."""
+        """Return the handle of a version's application, the same one each time."""
         if app not in self._handles:
             self._handles[app] = DeploymentHandle(DEPLOYMENT, app)
         return self._handles[app]

@@ -27,7 +27,7 @@ class ReplicaSet:
         return frozenset(self._connections)
 
     def choose(self, avoid: DirectConnection | None = None) -> DirectConnection | None:
-        """Give the less loaded of two usable connections picked at random."""
+        """Return the less loaded of two usable connections picked at random."""
         usable = [one for one in self._connections.values() if one.usable and one is not avoid]
         if len(usable) < 2:
             return usable[0] if usable else None

@@ -85,7 +85,7 @@ class ShortCall:
         self.set_result(Answer(code, text.encode("utf-8", "surrogateescape")))
 
     def withdraw(self) -> None:
-        """Give up: the client has gone."""
+        """Return up: the client has gone."""
         if self._open is None or self.response_complete:
             return
         self.response_complete = True

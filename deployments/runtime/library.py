@@ -93,7 +93,7 @@ _opened: list[Any] = []
 
 
 def library() -> Any:
-    """Give the runtime library; the first call of the process opens it, which takes about half a second."""
+    """Return the runtime library; the first call of the process opens it, which takes about half a second."""
     with _opening:
         if not _opened:
             # Local visibility (cffi's default): with global visibility, numpy crashes when it is imported later.

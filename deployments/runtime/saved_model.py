@@ -32,7 +32,7 @@ class RunRecorder(Protocol):
     """Who wants to know what TensorFlow does in some of the runs; called by the threads that run."""
 
     def begin(self) -> int | None:
-        """Give the present time in nanoseconds if the run that begins now should be traced."""
+        """Return the present time in nanoseconds if the run that begins now should be traced."""
         ...
 
     def end(self, began_ns: int, metadata: bytes) -> None:

@@ -173,7 +173,7 @@ def _buffer(content: bytes) -> Any:
 
 
 def _thread_status(lib: Any) -> Any:
-    """Give the status that this thread uses for all of its runs."""
+    """Return the status that this thread uses for all of its runs."""
     try:
         return _thread.status
     except AttributeError:

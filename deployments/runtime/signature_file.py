@@ -39,7 +39,7 @@ def declared_model(version: Path, tags: frozenset[str]) -> ServedModel:
 
 
 def is_light_version(version: Path) -> bool:
-    """Tell whether a version is too small to be worth several threads; False where its files cannot say."""
+    """Whether a version is too small to be worth several threads; False where its files cannot say."""
     try:
         weights_bytes = sum(one.stat().st_size for one in (version / "variables").glob("*"))
         if weights_bytes + (version / FILE).stat().st_size > LARGEST_LIGHT_BYTES:

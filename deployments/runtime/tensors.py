@@ -120,7 +120,7 @@ def _lend(lib: Any, array: np.ndarray, dtype: DataType, memory: Any) -> Any:
 
 
 def _readable(array: np.ndarray) -> np.ndarray:
-    """Give the same bytes in one piece, as a type that Python's buffer protocol knows."""
+    """Return the same bytes in one piece, as a type that Python's buffer protocol knows."""
     if not array.flags.c_contiguous:
         array = np.ascontiguousarray(array)
     return array.reshape(-1).view(np.uint8) if array.dtype.kind == "V" else array

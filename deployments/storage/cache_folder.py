@@ -40,22 +40,22 @@ class CacheFolder:
             (self.path / name).mkdir(mode=0o700, exist_ok=True)
 
     def at(self, name: str) -> Path:
-        """Give the path of an entry or a fetch."""
+        """Return the path of an entry or a fetch."""
         return self.path / name
 
     def names(self) -> Iterator[str]:
-        """Give the names of all entries and fetches."""
+        """Yield the names of all entries and fetches."""
         for kind in LOCK_KINDS:
             yield from (f"{kind}/{path.name}" for path in (self.path / kind).iterdir())
 
     def lock_file(self, name: str) -> Path:
-        """Give the file of the lock that is held by whoever uses an entry or works on a fetch."""
+        """Return the file of the lock that is held by whoever uses an entry or works on a fetch."""
         kind, _, own_name = name.partition("/")
         return self.path / "locks" / f"{own_name}.{LOCK_KINDS[kind]}"
 
     @property
     def room_lock_file(self) -> Path:
-        """Give the file of the lock that is held while room is made."""
+        """Return the file of the lock that is held while room is made."""
         return self.path / "locks" / "room"
 
     def discard(self, name: str) -> None:
@@ -99,7 +99,7 @@ def size_bytes(folder: Path) -> int:
 
 
 def read_manifest(entry: Path) -> Manifest | None:
-    """Give what an entry says of itself; None when it says nothing that can be understood."""
+    """Return what an entry says of itself; None when it says nothing that can be understood."""
     try:
         return Manifest.from_text((entry / "manifest.json").read_text(encoding="utf-8", errors="replace"))
     except (FileNotFoundError, NotADirectoryError):

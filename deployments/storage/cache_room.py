@@ -67,7 +67,7 @@ class CacheRoom:
             (self._folder.at(fetch) / "plan").write_text(str(wanted_bytes))
 
     def _room(self, others: list[Occupant]) -> Room:
-        """Give the room that is left when the fetches under way have what they reserved."""
+        """Return the room that is left when the fetches under way have what they reserved."""
         fetching = (one for one in others if one.is_in_use and one.name.startswith("fetching/"))
         coming = sum(max(0, one.size_bytes - size_bytes(self._folder.at(one.name))) for one in fetching)
         limit = self._max_bytes or self._disk.total_bytes(self._folder.path) // 2

@@ -38,10 +38,10 @@ class RemoteStore(Protocol):
     """What is needed of a store; every method raises StorageFailed, and may be called from any thread."""
 
     def list_files(self, url: str) -> Mapping[str, FileEntry]:
-        """Give all files below a URL by their paths relative to it; nothing there at all is NOT_FOUND."""
+        """Return all files below a URL by their paths relative to it; nothing there at all is NOT_FOUND."""
 
     def read(self, url: str, path: str, start: int, end: int) -> bytes:
-        """Give the bytes of a file from `start` up to and without `end`."""
+        """Return the bytes of a file from `start` up to and without `end`."""
 
     def checksums(self, url: str, path: str) -> StoredChecksums:
         """Ask what the store knows of the content of a file."""
@@ -55,11 +55,11 @@ class FsspecStore:
         self._lock = threading.Lock()
 
     def list_files(self, url: str) -> Mapping[str, FileEntry]:
-        """Give all files below a URL; for S3, by one chain of requests."""
+        """Return all files below a URL; for S3, by one chain of requests."""
         return self._ask(url, _list_files)
 
     def read(self, url: str, path: str, start: int, end: int) -> bytes:
-        """Give a piece of a file; one that is too short is a broken connection."""
+        """Return a piece of a file; one that is too short is a broken connection."""
         data: bytes = self._ask(url, lambda store, root: store.cat_file(f"{root}/{path}", start=start, end=end))
         if len(data) != end - start:
             raise StorageFailed(Code.UNAVAILABLE, f"{url}/{path}: fewer bytes came than were announced", passes=True)
@@ -129,7 +129,7 @@ class RetryingStore:
 
 
 def _place(url: str) -> str:
-    """Give scheme and bucket or host of a URL: what one client serves."""
+    """Return scheme and bucket or host of a URL: what one client serves."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.partition('/')[0]}"
 
@@ -226,7 +226,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _told(error: BaseException) -> tuple[str, int]:
-    """Give the store's code and the HTTP status: botocore's way, or the attributes of other libraries."""
+    """Return the store's code and the HTTP status: botocore's way, or the attributes of other libraries."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):
         code = str(response.get("Error", {}).get("Code", ""))

@@ -79,7 +79,7 @@ class ModelCache:
         self._listing = RetryingStore(store, self._patience, time.sleep)
 
     def obtain(self, version: RemoteVersion) -> Lease:
-        """Give the version from the cache, after fetching it if it is not there; raises ServingError.
+        """Return the version from the cache, after fetching it if it is not there; raises ServingError.
 
         With the version in the cache the store is not asked, so it may be away.
         """

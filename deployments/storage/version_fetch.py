@@ -108,7 +108,7 @@ class VersionFetch:
             raise StorageFailed(Code.CANCELLED, f"{self._url}: given up because of another file")
 
     def _kept(self, files: DirectoryFiles) -> Mapping[str, FinishedFile]:
-        """Give what an earlier attempt finished, and delete the rest of it that is of no use."""
+        """Return what an earlier attempt finished, and delete the rest of it that is of no use."""
         for name in ("files", "parts"):
             (self._folder / name).mkdir(parents=True, exist_ok=True)
         journal = self._folder / "journal"
@@ -184,7 +184,7 @@ class VersionFetch:
         raise StorageFailed(Code.UNAVAILABLE, f"{self._url}: no answer for {CHUNK_TIMEOUT_S:.0f} s")
 
     def _is_right(self, file: FileEntry, part: Path, md5: str) -> bool:
-        """Tell whether the bytes are the store's; where it gives no proof, their number has to do."""
+        """Whether the bytes are the store's; where it gives no proof, their number has to do."""
         if file.etag == md5 or not file.size_bytes:
             return True
         proof = expected(self._store.checksums(self._url, file.path), file.etag)

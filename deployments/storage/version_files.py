@@ -17,7 +17,7 @@ APPLICATION_FOLDER = "ray_model_server"
 
 
 def local_files(version: RemoteVersion, settings: ModelCacheSettings) -> Lease:
-    """Give a version's files as a local folder, fetched if need be; raises ServingError when they cannot be had."""
+    """Return a version's files as a local folder, fetched if need be; raises ServingError when they cannot be had."""
     if not is_remote(version.url):
         return Lease(version.url.removeprefix(LOCAL_SCHEME))
     folder = Path(settings.folder) if settings.folder else default_folder(os.environ)

@@ -84,7 +84,7 @@ class _Links:
     met: Counter[str] = field(default_factory=Counter)
 
     def after(self, entry: os.DirEntry[str]) -> _Links | None:
-        """Give the links on the way into a directory; None when it is a link that is not to be followed."""
+        """Return the links on the way into a directory; None when it is a link that is not to be followed."""
         if not entry.is_symlink():
             return self
         target = os.path.realpath(entry.path)
@@ -95,7 +95,7 @@ class _Links:
 
 
 def _local_files(root: str, below: str, links: _Links) -> Iterator[FileEntry]:
-    """Give all files below a directory; what vanishes while we look, or leads nowhere, counts as not there."""
+    """Yield all files below a directory; what vanishes while we look, or leads nowhere, counts as not there."""
     try:
         entries = list(os.scandir(os.path.join(root, below)))
     except OSError as error:

@@ -10,19 +10,19 @@ class Clock(Protocol):
     """What the watcher asks for the time."""
 
     def steady_s(self) -> float:
-        """Give seconds that never step, counted from anywhere."""
+        """Return seconds that never step, counted from anywhere."""
 
     def wall_s(self) -> float:
-        """Give the seconds since the epoch."""
+        """Return the seconds since the epoch."""
 
 
 class SystemClock:
     """The clocks of this machine."""
 
     def steady_s(self) -> float:
-        """Give seconds that never step, counted from anywhere."""
+        """Return seconds that never step, counted from anywhere."""
         return time.monotonic()
 
     def wall_s(self) -> float:
-        """Give the seconds since the epoch."""
+        """Return the seconds since the epoch."""
         return time.time()

@@ -40,13 +40,13 @@ class FileLock:
             os.utime(self._descriptor)
 
     def release(self) -> None:
-        """Give the lock back; repeating it does nothing."""
+        """Return the lock back; repeating it does nothing."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
     def remove(self) -> None:
-        """Give the lock back and delete its file; only for a lock that nobody else can hold now."""
+        """Return the lock back and delete its file; only for a lock that nobody else can hold now."""
         self._path.unlink(missing_ok=True)
         self.release()
 

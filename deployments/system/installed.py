@@ -8,5 +8,5 @@ from importlib import metadata
 
 @functools.cache
 def server_version() -> str:
-    """Give the version of this server."""
+    """Return the version of this server."""
     return metadata.version("ray-model-server")

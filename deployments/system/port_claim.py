@@ -49,7 +49,7 @@ def require_free(host: str, port: int, what: str) -> None:
 
 
 def is_free(host: str, port: int) -> bool:
-    """Tell whether nobody, not even a sibling, has bound the port."""
+    """Whether nobody, not even a sibling, has bound the port."""
     family, address = _address(host, port)
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -71,12 +71,12 @@ def _address(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int
 
 
 def bracketed(host: str) -> str:
-    """Give a host as it stands before a port."""
+    """Return a host as it stands before a port."""
     return f"[{host}]" if ":" in host else host
 
 
 def has_ipv6() -> bool:
-    """Tell whether this machine can bind the IPv6 wildcard address."""
+    """Whether this machine can bind the IPv6 wildcard address."""
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
             probe.bind(("::", 0))
@@ -138,7 +138,7 @@ def grpc_token(host: str, port: int) -> str | None:
 
 
 def presented_certificate(host: str, port: int, protocol: str) -> bytes | None:
-    """Give the certificate of whoever listens, whose key it has proved to hold; None when nobody listens, b"" if none.
+    """Return the certificate of the listener, whose key it has proved to hold; None when nobody listens, b"" if none.
 
     With TLS 1.3, that comes before the server misses the certificate of a client.
     """
@@ -164,7 +164,7 @@ def _trusting(protocol: str) -> ssl.SSLContext:
 
 
 def own_certificate(tls: SslConfig) -> bytes:
-    """Give the server's own certificate, the first of its chain."""
+    """Return the server's own certificate, the first of its chain."""
     found = PEM_CERTIFICATE.search(tls.server_cert)
     return b"" if found is None else ssl.PEM_cert_to_DER_cert(found[0])
 

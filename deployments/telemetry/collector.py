@@ -45,7 +45,7 @@ class Collector:
 
     @property
     def is_ready(self) -> bool:
-        """Tell whether sums go on from where they were."""
+        """Whether sums go on from where they were."""
         return self._ledger is not None
 
     def adopt(self, copies: Iterable[bytes]) -> None:
@@ -70,7 +70,7 @@ class Collector:
         self._history = self._history.after(Sample(now_s, counts(ledger.total(self._clock_s))))
 
     def traffic(self) -> dict[Version, Traffic]:
-        """Tell how much each version answers, and how quickly."""
+        """Return how much each version answers, and how quickly."""
         with self._lock:
             return self._history.traffic(self._now_s())
 

@@ -49,12 +49,12 @@ def log_into(folder: Path, settings: LogSettings, kind: str, *names: str) -> Pat
 
 
 def file_name(kind: str, *names: str) -> str:
-    """Give the name of a process's file, for people who look for it in a list."""
+    """Return the name of a process's file, for people who look for it in a list."""
     return UNFIT.sub("_", "_".join(("ray_model_server", kind, *names)))[:LONGEST_NAME] + ".log"
 
 
 def session_logs() -> Path:
-    """Give the folder of the logs of Ray's session on this node."""
+    """Return the folder of the logs of Ray's session on this node."""
     context = ray.get_runtime_context()
     return Path(context.get_temp_dir(), context.get_session_name(), "logs")
 

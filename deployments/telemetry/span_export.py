@@ -142,7 +142,7 @@ class _Reasons(logging.Handler):
         self.said.append(record.getMessage())
 
     def take(self) -> str:
-        """Give what was said since the last time."""
+        """Return what was said since the last time."""
         said = tuple(self.said)
         self.said.clear()
         return " ".join(dict.fromkeys(said))

@@ -118,13 +118,13 @@ CURRENT: ContextVar[OpenSpan | None] = ContextVar("request_span", default=None)
 
 
 def current_trace_id() -> str:
-    """Give the trace of the request that this task works on; empty when it has none."""
+    """Return the trace of the request that this task works on; empty when it has none."""
     span = CURRENT.get()
     return "" if span is None else span.context.trace_id
 
 
 def tracer_of(settings: TracingSettings, process: TracedProcess) -> Tracer | None:
-    """Give the tracer of this process; None when there is nothing to trace, or nothing to trace with."""
+    """Return the tracer of this process; None when there is nothing to trace, or nothing to trace with."""
     plan = tracing_plan(settings)
     if plan is None:
         return None

@@ -32,7 +32,7 @@ class CollectingHost(RayServeHost):
         self._running: frozenset[str] = frozenset()
 
     def observe(self) -> Mapping[str, AppObservation]:
-        """Give the version applications by name."""
+        """Return the version applications by name."""
         apps = super().observe()
         self._running = frozenset(app for app, one in apps.items() if one.condition is Condition.RUNNING)
         return apps
@@ -68,7 +68,7 @@ class CollectingHost(RayServeHost):
         self._collector.adopt([copy for copy in copies if copy is not None])
 
     async def router_reports(self) -> list[bytes]:
-        """Give the present numbers of all routers, or nothing if one of them does not answer soon."""
+        """Return the present numbers of all routers, or nothing if one of them does not answer soon."""
         asked = self._loop.run(self._broadcast("metrics"))
         try:
             reports: list[bytes] = await asyncio.wait_for(asyncio.wrap_future(asked), ROUTERS_TIMEOUT_S)

@@ -51,7 +51,7 @@ class _Poll:
     due_s: float = 0.0
 
     def begins_round(self, now_s: float) -> bool:
-        """Tell whether every model is due; the next round is then a period away."""
+        """Whether every model is due; the next round is then a period away."""
         if now_s < self.due_s:
             return False
         self.due_s = now_s + self.period_s if self.period_s > 0 else NEVER

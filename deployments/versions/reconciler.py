@@ -177,7 +177,7 @@ class Reconciler:
         return next(config for config in self._models if config.name == servable.name)
 
     def _publish(self, world: World, in_force: InForce) -> None:
-        """Give routers a new generation when anything they could notice has changed, or one of them is ahead of us."""
+        """Publish a new generation when anything that routers could notice has changed, or one of them is ahead."""
         table = replace(
             routing_table(self._records, world, self._listings.problems, self.table),
             config_text=in_force.text,
@@ -209,7 +209,7 @@ class Reconciler:
         return reports
 
     def _ahead(self, reports: Iterable[RouterReport]) -> int:
-        """Give the highest generation of a table of another watcher that a router would keep; 0 when there is none."""
+        """Return the highest generation of another watcher's table that a router would keep; 0 when there is none."""
         ours = self.table
         kept = (one.generation for one in reports if one.keeps_its_table(ours.generation, ours.watcher))
         return max(kept, default=0)
@@ -229,7 +229,7 @@ class Reconciler:
         return list(answered.values())
 
     def pulled(self, report: RouterReport) -> RoutingTable:
-        """Give the table to a router that asks for it, and remember what it uses."""
+        """Return the table to a router that asks for it, and remember what it uses."""
         self._pulls[report.router] = Pulled(report, self._clock.steady_s())
         return self.table
 

@@ -53,7 +53,7 @@ class ServeHost(Protocol):
     """What the watcher needs of Serve."""
 
     def observe(self) -> Mapping[str, AppObservation]:
-        """Give the version applications by name."""
+        """Return the version applications by name."""
 
     def deploy(self, spec: ServableSpec, resources: ModelResources) -> None:
         """Submit the application of a version and return at once."""
@@ -65,7 +65,7 @@ class ServeHost(Protocol):
         """Hand a table to every router and give what each says; raises Unavailable when one does not answer."""
 
     def tables(self) -> list[RoutingTable]:
-        """Give the tables that routers use now."""
+        """Return the tables that routers use now."""
 
     def cpus(self) -> int:
         """Count the CPUs of the cluster."""
@@ -82,7 +82,7 @@ class RayServeHost:
         self._cpus_due_s = 0.0
 
     def observe(self) -> Mapping[str, AppObservation]:
-        """Give the version applications by name."""
+        """Return the version applications by name."""
         status = serve.status()
         return {name: _observation(seen) for name, seen in status.applications.items() if _is_version_app(name, seen)}
 
@@ -103,7 +103,7 @@ class RayServeHost:
         return self._ask_routers("apply", table)
 
     def tables(self) -> list[RoutingTable]:
-        """Give the tables that routers use now."""
+        """Return the tables that routers use now."""
         return self._ask_routers("table")
 
     def _ask_routers(self, method: str, *arguments: Any) -> list[Any]:
@@ -118,7 +118,7 @@ class RayServeHost:
         return answers
 
     def are_doors_open(self) -> bool:
-        """Tell whether routers run and all of their front doors are open."""
+        """Whether routers run and all of their front doors are open."""
         doors = self._ask_routers("is_open")
         return bool(doors) and all(doors)
 
@@ -131,7 +131,7 @@ class RayServeHost:
 
 
 def version_target(spec: ServableSpec, resources: ModelResources) -> serve.RunTarget:
-    """Give the application of a version, ready to be submitted."""
+    """Return the application of a version, ready to be submitted."""
     options = deployment_options(resources)
     if spec.batching is not None:  # what Serve holds back can fill no batch
         wanted = spec.batching.requests_at_a_time(os.cpu_count() or 1)

@@ -88,7 +88,7 @@ def _stopped(site: Site) -> bool:
 
 
 def _left_of(below: frozenset[int]) -> list[int]:
-    """Give those processes that do not go."""
+    """Return those processes that do not go."""
     try:
         wait_until(lambda: not any(map(psutil.pid_exists, below)), "no process is left", LEAVE_TIMEOUT_S)
     except AssertionError:

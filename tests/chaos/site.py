@@ -53,7 +53,7 @@ class Site:
         aside.rename(self.rolled / str(number))
 
     def models(self) -> dict[str, dict[str, object]]:
-        """Give what the settings file says of each model."""
+        """Return what the settings file says of each model."""
         local: dict[str, dict[str, object]] = {
             "one": {"base_path": str(self.source)},
             "two": {"base_path": str(self.source), "num_replicas": 2},
@@ -62,7 +62,7 @@ class Site:
         return local | ({"fetched": {"base_path": self.store.url, "num_replicas": 2}} if self.store else {})
 
     def flags(self) -> dict[str, object]:
-        """Give the flags of the server."""
+        """Return the flags of the server."""
         settings = self.folder / "settings.yaml"
         settings.write_text(yaml.safe_dump({"models": self.models()}), encoding="utf-8")
         return {
@@ -77,11 +77,11 @@ class Site:
         } | ({"model_cache_dir": self.store.cache} if self.store else {})
 
     def command(self) -> list[str]:
-        """Give the command line of the server."""
+        """Return the command line of the server."""
         return [sys.executable, "-m", "deployments.cli", *(f"--{name}={value}" for name, value in self.flags().items())]
 
     def environment(self) -> dict[str, str]:
-        """Give the environment variables of the server, beside those of this process."""
+        """Return the environment variables of the server, beside those of this process."""
         return {"RAY_AUTH_MODE": "token"} | (self.store.environment if self.store else {})
 
     def start(self) -> None:
@@ -106,11 +106,11 @@ class Site:
         return RestClient(self.rest_port)
 
     def pids(self, title: str) -> frozenset[int]:
-        """Give the processes of this server whose title begins so."""
+        """Return the processes of this server whose title begins so."""
         return frozenset(pid for pid in self.processes() if _title(pid).startswith(title))
 
     def processes(self) -> frozenset[int]:
-        """Give all processes of this server."""
+        """Return all processes of this server."""
         try:
             return frozenset(child.pid for child in psutil.Process(self.process.pid).children(recursive=True))
         except psutil.NoSuchProcess:
@@ -120,7 +120,7 @@ class Site:
         return self.pids(f"ray::ServeReplica:{app}:{deployment}")
 
     def answers(self, model: str) -> bool:
-        """Tell whether a model answers right now."""
+        """Whether a model answers right now."""
         client = RestClient(self.rest_port, timeout_s=5.0)
         try:
             return bool(client.predict(model, [2.0]) == [3.0])
@@ -139,7 +139,7 @@ class Site:
         )
 
     def expected(self) -> Counter[str]:
-        """Give how many processes there should be of each kind."""
+        """Return how many processes there should be of each kind."""
         replicas = {
             f"ray::ServeReplica:{name}": int(str(one.get("num_replicas", 1))) for name, one in self.models().items()
         }
@@ -174,7 +174,7 @@ class Site:
         return number
 
     def serves(self, version: int, model: str = "rolled") -> bool:
-        """Tell whether this is the version of a model that is available, and no other."""
+        """Whether this is the version of a model that is available, and no other."""
         client = RestClient(self.rest_port, timeout_s=5.0)
         try:
             return client.available(model) == {version}
@@ -184,7 +184,7 @@ class Site:
             client.close()
 
     def says(self, path: str, text: bytes) -> bool:
-        """Tell whether a page holds a text."""
+        """Whether a page holds a text."""
         client = self.client()
         try:
             return text in client.get(path).body
@@ -234,7 +234,7 @@ class ServeRunSite(Site):
         return super().is_whole() and self.proxy_answers()
 
     def proxy_answers(self) -> bool:
-        """Tell whether a request by Serve's proxy is answered right now."""
+        """Whether a request by Serve's proxy is answered right now."""
         client = RestClient(self.proxy_port, timeout_s=5.0)
         try:
             return bool(client.predict("two", [2.0]) == [3.0])

@@ -64,7 +64,7 @@ QUICK_SCALING = {
 
 
 def settings_text(saved_models: Path, folder: Path) -> str:
-    """Give the YAML file of the session's server: models with batching, replicas, and room for one version only."""
+    """Return the YAML file of the session's server: models with batching, replicas, and room for one version only."""
     batching = {"max_batch_size": 8, "batch_timeout_micros": 20000, "num_batch_threads": 2}
     splitting = {
         "max_batch_size": 64,
@@ -241,7 +241,7 @@ def two_routers(server: LiveServer) -> Iterator[Callable[[], bool]]:
 
 
 def _has_routers(count: int) -> bool:
-    """Tell whether that many routers have open doors, all as deployed last, and none beside them."""
+    """Whether that many routers have open doors, all as deployed last, and none beside them."""
     app = serve.status().applications[ROUTER_APP]
     states = app.deployments["Router"].replica_states if app.status == ApplicationStatus.RUNNING else {}
     if states != {"RUNNING": count} or len(replica_pids(ROUTER_APP, "Router")) != count:
@@ -254,7 +254,7 @@ def _has_routers(count: int) -> bool:
 
 
 def is_open(port: int) -> bool:
-    """Tell whether the REST port answers."""
+    """Whether the REST port answers."""
     client = RestClient(port)
     try:
         return client.get("/healthz").status == 200

@@ -28,7 +28,7 @@ def name_of(base_path: Path) -> str:
 
 
 def entry(client: RestClient, name: str) -> dict[str, Any]:
-    """Give a model's line of the model list; empty while it is unknown."""
+    """Return a model's line of the model list; empty while it is unknown."""
     return next((one for one in client.get("/v1/models").json["models"] if one["name"] == name), {})
 
 

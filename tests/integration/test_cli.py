@@ -67,7 +67,7 @@ def finished(*flags: str) -> tuple[int, str]:
 
 
 def descendants(pid: int) -> list[int]:
-    """Give all processes below a process."""
+    """Return all processes below a process."""
     children = [int(text) for path in Path(f"/proc/{pid}/task").glob("*/children") for text in path.read_text().split()]
     return [*children, *(pid for child in children for pid in descendants(child))]
 

@@ -208,7 +208,7 @@ def test_a_profile_under_load_shows_operations_and_functions(server: LiveServer,
 
 
 def traffic(server: LiveServer, capsys: pytest.CaptureFixture[str], model: str) -> float:
-    """Give the requests per second that the status document shows."""
+    """Return the requests per second that the status document shows."""
     (version,) = shown(server, capsys, model)["versions"]
     return (version["traffic"] or {"requests_per_s": 0.0})["requests_per_s"]
 

@@ -47,7 +47,7 @@ def channel(server: LiveServer) -> Iterator[grpc.Channel]:
 
 
 def processes() -> dict[int, str]:
-    """Give the processes that see a client's bytes: the router, and the servers of the models that are asked."""
+    """Return the processes that see a client's bytes: the router, and the servers of the models that are asked."""
     watched = ((ROUTER_APP, "Router"), (f"{MODEL}:1", DEPLOYMENT), (f"{EXAMPLES_MODEL}:123", DEPLOYMENT))
     return {pid: app for app, deployment in watched for pid in replica_pids(app, deployment)}
 

@@ -8,7 +8,7 @@ from tests.support.clients import wait_until
 
 
 def lines_of(pattern: str, event: str) -> list[str]:
-    """Give the lines of an event in the files of that name."""
+    """Return the lines of an event in the files of that name."""
     files = session_logs().glob(pattern)
     return [line for file in files for line in file.read_text(encoding="utf-8").splitlines() if f" {event} " in line]
 

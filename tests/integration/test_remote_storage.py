@@ -40,7 +40,7 @@ def model(server: LiveServer, client: RestClient, bucket: Bucket) -> Iterator[st
 
 
 def problem(client: RestClient, name: str) -> str:
-    """Give what is wrong with a model's storage, as operators see it."""
+    """Return what is wrong with a model's storage, as operators see it."""
     (model,) = (one for one in client.get("/v1/models").json["models"] if one["name"] == name)
     return str(model.get("problem", ""))
 
@@ -77,7 +77,7 @@ def test_a_model_in_an_object_store_is_served_and_survives_the_store(
 
 
 def new_pids(model: str, old_pid: int) -> list[int]:
-    """Give the processes of version 2 that are not the old one."""
+    """Return the processes of version 2 that are not the old one."""
     try:
         return [pid for pid in replica_pids(model, 2) if pid != old_pid]
     except Exception:  # noqa: BLE001 - Serve says in many ways that a replica is just dying

@@ -27,7 +27,7 @@ def versions(server: LiveServer, client: RestClient, base_path: Path) -> Iterato
 
 
 def replica_pids(model: str, version: int) -> list[int]:
-    """Give the processes of a version."""
+    """Return the processes of a version."""
     handle: DeploymentHandle = DeploymentHandle(DEPLOYMENT, app_name(ServableId(model, version)))
     return [report.pid for report in handle.broadcast("report").results(timeout_s=10)]
 

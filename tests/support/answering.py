@@ -13,7 +13,7 @@ from deployments.system.event_loop import LoopThread
 
 @contextmanager
 def answering(execution: Execution | BatchedExecution) -> Iterator[Callable[[Call], Answer]]:
-    """Give what answers a call; the execution is closed at the end."""
+    """Yield what answers a call; the execution is closed at the end."""
     thread = LoopThread("test")
     try:
         yield lambda call: thread.run(execution.call(call)).result()

@@ -14,7 +14,7 @@ UNPACKED = ROOT / ".tools" / "usr" / "lib" / "chromium" / "chromium"
 
 
 def chromium() -> str | None:
-    """Give the program, or None where there is none."""
+    """Return the program, or None where there is none."""
     found = shutil.which("chromium")
     return found or (str(UNPACKED) if UNPACKED.exists() else None)
 
@@ -37,6 +37,6 @@ def browser() -> Iterator[Any]:
 
 
 def _libraries() -> str:
-    """Give the folders of libraries that were unpacked with it."""
+    """Return the folders of libraries that were unpacked with it."""
     folders = (ROOT / ".tools" / "usr" / "lib").glob("*-linux-gnu")
     return os.pathsep.join(str(one) for folder in folders for one in (folder, folder / "pulseaudio"))

@@ -35,7 +35,7 @@ class Authority:
         return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
     def issue(self, password: bytes = b"") -> tuple[str, str]:
-        """Give a new key and its certificate for localhost, as PEM texts."""
+        """Return a new key and its certificate for localhost, as PEM texts."""
         key = ec.generate_private_key(ec.SECP256R1())
         encryption = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
         pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 
 def free_port() -> int:
-    """Give a TCP port that nobody uses now."""
+    """Return a TCP port that nobody uses now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -78,21 +78,21 @@ class RestClient:
         return self.send("POST", path, body if isinstance(body, bytes | str) else json.dumps(body))
 
     def predict(self, model: str, instances: Any, version: int | None = None) -> Any:
-        """Give the predictions; fails on any other status than 200."""
+        """Return the predictions; fails on any other status than 200."""
         which = "" if version is None else f"/versions/{version}"
         reply = self.post(f"/v1/models/{model}{which}:predict", {"instances": instances})
         assert reply.status == 200, reply.body
         return reply.json["predictions"]
 
     def states(self, model: str) -> dict[int, str]:
-        """Give version to state; empty for an unknown model."""
+        """Return version to state; empty for an unknown model."""
         reply = self.get(f"/v1/models/{model}")
         if reply.status != 200:
             return {}
         return {int(one["version"]): one["state"] for one in reply.json["model_version_status"]}
 
     def available(self, model: str) -> set[int]:
-        """Give the versions that answer now."""
+        """Return the versions that answer now."""
         return {version for version, state in self.states(model).items() if state == "AVAILABLE"}
 
     def close(self) -> None:

@@ -39,11 +39,11 @@ class FakeClock:
         self.wall_ahead_s = WALL_AHEAD_S
 
     def steady_s(self) -> float:
-        """Give the clock that never steps."""
+        """Return the clock that never steps."""
         return self.now_s
 
     def wall_s(self) -> float:
-        """Give the clock that a test may set."""
+        """Return the clock that a test may set."""
         return self.now_s + self.wall_ahead_s
 
     def advance(self, seconds: float) -> None:
@@ -98,17 +98,17 @@ class FakeModelList:
         self.problems: tuple[Problem, ...] = ()
 
     def models(self) -> tuple[ModelConfig, ...]:
-        """Give the configured models, or all mistakes."""
+        """Return the configured models, or all mistakes."""
         if self.problems:
             raise ConfigError(self.problems)
         return self.configs
 
     def batching(self) -> BatchingParameters | None:
-        """Give the parameters for all models."""
+        """Return the parameters for all models."""
         return None
 
     def session_config(self) -> bytes:
-        """Give the session options."""
+        """Return the session options."""
         return b""
 
     def joined(self, listed: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
@@ -116,7 +116,7 @@ class FakeModelList:
         return listed
 
     def placed(self, listed: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
-        """Give the resources of the models that are configured."""
+        """Return the resources of the models that are configured."""
         known = {config.name: config for config in self.configs}
         return tuple(replace(one, resources=known.get(one.name, one).resources) for one in listed)
 
@@ -147,7 +147,7 @@ class FakeRouter:
         return RouterReport(self.name, self.table.generation, in_flight, self.table.watcher)
 
     def needs(self, app: str) -> bool:
-        """Tell whether a request could be, or is, with an application."""
+        """Whether a request could be, or is, with an application."""
         return app in self.table.apps or self.in_flight[app] > 0
 
 
@@ -180,7 +180,7 @@ class FakeServeHost:
         self.fail_with: BaseException = Unavailable("Serve does not answer")
 
     def observe(self) -> Mapping[str, AppObservation]:
-        """Give the version applications by name."""
+        """Return the version applications by name."""
         self._begin()
         self._end()
         return dict(self.apps)
@@ -220,7 +220,7 @@ class FakeServeHost:
         return reports
 
     def tables(self) -> list[RoutingTable]:
-        """Give the tables that routers use."""
+        """Return the tables that routers use."""
         self._begin()
         self._end()
         known = [router for router in self.routers.values() if router.is_known]
@@ -256,7 +256,7 @@ class FakeServeHost:
         self.apps[app] = AppObservation(Condition.FAILED, f"Replica died: {LoadFailed(code, message)}\n at line 3")
 
     def condition(self, app: str) -> Condition:
-        """Tell how an application is."""
+        """Return how an application is."""
         return self.apps.get(app, ABSENT).condition
 
     @property
@@ -290,7 +290,7 @@ class FakeTransport:
         return self.gate
 
     async def call(self, route: Route, call: Call) -> Answer:
-        """Give the answer once the gate is open."""
+        """Return the answer once the gate is open."""
         self.calls.append((route, call))
         if self.gate is not None:
             try:

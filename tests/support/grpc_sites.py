@@ -51,7 +51,7 @@ GrpcSiteMaker = Callable[..., GrpcSite]
 
 @contextmanager
 def grpc_sites() -> Iterator[GrpcSiteMaker]:
-    """Give a function that opens ports; all are closed in the end."""
+    """Yield a function that opens ports; all are closed in the end."""
     loop = LoopThread("grpc-sites")
     doors: list[GrpcDoor] = []
 

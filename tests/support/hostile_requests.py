@@ -48,7 +48,7 @@ REGRESSION = spec(EXAMPLES_MODEL, "regress_x_to_y")
 
 
 def monsters() -> Iterator[tuple[str, str, bytes, str]]:
-    """Give name, method, body, and the code that is the right answer."""
+    """Yield name, method, body, and the code that is the right answer."""
     invalid = "INVALID_ARGUMENT"
     predict, regress = f"{PREDICTION}Predict", f"{PREDICTION}Regress"
     keys = (entry(b"k%d" % number, b"") for number in range(MILLION))
@@ -83,7 +83,7 @@ def monsters() -> Iterator[tuple[str, str, bytes, str]]:
 
 
 def _nested(depth: int) -> bytes:
-    """Give a message in a message in a message."""
+    """Return a message in a message in a message."""
     nested = b""
     for _ in range(depth):
         nested = field(2, nested)
@@ -104,7 +104,7 @@ def _valid() -> list[bytes]:
 
 
 def random_requests(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
-    """Give method and body: noise, valid requests that are cut, changed or doubled, and fields of wrong types."""
+    """Yield method and body: noise, valid requests that are cut, changed or doubled, and fields of wrong types."""
     dice = random.Random(seed)
     valid = _valid()
     for _ in range(count):

@@ -52,7 +52,7 @@ def session_run(*values: float) -> Call:
 
 
 def numbers(random: Random) -> list[float]:
-    """Give one to three values that floats hold exactly."""
+    """Return one to three values that floats hold exactly."""
     return [float(value) / 4 for value in random.integers(-99, 99, size=random.integers(1, 4))]
 
 
@@ -106,6 +106,6 @@ MAKERS: dict[str, Callable[[Random], Call]] = {
 
 
 def mixed_calls(model: str, count: int, seed: int) -> Iterator[Call]:
-    """Give requests for one model, the same ones for the same seed."""
+    """Yield requests for one model, the same ones for the same seed."""
     random = np.random.default_rng(seed)
     return (MAKERS[model](random) for _ in range(count))

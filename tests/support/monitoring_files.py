@@ -15,12 +15,12 @@ RULES = CONFIGS / "prometheus" / "alerts.yaml"
 
 
 def panels() -> list[dict[str, Any]]:
-    """Give the panels that show something."""
+    """Return the panels that show something."""
     return [one for one in json.loads(DASHBOARD.read_text())["panels"] if one["type"] != "row"]
 
 
 def panel_queries(window: str = "5m") -> dict[str, str]:
-    """Give the queries of all panels by title and letter, as Grafana would ask them for everything."""
+    """Return the queries of all panels by title and letter, as Grafana would ask them for everything."""
     return {
         f"{panel['title']} {target['refId']}": target["expr"]
         .replace("$__rate_interval", window)
@@ -32,5 +32,5 @@ def panel_queries(window: str = "5m") -> dict[str, str]:
 
 
 def rules() -> list[dict[str, Any]]:
-    """Give the alert rules."""
+    """Return the alert rules."""
     return [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]

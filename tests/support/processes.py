@@ -9,13 +9,13 @@ import psutil
 
 
 def processes_titled(title: str) -> list[int]:
-    """Give the processes below this one that bear a title; Ray appends the name of the method while one runs."""
+    """Return the processes below this one that bear a title; Ray appends the name of the method while one runs."""
     below = psutil.Process().children(recursive=True)
     return sorted(one.pid for one in below if _title(one) == title or _title(one).startswith(f"{title}."))
 
 
 def replica_pids(app: str, deployment: str) -> list[int]:
-    """Give the processes of a deployment."""
+    """Return the processes of a deployment."""
     return processes_titled(f"ray::ServeReplica:{app}:{deployment}")
 
 

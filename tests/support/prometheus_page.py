@@ -27,20 +27,20 @@ class Page:
         }
 
     def value(self, metric: Metric, suffix: str = "", **labels: str) -> float:
-        """Give one sample, 0 if it is not there."""
+        """Return one sample, 0 if it is not there."""
         return self._samples.get((metric.name + suffix, tuple(sorted(labels.items()))), 0)
 
     def count(self, metric: Metric, **labels: str) -> float:
-        """Give the number of observations of a histogram."""
+        """Return the number of observations of a histogram."""
         return self.value(metric, "_count", **labels)
 
     def labelled(self, metric: Metric, **labels: str) -> list[dict[str, str]]:
-        """Give the labels of the samples of a metric that have these labels."""
+        """Return the labels of the samples of a metric that have these labels."""
         found = [dict(shown) for name, shown in self._samples if name == metric.name]
         return [one for one in found if labels.items() <= one.items()]
 
     def lasting(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-        """Give what must never fall: counters, and the parts of histograms."""
+        """Return what must never fall: counters, and the parts of histograms."""
         gauges = {metric.name for metric in BY_NAME.values() if metric.kind is MetricKind.GAUGE}
         return {sample: value for sample, value in self._samples.items() if sample[0] not in gauges}
 

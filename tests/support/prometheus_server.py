@@ -38,7 +38,7 @@ class Prometheus:
         self._port = port
 
     def get(self, path: str, **parameters: str) -> Any:
-        """Give the data of an answer; fails when the question is wrong."""
+        """Return the data of an answer; fails when the question is wrong."""
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
         try:
             connection.request("GET", f"/api/v1/{path}?{urlencode(parameters)}")
@@ -49,11 +49,11 @@ class Prometheus:
         return answer["data"]
 
     def values(self, query: str) -> list[float]:
-        """Give the numbers that a query has now."""
+        """Return the numbers that a query has now."""
         return [float(one["value"][1]) for one in self.get("query", query=query)["result"]]
 
     def is_ready(self) -> bool:
-        """Tell whether it answers."""
+        """Whether it answers."""
         try:
             return bool(self.get("status/buildinfo"))
         except OSError:

@@ -50,7 +50,7 @@ class RawConnection:
         return self.reply(method)
 
     def is_closed(self) -> bool:
-        """Tell whether the server ends the connection; waits for that until the socket's time is up."""
+        """Whether the server ends the connection; waits for that until the socket's time is up."""
         try:
             return self._stream.read(1) == b""
         except ConnectionResetError:

@@ -54,23 +54,23 @@ def frames_of(data: bytes) -> list[Frame]:
 
 
 def head_fields(path: str = PREDICT, *more: tuple[bytes, bytes], method: bytes = b"POST") -> list[tuple[bytes, bytes]]:
-    """Give the headers of a call."""
+    """Return the headers of a call."""
     pseudo = [(b":method", method), (b":scheme", b"http"), (b":path", path.encode()), (b":authority", b"x")]
     return [*pseudo, *GRPC, *more]
 
 
 def head_block(path: str = PREDICT, *more: tuple[bytes, bytes], method: bytes = b"POST") -> bytes:
-    """Give a header block that uses no table."""
+    """Return a header block that uses no table."""
     return header_block(head_fields(path, *more, method=method))
 
 
 def message(body: bytes) -> bytes:
-    """Give a message with what goes before it."""
+    """Return a message with what goes before it."""
     return prefix(len(body)) + body
 
 
 def call(stream: int, body: bytes = b"", path: str = PREDICT, *more: tuple[bytes, bytes]) -> bytes:
-    """Give the frames of a whole call with one message."""
+    """Return the frames of a whole call with one message."""
     opened = frame(HEADERS, END_HEADERS, stream, head_block(path, *more))
     return opened + frame(DATA, END_STREAM, stream, message(body))
 
@@ -187,7 +187,7 @@ class RawHttp2:
         return self.answers.fault
 
     def is_alive(self) -> bool:
-        """Tell whether a ping is answered."""
+        """Whether a ping is answered."""
         self.send(frame(6, 0, 0, b"is alive"))
         try:
             self.read_until(lambda: any(one.kind == 6 and one.payload == b"is alive" for one in self.answers.frames))

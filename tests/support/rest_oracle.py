@@ -54,7 +54,7 @@ def parse(text: str) -> Any:
 
 
 def read(text: str, dtypes: dict[str, DataType]) -> Tensors:
-    """Give the tensors of a body, or raise RefusalError."""
+    """Return the tensors of a body, or raise RefusalError."""
     document = parse(text)
     if not isinstance(document, Members):
         raise RefusalError(f"JSON Value: {picture(document)} Is not object")

@@ -46,5 +46,5 @@ class Site:
         self.tick(2.0)
 
     def state(self, version: int) -> State:
-        """Tell what GetModelStatus says."""
+        """Return what GetModelStatus says."""
         return self.watch.table.statuses("m", version)[0].state

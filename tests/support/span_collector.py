@@ -37,7 +37,7 @@ class SpanList:
         self.closed_s = timeout_s
 
     def __getitem__(self, name: str) -> Span:
-        """Give the one span of a name."""
+        """Return the one span of a name."""
         [found] = [one for one in self.spans if one.name == name]
         return found
 
@@ -119,18 +119,18 @@ class SpanCollector:
                 self.spans += [received(span, resource) for scope in part.scope_spans for span in scope.spans]
 
     def trace(self, trace_id: str) -> list[Received]:
-        """Give the spans of a trace, in the order in which they began."""
+        """Return the spans of a trace, in the order in which they began."""
         with self._lock:
             return sorted((one for one in self.spans if one.trace_id == trace_id), key=lambda one: one.begin_ns)
 
     def named(self, name: str) -> list[Received]:
-        """Give the spans of a name."""
+        """Return the spans of a name."""
         with self._lock:
             return [one for one in self.spans if one.name == name]
 
 
 def received(span: SpanMessage, resource: Mapping[str, Any]) -> Received:
-    """Give a span as a value."""
+    """Return a span as a value."""
     return Received(
         name=span.name,
         kind=SpanMessage.SpanKind.Name(span.kind).removeprefix("SPAN_KIND_"),
@@ -148,5 +148,5 @@ def received(span: SpanMessage, resource: Mapping[str, Any]) -> Received:
 
 
 def values(attributes: Any) -> dict[str, Any]:
-    """Give attributes as Python values."""
+    """Return attributes as Python values."""
     return {one.key: getattr(one.value, one.value.WhichOneof("value")) for one in attributes}

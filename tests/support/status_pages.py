@@ -57,7 +57,7 @@ def model(name: str, *histories: tuple[int, VersionHistory], **known: Any) -> Mo
 
 
 def busy_table(generation: int = 41) -> RoutingTable:
-    """Give a table in which everything occurs that a table can hold."""
+    """Return a table in which everything occurs that a table can hold."""
     failed = VersionHistory(
         State.END, since_s=BEGAN_S, failed_attempts=2, failure=Failure(Code.NOT_FOUND, "no SavedModel <here> & there")
     )
@@ -98,7 +98,7 @@ def busy_table(generation: int = 41) -> RoutingTable:
 
 
 def document(table: RoutingTable, *, facts: RouterFacts = FACTS, known: Known | None = None) -> dict[str, Any]:
-    """Give the document of a table."""
+    """Return the document of a table."""
     return status_document(table, facts, known or Known(OUTLOOK, 0.2, is_fresh=True), NOW_S)
 
 

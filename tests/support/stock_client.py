@@ -28,7 +28,7 @@ XS = (0.25, -3.5, 80.0)
 
 
 def environment(cache: Path) -> Path:
-    """Give the Python of the stock client's environment, made now if the cache does not have it."""
+    """Return the Python of the stock client's environment, made now if the cache does not have it."""
     folder = cache / f"stock-client-{hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:12]}"
     cache.mkdir(parents=True, exist_ok=True)
     python = folder / "bin" / "python"
@@ -264,7 +264,7 @@ def _expected_classes(outputs: Mapping[str, Any]) -> list[list[tuple[str, float]
 
 
 def _plain(array: Any) -> tuple[str, object]:
-    """Give type and values; bytes of numbers, so that NaN equals itself."""
+    """Return type and values; bytes of numbers, so that NaN equals itself."""
     return str(array.dtype), (array.shape, array.ravel().tolist() if array.dtype == object else array.tobytes())
 
 

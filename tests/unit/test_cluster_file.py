@@ -15,7 +15,7 @@ from tests.support.project import ROOT
 
 @pytest.fixture
 def cluster() -> dict[str, Any]:
-    """Give the file's content."""
+    """Return the file's content."""
     content = yaml.safe_load((ROOT / "cluster.yaml").read_text(encoding="utf-8"))
     assert isinstance(content, dict)
     return content

@@ -27,7 +27,7 @@ PACKAGE_SOURCE = re.compile(
 
 
 def project_files() -> Iterator[Path]:
-    """Give the files of the project that a reader or a tool may open."""
+    """Yield the files of the project that a reader or a tool may open."""
     yield from (path for path in ROOT.iterdir() if path.is_file() and path.name != ".coverage")
     for folder in FOLDERS:
         yield from (

@@ -37,7 +37,7 @@ SHOWN_ELSEWHERE = {
 
 
 def declared(name: str) -> str:
-    """Give the name under which a metric is declared."""
+    """Return the name under which a metric is declared."""
     return name if name in BY_NAME else SUFFIXES.sub("", name)
 
 

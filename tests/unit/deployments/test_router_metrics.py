@@ -82,7 +82,7 @@ class Router:
         return b"".join(message.get("body", b"") for message in sent)
 
     def cells(self, metric: Metric) -> dict[tuple[str, ...], Any]:
-        """Give all numbers of a metric."""
+        """Return all numbers of a metric."""
         seen = self.metrics.snapshot()
         return {
             labels: value
@@ -159,7 +159,7 @@ async def test_pages_see_method_and_target(target) -> None:
 
 
 def predict_request(name: str) -> bytes:
-    """Give a request for a model."""
+    """Return a request for a model."""
     return serving_pb2.PredictRequest(model_spec=serving_pb2.ModelSpec(name=name)).SerializeToString()
 
 
@@ -250,7 +250,7 @@ async def test_calls_in_flight_and_the_table_in_use_are_gauges() -> None:
 
 
 def counted(metric: Metric, *labels: str) -> float:
-    """Give a counter of this process."""
+    """Return a counter of this process."""
     return METRICS.counter(metric, *labels).value
 
 

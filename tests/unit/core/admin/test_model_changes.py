@@ -34,7 +34,7 @@ def known(*models: ModelConfig, wanted: tuple[int, ...] = (1,), files: tuple[Mod
 
 
 def only(models: tuple[ModelConfig, ...]) -> ModelConfig:
-    """Give model `m` of a list in which nothing else may have changed."""
+    """Return model `m` of a list in which nothing else may have changed."""
     assert models[1:] == (N,)
     return models[0]
 

@@ -58,7 +58,7 @@ def table(**models: ModelRoutes) -> RoutingTable:
 
 
 def document(seen: RoutingTable, known: Known = FRESH, facts: RouterFacts = FACTS) -> dict:
-    """Give the document as a reader gets it, and check it against its schema."""
+    """Return the document as a reader gets it, and check it against its schema."""
     read = json.loads(status_body(seen, facts, known, NOW))
     jsonschema.validate(read, STATUS)
     return read

@@ -21,14 +21,14 @@ BASE = "--model_base_path=/m"
 
 
 def started(*arguments: str) -> ServerSettings:
-    """Give the settings of arguments that must be right."""
+    """Return the settings of arguments that must be right."""
     parsed = parse((BASE, *arguments))
     assert parsed.settings is not None, parsed
     return parsed.settings
 
 
 def refusals(*arguments: str) -> list[str]:
-    """Give the texts that arguments are refused with."""
+    """Return the texts that arguments are refused with."""
     parsed = parse(arguments)
     assert (parsed.outcome, parsed.exit_code, parsed.settings) == (ArgumentsOutcome.REFUSED, EXIT_FAILURE, None)
     return [problem.message for problem in parsed.problems]
@@ -317,7 +317,7 @@ def test_any_arguments_have_an_outcome(argv: list[str]) -> None:
 
 
 def polling(*arguments: str) -> tuple[int, int]:
-    """Give both poll periods."""
+    """Return both poll periods."""
     chosen = started(*arguments).polling
     return chosen.file_system_poll_wait_s, chosen.remote_poll_wait_s
 

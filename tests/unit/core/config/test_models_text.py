@@ -44,14 +44,14 @@ def one_model(fields: str, **options: str) -> ModelConfig:
 
 
 def problems_of(text: str) -> list[Problem]:
-    """Give every mistake of a file."""
+    """Return every mistake of a file."""
     with pytest.raises(ConfigError) as raised:
         model_configs(text, "models.config")
     return list(raised.value.problems)
 
 
 def messages_of(fields: str) -> list[str]:
-    """Give the mistakes of one model's fields."""
+    """Return the mistakes of one model's fields."""
     return [problem.message for problem in problems_of("model_config_list { config { " + fields + " } }")]
 
 

@@ -15,7 +15,7 @@ PEM = "-----BEGIN CERTIFICATE-----"
 
 
 def problems_of(text: str) -> list[tuple[int | None, str, str]]:
-    """Give line, field and text of every mistake in batching parameters."""
+    """Return line, field and text of every mistake in batching parameters."""
     with pytest.raises(ConfigError) as raised:
         batching_parameters(text, "b")
     return [(problem.line, problem.field, problem.message) for problem in raised.value.problems]

@@ -10,7 +10,7 @@ from core.protos import model_config_pb2
 
 
 def problems_of(text: str) -> tuple[tuple[int | None, str], ...]:
-    """Give line and field of every problem of a ModelServerConfig text."""
+    """Return line and field of every problem of a ModelServerConfig text."""
     with pytest.raises(ConfigError) as raised:
         parse(text, model_config_pb2.ModelServerConfig(), "models.config")
     return tuple((problem.line, problem.field) for problem in raised.value.problems)

@@ -13,7 +13,7 @@ PATIENT = hypothesis_settings(deadline=None)
 
 
 def described(place: Outline) -> list[object]:
-    """Give names, lines and columns as nested lists."""
+    """Return names, lines and columns as nested lists."""
     return [(one.name, one.line, one.column, described(one)) for one in place.fields]
 
 

@@ -61,7 +61,7 @@ def only_model(text: str) -> ModelConfig:
 
 
 def problems_of(text: str) -> list[str]:
-    """Give every mistake of a file."""
+    """Return every mistake of a file."""
     with pytest.raises(ConfigError) as raised:
         settings(text, "s.yaml")
     return [str(problem) for problem in raised.value.problems]

@@ -124,7 +124,7 @@ class Server:
 
 
 def fault_of(data: bytes, server: Server | None = None) -> Fault:
-    """Give why a connection ends."""
+    """Return why a connection ends."""
     with pytest.raises(BrokenConnection) as caught:
         (server or Server()).receive(data)
     assert str(caught.value)

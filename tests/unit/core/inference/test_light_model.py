@@ -20,7 +20,7 @@ def graph(*operations: str, in_function: str = "Add") -> bytes:
 
 
 def threads(session_config: bytes = b"", num_cpus: float = 0.0, *, light: bool = False) -> tuple[int, int]:
-    """Give the threads within and between operations."""
+    """Return the threads within and between operations."""
     given = with_threads(session_config, num_cpus, light=light)
     message = session_file_pb2.ConfigProto.FromString(given)
     return message.intra_op_parallelism_threads, message.inter_op_parallelism_threads

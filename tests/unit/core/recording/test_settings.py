@@ -18,7 +18,7 @@ LOG = LoggingConfig(filename_prefix="/logs/m", sampling_rate=1.0)
 
 
 def started(*arguments: str) -> ServerSettings:
-    """Give the settings of arguments that must be right."""
+    """Return the settings of arguments that must be right."""
     parsed = parse(("--model_base_path=/m", *arguments))
     assert parsed.settings is not None, parsed
     assert parsed.warnings == ()
@@ -60,7 +60,7 @@ def test_senseless_limits_of_files_become_the_smallest() -> None:
 
 
 def table(*models: ModelConfig) -> RoutingTable:
-    """Give the table of two models, `m` with two versions that answer and one that loads."""
+    """Return the table of two models, `m` with two versions that answer and one that loads."""
     states = {("m", 1): State.AVAILABLE, ("m", 2): State.AVAILABLE, ("m", 3): State.LOADING, ("n", 1): State.AVAILABLE}
     records = {
         (servable := ServableId(*key)): VersionRecord(servable, f"/{key[0]}", state) for key, state in states.items()

@@ -19,7 +19,7 @@ CLASSIFIER = with_signature(Signature({"inputs": EXAMPLES}, {"classes": spec("c:
 
 
 def examples(body: str) -> list[dict[str, list]]:
-    """Give the features of the examples as the model will parse them."""
+    """Return the features of the examples as the model will parse them."""
     feed = rest_examples.plan_regress(MODEL, body.encode()).feeds["tf_example:0"]
     return [features(tensor_pb2.Example.FromString(raw)) for raw in feed]
 

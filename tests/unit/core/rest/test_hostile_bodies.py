@@ -33,7 +33,7 @@ METHODS: dict[str, Callable[[ServedModel, bytes], RunPlan]] = {
 
 
 def status(method: str, model: ServedModel, body: bytes) -> int:
-    """Give the HTTP status that planning comes to; anything but a ServingError would be a defect."""
+    """Return the HTTP status that planning comes to; anything but a ServingError would be a defect."""
     try:
         METHODS[method](model, body)
     except ServingError as error:

@@ -22,7 +22,7 @@ def answering(**changes: object) -> ModelRoutes:
 
 
 def readiness(models, *, settled=True, draining=False):
-    """Give what the page says for a table."""
+    """Return what the page says for a table."""
     ready, body = readiness_body(RoutingTable(5, models, settled), draining=draining)
     said = json.loads(body)
     assert said["ready"] is ready

@@ -18,7 +18,7 @@ START, LOADING, AVAILABLE, UNLOADING, END = State
 
 
 def table(histories: Mapping[int, VersionHistory]) -> RoutingTable:
-    """Give a table with one model."""
+    """Return a table with one model."""
     return RoutingTable(1, {"m": ModelRoutes(histories=histories, base_path="/models/m")})
 
 

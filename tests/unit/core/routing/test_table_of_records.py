@@ -20,7 +20,7 @@ M = ModelConfig("m", "/m")
 
 
 def table(before: RoutingTable, labels: dict[str, int], **states: State) -> RoutingTable:
-    """Give the table for `v1=State.AVAILABLE` and labels, after another one."""
+    """Return the table for `v1=State.AVAILABLE` and labels, after another one."""
     records = {
         (servable := ServableId("m", int(key[1:]))): VersionRecord(servable, "/m", state)
         for key, state in states.items()

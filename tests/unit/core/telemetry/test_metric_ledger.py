@@ -27,18 +27,18 @@ REQUESTS = REQUEST_COUNT.name
 
 
 def report(process: str, number: int, requests: float = 0, problems: float | None = None) -> Report:
-    """Give a report of a process that counted requests, and perhaps has a gauge."""
+    """Return a report of a process that counted requests, and perhaps has a gauge."""
     gauges = {} if problems is None else {CONFIG_PROBLEMS.name: {(): problems}}
     return Report(process, number, MetricSnapshot({REQUESTS: {("m", "OK"): requests}}, gauges))
 
 
 def requests(ledger: Ledger, now_s: float = 0.0) -> float:
-    """Give the sum of requests."""
+    """Return the sum of requests."""
     return ledger.total(now_s).counters.get(REQUESTS, {}).get(("m", "OK"), 0)
 
 
 def problems(ledger: Ledger, now_s: float) -> float | None:
-    """Give the sum of the gauges, None if there are none."""
+    """Return the sum of the gauges, None if there are none."""
     return ledger.total(now_s).gauges.get(CONFIG_PROBLEMS.name, {}).get(())
 
 

@@ -29,7 +29,7 @@ SERVING = {
 
 
 def described(metric: Metric) -> str:
-    """Give kind, labels and number of buckets."""
+    """Return kind, labels and number of buckets."""
     limits = f" {len(metric.buckets)}" if metric.buckets else ""
     return f"{metric.kind.value}({', '.join(metric.labels)}){limits}"
 

@@ -19,7 +19,7 @@ HISTOGRAM = Metric("/test/path/histogram", MetricKind.HISTOGRAM, ("x",), exponen
 
 
 def written(metrics: Metrics, *declared: Metric) -> str:
-    """Give the page with these metrics."""
+    """Return the page with these metrics."""
     return page(declared, metrics.snapshot()).decode()
 
 

@@ -16,7 +16,7 @@ SECONDS = Metric("seconds", MetricKind.HISTOGRAM, ("model",), (1.0, 2.0, 4.0))
 
 
 def snapshots() -> st.SearchStrategy[MetricSnapshot]:
-    """Give numbers of a process; whole ones, because the order in which others are added up shows in their last digit."""
+    """Return numbers of a process; whole ones, because the order in which others are added up shows in their last digit."""
     whole = st.integers(0, 1000)
     cells = st.dictionaries(st.tuples(st.sampled_from("ab")), whole, max_size=2)
     observed = st.builds(Distribution, st.tuples(whole, whole), whole)

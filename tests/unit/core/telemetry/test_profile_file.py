@@ -53,7 +53,7 @@ def read(recording: Recording) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def complete(events: list[dict[str, Any]], group: int) -> list[tuple[int, str, float, float]]:
-    """Give row, name, beginning and duration of a group's spans."""
+    """Return row, name, beginning and duration of a group's spans."""
     return [
         (one["tid"], one["name"], one["ts"], one["dur"]) for one in events if (one["ph"], one["pid"]) == ("X", group)
     ]

@@ -49,7 +49,7 @@ def records(**states: State) -> dict[ServableId, VersionRecord]:
 
 
 def states(seen) -> dict[int, State]:
-    """Give the state of each version."""
+    """Return the state of each version."""
     return {servable.version: record.state for servable, record in seen.items()}
 
 

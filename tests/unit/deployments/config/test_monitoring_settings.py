@@ -15,7 +15,7 @@ DEFAULT = "/monitoring/prometheus/metrics"
 
 
 def settings(file: str) -> ServerSettings:
-    """Give settings with a monitoring file."""
+    """Return settings with a monitoring file."""
     return ServerSettings(source=ModelSourceSettings(model_base_path="/m"), monitoring=MonitoringSettings(file))
 
 

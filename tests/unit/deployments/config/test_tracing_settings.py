@@ -21,7 +21,7 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tracing(folder: Path, *flags: str) -> tuple[TracingSettings, tuple[str, ...]]:
-    """Give what is made of flags, and the warnings."""
+    """Return what is made of flags, and the warnings."""
     parsed = parse([f"--model_base_path={folder}", *flags])
     assert parsed.settings is not None, parsed.problems
     settings, warnings = checked(parsed.settings)

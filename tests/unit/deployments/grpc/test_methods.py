@@ -53,7 +53,7 @@ class Asker:
         return self._channel.unary_unary(path)(body, timeout=60)
 
     def told(self, path: str, request: Any) -> tuple[grpc.StatusCode, str]:
-        """Give code and text."""
+        """Return code and text."""
         try:
             self.raw(path, request if isinstance(request, bytes) else request.SerializeToString())
         except grpc.RpcError as error:

@@ -88,7 +88,7 @@ def opened(*more: tuple[bytes, bytes], path: str = PREDICT) -> bytes:
 
 
 def whole(data: bytes, *more: tuple[bytes, bytes], path: str = PREDICT) -> bytes:
-    """Give a call whose body is these bytes."""
+    """Return a call whose body is these bytes."""
     return opened(*more, path=path) + frame(DATA, END_STREAM, 1, data)
 
 
@@ -422,7 +422,7 @@ def test_many_streams_without_window_cost_others_nothing(make_site: GrpcSiteMake
 
 
 def sends(client: RawHttp2, content: bytes) -> bool:
-    """Tell whether the server takes it."""
+    """Whether the server takes it."""
     try:
         client.send(content)
     except TimeoutError:

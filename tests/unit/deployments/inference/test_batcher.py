@@ -144,7 +144,7 @@ class Busy:
 
 
 async def outcome(asked: Awaitable[Outputs]) -> list | ServingError:
-    """Give the first output, or the error."""
+    """Return the first output, or the error."""
     try:
         return (await asked)[0].tolist()
     except ServingError as error:

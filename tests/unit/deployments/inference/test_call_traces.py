@@ -67,7 +67,7 @@ class Site:
         self.calls = TracedCalls(self.execution, self.traces)
 
     def of(self, trace: TraceContext, name: str) -> Span:
-        """Give the one span of a name in a trace."""
+        """Return the one span of a name in a trace."""
         [found] = [one for one in self.spans.spans if (one.context.trace_id, one.name) == (trace.trace_id, name)]
         return found
 

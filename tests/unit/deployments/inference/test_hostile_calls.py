@@ -70,7 +70,7 @@ def batched(loaded):
 
 
 def clock_that_jumps(monkeypatch: pytest.MonkeyPatch, module: Any, *, after_looks: int) -> None:
-    """Give a module a clock by which everybody is late once it has looked so often."""
+    """Return a module a clock by which everybody is late once it has looked so often."""
     looks = iter(range(10**9))
 
     def monotonic() -> float:

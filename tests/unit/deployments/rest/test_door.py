@@ -64,7 +64,7 @@ def make_door() -> Iterator[Maker]:
 
 
 def trusting(authority: Authority, pair: tuple[str, str] | None = None) -> ssl.SSLContext:
-    """Give the context of a client that trusts the authority, perhaps with a certificate of its own."""
+    """Return the context of a client that trusts the authority, perhaps with a certificate of its own."""
     context = ssl.create_default_context(cadata=authority.certificate)
     if pair is not None:
         with tempfile.NamedTemporaryFile("w") as file:

@@ -23,7 +23,7 @@ class FakeModelServers:
     """Model servers with these reports."""
 
     async def reports(self, timeout_s: float) -> list[bytes]:
-        """Give them at once."""
+        """Return them at once."""
         del timeout_s
         return [b"model server"]
 
@@ -44,7 +44,7 @@ class FakeWatcher:
         return await self.answer()
 
     async def sums(self) -> Collected:
-        """Give sums that name their version."""
+        """Return sums that name their version."""
         _, have, _ = self.asked[-1]
         stamp = (1, self.version)
         copy = None if have == stamp else Copy(stamp, f"ledger {self.version}".encode())
@@ -75,7 +75,7 @@ class FakeSiblings:
         return self
 
     async def results_async(self) -> list[Sums | None]:
-        """Give all answers."""
+        """Return all answers."""
         if self.sums is None:
             raise RayError("gone")
         return self.sums
@@ -95,7 +95,7 @@ class Site:
 
 
 def body(version: int, age_s: int = 0) -> bytes:
-    """Give the page with the sums of this version."""
+    """Return the page with the sums of this version."""
     name = "ray_model_server_metrics_age_seconds"
     text = "Age of the numbers on this page; above 0 while the watcher does not answer."
     return f"page {version}\n# HELP {name} {text}\n# TYPE {name} gauge\n{name}{{}} {age_s}\n".encode()

@@ -56,7 +56,7 @@ class Page:
         self.page = StatusPage(router, lambda: facts, self.watcher, self.clock)
 
     async def look(self) -> tuple[int | None, bool]:
-        """Give the replicas that are shown, and whether the watcher answers."""
+        """Return the replicas that are shown, and whether the watcher answers."""
         document = json.loads(await self.page.document())
         return document["models"][0]["versions"][0]["replicas"], document["watcher"]["answers"]
 

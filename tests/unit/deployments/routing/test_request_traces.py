@@ -75,7 +75,7 @@ class Site:
 
 
 def model_request(method: str, signature: str = "") -> bytes:
-    """Give a request for the model."""
+    """Return a request for the model."""
     envelope = serving_pb2.RequestEnvelope()
     envelope.model_spec.name, envelope.model_spec.signature_name = "m", signature
     metadata = serving_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])

@@ -30,12 +30,12 @@ def impatient(store: RemoteStore, attempts: int = 3) -> RetryingStore:
 
 
 def listing_error(url: str) -> str:
-    """Give the error of a listing, as the watcher sees it."""
+    """Return the error of a listing, as the watcher sees it."""
     return VersionSource(impatient(FsspecStore())).list_versions(url, Latest()).error
 
 
 def failure(call) -> StorageFailed:
-    """Give the error that a call ends with."""
+    """Return the error that a call ends with."""
     with pytest.raises(StorageFailed) as caught:
         call()
     return caught.value

@@ -72,7 +72,7 @@ class Node:
         return self.cache().obtain(self.version(number))
 
     def names(self, kind: str = "entries") -> list[str]:
-        """Give what lies in a part of the folder, by model and version."""
+        """Return what lies in a part of the folder, by model and version."""
         return sorted(name.rpartition("-")[0] for name in os.listdir(self.folder / kind))
 
 
@@ -83,13 +83,13 @@ def node(tmp_path: Path) -> Node:
 
 
 def contents(lease: Lease) -> dict[str, bytes]:
-    """Give the files of a version on the disk."""
+    """Return the files of a version on the disk."""
     folder = Path(lease.path)
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def counted(metric, *labels: str) -> float:
-    """Give the number of a counter."""
+    """Return the number of a counter."""
     return METRICS.snapshot().counters.get(metric.name, {}).get(labels, 0)
 
 

@@ -36,7 +36,7 @@ URL = "fake://b/m/1"
 
 
 def listed(store: RemoteStore, url: str) -> DirectoryFiles:
-    """Give the files that should come."""
+    """Return the files that should come."""
     return frozenset(store.list_files(url).values())
 
 
@@ -49,7 +49,7 @@ def fetch(store: RemoteStore, url: str, folder: Path, files: DirectoryFiles | No
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Give what lies in the folder now."""
+    """Return what lies in the folder now."""
     below = folder / "files"
     return {str(path.relative_to(below)): path.read_bytes() for path in below.rglob("*") if path.is_file()}
 
@@ -343,7 +343,7 @@ def test_the_first_failure_stops_the_other_files(tmp_path: Path) -> None:
 
 
 def _writers() -> list[threading.Thread]:
-    """Give the threads that write, after those that were told to end have ended."""
+    """Return the threads that write, after those that were told to end have ended."""
     threads = [one for one in threading.enumerate() if one.name == "fetch-files"]
     for thread in threads:
         thread.join(5)

@@ -13,7 +13,7 @@ NAME = ":tensorflow:serving:request_count"
 
 
 def report(process: str, number: int, requests: int) -> bytes:
-    """Give a report of a process that counted requests."""
+    """Return a report of a process that counted requests."""
     return to_bytes(Report(process, number, MetricSnapshot({REQUEST_COUNT.name: {("collected", "OK"): requests}})))
 
 
@@ -125,13 +125,13 @@ def test_other_routers_are_known_while_they_ask() -> None:
 
 
 def answers(process: str, number: int, requests: int) -> bytes:
-    """Give a report of a model server that answered."""
+    """Return a report of a model server that answered."""
     cells = {("m", "1", "s", "Predict", "OK"): requests}
     return to_bytes(Report(process, number, MetricSnapshot({SIGNATURE_REQUESTS.name: cells})))
 
 
 def requests_per_s(site: Site) -> float:
-    """Give the present rate of the version."""
+    """Return the present rate of the version."""
     return site.collector.traffic()["m", "1"].rates.requests_per_s
 
 

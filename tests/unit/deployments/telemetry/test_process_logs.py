@@ -18,7 +18,7 @@ LOG = logging.getLogger("deployments.something")
 
 @pytest.fixture(autouse=True)
 def _loggers_as_before() -> Iterator[None]:
-    """Give the loggers back as they were."""
+    """Yield the loggers back as they were."""
     loggers = [logging.getLogger(name) for name in OURS]
     before = [(one, tuple(one.handlers), one.level, one.propagate) for one in loggers]
     yield

@@ -12,7 +12,7 @@ from deployments.versions.serve_host import _observation
 
 
 def failed_app(message: str) -> ApplicationStatusOverview:
-    """Give what Serve says of an application whose only deployment failed."""
+    """Return what Serve says of an application whose only deployment failed."""
     deployment = DeploymentStatusOverview(
         status=DeploymentStatus.DEPLOY_FAILED,
         status_trigger=DeploymentStatusTrigger.REPLICA_STARTUP_FAILED,

@@ -49,7 +49,7 @@ class Site:
         self.tick()
 
     def versions(self, model: str = "remote") -> set[int]:
-        """Give the versions that are known."""
+        """Return the versions that are known."""
         return set(self.listings.by_model[model].versions)
 
 

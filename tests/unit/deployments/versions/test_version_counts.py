@@ -12,7 +12,7 @@ from deployments.versions.version_counts import VersionNumbers
 
 
 def table(generation: int, state: State, failed_attempts: int = 0) -> RoutingTable:
-    """Give a table with one version."""
+    """Return a table with one version."""
     history = VersionHistory(state, failed_attempts=failed_attempts)
     model = ModelRoutes(statuses=(VersionStatus(1, state),), histories={1: history}, base_path="/m")
     return RoutingTable(generation, {"m": model})
