@@ -9,7 +9,7 @@ UNIT := tests/unit
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: setup serve run test unit check chaos format bench lock protos models tools clean
+.PHONY: setup serve run test unit check chaos format bench lock protos docs models tools clean
 
 $(STAMP): requirements-dev.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -56,6 +56,9 @@ lock:  ## resolve the newest allowed versions into the lock files
 
 protos: $(STAMP)  ## compile the wire messages
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. core/protos/*.proto
+
+docs: $(STAMP)  ## write the rooms' own words into docs/architecture.md
+	$(BIN)/python -m tests.support.architecture
 
 models: $(STAMP)  ## make the example SavedModels anew
 	$(BIN)/python examples/make_models.py

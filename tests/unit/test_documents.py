@@ -12,6 +12,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from core.config.arguments import ArgumentsOutcome, parse
 from core.config.flag_table import FLAGS
+from tests.support import architecture
 from tests.support.project import ROOT
 
 FOLDERS = (".ci", "benchmarks", "configs", "core", "deployments", "docs", "examples", "tests")
@@ -20,6 +21,7 @@ FLAG_ROW = re.compile(r"^\| `(\w+)` \| ", re.MULTILINE)
 STATUS_ROW = re.compile(r"^\| `\w+` \| (?!same|differs|not yet)", re.MULTILINE)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 YAML_BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
+MODULE_PATH = re.compile(r"`((?:core|deployments)/[\w/]+(?:\.py)?)/?`")
 HOME_PATH = re.compile(rb"(?<![\w.~}$)])/(?:(?:home|Users|work|workspace|opt/pypi)/\w|root/\.)")
 PACKAGE_SOURCE = re.compile(
     rb"--(?:extra-)?index-url[ =]|--find-links[ =]|https?://[^\s\"']*(?:pypi|artifactory|nexus|/simple)"
@@ -67,14 +69,17 @@ def test_every_flag_of_tensorflow_serving_is_same_differs_or_not_yet() -> None:
     assert STATUS_ROW.findall(flags) == []
 
 
-@pytest.mark.parametrize("package", ["core", "deployments"])
-def test_every_module_has_a_job_in_the_architecture(package: str) -> None:
-    """A reader finds each file's job, in the section of its package, and no file that is gone."""
-    [section] = re.findall(rf"^## `{package}/`\n(.*?)(?=^## )", text("docs/architecture.md"), re.MULTILINE | re.DOTALL)
-    first_cells = " ".join(line.split("|")[1] for line in section.splitlines() if line.startswith("| "))
-    modules = {path.name for path in (ROOT / package).glob("*.py")} - {"__init__.py"}
+def test_the_architecture_has_the_words_of_every_room() -> None:
+    """Each room is described as its `__init__` says, each module as its own summary says; `make docs` writes both."""
+    assert architecture.written() == architecture.sections()
 
-    assert set(re.findall(r"`(\w+\.py)`", first_cells)) == modules
+
+@pytest.mark.parametrize("package", list(architecture.ROOMS))
+def test_every_room_is_in_the_architecture(package: str) -> None:
+    """A room that is added gets its section, and its place among the arrows."""
+    folders = {path.parent.name for path in (ROOT / package).glob("*/__init__.py")} - {"protos"}
+
+    assert folders == set(architecture.ROOMS[package].split())
 
 
 @pytest.mark.parametrize("document", markdown_files(), ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -113,3 +118,15 @@ def test_the_serve_configs_of_the_documents_are_valid() -> None:
 
     assert [set(one.given) for one in outcomes] == [set(one) for one in arguments]
     assert {one.outcome for one in outcomes} == {ArgumentsOutcome.START}
+
+
+def test_every_path_of_a_module_in_the_documents_leads_to_it() -> None:
+    """A module that moves takes the documents along."""
+    named = {
+        (document.name, name)
+        for document in markdown_files()
+        if document.name != "CHANGELOG.md"
+        for name in MODULE_PATH.findall(document.read_text(encoding="utf-8"))
+    }
+
+    assert sorted(one for one in named if not any((ROOT / f"{one[1]}{end}").exists() for end in ("", ".py"))) == []
