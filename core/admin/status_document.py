@@ -6,16 +6,16 @@ that is asked from the watcher, and its last answer counts while it gives none.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
+from core.admin.json_page import json_page
 from core.config.version_policy import All, Latest, VersionPolicy
 from core.errors import Problem
 from core.routing.table import ModelRoutes, RoutingTable, is_ready
+from core.telemetry.log_lines import iso_time
+from core.telemetry.redaction import without_secrets
 from core.telemetry.traffic import KEPT_S, WINDOW_S, Rates, Traffic, Version
 from core.versions.history import VersionHistory
 from core.versions.lifecycle import State, VersionStatus
@@ -23,8 +23,6 @@ from core.versions.record import Failure
 from core.versions.servable import ServableId, app_name
 
 Json = dict[str, Any]
-
-_CREDENTIALS = re.compile(r"(?<=://)[^/@]*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +65,8 @@ class Known:
 
 
 def status_body(table: RoutingTable, facts: RouterFacts, known: Known, wall_s: float) -> bytes:
-    """Write the document; names on disk may hold bytes that are no UTF-8, which show as question marks."""
-    document = status_document(table, facts, known, wall_s)
-    return f"{json.dumps(document, indent=2, ensure_ascii=False)}\n".encode("utf-8", "replace")
+    """Return the document as the bytes of a page."""
+    return json_page(status_document(table, facts, known, wall_s))
 
 
 def status_document(table: RoutingTable, facts: RouterFacts, known: Known, wall_s: float) -> Json:
@@ -90,12 +87,12 @@ def _server(table: RoutingTable, facts: RouterFacts, wall_s: float) -> Json:
     started_s = table.started_s or facts.since_s
     return {
         "version": facts.version,
-        "started": _time(started_s),
+        "started": iso_time(started_s),
         "uptime_s": round(max(0.0, wall_s - started_s), 3),
         "generation": table.generation,
         "ready": is_ready(table, draining=facts.is_draining),
         "draining": facts.is_draining,
-        "router": {"name": facts.name, "started": _time(facts.since_s)},
+        "router": {"name": facts.name, "started": iso_time(facts.since_s)},
         "listens": [
             {"protocol": one.protocol, "address": one.address, "encrypted": one.is_encrypted} for one in facts.listeners
         ],
@@ -115,7 +112,7 @@ def _model(name: str, model: ModelRoutes, known: Known) -> Json:
     return {
         "name": name,
         "configured": model.configured,
-        "base_path": _CREDENTIALS.sub("", model.base_path),
+        "base_path": without_secrets(model.base_path),
         "version_policy": _policy(model.policy),
         "labels": [_label(label, model) for label in sorted(model.labels)],
         "rollout": _rollout(model),
@@ -173,12 +170,12 @@ def _version(servable: ServableId, status: VersionStatus, model: ModelRoutes, kn
         "version": str(servable.version),
         "state": status.state.name,
         "wanted": history.aspired,
-        "since": _time(history.since_s),
+        "since": iso_time(history.since_s),
         "labels": sorted(label for label in model.labels if model.version_of(label) == servable.version),
         "replicas": replicas.get(app_name(servable), 0) if replicas is not None else None,
         "load_s": round(history.load_s, 3) if history.load_s is not None else None,
         "failed_attempts": history.failed_attempts,
-        "next_attempt": _time(history.retry_at_s) if history.retry_at_s is not None else None,
+        "next_attempt": iso_time(history.retry_at_s) if history.retry_at_s is not None else None,
         "error": _error(history.failure),
         "traffic": _traffic(servable, known),
     }
@@ -206,7 +203,3 @@ def _rates(rates: Rates) -> Json:
 
 def _error(failure: Failure | None) -> Json | None:
     return {"code": failure.code.name, "message": failure.message} if failure is not None else None
-
-
-def _time(wall_s: float) -> str:
-    return datetime.fromtimestamp(wall_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

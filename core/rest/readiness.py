@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from typing import Any
 
+from core.admin.json_page import json_page
 from core.routing.table import ModelRoutes, RoutingTable, is_ready
 from core.versions.lifecycle import State, VersionStatus
 
@@ -24,12 +23,7 @@ def readiness_body(table: RoutingTable, *, draining: bool) -> tuple[bool, bytes]
     missing = {name: _why_missing(model) for name, model in table.models.items() if _is_missing(model)}
     ready = is_ready(table, draining=draining)
     said = {"ready": ready, "draining": draining, "generation": table.generation, "missing": missing}
-    return ready, _printed(said)
-
-
-def _printed(document: Mapping[str, Any]) -> bytes:
-    """Write a page; names on disk may hold bytes that are no UTF-8, which show as question marks."""
-    return f"{json.dumps(document, indent=2, ensure_ascii=False)}\n".encode("utf-8", "replace")
+    return ready, json_page(said)
 
 
 def _is_missing(model: ModelRoutes) -> bool:
@@ -50,7 +44,7 @@ def _why_missing(model: ModelRoutes) -> str:
 def model_list_body(table: RoutingTable) -> bytes:
     """List all models with their versions, labels and problems (ours; TensorFlow Serving has no such list)."""
     models = [_model_entry(name, table.models[name]) for name in sorted(table.models)]
-    return _printed({"models": models})
+    return json_page({"models": models})
 
 
 def _model_entry(name: str, model: ModelRoutes) -> dict[str, Any]:

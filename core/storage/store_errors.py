@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import Code, ServingError
+from core.telemetry.redaction import without_secrets
 
 LONGEST_TEXT = 300
 
@@ -42,7 +43,7 @@ class StorageFailed(ServingError):
         self.code = code
 
     def __str__(self) -> str:
-        return without_password(str(self.args[1]))
+        return without_secrets(str(self.args[1]))
 
     @property
     def passes(self) -> bool:
@@ -158,8 +159,6 @@ _TROUBLES = (
     _trouble(Code.INVALID_ARGUMENT, "", UNKNOWN_STORE),
 )
 
-_USER = re.compile(r"(?<=://)[^/@\s]+@")
-
 _CHANGING = re.compile(
     r"""
     \b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b       # UUID
@@ -192,11 +191,6 @@ def _known(symptoms: Symptoms) -> _Trouble | None:
             if trouble.signs & sign:
                 return trouble
     return None
-
-
-def without_password(text: str) -> str:
-    """Hide the user and password that a URL in a text may carry: `sftp://user:password@host/path`."""
-    return _USER.sub("…@", text)
 
 
 def scrubbed(text: str) -> str:

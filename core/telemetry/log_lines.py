@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from core.telemetry.redaction import HIDDEN, is_secret_name, without_secrets
+
 LONGEST_VALUE: Final = 4000
 """Characters of a value that are kept."""
 
@@ -22,18 +24,7 @@ ANNOUNCED: Final = "rms_announced"
 
 _EVENT: Final = re.compile(r"[a-z][a-z0-9_]*(?: \w+=%[-.\d]*[srdf])*")
 _FIELD: Final = re.compile(r" (\w+)=(%[-.\d]*[srdf])")
-_SECRET_NAME: Final = re.compile(
-    r"(?:^|_)(?:token|password|passwd|secret|authorization|cookie|credentials?|(?:access|private|api|secret)_key)$",
-    re.IGNORECASE,
-)
-_SECRET_TEXT: Final = re.compile(
-    r"(?P<user>://)[^/@\s]+(?=@)"
-    r"|(?P<bearer>\b(?:bearer|basic)\s+)[\w.~+/=-]{8,}"
-    r"|(?P<named>(?:token|password|secret|signature|credential|accountkey|sig)[\"']?\s?[=:]\s?)[\"']?[^\s&;,\"')]+",
-    re.IGNORECASE,
-)
 _PLAIN: Final = re.compile(r"[^\s\"'=\\\x00-\x1f\x7f]+")
-HIDDEN: Final = "***"
 
 
 class LineStyle(enum.Enum):
@@ -59,7 +50,7 @@ class LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record."""
         fields = {name: _cleaned(name, value) for name, value in _fields(record).items()}
-        head = {"time": _time(record.created), "level": record.levelname.lower(), "process": self._process}
+        head = {"time": iso_time(record.created), "level": record.levelname.lower(), "process": self._process}
         line = {**head, "event": fields.pop("event"), **{_free(name): value for name, value in fields.items()}}
         if self._is_json:
             return json.dumps(line, default=str)
@@ -94,15 +85,11 @@ def _value(kind: str, value: object) -> object:
 
 def _cleaned(name: str, value: object) -> object:
     """Hide what could be a secret, and cut what is very long."""
-    if _SECRET_NAME.search(name):
+    if is_secret_name(name):
         return HIDDEN
     if not isinstance(value, str):
         return value
-    return _SECRET_TEXT.sub(_hidden, value[:LONGEST_VALUE])
-
-
-def _hidden(found: re.Match[str]) -> str:
-    return f"{found[found.lastgroup or 0]}{HIDDEN}"
+    return without_secrets(value[:LONGEST_VALUE])
 
 
 def _free(name: str) -> str:
@@ -110,8 +97,9 @@ def _free(name: str) -> str:
     return f"{name}_" if name in {"time", "level", "process"} else name
 
 
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def iso_time(wall_s: float) -> str:
+    """Return a time of day as ISO 8601 in UTC, with milliseconds."""
+    return datetime.fromtimestamp(wall_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _text(line: Mapping[str, Any]) -> Iterator[str]:

@@ -17,9 +17,10 @@ from pathlib import Path
 from core.errors import Code, FailedPrecondition, ResourceExhausted, ServingError, Unavailable
 from core.storage.cache_entries import Manifest, damage, entry_name, url_name
 from core.storage.fetch_plan import RetryPolicy, unusable_name
-from core.storage.store_errors import StorageFailed, without_password
+from core.storage.store_errors import StorageFailed
 from core.storage.version_listing import DirectoryFiles, VersionDirectory, missing
 from core.telemetry.metric_names import CACHE_LOOKUPS, FETCH_SECONDS, FETCHED_BYTES
+from core.telemetry.redaction import without_secrets
 from deployments.storage.cache_folder import CacheFolder, file_states, publish, read_manifest
 from deployments.storage.cache_room import CacheRoom, Disk, LocalDisk
 from deployments.storage.remote_store import RemoteStore, RetryingStore
@@ -186,7 +187,7 @@ def _expect_loadable(version: RemoteVersion, files: DirectoryFiles) -> None:
     """Refuse what was complete when it was listed and is not any more, and names that no local folder can hold."""
     lacking = missing(files, files, marker_file=version.marker_file)
     if lacking:
-        raise FailedPrecondition(without_password(f"{version.url} is not complete: it {lacking}"))
+        raise FailedPrecondition(without_secrets(f"{version.url} is not complete: it {lacking}"))
     name = unusable_name(files)
     if name:
         raise StorageFailed(Code.INVALID_ARGUMENT, f"{version.url} holds a name that no folder can hold: {name!r}")

@@ -14,7 +14,6 @@ from functools import partial
 
 from core.config.model_config import ModelConfig
 from core.config.server_settings import PollingSettings
-from core.storage.store_errors import without_password
 from core.storage.version_listing import (
     MISSED,
     REMOTE_SETTLED_S,
@@ -27,6 +26,7 @@ from core.storage.version_listing import (
     nothing_to_serve,
     steadied,
 )
+from core.telemetry.redaction import without_secrets
 from deployments.versions.background_listings import Background, StoreThreads
 
 log = logging.getLogger(__name__)
@@ -194,7 +194,7 @@ class Listings:
 
     def _note_problem(self, model: str, text: str) -> None:
         """Keep why storage gives nothing to load; log it once."""
-        text = without_password(text)
+        text = without_secrets(text)
         if self.problems.get(model) != text:
             log.warning("storage_problem model=%s problem=%s", model, text)
         self.problems[model] = text

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.telemetry.log_lines import ANNOUNCED, HIDDEN, LONGEST_VALUE, LineFormatter, LineStyle, announced
+from core.telemetry.log_lines import ANNOUNCED, LONGEST_VALUE, LineFormatter, LineStyle, announced, iso_time
+from core.telemetry.redaction import HIDDEN
 
 AT_S = 1_700_000_000.25
 
@@ -95,38 +96,26 @@ def test_a_record_can_be_announced() -> None:
     assert getattr(made, ANNOUNCED)
 
 
-@pytest.mark.parametrize(
-    "name", ["token", "auth_token", "password", "api_key", "aws_secret_access_key", "Authorization"]
-)
-def test_a_field_named_like_a_secret_is_hidden(name: str) -> None:
-    """Whoever logs it by mistake shows nothing."""
-    assert as_json(f"greeted {name.lower()}=%s", "s3cr3t")[name.lower()] == HIDDEN
+def test_a_field_named_like_a_secret_is_hidden() -> None:
+    """A line that holds it by mistake shows nothing; the rule is that of the redaction."""
+    assert as_json("greeted auth_token=%s", "s3cr3t")["auth_token"] == HIDDEN
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "s3://user:s3cr3t@bucket/m",
-        "GET https://host/x?X-Amz-Signature=s3cr3t&a=1 failed",
-        "GET https://host/x?sv=1&sig=s3cr3t failed",
-        "header Authorization: Bearer s3cr3ts3cr3t",
-        "RAY_AUTH_TOKEN=s3cr3t",
-        "{'password': 's3cr3t'}",
-        "AccountKey=s3cr3t;x",
-    ],
-)
-def test_a_secret_inside_of_a_text_is_hidden(text: str) -> None:
+def test_a_secret_inside_of_a_text_is_hidden() -> None:
     """Error texts of storage libraries may show addresses with credentials."""
-    line = as_text("storage_retry failures=%d error=%s", 1, text)
+    line = as_text("storage_retry failures=%d error=%s", 1, "s3://user:s3cr3t@bucket/m")
 
     assert "s3cr3t" not in line
-    assert HIDDEN in line
+    assert f"s3://{HIDDEN}@bucket/m" in line
 
 
-@pytest.mark.parametrize("text", ["gs://bucket/m", "no token here", "signature serving_default is missing", "a@b"])
-def test_what_is_no_secret_is_left_alone(text: str) -> None:
-    """An error text stays readable."""
-    assert as_json("storage_problem problem=%s", text)["problem"] == text
+@pytest.mark.parametrize(
+    ("wall_s", "text"),
+    [(0.0, "1970-01-01T00:00:00.000Z"), (1.25, "1970-01-01T00:00:01.250Z"), (AT_S, "2023-11-14T22:13:20.250Z")],
+)
+def test_a_time_is_written_in_utc_with_milliseconds(wall_s: float, text: str) -> None:
+    """Lines of several processes and the status document sort and compare as texts."""
+    assert iso_time(wall_s) == text
 
 
 def test_a_long_value_is_cut() -> None:

@@ -232,7 +232,7 @@ def test_a_password_in_a_base_path_is_not_shown() -> None:
 
     site.round()
 
-    assert "sftp://…@host/m" in site.listings.problems["remote"]
+    assert "sftp://***@host/m" in site.listings.problems["remote"]
     assert "secret" not in site.listings.problems["remote"]
 
 
