@@ -11,7 +11,7 @@ from typing import Any, cast
 import yaml
 from google.protobuf.descriptor import Descriptor
 
-from core.config import arguments, yaml_settings
+from core.config import arguments, joined_models, yaml_settings
 from core.config.flag_table import FLAGS
 from core.config.model_config import ModelConfig
 from core.config.models_text import model_configs
@@ -110,7 +110,7 @@ def _checked_models(text: str, file: str, root: str) -> Checked:
 
 def _checked_settings(text: str, file: str) -> Checked:
     try:
-        own = yaml_settings.settings(text, file)
+        own = yaml_settings.read_settings(text, file)
     except ConfigError as error:
         return Checked(file, FileKind.SETTINGS, error.problems)
     parsed = arguments.parse((), {"model_settings_file": file, **own.server})
@@ -222,7 +222,7 @@ def across(
         return (), ()
     models = listed[0].models if listed else ()
     try:
-        yaml_settings.merge(models, own[0], relative_path_root=relative_path_root)
+        joined_models.joined(models, own[0], relative_path_root=relative_path_root)
     except ConfigError as error:
         return error.problems, ()
-    return (), yaml_settings.unused_models(models, own[0]) if listed else ()
+    return (), joined_models.unused_models(models, own[0]) if listed else ()

@@ -1,4 +1,4 @@
-"""Our YAML file: what models.config and flags cannot say about models, and, if wanted, everything else too.
+"""Reads our YAML file: settings of models that models.config and flags cannot express, and, if wanted, all others too.
 
 defaults:            settings of all models
   num_cpus: 1
@@ -11,8 +11,8 @@ server:              flags without their dashes; the command line wins
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -24,12 +24,10 @@ from core.config.model_config import (
     Autoscaling,
     BatchingParameters,
     LoggingConfig,
-    ModelConfig,
     ModelResources,
     Rollout,
     TaskSampling,
 )
-from core.config.models_text import absolute_path, relative_path_problem
 from core.config.parameter_files import batching_problems
 from core.config.version_policy import All, Latest, Specific, VersionPolicy
 from core.config.yaml_reading import (
@@ -187,7 +185,7 @@ class YamlSettings:
     file: str = ""
 
 
-def settings(content: str, file: str = "") -> YamlSettings:
+def read_settings(content: str, file: str = "") -> YamlSettings:
     """Read the file; raises ConfigError with every mistake, its line and its field."""
     node = compose(content, file)
     if node is None:
@@ -204,47 +202,6 @@ def settings(content: str, file: str = "") -> YamlSettings:
     if problems:
         raise ConfigError(tuple(sorted(problems, key=lambda problem: problem.line or 0)))
     return YamlSettings(models, defaults, server, file)
-
-
-def merge(listed: Iterable[ModelConfig], own: YamlSettings, *, relative_path_root: str = "") -> tuple[ModelConfig, ...]:
-    """Join the models of models.config with our file, which may add models; raises ConfigError with every conflict."""
-    listed = tuple(listed)
-    known = {model.name for model in listed}
-    added = {name: one for name, one in own.models.items() if name not in known and one.base_path is not None}
-    problems = [
-        *(problem for model in listed for problem in _conflicts(model, own)),
-        *(problem for name, one in added.items() for problem in _path_problems(name, one, own, relative_path_root)),
-    ]
-    if problems:
-        raise ConfigError(tuple(problems))
-    joined = (_joined(model, own.models.get(model.name, own.defaults)) for model in listed)
-    return (*joined, *(_added(name, one, relative_path_root) for name, one in added.items()))
-
-
-def placed(listed: Iterable[ModelConfig], own: YamlSettings) -> tuple[ModelConfig, ...]:
-    """Return models as they are listed, whatever our file says of the same things, with what only our file can say.
-
-    That is placement, batching, and several request logs of one model: a list in models.config's format holds one.
-    """
-    pairs = ((model, own.models.get(model.name, own.defaults)) for model in listed)
-    return tuple(
-        replace(model, resources=one.resources, batching=one.batching, logging=model.logging or _several(one.logging))
-        for model, one in pairs
-    )
-
-
-def _several(logging: tuple[LoggingConfig, ...] | None) -> tuple[LoggingConfig, ...]:
-    return logging if logging is not None and len(logging) > 1 else ()
-
-
-def unused_models(listed: Iterable[ModelConfig], own: YamlSettings) -> tuple[Problem, ...]:
-    """Return a warning for each model of our file that is listed nowhere and has no base path."""
-    known = {model.name for model in listed}
-    return tuple(
-        Problem("has no base_path and is not in models.config", own.file, one.places.get(""), f"models.{name}")
-        for name, one in own.models.items()
-        if name not in known and one.base_path is None
-    )
 
 
 def _model(shared: Mapping[str, Any], given: Mapping[str, Any], place: Place | None) -> ModelSettings:
@@ -290,50 +247,3 @@ def _lines(place: Place | None) -> Mapping[str, int]:
         return {}
     silent = Place(place.node, "", "", [])
     return {"": place.line} | {name: inner.line for name, inner in (named_places(silent) or {}).items()}
-
-
-def _conflicts(model: ModelConfig, own: YamlSettings) -> Iterator[Problem]:
-    """Yield what both files say differently; the default policy and no labels count as nothing said."""
-    one = own.models.get(model.name)
-    if one is None:
-        return
-    pairs = (
-        ("base_path", one.base_path, model.base_path),
-        ("version_policy", one.policy, model.policy if model.policy != Latest() else None),
-        ("labels", one.labels, model.labels or None),
-        ("logging", one.logging, model.logging or None),
-    )
-    for name, ours, theirs in pairs:
-        if name in one.places and theirs is not None and ours != theirs:
-            message = "differs from models.config; say it in one of the two files"
-            yield Problem(message, own.file, one.places[name], f"models.{model.name}.{name}")
-
-
-def _path_problems(name: str, one: ModelSettings, own: YamlSettings, root: str) -> Iterator[Problem]:
-    path = one.base_path or ""
-    if absolute_path(path, root) is None:
-        yield Problem(relative_path_problem(name, path), own.file, one.places["base_path"], f"models.{name}.base_path")
-
-
-def _joined(model: ModelConfig, one: ModelSettings) -> ModelConfig:
-    return ModelConfig(
-        name=model.name,
-        base_path=model.base_path,
-        policy=one.policy if one.policy is not None and model.policy == Latest() else model.policy,
-        labels=model.labels or one.labels or {},
-        resources=one.resources,
-        logging=model.logging or one.logging or (),
-        batching=one.batching,
-    )
-
-
-def _added(name: str, one: ModelSettings, root: str) -> ModelConfig:
-    return ModelConfig(
-        name=name,
-        base_path=absolute_path(one.base_path or "", root) or "",
-        policy=one.policy or Latest(),
-        labels=one.labels or {},
-        resources=one.resources,
-        logging=one.logging or (),
-        batching=one.batching,
-    )

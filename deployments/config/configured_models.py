@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.config import yaml_settings
+from core.config import joined_models, yaml_settings
 from core.config.model_config import BatchingParameters, ModelConfig
 from core.config.models_text import model_configs, single_model
 from core.config.parameter_files import BATCHING_WITHOUT_FILE, batching_parameters
@@ -37,17 +37,17 @@ class ConfiguredModels:
         return (
             listed
             if own is None
-            else yaml_settings.merge(listed, own, relative_path_root=self._source.relative_path_root)
+            else joined_models.joined(listed, own, relative_path_root=self._source.relative_path_root)
         )
 
     def placed(self, listed: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
         """Return models as they are listed, with what only the YAML file can say of them; raises ConfigError."""
         own = self._own_settings()
-        return listed if own is None else yaml_settings.placed(listed, own)
+        return listed if own is None else joined_models.placed(listed, own)
 
     def _own_settings(self) -> yaml_settings.YamlSettings | None:
         file = self._source.model_settings_file
-        return yaml_settings.settings(read_text(file), file) if file else None
+        return yaml_settings.read_settings(read_text(file), file) if file else None
 
     def batching(self) -> BatchingParameters | None:
         """Read the parameters for all models; None without batching.
@@ -77,5 +77,5 @@ class ConfiguredModels:
         session = self._settings.session.session_config_file
         found = session_config_warnings(read_text(session), session) if session else ()
         own = self._own_settings()
-        unused = yaml_settings.unused_models(self._listed(), own) if own is not None else ()
+        unused = joined_models.unused_models(self._listed(), own) if own is not None else ()
         return tuple(str(problem) for problem in (*unused, *found))

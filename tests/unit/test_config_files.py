@@ -10,7 +10,7 @@ import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
-from core.config import yaml_settings
+from core.config import joined_models, yaml_settings
 from core.config.models_text import model_configs
 from core.config.yaml_settings import YamlSettings
 from core.errors import InvalidArgument
@@ -21,7 +21,7 @@ SETTINGS = ROOT / "configs" / "model_settings.yaml"
 
 
 def settings(text: str) -> YamlSettings:
-    return yaml_settings.settings(text, SETTINGS.name)
+    return yaml_settings.read_settings(text, SETTINGS.name)
 
 
 def listed_models() -> tuple[Any, ...]:
@@ -55,9 +55,9 @@ def test_the_settings_sample_fits_models_config() -> None:
     """Both files are read together, without a mistake and without a model that nobody lists."""
     models, own = listed_models(), settings(SETTINGS.read_text(encoding="utf-8"))
 
-    merged = {one.name: one for one in yaml_settings.merge(models, own)}
+    merged = {one.name: one for one in joined_models.joined(models, own)}
 
-    assert yaml_settings.unused_models(models, own) == ()
+    assert joined_models.unused_models(models, own) == ()
     assert merged["half_plus_two"].resources.num_replicas == 2
     assert merged["mlp"].resources.num_replicas == 1
 
@@ -66,7 +66,7 @@ def test_what_the_settings_sample_shows_in_comments_is_valid_too() -> None:
     """Taking the comment signs away gives more models and no mistake."""
     own = settings(uncommented(SETTINGS.read_text(encoding="utf-8")))
 
-    added = {one.name: one for one in yaml_settings.merge((), own)}
+    added = {one.name: one for one in joined_models.joined((), own)}
 
     assert set(added) == {"ranking", "search", "translation"}
     assert added["ranking"].labels == {"stable": 7, "canary": 8}

@@ -1,4 +1,4 @@
-"""Our YAML file, alone and joined with models.config."""
+"""Our YAML file: what may stand in it, and every mistake with its line and field."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from core.config.joined_models import joined
 from core.config.model_config import (
     Autoscaling,
     BatchingParameters,
@@ -19,7 +20,7 @@ from core.config.model_config import (
     TaskSampling,
 )
 from core.config.version_policy import All, Latest, Specific
-from core.config.yaml_settings import merge, settings, unused_models
+from core.config.yaml_settings import read_settings
 from core.errors import ConfigError
 
 PATIENT = hypothesis_settings(deadline=None)
@@ -57,13 +58,13 @@ server:
 
 def only_model(text: str) -> ModelConfig:
     """Read a file with one model, given as the inside of a flow mapping."""
-    return merge((), settings("models: {m: {base_path: /m, " + text + "}}"))[0]
+    return joined((), read_settings("models: {m: {base_path: /m, " + text + "}}"))[0]
 
 
 def problems_of(text: str) -> list[str]:
     """Return every mistake of a file."""
     with pytest.raises(ConfigError) as raised:
-        settings(text, "s.yaml")
+        read_settings(text, "s.yaml")
     return [str(problem) for problem in raised.value.problems]
 
 
@@ -91,9 +92,9 @@ def test_a_mistake_beside_half_a_pair_can_be_printed() -> None:
 
 def test_a_full_file_adds_models_and_completes_listed_ones() -> None:
     """Models of both files end up in one list, with the defaults underneath."""
-    own = settings(FULL, "s.yaml")
+    own = read_settings(FULL, "s.yaml")
 
-    assert merge([ModelConfig("listed", "/l"), ModelConfig("plain", "/p")], own) == (
+    assert joined([ModelConfig("listed", "/l"), ModelConfig("plain", "/p")], own) == (
         ModelConfig("listed", "/l", resources=ModelResources(num_replicas=2, num_cpus=0.5, drain_timeout_s=5.0)),
         ModelConfig("plain", "/p", resources=ModelResources(num_cpus=0.5, drain_timeout_s=5.0)),
         ModelConfig(
@@ -124,7 +125,7 @@ def test_a_full_file_adds_models_and_completes_listed_ones() -> None:
 @pytest.mark.parametrize("text", ["# nothing", "models:", "models: {}\ndefaults:\nserver:"])
 def test_a_file_may_say_nothing(text: str) -> None:
     """Empty sections are no mistakes."""
-    assert merge([ModelConfig("m", "/m")], settings(text)) == (ModelConfig("m", "/m"),)
+    assert joined([ModelConfig("m", "/m")], read_settings(text)) == (ModelConfig("m", "/m"),)
 
 
 @pytest.mark.parametrize(
@@ -144,15 +145,15 @@ def test_version_policies_have_these_spellings(text: str, policy: All | Latest |
 
 def test_own_autoscaling_completes_the_shared_one() -> None:
     """A model changes single bounds."""
-    own = settings("defaults: {autoscaling: {max_replicas: 9}}\nmodels: {m: {autoscaling: {min_replicas: 2}}}")
+    own = read_settings("defaults: {autoscaling: {max_replicas: 9}}\nmodels: {m: {autoscaling: {min_replicas: 2}}}")
 
-    assert merge([ModelConfig("m", "/m")], own)[0].resources.autoscaling == Autoscaling(2, 9)
+    assert joined([ModelConfig("m", "/m")], own)[0].resources.autoscaling == Autoscaling(2, 9)
 
 
 def test_own_replica_count_replaces_shared_autoscaling_and_the_other_way_round() -> None:
     """What a model says itself is nearer than what is said for all."""
-    counted = settings("defaults: {autoscaling: {max_replicas: 9}}\nmodels: {m: {num_replicas: 2}}")
-    scaled = settings("defaults: {num_replicas: 2}\nmodels: {m: {autoscaling: {max_replicas: 3}}}")
+    counted = read_settings("defaults: {autoscaling: {max_replicas: 9}}\nmodels: {m: {num_replicas: 2}}")
+    scaled = read_settings("defaults: {num_replicas: 2}\nmodels: {m: {autoscaling: {max_replicas: 3}}}")
 
     assert counted.models["m"].resources == ModelResources(num_replicas=2)
     assert scaled.models["m"].resources == ModelResources(autoscaling=Autoscaling(1, 3))
@@ -246,44 +247,6 @@ def test_a_file_that_grows_when_expanded_stays_small() -> None:
     assert len(problems_of(laughs)) == 17
 
 
-def test_files_that_contradict_each_other_are_refused() -> None:
-    """What both files say must be the same, or be said once."""
-    listed = ModelConfig("m", "/m", Specific(frozenset({1})), {"stable": 1}, logging=(LoggingConfig(),))
-    own = settings(
-        "models:\n m:\n  base_path: /n\n  version_policy: all\n  labels: {stable: 2}\n  logging: {attributes: 1}",
-        "s.yaml",
-    )
-    with pytest.raises(ConfigError) as raised:
-        merge([listed], own)
-
-    assert [str(problem) for problem in raised.value.problems] == [
-        f"s.yaml:{line}: models.m.{name}: differs from models.config; say it in one of the two files"
-        for line, name in ((3, "base_path"), (4, "version_policy"), (5, "labels"), (6, "logging"))
-    ]
-
-
-def test_what_models_config_leaves_open_our_file_may_say() -> None:
-    """The default policy and no labels count as nothing said; the same words twice are no conflict."""
-    own = settings("models: {m: {base_path: /m, version_policy: all, labels: {a: 1}, logging: {}}}")
-
-    assert merge([ModelConfig("m", "/m")], own) == (
-        ModelConfig("m", "/m", All(), {"a": 1}, logging=(LoggingConfig(),)),
-    )
-
-
-def test_shared_logging_gives_way_to_models_config() -> None:
-    """Defaults never contradict."""
-    own = settings("defaults: {logging: {attributes: 1}}\nmodels: {m: {num_cpus: 1}}")
-    theirs = (LoggingConfig(attributes=2),)
-
-    assert [
-        model.logging for model in merge([ModelConfig("m", "/m", logging=theirs), ModelConfig("n", "/n")], own)
-    ] == [
-        theirs,
-        (LoggingConfig(attributes=1),),
-    ]
-
-
 def test_a_model_may_have_several_request_logs() -> None:
     """A list gives each of them a sample of its own."""
     model = only_model(
@@ -312,25 +275,6 @@ def test_request_logs_are_checked() -> None:
     ]
 
 
-def test_relative_paths_need_a_root_here_too() -> None:
-    """The rule is that of models.config."""
-    own = settings("models:\n  m:\n    base_path: a/b", "s.yaml")
-
-    assert merge((), own, relative_path_root="/srv")[0].base_path == "/srv/a/b"
-    with pytest.raises(ConfigError, match=r"s.yaml:3: models.m.base_path: Expected model m to have an absolute path"):
-        merge((), own)
-
-
-def test_models_without_any_path_are_warned_about() -> None:
-    """A reload may take a model out of models.config first, so this is no mistake."""
-    own = settings("models:\n  m: {num_cpus: 1}\n  n: {num_cpus: 1}", "s.yaml")
-
-    assert merge([ModelConfig("m", "/m")], own)[0].resources.num_cpus == 1
-    assert [str(warning) for warning in unused_models([ModelConfig("m", "/m")], own)] == [
-        "s.yaml:3: models.n: has no base_path and is not in models.config"
-    ]
-
-
 WORDS = "models defaults server m labels port batching autoscaling num_replicas version_policy 1 -1 .nan true ~"
 MARKS = ": |\n|  |{|}|[|]|, |- |&a |*a|<<|!!int |'|? |1:30|!!python/object:x |!!str |!!null "
 fragments = st.sampled_from([*WORDS.split(" "), *MARKS.split("|")])
@@ -341,4 +285,4 @@ fragments = st.sampled_from([*WORDS.split(" "), *MARKS.split("|")])
 def test_any_text_gives_settings_or_a_config_error(text: str) -> None:
     """No file can crash the server."""
     with contextlib.suppress(ConfigError):
-        settings(text, "f")
+        read_settings(text, "f")
