@@ -19,7 +19,7 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from core.admin.status_document import Outlook, RouterFacts
+from core.admin.status_document import RouterFacts, WatcherReport
 from core.config.server_settings import ServerSettings
 from core.errors import Code, ServingError, Unavailable
 from core.routing.router_report import RouterReport
@@ -86,7 +86,7 @@ class Router:
         )
         shown = monitoring(settings)
         self._page = self._metrics_page(shown.prometheus_path)
-        status = StatusPage(self._router, self._facts, self._outlook, SystemClock())
+        status = StatusPage(self._router, self._facts, self._watcher_report, SystemClock())
         pages = {STATUS_PATH: status.answer, HTML_PATH: HtmlPage(status.document).answer}
         if shown.prometheus_enabled:
             pages[self._page.path] = self._page.answer
@@ -191,11 +191,11 @@ class Router:
             raise answer
         return answer
 
-    async def _outlook(self) -> Outlook:
+    async def _watcher_report(self) -> WatcherReport:
         """Ask the watcher, after it was told the newest numbers."""
         await self._page.bring()
-        outlook: Outlook = await self._watcher.outlook.remote()
-        return outlook
+        report: WatcherReport = await self._watcher.report.remote()
+        return report
 
     def _facts(self) -> RouterFacts:
         return router_facts(self._settings, self._name, self._since_s, is_draining=self._api.draining)

@@ -9,7 +9,7 @@ import time
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
-from core.admin.status_document import Outlook
+from core.admin.status_document import WatcherReport
 from core.config.server_settings import ServerSettings
 from core.errors import Problem, ServingError
 from core.routing.router_report import RouterReport
@@ -41,7 +41,7 @@ class Watcher:
         self._numbers = VersionNumbers()
         self._watch = Reconciler(settings, self._host, VersionSource(), ConfiguredModels(settings), SystemClock())
         self._ticked_s = time.monotonic()
-        self._trouble = RepeatedFailureLog("tick_failed", "ticks_work_again")
+        self._failures = RepeatedFailureLog("tick_failed", "ticks_work_again")
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._crash: BaseException | None = None
@@ -68,10 +68,10 @@ class Watcher:
         try:
             pause_s = self._watch.tick()
         except (RayError, RayServeException, ServingError, TimeoutError, OSError) as error:
-            self._trouble.failed(time.monotonic(), error)
+            self._failures.failed(time.monotonic(), error)
             return PAUSE_AFTER_ERROR_S
         else:
-            self._trouble.went_well(time.monotonic())
+            self._failures.went_well(time.monotonic())
             return pause_s
         finally:
             self._numbers.follow(self._watch.table)
@@ -99,9 +99,9 @@ class Watcher:
         """Put another list of models in force."""
         return await self._requests.change(raw)
 
-    async def outlook(self) -> Outlook:
+    async def report(self) -> WatcherReport:
         """Return what changes from second to second."""
-        return Outlook(self._watch.replicas, time.monotonic() - self._ticked_s, self._collector.traffic())
+        return WatcherReport(self._watch.replicas, time.monotonic() - self._ticked_s, self._collector.traffic())
 
     async def config_problems(self) -> tuple[Problem, ...]:
         """Return what is wrong with the configuration that was refused last, if it still is."""

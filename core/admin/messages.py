@@ -94,7 +94,7 @@ def read_change_answer(raw: bytes) -> int:
     return admin_pb2.ChangeConfigResponse.FromString(raw).generation
 
 
-def status_answer(document: bytes) -> bytes:
+def status_document_answer(document: bytes) -> bytes:
     """Serialize the answer to GetStatus."""
     return admin_pb2.GetStatusResponse(document=document.decode()).SerializeToString()
 

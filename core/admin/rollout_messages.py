@@ -22,7 +22,7 @@ _WORDS: Final[Mapping[State, str]] = MappingProxyType(
 )
 
 
-def news(before: RoutingTable, now: RoutingTable) -> list[str]:
+def rollout_messages(before: RoutingTable, now: RoutingTable) -> list[str]:
     """Return what is different now, model by model."""
     told = _sentences(before)
     lines = [line for key, line in _sentences(now).items() if told.get(key) != line]
@@ -30,7 +30,7 @@ def news(before: RoutingTable, now: RoutingTable) -> list[str]:
     return lines + gone
 
 
-def unfinished(table: RoutingTable) -> list[str]:
+def unfinished_versions(table: RoutingTable) -> list[str]:
     """Name the versions that are on their way."""
     moving = {State.START, State.LOADING}
     return [

@@ -1,7 +1,7 @@
-"""The one JSON document about the state of the server: for the status page, the `status` command, and scripts.
+"""The JSON document about the state of the server: for the status page, the `status` command, and scripts.
 
-Everything comes from the routing table, which every router has, but for what changes from second to second (`Outlook`):
-that is asked from the watcher, and its last answer counts while it gives none.
+Nearly all of it comes from the routing table, which every router has. Values that change from second to second are
+requested from the watcher (`WatcherReport`); while it does not answer, its last report is used, with its age.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class RouterFacts:
-    """What a router knows of itself; `files` are the files that list the models, `since_s` is when it started."""
+    """A router's description of itself; `files` are the files that list the models, `since_s` is when it started."""
 
     name: str
     version: str
@@ -47,8 +47,8 @@ class RouterFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
-    """What the watcher said last: running replicas by application, how long ago its last tick ended, traffic."""
+class WatcherReport:
+    """What the watcher reports: running replicas by application, seconds since its last tick ended, traffic."""
 
     replicas: Mapping[str, int] = field(default_factory=dict)
     ticked_ago_s: float = 0.0
@@ -56,30 +56,30 @@ class Outlook:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """An outlook, and how old it is; `is_fresh` is false while the watcher does not answer."""
+class AgedReport:
+    """The last report of the watcher with its age; `is_fresh` is false while the watcher does not answer."""
 
-    outlook: Outlook | None = None
+    report: WatcherReport | None = None
     age_s: float = 0.0
     is_fresh: bool = False
 
 
-def status_body(table: RoutingTable, facts: RouterFacts, known: Known, wall_s: float) -> bytes:
+def status_json(table: RoutingTable, facts: RouterFacts, watcher: AgedReport, wall_s: float) -> bytes:
     """Return the document as the bytes of a page."""
-    return json_page(status_document(table, facts, known, wall_s))
+    return json_page(status_document(table, facts, watcher, wall_s))
 
 
-def status_document(table: RoutingTable, facts: RouterFacts, known: Known, wall_s: float) -> Json:
+def status_document(table: RoutingTable, facts: RouterFacts, watcher: AgedReport, wall_s: float) -> Json:
     """Return the document as a value; times of day are texts in UTC, durations are seconds."""
     return {
         "server": _server(table, facts, wall_s),
-        "watcher": _watcher(known),
+        "watcher": _watcher(watcher),
         "configuration": {
             "origin": "request" if table.is_config_requested else "files",
             "files": list(facts.files),
             "problems": [_problem(one) for one in table.problems],
         },
-        "models": [_model(name, table.models[name], known) for name in sorted(table.models)],
+        "models": [_model(name, table.models[name], watcher) for name in sorted(table.models)],
     }
 
 
@@ -99,16 +99,16 @@ def _server(table: RoutingTable, facts: RouterFacts, wall_s: float) -> Json:
     }
 
 
-def _watcher(known: Known) -> Json:
-    ticked = known.outlook.ticked_ago_s + known.age_s if known.outlook is not None else None
-    return {"answers": known.is_fresh, "ticked_s_ago": round(ticked, 3) if ticked is not None else None}
+def _watcher(watcher: AgedReport) -> Json:
+    ticked = watcher.report.ticked_ago_s + watcher.age_s if watcher.report is not None else None
+    return {"answers": watcher.is_fresh, "ticked_s_ago": round(ticked, 3) if ticked is not None else None}
 
 
 def _problem(problem: Problem) -> Json:
     return {"file": problem.file, "line": problem.line, "field": problem.field, "message": problem.message}
 
 
-def _model(name: str, model: ModelRoutes, known: Known) -> Json:
+def _model(name: str, model: ModelRoutes, watcher: AgedReport) -> Json:
     return {
         "name": name,
         "configured": model.configured,
@@ -117,7 +117,7 @@ def _model(name: str, model: ModelRoutes, known: Known) -> Json:
         "labels": [_label(label, model) for label in sorted(model.labels)],
         "rollout": _rollout(model),
         "problem": model.problem or None,
-        "versions": [_version(ServableId(name, one.version), one, model, known) for one in model.statuses],
+        "versions": [_version(ServableId(name, one.version), one, model, watcher) for one in model.statuses],
         "waiting": [{"version": str(number), "reason": why} for number, why in sorted(model.waiting.items())],
         "ignored": [{"name": child, "reason": why} for child, why in sorted(model.ignored.items())],
     }
@@ -144,7 +144,7 @@ def _label(label: str, model: ModelRoutes) -> Json:
 
 
 def _rollout(model: ModelRoutes) -> Json:
-    """Return which versions are on their way; a version that failed for good is not."""
+    """Return which versions are being loaded and unloaded; a version that failed for good is neither."""
     coming = [one for one, seen in model.histories.items() if seen.aspired and _comes(seen.state)]
     going = [one for one, seen in model.histories.items() if not seen.aspired and seen.state is not State.END]
     return {
@@ -163,8 +163,8 @@ def _texts(versions: Iterable[int]) -> list[str]:
     return [str(version) for version in sorted(versions)]
 
 
-def _version(servable: ServableId, status: VersionStatus, model: ModelRoutes, known: Known) -> Json:
-    replicas = known.outlook.replicas if known.outlook is not None else None
+def _version(servable: ServableId, status: VersionStatus, model: ModelRoutes, watcher: AgedReport) -> Json:
+    replicas = watcher.report.replicas if watcher.report is not None else None
     history = model.histories.get(servable.version, VersionHistory(status.state))
     return {
         "version": str(servable.version),
@@ -177,18 +177,18 @@ def _version(servable: ServableId, status: VersionStatus, model: ModelRoutes, kn
         "failed_attempts": history.failed_attempts,
         "next_attempt": iso_time(history.retry_at_s) if history.retry_at_s is not None else None,
         "error": _error(history.failure),
-        "traffic": _traffic(servable, known),
+        "traffic": _traffic(servable, watcher),
     }
 
 
-def _traffic(servable: ServableId, known: Known) -> Json | None:
-    """Return what the version answers; nothing that is older than the present numbers may be."""
-    if known.outlook is None or known.age_s > WINDOW_S:
+def _traffic(servable: ServableId, watcher: AgedReport) -> Json | None:
+    """Return the traffic of a version; None when the report is older than the window of the present rates."""
+    if watcher.report is None or watcher.age_s > WINDOW_S:
         return None
-    traffic = known.outlook.traffic.get((servable.name, str(servable.version)))
+    traffic = watcher.report.traffic.get((servable.name, str(servable.version)))
     if traffic is None:
         return None
-    curve = [{"s_ago": round(one.ago_s + known.age_s, 1), **_rates(one.rates)} for one in traffic.curve]
+    curve = [{"s_ago": round(one.ago_s + watcher.age_s, 1), **_rates(one.rates)} for one in traffic.curve]
     return {**_rates(traffic.rates), "window_s": WINDOW_S, "history_s": KEPT_S, "history": curve}
 
 

@@ -24,12 +24,12 @@ LONGEST_TEXT = 300
 """A longer text is folded, so that one error does not push everything else off the screen."""
 
 FAILED = "FAILED"
-LOOKS = {"AVAILABLE": "good", FAILED: "bad", "END": "idle"}
+STATE_CLASSES = {"AVAILABLE": "good", FAILED: "bad", "END": "idle"}
 VERSIONS = ("Model", "Version", "State", "For", "Replicas", "Labels", "Requests/s", "p50", "p99", "Loaded in")
 
 
 @dataclass(frozen=True, slots=True)
-class Looks:
+class StyleAndScript:
     """What makes the page nicer: style sheet and script, without their tags."""
 
     style: str = ""
@@ -56,20 +56,20 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def status_page(document: Json, looks: Looks) -> str:
+def status_page(document: Json, assets: StyleAndScript) -> str:
     """Render the whole page."""
     document = printable(document)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
-        f"<title>Ray Model Server: {_condition(document['server'])}</title>\n<style>{looks.style}</style>\n</head>\n"
+        f"<title>Ray Model Server: {_condition(document['server'])}</title>\n<style>{assets.style}</style>\n</head>\n"
         '<body>\n<header><h1>Ray Model Server</h1><p id="connection" role="status" aria-live="polite"></p>'
         '<label id="refresh" hidden><input type="checkbox" checked> Refresh by itself</label>'
         '<p id="reload">Reload the page to see what is new.</p></header>\n'
         f'<main id="main">{"".join(_sections(document))}</main>\n'
         '<footer><p>The same for scripts: <a href="status.json">status.json</a></p></footer>\n'
-        f"<script>{looks.script}</script>\n</body>\n</html>\n"
+        f"<script>{assets.script}</script>\n</body>\n</html>\n"
     )
 
 
@@ -103,12 +103,13 @@ def _summary(document: Json) -> str:
     states = ", ".join(f"{number} {state}" for state, number in sorted(shown.items())) or "none"
     problems = len(document["configuration"]["problems"]) + sum(bool(one["problem"]) for one in document["models"])
     condition = _condition(document["server"])
-    looks = {"ready": "good", "not ready": "bad"}.get(condition, "busy")
-    told = f"{_count(len(document['models']), 'model')}. Versions: {states}."
-    trouble = f" Problems: {problems}." if problems else ""
+    state_class = {"ready": "good", "not ready": "bad"}.get(condition, "busy")
+    counted = f"{_count(len(document['models']), 'model')}. Versions: {states}."
+    problems_text = f" Problems: {problems}." if problems else ""
     silent = "" if document["watcher"]["answers"] else " The watcher does not answer: no version changes until it does."
-    state = f'<strong class="state {looks}">{condition}</strong>'
-    return f'<p class="summary" role="status" aria-live="polite" data-key="summary">{state} {told}{trouble}{silent}</p>'
+    state = f'<strong class="state {state_class}">{condition}</strong>'
+    text = f"{state} {counted}{problems_text}{silent}"
+    return f'<p class="summary" role="status" aria-live="polite" data-key="summary">{text}</p>'
 
 
 def _server(document: Json, now: datetime) -> str:
@@ -172,7 +173,7 @@ def _version(name: str, version: Json, model: Json, now: datetime) -> _Row:
     cells = (
         _text(name),
         _text(version["version"]),
-        f'<span class="state {LOOKS.get(shown, "busy")}">{_text(shown)}</span>{unwanted}',
+        f'<span class="state {STATE_CLASSES.get(shown, "busy")}">{_text(shown)}</span>{unwanted}',
         duration((now - _moment(version["since"])).total_seconds()),
         _text(version["replicas"] if version["replicas"] is not None else "unknown"),
         _text(", ".join(_labels_of(version["version"], model))),

@@ -52,7 +52,7 @@ def unused_models(listed: Iterable[ModelConfig], own: YamlSettings) -> tuple[Pro
     """Return a warning for each model of our file that is listed nowhere and has no base path."""
     known = {model.name for model in listed}
     return tuple(
-        Problem("has no base_path and is not in models.config", own.file, one.places.get(""), f"models.{name}")
+        Problem("has no base_path and is not in models.config", own.file, one.lines.get(""), f"models.{name}")
         for name, one in own.models.items()
         if name not in known and one.base_path is None
     )
@@ -70,15 +70,15 @@ def _conflicts(model: ModelConfig, own: YamlSettings) -> Iterator[Problem]:
         ("logging", one.logging, model.logging or None),
     )
     for name, ours, theirs in pairs:
-        if name in one.places and theirs is not None and ours != theirs:
+        if name in one.lines and theirs is not None and ours != theirs:
             message = "differs from models.config; say it in one of the two files"
-            yield Problem(message, own.file, one.places[name], f"models.{model.name}.{name}")
+            yield Problem(message, own.file, one.lines[name], f"models.{model.name}.{name}")
 
 
 def _path_problems(name: str, one: ModelSettings, own: YamlSettings, root: str) -> Iterator[Problem]:
     path = one.base_path or ""
     if absolute_path(path, root) is None:
-        yield Problem(relative_path_problem(name, path), own.file, one.places["base_path"], f"models.{name}.base_path")
+        yield Problem(relative_path_problem(name, path), own.file, one.lines["base_path"], f"models.{name}.base_path")
 
 
 def _joined(model: ModelConfig, one: ModelSettings) -> ModelConfig:

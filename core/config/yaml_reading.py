@@ -1,6 +1,6 @@
 """YAML read by a description of what may stand in it, so that every mistake has a line and a field.
 
-A reader is a function that takes a place in the file and gives a value. Mistakes are noted on the place's list and the
+A reader is a function that takes an entry in the file and gives a value. Mistakes are noted on the entry's list and the
 reader gives `MISTAKE`, so that reading goes on and all of them are reported at once.
 """
 
@@ -28,8 +28,8 @@ _NAMES = {"int": "a whole number", "float": "a number", "bool": "true or false",
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A node of the file with the path that leads to it."""
+class Entry:
+    """A node of the file, with the path that leads to it and the list of mistakes."""
 
     node: yaml.Node
     field: str
@@ -46,12 +46,12 @@ class Place:
         self.problems.append(Problem(_writable(message), self.file, self.line, _writable(self.field)))
         return MISTAKE
 
-    def inner(self, node: yaml.Node, name: str) -> Place:
-        """Return the place of a node below this one."""
-        return Place(node, f"{self.field}.{name}".lstrip("."), self.file, self.problems)
+    def inner(self, node: yaml.Node, name: str) -> Entry:
+        """Return a node below this one as an entry."""
+        return Entry(node, f"{self.field}.{name}".lstrip("."), self.file, self.problems)
 
-    def entry(self, name: str) -> Place:
-        """Return the place of an entry of a mapping, or this one's when it has no such entry."""
+    def at(self, name: str) -> Entry:
+        """Return the entry of a mapping that has this name, or this entry itself when there is none."""
         pairs = self.node.value if isinstance(self.node, yaml.MappingNode) else []
         node = next((node for key, node in pairs if key.value == name), self.node)
         return self.inner(node, name)
@@ -62,7 +62,7 @@ class Place:
         return str(self.node.tag).removeprefix(_TAG) if isinstance(self.node, yaml.ScalarNode) else ""
 
 
-Reader = Callable[[Place], Any]
+Reader = Callable[[Entry], Any]
 
 
 def compose(text: str, file: str) -> yaml.Node | None:
@@ -81,27 +81,27 @@ def compose(text: str, file: str) -> yaml.Node | None:
         raise ConfigError((Problem(f"not valid YAML: {str(error).splitlines()[0]}", file),)) from None
 
 
-def text(place: Place) -> Any:
+def text(entry: Entry) -> Any:
     """Read a text."""
-    if place.kind != "str":
-        return _expected(place, "str")
-    return place.mistake(HALF_CHARACTER) if _has_half_characters(place.node.value) else place.node.value
+    if entry.kind != "str":
+        return _expected(entry, "str")
+    return entry.mistake(HALF_CHARACTER) if _has_half_characters(entry.node.value) else entry.node.value
 
 
-def flag(place: Place) -> Any:
+def flag(entry: Entry) -> Any:
     """Read true or false."""
-    value = _TRUTH.get(place.node.value.lower()) if place.kind == "bool" else None
-    return value if value is not None else _expected(place, "bool")
+    value = _TRUTH.get(entry.node.value.lower()) if entry.kind == "bool" else None
+    return value if value is not None else _expected(entry, "bool")
 
 
 def whole(least: int | None = None, most: int = 2**63 - 1) -> Reader:
     """Return a reader of whole numbers within bounds."""
 
-    def read(place: Place) -> Any:
-        number = _number(place) if place.kind == "int" else None
+    def read(entry: Entry) -> Any:
+        number = _number(entry) if entry.kind == "int" else None
         if number is None:
-            return _expected(place, "int")
-        return _bounded(place, int(number), least, most)
+            return _expected(entry, "int")
+        return _bounded(entry, int(number), least, most)
 
     return read
 
@@ -109,13 +109,13 @@ def whole(least: int | None = None, most: int = 2**63 - 1) -> Reader:
 def decimal(least: float | None = None, most: float = math.inf, *, above: float | None = None) -> Reader:
     """Return a reader of finite numbers within bounds; `above` is a bound that itself is not allowed."""
 
-    def read(place: Place) -> Any:
-        number = _number(place) if place.kind in ("int", "float") else None
+    def read(entry: Entry) -> Any:
+        number = _number(entry) if entry.kind in ("int", "float") else None
         if number is None or not math.isfinite(number):
-            return _expected(place, "float")
+            return _expected(entry, "float")
         if above is not None and number <= above:
-            return place.mistake(f"must be more than {above}; was {place.node.value}")
-        return _bounded(place, float(number), least, most)
+            return entry.mistake(f"must be more than {above}; was {entry.node.value}")
+        return _bounded(entry, float(number), least, most)
 
     return read
 
@@ -123,9 +123,9 @@ def decimal(least: float | None = None, most: float = math.inf, *, above: float 
 def choice(values: Mapping[str, Any]) -> Reader:
     """Return a reader of one of several words."""
 
-    def read(place: Place) -> Any:
-        word = place.node.value if isinstance(place.node, yaml.ScalarNode) else ""
-        return values[word] if word in values else place.mistake(f"must be one of {', '.join(values)}")
+    def read(entry: Entry) -> Any:
+        word = entry.node.value if isinstance(entry.node, yaml.ScalarNode) else ""
+        return values[word] if word in values else entry.mistake(f"must be one of {', '.join(values)}")
 
     return read
 
@@ -133,10 +133,10 @@ def choice(values: Mapping[str, Any]) -> Reader:
 def each(reader: Reader) -> Reader:
     """Return a reader of lists; it gives a tuple."""
 
-    def read(place: Place) -> Any:
-        if not isinstance(place.node, yaml.SequenceNode):
-            return place.mistake("must be a list")
-        values = [reader(place.inner(node, str(index))) for index, node in enumerate(place.node.value)]
+    def read(entry: Entry) -> Any:
+        if not isinstance(entry.node, yaml.SequenceNode):
+            return entry.mistake("must be a list")
+        values = [reader(entry.inner(node, str(index))) for index, node in enumerate(entry.node.value)]
         return MISTAKE if MISTAKE in values else tuple(values)
 
     return read
@@ -145,8 +145,8 @@ def each(reader: Reader) -> Reader:
 def mapping(reader: Reader) -> Reader:
     """Return a reader of mappings whose names are free; it gives a dict."""
 
-    def read(place: Place) -> Any:
-        entries = named_places(place)
+    def read(entry: Entry) -> Any:
+        entries = named_entries(entry)
         if entries is None:
             return MISTAKE
         values = {name: reader(inner) for name, inner in entries.items()}
@@ -158,16 +158,16 @@ def mapping(reader: Reader) -> Reader:
 def section(readers: Mapping[str, Reader]) -> Reader:
     """Return a reader of mappings with fixed names; it gives a dict of those that are there and right."""
 
-    def read(place: Place) -> Any:
-        values = {name: readers[name](inner) for name, inner in known_places(place, readers).items()}
+    def read(entry: Entry) -> Any:
+        values = {name: readers[name](inner) for name, inner in known_entries(entry, readers).items()}
         return {name: value for name, value in values.items() if value is not MISTAKE}
 
     return read
 
 
-def known_places(place: Place, names: Mapping[str, Any]) -> Mapping[str, Place]:
+def known_entries(entry: Entry, names: Mapping[str, Any]) -> Mapping[str, Entry]:
     """Return the entries of a mapping by name; unknown names are mistakes."""
-    entries = named_places(place) or {}
+    entries = named_entries(entry) or {}
     for name, inner in entries.items():
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
@@ -175,16 +175,16 @@ def known_places(place: Place, names: Mapping[str, Any]) -> Mapping[str, Place]:
     return {name: inner for name, inner in entries.items() if name in names}
 
 
-def named_places(place: Place) -> dict[str, Place] | None:
+def named_entries(entry: Entry) -> dict[str, Entry] | None:
     """Return the entries of a mapping by name; names that are not texts, or come twice, are mistakes."""
-    if place.kind == "null":
+    if entry.kind == "null":
         return {}
-    if not isinstance(place.node, yaml.MappingNode):
-        place.mistake("must be a mapping of names to values")
+    if not isinstance(entry.node, yaml.MappingNode):
+        entry.mistake("must be a mapping of names to values")
         return None
-    entries: dict[str, Place] = {}
-    for key, node in place.node.value:
-        at_key = place.inner(key, str(key.value) if isinstance(key, yaml.ScalarNode) else "?")
+    entries: dict[str, Entry] = {}
+    for key, node in entry.node.value:
+        at_key = entry.inner(key, str(key.value) if isinstance(key, yaml.ScalarNode) else "?")
         if not isinstance(key, yaml.ScalarNode):
             at_key.mistake("must be a plain name")
         elif key.tag == f"{_TAG}merge":
@@ -194,7 +194,7 @@ def named_places(place: Place) -> dict[str, Place] | None:
         elif _has_half_characters(key.value):
             at_key.mistake(HALF_CHARACTER)
         else:
-            entries[key.value] = place.inner(node, key.value)
+            entries[key.value] = entry.inner(node, key.value)
     return entries
 
 
@@ -207,27 +207,27 @@ def _writable(value: str) -> str:
     return value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _expected(place: Place, kind: str) -> Any:
-    return place.mistake(f"must be {_NAMES[kind]}; was {_shown(place)}")
+def _expected(entry: Entry, kind: str) -> Any:
+    return entry.mistake(f"must be {_NAMES[kind]}; was {_shown(entry)}")
 
 
-def _shown(place: Place) -> str:
-    if isinstance(place.node, yaml.ScalarNode):
-        return f"{place.node.value[:100]!r}" if place.kind == "str" else str(place.node.value)[:100] or _NAMES["null"]
-    return "a list" if isinstance(place.node, yaml.SequenceNode) else "a mapping"
+def _shown(entry: Entry) -> str:
+    if isinstance(entry.node, yaml.ScalarNode):
+        return f"{entry.node.value[:100]!r}" if entry.kind == "str" else str(entry.node.value)[:100] or _NAMES["null"]
+    return "a list" if isinstance(entry.node, yaml.SequenceNode) else "a mapping"
 
 
-def _number(place: Place) -> float | None:
-    convert = float if place.kind == "float" else int
-    if len(place.node.value) > _LONGEST_NUMBER:
+def _number(entry: Entry) -> float | None:
+    convert = float if entry.kind == "float" else int
+    if len(entry.node.value) > _LONGEST_NUMBER:
         return None
     try:
-        return convert(place.node.value.replace("_", "").replace(".inf", "inf").replace(".nan", "nan"))
+        return convert(entry.node.value.replace("_", "").replace(".inf", "inf").replace(".nan", "nan"))
     except ValueError:
         return None
 
 
-def _bounded(place: Place, number: float, least: float | None, most: float) -> Any:
+def _bounded(entry: Entry, number: float, least: float | None, most: float) -> Any:
     if least is not None and number < least:
-        return place.mistake(f"must be at least {least}; was {place.node.value}")
-    return number if number <= most else place.mistake(f"must be at most {most}; was {place.node.value}")
+        return entry.mistake(f"must be at least {least}; was {entry.node.value}")
+    return number if number <= most else entry.mistake(f"must be at most {most}; was {entry.node.value}")

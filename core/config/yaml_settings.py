@@ -31,16 +31,16 @@ from core.config.model_config import (
 from core.config.parameter_files import batching_problems
 from core.config.version_policy import All, Latest, Specific, VersionPolicy
 from core.config.yaml_reading import (
-    Place,
+    Entry,
     Reader,
     choice,
     compose,
     decimal,
     each,
     flag,
-    known_places,
+    known_entries,
     mapping,
-    named_places,
+    named_entries,
     section,
     text,
     whole,
@@ -53,40 +53,40 @@ HIGHEST_INT32 = 2**31 - 1
 def _built(cls: type[Any], readers: Mapping[str, Reader]) -> Reader:
     """Return a reader of a section that becomes a value of the class."""
     read_section = section(readers)
-    return lambda place: cls(**read_section(place))
+    return lambda entry: cls(**read_section(entry))
 
 
-def _batching(place: Place) -> Any:
-    parameters = BatchingParameters(**section(_BATCHING)(place))
+def _batching(entry: Entry) -> Any:
+    parameters = BatchingParameters(**section(_BATCHING)(entry))
     for name, message in batching_problems(parameters):
-        place.entry(name).mistake(message)
+        entry.at(name).mistake(message)
     return parameters
 
 
-def _logging(place: Place) -> Any:
+def _logging(entry: Entry) -> Any:
     """Read one request log, or a list of them; it gives a tuple."""
-    if isinstance(place.node, yaml.SequenceNode):
-        return each(_log)(place)
-    return (_log(place),)
+    if isinstance(entry.node, yaml.SequenceNode):
+        return each(_log)(entry)
+    return (_log(entry),)
 
 
-def _log(place: Place) -> Any:
-    config = LoggingConfig(**section(_LOGGING)(place))
+def _log(entry: Entry) -> Any:
+    config = LoggingConfig(**section(_LOGGING)(entry))
     logs = any(rate > 0 for rate in (config.sampling_rate, *(task.sampling_rate for task in config.per_task)))
     for name, message in collector_problems(config.collector, config.filename_prefix, logs=logs):
-        place.entry("collector" if name == "type" else name).mistake(message)
+        entry.at("collector" if name == "type" else name).mistake(message)
     return config
 
 
-def _policy(place: Place) -> Any:
-    if isinstance(place.node.value, str):
-        return choice({"latest": Latest(), "all": All()})(place)
-    mistakes = len(place.problems)
+def _policy(entry: Entry) -> Any:
+    if isinstance(entry.node.value, str):
+        return choice({"latest": Latest(), "all": All()})(entry)
+    mistakes = len(entry.problems)
     given = section({"latest": whole(0, HIGHEST_INT32), "all": choice({"true": True}), "specific": each(whole(0))})(
-        place
+        entry
     )
-    if len(given) != 1 and len(place.problems) == mistakes:
-        place.mistake("must be one of `all`, `latest: <count>`, `specific: [<version>, ...]`")
+    if len(given) != 1 and len(entry.problems) == mistakes:
+        entry.mistake("must be one of `all`, `latest: <count>`, `specific: [<version>, ...]`")
     if "latest" in given:
         return Latest(max(given["latest"], 1))
     return Specific(frozenset(given["specific"])) if "specific" in given else All()
@@ -163,7 +163,7 @@ _SERVER: Mapping[str, Reader] = {
 class ModelSettings:
     """What the file says about one model; None where it says nothing.
 
-    `places` gives the line of every entry.
+    `lines` gives the line of every entry.
     """
 
     resources: ModelResources = field(default_factory=ModelResources)
@@ -172,7 +172,7 @@ class ModelSettings:
     base_path: str | None = None
     policy: VersionPolicy | None = None
     labels: Mapping[str, int] | None = None
-    places: Mapping[str, int] = field(default_factory=dict)
+    lines: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +191,10 @@ def read_settings(content: str, file: str = "") -> YamlSettings:
     if node is None:
         return YamlSettings(file=file)
     problems: list[Problem] = []
-    top = known_places(Place(node, "", file, problems), {"models": 0, "defaults": 0, "server": 0})
+    top = known_entries(Entry(node, "", file, problems), {"models": 0, "defaults": 0, "server": 0})
     shared = section({**_RESOURCES, **_OWN})(top["defaults"]) if "defaults" in top else {}
     defaults = _model({}, shared, top.get("defaults"))
-    places = (named_places(top["models"]) or {}) if "models" in top else {}
+    places = (named_entries(top["models"]) or {}) if "models" in top else {}
     if "" in places:
         places[""].mistake("The model has no name")
     models = {name: _model(shared, section({**_RESOURCES, **_OWN, **_LISTED})(at), at) for name, at in places.items()}
@@ -204,12 +204,12 @@ def read_settings(content: str, file: str = "") -> YamlSettings:
     return YamlSettings(models, defaults, server, file)
 
 
-def _model(shared: Mapping[str, Any], given: Mapping[str, Any], place: Place | None) -> ModelSettings:
-    if given.get("autoscaling") and "num_replicas" in given and place is not None:
-        place.entry("autoscaling").mistake("cannot be combined with num_replicas")
+def _model(shared: Mapping[str, Any], given: Mapping[str, Any], entry: Entry | None) -> ModelSettings:
+    if given.get("autoscaling") and "num_replicas" in given and entry is not None:
+        entry.at("autoscaling").mistake("cannot be combined with num_replicas")
     values = _combined(shared, given)
     if "autoscaling" in values:
-        values["autoscaling"] = _autoscaling(values["autoscaling"], place)
+        values["autoscaling"] = _autoscaling(values["autoscaling"], entry)
     resources = ModelResources(**{name: values[name] for name in _RESOURCES if name in values})
     return ModelSettings(
         resources,
@@ -218,7 +218,7 @@ def _model(shared: Mapping[str, Any], given: Mapping[str, Any], place: Place | N
         values.get("base_path"),
         values.get("version_policy"),
         values.get("labels"),
-        _lines(place),
+        _lines(entry),
     )
 
 
@@ -233,17 +233,17 @@ def _combined(shared: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, 
     return values
 
 
-def _autoscaling(values: Mapping[str, Any], place: Place | None) -> Autoscaling:
+def _autoscaling(values: Mapping[str, Any], entry: Entry | None) -> Autoscaling:
     bounds = Autoscaling(**values)
     first = bounds.min_replicas if bounds.initial_replicas is None else bounds.initial_replicas
-    if place is not None and not bounds.min_replicas <= first <= bounds.max_replicas:
+    if entry is not None and not bounds.min_replicas <= first <= bounds.max_replicas:
         message = "min_replicas, initial_replicas and max_replicas must not decrease in this order"
-        place.entry("autoscaling").mistake(message)
+        entry.at("autoscaling").mistake(message)
     return bounds
 
 
-def _lines(place: Place | None) -> Mapping[str, int]:
-    if place is None:
+def _lines(entry: Entry | None) -> Mapping[str, int]:
+    if entry is None:
         return {}
-    silent = Place(place.node, "", "", [])
-    return {"": place.line} | {name: inner.line for name, inner in (named_places(silent) or {}).items()}
+    silent = Entry(entry.node, "", "", [])
+    return {"": entry.line} | {name: inner.line for name, inner in (named_entries(silent) or {}).items()}

@@ -84,7 +84,7 @@ class FrameReader:
     """Cuts a stream of bytes into frames.
 
     Use: fill `buffer()` from the socket, call `filled(n)`, take the frames it gives. `largest_payload_bytes` bounds the
-    memory that one peer can claim; until `trust()` is called it is small, so that a stranger can claim nothing.
+    memory that one peer can claim; until `trust()` is called it is small, so a peer without a token claims nothing.
     """
 
     __slots__ = ("_body", "_body_filled", "_end", "_header", "_largest", "_scratch", "_start", "_view")

@@ -1,8 +1,8 @@
-"""What is wrong with a store, in words that stay the same as long as the trouble does.
+"""Errors of stores, with texts that stay the same as long as the failure does.
 
-Libraries of stores raise what they like, with request ids, times and addresses in their texts. A text that changes at
-every look would look like news to routers and fill the log; so the known troubles have texts of their own here, and
-the others are scrubbed.
+Libraries of stores raise many exceptions, with request ids, times and addresses in their texts. A text that differs at
+each attempt would be published to routers as a change and fill the log; so known failures have texts of their own here,
+and the texts of the others are scrubbed.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class StorageFailed(ServingError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Trouble:
-    """One known trouble: how it shows (a code of the store, a class name, or an HTTP status), and what to say.
+class _Failure:
+    """One known failure: how it shows (a code of the store, a class name, or an HTTP status), and what to say.
 
     Without a text of ours, the exception's own is good enough.
     """
@@ -70,93 +70,93 @@ class _Trouble:
     is_about_credentials: bool = False
 
 
-def _trouble(code: Code, text: str, *signs: str | int, **marks: Any) -> _Trouble:
-    return _Trouble(code, text, frozenset(signs), **marks)
+def _failure(code: Code, text: str, *signs: str | int, **marks: Any) -> _Failure:
+    return _Failure(code, text, frozenset(signs), **marks)
 
 
-_TROUBLES = (
-    _trouble(Code.NOT_FOUND, "the bucket does not exist", "NoSuchBucket", "ContainerNotFound"),
-    _trouble(
+_FAILURES = (
+    _failure(Code.NOT_FOUND, "the bucket does not exist", "NoSuchBucket", "ContainerNotFound"),
+    _failure(
         Code.UNAUTHENTICATED,
         "the credentials have expired",
         *("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"),
         *("SSOTokenLoadError", "UnauthorizedSSOTokenError", "TokenRetrievalError", "RefreshError"),
         is_about_credentials=True,
     ),
-    _trouble(
+    _failure(
         Code.UNAUTHENTICATED,
         "the credentials are not valid",
         *("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "InvalidClientTokenId"),
         *("ClientAuthenticationError", 401),
         is_about_credentials=True,
     ),
-    _trouble(
+    _failure(
         Code.UNAUTHENTICATED,
         "no credentials were found",
         *("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound"),
         *("DefaultCredentialsError", "NoAuthTokenError"),
         is_about_credentials=True,
     ),
-    _trouble(
+    _failure(
         Code.FAILED_PRECONDITION,
         "the bucket is in another region; set AWS_REGION",
         *("AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraintException", "NoRegionError"),
         301,
     ),
-    _trouble(Code.FAILED_PRECONDITION, "the clock of this machine is wrong", "RequestTimeTooSkewed"),
-    _trouble(
+    _failure(Code.FAILED_PRECONDITION, "the clock of this machine is wrong", "RequestTimeTooSkewed"),
+    _failure(
         Code.PERMISSION_DENIED,
         "access is denied",
         *("AccessDenied", "AllAccessDisabled", "PermissionError", 403),
         is_about_credentials=True,
     ),
-    _trouble(
+    _failure(
         Code.UNAVAILABLE,
         "the store asks to slow down",
         *("SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests"),
         *("TooManyRequestsException", "RequestThrottled", "ServerBusy", 429),
         passes=True,
     ),
-    _trouble(
+    _failure(
         Code.UNAVAILABLE,
         "the store does not answer in time",
         *("RequestTimeout", "ReadTimeoutError", "ConnectTimeoutError", "TimeoutError", "FSTimeoutError"),
         *("ServerTimeoutError", 408, 504),
         passes=True,
     ),
-    _trouble(
+    _failure(
         Code.UNAVAILABLE,
         "the store has a failure of its own",
         *("InternalError", "ServiceUnavailable", 500, 502, 503),
         passes=True,
     ),
-    _trouble(Code.UNAVAILABLE, "the certificate of the store is not accepted", "SSLError", "SSLCertVerificationError"),
-    _trouble(
+    _failure(Code.UNAVAILABLE, "the certificate of the store is not accepted", "SSLError", "SSLCertVerificationError"),
+    _failure(
         Code.UNAVAILABLE,
         "the connection to the store broke",
         *("IncompleteRead", "ClientPayloadError", "ResponseStreamingError", "ConnectionClosedError"),
         *("ServerDisconnectedError", "ResponseParserError", "ConnectionResetError", "BrokenPipeError"),
         passes=True,
     ),
-    _trouble(
+    _failure(
         Code.UNAVAILABLE,
         "the store cannot be reached",
         *("EndpointConnectionError", "ProxyConnectionError", "ClientConnectorError", "ConnectionRefusedError"),
         *("gaierror", "HTTPClientError"),
         passes=True,
     ),
-    _trouble(
+    _failure(
         Code.DATA_LOSS,
         "what arrives does not have the checksum that the store tells",
         *("FlexibleChecksumError", "ChecksumMismatch"),
         passes=True,
     ),
-    _trouble(Code.ABORTED, "a file changed while it was read", "InvalidRange", "PreconditionFailed", 412, 416),
-    _trouble(Code.INVALID_ARGUMENT, "the name of the bucket is not valid", "ParamValidationError", "InvalidBucketName"),
-    _trouble(Code.NOT_FOUND, NOT_FOUND, "NoSuchKey", "FileNotFoundError", 404),
-    _trouble(Code.FAILED_PRECONDITION, "not a directory", "NotADirectoryError"),
-    _trouble(Code.FAILED_PRECONDITION, "", "ImportError"),
-    _trouble(Code.INVALID_ARGUMENT, "", UNKNOWN_STORE),
+    _failure(Code.ABORTED, "a file changed while it was read", "InvalidRange", "PreconditionFailed", 412, 416),
+    _failure(Code.INVALID_ARGUMENT, "the name of the bucket is not valid", "ParamValidationError", "InvalidBucketName"),
+    _failure(Code.NOT_FOUND, NOT_FOUND, "NoSuchKey", "FileNotFoundError", 404),
+    _failure(Code.FAILED_PRECONDITION, "not a directory", "NotADirectoryError"),
+    _failure(Code.FAILED_PRECONDITION, "", "ImportError"),
+    _failure(Code.INVALID_ARGUMENT, "", UNKNOWN_STORE),
 )
 
 _CHANGING = re.compile(
@@ -174,22 +174,22 @@ _CHANGING = re.compile(
 
 
 def storage_failed(symptoms: Symptoms, url: str) -> StorageFailed:
-    """Return the error to raise or show; equal troubles with one URL give equal texts."""
-    trouble = _known(symptoms)
-    if trouble is None:
-        trouble = _Trouble(Code.UNAVAILABLE, "", frozenset(), passes=True)
-    text = trouble.text or scrubbed(symptoms.text)
+    """Return the error to raise or show; equal failures with one URL give equal texts."""
+    failure = _known(symptoms)
+    if failure is None:
+        failure = _Failure(Code.UNAVAILABLE, "", frozenset(), passes=True)
+    text = failure.text or scrubbed(symptoms.text)
     detail = f" ({symptoms.code})" if symptoms.code and not symptoms.code.isdecimal() else ""
     message = f"{url} not found" if text == NOT_FOUND else f"{url}: {text}{detail}"
-    return StorageFailed(trouble.code, message, trouble.passes, trouble.is_about_credentials)
+    return StorageFailed(failure.code, message, failure.passes, failure.is_about_credentials)
 
 
-def _known(symptoms: Symptoms) -> _Trouble | None:
-    """Find the trouble by its most telling sign: the store's code, then the HTTP status, then the exception's class."""
+def _known(symptoms: Symptoms) -> _Failure | None:
+    """Find the failure by its most telling sign: the store's code, then the HTTP status, then the exception's class."""
     for sign in (frozenset({symptoms.code}), frozenset({symptoms.status}), symptoms.classes):
-        for trouble in _TROUBLES:
-            if trouble.signs & sign:
-                return trouble
+        for failure in _FAILURES:
+            if failure.signs & sign:
+                return failure
     return None
 
 

@@ -12,7 +12,7 @@ from itertools import accumulate
 from typing import TypeVar
 
 from core.telemetry.metric_names import BY_NAME
-from core.telemetry.metrics import Distribution, Distributions, Labels, Metric, MetricKind, MetricSnapshot, Numbers
+from core.telemetry.metrics import Distribution, Distributions, Labels, Metric, MetricKind, MetricSnapshot, MetricValues
 
 _PREFIXES = (":tensorflow:serving:", ":tensorflow:", "ray_model_server_")
 _OURS = "model_server_"
@@ -47,7 +47,7 @@ def changes(before: MetricSnapshot, now: MetricSnapshot) -> Iterator[Change]:
     yield from _observed(before.distributions, now.distributions)
 
 
-def _counted(before: Numbers, now: Numbers) -> Iterator[Change]:
+def _counted(before: MetricValues, now: MetricValues) -> Iterator[Change]:
     for metric, labels, value in _cells(now):
         added = value - before.get(metric.name, {}).get(labels, 0)
         if added > 0:

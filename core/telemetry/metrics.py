@@ -59,7 +59,7 @@ class Distribution:
         return Distribution(counts, self.sum + other.sum)
 
 
-Numbers = Mapping[str, Mapping[Labels, float]]
+MetricValues = Mapping[str, Mapping[Labels, float]]
 Distributions = Mapping[str, Mapping[Labels, Distribution]]
 
 
@@ -67,8 +67,8 @@ Distributions = Mapping[str, Mapping[Labels, Distribution]]
 class MetricSnapshot:
     """All numbers of a process at one moment, by metric name and labels."""
 
-    counters: Numbers = field(default_factory=dict)
-    gauges: Numbers = field(default_factory=dict)
+    counters: MetricValues = field(default_factory=dict)
+    gauges: MetricValues = field(default_factory=dict)
     distributions: Distributions = field(default_factory=dict)
 
     def lasting(self) -> MetricSnapshot:
@@ -227,13 +227,13 @@ def merged(snapshots: Iterable[MetricSnapshot]) -> MetricSnapshot:
     gauges: dict[str, dict[Labels, float]] = {}
     distributions: dict[str, dict[Labels, Distribution]] = {}
     for snapshot in snapshots:
-        _add_numbers(counters, snapshot.counters)
-        _add_numbers(gauges, snapshot.gauges)
+        _add_values(counters, snapshot.counters)
+        _add_values(gauges, snapshot.gauges)
         _add_distributions(distributions, snapshot.distributions)
     return MetricSnapshot(counters, gauges, distributions)
 
 
-def _add_numbers(sums: dict[str, dict[Labels, float]], more: Numbers) -> None:
+def _add_values(sums: dict[str, dict[Labels, float]], more: MetricValues) -> None:
     for name, cells in more.items():
         known = sums.setdefault(name, {})
         for labels, value in cells.items():

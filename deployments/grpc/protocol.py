@@ -35,7 +35,7 @@ from deployments.routing.short_call import ShortCall
 
 LARGEST_BODY_BYTES = LARGEST_MESSAGE_BYTES + PREFIX_BYTES
 LARGEST_COPIED_BYTES = 16 * 1024
-STRANGERS_TIME_S = 60.0
+PREFACE_TIMEOUT_S = 60.0
 """How long a connection may stay that does not say that it speaks HTTP/2."""
 LAST_WORDS_TIME_S = 5.0
 """How long a client may take to read why its connection is closed."""
@@ -76,10 +76,10 @@ class GrpcProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self.calls.connections.add(self)
-        self._patience = self.loop.call_later(STRANGERS_TIME_S, self._abort_stranger)
+        self._patience = self.loop.call_later(PREFACE_TIMEOUT_S, self._abort_without_preface)
         self.flush()
 
-    def _abort_stranger(self) -> None:
+    def _abort_without_preface(self) -> None:
         if not self.http2.is_established:
             self.abort()
 

@@ -17,7 +17,7 @@ from deployments.telemetry.process_metrics import report
 
 log = logging.getLogger(__name__)
 
-STRANGER_PAYLOAD_BYTES = 256
+UNAUTHENTICATED_PAYLOAD_BYTES = 256
 GREETING_TIMEOUT_S = 5.0
 """How long a connection may stay without having shown the token."""
 
@@ -47,7 +47,7 @@ class _Peer(asyncio.BufferedProtocol):
 
     def __init__(self, server: DirectServer) -> None:
         self._server = server
-        self._reader = FrameReader(STRANGER_PAYLOAD_BYTES)
+        self._reader = FrameReader(UNAUTHENTICATED_PAYLOAD_BYTES)
         self._trusted = False
         self._open: dict[int, Ticket | None] = {}
         self._leaving = False
@@ -56,7 +56,7 @@ class _Peer(asyncio.BufferedProtocol):
         self._held_since_s = 0.0
         self.open_calls = 0.0
         self._transport: asyncio.Transport | None = None
-        self._stranger_leaves = asyncio.get_running_loop().call_later(GREETING_TIMEOUT_S, self._refuse, "no greeting")
+        self._greeting_timer = asyncio.get_running_loop().call_later(GREETING_TIMEOUT_S, self._refuse, "no greeting")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -67,7 +67,7 @@ class _Peer(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
         self._transport = None
-        self._stranger_leaves.cancel()
+        self._greeting_timer.cancel()
         self._server.peers.discard(self)
         abandoned, self._open = self._open, {}
         for ticket in abandoned.values():
@@ -124,7 +124,7 @@ class _Peer(asyncio.BufferedProtocol):
         if frame.kind != FrameKind.HELLO or not hmac.compare_digest(bytes(frame.payload), self._server.token):
             raise BrokenFrame("the peer did not show the token of this replica")
         self._trusted = True
-        self._stranger_leaves.cancel()
+        self._greeting_timer.cancel()
         self._reader.trust(LARGEST_PAYLOAD_BYTES)
 
     def _begin(self, frame: Frame) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from urllib.parse import quote
 
 from core.admin.ready_message import curl, doors, example_body, rest_url, shown_host
-from core.admin.rollout_messages import NOTHING, news, summary, unfinished
+from core.admin.rollout_messages import NOTHING, rollout_messages, summary, unfinished_versions
 from core.config.server_settings import FrontDoorSettings, MonitoringConfig
 from core.routing.table import RoutingTable
 
@@ -37,10 +37,10 @@ class RolloutPrinter:
         """Print what is new in the newest table."""
         newest = max(tables, key=lambda one: one.generation, default=self.table)
         if newest.generation > self.table.generation:
-            for line in news(self.table, newest):
+            for line in rollout_messages(self.table, newest):
                 self._tell(line)
             self.table = newest
-        loading = unfinished(self.table)
+        loading = unfinished_versions(self.table)
         if loading and time.monotonic() - self._said_s > STILL_LOADING_EVERY_S:
             self._tell(f"still loading: {', '.join(loading)}")
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Awaitable, Callable
 from importlib import resources
 
-from core.admin.status_html import Looks, status_page
+from core.admin.status_html import StyleAndScript, status_page
 from core.rest.http_answer import HttpAnswer, wrong_method
 
 PATH = "/"
@@ -30,14 +30,14 @@ class HtmlPage:
 
 
 def _rendered(document: bytes) -> bytes:
-    return status_page(json.loads(document), looks()).encode()
+    return status_page(json.loads(document), style_and_script()).encode()
 
 
 @functools.cache
-def looks() -> Looks:
+def style_and_script() -> StyleAndScript:
     """Return the style and the script that come with this package."""
     pages = resources.files("deployments.rest") / "pages"
-    return Looks((pages / "status.css").read_text("utf-8"), (pages / "status.js").read_text("utf-8"))
+    return StyleAndScript((pages / "status.css").read_text("utf-8"), (pages / "status.js").read_text("utf-8"))
 
 
 @functools.cache
@@ -45,7 +45,7 @@ def _headers() -> tuple[tuple[bytes, bytes], ...]:
     return (
         (b"content-type", b"text/html; charset=utf-8"),
         (b"cache-control", b"no-store"),
-        (b"content-security-policy", looks().policy.encode()),
+        (b"content-security-policy", style_and_script().policy.encode()),
         (b"x-content-type-options", b"nosniff"),
         (b"referrer-policy", b"no-referrer"),
     )

@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
-from core.admin.messages import status_answer
-from core.admin.status_document import Known, Outlook, RouterFacts, status_body
+from core.admin.messages import status_document_answer
+from core.admin.status_document import AgedReport, RouterFacts, WatcherReport, status_json
 from core.rest.http_answer import HttpAnswer, wrong_method
 from deployments.routing.request_router import RequestRouter
 from deployments.system.clock import Clock
@@ -37,14 +37,14 @@ class StatusPage:
         self,
         router: RequestRouter,
         facts: Callable[[], RouterFacts],
-        ask: Callable[[], Awaitable[Outlook]],
+        ask: Callable[[], Awaitable[WatcherReport]],
         clock: Clock,
     ) -> None:
         self._router = router
         self._facts = facts
         self._ask = ask
         self._clock = clock
-        self._outlook: Outlook | None = None
+        self._report: WatcherReport | None = None
         self._at_s = 0.0
         self._asking: asyncio.Task[None] | None = None
 
@@ -58,23 +58,23 @@ class StatusPage:
     async def grpc_answer(self, raw: bytes) -> bytes:
         """Answer `GetStatus` of the Admin service."""
         del raw
-        return status_answer(await self.document())
+        return status_document_answer(await self.document())
 
     async def document(self) -> bytes:
         """Write the document as of now."""
         known = await self._known()
-        return status_body(self._router.table, self._facts(), known, self._clock.wall_s())
+        return status_json(self._router.table, self._facts(), known, self._clock.wall_s())
 
-    async def _known(self) -> Known:
+    async def _known(self) -> AgedReport:
         """Ask the watcher unless it was asked just now; those who come meanwhile wait for the same answer."""
-        if self._outlook is None or self._age_s() > ASK_EVERY_S:
+        if self._report is None or self._age_s() > ASK_EVERY_S:
             if self._asking is None or self._asking.done():
                 self._asking = asyncio.create_task(self._refresh())
             await asyncio.wait([self._asking], timeout=ASK_TIMEOUT_S)
-        if self._outlook is None:
-            return Known()
+        if self._report is None:
+            return AgedReport()
         age_s = self._age_s()
-        return Known(self._outlook, age_s, is_fresh=age_s <= ASK_EVERY_S + ASK_TIMEOUT_S)
+        return AgedReport(self._report, age_s, is_fresh=age_s <= ASK_EVERY_S + ASK_TIMEOUT_S)
 
     def _age_s(self) -> float:
         return self._clock.steady_s() - self._at_s
@@ -82,7 +82,7 @@ class StatusPage:
     async def _refresh(self) -> None:
         try:
             async with asyncio.timeout(GIVE_UP_AFTER_S):
-                self._outlook = await self._ask()
+                self._report = await self._ask()
             self._at_s = self._clock.steady_s()
         except (RayError, RayServeException, TimeoutError) as error:
-            log.info("outlook_unknown error=%r", str(error)[:200])
+            log.info("watcher_report_unknown error=%r", str(error)[:200])

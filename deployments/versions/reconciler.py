@@ -73,7 +73,7 @@ class Reconciler:
         self._pulls: dict[str, Pulled] = {}
         self._adopted = False
         self._steps = RolloutLog()
-        self._trouble = RepeatedFailureLog("table_not_confirmed", "table_confirmed_again")
+        self._failures = RepeatedFailureLog("table_not_confirmed", "table_confirmed_again")
         self._name = uuid.uuid4().hex
         self._models: tuple[ModelConfig, ...] = ()
         self._first_delete_s = clock.steady_s() + FIRST_DELETE_AFTER_S
@@ -199,9 +199,9 @@ class Reconciler:
         try:
             reports = self._with_pulls(self._host.publish(self.table))
         except ServingError as error:
-            self._trouble.failed(self._clock.steady_s(), error)
+            self._failures.failed(self._clock.steady_s(), error)
             return None
-        self._trouble.went_well(self._clock.steady_s())
+        self._failures.went_well(self._clock.steady_s())
         ahead = self._ahead(reports)
         if ahead:
             self._number(self.table, ahead)

@@ -6,7 +6,7 @@ import threading
 from functools import partial
 from typing import Any, Self
 
-from core.admin.status_document import Outlook, RouterFacts
+from core.admin.status_document import RouterFacts, WatcherReport
 from core.errors import Code
 from deployments.grpc.api import GrpcApi
 from deployments.grpc.door import GrpcAddress, GrpcDoor
@@ -42,7 +42,7 @@ class AdminServer:
         self.router = RequestRouter("r", FakeTransport())
         self.facts = RouterFacts("r", "1.2.3", site.clock.wall_s(), files=("/m.config",))
         requests = ConfigRequests(site.watch, self._wake.set)
-        self.page = StatusPage(self.router, lambda: self.facts, self._outlook, site.clock)
+        self.page = StatusPage(self.router, lambda: self.facts, self._watcher_report, site.clock)
 
         async def get(raw: bytes) -> bytes:
             return _raised(await requests.get(raw))
@@ -67,8 +67,8 @@ class AdminServer:
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    async def _outlook(self) -> Outlook:
-        return Outlook(dict.fromkeys(self.site.host.running, 1))
+    async def _watcher_report(self) -> WatcherReport:
+        return WatcherReport(dict.fromkeys(self.site.host.running, 1))
 
     async def _record(self, app: str, seconds: float) -> tuple[int, bytes]:
         if self.recording_error is not None:

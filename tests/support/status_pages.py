@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from core.admin.status_document import Known, Listener, Outlook, RouterFacts, status_document
+from core.admin.status_document import AgedReport, Listener, RouterFacts, WatcherReport, status_document
 from core.config.model_config import Rollout
 from core.config.version_policy import All, Latest, Specific
 from core.errors import Code, Problem
@@ -41,7 +41,7 @@ TRAFFIC = {
     ("half_plus_two", "1"): Traffic(Rates(150.0, 0.0042, 0.25), CURVE),
     ("half_plus_two", "2"): Traffic(Rates(0.0)),
 }
-OUTLOOK = Outlook({app_name(ServableId("half_plus_two", 1)): 3}, 1.5, TRAFFIC)
+WATCHER_REPORT = WatcherReport({app_name(ServableId("half_plus_two", 1)): 3}, 1.5, TRAFFIC)
 
 
 def model(name: str, *histories: tuple[int, VersionHistory], **known: Any) -> ModelRoutes:
@@ -97,9 +97,9 @@ def busy_table(generation: int = 41) -> RoutingTable:
     return RoutingTable(generation, models, settled=True, problems=problems, started_s=BEGAN_S)
 
 
-def document(table: RoutingTable, *, facts: RouterFacts = FACTS, known: Known | None = None) -> dict[str, Any]:
+def document(table: RoutingTable, *, facts: RouterFacts = FACTS, known: AgedReport | None = None) -> dict[str, Any]:
     """Return the document of a table."""
-    return status_document(table, facts, known or Known(OUTLOOK, 0.2, is_fresh=True), NOW_S)
+    return status_document(table, facts, known or AgedReport(WATCHER_REPORT, 0.2, is_fresh=True), NOW_S)
 
 
 class _PageClock:
@@ -118,14 +118,14 @@ class LivePage:
     def __init__(self, table: RoutingTable, port: int) -> None:
         self.table = table
         self.traffic = TRAFFIC
-        self._status = StatusPage(self, lambda: FACTS, self._outlook, _PageClock())
+        self._status = StatusPage(self, lambda: FACTS, self._watcher_report, _PageClock())
         self.url = f"http://127.0.0.1:{port}/"
         self._loop = LoopThread("status-page-test")
         self._port = port
         self._door: HttpDoor | None = None
 
-    async def _outlook(self) -> Outlook:
-        return replace(OUTLOOK, traffic=self.traffic)
+    async def _watcher_report(self) -> WatcherReport:
+        return replace(WATCHER_REPORT, traffic=self.traffic)
 
     def open(self) -> None:
         """Begin to answer, also once more."""

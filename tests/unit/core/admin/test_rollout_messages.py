@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.admin.rollout_messages import NOTHING, news, summary, unfinished
+from core.admin.rollout_messages import NOTHING, rollout_messages, summary, unfinished_versions
 from core.errors import Code, Problem
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.versions.lifecycle import State, VersionStatus
@@ -33,12 +33,12 @@ def of(version: int, state: State, message: str = "") -> VersionStatus:
 )
 def test_each_state_has_its_words(state: State, line: str) -> None:
     """A person need not know the names of the states."""
-    assert news(NOTHING, table(of(3, state))) == [line]
+    assert rollout_messages(NOTHING, table(of(3, state))) == [line]
 
 
 def test_a_failed_version_is_told_with_its_error() -> None:
     """It stands out, because somebody has to do something."""
-    assert news(NOTHING, table(of(3, State.END, "no such file"))) == ["m version 3 FAILED: no such file"]
+    assert rollout_messages(NOTHING, table(of(3, State.END, "no such file"))) == ["m version 3 FAILED: no such file"]
 
 
 def test_what_stays_the_same_is_not_told_again() -> None:
@@ -46,20 +46,22 @@ def test_what_stays_the_same_is_not_told_again() -> None:
     before = table(of(2, State.LOADING), of(1, State.AVAILABLE))
     after = table(of(2, State.AVAILABLE), of(1, State.AVAILABLE), generation=2)
 
-    assert news(before, after) == ["m version 2 is available"]
-    assert news(after, after) == []
+    assert rollout_messages(before, after) == ["m version 2 is available"]
+    assert rollout_messages(after, after) == []
 
 
 def test_a_version_that_comes_back_is_told_anew() -> None:
     """What was said long ago does not count, only what was before."""
     ended = table(of(1, State.END))
 
-    assert news(ended, table(of(1, State.AVAILABLE))) == ["m version 1 is available"]
+    assert rollout_messages(ended, table(of(1, State.AVAILABLE))) == ["m version 1 is available"]
 
 
 def test_versions_are_told_in_their_order() -> None:
     """Statuses are newest first, a story begins with the oldest."""
-    assert [line.split()[2] for line in news(NOTHING, table(of(2, State.LOADING), of(1, State.AVAILABLE)))] == [
+    assert [
+        line.split()[2] for line in rollout_messages(NOTHING, table(of(2, State.LOADING), of(1, State.AVAILABLE)))
+    ] == [
         "1",
         "2",
     ]
@@ -71,38 +73,38 @@ def test_a_label_is_told_when_it_answers() -> None:
     first = table(*both, labels={"stable": 1, "next": 3})
     second = table(*both, labels={"stable": 2, "next": 3})
 
-    assert "m label stable names version 1" in news(NOTHING, first)
-    assert not [line for line in news(NOTHING, first) if "next" in line]
-    assert news(first, second) == ["m label stable names version 2"]
+    assert "m label stable names version 1" in rollout_messages(NOTHING, first)
+    assert not [line for line in rollout_messages(NOTHING, first) if "next" in line]
+    assert rollout_messages(first, second) == ["m label stable names version 2"]
 
 
 def test_what_keeps_a_version_or_a_model_from_loading_is_told() -> None:
     """The reasons are those of the status page."""
     seen = table(waiting={4: "is not completely written"}, problem="no such folder")
 
-    assert news(NOTHING, seen) == ["m version 4 is not completely written", "m: no such folder"]
+    assert rollout_messages(NOTHING, seen) == ["m version 4 is not completely written", "m: no such folder"]
 
 
 def test_a_refused_configuration_is_told_once() -> None:
     """With each of its mistakes."""
     bad = RoutingTable(1, problems=(Problem("unknown field x"),))
 
-    assert [line.startswith("the configuration is refused: ") for line in news(NOTHING, bad)] == [True]
-    assert news(bad, bad) == []
+    assert [line.startswith("the configuration is refused: ") for line in rollout_messages(NOTHING, bad)] == [True]
+    assert rollout_messages(bad, bad) == []
 
 
 def test_a_model_that_is_gone_is_told() -> None:
     """Also while its versions are still unloading."""
     gone = table(of(1, State.UNLOADING), configured=False)
 
-    assert news(table(of(1, State.AVAILABLE)), gone)[-1] == "m is no longer configured"
+    assert rollout_messages(table(of(1, State.AVAILABLE)), gone)[-1] == "m is no longer configured"
 
 
 def test_versions_on_their_way_are_named() -> None:
     """Those that wait and those that load."""
     seen = table(of(4, State.START), of(3, State.LOADING), of(2, State.AVAILABLE), of(1, State.END))
 
-    assert unfinished(seen) == ["m version 4", "m version 3"]
+    assert unfinished_versions(seen) == ["m version 4", "m version 3"]
 
 
 def test_the_summary_counts_what_answers_and_what_does_not() -> None:

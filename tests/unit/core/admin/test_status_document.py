@@ -8,7 +8,7 @@ from dataclasses import replace
 import jsonschema
 import pytest
 
-from core.admin.status_document import Known, Listener, Outlook, RouterFacts, status_body, status_document
+from core.admin.status_document import AgedReport, Listener, RouterFacts, WatcherReport, status_document, status_json
 from core.admin.status_text import duration, latency, rate, status_text
 from core.config.model_config import Rollout
 from core.config.version_policy import All, Latest, Specific
@@ -27,7 +27,7 @@ FACTS = RouterFacts(
     "r1", "1.2.3", START + 60.0, (Listener("grpc", "[::]:8500"), Listener("rest", "[::]:8501", is_encrypted=True)), ("/m.config",)
 )  # fmt: skip
 BUSY = Traffic(Rates(12.5, 0.0042, 0.25, 0.5), (Point(15.0, Rates(0.0)), Point(5.0, Rates(25.0, 0.0042, 0.25))))
-FRESH = Known(Outlook({"m:3": 2, "m:1": 1}, 0.5, {("m", "1"): BUSY}), 0.25, is_fresh=True)
+FRESH = AgedReport(WatcherReport({"m:3": 2, "m:1": 1}, 0.5, {("m", "1"): BUSY}), 0.25, is_fresh=True)
 BROKEN = Failure(Code.NOT_FOUND, "no SavedModel there")
 
 
@@ -57,9 +57,9 @@ def table(**models: ModelRoutes) -> RoutingTable:
     return RoutingTable(17, models or {"m": model()}, settled=True, started_s=START)
 
 
-def document(seen: RoutingTable, known: Known = FRESH, facts: RouterFacts = FACTS) -> dict:
+def document(seen: RoutingTable, watcher: AgedReport = FRESH, facts: RouterFacts = FACTS) -> dict:
     """Return the document as a reader gets it, and check it against its schema."""
-    read = json.loads(status_body(seen, facts, known, NOW))
+    read = json.loads(status_json(seen, facts, watcher, NOW))
     jsonschema.validate(read, STATUS)
     return read
 
@@ -128,8 +128,8 @@ def test_a_version_says_since_when_how_long_and_why_not() -> None:
     ("known", "watcher", "replicas"),
     [
         (FRESH, {"answers": True, "ticked_s_ago": 0.75}, 1),
-        (Known(FRESH.outlook, 90.0), {"answers": False, "ticked_s_ago": 90.5}, 1),
-        (Known(), {"answers": False, "ticked_s_ago": None}, None),
+        (AgedReport(FRESH.report, 90.0), {"answers": False, "ticked_s_ago": 90.5}, 1),
+        (AgedReport(), {"answers": False, "ticked_s_ago": None}, None),
     ],
 )
 def test_without_the_watcher_the_last_known_counts(known, watcher, replicas) -> None:
@@ -143,7 +143,7 @@ def test_without_the_watcher_the_last_known_counts(known, watcher, replicas) -> 
 @pytest.mark.parametrize(("age_s", "rate"), [(29.0, 12.5), (31.0, None)])
 def test_traffic_of_long_ago_is_no_traffic_of_now(age_s: float, rate: float | None) -> None:
     """While the watcher does not answer, its last numbers count as long as they would tell of now."""
-    shown = document(table(), Known(FRESH.outlook, age_s))
+    shown = document(table(), AgedReport(FRESH.report, age_s))
 
     assert (shown["models"][0]["versions"][2]["traffic"] or {}).get("requests_per_s") == rate
 
@@ -275,7 +275,7 @@ def test_the_terminal_shows_problems_first_hand() -> None:
     )  # fmt: skip
     facts = replace(FACTS, is_draining=True, listeners=(), files=())
 
-    text = status_text(document(seen, Known(), facts), "unix:/s")
+    text = status_text(document(seen, AgedReport(), facts), "unix:/s")
 
     assert "stopping" in text
     assert "Listens: nowhere" in text

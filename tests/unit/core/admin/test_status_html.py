@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from core.admin.status_document import Known, Outlook, RouterFacts
-from core.admin.status_html import LONGEST_TEXT, Looks, status_page
+from core.admin.status_document import AgedReport, RouterFacts, WatcherReport
+from core.admin.status_html import LONGEST_TEXT, StyleAndScript, status_page
 from core.routing.table import RoutingTable
 from core.versions.history import VersionHistory
 from core.versions.lifecycle import State
@@ -68,7 +68,7 @@ class Page(HTMLParser):
 
 def shown(table: RoutingTable, **changes: Any) -> Page:
     """Render the page of a table."""
-    return Page(status_page(document(table, **changes), Looks("p { margin: 0 }", "let it = 1;")))
+    return Page(status_page(document(table, **changes), StyleAndScript("p { margin: 0 }", "let it = 1;")))
 
 
 def one_model(name: str, *histories: tuple[int, VersionHistory], **known: Any) -> RoutingTable:
@@ -174,7 +174,7 @@ def test_the_summary_counts_states_and_problems() -> None:
 
 def test_an_empty_server_has_a_page() -> None:
     """It says that there is nothing yet."""
-    page = shown(RoutingTable(0), facts=RouterFacts("r", "1", NOW_S), known=Known())
+    page = shown(RoutingTable(0), facts=RouterFacts("r", "1", NOW_S), known=AgedReport())
 
     assert page.tables == {}
     for told in [
@@ -189,8 +189,8 @@ def test_an_empty_server_has_a_page() -> None:
 
 def test_a_watcher_that_does_not_answer_is_told() -> None:
     """The numbers that only it knows are unknown, or old."""
-    unknown = shown(busy_table(), known=Known())
-    old = shown(busy_table(), known=Known(Outlook({}, 1.0), 90.0))
+    unknown = shown(busy_table(), known=AgedReport())
+    old = shown(busy_table(), known=AgedReport(WatcherReport({}, 1.0), 90.0))
 
     assert {row[4] for row in unknown.tables["Versions"][1:]} == {"unknown"}
     assert "The watcher does not answer: no version changes until it does." in unknown.text
@@ -216,7 +216,7 @@ def test_a_problem_without_a_line_has_no_colon() -> None:
     changed = document(busy_table())
     changed["configuration"]["problems"][0] |= {"line": None}
 
-    assert Page(status_page(changed, Looks())).tables["Configuration problems"][1][0] == "models.config"
+    assert Page(status_page(changed, StyleAndScript())).tables["Configuration problems"][1][0] == "models.config"
 
 
 def hostile_strings(value: Any) -> Any:
@@ -231,7 +231,7 @@ def hostile_strings(value: Any) -> Any:
 
 def test_no_text_becomes_markup() -> None:
     """Neither between tags nor inside of an attribute, wherever the document has a text."""
-    page = Page(status_page(hostile_strings(document(busy_table())), Looks()))
+    page = Page(status_page(hostile_strings(document(busy_table())), StyleAndScript()))
 
     scripts = [tag for tag, _ in page.tags if tag == "script"]
     assert len(scripts) == 1
@@ -263,7 +263,7 @@ def test_nothing_comes_from_outside() -> None:
     """The page asks nobody else for anything, and the browser is told to refuse it."""
     page = shown(busy_table())
     leads = [given[name] for _, given in page.tags for name in ("src", "href", "action") if name in given]
-    policy = Looks("p { margin: 0 }", "let it = 1;").policy
+    policy = StyleAndScript("p { margin: 0 }", "let it = 1;").policy
 
     assert leads == ["data:,", "status.json"]
     assert policy.startswith("default-src 'none'; style-src 'sha256-")
@@ -274,7 +274,7 @@ def test_the_policy_has_the_hashes_of_style_and_script() -> None:
     """These are of the empty text."""
     empty = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
 
-    assert f"style-src {empty}; script-src {empty};" in Looks().policy
+    assert f"style-src {empty}; script-src {empty};" in StyleAndScript().policy
 
 
 def test_rows_and_sections_have_keys_of_their_own() -> None:

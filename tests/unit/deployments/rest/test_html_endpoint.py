@@ -91,7 +91,7 @@ def test_the_root_is_the_status_page(live: LivePage, target: str) -> None:
 
     assert (answer.status, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert (answer.headers["cache-control"], answer.headers["x-content-type-options"]) == ("no-store", "nosniff")
-    assert answer.headers["content-security-policy"] == html_endpoint.looks().policy
+    assert answer.headers["content-security-policy"] == html_endpoint.style_and_script().policy
     assert b"half_plus_two" in body
 
 
@@ -122,10 +122,10 @@ def test_names_that_are_no_text_have_a_page(live: LivePage) -> None:
 
 def test_style_and_script_are_not_empty() -> None:
     """They are found where the package is."""
-    looks = html_endpoint.looks()
+    assets = html_endpoint.style_and_script()
 
-    assert "prefers-color-scheme: dark" in looks.style
-    assert "</" not in looks.style + looks.script
+    assert "prefers-color-scheme: dark" in assets.style
+    assert "</" not in assets.style + assets.script
 
 
 @needs_browser

@@ -9,7 +9,7 @@ import pytest
 from ray.exceptions import RayActorError
 
 from core.admin.messages import read_status_answer
-from core.admin.status_document import Listener, Outlook, RouterFacts
+from core.admin.status_document import Listener, RouterFacts, WatcherReport
 from core.config.server_settings import FrontDoorSettings, ModelSourceSettings, ServerSettings
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.versions.lifecycle import State, VersionStatus
@@ -37,12 +37,12 @@ class Asked:
         self.may_answer = asyncio.Event()
         self.may_answer.set()
 
-    async def __call__(self) -> Outlook:
+    async def __call__(self) -> WatcherReport:
         self.count += 1
         await self.may_answer.wait()
         if self.error is not None:
             raise self.error
-        return Outlook({"m:1": self.count})
+        return WatcherReport({"m:1": self.count})
 
 
 class Page:

@@ -17,7 +17,7 @@ from core.routing.direct_frames import HEADER, FrameKind, header
 from core.routing.transport import LOOPBACK, Answer, Call, ConnectionLost, Endpoint, Method
 from core.telemetry.metric_names import DROPPED_REQUESTS
 from deployments.inference import direct_server
-from deployments.inference.direct_server import STRANGER_PAYLOAD_BYTES, DirectServer, error_answer
+from deployments.inference.direct_server import UNAUTHENTICATED_PAYLOAD_BYTES, DirectServer, error_answer
 from deployments.routing import direct_connection
 from deployments.routing.direct_connection import DirectConnection
 from deployments.routing.replica_set import ReplicaSet
@@ -217,7 +217,7 @@ def test_a_stranger_may_not_stay(run, monkeypatch) -> None:
 
 GARBAGE = [
     b"GET / HTTP/1.1\r\nhost: x\r\n\r\n",
-    header(FrameKind.HELLO, STRANGER_PAYLOAD_BYTES + 1),
+    header(FrameKind.HELLO, UNAUTHENTICATED_PAYLOAD_BYTES + 1),
     header(FrameKind.CALL, 0, call_id=1, detail=1),
     header(FrameKind.HELLO, len(TOKEN)) + TOKEN + header(FrameKind.ANSWER, 0),
     header(FrameKind.HELLO, len(TOKEN)) + TOKEN + header(FrameKind.CALL, 0, call_id=1, detail=99),
