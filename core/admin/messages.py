@@ -78,7 +78,7 @@ def read_change_request(raw: bytes) -> ConfigChange:
     except DecodeError:
         raise InvalidArgument("The request is not a valid ChangeConfigRequest message.") from None
     if not request.expected_fingerprint:
-        raise InvalidArgument("expected_fingerprint is missing; GetConfig tells it.")
+        raise InvalidArgument("expected_fingerprint is missing; GetConfig returns it.")
     if not request.config.HasField("model_config_list"):
         raise InvalidArgument("config.model_config_list is missing; without models, it is there and empty.")
     return ConfigChange(request.config, request.expected_fingerprint)

@@ -128,7 +128,7 @@ def _new(known: KnownModels, name: str, base_path: str) -> ModelConfig:
         return ModelConfig(name, base_path)
     listed = next((one for one in known.files if one.name == name), None)
     if listed is None:
-        raise InvalidArgument(f"Model {name} stands in no configuration file; say where it lies with --base-path.")
+        raise InvalidArgument(f"Model {name} is not in any configuration file; give its base path with --base-path.")
     return listed
 
 

@@ -57,7 +57,7 @@ REFUSED_FIELDS: Mapping[str, str] = MappingProxyType(
     }
 )
 IMPORT_PATH = "deployments.app:build"
-NO_KIND = "Nothing in this file tells its kind; name it with --kind"
+NO_KIND = "The kind of this file cannot be recognized; give it with --kind"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ def _said_of_arguments(application: Mapping[str, Any], file: str) -> tuple[tuple
     parsed = arguments.parse([f"--{name}={_argument(value)}" for name, value in given.items()])
     problems, warnings = _said_of_flags(parsed, file, field)
     unknown = (name for name in given if name not in FLAGS)
-    return (*(Problem("is no flag", file, None, f"{field}.{name}") for name in unknown), *problems), warnings
+    return (*(Problem("is not a flag", file, None, f"{field}.{name}") for name in unknown), *problems), warnings
 
 
 def _argument(value: object) -> str:

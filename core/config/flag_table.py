@@ -104,7 +104,7 @@ _MODELS = (
         "file_system_poll_wait_seconds",
         _INT32,
         1,
-        "Seconds between two looks at storage; 0 looks only at the start. See also remote_poll_wait_seconds.",
+        "Seconds between two listings of storage; 0 lists it at the start only. See also remote_poll_wait_seconds.",
         "polling.file_system_poll_wait_s",
         not_negative,
     ),

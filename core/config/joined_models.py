@@ -71,7 +71,7 @@ def _conflicts(model: ModelConfig, own: YamlSettings) -> Iterator[Problem]:
     )
     for name, ours, theirs in pairs:
         if name in one.lines and theirs is not None and ours != theirs:
-            message = "differs from models.config; say it in one of the two files"
+            message = "differs from models.config; set it in only one of the two files"
             yield Problem(message, own.file, one.lines[name], f"models.{model.name}.{name}")
 
 

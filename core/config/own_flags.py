@@ -15,7 +15,7 @@ OUR_FLAGS: Final = (
         "remote_poll_wait_seconds",
         _INT32,
         30,
-        "Seconds between two looks at a base path that is a URL; 0 looks only at the start. Without this flag, "
+        "Seconds between two listings of a base path that is a URL; 0 lists it at the start only. Without this flag, "
         "file_system_poll_wait_seconds counts if it is given.",
         "polling.remote_poll_wait_s",
         not_negative,
@@ -113,7 +113,9 @@ OUR_FLAGS: Final = (
         "request_log.max_file_age_s",
         not_negative,
     ),
-    Flag("log_format", _STRING, "text", "How the logs look: text, json.", "logs.as_json", lambda kind: kind == "json"),
+    Flag(
+        "log_format", _STRING, "text", "Format of log lines: text, json.", "logs.as_json", lambda kind: kind == "json"
+    ),
     Flag("log_level", _STRING, "info", "Least serious level in the logs: debug, info, warning or error.", "logs.level"),
     Flag(
         "access_log_sampling_rate",

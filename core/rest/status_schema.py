@@ -67,22 +67,22 @@ TRAFFIC = _object(
     errors_per_s={**PER_SECOND, "description": "those of them that were errors"},
     p50_s=LATENCY,
     p99_s=LATENCY,
-    window_s={**SECONDS, "description": "the numbers above are those of the last so many seconds"},
+    window_s={**SECONDS, "description": "the rates above cover the last so many seconds"},
     history_s={**SECONDS, "description": "how far the points below reach back at most"},
     history={
         **_list(
             _object(s_ago=SECONDS, requests_per_s=PER_SECOND, errors_per_s=PER_SECOND, p50_s=LATENCY, p99_s=LATENCY)
         ),
-        "description": "each point tells of the time since the one before it; none where there was no request",
+        "description": "each point covers the time since the previous one; null where there was no request",
     },
 )
 VERSION_STATUS = _object(
     version=VERSION,
     state={"enum": ["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]},
-    wanted={**TRUTH, "description": "whether the version policy wants it now"},
+    wanted={**TRUTH, "description": "whether the version policy selects it now"},
     since=TIME,
     labels={**_list(TEXT), "description": "labels that name it now"},
-    replicas=_nothing_or({**WHOLE, "description": "that run; null while the watcher has not told"}),
+    replicas=_nothing_or({**WHOLE, "description": "that run; null while the watcher has not reported"}),
     load_s=_nothing_or(SECONDS),
     failed_attempts=WHOLE,
     next_attempt=_nothing_or(TIME),
@@ -99,7 +99,7 @@ MODEL = _object(
     version_policy=POLICY,
     labels=_list(LABEL),
     rollout=ROLLOUT,
-    problem={**_nothing_or(TEXT), "description": "why storage gives nothing to load"},
+    problem={**_nothing_or(TEXT), "description": "why storage lists nothing to load"},
     versions={**_list(VERSION_STATUS), "description": "newest first"},
     waiting=_list(_object(version=VERSION, reason=TEXT)),
     ignored=_list(_object(name=TEXT, reason=TEXT)),

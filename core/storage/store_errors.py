@@ -147,7 +147,7 @@ _FAILURES = (
     ),
     _failure(
         Code.DATA_LOSS,
-        "what arrives does not have the checksum that the store tells",
+        "the received bytes do not have the checksum that the store reports",
         *("FlexibleChecksumError", "ChecksumMismatch"),
         passes=True,
     ),

@@ -101,7 +101,7 @@ def version_directories(children: Iterable[str], policy: VersionPolicy) -> tuple
 
 
 def not_a_version(name: str) -> str:
-    """Say why a directory name is no version number; empty if it is one (TensorFlow Serving, directory scan)."""
+    """Say why a directory name is not a version number; empty if it is one (TensorFlow Serving, directory scan)."""
     number = _NUMBER.fullmatch(name)
     if number is None:
         return "not a whole number"

@@ -69,7 +69,7 @@ DROPPED_REQUESTS = Metric(
     f"{_OURS}dropped_requests_total",
     MetricKind.COUNTER,
     ("model_name", "reason"),
-    help="Requests that were given up before their model ran: their caller had gone or their time was up.",
+    help="Requests dropped before their model ran, because the client had gone or the deadline had passed.",
 )
 DROPPED_LOG_RECORDS = Metric(
     f"{_OURS}dropped_log_records_total",
@@ -144,9 +144,7 @@ QUEUE_LENGTH = Metric(f"{_OURS}queue_length", MetricKind.GAUGE, _VERSION, help="
 RESIDENT_BYTES = Metric(
     f"{_OURS}resident_bytes", MetricKind.GAUGE, _VERSION, help="Resident memory of all replicas of a version."
 )
-REPLICAS = Metric(
-    f"{_OURS}replicas", MetricKind.GAUGE, _VERSION, help="Replicas of a version that report their numbers."
-)
+REPLICAS = Metric(f"{_OURS}replicas", MetricKind.GAUGE, _VERSION, help="Replicas of a version that report metrics.")
 
 IN_FLIGHT = Metric(
     f"{_OURS}requests_in_flight",
@@ -198,7 +196,7 @@ STORAGE_PROBLEM = Metric(
     f"{_OURS}storage_problem",
     MetricKind.GAUGE,
     ("model_name",),
-    help="1 for a model of which storage shows nothing to load.",
+    help="1 for a model of which storage lists no version to load.",
 )
 CONFIG_PROBLEMS = Metric(
     f"{_OURS}config_problems",
@@ -208,7 +206,7 @@ CONFIG_PROBLEMS = Metric(
 METRICS_AGE = Metric(
     f"{_OURS}metrics_age_seconds",
     MetricKind.GAUGE,
-    help="Age of the numbers on this page; above 0 while the watcher does not answer.",
+    help="Age of the metrics on this page; above 0 while the watcher does not answer.",
     hidden_until_used=True,
 )
 

@@ -46,9 +46,9 @@ def parsed(raw: bytes | bytearray) -> Plain:
     try:
         document = orjson.loads(raw)
     except ValueError as error:
-        raise InvalidArgument(f"These are no metrics: {error}") from error
+        raise InvalidArgument(f"Not a metrics report: {error}") from error
     if not isinstance(document, dict):
-        raise InvalidArgument("These are no metrics, because they are no JSON object.")
+        raise InvalidArgument("Not a metrics report: the JSON value is not an object.")
     return document
 
 
@@ -61,7 +61,7 @@ def report_from(document: Plain) -> Report:
     """Read a report; raises InvalidArgument."""
     process, number = document.get("process"), document.get("number")
     if not isinstance(process, str) or not isinstance(number, int):
-        raise InvalidArgument("These are no metrics of a process.")
+        raise InvalidArgument("Not a metrics report of a process.")
     return Report(process, number, snapshot_from(document))
 
 

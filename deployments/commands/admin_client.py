@@ -131,7 +131,7 @@ class AdminClient:
 
     def _no_server(self, error: RuntimeFailure) -> NoServer:
         if error.code is Code.UNIMPLEMENTED:
-            return NoServer(f"The server at {self.target} is no Ray Model Server, or an older one.")
+            return NoServer(f"The server at {self.target} is not a Ray Model Server, or is an older version.")
         reason = str(error).rpartition("last error: ")[2]
         what = f"No Ray Model Server answers at {self.target} (tried its gRPC port): {reason}"
         if "http" in str(error).lower() or "socket closed" in str(error).lower():

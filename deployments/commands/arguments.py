@@ -54,7 +54,7 @@ def version_number(text: str) -> int:
     """Read a version number."""
     number = int(text) if text.isascii() and text.isdecimal() and len(text) <= len(str(HIGHEST_VERSION)) else -1
     if not 0 <= number <= HIGHEST_VERSION:
-        raise argparse.ArgumentTypeError(f"{text} is no version number")
+        raise argparse.ArgumentTypeError(f"{text} is not a version number")
     return number
 
 
@@ -73,7 +73,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = math.nan
     if not seconds >= 0:
-        raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
     return seconds
 
 
@@ -89,7 +89,7 @@ def target(address: str) -> str:
     if address.startswith("unix:"):
         return address
     if "://" in address:
-        raise ConfigError((Problem(f"{address} is no gRPC address; use HOST:PORT or unix:PATH", field="--server"),))
+        raise ConfigError((Problem(f"{address} is not a gRPC address; use HOST:PORT or unix:PATH", field="--server"),))
     if address.count(":") > 1 and not address.startswith("["):
         return f"[{address}]:{DEFAULT_PORT}"
     has_port = ":" in address.rpartition("]")[2]

@@ -61,4 +61,4 @@ def _policy(text: str) -> VersionPolicy:
     count = re.fullmatch(r"latest(?::([0-9]{1,10}))?", text)
     if count is not None and 0 < int(count[1] or 1) <= MOST_VERSIONS:
         return Latest(int(count[1] or 1))
-    raise argparse.ArgumentTypeError(f"{text} is none of latest, latest:COUNT, all")
+    raise argparse.ArgumentTypeError(f"{text} is not one of latest, latest:COUNT, all")

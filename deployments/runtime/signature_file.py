@@ -25,7 +25,7 @@ def declared_model(version: Path, tags: frozenset[str]) -> ServedModel:
     try:
         graphs = tensor_pb2.SavedModel.FromString(content).meta_graphs
     except DecodeError:
-        raise InvalidArgument(f"{file} is no SavedModel") from None
+        raise InvalidArgument(f"{file} is not a SavedModel") from None
     chosen = next((graph for graph in graphs if frozenset(graph.meta_info_def.tags) == tags), None)
     if chosen is None:
         found = " or ".join(sorted(",".join(sorted(graph.meta_info_def.tags)) for graph in graphs))

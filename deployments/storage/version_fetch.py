@@ -143,7 +143,8 @@ class VersionFetch:
             log.warning("wrong_bytes url=%s path=%s", self._url, file.path)
             part.unlink()
         raise StorageFailed(
-            Code.DATA_LOSS, f"{self._url}/{file.path}: what arrives does not have the checksum that the store tells"
+            Code.DATA_LOSS,
+            f"{self._url}/{file.path}: the received bytes do not have the checksum that the store reports",
         )
 
     def _write(self, file: FileEntry, part: Path, progress: Progress) -> str:

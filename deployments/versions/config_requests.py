@@ -63,7 +63,7 @@ class ConfigRequests:
             changed = self._configuration.change(request.config, request.expected_fingerprint, self._watch.table)
             self._wake()
             late = DeadlineExceeded(
-                f"The change was taken, but routers were not told within {PUBLISH_TIMEOUT_S:.0f} s."
+                f"The change was accepted, but not published to the routers within {PUBLISH_TIMEOUT_S:.0f} s."
             )
             await _until(lambda: self._is_published(changed.number), PUBLISH_TIMEOUT_S, late)
         except ServingError as error:

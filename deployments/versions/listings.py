@@ -193,7 +193,7 @@ class Listings:
         )
 
     def _note_problem(self, model: str, text: str) -> None:
-        """Keep why storage gives nothing to load; log it once."""
+        """Keep why storage lists nothing to load; log it once."""
         text = without_secrets(text)
         if self.problems.get(model) != text:
             log.warning("storage_problem model=%s problem=%s", model, text)

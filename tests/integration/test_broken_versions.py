@@ -40,7 +40,7 @@ def final_error(client: RestClient, name: str, version: int = 1) -> dict[str, st
 
 
 def test_random_bytes_are_no_saved_model(server: LiveServer, client: RestClient, broken: Path) -> None:
-    """A file that is no SavedModel ends with TensorFlow's text; requests say that nothing answers."""
+    """A file that is not a SavedModel ends with TensorFlow's text; requests say that nothing answers."""
     (broken / "1").mkdir()
     (broken / "1" / "saved_model.pb").write_bytes(bytes(range(256)) * 10)
     server.configure(name_of(broken), broken)

@@ -89,7 +89,7 @@ def busy_table(generation: int = 41) -> RoutingTable:
             "words",
             problem="NOT_FOUND: /models/words not found",
             waiting={5: "variables/variables.index is missing"},
-            ignored={"tmp": "its name is no number"},
+            ignored={"tmp": "not a whole number"},
             rollout=Rollout.RESOURCE_PRESERVING,
         ),
     }

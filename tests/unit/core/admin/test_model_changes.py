@@ -105,7 +105,7 @@ def test_a_model_is_added_or_changed() -> None:
     assert load_model("m")(known()) == (M, N)
     assert only(load_model("m", "/other")(known())) == replace(M, base_path="/other")
     assert only(load_model("m", policy=Latest(2))(known())) == replace(M, policy=Latest(2))
-    with pytest.raises(InvalidArgument, match="stands in no configuration file"):
+    with pytest.raises(InvalidArgument, match="is not in any configuration file"):
         load_model("new")(known())
 
 

@@ -131,7 +131,7 @@ def test_traffic_has_curves_that_say_what_they_show() -> None:
             ],
         ),
         ("Versions that are not complete", [["5", "words", "variables/variables.index is missing"]]),
-        ("Ignored directories", [["tmp", "words", "its name is no number"]]),
+        ("Ignored directories", [["tmp", "words", "not a whole number"]]),
         (
             "Models",
             [

@@ -140,7 +140,7 @@ def test_mistakes_of_the_settings_file_have_their_line() -> None:
     [
         ("model_base_path: /m, rest_api_enable_cors_support: true", []),
         ("model_base_path: /m, port: 70000", ["f: applications.router.args.port: --port=70000 is not"]),
-        ("model_base_path: /m, prt: 1", ["f: applications.router.args.prt: is no flag"]),
+        ("model_base_path: /m, prt: 1", ["f: applications.router.args.prt: is not a flag"]),
         ("model_base_path: /m, port: many", ["f: applications.router.args: Couldn't interpret value many"]),
     ],
 )
@@ -189,7 +189,7 @@ def test_files_are_checked_against_each_other() -> None:
     _, warnings = across([models, unused])
 
     assert [str(one) for one in problems] == [
-        "s.yaml:3: models.m.base_path: differs from models.config; say it in one of the two files"
+        "s.yaml:3: models.m.base_path: differs from models.config; set it in only one of the two files"
     ]
     assert [one.field for one in warnings] == ["models.mm"]
 

@@ -39,7 +39,7 @@ def test_a_report_arrives_as_it_was_sent() -> None:
 ])  # fmt: skip
 def test_what_is_no_report_is_refused(raw) -> None:
     """Nobody else's bytes are counted."""
-    with pytest.raises(InvalidArgument, match="These are no metrics"):
+    with pytest.raises(InvalidArgument, match="Not a metrics report"):
         from_bytes(raw)
 
 

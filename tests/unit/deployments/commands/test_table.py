@@ -297,7 +297,7 @@ def test_another_server_is_not_taken_for_ours(capsys) -> None:
         assert main(["unload", "m", "--server", f"127.0.0.1:{port}"]) == 3
     finally:
         server.stop(None)
-    assert "is no Ray Model Server, or an older one" in capsys.readouterr().err
+    assert "is not a Ray Model Server, or is an older version" in capsys.readouterr().err
 
 
 def test_a_server_that_does_not_answer_is_given_up(live: AdminServer) -> None:
@@ -333,7 +333,7 @@ def test_a_unix_socket_and_tls_are_spoken(tmp_path: Path, capsys) -> None:
     assert main(["status", "--cert", str(tmp_path / "cert")]) == 1
     assert main(["status", "--ca", str(tmp_path / "missing")]) == 1
     assert main(["status", "--server", "http://localhost:8501"]) == 1
-    assert "is no gRPC address" in capsys.readouterr().err
+    assert "is not a gRPC address" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -516,12 +516,12 @@ def test_a_replica_that_does_not_answer_is_told(live: AdminServer, tmp_path: Pat
     ("arguments", "reason"),
     [
         pytest.param(
-            ["load", "m", "--policy", "latest:4294967296"], "is none of latest, latest:COUNT, all", id="count"
+            ["load", "m", "--policy", "latest:4294967296"], "is not one of latest, latest:COUNT, all", id="count"
         ),
-        pytest.param(["load", "m", "--policy", "latest:0"], "is none of latest, latest:COUNT, all", id="no_version"),
-        pytest.param(["load", "m", "1", "--timeout", "nan"], "nan is no number of seconds", id="nan"),
-        pytest.param(["unload", "m", "--timeout", "-1"], "-1 is no number of seconds", id="negative"),
-        pytest.param(["unload", "m", "--timeout", "soon"], "soon is no number of seconds", id="word"),
+        pytest.param(["load", "m", "--policy", "latest:0"], "is not one of latest, latest:COUNT, all", id="no_version"),
+        pytest.param(["load", "m", "1", "--timeout", "nan"], "nan is not a number of seconds", id="nan"),
+        pytest.param(["unload", "m", "--timeout", "-1"], "-1 is not a number of seconds", id="negative"),
+        pytest.param(["unload", "m", "--timeout", "soon"], "soon is not a number of seconds", id="word"),
         pytest.param(["load", "\udcff", "--base-path", "/m"], r"'\udcff' is not UTF-8", id="model"),
         pytest.param(["load", "n", "--base-path", "/\udcff"], r"'/\udcff' is not UTF-8", id="base_path"),
         pytest.param(["label", "m", "\udcff", "2"], r"'\udcff' is not UTF-8", id="label"),

@@ -166,7 +166,7 @@ def test_more_given_requests_than_allowed_are_a_mistake(
     ("spoil", "text"),
     [
         (lambda version: (version / "saved_model.pb").unlink(), "saved_model.pb cannot be read: No such file"),
-        (lambda version: (version / "saved_model.pb").write_bytes(b"\xff"), "saved_model.pb is no SavedModel"),
+        (lambda version: (version / "saved_model.pb").write_bytes(b"\xff"), "saved_model.pb is not a SavedModel"),
     ],
     ids=["missing", "damaged"],
 )

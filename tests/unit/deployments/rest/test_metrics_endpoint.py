@@ -97,7 +97,7 @@ class Site:
 def body(version: int, age_s: int = 0) -> bytes:
     """Return the page with the sums of this version."""
     name = "ray_model_server_metrics_age_seconds"
-    text = "Age of the numbers on this page; above 0 while the watcher does not answer."
+    text = "Age of the metrics on this page; above 0 while the watcher does not answer."
     return f"page {version}\n# HELP {name} {text}\n# TYPE {name} gauge\n{name}{{}} {age_s}\n".encode()
 
 

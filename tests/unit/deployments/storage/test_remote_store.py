@@ -293,7 +293,7 @@ def test_a_body_with_another_checksum_than_its_header_is_refused(bucket: Bucket)
     error = failure(lambda: FsspecStore().read(bucket.url("m/1"), "f", 0, 1000))
 
     assert (error.code, error.passes) == (Code.DATA_LOSS, True)
-    assert str(error) == f"{bucket.url('m/1')}: what arrives does not have the checksum that the store tells"
+    assert str(error) == f"{bucket.url('m/1')}: the received bytes do not have the checksum that the store reports"
 
 
 def test_a_file_that_became_shorter_has_changed(bucket: Bucket) -> None:

@@ -163,7 +163,7 @@ def test_a_store_with_wrong_bytes_is_refused(uploaded: Bucket, tmp_path: Path) -
     wanted = listed(FsspecStore(), uploaded.url("m/1"))
     uploaded.proxy.inject(without_checksums(garbled), when=is_read)
 
-    with pytest.raises(StorageFailed, match="does not have the checksum that the store tells") as caught:
+    with pytest.raises(StorageFailed, match="do not have the checksum that the store reports") as caught:
         fetch(FsspecStore(), uploaded.url("m/1"), tmp_path, wanted)
 
     assert caught.value.code is Code.DATA_LOSS
