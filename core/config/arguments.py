@@ -53,7 +53,7 @@ class ParsedFlags:
     given: Mapping[str, Value] = field(default_factory=dict)
 
 
-def parse(argv: Sequence[str], preset: Mapping[str, Value] = _NO_PRESET) -> ParsedFlags:
+def parse_flags(argv: Sequence[str], preset: Mapping[str, Value] = _NO_PRESET) -> ParsedFlags:
     """Read the arguments after the program's name; `preset` holds values that a flag on the command line replaces."""
     given, leftovers, bad = _read(argv)
     if bad:

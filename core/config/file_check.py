@@ -86,7 +86,7 @@ def kind_of(text: str, file: str) -> FileKind | None:
     return best if known[best] else None
 
 
-def check(text: str, file: str, kind: FileKind | None = None, *, relative_path_root: str = "") -> Checked:
+def check_file(text: str, file: str, kind: FileKind | None = None, *, relative_path_root: str = "") -> Checked:
     """Read a file as the server would, and tell all that it would say."""
     chosen = kind or kind_of(text, file)
     if chosen is None:
@@ -113,7 +113,7 @@ def _checked_settings(text: str, file: str) -> Checked:
         own = yaml_settings.read_settings(text, file)
     except ConfigError as error:
         return Checked(file, FileKind.SETTINGS, error.problems)
-    parsed = arguments.parse((), {"model_settings_file": file, **own.server})
+    parsed = arguments.parse_flags((), {"model_settings_file": file, **own.server})
     return Checked(file, FileKind.SETTINGS, *_said_of_flags(parsed, file, "server"), settings=own)
 
 
@@ -151,7 +151,7 @@ def _said_of_arguments(application: Mapping[str, Any], file: str) -> tuple[tuple
     field = f"applications.{application.get('name', 'default')}.args"
     if not isinstance(given, dict):
         return (Problem("must be flags with their values", file, None, field),), ()
-    parsed = arguments.parse([f"--{name}={_argument(value)}" for name, value in given.items()])
+    parsed = arguments.parse_flags([f"--{name}={_argument(value)}" for name, value in given.items()])
     problems, warnings = _said_of_flags(parsed, file, field)
     unknown = (name for name in given if name not in FLAGS)
     return (*(Problem("is not a flag", file, None, f"{field}.{name}") for name in unknown), *problems), warnings

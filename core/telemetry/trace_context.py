@@ -44,7 +44,7 @@ class TraceContext:
         return replace(self, span_id=span_id)
 
 
-def parse(traceparents: Sequence[str], tracestates: Sequence[str] = ()) -> TraceContext | None:
+def parse_trace_context(traceparents: Sequence[str], tracestates: Sequence[str] = ()) -> TraceContext | None:
     """Read the headers of a request, all of each name; None when there is no valid parent."""
     if len(traceparents) != 1:
         return None
@@ -75,4 +75,4 @@ def pack(context: TraceContext) -> bytes:
 def unpack(raw: bytes | bytearray) -> TraceContext | None:
     """Read what `pack` wrote; None for anything else."""
     parent, _, state = raw.decode("latin-1").partition("\n")
-    return parse((parent,), (state,))
+    return parse_trace_context((parent,), (state,))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from core.config.file_check import Checked, FileKind, across, check
+from core.config.file_check import Checked, FileKind, across, check_file
 from core.errors import ConfigError, Problem
 from deployments.commands.arguments import DONE, FAILED, print_json
 from deployments.config.files import read_text
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _checked(file: str, kind: FileKind | None, root: str) -> Checked:
     try:
-        found = check(read_text(file), file, kind, relative_path_root=root)
+        found = check_file(read_text(file), file, kind, relative_path_root=root)
     except ConfigError as error:
         return Checked(file, kind, error.problems)
     if found.kind is FileKind.SSL and not found.problems:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from core.config import yaml_settings
-from core.config.arguments import ParsedFlags, parse
+from core.config.arguments import ParsedFlags, parse_flags
 from core.config.parameter_files import monitoring_config
 from core.config.server_settings import MonitoringConfig, ServerSettings
 from core.errors import ConfigError
@@ -25,7 +25,7 @@ def parse_arguments(arguments: Sequence[str]) -> ParsedFlags:
 
     What makes no sense without that file may do so with it. Mistakes of the file are problems without an output.
     """
-    parsed = parse(arguments)
+    parsed = parse_flags(arguments)
     file = parsed.given.get("model_settings_file")
     if not file:
         return parsed
@@ -33,7 +33,7 @@ def parse_arguments(arguments: Sequence[str]) -> ParsedFlags:
         preset = yaml_settings.read_settings(read_text(str(file)), str(file)).server
     except ConfigError as error:
         return replace(parsed, settings=None, output="", problems=error.problems)
-    return parse(arguments, preset)
+    return parse_flags(arguments, preset)
 
 
 def checked(settings: ServerSettings) -> tuple[ServerSettings, tuple[str, ...]]:

@@ -19,7 +19,7 @@ from typing import Any, Protocol, TypeVar
 from core.errors import Code, ServingError
 from core.grpc.model_spec import peek
 from core.routing.table import Route
-from core.telemetry.trace_context import TRACEPARENT, parse
+from core.telemetry.trace_context import TRACEPARENT, parse_trace_context
 from deployments.routing.request_router import RequestRouter
 from deployments.telemetry.tracing import current_trace_id
 
@@ -131,7 +131,7 @@ def request_id_of(given: str) -> str:
 
 def trace_id_of(traceparent: str) -> str:
     """Return the trace that the request is a part of: its caller's, or the one that began here."""
-    parent = parse((traceparent,))
+    parent = parse_trace_context((traceparent,))
     return current_trace_id() if parent is None else parent.trace_id
 
 

@@ -25,7 +25,7 @@ from core.telemetry.spans import (
     code_error,
     grpc_attributes,
 )
-from core.telemetry.trace_context import TRACEPARENT, TRACESTATE, TraceContext, parse
+from core.telemetry.trace_context import TRACEPARENT, TRACESTATE, TraceContext, parse_trace_context
 from deployments.routing.access_log import Answered, SampledRouter, signature_of
 from deployments.telemetry.tracing import CURRENT, OpenSpan, Tracer
 
@@ -105,7 +105,7 @@ def parent_in(metadata: Iterable[Any]) -> TraceContext | None:
             parents.append(str(value))
         elif name == TRACESTATE:
             states.append(str(value))
-    return parse(parents, states) if parents else None
+    return parse_trace_context(parents, states) if parents else None
 
 
 async def _followed_call(span: OpenSpan, rpc: str, raw: bytes, work: Coroutine[Any, Any, A]) -> A:

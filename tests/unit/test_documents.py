@@ -10,7 +10,7 @@ import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
-from core.config.arguments import ArgumentsOutcome, parse
+from core.config.arguments import ArgumentsOutcome, parse_flags
 from core.config.flag_table import FLAGS
 from tests.support import architecture
 from tests.support.project import ROOT
@@ -114,7 +114,7 @@ def test_the_serve_configs_of_the_documents_are_valid() -> None:
     configs = [ServeDeploySchema.model_validate({"applications": []} | yaml.safe_load(block)) for block in blocks]
     arguments = [dict(one.args) for config in configs for one in config.applications]
 
-    outcomes = [parse([f"--{name}={value}" for name, value in one.items()]) for one in arguments]
+    outcomes = [parse_flags([f"--{name}={value}" for name, value in one.items()]) for one in arguments]
 
     assert [set(one.given) for one in outcomes] == [set(one) for one in arguments]
     assert {one.outcome for one in outcomes} == {ArgumentsOutcome.START}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from core.config.arguments import EXIT_FAILURE, ArgumentsOutcome, ParsedFlags, parse, usage
+from core.config.arguments import EXIT_FAILURE, ArgumentsOutcome, ParsedFlags, parse_flags, usage
 from core.config.flag import Treatment
 from core.config.flag_table import FLAGS, TENSORFLOW_SERVING_FLAGS
 from core.config.own_flags import OUR_FLAGS
@@ -22,14 +22,14 @@ BASE = "--model_base_path=/m"
 
 def started(*arguments: str) -> ServerSettings:
     """Return the settings of arguments that must be right."""
-    parsed = parse((BASE, *arguments))
+    parsed = parse_flags((BASE, *arguments))
     assert parsed.settings is not None, parsed
     return parsed.settings
 
 
 def refusals(*arguments: str) -> list[str]:
     """Return the texts that arguments are refused with."""
-    parsed = parse(arguments)
+    parsed = parse_flags(arguments)
     assert (parsed.outcome, parsed.exit_code, parsed.settings) == (ArgumentsOutcome.REFUSED, EXIT_FAILURE, None)
     return [problem.message for problem in parsed.problems]
 
@@ -111,7 +111,7 @@ def test_booleans_have_these_spellings(argument: str, *, value: bool) -> None:
 )
 def test_values_must_be_understood_completely(argument: str, text: str) -> None:
     """A value that cannot be read ends the program with the usage text."""
-    parsed = parse([BASE, argument])
+    parsed = parse_flags([BASE, argument])
 
     assert (parsed.outcome, parsed.exit_code, parsed.output) == (ArgumentsOutcome.BAD_VALUE, 255, usage())
     assert parsed.warnings[0].startswith(text)
@@ -124,7 +124,7 @@ def test_the_last_of_several_values_counts() -> None:
 
 def test_unknown_arguments_are_named_and_the_server_starts() -> None:
     """The first is printed with the usage text; each is warned about, with a guess."""
-    parsed = parse([BASE, "--prt=1", "stray"])
+    parsed = parse_flags([BASE, "--prt=1", "stray"])
 
     assert parsed.outcome is ArgumentsOutcome.START
     assert parsed.output == f"unknown argument: --prt=1\n{usage()}"
@@ -133,7 +133,7 @@ def test_unknown_arguments_are_named_and_the_server_starts() -> None:
 
 def test_a_value_after_a_space_is_not_understood() -> None:
     """`--port 8000` leaves two unknown arguments and the default port, and says how to write it."""
-    parsed = parse([BASE, "--port", "8000"])
+    parsed = parse_flags([BASE, "--port", "8000"])
 
     assert parsed.settings is not None
     assert parsed.settings.front_door.grpc_port == 8500
@@ -143,18 +143,18 @@ def test_a_value_after_a_space_is_not_understood() -> None:
 
 def test_single_dashes_are_not_understood() -> None:
     """`-port=1` is an unknown argument."""
-    assert parse([BASE, "-port=1"]).output.startswith("unknown argument: -port=1\n")
+    assert parse_flags([BASE, "-port=1"]).output.startswith("unknown argument: -port=1\n")
 
 
 def test_help_ends_the_program_with_the_usage_text() -> None:
     """`--help` counts as the first unknown argument only, and ends with TensorFlow Serving's status."""
-    assert parse(["--help"]) == ParsedFlags(ArgumentsOutcome.HELP, output=usage(), exit_code=255)
-    assert parse([BASE, "x", "--help"]).outcome is ArgumentsOutcome.START
+    assert parse_flags(["--help"]) == ParsedFlags(ArgumentsOutcome.HELP, output=usage(), exit_code=255)
+    assert parse_flags([BASE, "x", "--help"]).outcome is ArgumentsOutcome.START
 
 
 def test_version_ends_the_program_well() -> None:
     """Nothing else needs to be right."""
-    assert parse(["--version", "--port=0"]) == ParsedFlags(ArgumentsOutcome.VERSION, exit_code=0)
+    assert parse_flags(["--version", "--port=0"]) == ParsedFlags(ArgumentsOutcome.VERSION, exit_code=0)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_version_ends_the_program_well() -> None:
 def test_flags_that_contradict_each_other_are_refused(arguments: list[str], message: str) -> None:
     """The text is TensorFlow Serving's where it has one, behind its usual words."""
     assert refusals(*arguments) == [message]
-    assert parse(arguments).output == f"Failed to start server. Error: INVALID_ARGUMENT: {message}\n"
+    assert parse_flags(arguments).output == f"Failed to start server. Error: INVALID_ARGUMENT: {message}\n"
 
 
 def test_all_refusals_come_at_once() -> None:
@@ -223,7 +223,7 @@ def test_a_socket_replaces_the_port() -> None:
 @pytest.mark.parametrize("source", ["--model_config_file=f", "--model_settings_file=f"])
 def test_a_file_of_models_is_enough(source: str) -> None:
     """Any of the three sources of models lets the server start."""
-    assert parse([source]).outcome is ArgumentsOutcome.START
+    assert parse_flags([source]).outcome is ArgumentsOutcome.START
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_thread_counts_come_from_three_flags(arguments: list[str], threads: tupl
 
 def test_equal_ports_switch_rest_off() -> None:
     """As TensorFlow Serving does, with its words."""
-    parsed = parse([BASE, "--rest_api_port=8500"])
+    parsed = parse_flags([BASE, "--rest_api_port=8500"])
 
     assert parsed.settings is not None
     assert parsed.settings.front_door.rest_port == 0
@@ -272,7 +272,7 @@ def test_equal_ports_switch_rest_off() -> None:
 )
 def test_flags_without_effect_are_warned_about(arguments: list[str], warning: str) -> None:
     """No flag is silently ignored."""
-    assert parse([BASE, *arguments]).warnings == (warning,)
+    assert parse_flags([BASE, *arguments]).warnings == (warning,)
 
 
 @pytest.mark.parametrize("flag", [flag for flag in FLAGS.values() if flag.treatment is not Treatment.HONOURED])
@@ -292,7 +292,7 @@ def test_negative_waits_count_as_zero() -> None:
 
 def test_the_command_line_wins_over_preset_values() -> None:
     """The YAML file may hold flags too."""
-    parsed = parse(["--port=1"], {"port": 2, "rest_api_port": 3, "model_base_path": "/m"})
+    parsed = parse_flags(["--port=1"], {"port": 2, "rest_api_port": 3, "model_base_path": "/m"})
 
     assert parsed.settings is not None
     assert (parsed.settings.front_door.grpc_port, parsed.settings.front_door.rest_port) == (1, 3)
@@ -310,7 +310,7 @@ arguments = st.one_of(
 @given(st.lists(arguments, max_size=8))
 def test_any_arguments_have_an_outcome(argv: list[str]) -> None:
     """No arguments can crash the program; settings are there exactly when it starts."""
-    parsed = parse(argv)
+    parsed = parse_flags(argv)
 
     assert (parsed.settings is not None) == (parsed.outcome is ArgumentsOutcome.START)
     assert (parsed.exit_code is None) == (parsed.outcome is ArgumentsOutcome.START)
@@ -341,7 +341,7 @@ def test_a_poll_period_that_was_asked_for_counts_for_remote_storage_too(argument
 
 def test_the_file_of_settings_can_name_the_poll_period() -> None:
     """A preset is asked for as well."""
-    preset = parse((BASE,), {"file_system_poll_wait_seconds": 7}).settings
+    preset = parse_flags((BASE,), {"file_system_poll_wait_seconds": 7}).settings
 
     assert preset is not None
     assert preset.polling.remote_poll_wait_s == 7
@@ -378,7 +378,7 @@ def test_the_flags_of_the_logs_become_settings() -> None:
 )
 def test_a_flag_of_the_logs_that_means_nothing_is_refused(flag: str, text: str) -> None:
     """A misspelt format would otherwise be found out when the logs are needed."""
-    parsed = parse((BASE, flag))
+    parsed = parse_flags((BASE, flag))
 
     assert parsed.outcome is ArgumentsOutcome.REFUSED
     assert text in parsed.output

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.config.file_check import NO_KIND, Checked, FileKind, across, check, kind_of
+from core.config.file_check import NO_KIND, Checked, FileKind, across, check_file, kind_of
 from core.errors import Problem
 from tests.support.project import ROOT
 
@@ -37,13 +37,13 @@ def test_the_kind_of_a_file_shows_in_its_fields(text, file, kind) -> None:
 
 def test_a_file_of_no_kind_is_a_mistake_that_says_what_to_do() -> None:
     """An empty file is one that is just being written."""
-    assert check("", "x") == Checked("x", None, (Problem(NO_KIND, "x"),))
-    (problem,) = check("", "x", FileKind.MODELS).problems
+    assert check_file("", "x") == Checked("x", None, (Problem(NO_KIND, "x"),))
+    (problem,) = check_file("", "x", FileKind.MODELS).problems
     assert "The file is empty" in problem.message
 
 
 def found(text: str, kind: FileKind | None = None, file: str = "f") -> list[str]:
-    return [str(problem) for problem in check(text, file, kind).problems]
+    return [str(problem) for problem in check_file(text, file, kind).problems]
 
 
 def test_every_mistake_of_a_list_of_models_is_told_at_once() -> None:
@@ -73,7 +73,7 @@ def test_labels_that_no_version_can_have_are_warned_of() -> None:
         "model_version_policy { specific { versions: 1 } }",
     )  # fmt: skip
 
-    checked = check(text, "f")
+    checked = check_file(text, "f")
 
     assert checked.problems == ()
     assert [str(one) for one in checked.warnings] == [
@@ -107,7 +107,7 @@ def test_a_platform_file_without_fields_is_refused_too() -> None:
 
 def test_session_fields_without_effect_are_warned_of() -> None:
     """Their flag is named, or they are not passed on."""
-    checked = check("intra_op_parallelism_threads: 2\nno_such_field: 1", "f")
+    checked = check_file("intra_op_parallelism_threads: 2\nno_such_field: 1", "f")
 
     assert checked.problems == ()
     assert [one.line for one in checked.warnings] == [1, 2]
@@ -116,7 +116,7 @@ def test_session_fields_without_effect_are_warned_of() -> None:
 @pytest.mark.parametrize("text", ["batch_timeout_micros { value: 5 }", "prometheus_config { enable: true }"])
 def test_sound_parameter_files_have_nothing_to_tell(text) -> None:
     """No news is good news."""
-    checked = check(text, "f")
+    checked = check_file(text, "f")
 
     assert (checked.problems, checked.warnings) == ((), ())
 
@@ -125,14 +125,17 @@ def test_flags_in_the_settings_file_are_checked() -> None:
     """A value that is refused, one that cannot be read, and one without effect."""
     assert found("server:\n  port: 70000\n") == ["f: server.port: --port=70000 is not a TCP port (0 to 65535)"]
     assert len(found("server:\n  port: many\n")) == 1
-    (warning,) = check("server:\n  enable_profiler: true\n", "f").warnings
+    (warning,) = check_file("server:\n  enable_profiler: true\n", "f").warnings
     assert str(warning).startswith("f: server: --enable_profiler has no effect")
 
 
 def test_mistakes_of_the_settings_file_have_their_line() -> None:
     """All of them."""
     assert found("models:\n  m:\n    num_gpu: 1\n    labels: 3\n") != []
-    assert [problem.line for problem in check("models:\n  m:\n    num_gpu: 1\n    labels: 3\n", "f").problems] == [3, 4]
+    assert [problem.line for problem in check_file("models:\n  m:\n    num_gpu: 1\n    labels: 3\n", "f").problems] == [
+        3,
+        4,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -172,11 +175,11 @@ def test_the_samples_of_this_project_are_sound() -> None:
     """With the root of their relative paths, as `configs/app.yaml` gives it."""
     for name in ("app.yaml", "model_settings.yaml", "models.config"):
         file = ROOT / "configs" / name
-        assert check(file.read_text(), str(file), relative_path_root="/x").problems == (), name
+        assert check_file(file.read_text(), str(file), relative_path_root="/x").problems == (), name
 
 
 def checked(text: str, file: str) -> Checked:
-    return check(text, file)
+    return check_file(text, file)
 
 
 def test_files_are_checked_against_each_other() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.config.arguments import parse
+from core.config.arguments import parse_flags
 from core.config.model_config import LoggingConfig, ModelConfig
 from core.config.server_settings import LoadingSettings, RequestLogSettings, ServerSettings
 from core.routing.table import RoutingTable
@@ -19,7 +19,7 @@ LOG = LoggingConfig(filename_prefix="/logs/m", sampling_rate=1.0)
 
 def started(*arguments: str) -> ServerSettings:
     """Return the settings of arguments that must be right."""
-    parsed = parse(("--model_base_path=/m", *arguments))
+    parsed = parse_flags(("--model_base_path=/m", *arguments))
     assert parsed.settings is not None, parsed
     assert parsed.warnings == ()
     return parsed.settings

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.telemetry.trace_context import MOST_STATE_MEMBERS, TraceContext, pack, parse, parse_state, unpack
+from core.telemetry.trace_context import (
+    MOST_STATE_MEMBERS,
+    TraceContext,
+    pack,
+    parse_state,
+    parse_trace_context,
+    unpack,
+)
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 GOOD = f"00-{TRACE}-{SPAN}-01"
@@ -22,7 +29,9 @@ contexts = st.builds(
 
 def test_a_parent_is_read() -> None:
     """The example of the specification."""
-    assert parse([GOOD], ["rojo=1,congo=2"]) == TraceContext(TRACE, SPAN, is_sampled=True, state="rojo=1,congo=2")
+    assert parse_trace_context([GOOD], ["rojo=1,congo=2"]) == TraceContext(
+        TRACE, SPAN, is_sampled=True, state="rojo=1,congo=2"
+    )
 
 
 @pytest.mark.parametrize(
@@ -30,7 +39,7 @@ def test_a_parent_is_read() -> None:
 )
 def test_one_bit_tells_whether_a_parent_is_recorded(flags: str, *, is_sampled: bool) -> None:
     """The others are for later versions."""
-    found = parse([f"00-{TRACE}-{SPAN}-{flags}"])
+    found = parse_trace_context([f"00-{TRACE}-{SPAN}-{flags}"])
 
     assert found is not None
     assert found.is_sampled is is_sampled
@@ -39,7 +48,7 @@ def test_one_bit_tells_whether_a_parent_is_recorded(flags: str, *, is_sampled: b
 @pytest.mark.parametrize("text", [f" {GOOD}", f"{GOOD}\t ", f"cc-{TRACE}-{SPAN}-01", f"cc-{TRACE}-{SPAN}-01-more"])
 def test_white_space_and_later_versions_are_read(text: str) -> None:
     """A later version begins like the first one."""
-    assert parse([text]) == TraceContext(TRACE, SPAN)
+    assert parse_trace_context([text]) == TraceContext(TRACE, SPAN)
 
 
 @pytest.mark.parametrize(
@@ -72,13 +81,13 @@ def test_white_space_and_later_versions_are_read(text: str) -> None:
 )
 def test_a_parent_that_makes_no_sense_is_ignored(text: str) -> None:
     """As the specification demands, and without an error."""
-    assert parse([text]) is None
+    assert parse_trace_context([text]) is None
 
 
 @pytest.mark.parametrize("texts", [[], [GOOD, GOOD], [GOOD, "x"]])
 def test_there_is_one_parent_or_none(texts: list[str]) -> None:
     """Of two nobody knows which one counts."""
-    assert parse(texts) is None
+    assert parse_trace_context(texts) is None
 
 
 @pytest.mark.parametrize(
@@ -123,14 +132,14 @@ def test_a_state_is_passed_on(headers: list[str], state: str) -> None:
 )
 def test_a_state_that_makes_no_sense_is_dropped_without_its_parent(header: str) -> None:
     """The trace goes on without it."""
-    assert parse([GOOD], [header]) == TraceContext(TRACE, SPAN)
+    assert parse_trace_context([GOOD], [header]) == TraceContext(TRACE, SPAN)
 
 
 @given(contexts)
 def test_what_is_written_can_be_read(context: TraceContext) -> None:
     """As a header and on the way to a model server."""
     assert unpack(pack(context)) == context
-    assert parse([context.traceparent], [context.state]) == context
+    assert parse_trace_context([context.traceparent], [context.state]) == context
 
 
 @given(contexts, st.integers(1, 2**64 - 1).map("{:016x}".format))
@@ -153,7 +162,7 @@ def test_any_bytes_can_stand_where_a_context_should(raw: bytes) -> None:
 @given(st.lists(st.text(max_size=80), max_size=3), st.lists(st.text(max_size=80), max_size=3))
 def test_any_text_can_stand_in_the_headers(parents: list[str], states: list[str]) -> None:
     """Nothing is raised, and what counts can be sent on."""
-    found = parse(parents, states)
+    found = parse_trace_context(parents, states)
 
     assert found is None or unpack(pack(found)) == found
 
@@ -164,4 +173,4 @@ def test_a_state_that_was_accepted_stays_as_it_is(text: str) -> None:
     once = parse_state([text])
 
     assert parse_state([once]) == once
-    assert parse([GOOD], [once]) == TraceContext(TRACE, SPAN, state=once)
+    assert parse_trace_context([GOOD], [once]) == TraceContext(TRACE, SPAN, state=once)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from core.config.arguments import parse
+from core.config.arguments import parse_flags
 from core.config.server_settings import ModelSourceSettings, MonitoringConfig, MonitoringSettings, ServerSettings
 from core.errors import ConfigError
 from deployments.config.startup_settings import checked, monitoring
@@ -39,7 +39,7 @@ def test_a_file_decides_everything(tmp_path: Path, text, expected) -> None:
 
 def test_the_flag_names_the_file() -> None:
     """Under TensorFlow Serving's name."""
-    parsed = parse(["--model_base_path=/m", "--monitoring_config_file=monitoring.config"])
+    parsed = parse_flags(["--model_base_path=/m", "--monitoring_config_file=monitoring.config"])
 
     assert parsed.settings is not None
     assert (parsed.settings.monitoring.config_file, parsed.warnings) == ("monitoring.config", ())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.config.arguments import ArgumentsOutcome, parse
+from core.config.arguments import ArgumentsOutcome, parse_flags
 from core.config.server_settings import TracingSettings
 from deployments.config.startup_settings import checked
 
@@ -22,7 +22,7 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def tracing(folder: Path, *flags: str) -> tuple[TracingSettings, tuple[str, ...]]:
     """Return what is made of flags, and the warnings."""
-    parsed = parse([f"--model_base_path={folder}", *flags])
+    parsed = parse_flags([f"--model_base_path={folder}", *flags])
     assert parsed.settings is not None, parsed.problems
     settings, warnings = checked(parsed.settings)
     return settings.tracing, warnings
@@ -46,7 +46,7 @@ def test_flags_become_settings(tmp_path: Path) -> None:
 )
 def test_mistakes_in_flags_end_the_start(flag: str, text: str) -> None:
     """With a sentence that says what would be right."""
-    parsed = parse(["--model_base_path=/m", flag])
+    parsed = parse_flags(["--model_base_path=/m", flag])
 
     assert parsed.outcome is ArgumentsOutcome.BAD_VALUE or parsed.settings is None
     assert text in " ".join(map(str, parsed.problems))
