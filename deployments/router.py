@@ -41,7 +41,9 @@ from deployments.rest.serve_ingress import http_address, http_limits, on_loop
 from deployments.rest.status_endpoint import PATH as STATUS_PATH
 from deployments.rest.status_endpoint import StatusPage
 from deployments.routing.access_log import AccessLog, SampledRouter
+from deployments.routing.handle_transport import HandleTransport
 from deployments.routing.profile_call import answer_profile, record_over_handle
+from deployments.routing.replica_directory import ReplicaDirectory
 from deployments.routing.request_router import RequestRouter
 from deployments.routing.request_traces import RequestTraces, TracedRouter
 from deployments.routing.version_transport import VersionTransport
@@ -76,9 +78,9 @@ class Router:
         token = cluster_token()
         self._watcher = watcher
         self._loop = LoopThread("front-door")
-        self._transport = VersionTransport(
-            ray.get_runtime_context().get_node_id(), calls_directly=settings.cluster.direct_transport
-        )
+        handles = HandleTransport()
+        self._directory = ReplicaDirectory(ray.get_runtime_context().get_node_id(), handles)
+        self._transport = VersionTransport(self._directory, handles, calls_directly=settings.cluster.direct_transport)
         self._tracer = tracer_of(settings.tracing, TracedProcess("router", replica))
         traces = RequestTraces(self._tracer) if self._tracer else None
         self._router = (TracedRouter if traces else SampledRouter if access else RequestRouter)(
@@ -145,7 +147,7 @@ class Router:
             door = self._settings.front_door
             log.info("front_door_open rest_port=%s grpc_port=%s", door.rest_port, door.grpc_port, extra=announced())
             settle()
-            await asyncio.gather(self._keep_table(), self._transport.follow_load(), self._page.report_now_and_then())
+            await asyncio.gather(self._keep_table(), self._directory.follow_load(), self._page.report_now_and_then())
         except BaseException as error:
             self._failure = error
             raise
@@ -168,10 +170,10 @@ class Router:
     async def _take(self, table: RoutingTable) -> RouterReport:
         """Connect to what is new before requests can choose it, then swap the table."""
         if table.generation > self._router.table.generation:
-            self._transport.log_requests(table.logging)
-            await self._transport.connect(table.apps)
+            self._directory.log_requests(table.logging)
+            await self._directory.connect(table.apps)
             self._router.apply(table)
-            await self._transport.keep_only(self._router.table.apps)
+            await self._directory.keep_only(self._router.table.apps)
             if self._is_open:
                 self._grpc.health.follow(self._router.table)
         return self._router.report()

@@ -6,9 +6,7 @@ own gRPC proxy calls; both leave requests and responses as bytes.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -102,11 +100,9 @@ class GrpcApi:
         self._most_calls = most_calls
         self._access = access
         self._traces = traces
-        # A trace follows `forward`.
-        self._carry = router.carry if traces is None else router.forward
         self._calls = 0
         self._methods: Mapping[str, Callable[[bytes, float | None], Awaitable[GrpcAnswer]]] = {
-            **{quick.api: self._counted(quick.api, quick.method) for quick in SHORT_METHODS},
+            **{one.api: self._counted(one.api, one.method) for one in SHORT_METHODS},
             "MultiInference": self._forwarding(Method.MULTI_INFERENCE, peek_task),
             "GetModelMetadata": self._forwarding(Method.GET_MODEL_METADATA, _metadata_spec),
             "SessionRun": self._forwarding(Method.SESSION_RUN, self._session_spec),
@@ -125,7 +121,7 @@ class GrpcApi:
         """Return the methods, by path, that need no handler as long as nobody bounds or follows calls."""
         if self._most_calls or self._access is not None or self._traces is not None:
             return {}
-        return {f"/{PREDICTION_SERVICE}/{quick.api}": quick for quick in SHORT_METHODS}
+        return {f"/{PREDICTION_SERVICE}/{one.api}": one for one in SHORT_METHODS}
 
     async def answer(self, method: str, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
         """Answer one call; never raises ServingError. `timeout_s` is what is left of the caller's deadline."""
@@ -148,25 +144,11 @@ class GrpcApi:
         """Forward, and count under the name that was asked for (TensorFlow Serving counts these three methods)."""
 
         async def forward(raw: bytes, timeout_s: float | None) -> GrpcAnswer:
-            began_s = time.perf_counter()
-            meter = self._router.meter
-            name = ""
             try:
                 spec = peek(raw)
-                name = spec.name
-                route = self._router.resolve(name, spec.version, spec.label)
-                answer = await self._carry(route, Call(method, raw, timeout_s))
             except ServingError as error:
-                meter.answered(name, error.code)
-                raise
-            except asyncio.CancelledError:
-                meter.answered(name, Code.CANCELLED)
-                raise
-            if answer.code is Code.OK:
-                meter.succeeded(name, "GRPC", api, time.perf_counter() - began_s)
-            else:
-                meter.answered(name, answer.code)
-            return _grpc_answer(answer)
+                return await self._router.counted("", "GRPC", api, _failed(error))
+            return await self._router.counted(spec.name, "GRPC", api, self._forward(method, spec, raw, timeout_s))
 
         return forward
 
@@ -180,7 +162,7 @@ class GrpcApi:
 
     async def _forward(self, method: Method, spec: ModelSpecRef, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
         route = self._router.resolve(spec.name, spec.version, spec.label)
-        return _grpc_answer(await self._carry(route, Call(method, raw, timeout_s)))
+        return _grpc_answer(await self._router.forward(route, Call(method, raw, timeout_s)))
 
     def _session_spec(self, raw: bytes) -> ModelSpecRef:
         if not self._session_run:
@@ -241,10 +223,15 @@ class GrpcApi:
 
 
 def _grpc_answer(answer: Answer) -> GrpcAnswer:
-    """Return a model server's answer as gRPC tells it."""
+    """Return a model server's answer in the form of gRPC."""
     if answer.code is Code.OK:
         return GrpcAnswer(Code.OK, body=bytes(answer.body))
-    return GrpcAnswer(answer.code, status_text(bytes(answer.body).decode("utf-8", "replace")))
+    return GrpcAnswer(answer.code, status_text(answer.text))
+
+
+async def _failed(error: ServingError) -> GrpcAnswer:
+    """Fail as a call does that could not be read."""
+    raise error
 
 
 def status_code(code: Code) -> grpc.StatusCode:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from core.errors import Code, ServingError
+from core.errors import ServingError
 from core.rest import examples as rest_examples
 from core.rest import predict as rest_predict
 from core.rest.http_answer import (
@@ -127,23 +126,22 @@ class HttpApi:
 
     async def _counted(self, scope: Scope, target: str, receive: Receive) -> HttpAnswer:
         """Answer a request of the API, and count it for the model that it named."""
-        began_s = time.perf_counter()
-        request: RestRequest | None = None
-        meter = self.router.meter
+        method = scope["method"]
         try:
-            request = _parsed(scope["method"], target)
-            answer = await self._api(scope, request, receive)
+            request = None if method == "OPTIONS" else parse(method, target)
+        except ServingError as error:
+            return await self.router.counted(name_in(method, target), "REST", "", _refused(error))
+        name = "" if request is None else request.name
+        return await self.router.counted(name, "REST", _api_label(request), self._answered(scope, request, receive))
+
+    async def _answered(self, scope: Scope, request: RestRequest | None, receive: Receive) -> HttpAnswer:
+        """Answer a request of the API; raises ClientGone only."""
+        try:
+            return await self._api(scope, request, receive)
         except ClientGone:
-            meter.answered(_name(request, scope, target), Code.CANCELLED)
             raise
         except ServingError as error:
-            answer = _refusal(error)
-        name = _name(request, scope, target)
-        if answer.code is Code.OK:
-            meter.succeeded(name, "REST", _api_label(request), time.perf_counter() - began_s)
-        else:
-            meter.answered(name, answer.code)
-        return answer
+            return _refusal(error)
 
     async def _api(self, scope: Scope, request: RestRequest | None, receive: Receive) -> HttpAnswer:
         if request is None:
@@ -172,7 +170,7 @@ class HttpApi:
             raise
         finally:
             watch.stop()
-        return answer_of(answer.code, answer.body)
+        return answer_of(answer)
 
     def _outside_api(self, method: str, target: str) -> HttpAnswer:
         path = _path(target)
@@ -232,17 +230,12 @@ class _DisconnectWatch:
             self._watcher.cancel()
 
 
-def _parsed(method: str, target: str) -> RestRequest | None:
-    """Read what a request asks for; None for OPTIONS."""
-    return None if method == "OPTIONS" else parse(method, target)
-
-
-def _name(request: RestRequest | None, scope: Scope, target: str) -> str:
-    return request.name if request is not None else name_in(scope["method"], target)
-
-
 def _api_label(request: RestRequest | None) -> str:
     return request.verb.value if request is not None and request.verb.value in INFERENCE_VERBS else ""
+
+
+async def _refused(error: ServingError) -> HttpAnswer:
+    return _refusal(error)
 
 
 def _refusal(error: ServingError) -> HttpAnswer:
