@@ -15,8 +15,6 @@ from typing import Any
 
 import ray
 from ray import serve
-from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from core.admin.status_document import Outlook, RouterFacts
@@ -53,6 +51,7 @@ from deployments.system.process_tuning import settle
 from deployments.telemetry.process_logs import configure as configure_logs
 from deployments.telemetry.process_metrics import METRICS, report
 from deployments.telemetry.ray_metrics import RayMetrics
+from deployments.telemetry.serve_failures import SERVE_FAILURES, brief
 from deployments.telemetry.tracing import tracer_of
 
 log = logging.getLogger(__name__)
@@ -161,8 +160,8 @@ class Router:
         """Ask the watcher for its table: heals a lost broadcast, and is how a new router gets its first one."""
         try:
             table = await asyncio.wait_for(self._watcher.table.remote(self._router.report()), PULL_TIMEOUT_S)
-        except (RayError, RayServeException, TimeoutError) as error:
-            log.info("table_not_pulled error=%r", str(error)[:200])
+        except SERVE_FAILURES as error:
+            log.info("table_not_pulled error=%r", brief(error))
             return
         await self._take(table)
         self._pulled.set()
@@ -187,7 +186,7 @@ class Router:
         try:
             work = getattr(self._watcher, method).remote(raw)
             answer: bytes | ServingError = await asyncio.wait_for(work, RELOAD_TIMEOUT_S)
-        except (RayError, RayServeException, TimeoutError) as error:
+        except SERVE_FAILURES as error:
             raise Unavailable(f"The configuration could not be handed to the watcher: {error}") from error
         if isinstance(answer, ServingError):
             raise answer
