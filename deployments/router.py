@@ -26,8 +26,8 @@ from core.telemetry.log_lines import announced
 from core.telemetry.spans import TracedProcess
 from deployments.config.startup_settings import monitoring
 from deployments.grpc.api import GrpcAnswer, GrpcApi
-from deployments.grpc.door import GrpcAddress, GrpcDoor
-from deployments.grpc.serve_proxy import Raw, set_status
+from deployments.grpc.door import GrpcDoor, grpc_address
+from deployments.grpc.serve_proxy import ProxyMethods, Raw, set_status
 from deployments.rest.api import HttpApi
 from deployments.rest.asgi import AsgiApp
 from deployments.rest.door import HttpDoor
@@ -65,43 +65,52 @@ RELOAD_TIMEOUT_S = 600.0
 LAST_SPANS_TIMEOUT_S = 3.0
 
 
-class Router:
+class Router(ProxyMethods):
     """One router replica."""
 
     def __init__(self, settings: ServerSettings, watcher: DeploymentHandle) -> None:
         self._settings = settings
         self._since_s = time.time()
-        replica = self._name = serve.get_replica_context().replica_id.unique_id
-        configure_logs(settings.logs, "router", replica)
-        access = AccessLog(settings.logs.access_sampling_rate) if settings.logs.access_sampling_rate else None
-        token = cluster_token()
+        self._name = serve.get_replica_context().replica_id.unique_id
+        configure_logs(settings.logs, "router", self._name)
         self._watcher = watcher
         self._loop = LoopThread("front-door")
         handles = HandleTransport()
-        self._directory = ReplicaDirectory(ray.get_runtime_context().get_node_id(), handles)
-        self._transport = VersionTransport(self._directory, handles, calls_directly=settings.cluster.direct_transport)
-        self._tracer = tracer_of(settings.tracing, TracedProcess("router", replica))
+        node, is_direct = ray.get_runtime_context().get_node_id(), settings.cluster.direct_transport
+        self._directory = ReplicaDirectory(node, handles)
+        self._transport = VersionTransport(self._directory, handles, calls_directly=is_direct)
+        self._tracer = tracer_of(settings.tracing, TracedProcess("router", self._name))
+        access = AccessLog(settings.logs.access_sampling_rate) if settings.logs.access_sampling_rate else None
         traces = RequestTraces(self._tracer) if self._tracer else None
-        self._router = (TracedRouter if traces else SampledRouter if access else RequestRouter)(
-            replica, self._transport
-        )
+        kind = TracedRouter if traces else SampledRouter if access else RequestRouter
+        self._router = kind(self._name, self._transport)
         shown = monitoring(settings)
         self._page = self._metrics_page(shown.prometheus_path)
         status = StatusPage(self._router, self._facts, self._outlook, SystemClock())
         pages = {STATUS_PATH: status.answer, HTML_PATH: HtmlPage(status.document).answer}
         if shown.prometheus_enabled:
             pages[self._page.path] = self._page.answer
-        self._api = HttpApi(self._router, http_limits(settings), token, pages, access=access, traces=traces)
         METRICS.before_snapshot(self._router.note_numbers)
         RayMetrics().start()
-        door = settings.front_door
+        token = cluster_token()
+        self._api = HttpApi(self._router, http_limits(settings), token, pages, access=access, traces=traces)
         self._http = HttpDoor(http_address(settings), self._api, token)
-        self._grpc_api = GrpcApi(
+        self._grpc_api = self._calls(status, token, access, traces)
+        self._grpc = GrpcDoor(grpc_address(settings), self._grpc_api, token)
+        self._is_open = False
+        self._failure: BaseException | None = None
+        self._pulled = threading.Event()
+        self._opened = threading.Event()
+        self._life = self._loop.run(self._live())
+        self._wait_until_open()
+
+    def _calls(self, status: StatusPage, token: str, access: AccessLog | None, traces: RequestTraces | None) -> GrpcApi:
+        return GrpcApi(
             self._router,
             token,
             partial(self._hand_over, "reload"),
-            session_run=door.session_run,
-            most_calls=door.grpc_max_concurrent_calls,
+            session_run=self._settings.front_door.session_run,
+            most_calls=self._settings.front_door.grpc_max_concurrent_calls,
             access=access,
             traces=traces,
             admin={
@@ -111,13 +120,6 @@ class Router:
                 "Profile": partial(answer_profile, lambda: self._router.table, record_over_handle),
             },
         )
-        self._grpc = GrpcDoor(grpc_address(settings), self._grpc_api, token)
-        self._is_open = False
-        self._failure: BaseException | None = None
-        self._pulled = threading.Event()
-        self._opened = threading.Event()
-        self._life = self._loop.run(self._live())
-        self._wait_until_open()
 
     def _metrics_page(self, path: str) -> MetricsPage:
         replica = serve.get_replica_context()
@@ -235,32 +237,8 @@ class Router:
         """Return Serve's ingress the same application; it hands each request over to the front door's loop."""
         return on_loop(self._api.app(), self._loop)
 
-    async def Predict(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802 - the method's name on the wire
-        """Answer a call of Serve's own gRPC proxy; so do the methods below."""
-        return await self._answer_proxy("Predict", request, grpc_context)
-
-    async def Classify(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802
-        return await self._answer_proxy("Classify", request, grpc_context)
-
-    async def Regress(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802
-        return await self._answer_proxy("Regress", request, grpc_context)
-
-    async def MultiInference(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802
-        return await self._answer_proxy("MultiInference", request, grpc_context)
-
-    async def GetModelMetadata(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802
-        return await self._answer_proxy("GetModelMetadata", request, grpc_context)
-
-    async def GetModelStatus(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802
-        return await self._answer_proxy("GetModelStatus", request, grpc_context)
-
-    async def HandleReloadConfigRequest(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802
-        return await self._answer_proxy("HandleReloadConfigRequest", request, grpc_context)
-
-    async def SessionRun(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802
-        return await self._answer_proxy("SessionRun", request, grpc_context)
-
-    async def _answer_proxy(self, method: str, request: bytes, grpc_context: Any) -> Raw:
+    async def answer_proxy(self, method: str, request: bytes, grpc_context: Any) -> Raw:
+        """Answer a call of Serve's own gRPC proxy on the loop of the router's own ports."""
         metadata = grpc_context.invocation_metadata() or () if self._tracer else ()
         work = self._loop.run(self._grpc_api.answer_traced(method, request, metadata))
         answer: GrpcAnswer = await asyncio.wrap_future(work)
@@ -281,18 +259,6 @@ class Router:
         loop.stop()
         if self._tracer is not None:
             await asyncio.to_thread(self._tracer.close, LAST_SPANS_TIMEOUT_S)
-
-
-def grpc_address(settings: ServerSettings) -> GrpcAddress:
-    """Return the gRPC addresses and limits that the settings ask for."""
-    door = settings.front_door
-    return GrpcAddress(
-        door.host,
-        door.grpc_port,
-        door.grpc_socket_path,
-        door.grpc_channel_arguments,
-        door.ssl_config_file,
-    )
 
 
 async def _report() -> bytes:

@@ -18,9 +18,10 @@ from core.admin import messages as admin_messages
 from core.errors import Code, ServingError, Unimplemented
 from core.grpc.metadata import check_envelope
 from core.grpc.model_spec import ModelSpecRef, peek, peek_task
-from core.http2.grpc_heads import status_text
+from core.http2.grpc_heads import bounded_text
 from core.routing.transport import Answer, Call, Method
 from core.versions.status_message import status_response
+from deployments.grpc.status import status_code
 from deployments.routing.access_log import AccessLog
 from deployments.routing.request_router import RequestRouter
 from deployments.routing.request_traces import RequestTraces
@@ -45,9 +46,6 @@ SERVICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 SERVICE_OF = MappingProxyType({method: name for name, methods in SERVICES.items() for method in methods})
-
-
-STATUS_CODES: Mapping[int, grpc.StatusCode] = MappingProxyType({code.value[0]: code for code in grpc.StatusCode})
 
 Reload = Callable[[bytes], Awaitable[bytes]]
 
@@ -131,7 +129,7 @@ class GrpcApi:
         try:
             return await answered(raw, timeout_s)
         except ServingError as error:
-            return GrpcAnswer(error.code, status_text(str(error)))
+            return GrpcAnswer(error.code, bounded_text(str(error)))
 
     def answer_traced(self, method: str, raw: bytes, metadata: Iterable[Any]) -> Answering:
         """Answer a call of Serve's own proxy, which knows no deadlines, and follow it if it is traced."""
@@ -226,17 +224,12 @@ def _grpc_answer(answer: Answer) -> GrpcAnswer:
     """Return a model server's answer in the form of gRPC."""
     if answer.code is Code.OK:
         return GrpcAnswer(Code.OK, body=bytes(answer.body))
-    return GrpcAnswer(answer.code, status_text(answer.text))
+    return GrpcAnswer(answer.code, bounded_text(answer.text))
 
 
 async def _failed(error: ServingError) -> GrpcAnswer:
     """Fail as a call does that could not be read."""
     raise error
-
-
-def status_code(code: Code) -> grpc.StatusCode:
-    """Return gRPC's name of a code."""
-    return STATUS_CODES.get(int(code), grpc.StatusCode.UNKNOWN)
 
 
 def _handing_over(answer: Reload) -> Callable[[bytes, float | None], Awaitable[GrpcAnswer]]:

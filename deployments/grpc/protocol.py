@@ -15,18 +15,19 @@ import grpc
 
 from core.errors import Code, ServingError
 from core.grpc.model_spec import peek
-from core.http2.connection import NOBODY, Http2Connection, Receiver, Stream
+from core.http2.connection import Http2Connection
 from core.http2.frames import BrokenConnection
 from core.http2.grpc_heads import (
     GOOD_END_BLOCK,
     IDENTITY,
     OPENING_BLOCK,
     CallHead,
+    bounded_text,
     http_refusal_block,
     refusal_block,
-    status_text,
 )
 from core.http2.grpc_messages import LARGEST_MESSAGE_BYTES, PREFIX_BYTES, only_message, prefix
+from core.http2.streams import NOBODY, Receiver, Stream
 from core.routing.transport import Answer, Call
 from deployments.grpc.api import ShortMethod
 from deployments.grpc.handled_call import HandledCall
@@ -175,7 +176,7 @@ class GrpcProtocol(asyncio.Protocol):
 
     def refuse(self, stream: Stream, code: Code, text: str) -> None:
         """Answer with a status and nothing else; a client's own policy repeats a call only then."""
-        self.http2.begin(stream, refusal_block(code, status_text(text)), is_last=True)
+        self.http2.begin(stream, refusal_block(code, bounded_text(text)), is_last=True)
 
     def answer(self, stream: Stream, body: bytes | bytearray) -> None:
         """Answer with one message."""
@@ -189,7 +190,7 @@ class GrpcProtocol(asyncio.Protocol):
 
 
 class UnaryCall(ShortCall):
-    """One call of an inference method; implements `core.http2.connection.Receiver`."""
+    """One call of an inference method; implements `core.http2.streams.Receiver`."""
 
     __slots__ = ("_bytes", "_head", "_method", "_opened_s", "_parts", "_protocol", "_stream")
     entry_point = "GRPC"

@@ -33,6 +33,7 @@ from core.rest.readiness import liveness_body, model_list_body, readiness_body
 from core.routing.transport import Call, Method
 from deployments.rest.asgi import AsgiApp, Receive, Scope, Send, header
 from deployments.rest.body import SMALL_BODY_BYTES, BodyTooLarge, ClientGone, discard_body, read_body
+from deployments.rest.disconnect_watch import DisconnectWatch
 from deployments.rest.followers import logged, traced
 from deployments.rest.protocol import KEPT, TARGET
 from deployments.routing.access_log import AccessLog
@@ -55,8 +56,6 @@ METHOD_OF: Mapping[Verb, Method] = {
     Verb.METADATA: Method.REST_METADATA,
 }
 KNOWN_METHODS = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"})
-DISCONNECT_WATCH_AFTER_S = 0.5
-"""Only a call that takes this long is worth a look whether its client is still there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +160,7 @@ class HttpApi:
             _check_body(request.verb, body)
             raise
         call = Call(METHOD_OF[request.verb], body, self.limits.timeout_s)
-        watch = _DisconnectWatch(receive)
+        watch = DisconnectWatch(receive)
         try:
             answer = await self.router.forward(route, call)
         except asyncio.CancelledError:
@@ -202,32 +201,6 @@ class HttpApi:
             await discard_body(receive)
             body = b""
         await send({"type": "http.response.body", "body": body})
-
-
-class _DisconnectWatch:
-    """Cancels the request's task when its client has gone; costs one timer as long as the call is quick."""
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._request = asyncio.current_task()
-        self._watcher: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(DISCONNECT_WATCH_AFTER_S, self._begin)
-        self.client_gone = False
-
-    def _begin(self) -> None:
-        self._watcher = asyncio.get_running_loop().create_task(self._watch())
-
-    async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self.client_gone = True
-        if self._request is not None:
-            self._request.cancel()
-
-    def stop(self) -> None:
-        self._timer.cancel()
-        if self._watcher is not None:
-            self._watcher.cancel()
 
 
 def _api_label(request: RestRequest | None) -> str:
