@@ -1,21 +1,21 @@
-"""The one error tree. Every class names the canonical code that a caller sees.
+"""The one error tree. Each class names its canonical code, which is also its gRPC status; `HTTP_STATUS` maps it for REST.
 
-ServingError
-├── InvalidArgument          the request is wrong; sending it again does not help
-│   ├── LabelNotFound        the model is perhaps known, the label is not
-│   └── ConfigError          a configuration has mistakes; carries all of them
-├── NotFound                 nothing answers under that name
-│   ├── ServableNotFound     no version can answer the request now
-│   └── StatusNotFound       no version was ever seen under that name
-├── FailedPrecondition       right in itself, wrong for the present state
-├── Aborted                  somebody else was faster; look again and repeat
-├── DeadlineExceeded         the caller's time is up
-├── ResourceExhausted        a limit of this server was reached
-├── Unavailable              try again, here or elsewhere
-├── Unimplemented            nobody offers this here
-├── Internal                 a defect of ours
-├── DataLoss                 a file does not hold what was written into it
-└── RuntimeFailure           TensorFlow's own code and text, passed through
+ServingError                     gRPC status          HTTP status
+├── InvalidArgument              INVALID_ARGUMENT     400          the request is wrong; sending it again does not help
+│   ├── LabelNotFound            INVALID_ARGUMENT     400          the model may be known, the label is not
+│   └── ConfigError              INVALID_ARGUMENT     400          a configuration has mistakes; carries all of them
+├── NotFound                     NOT_FOUND            404          nothing answers under that name
+│   ├── ServableNotFound         NOT_FOUND            404          no version can answer the request now
+│   └── StatusNotFound           NOT_FOUND            404          no version was ever seen under that name
+├── FailedPrecondition           FAILED_PRECONDITION  400          right in itself, wrong for the present state
+├── Aborted                      ABORTED              409          another change came first; look again and repeat
+├── DeadlineExceeded             DEADLINE_EXCEEDED    504          the caller's time is up
+├── ResourceExhausted            RESOURCE_EXHAUSTED   429          a limit of this server was reached
+├── Unavailable                  UNAVAILABLE          503          try again, here or elsewhere
+├── Unimplemented                UNIMPLEMENTED        501          not offered here
+├── Internal                     INTERNAL             500          a defect of ours
+├── DataLoss                     DATA_LOSS            500          a file does not hold what was written into it
+└── RuntimeFailure               its own              its own      TensorFlow's own code and text, passed through
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import ClassVar
 
 
 class Code(enum.IntEnum):
-    """Canonical status codes, numbered as gRPC and TensorFlow number them."""
+    """Canonical status codes, with the numbers of gRPC and TensorFlow: a code is sent as gRPC status as it is."""
 
     OK = 0
     CANCELLED = 1

@@ -15,8 +15,6 @@ from typing import Any
 
 import ray
 from ray import serve
-from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from core.admin.status_document import RouterFacts, WatcherReport
@@ -28,8 +26,8 @@ from core.telemetry.log_lines import announced
 from core.telemetry.spans import TracedProcess
 from deployments.config.startup_settings import monitoring
 from deployments.grpc.api import GrpcAnswer, GrpcApi
-from deployments.grpc.door import GrpcAddress, GrpcDoor
-from deployments.grpc.serve_proxy import Raw, set_status
+from deployments.grpc.door import GrpcDoor, grpc_address
+from deployments.grpc.serve_proxy import ProxyMethods, Raw, set_status
 from deployments.rest.api import HttpApi
 from deployments.rest.asgi import AsgiApp
 from deployments.rest.door import HttpDoor
@@ -41,7 +39,9 @@ from deployments.rest.serve_ingress import http_address, http_limits, on_loop
 from deployments.rest.status_endpoint import PATH as STATUS_PATH
 from deployments.rest.status_endpoint import StatusPage
 from deployments.routing.access_log import AccessLog, SampledRouter
+from deployments.routing.handle_transport import HandleTransport
 from deployments.routing.profile_call import answer_profile, record_over_handle
+from deployments.routing.replica_directory import ReplicaDirectory
 from deployments.routing.request_router import RequestRouter
 from deployments.routing.request_traces import RequestTraces, TracedRouter
 from deployments.routing.version_transport import VersionTransport
@@ -51,6 +51,7 @@ from deployments.system.process_tuning import settle
 from deployments.telemetry.process_logs import configure as configure_logs
 from deployments.telemetry.process_metrics import METRICS, report
 from deployments.telemetry.ray_metrics import RayMetrics
+from deployments.telemetry.serve_failures import SERVE_FAILURES, brief
 from deployments.telemetry.tracing import tracer_of
 
 log = logging.getLogger(__name__)
@@ -64,43 +65,52 @@ RELOAD_TIMEOUT_S = 600.0
 LAST_SPANS_TIMEOUT_S = 3.0
 
 
-class Router:
+class Router(ProxyMethods):
     """One router replica."""
 
     def __init__(self, settings: ServerSettings, watcher: DeploymentHandle) -> None:
         self._settings = settings
         self._since_s = time.time()
-        replica = self._name = serve.get_replica_context().replica_id.unique_id
-        configure_logs(settings.logs, "router", replica)
-        access = AccessLog(settings.logs.access_sampling_rate) if settings.logs.access_sampling_rate else None
-        token = cluster_token()
+        self._name = serve.get_replica_context().replica_id.unique_id
+        configure_logs(settings.logs, "router", self._name)
         self._watcher = watcher
         self._loop = LoopThread("front-door")
-        self._transport = VersionTransport(
-            ray.get_runtime_context().get_node_id(), calls_directly=settings.cluster.direct_transport
-        )
-        self._tracer = tracer_of(settings.tracing, TracedProcess("router", replica))
+        handles = HandleTransport()
+        node, is_direct = ray.get_runtime_context().get_node_id(), settings.cluster.direct_transport
+        self._directory = ReplicaDirectory(node, handles)
+        self._transport = VersionTransport(self._directory, handles, calls_directly=is_direct)
+        self._tracer = tracer_of(settings.tracing, TracedProcess("router", self._name))
+        access = AccessLog(settings.logs.access_sampling_rate) if settings.logs.access_sampling_rate else None
         traces = RequestTraces(self._tracer) if self._tracer else None
-        self._router = (TracedRouter if traces else SampledRouter if access else RequestRouter)(
-            replica, self._transport
-        )
+        kind = TracedRouter if traces else SampledRouter if access else RequestRouter
+        self._router = kind(self._name, self._transport)
         shown = monitoring(settings)
         self._page = self._metrics_page(shown.prometheus_path)
         status = StatusPage(self._router, self._facts, self._watcher_report, SystemClock())
         pages = {STATUS_PATH: status.answer, HTML_PATH: HtmlPage(status.document).answer}
         if shown.prometheus_enabled:
             pages[self._page.path] = self._page.answer
-        self._api = HttpApi(self._router, http_limits(settings), token, pages, access=access, traces=traces)
         METRICS.before_snapshot(self._router.note_numbers)
         RayMetrics().start()
-        door = settings.front_door
+        token = cluster_token()
+        self._api = HttpApi(self._router, http_limits(settings), token, pages, access=access, traces=traces)
         self._http = HttpDoor(http_address(settings), self._api, token)
-        self._grpc_api = GrpcApi(
+        self._grpc_api = self._calls(status, token, access, traces)
+        self._grpc = GrpcDoor(grpc_address(settings), self._grpc_api, token)
+        self._is_open = False
+        self._failure: BaseException | None = None
+        self._pulled = threading.Event()
+        self._opened = threading.Event()
+        self._life = self._loop.run(self._live())
+        self._wait_until_open()
+
+    def _calls(self, status: StatusPage, token: str, access: AccessLog | None, traces: RequestTraces | None) -> GrpcApi:
+        return GrpcApi(
             self._router,
             token,
             partial(self._hand_over, "reload"),
-            session_run=door.session_run,
-            most_calls=door.grpc_max_concurrent_calls,
+            session_run=self._settings.front_door.session_run,
+            most_calls=self._settings.front_door.grpc_max_concurrent_calls,
             access=access,
             traces=traces,
             admin={
@@ -110,13 +120,6 @@ class Router:
                 "Profile": partial(answer_profile, lambda: self._router.table, record_over_handle),
             },
         )
-        self._grpc = GrpcDoor(grpc_address(settings), self._grpc_api, token)
-        self._is_open = False
-        self._failure: BaseException | None = None
-        self._pulled = threading.Event()
-        self._opened = threading.Event()
-        self._life = self._loop.run(self._live())
-        self._wait_until_open()
 
     def _metrics_page(self, path: str) -> MetricsPage:
         replica = serve.get_replica_context()
@@ -145,7 +148,7 @@ class Router:
             door = self._settings.front_door
             log.info("front_door_open rest_port=%s grpc_port=%s", door.rest_port, door.grpc_port, extra=announced())
             settle()
-            await asyncio.gather(self._keep_table(), self._transport.follow_load(), self._page.report_now_and_then())
+            await asyncio.gather(self._keep_table(), self._directory.follow_load(), self._page.report_now_and_then())
         except BaseException as error:
             self._failure = error
             raise
@@ -159,8 +162,8 @@ class Router:
         """Ask the watcher for its table: heals a lost broadcast, and is how a new router gets its first one."""
         try:
             table = await asyncio.wait_for(self._watcher.table.remote(self._router.report()), PULL_TIMEOUT_S)
-        except (RayError, RayServeException, TimeoutError) as error:
-            log.info("table_not_pulled error=%r", str(error)[:200])
+        except SERVE_FAILURES as error:
+            log.info("table_not_pulled error=%r", brief(error))
             return
         await self._take(table)
         self._pulled.set()
@@ -168,10 +171,10 @@ class Router:
     async def _take(self, table: RoutingTable) -> RouterReport:
         """Connect to what is new before requests can choose it, then swap the table."""
         if table.generation > self._router.table.generation:
-            self._transport.log_requests(table.logging)
-            await self._transport.connect(table.apps)
+            self._directory.log_requests(table.logging)
+            await self._directory.connect(table.apps)
             self._router.apply(table)
-            await self._transport.keep_only(self._router.table.apps)
+            await self._directory.keep_only(self._router.table.apps)
             if self._is_open:
                 self._grpc.health.follow(self._router.table)
         return self._router.report()
@@ -185,7 +188,7 @@ class Router:
         try:
             work = getattr(self._watcher, method).remote(raw)
             answer: bytes | ServingError = await asyncio.wait_for(work, RELOAD_TIMEOUT_S)
-        except (RayError, RayServeException, TimeoutError) as error:
+        except SERVE_FAILURES as error:
             raise Unavailable(f"The configuration could not be handed to the watcher: {error}") from error
         if isinstance(answer, ServingError):
             raise answer
@@ -234,32 +237,8 @@ class Router:
         """Return Serve's ingress the same application; it hands each request over to the front door's loop."""
         return on_loop(self._api.app(), self._loop)
 
-    async def Predict(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802 - the method's name on the wire
-        """Answer a call of Serve's own gRPC proxy; so do the methods below."""
-        return await self._answer_proxy("Predict", request, grpc_context)
-
-    async def Classify(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802
-        return await self._answer_proxy("Classify", request, grpc_context)
-
-    async def Regress(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802
-        return await self._answer_proxy("Regress", request, grpc_context)
-
-    async def MultiInference(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802
-        return await self._answer_proxy("MultiInference", request, grpc_context)
-
-    async def GetModelMetadata(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802
-        return await self._answer_proxy("GetModelMetadata", request, grpc_context)
-
-    async def GetModelStatus(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802
-        return await self._answer_proxy("GetModelStatus", request, grpc_context)
-
-    async def HandleReloadConfigRequest(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802
-        return await self._answer_proxy("HandleReloadConfigRequest", request, grpc_context)
-
-    async def SessionRun(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802
-        return await self._answer_proxy("SessionRun", request, grpc_context)
-
-    async def _answer_proxy(self, method: str, request: bytes, grpc_context: Any) -> Raw:
+    async def answer_proxy(self, method: str, request: bytes, grpc_context: Any) -> Raw:
+        """Answer a call of Serve's own gRPC proxy on the loop of the router's own ports."""
         metadata = grpc_context.invocation_metadata() or () if self._tracer else ()
         work = self._loop.run(self._grpc_api.answer_traced(method, request, metadata))
         answer: GrpcAnswer = await asyncio.wrap_future(work)
@@ -280,18 +259,6 @@ class Router:
         loop.stop()
         if self._tracer is not None:
             await asyncio.to_thread(self._tracer.close, LAST_SPANS_TIMEOUT_S)
-
-
-def grpc_address(settings: ServerSettings) -> GrpcAddress:
-    """Return the gRPC addresses and limits that the settings ask for."""
-    door = settings.front_door
-    return GrpcAddress(
-        door.host,
-        door.grpc_port,
-        door.grpc_socket_path,
-        door.grpc_channel_arguments,
-        door.ssl_config_file,
-    )
 
 
 async def _report() -> bytes:

@@ -6,9 +6,6 @@ import asyncio
 import threading
 import time
 
-from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
-
 from core.admin.status_document import WatcherReport
 from core.config.server_settings import ServerSettings
 from core.errors import Problem, ServingError
@@ -22,6 +19,7 @@ from deployments.telemetry.collector import Collector
 from deployments.telemetry.process_logs import configure as configure_logs
 from deployments.telemetry.ray_metrics import RayMetrics
 from deployments.telemetry.repeated_failure_log import RepeatedFailureLog
+from deployments.telemetry.serve_failures import SERVE_FAILURES
 from deployments.versions.collecting_host import CollectingHost
 from deployments.versions.config_requests import ConfigRequests
 from deployments.versions.reconciler import Reconciler
@@ -67,7 +65,7 @@ class Watcher:
         self._host.adopt()
         try:
             pause_s = self._watch.tick()
-        except (RayError, RayServeException, ServingError, TimeoutError, OSError) as error:
+        except (*SERVE_FAILURES, ServingError, OSError) as error:
             self._failures.failed(time.monotonic(), error)
             return PAUSE_AFTER_ERROR_S
         else:

@@ -14,7 +14,7 @@ ended are ignored, because the peer may have sent them before it knew.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from typing import Final
 
 from core.http2.frames import (
     ACK,
@@ -41,55 +41,13 @@ from core.http2.frames import (
 )
 from core.http2.grpc_heads import LARGEST_HEAD_BYTES, CallHead, HeadReader
 from core.http2.reading import Http2Reader
-from core.http2.sending import Sending, SendingStream
+from core.http2.sending import Sending
+from core.http2.streams import NOBODY, STREAM_WINDOW, Receiver, Stream
 
-STREAM_WINDOW: Final = 4 * 1024 * 1024
 CONNECTION_WINDOW: Final = 16 * 1024 * 1024
 MOST_STREAMS: Final = 10_000
 LEAVING: Final = b"leaving."
 """The eight bytes of the ping that shows when the peer has read that we are leaving."""
-
-
-class Receiver(Protocol):
-    """Takes what comes on one stream."""
-
-    def data(self, payload: bytes, *, is_last: bool) -> None:
-        """Take a part of the request's body; nothing comes after the last one."""
-
-    def cancelled(self) -> None:
-        """Learn that the peer does not want an answer any more."""
-
-    def sent(self) -> None:
-        """Learn that what had to wait for the peer's windows has been sent."""
-
-
-class _Nobody:
-    """Takes what comes for a call that is answered already."""
-
-    def data(self, payload: bytes, *, is_last: bool) -> None:
-        """Nobody needs it."""
-
-    def cancelled(self) -> None:
-        """Nobody cares."""
-
-    def sent(self) -> None:
-        """Nobody waits for that."""
-
-
-NOBODY: Final[Receiver] = _Nobody()
-
-
-class Stream(SendingStream):
-    """One call: both directions."""
-
-    __slots__ = ("is_ended", "receiver", "renewable", "room")
-
-    def __init__(self, stream_id: int) -> None:
-        super().__init__(stream_id)
-        self.room = STREAM_WINDOW
-        self.renewable = 0
-        self.is_ended = False
-        self.receiver = NOBODY
 
 
 OpenStream = Callable[[Stream, CallHead], Receiver]
@@ -179,7 +137,9 @@ class Http2Connection(Http2Reader):
         elif flags & END_STREAM:
             self._end(stream, unpadded(payload, flags))
         else:
-            self._use_room_of(stream, length)
+            renewed = stream.use_room(length)
+            if renewed:
+                self.sending.unsent.append(window_update(stream_id, renewed))
             stream.receiver.data(unpadded(payload, flags), is_last=False)
 
     def _use_room(self, length: int) -> None:
@@ -191,16 +151,6 @@ class Http2Connection(Http2Reader):
             self.sending.unsent.append(window_update(0, self._renewable))
             self._room += self._renewable
             self._renewable = 0
-
-    def _use_room_of(self, stream: Stream, length: int) -> None:
-        stream.room -= length
-        stream.renewable += length
-        if stream.room < 0:
-            raise BrokenConnection(Fault.FLOW_CONTROL_ERROR, "more data than the stream's window")
-        if stream.renewable >= STREAM_WINDOW // 2:
-            self.sending.unsent.append(window_update(stream.id, stream.renewable))
-            stream.room += stream.renewable
-            stream.renewable = 0
 
     def _require_known(self, stream_id: int) -> None:
         """Tell a stream that has ended from one that never was."""

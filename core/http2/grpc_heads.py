@@ -213,7 +213,7 @@ LONGEST_MESSAGE_BYTES: Final = 1024
 TRUNCATED: Final = "...TRUNCATED"
 
 
-def status_text(text: str) -> str:
+def bounded_text(text: str) -> str:
     """Cut a text to what fits into response headers; a character is never cut in two."""
     encoded = text.encode(errors="replace")
     if len(encoded) <= LONGEST_MESSAGE_BYTES:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from core.errors import HTTP_STATUS, Code
 from core.json.strings import quote, raw_bytes
+from core.routing.transport import Answer
 
 JSON = (b"content-type", b"application/json")
 HTML = (b"content-type", b"text/html")
@@ -38,16 +39,20 @@ class HttpAnswer:
     code: Code = Code.OK
 
 
-def answer_of(code: Code, body: bytes | bytearray) -> HttpAnswer:
+def answer_of(answer: Answer) -> HttpAnswer:
     """Return the response for a model server's answer: the body itself, or the error text in JSON."""
-    if code is Code.OK:
-        return HttpAnswer(200, body)
-    return error_answer(code, bytes(body).decode("utf-8", "surrogateescape"))
+    if answer.code is Code.OK:
+        return HttpAnswer(200, answer.body)
+    return _error_answer(answer.code, bytes(answer.body))
 
 
 def error_answer(code: Code, message: str) -> HttpAnswer:
     """Return the JSON response for an error."""
-    return HttpAnswer(HTTP_STATUS.get(code, 500), error_body(message), code=code)
+    return _error_answer(code, raw_bytes(message))
+
+
+def _error_answer(code: Code, text: bytes) -> HttpAnswer:
+    return HttpAnswer(HTTP_STATUS.get(code, 500), _error_object(text), code=code)
 
 
 def html_error(status: int) -> HttpAnswer:
@@ -88,4 +93,8 @@ def unzipped(body: bytes | bytearray) -> bytes:
 
 def error_body(message: str) -> bytes:
     """Write the error object: four spaces, no newline at the end, the message in full."""
-    return b'{\n    "error": %b\n}' % quote(raw_bytes(message))
+    return _error_object(raw_bytes(message))
+
+
+def _error_object(text: bytes) -> bytes:
+    return b'{\n    "error": %b\n}' % quote(text)

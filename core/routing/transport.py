@@ -12,11 +12,11 @@ from core.telemetry.trace_context import TraceContext
 
 LOOPBACK = "127.0.0.1"
 TIMED_OUT = "Timed out waiting for notification"
-"""TensorFlow's own text for a run whose time is up; a call whose time is up on the way says the same."""
+"""TensorFlow's own text for a run whose time is up; a call whose time is up on the way gets the same."""
 
 
 class Method(enum.IntEnum):
-    """What a model server can be asked; the numbers are on the wire of the direct transport."""
+    """The methods of a model server, with their numbers in frames of the direct transport."""
 
     REST_PREDICT = 1
     REST_CLASSIFY = 2
@@ -34,7 +34,7 @@ class Method(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request as the router received it; `timeout_s` is what is left of the caller's patience, None = for ever.
+    """One request as the router received it; `timeout_s`: seconds until the caller's deadline, None if it has none.
 
     `trace` is the span that this call is a part of, for the few that are traced.
     """
@@ -52,9 +52,22 @@ class Answer:
     code: Code
     body: bytes | bytearray
 
+    @classmethod
+    def error(cls, code: Code, text: str) -> Answer:
+        """Return the answer that carries an error, whatever characters its text has: no answer would be worse."""
+        try:
+            return cls(code, text.encode("utf-8", "surrogateescape"))
+        except UnicodeEncodeError:
+            return cls(code, text.encode("utf-8", "replace"))
+
+    @property
+    def text(self) -> str:
+        """The error text; bytes that are not UTF-8 become replacement characters."""
+        return bytes(self.body).decode("utf-8", "replace")
+
 
 class Waiting(Protocol):
-    """Who waits for an answer: a future, or what is told in its place."""
+    """Receives the outcome of a call: a future, or an object with a future's three methods."""
 
     def done(self) -> bool:
         """Whether an answer would come too late."""
@@ -64,21 +77,14 @@ class Waiting(Protocol):
         """Take the answer."""
 
     def set_exception(self, exception: Exception, /) -> None:
-        """Learn why there is none."""
+        """Take the reason why there is no answer."""
 
 
 class OpenCall(Protocol):
     """A call that was sent and is not answered yet."""
 
     def withdraw(self) -> None:
-        """Say that nobody waits for it any more."""
-
-    def expire(self) -> None:
-        """End it because its time is up; who waits learns DeadlineExceeded."""
-
-    async def repeat(self) -> Answer:
-        """Try it once more elsewhere, after its connection was lost; raises Unavailable and DeadlineExceeded."""
-        ...
+        """Cancel the call: its answer is not awaited any more."""
 
 
 class ConnectionLost(Unavailable):
@@ -88,28 +94,32 @@ class ConnectionLost(Unavailable):
 class Transport(Protocol):
     """Carries calls to the replicas of a version."""
 
-    async def call(self, route: Route, call: Call) -> Answer:
-        """Deliver a call and wait for its answer.
-
-        Raises Unavailable when no replica could be reached and DeadlineExceeded when the time is up. A cancelled
-        caller withdraws the call.
-        """
-        ...
-
     def begin(self, route: Route, call: Call, waiting: Waiting) -> OpenCall | None:
-        """Send a call at once and tell `waiting` how it ends: an answer, ConnectionLost, or DeadlineExceeded.
+        """Send a call at once; `waiting` gets its answer, ConnectionLost, or DeadlineExceeded.
 
         None where that is not possible now and `call` must be used.
         """
         ...
 
+    async def call(self, route: Route, call: Call) -> Answer:
+        """Deliver a call that could not be sent at once, and wait for its answer.
+
+        Raises ConnectionLost, Unavailable when no replica could be reached, and DeadlineExceeded when the time is up.
+        A cancelled caller withdraws the call.
+        """
+        ...
+
+    async def repeat(self, route: Route, call: Call) -> Answer:
+        """Deliver a call once more, elsewhere, after its connection was lost; raises as `call` does."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Address of a replica's direct transport, the node it is on, and the token that it wants to see.
+    """Address of a replica's direct transport, the node it is on, and the token that it expects.
 
-    `has_loopback` says that the port answers on 127.0.0.1 too, for routers of the same node. `wants_load` asks routers
-    to tell how many calls they have open here, because Serve scales by that.
+    `has_loopback`: the port answers on 127.0.0.1 too, for routers of the same node. `wants_load` asks routers to report
+    how many calls they have open here, because Serve scales by that.
     """
 
     host: str

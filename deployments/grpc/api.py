@@ -6,9 +6,7 @@ own gRPC proxy calls; both leave requests and responses as bytes.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -20,9 +18,10 @@ from core.admin import messages as admin_messages
 from core.errors import Code, ServingError, Unimplemented
 from core.grpc.metadata import check_envelope
 from core.grpc.model_spec import ModelSpecRef, peek, peek_task
-from core.http2.grpc_heads import status_text
+from core.http2.grpc_heads import bounded_text
 from core.routing.transport import Answer, Call, Method
 from core.versions.status_message import status_response
+from deployments.grpc.status import status_code
 from deployments.routing.access_log import AccessLog
 from deployments.routing.request_router import RequestRouter
 from deployments.routing.request_traces import RequestTraces
@@ -47,9 +46,6 @@ SERVICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 SERVICE_OF = MappingProxyType({method: name for name, methods in SERVICES.items() for method in methods})
-
-
-STATUS_CODES: Mapping[int, grpc.StatusCode] = MappingProxyType({code.value[0]: code for code in grpc.StatusCode})
 
 Reload = Callable[[bytes], Awaitable[bytes]]
 
@@ -102,11 +98,9 @@ class GrpcApi:
         self._most_calls = most_calls
         self._access = access
         self._traces = traces
-        # A trace follows `forward`.
-        self._carry = router.carry if traces is None else router.forward
         self._calls = 0
         self._methods: Mapping[str, Callable[[bytes, float | None], Awaitable[GrpcAnswer]]] = {
-            **{quick.api: self._counted(quick.api, quick.method) for quick in SHORT_METHODS},
+            **{one.api: self._counted(one.api, one.method) for one in SHORT_METHODS},
             "MultiInference": self._forwarding(Method.MULTI_INFERENCE, peek_task),
             "GetModelMetadata": self._forwarding(Method.GET_MODEL_METADATA, _metadata_spec),
             "SessionRun": self._forwarding(Method.SESSION_RUN, self._session_spec),
@@ -125,7 +119,7 @@ class GrpcApi:
         """Return the methods, by path, that need no handler as long as nobody bounds or follows calls."""
         if self._most_calls or self._access is not None or self._traces is not None:
             return {}
-        return {f"/{PREDICTION_SERVICE}/{quick.api}": quick for quick in SHORT_METHODS}
+        return {f"/{PREDICTION_SERVICE}/{one.api}": one for one in SHORT_METHODS}
 
     async def answer(self, method: str, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
         """Answer one call; never raises ServingError. `timeout_s` is what is left of the caller's deadline."""
@@ -135,7 +129,7 @@ class GrpcApi:
         try:
             return await answered(raw, timeout_s)
         except ServingError as error:
-            return GrpcAnswer(error.code, status_text(str(error)))
+            return GrpcAnswer(error.code, bounded_text(str(error)))
 
     def answer_traced(self, method: str, raw: bytes, metadata: Iterable[Any]) -> Answering:
         """Answer a call of Serve's own proxy, which knows no deadlines, and follow it if it is traced."""
@@ -148,25 +142,11 @@ class GrpcApi:
         """Forward, and count under the name that was asked for (TensorFlow Serving counts these three methods)."""
 
         async def forward(raw: bytes, timeout_s: float | None) -> GrpcAnswer:
-            began_s = time.perf_counter()
-            meter = self._router.meter
-            name = ""
             try:
                 spec = peek(raw)
-                name = spec.name
-                route = self._router.resolve(name, spec.version, spec.label)
-                answer = await self._carry(route, Call(method, raw, timeout_s))
             except ServingError as error:
-                meter.answered(name, error.code)
-                raise
-            except asyncio.CancelledError:
-                meter.answered(name, Code.CANCELLED)
-                raise
-            if answer.code is Code.OK:
-                meter.succeeded(name, "GRPC", api, time.perf_counter() - began_s)
-            else:
-                meter.answered(name, answer.code)
-            return _grpc_answer(answer)
+                return await self._router.counted("", "GRPC", api, _failed(error))
+            return await self._router.counted(spec.name, "GRPC", api, self._forward(method, spec, raw, timeout_s))
 
         return forward
 
@@ -180,7 +160,7 @@ class GrpcApi:
 
     async def _forward(self, method: Method, spec: ModelSpecRef, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
         route = self._router.resolve(spec.name, spec.version, spec.label)
-        return _grpc_answer(await self._carry(route, Call(method, raw, timeout_s)))
+        return _grpc_answer(await self._router.forward(route, Call(method, raw, timeout_s)))
 
     def _session_spec(self, raw: bytes) -> ModelSpecRef:
         if not self._session_run:
@@ -241,15 +221,15 @@ class GrpcApi:
 
 
 def _grpc_answer(answer: Answer) -> GrpcAnswer:
-    """Return a model server's answer as gRPC tells it."""
+    """Return a model server's answer in the form of gRPC."""
     if answer.code is Code.OK:
         return GrpcAnswer(Code.OK, body=bytes(answer.body))
-    return GrpcAnswer(answer.code, status_text(bytes(answer.body).decode("utf-8", "replace")))
+    return GrpcAnswer(answer.code, bounded_text(answer.text))
 
 
-def status_code(code: Code) -> grpc.StatusCode:
-    """Return gRPC's name of a code."""
-    return STATUS_CODES.get(int(code), grpc.StatusCode.UNKNOWN)
+async def _failed(error: ServingError) -> GrpcAnswer:
+    """Fail as a call does that could not be read."""
+    raise error
 
 
 def _handing_over(answer: Reload) -> Callable[[bytes, float | None], Awaitable[GrpcAnswer]]:

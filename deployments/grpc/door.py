@@ -16,6 +16,7 @@ from types import MappingProxyType
 import grpc
 from grpc_health.v1 import health_pb2_grpc
 
+from core.config.server_settings import ServerSettings
 from core.errors import Unavailable
 from core.http2.grpc_messages import LARGEST_MESSAGE_BYTES
 from deployments.config.certificates import Certificates
@@ -48,6 +49,18 @@ class GrpcAddress:
     socket_path: str = ""
     channel_arguments: tuple[tuple[str, int | str], ...] = ()
     ssl_config_file: str = ""
+
+
+def grpc_address(settings: ServerSettings) -> GrpcAddress:
+    """Return the gRPC addresses and limits that the settings ask for."""
+    door = settings.front_door
+    return GrpcAddress(
+        door.host,
+        door.grpc_port,
+        door.grpc_socket_path,
+        door.grpc_channel_arguments,
+        door.ssl_config_file,
+    )
 
 
 class GrpcDoor:

@@ -14,9 +14,10 @@ from typing import Any, NoReturn, Protocol
 import grpc
 
 from core.errors import Code, ServingError
-from core.http2.connection import Http2Connection, Stream
-from core.http2.grpc_heads import GOOD_END_BLOCK, OPENING_BLOCK, CallHead, end_block, status_text
+from core.http2.connection import Http2Connection
+from core.http2.grpc_heads import GOOD_END_BLOCK, OPENING_BLOCK, CallHead, bounded_text, end_block
 from core.http2.grpc_messages import MessageReader, prefix, unpacked
+from core.http2.streams import Stream
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class CallAborted(Exception):
 
 
 class HandledCall:
-    """One call with a task of its own; implements `core.http2.connection.Receiver`."""
+    """One call with a task of its own; implements `core.http2.streams.Receiver`."""
 
     def __init__(
         self,
@@ -211,7 +212,7 @@ class HandledCall:
             self._connection.refuse(stream, code, text)
         else:
             self._begin_answer()
-            http2.send(stream, b"", GOOD_END_BLOCK if code is Code.OK else end_block(code, status_text(text)))
+            http2.send(stream, b"", GOOD_END_BLOCK if code is Code.OK else end_block(code, bounded_text(text)))
         self._connection.flush()
 
 

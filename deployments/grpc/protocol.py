@@ -15,18 +15,19 @@ import grpc
 
 from core.errors import Code, ServingError
 from core.grpc.model_spec import peek
-from core.http2.connection import NOBODY, Http2Connection, Receiver, Stream
+from core.http2.connection import Http2Connection
 from core.http2.frames import BrokenConnection
 from core.http2.grpc_heads import (
     GOOD_END_BLOCK,
     IDENTITY,
     OPENING_BLOCK,
     CallHead,
+    bounded_text,
     http_refusal_block,
     refusal_block,
-    status_text,
 )
 from core.http2.grpc_messages import LARGEST_MESSAGE_BYTES, PREFIX_BYTES, only_message, prefix
+from core.http2.streams import NOBODY, Receiver, Stream
 from core.routing.transport import Answer, Call
 from deployments.grpc.api import ShortMethod
 from deployments.grpc.handled_call import HandledCall
@@ -51,7 +52,7 @@ class Calls(Protocol):
         """Where inference calls go."""
         ...
 
-    def quick(self, path: str) -> ShortMethod | None:
+    def short(self, path: str) -> ShortMethod | None:
         """Return what an inference method is; None for other methods, and where calls are followed or bounded."""
         ...
 
@@ -161,9 +162,9 @@ class GrpcProtocol(asyncio.Protocol):
             return NOBODY
         if head.problem:
             return self._refused(stream, head.code, head.problem)
-        quick = self.calls.quick(head.path)
-        if quick is not None and head.encoding == IDENTITY:
-            return UnaryCall(self, stream, head, quick)
+        short = self.calls.short(head.path)
+        if short is not None and head.encoding == IDENTITY:
+            return UnaryCall(self, stream, head, short)
         handler = self.calls.handler(head.path)
         if handler is None:
             return self._refused(stream, Code.UNIMPLEMENTED, f"Method not found: {head.path}")
@@ -175,7 +176,7 @@ class GrpcProtocol(asyncio.Protocol):
 
     def refuse(self, stream: Stream, code: Code, text: str) -> None:
         """Answer with a status and nothing else; a client's own policy repeats a call only then."""
-        self.http2.begin(stream, refusal_block(code, status_text(text)), is_last=True)
+        self.http2.begin(stream, refusal_block(code, bounded_text(text)), is_last=True)
 
     def answer(self, stream: Stream, body: bytes | bytearray) -> None:
         """Answer with one message."""
@@ -189,27 +190,17 @@ class GrpcProtocol(asyncio.Protocol):
 
 
 class UnaryCall(ShortCall):
-    """One call of an inference method; implements `core.http2.connection.Receiver`."""
+    """One call of an inference method; implements `core.http2.streams.Receiver`."""
 
-    __slots__ = (
-        "_api",
-        "_began_s",
-        "_bytes",
-        "_head",
-        "_method",
-        "_name",
-        "_opened_s",
-        "_parts",
-        "_protocol",
-        "_stream",
-    )
+    __slots__ = ("_bytes", "_head", "_method", "_opened_s", "_parts", "_protocol", "_stream")
+    entry_point = "GRPC"
 
-    def __init__(self, protocol: GrpcProtocol, stream: Stream, head: CallHead, quick: ShortMethod) -> None:
-        super().__init__(protocol.loop)
+    def __init__(self, protocol: GrpcProtocol, stream: Stream, head: CallHead, short: ShortMethod) -> None:
+        super().__init__(protocol.calls.router, short.api, protocol.loop)
         self._protocol = protocol
         self._stream = stream
         self._head = head
-        self._method, self._api = quick
+        self._method = short.method
         self._opened_s = time.perf_counter()
         self._parts: list[bytes] = []
         self._bytes = 0
@@ -237,24 +228,21 @@ class UnaryCall(ShortCall):
             self._take_the_long_way(body)
 
     def _begin(self, body: bytes) -> bool:
-        """Send the call; False if that is not possible now, or there is something to say about it."""
-        router, timeout_s = self._protocol.calls.router, self._head.timeout_s
-        self._began_s = time.perf_counter()
+        """Send the call; False if that is not possible now, or an error must be reported."""
+        began_s, timeout_s = time.perf_counter(), self._head.timeout_s
         if timeout_s is not None:
-            timeout_s -= self._began_s - self._opened_s
+            timeout_s -= began_s - self._opened_s
             if timeout_s <= 0:
                 return False
         try:
             spec = peek(body)
-            route = router.resolve(spec.name, spec.version, spec.label)
         except ServingError:
             return False
-        self._name = spec.name
-        return self.send(router, route, Call(self._method, body, timeout_s))
+        return self.send(spec, Call(self._method, body, timeout_s), began_s)
 
     def _take_the_long_way(self, body: bytes) -> None:
         handler = self._protocol.calls.handler(self._head.path)
-        assert handler is not None  # noqa: S101 - what is quick has a handler too
+        assert handler is not None  # noqa: S101 - a method with a short way has a handler too
         handled = HandledCall(self._protocol, self._stream, self._head, handler, self._opened_s)
         self._stream.receiver = handled
         handled.message(body)
@@ -269,17 +257,11 @@ class UnaryCall(ShortCall):
         """Nothing follows the answer."""
 
     def ended(self, answer: Answer) -> None:
-        router = self._protocol.calls.router
-        router.end(self.route)
         if answer.code is Code.OK:
-            router.meter.succeeded(self._name, "GRPC", self._api, time.perf_counter() - self._began_s)
             self._protocol.answer(self._stream, answer.body)
         else:
-            router.meter.answered(self._name, answer.code)
-            self._refuse(answer.code, bytes(answer.body).decode("utf-8", "replace"))
+            self._refuse(answer.code, answer.text)
         self._protocol.flush()
 
     def gave_up(self) -> None:
-        router = self._protocol.calls.router
-        router.end(self.route)
-        router.meter.answered(self._name, Code.CANCELLED)
+        """The stream is gone already."""

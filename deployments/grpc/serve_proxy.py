@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
-from deployments.grpc.api import ADMIN_SERVICE, SERVICES, TOKEN_SERVICE, GrpcAnswer, service_handler, status_code
+from deployments.grpc.api import ADMIN_SERVICE, SERVICES, TOKEN_SERVICE, GrpcAnswer, service_handler
+from deployments.grpc.status import status_code
 
 OWN_PORT_ONLY = frozenset({TOKEN_SERVICE, ADMIN_SERVICE})
 """Services that Serve's own gRPC proxy does not offer."""
@@ -24,6 +26,38 @@ class Raw:
 
     def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
         return self._body
+
+
+class ProxyMethods:
+    """The methods of a deployment that Serve's own gRPC proxy calls by name."""
+
+    @abstractmethod
+    async def answer_proxy(self, method: str, request: bytes, grpc_context: Any) -> Raw:
+        """Answer a call of one of the methods below."""
+
+    async def Predict(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802 - so are the names on the wire
+        return await self.answer_proxy("Predict", request, grpc_context)
+
+    async def Classify(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802
+        return await self.answer_proxy("Classify", request, grpc_context)
+
+    async def Regress(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802
+        return await self.answer_proxy("Regress", request, grpc_context)
+
+    async def MultiInference(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802
+        return await self.answer_proxy("MultiInference", request, grpc_context)
+
+    async def GetModelMetadata(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802
+        return await self.answer_proxy("GetModelMetadata", request, grpc_context)
+
+    async def GetModelStatus(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802
+        return await self.answer_proxy("GetModelStatus", request, grpc_context)
+
+    async def HandleReloadConfigRequest(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802
+        return await self.answer_proxy("HandleReloadConfigRequest", request, grpc_context)
+
+    async def SessionRun(self, request: bytes, grpc_context: Any) -> Raw:  # noqa: N802
+        return await self.answer_proxy("SessionRun", request, grpc_context)
 
 
 async def _placeholder(raw: bytes, context: Any) -> bytes:

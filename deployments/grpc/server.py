@@ -36,13 +36,13 @@ class GrpcServer:
     def __init__(self, api: GrpcApi) -> None:
         self.connections: set[GrpcProtocol] = set()
         self.router: RequestRouter = api.router
-        self._quick = api.short_methods()
+        self._short = api.short_methods()
         self._generic: list[grpc.GenericRpcHandler] = []
         self._handlers: dict[str, grpc.RpcMethodHandler] = {}
         self._servers: list[asyncio.Server] = []
 
-    def quick(self, path: str) -> ShortMethod | None:
-        return self._quick.get(path)
+    def short(self, path: str) -> ShortMethod | None:
+        return self._short.get(path)
 
     def handler(self, path: str) -> grpc.RpcMethodHandler | None:
         return self._handlers.get(path) or self._find(path)

@@ -224,11 +224,3 @@ class DirectServer:
                 return False
             await asyncio.sleep(0.01)
         return True
-
-
-def error_answer(code: Code, text: str) -> Answer:
-    """Return the answer that carries an error, whatever characters its text has: no answer would be worse."""
-    try:
-        return Answer(code, text.encode("utf-8", "surrogateescape"))
-    except UnicodeEncodeError:
-        return Answer(code, text.encode("utf-8", "replace"))

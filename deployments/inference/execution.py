@@ -23,7 +23,6 @@ from core.methods import RESPONDERS, planners
 from core.routing.transport import TIMED_OUT, Answer, Call, Method
 from core.telemetry.metric_names import DROPPED_REQUESTS, QUEUE_LENGTH, QUEUE_SECONDS
 from deployments.inference.call_meter import CallMeter, VersionMeter
-from deployments.inference.direct_server import error_answer
 from deployments.telemetry.process_metrics import METRICS
 
 log = logging.getLogger(__name__)
@@ -76,11 +75,11 @@ class Loaded(Protocol):
 def failure_answer(call: Call, error: Exception) -> Answer:
     """Tell the caller what went wrong; a defect of ours is logged too."""
     if isinstance(error, ServingError):
-        return error_answer(error.code, str(error))
+        return Answer.error(error.code, str(error))
     if isinstance(error, MemoryError):
-        return error_answer(Code.RESOURCE_EXHAUSTED, "The model server has not enough memory for this request.")
+        return Answer.error(Code.RESOURCE_EXHAUSTED, "The model server has not enough memory for this request.")
     log.error("call_failed method=%s", call.method.name, exc_info=error)
-    return error_answer(Code.INTERNAL, f"{type(error).__name__}: {error}")
+    return Answer.error(Code.INTERNAL, f"{type(error).__name__}: {error}")
 
 
 class WaitingTicket:
@@ -191,14 +190,14 @@ class Execution:
         self._waited.observe(time.monotonic() - ticket.begins_at)
         if ticket.cancelled:
             self._count_dropped(ticket)
-            return error_answer(Code.CANCELLED, "The caller has gone.")
+            return Answer.error(Code.CANCELLED, "The caller has gone.")
         try:
             with giving_up_when(ticket.is_over):
                 go_on()
                 return self._measured(Call(call.method, call.body, left_s, call.trace), kind)
         except GivenUp:
             self._count_dropped(ticket)
-            return error_answer(Code.DEADLINE_EXCEEDED, TIMED_OUT)
+            return Answer.error(Code.DEADLINE_EXCEEDED, TIMED_OUT)
 
     def _measured(self, call: Call, kind: tuple[Method, int], *, in_caller_thread: bool = False) -> Answer:
         began = time.perf_counter()

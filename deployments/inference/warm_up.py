@@ -54,4 +54,4 @@ def _answer(call: Call, answer: Callable[[Call], Answer], iterations: int) -> No
     for _ in range(iterations):
         given = answer(call)
         if given.code is not Code.OK:
-            raise RuntimeFailure(given.code, bytes(given.body).decode("utf-8", "replace"))
+            raise RuntimeFailure(given.code, given.text)

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from core.errors import Code, ServingError
+from core.errors import ServingError
 from core.rest import examples as rest_examples
 from core.rest import predict as rest_predict
 from core.rest.http_answer import (
@@ -34,6 +33,7 @@ from core.rest.readiness import liveness_body, model_list_body, readiness_body
 from core.routing.transport import Call, Method
 from deployments.rest.asgi import AsgiApp, Receive, Scope, Send, header
 from deployments.rest.body import SMALL_BODY_BYTES, BodyTooLarge, ClientGone, discard_body, read_body
+from deployments.rest.disconnect_watch import DisconnectWatch
 from deployments.rest.followers import logged, traced
 from deployments.rest.protocol import KEPT, TARGET
 from deployments.routing.access_log import AccessLog
@@ -56,8 +56,6 @@ METHOD_OF: Mapping[Verb, Method] = {
     Verb.METADATA: Method.REST_METADATA,
 }
 KNOWN_METHODS = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"})
-DISCONNECT_WATCH_AFTER_S = 0.5
-"""Only a call that takes this long is worth a look whether its client is still there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,23 +125,22 @@ class HttpApi:
 
     async def _counted(self, scope: Scope, target: str, receive: Receive) -> HttpAnswer:
         """Answer a request of the API, and count it for the model that it named."""
-        began_s = time.perf_counter()
-        request: RestRequest | None = None
-        meter = self.router.meter
+        method = scope["method"]
         try:
-            request = _parsed(scope["method"], target)
-            answer = await self._api(scope, request, receive)
+            request = None if method == "OPTIONS" else parse(method, target)
+        except ServingError as error:
+            return await self.router.counted(name_in(method, target), "REST", "", _refused(error))
+        name = "" if request is None else request.name
+        return await self.router.counted(name, "REST", _api_label(request), self._answered(scope, request, receive))
+
+    async def _answered(self, scope: Scope, request: RestRequest | None, receive: Receive) -> HttpAnswer:
+        """Answer a request of the API; raises ClientGone only."""
+        try:
+            return await self._api(scope, request, receive)
         except ClientGone:
-            meter.answered(_name(request, scope, target), Code.CANCELLED)
             raise
         except ServingError as error:
-            answer = _refusal(error)
-        name = _name(request, scope, target)
-        if answer.code is Code.OK:
-            meter.succeeded(name, "REST", _api_label(request), time.perf_counter() - began_s)
-        else:
-            meter.answered(name, answer.code)
-        return answer
+            return _refusal(error)
 
     async def _api(self, scope: Scope, request: RestRequest | None, receive: Receive) -> HttpAnswer:
         if request is None:
@@ -163,7 +160,7 @@ class HttpApi:
             _check_body(request.verb, body)
             raise
         call = Call(METHOD_OF[request.verb], body, self.limits.timeout_s)
-        watch = _DisconnectWatch(receive)
+        watch = DisconnectWatch(receive)
         try:
             answer = await self.router.forward(route, call)
         except asyncio.CancelledError:
@@ -172,7 +169,7 @@ class HttpApi:
             raise
         finally:
             watch.stop()
-        return answer_of(answer.code, answer.body)
+        return answer_of(answer)
 
     def _outside_api(self, method: str, target: str) -> HttpAnswer:
         path = _path(target)
@@ -206,43 +203,12 @@ class HttpApi:
         await send({"type": "http.response.body", "body": body})
 
 
-class _DisconnectWatch:
-    """Cancels the request's task when its client has gone; costs one timer as long as the call is quick."""
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._request = asyncio.current_task()
-        self._watcher: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(DISCONNECT_WATCH_AFTER_S, self._begin)
-        self.client_gone = False
-
-    def _begin(self) -> None:
-        self._watcher = asyncio.get_running_loop().create_task(self._watch())
-
-    async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self.client_gone = True
-        if self._request is not None:
-            self._request.cancel()
-
-    def stop(self) -> None:
-        self._timer.cancel()
-        if self._watcher is not None:
-            self._watcher.cancel()
-
-
-def _parsed(method: str, target: str) -> RestRequest | None:
-    """Read what a request asks for; None for OPTIONS."""
-    return None if method == "OPTIONS" else parse(method, target)
-
-
-def _name(request: RestRequest | None, scope: Scope, target: str) -> str:
-    return request.name if request is not None else name_in(scope["method"], target)
-
-
 def _api_label(request: RestRequest | None) -> str:
     return request.verb.value if request is not None and request.verb.value in INFERENCE_VERBS else ""
+
+
+async def _refused(error: ServingError) -> HttpAnswer:
+    return _refusal(error)
 
 
 def _refusal(error: ServingError) -> HttpAnswer:

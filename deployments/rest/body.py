@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from core.errors import InvalidArgument
+from core.errors import Code, InvalidArgument, ServingError
 from core.rest.http_answer import unzipped
 from deployments.rest.asgi import Receive, Scope, header
 
@@ -26,8 +26,13 @@ class BodyTooLarge(InvalidArgument):
         super().__init__(f"The request body is larger than the limit of {limit} bytes (--rest_api_max_body_bytes).")
 
 
-class ClientGone(Exception):
+class ClientGone(ServingError):
     """The client closed its connection; nobody waits for the answer."""
+
+    code = Code.CANCELLED
+
+    def __init__(self) -> None:
+        super().__init__("The client has closed its connection.")
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:

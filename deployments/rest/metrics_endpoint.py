@@ -14,15 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
-
 from core.rest.http_answer import HttpAnswer
 from core.telemetry.metric_ledger import NO_STAMP, Collected, Copy, Stamp
 from core.telemetry.metric_names import METRICS_AGE
 from core.telemetry.metric_page import CONTENT_TYPE, page
 from core.telemetry.metrics import MetricSnapshot
 from deployments.telemetry.process_metrics import report
+from deployments.telemetry.serve_failures import SERVE_FAILURES, brief
 
 log = logging.getLogger(__name__)
 
@@ -85,8 +83,8 @@ class MetricsPage:
             async with asyncio.timeout(SUMS_TIMEOUT_S):
                 await self._refresh()
             age_s = 0.0
-        except (RayError, RayServeException, TimeoutError) as error:
-            log.info("metrics_not_fresh error=%r", str(error)[:200])
+        except SERVE_FAILURES as error:
+            log.info("metrics_not_fresh error=%r", brief(error))
             await self._ask_siblings()
             age_s = self._now_s() - self.sums.at_s if self.sums is not None else 0.0
         if self.sums is None:
@@ -132,8 +130,8 @@ class MetricsPage:
             answers: list[Sums | None] = await asyncio.wait_for(
                 self._siblings.broadcast("metrics_sums").results_async(), SIBLINGS_TIMEOUT_S
             )
-        except (RayError, RayServeException, TimeoutError) as error:
-            log.info("sibling_metrics_missed error=%r", str(error)[:200])
+        except SERVE_FAILURES as error:
+            log.info("sibling_metrics_missed error=%r", brief(error))
             return
         for sums in answers:
             if sums is not None and (self.sums is None or sums.copy.stamp > self.sums.copy.stamp):
@@ -151,8 +149,8 @@ class MetricsPage:
             try:
                 async with asyncio.timeout(REPORT_TIMEOUT_S):
                     await self.bring()
-            except (RayError, RayServeException, TimeoutError) as error:
-                log.info("metrics_not_reported error=%r", str(error)[:200])
+            except SERVE_FAILURES as error:
+                log.info("metrics_not_reported error=%r", brief(error))
             await asyncio.sleep(REPORT_EVERY_S)
 
 

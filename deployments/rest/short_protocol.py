@@ -23,10 +23,11 @@ from core.routing.transport import Answer, Call, Method
 from deployments.rest.api import METHOD_OF, HttpApi
 from deployments.rest.protocol import RestProtocol
 from deployments.routing.access_log import SAMPLED
+from deployments.routing.request_router import RequestRouter
 from deployments.routing.request_traces import TRACED
 from deployments.routing.short_call import ShortCall
 
-LARGEST_QUICK_BODY_BYTES = 64 * 1024
+LARGEST_SHORT_BODY_BYTES = 64 * 1024
 MOST_KNOWN_TARGETS = 1000
 LONGEST_KNOWN_TARGET_BYTES = 512
 
@@ -99,36 +100,32 @@ _NO_EVENT = _NoEvent()
 class ShortRequest(ShortCall):
     """One request on the short way: what uvicorn's protocol keeps of a request, and who waits for the answer."""
 
-    __slots__ = ("_protocol", "began_s", "body", "disconnected", "keep_alive", "more_body", "wanted")
+    __slots__ = ("_protocol", "_wanted", "body", "disconnected", "keep_alive", "more_body")
+    entry_point = "REST"
     message_event = _NO_EVENT
 
-    def __init__(self, protocol: ShortProtocol, wanted: Wanted) -> None:
-        super().__init__(protocol.loop)
+    def __init__(self, protocol: ShortProtocol, router: RequestRouter, wanted: Wanted) -> None:
+        super().__init__(router, wanted.api, protocol.loop)
         self._protocol = protocol
-        self.wanted = wanted
+        self._wanted = wanted
         self.body = bytearray()
         self.more_body = True
         self.disconnected = False
         self.keep_alive = True
 
-    def begin(self, api: HttpApi, timeout_s: float | None) -> bool:
+    def begin(self, timeout_s: float | None) -> bool:
         """Send the call; False if that is not possible now, and nothing has happened."""
-        request = self.wanted.request
-        self.began_s = time.perf_counter()
-        try:
-            route = api.router.resolve(request.name, request.version, request.label)
-        except ServingError:
-            return False
-        return self.send(api.router, route, Call(self.wanted.method, bytes(self.body), timeout_s))
+        wanted = self._wanted
+        return self.send(wanted.request, Call(wanted.method, bytes(self.body), timeout_s), time.perf_counter())
 
     def ended(self, answer: Answer) -> None:
         if answer.code is Code.OK:
             self._protocol.succeeded(self, answer.body)
         else:
-            self._protocol.answered(self, answer_of(answer.code, answer.body))
+            self._protocol.failed(self, answer_of(answer))
 
     def gave_up(self) -> None:
-        self._protocol.gave_up(self)
+        self._protocol.forget()
 
 
 class ShortProtocol(RestProtocol):
@@ -153,14 +150,14 @@ class ShortProtocol(RestProtocol):
 
     def on_headers_complete(self) -> None:
         """Choose the way."""
-        wanted = None if self.is_offer() else self._quick_request()
+        wanted = None if self.is_offer() else self._short_request()
         if wanted is None:
             super().on_headers_complete()
             return
         self._head_bytes = 0
-        self.cycle = ShortRequest(self, wanted)  # type: ignore[assignment]  # it has what uvicorn asks of a cycle
+        self.cycle = ShortRequest(self, self._api.router, wanted)  # type: ignore[assignment]  # it has what uvicorn asks of a cycle
 
-    def _quick_request(self) -> Wanted | None:
+    def _short_request(self) -> Wanted | None:
         if self.cycle is not None and not self.cycle.response_complete:
             return None
         wanted = self._known.get(self.url)
@@ -178,22 +175,22 @@ class ShortProtocol(RestProtocol):
                 return False
             if name == b"content-length":
                 length = int(value)
-        return 0 <= length <= min(LARGEST_QUICK_BODY_BYTES, self._api.limits.max_body_bytes)
+        return 0 <= length <= min(LARGEST_SHORT_BODY_BYTES, self._api.limits.max_body_bytes)
 
     def on_message_complete(self) -> None:
         """Send what came on the short way."""
         super().on_message_complete()
-        quick = self.cycle
-        if isinstance(quick, ShortRequest) and not quick.is_open and not quick.response_complete:
-            self._begin(quick)
+        short = self.cycle
+        if isinstance(short, ShortRequest) and not short.is_open and not short.response_complete:
+            self._begin(short)
 
-    def _begin(self, quick: ShortRequest) -> None:
+    def _begin(self, short: ShortRequest) -> None:
         self._unanswered += 1
-        self._begun = quick
-        if not quick.begin(self._api, self._api.limits.timeout_s):
+        self._begun = short
+        if not short.begin(self._api.limits.timeout_s):
             self._unanswered -= 1
             self._begun = None
-            self._take_the_long_way(bytes(quick.body))
+            self._take_the_long_way(bytes(short.body))
 
     def _take_the_long_way(self, body: bytes) -> None:
         self.cycle = None  # type: ignore[assignment]  # as before the first request
@@ -202,36 +199,28 @@ class ShortProtocol(RestProtocol):
             super().on_body(body)
         super().on_message_complete()
 
-    def succeeded(self, quick: ShortRequest, body: bytes | bytearray) -> None:
-        """Write a good answer, count it, and go on with the connection."""
-        wanted, took_s = quick.wanted, time.perf_counter() - quick.began_s
-        self._api.router.meter.succeeded(wanted.request.name, "REST", wanted.api, took_s)
-        self._write(quick, self._heads.good(self.server_state.default_headers), body)
+    def succeeded(self, short: ShortRequest, body: bytes | bytearray) -> None:
+        """Write a good answer, and go on with the connection."""
+        self._write(short, self._heads.good(self.server_state.default_headers), body)
 
-    def answered(self, quick: ShortRequest, answer: HttpAnswer) -> None:
-        """Write an error, count it, and go on with the connection."""
-        self._api.router.meter.answered(quick.wanted.request.name, answer.code)
+    def failed(self, short: ShortRequest, answer: HttpAnswer) -> None:
+        """Write an error, and go on with the connection."""
         cors = CORS_HEADERS if self._api.limits.cors else ()
         headers = (*self.server_state.default_headers, *answer.headers, *cors)
-        self._write(quick, head_lines(answer.status, headers) + b"content-length: ", answer.body)
+        self._write(short, head_lines(answer.status, headers) + b"content-length: ", answer.body)
 
-    def _write(self, quick: ShortRequest, head: bytes, body: bytes | bytearray) -> None:
-        self._forget(quick)
-        is_last = self._api.draining or not quick.keep_alive
+    def _write(self, short: ShortRequest, head: bytes, body: bytes | bytearray) -> None:
+        self._begun = None
+        is_last = self._api.draining or not short.keep_alive
         end = b"\r\nconnection: close\r\n\r\n" if is_last else b"\r\n\r\n"
         self.transport.write(b"".join((head, b"%d" % len(body), end, body)))
         if is_last:
             self.transport.close()
         self.on_response_complete()
 
-    def gave_up(self, quick: ShortRequest) -> None:
-        """Count a request whose client has gone."""
-        self._forget(quick)
-        self._api.router.meter.answered(quick.wanted.request.name, Code.CANCELLED)
-
-    def _forget(self, quick: ShortRequest) -> None:
+    def forget(self) -> None:
+        """Forget the request that was begun: its client has gone."""
         self._begun = None
-        self._api.router.end(quick.route)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Withdraw what nobody waits for any more."""
@@ -243,12 +232,12 @@ class ShortProtocol(RestProtocol):
 class FollowedProtocol(ShortProtocol):
     """A connection of which some requests are followed, for the access log or a trace; those take the long way."""
 
-    def _quick_request(self) -> Wanted | None:
+    def _short_request(self) -> Wanted | None:
         state, access, traces = self.scope["state"], self._api.access, self._api.traces
         chosen = access is not None and access.is_chosen()
         span = None if traces is None else traces.begin(self.headers)
         state[SAMPLED], state[TRACED] = chosen, span
-        return None if chosen or span is not None else super()._quick_request()
+        return None if chosen or span is not None else super()._short_request()
 
 
 def protocol_factory(api: HttpApi) -> Any:

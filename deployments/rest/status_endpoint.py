@@ -10,14 +10,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
-
 from core.admin.messages import status_document_answer
 from core.admin.status_document import AgedReport, RouterFacts, WatcherReport, status_json
 from core.rest.http_answer import HttpAnswer, wrong_method
 from deployments.routing.request_router import RequestRouter
 from deployments.system.clock import Clock
+from deployments.telemetry.serve_failures import SERVE_FAILURES, brief
 
 log = logging.getLogger(__name__)
 
@@ -84,5 +82,5 @@ class StatusPage:
             async with asyncio.timeout(GIVE_UP_AFTER_S):
                 self._report = await self._ask()
             self._at_s = self._clock.steady_s()
-        except (RayError, RayServeException, TimeoutError) as error:
-            log.info("watcher_report_unknown error=%r", str(error)[:200])
+        except SERVE_FAILURES as error:
+            log.info("watcher_report_unknown error=%r", brief(error))

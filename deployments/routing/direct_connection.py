@@ -1,13 +1,13 @@
 """One persistent connection of a router to a replica, over the direct transport.
 
-Everything here runs on one event loop, that of the router's own ports.
+Everything here runs on one event loop, that of the router's own ports. `begin` is the one primitive: it sends a call
+without a task or a future. Whoever has a task waits with `deployments.routing.awaited_call`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
 from typing import cast
 
 from core.errors import Code, DeadlineExceeded
@@ -22,19 +22,44 @@ from core.routing.direct_frames import (
 )
 from core.routing.replica_load import AverageLoad
 from core.routing.transport import TIMED_OUT, Answer, Call, ConnectionLost, Endpoint, Waiting
-from core.telemetry.metric_names import DROPPED_REQUESTS
 from core.telemetry.trace_context import pack
-from deployments.telemetry.process_metrics import METRICS
 
 log = logging.getLogger(__name__)
 
 ANSWER_GRACE_S = 0.25
-"""How much longer than the caller's deadline we wait, so that TensorFlow's own time-out can be told."""
+"""How much longer than the caller's deadline an answer is awaited, so that TensorFlow's own time-out can arrive."""
 
 LARGEST_TRACED_BODY_BYTES = LARGEST_PAYLOAD_BYTES - 2**16
 """A larger one leaves no room for a trace context."""
 
 CODES = {int(code): code for code in Code}
+
+
+class SentCall:
+    """A call on its connection; implements `core.routing.transport.OpenCall`."""
+
+    __slots__ = ("_connection", "call_id", "timer", "waiting")
+
+    def __init__(self, connection: DirectConnection, call_id: int, waiting: Waiting) -> None:
+        self._connection = connection
+        self.call_id = call_id
+        self.waiting = waiting
+        self.timer: asyncio.TimerHandle | None = None
+
+    def withdraw(self) -> None:
+        self._connection.withdraw(self)
+
+    def expire(self) -> None:
+        """End the call because its deadline, and the grace after it, have passed."""
+        self._connection.withdraw(self)
+        self.fail(DeadlineExceeded(TIMED_OUT))
+
+    def fail(self, error: Exception) -> None:
+        """End the call without an answer."""
+        if self.timer is not None:
+            self.timer.cancel()
+        if not self.waiting.done():
+            self.waiting.set_exception(error)
 
 
 class DirectConnection(asyncio.BufferedProtocol):
@@ -43,25 +68,92 @@ class DirectConnection(asyncio.BufferedProtocol):
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.usable = False
-        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.writable = asyncio.Event()
+        self.writable.set()
+        self._loop = asyncio.get_running_loop()
+        self.closed: asyncio.Future[None] = self._loop.create_future()
         self._reader = FrameReader(LARGEST_PAYLOAD_BYTES)
-        self._pending: dict[int, Waiting] = {}
+        self._pending: dict[int, SentCall] = {}
         self._unsent: list[bytes | bytearray] = []
         self._next_id = 0
         self._average_load = AverageLoad()
         self._transport: asyncio.Transport | None = None
-        self._writable = asyncio.Event()
-        self._writable.set()
 
     @property
     def load(self) -> int:
+        """The number of open calls."""
         return len(self._pending)
+
+    @property
+    def takes_calls(self) -> bool:
+        """A call can be sent now, without waiting."""
+        return self.usable and self._transport is not None and self.writable.is_set()
+
+    def begin(self, call: Call, waiting: Waiting) -> SentCall:
+        """Send a call while `takes_calls`; `waiting` gets its answer, ConnectionLost or DeadlineExceeded."""
+        call_id = self._next_id = (self._next_id + 1) & 0xFFFFFFFF
+        sent = self._pending[call_id] = SentCall(self, call_id, waiting)
+        if call.timeout_s is not None:
+            sent.timer = self._loop.call_later(call.timeout_s + ANSWER_GRACE_S, sent.expire)
+        self._send(call_id, call)
+        return sent
+
+    def withdraw(self, sent: SentCall) -> None:
+        """Cancel a call at the replica: its answer is not awaited any more."""
+        if sent.timer is not None:
+            sent.timer.cancel()
+        if self._pending.pop(sent.call_id, None) is not None and self._transport is not None:
+            self._write(header(FrameKind.CANCEL, 0, call_id=sent.call_id))
+            self._close_if_done()
+
+    def sample_load(self) -> None:
+        """Count the open calls, for the next report."""
+        self._average_load.sample(len(self._pending))
+
+    def report_load(self) -> None:
+        """Report to the replica how many calls were open on average since the last report."""
+        thousandths = min(LONGEST_WAIT_MS, self._average_load.take_thousandths())
+        if self._transport is not None and self.usable:
+            self._transport.write(header(FrameKind.LOAD, 0, wait_ms=thousandths))
+
+    def retire(self) -> None:
+        """Take no more calls; close when the last answer has come."""
+        self.usable = False
+        self._close_if_done()
+
+    def close(self) -> None:
+        """Close when everything is written; open calls end with ConnectionLost."""
+        self.usable = False
+        if self._transport is not None:
+            self._flush()
+            self._transport.close()
+
+    def _close_if_done(self) -> None:
+        if not self.usable and not self._pending:
+            self.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         token = self.endpoint.token
         self._transport.write(header(FrameKind.HELLO, len(token)) + token)
         self.usable = True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self.usable = False
+        self.writable.set()
+        self._unsent.clear()
+        lost, self._pending = self._pending, {}
+        for sent in lost.values():
+            sent.fail(ConnectionLost(f"The connection to replica {self.endpoint.replica} was lost."))
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def pause_writing(self) -> None:
+        self.writable.clear()
+
+    def resume_writing(self) -> None:
+        self.writable.set()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         del sizehint
@@ -90,106 +182,13 @@ class DirectConnection(asyncio.BufferedProtocol):
         code = CODES.get(frame.detail)
         if code is None:
             raise BrokenFrame(f"there is no code {frame.detail}")
-        waiting = self._pending.pop(frame.call_id, None)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(Answer(code, frame.payload))
-
-    def _close_if_done(self) -> None:
-        if not self.usable and not self._pending:
-            self.close()
-
-    def sample_load(self) -> None:
-        """Look how many calls are open, for the next report."""
-        self._average_load.sample(len(self._pending))
-
-    def report_load(self) -> None:
-        """Tell the replica how many calls were open on average since the last report."""
-        thousandths = min(LONGEST_WAIT_MS, self._average_load.take_thousandths())
-        if self._transport is not None and self.usable:
-            self._transport.write(header(FrameKind.LOAD, 0, wait_ms=thousandths))
-
-    @property
-    def takes_calls(self) -> bool:
-        """A call can be sent now, without waiting."""
-        return self.usable and self._transport is not None and self._writable.is_set()
-
-    def pause_writing(self) -> None:
-        self._writable.clear()
-
-    def resume_writing(self) -> None:
-        self._writable.set()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.usable = False
-        self._writable.set()
-        self._unsent.clear()
-        lost, self._pending = self._pending, {}
-        for waiting in lost.values():
-            if not waiting.done():
-                waiting.set_exception(ConnectionLost(f"The connection to replica {self.endpoint.replica} was lost."))
-        if not self.closed.done():
-            self.closed.set_result(None)
-        del exc
-
-    def retire(self) -> None:
-        """Take no more calls; close when the last answer has come."""
-        self.usable = False
-        self._close_if_done()
-
-    def close(self) -> None:
-        self.usable = False
-        if self._transport is not None:
-            self._flush()
-            self._transport.close()
-
-    async def call(self, call: Call, model: str = "") -> Answer:
-        """Send a call and wait for its answer; `model` is for the count of calls that are given up unsent.
-
-        Raises ConnectionLost and DeadlineExceeded. When the waiting task is cancelled the call is withdrawn.
-        """
-        if not self._writable.is_set():
-            call = await self._when_writable(call, model)
-        if self._transport is None or not self.usable:
-            raise ConnectionLost(f"The connection to replica {self.endpoint.replica} is closed.")
-        loop = asyncio.get_running_loop()
-        waiting: asyncio.Future[Answer] = loop.create_future()
-        call_id = self.begin(call, waiting)
-        timer = None
-        if call.timeout_s is not None:
-            timer = loop.call_later(call.timeout_s + ANSWER_GRACE_S, self.expire, call_id)
-        try:
-            return await waiting
-        except asyncio.CancelledError:
-            self.withdraw(call_id)
-            raise
-        finally:
-            if timer is not None:
-                timer.cancel()
-
-    def begin(self, call: Call, waiting: Waiting) -> int:
-        """Send a call while `takes_calls`; gives its id, for `expire` and `withdraw`."""
-        call_id = self._next_id = (self._next_id + 1) & 0xFFFFFFFF
-        self._pending[call_id] = waiting
-        self._send(call_id, call)
-        return call_id
-
-    async def _when_writable(self, call: Call, model: str) -> Call:
-        """Wait until the replica reads what was sent before; the wait is taken off the caller's time."""
-        loop = asyncio.get_running_loop()
-        began_s = loop.time()
-        try:
-            async with asyncio.timeout(call.timeout_s):
-                while not self._writable.is_set():
-                    await self._writable.wait()
-        except TimeoutError:
-            METRICS.count(DROPPED_REQUESTS, model, "expired")
-            raise DeadlineExceeded(TIMED_OUT) from None
-        except asyncio.CancelledError:
-            METRICS.count(DROPPED_REQUESTS, model, "cancelled")
-            raise
-        if call.timeout_s is None:
-            return call
-        return replace(call, timeout_s=call.timeout_s - (loop.time() - began_s))
+        sent = self._pending.pop(frame.call_id, None)
+        if sent is None:
+            return
+        if sent.timer is not None:
+            sent.timer.cancel()
+        if not sent.waiting.done():
+            sent.waiting.set_result(Answer(code, frame.payload))
 
     def _send(self, call_id: int, call: Call) -> None:
         wait_ms = 0
@@ -211,7 +210,7 @@ class DirectConnection(asyncio.BufferedProtocol):
         """
         if len(self._pending) > 1 or self._unsent:
             if not self._unsent:
-                asyncio.get_running_loop().call_soon(self._flush)
+                self._loop.call_soon(self._flush)
             self._unsent += parts
         elif self._transport is not None:
             self._transport.writelines(parts)
@@ -220,16 +219,3 @@ class DirectConnection(asyncio.BufferedProtocol):
         unsent, self._unsent = self._unsent, []
         if unsent and self._transport is not None:
             self._transport.writelines(unsent)
-
-    def expire(self, call_id: int) -> None:
-        """Return up a call whose time is up."""
-        waiting = self._pending.get(call_id)
-        self.withdraw(call_id)
-        if waiting is not None and not waiting.done():
-            waiting.set_exception(DeadlineExceeded(TIMED_OUT))
-
-    def withdraw(self, call_id: int) -> None:
-        """Tell the replica that nobody waits for a call any more."""
-        if self._pending.pop(call_id, None) is not None and self._transport is not None:
-            self._write(header(FrameKind.CANCEL, 0, call_id=call_id))
-            self._close_if_done()

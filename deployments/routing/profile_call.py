@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from core.admin.messages import profile_answer, read_profile_request
@@ -14,6 +12,7 @@ from core.admin.profile_request import profiled_route
 from core.errors import Code, RuntimeFailure, Unavailable
 from core.routing.table import RoutingTable
 from core.versions.servable import DEPLOYMENT
+from deployments.telemetry.serve_failures import SERVE_FAILURES
 
 PATIENCE_S = 30.0
 """How long writing and carrying the profile may take after it was recorded."""
@@ -29,7 +28,7 @@ async def answer_profile(table: Callable[[], RoutingTable], record: Record, raw:
     route = profiled_route(table(), request)
     try:
         code, body = await asyncio.wait_for(record(route.app, request.seconds), request.seconds + PATIENCE_S)
-    except (RayError, RayServeException, TimeoutError) as error:
+    except SERVE_FAILURES as error:
         raise Unavailable(f"No replica of {route.app} could be recorded: {error}") from error
     if code:
         raise RuntimeFailure(Code(code), body.decode())

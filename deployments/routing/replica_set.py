@@ -26,9 +26,9 @@ class ReplicaSet:
     def endpoints(self) -> frozenset[Endpoint]:
         return frozenset(self._connections)
 
-    def choose(self, avoid: DirectConnection | None = None) -> DirectConnection | None:
+    def choose(self) -> DirectConnection | None:
         """Return the less loaded of two usable connections picked at random."""
-        usable = [one for one in self._connections.values() if one.usable and one is not avoid]
+        usable = [one for one in self._connections.values() if one.usable]
         if len(usable) < 2:
             return usable[0] if usable else None
         first, second = random.sample(usable, 2)
@@ -38,7 +38,7 @@ class ReplicaSet:
         """Connect to replicas that are new, and forget those that are gone once they have answered."""
         wanted = set(endpoints)
         for endpoint in self.endpoints - wanted:
-            self._retire(self._connections.pop(endpoint))
+            self._connections.pop(endpoint).retire()
         for endpoint in wanted:
             known = self._connections.get(endpoint)
             if known is None or not known.usable:
@@ -57,14 +57,10 @@ class ReplicaSet:
             return
         self._connections[endpoint] = connection
 
-    @staticmethod
-    def _retire(connection: DirectConnection) -> None:
-        connection.retire()
-
     def retire(self) -> None:
         """Take no more calls; each connection closes when its last answer has come."""
         for connection in self._connections.values():
-            self._retire(connection)
+            connection.retire()
         self._connections.clear()
 
     @property

@@ -1,11 +1,17 @@
-"""The router's decision and count: hold a table, resolve, forward. Everything runs on the front door's event loop."""
+"""Holds the routing table, finds the version that answers a request, carries the call there, and counts both.
+
+Everything runs on one event loop, that of the router's own ports.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
+from collections.abc import Awaitable
+from typing import Protocol, TypeVar
 
-from core.errors import DeadlineExceeded, Unavailable
+from core.errors import Code, DeadlineExceeded, ServingError, Unavailable
 from core.routing.router_report import RouterReport
 from core.routing.table import Route, RoutingTable
 from core.routing.transport import TIMED_OUT, Answer, Call, ConnectionLost, OpenCall, Transport, Waiting
@@ -13,10 +19,21 @@ from core.telemetry.metric_names import DROPPED_REQUESTS, IN_FLIGHT, LABEL_REQUE
 from core.telemetry.metrics import Metrics
 from core.telemetry.request_meter import RequestMeter
 from core.versions.servable import ServableId
+from deployments.routing.awaited_call import answer_to
 from deployments.telemetry.process_metrics import METRICS
 
 MOST_CALLS_IN_FLIGHT = 10_000
 """Calls that may wait for one version; more are refused, so that memory stays bounded under overload."""
+
+
+class Coded(Protocol):
+    """An answer of either protocol, as far as it is counted."""
+
+    @property
+    def code(self) -> Code: ...
+
+
+A = TypeVar("A", bound=Coded)
 
 
 class RequestRouter:
@@ -32,7 +49,7 @@ class RequestRouter:
         self.table = RoutingTable(generation=0)
 
     def apply(self, table: RoutingTable) -> RouterReport:
-        """Take the table if it is newer; answer with the generation in use and the calls in flight."""
+        """Take the table if it is newer; return the generation in use and the calls in flight."""
         if table.generation > self.table.generation:
             self.table = table
             self._tidy()
@@ -60,60 +77,67 @@ class RequestRouter:
         self._metrics.set(ROUTING_GENERATION, self._name, to=self.table.generation)
 
     def report(self) -> RouterReport:
-        """Tell the generation in use and the calls in flight by application."""
+        """Return the generation in use and the calls in flight by application."""
         in_flight = {app: count for app, count in self._in_flight.items() if count}
         return RouterReport(self._name, self.table.generation, in_flight, self.table.watcher)
 
+    async def counted(self, name: str, entry_point: str, api: str, work: Awaitable[A]) -> A:
+        """Wait for the answer to a request, and count it for the model that it named; raises what `work` raises."""
+        began_s = time.perf_counter()
+        try:
+            answer = await work
+        except ServingError as error:
+            self.meter.answered(name, error.code)
+            raise
+        except asyncio.CancelledError:
+            self.meter.answered(name, Code.CANCELLED)
+            raise
+        if answer.code is Code.OK:
+            self.meter.succeeded(name, entry_point, api, time.perf_counter() - began_s)
+        else:
+            self.meter.answered(name, answer.code)
+        return answer
+
     async def forward(self, route: Route, call: Call) -> Answer:
-        """Carry a call to a version of the present table.
+        """Carry a call to a version of the present table, and wait for its answer.
 
         A route must be used in the same turn of the loop in which it was resolved: from then on the call counts as in
-        flight, and its version is not deleted. Raises ServingError.
+        flight, and its version is not deleted. Raises ServingError; a cancelled caller withdraws the call.
         """
+        self._require_allowed(route, call)
+        waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        sent = self.begin(route, call, waiting)
+        if sent is None:
+            self._servables.setdefault(route.app, route.servable)
+            self._in_flight[route.app] += 1
+        try:
+            return await (self._transport.call(route, call) if sent is None else answer_to(sent, waiting))
+        except ConnectionLost:
+            return await self.repeat(route, call)
+        finally:
+            self.end(route)
+
+    def _require_allowed(self, route: Route, call: Call) -> None:
         if self._in_flight[route.app] >= MOST_CALLS_IN_FLIGHT:
             raise Unavailable(f"{MOST_CALLS_IN_FLIGHT} requests are waiting for {route.servable}; try again later.")
         if call.timeout_s is not None and call.timeout_s <= 0:
             self._metrics.count(DROPPED_REQUESTS, route.servable.name, "expired")
             raise DeadlineExceeded(TIMED_OUT)
-        if route.app not in self._servables:
-            self._servables[route.app] = route.servable
-        self._in_flight[route.app] += 1
-        try:
-            return await self._transport.call(route, call)
-        finally:
-            self._in_flight[route.app] -= 1
-
-    async def carry(self, route: Route, call: Call) -> Answer:
-        """Carry a call as `forward` does, but shorter; the caller cancels it when its time is up, as gRPC does.
-
-        Raises ServingError.
-        """
-        if call.timeout_s is not None and call.timeout_s <= 0:
-            return await self.forward(route, call)
-        waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        begun = self.begin(route, call, waiting)
-        if begun is None:
-            return await self.forward(route, call)
-        try:
-            return await waiting
-        except ConnectionLost:
-            return await begun.repeat()
-        except asyncio.CancelledError:
-            begun.withdraw()
-            raise
-        finally:
-            self.end(route)
 
     def begin(self, route: Route, call: Call, waiting: Waiting) -> OpenCall | None:
-        """Send a call without waiting; None where only `forward` can. What was begun must be told to `end`."""
+        """Send a call without waiting; None where only `forward` can. `end` must follow each call that was begun."""
         if self._in_flight[route.app] >= MOST_CALLS_IN_FLIGHT:
             return None
-        begun = self._transport.begin(route, call, waiting)
-        if begun is not None:
+        sent = self._transport.begin(route, call, waiting)
+        if sent is not None:
             self._servables.setdefault(route.app, route.servable)
             self._in_flight[route.app] += 1
-        return begun
+        return sent
+
+    async def repeat(self, route: Route, call: Call) -> Answer:
+        """Carry a call once more whose connection was lost; it is still counted as in flight. Raises ServingError."""
+        return await self._transport.repeat(route, call)
 
     def end(self, route: Route) -> None:
-        """Take into account that a begun call is over."""
+        """Count a begun call as no longer in flight."""
         self._in_flight[route.app] -= 1

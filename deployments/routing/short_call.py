@@ -1,15 +1,16 @@
-"""One request on a short way: no task, no future; who sent it is told when the answer is there.
+"""A call without a task or a future of its own: the answer is delivered by a callback.
 
-REST and gRPC both have such a way. What they share is here: to send a call on a direct connection, to wait for its
-answer no longer than its caller does, to try once more when the connection was lost, and to give up when the caller
-has gone.
+REST and gRPC both have such a way for small inference requests. What they share is here: finding the version, sending
+the call, repeating it once when its connection was lost, withdrawing it when the client has gone, and counting it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from abc import abstractmethod
+from typing import ClassVar, Protocol
 
 from core.errors import Code, ServingError
 from core.routing.table import Route
@@ -18,88 +19,119 @@ from deployments.routing.request_router import RequestRouter
 
 log = logging.getLogger(__name__)
 
-ANSWER_GRACE_S = 0.25
-"""How much longer than the caller's time we wait, so that TensorFlow's own time-out can be told."""
+
+class Asked(Protocol):
+    """The model that a request names, and at most one of version and label."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> int | None: ...
+    @property
+    def label(self) -> str | None: ...
 
 
 class ShortCall:
-    """A call that is sent without waiting; implements `core.routing.transport.Waiting`."""
+    """A call that is sent without waiting; implements `core.routing.transport.Waiting`.
 
-    __slots__ = ("_loop", "_open", "_repeating", "_timer", "response_complete", "route")
+    `api` and `entry_point` are the labels that it is counted under.
+    """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    __slots__ = (
+        "_api",
+        "_began_s",
+        "_call",
+        "_loop",
+        "_name",
+        "_open",
+        "_repeating",
+        "_route",
+        "_router",
+        "response_complete",
+    )
+    entry_point: ClassVar[str]
+
+    def __init__(self, router: RequestRouter, api: str, loop: asyncio.AbstractEventLoop) -> None:
+        self._router = router
+        self._api = api
         self._loop = loop
         self._open: OpenCall | None = None
-        self._timer: asyncio.TimerHandle | None = None
         self._repeating: asyncio.Task[None] | None = None
         self.response_complete = False
 
-    def send(self, router: RequestRouter, route: Route, call: Call) -> bool:
+    def send(self, asked: Asked, call: Call, began_s: float) -> bool:
         """Send the call; False if that is not possible now, and nothing has happened."""
-        self.route = route
+        router, name = self._router, asked.name
+        try:
+            route = router.resolve(name, asked.version, asked.label)
+        except ServingError:
+            return False
         self._open = router.begin(route, call, self)
         if self._open is None:
             return False
-        if call.timeout_s is not None:
-            self._timer = self._loop.call_later(call.timeout_s + ANSWER_GRACE_S, self._open.expire)
+        self._name: str = name
+        self._route: Route = route
+        self._call: Call = call
+        self._began_s: float = began_s
         return True
 
     @property
     def is_open(self) -> bool:
         """An answer is awaited."""
-        return self._open is not None and not self.response_complete
+        return self._open is not None
 
     def done(self) -> bool:
         return self.response_complete
 
     def set_result(self, result: Answer, /) -> None:
+        """Count the call and hand its answer on, once."""
         if self.response_complete:
             return
-        self.response_complete = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self.response_complete, self._open = True, None
+        router = self._router
+        router.end(self._route)
+        if result.code is Code.OK:
+            router.meter.succeeded(self._name, self.entry_point, self._api, time.perf_counter() - self._began_s)
+        else:
+            router.meter.answered(self._name, result.code)
         self.ended(result)
 
     def set_exception(self, exception: Exception, /) -> None:
+        """Repeat a call whose connection was lost; any other failure becomes its answer."""
         if isinstance(exception, ConnectionLost):
             self._repeating = self._loop.create_task(self._repeat())
         elif isinstance(exception, ServingError):
-            self._fail(exception.code, str(exception))
+            self.set_result(Answer.error(exception.code, str(exception)))
         else:
-            self._fail(Code.INTERNAL, f"{type(exception).__name__}: {exception}")
+            self.set_result(Answer.error(Code.INTERNAL, f"{type(exception).__name__}: {exception}"))
 
     async def _repeat(self) -> None:
-        if self._open is None:
-            return
         try:
-            answer = await self._open.repeat()
+            answer = await self._router.repeat(self._route, self._call)
         except ServingError as error:
-            self._fail(error.code, str(error))
+            answer = Answer.error(error.code, str(error))
         except Exception as error:
             log.exception("call_failed")
-            self._fail(Code.INTERNAL, f"{type(error).__name__}: {error}")
-        else:
-            self.set_result(answer)
-
-    def _fail(self, code: Code, text: str) -> None:
-        self.set_result(Answer(code, text.encode("utf-8", "surrogateescape")))
+            answer = Answer.error(Code.INTERNAL, f"{type(error).__name__}: {error}")
+        self.set_result(answer)
 
     def withdraw(self) -> None:
-        """Return up: the client has gone."""
-        if self._open is None or self.response_complete:
+        """Cancel the call, and count it so: the client has gone."""
+        sent, self._open = self._open, None
+        if sent is None:
             return
         self.response_complete = True
         if self._repeating is not None:
             self._repeating.cancel()
-        self._open.withdraw()
-        if self._timer is not None:
-            self._timer.cancel()
+        sent.withdraw()
+        self._router.end(self._route)
+        self._router.meter.answered(self._name, Code.CANCELLED)
         self.gave_up()
 
     @abstractmethod
     def ended(self, answer: Answer) -> None:
-        """Take the answer, once."""
+        """Write the answer, once."""
 
     @abstractmethod
     def gave_up(self) -> None:
-        """Learn that the call was withdrawn."""
+        """Forget the call, which was withdrawn."""

@@ -6,14 +6,13 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
-from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from core.errors import Unavailable
 from core.versions.servable import DEPLOYMENT
 from core.versions.world import AppObservation, Condition
 from deployments.telemetry.collector import Collector
+from deployments.telemetry.serve_failures import SERVE_FAILURES, brief
 from deployments.versions.serve_host import RayServeHost
 
 log = logging.getLogger(__name__)
@@ -49,8 +48,8 @@ class CollectingHost(RayServeHost):
             reports: list[bytes] = await asyncio.wait_for(
                 handle.broadcast("metrics").results_async(), LAST_REPORT_TIMEOUT_S
             )
-        except (RayError, RayServeException, TimeoutError) as error:
-            log.info("last_metrics_missed app=%s error=%r", app, str(error)[:200])
+        except SERVE_FAILURES as error:
+            log.info("last_metrics_missed app=%s error=%r", app, brief(error))
             return []
         finally:
             await handle.shutdown_async()
@@ -72,7 +71,7 @@ class CollectingHost(RayServeHost):
         asked = self._loop.run(self._broadcast("metrics"))
         try:
             reports: list[bytes] = await asyncio.wait_for(asyncio.wrap_future(asked), ROUTERS_TIMEOUT_S)
-        except (RayError, RayServeException, TimeoutError) as error:
-            log.info("router_metrics_missed error=%r", str(error)[:200])
+        except SERVE_FAILURES as error:
+            log.info("router_metrics_missed error=%r", brief(error))
             return []
         return reports

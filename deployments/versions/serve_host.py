@@ -16,8 +16,6 @@ from typing import Any, Protocol, cast
 
 import ray
 from ray import serve
-from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview, DeploymentStatusOverview
 
@@ -31,6 +29,7 @@ from core.versions.world import AppObservation, Condition
 from deployments.inference.serve_autoscaling import autoscaling_config
 from deployments.model_server import ModelServer
 from deployments.system.event_loop import LoopThread
+from deployments.telemetry.serve_failures import SERVE_FAILURES
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +108,7 @@ class RayServeHost:
     def _ask_routers(self, method: str, *arguments: Any) -> list[Any]:
         try:
             return self._loop.run(self._broadcast(method, *arguments)).result()
-        except (RayError, RayServeException, TimeoutError) as error:
+        except SERVE_FAILURES as error:
             raise Unavailable(f"Not every router answered {method}: {error}") from error
 
     async def _broadcast(self, method: str, *arguments: Any) -> list[Any]:

@@ -16,6 +16,8 @@ from core.versions.servable import ServableId
 from deployments.rest.api import HttpApi, HttpLimits
 from deployments.rest.door import HttpAddress, HttpDoor
 from deployments.routing import request_router
+from deployments.routing.handle_transport import HandleTransport
+from deployments.routing.replica_directory import ReplicaDirectory
 from deployments.routing.request_router import RequestRouter
 from deployments.routing.version_transport import VersionTransport
 from deployments.system.event_loop import LoopThread
@@ -208,14 +210,15 @@ def open_door(server: LiveServer) -> Iterator[Opener]:
     del server
     loop = LoopThread("strict-door")
     doors: list[HttpDoor] = []
-    transports: list[VersionTransport] = []
+    directories: list[ReplicaDirectory] = []
 
     async def opened(port: int, limits: HttpLimits) -> None:
         routes = [Route.of(ServableId(name, version)) for name, version in DOOR_MODELS.items()]
-        transport = VersionTransport("elsewhere")
-        transports.append(transport)
-        await transport.connect([route.app for route in routes])
-        router = RequestRouter("strict", transport)
+        handles = HandleTransport()
+        directory = ReplicaDirectory("elsewhere", handles)
+        directories.append(directory)
+        await directory.connect([route.app for route in routes])
+        router = RequestRouter("strict", VersionTransport(directory, handles))
         models = {route.servable.name: _labelled(route) for route in routes}
         router.apply(RoutingTable(1, models, settled=True))
         doors.append(HttpDoor(HttpAddress(HOST, port), HttpApi(router, limits, "strict"), "strict"))
@@ -229,8 +232,8 @@ def open_door(server: LiveServer) -> Iterator[Opener]:
     yield make
     for door in doors:
         loop.run(door.drain(5.0)).result(10)
-    for transport in transports:
-        loop.run(transport.keep_only(())).result(10)
+    for directory in directories:
+        loop.run(directory.keep_only(())).result(10)
     loop.stop()
     loop.join(5)
 

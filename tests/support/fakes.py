@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -21,6 +21,7 @@ from core.versions.load_report import LoadFailed
 from core.versions.servable import app_name
 from core.versions.servable_spec import ServableSpec
 from core.versions.world import ABSENT, AppObservation, Condition
+from deployments.routing import direct_connection
 
 LONG_AGO_S = 0.0
 COMPLETE = ("saved_model.pb",)
@@ -282,7 +283,7 @@ class FakeTransport:
         self.calls: list[tuple[Route, Call]] = []
         self.gate: asyncio.Event | None = None
         self.cancelled = 0
-        self.is_quick = True
+        self.sends_at_once = True
 
     def hold(self) -> asyncio.Event:
         """Let calls wait until the event is set."""
@@ -302,22 +303,29 @@ class FakeTransport:
             raise self.answer
         return self.answer
 
+    async def repeat(self, route: Route, call: Call) -> Answer:
+        """Do the same again."""
+        return await self.call(route, call)
+
     def begin(self, route: Route, call: Call, waiting: Waiting) -> FakeOpenCall | None:
-        """Send a call without waiting, unless the transport is slow."""
-        return FakeOpenCall(self, route, call, waiting) if self.is_quick else None
+        """Send a call without waiting, unless `call` must be used."""
+        return FakeOpenCall(self, route, call, waiting) if self.sends_at_once else None
 
 
 class FakeOpenCall:
     """A call that was begun on a FakeTransport."""
 
     def __init__(self, transport: FakeTransport, route: Route, call: Call, waiting: Waiting) -> None:
-        self._again = lambda: transport.call(route, call)
         self._waiting = waiting
-        self._task = asyncio.get_running_loop().create_task(self._carry())
+        loop = asyncio.get_running_loop()
+        self._task = loop.create_task(self._carry(lambda: transport.call(route, call)))
+        if call.timeout_s is not None:
+            timer = loop.call_later(call.timeout_s + direct_connection.ANSWER_GRACE_S, self._expire)
+            self._task.add_done_callback(lambda _: timer.cancel())
 
-    async def _carry(self) -> None:
+    async def _carry(self, answer: Callable[[], Awaitable[Answer]]) -> None:
         try:
-            self._waiting.set_result(await self._again())
+            self._waiting.set_result(await answer())
         except ServingError as error:
             self._waiting.set_exception(error)
 
@@ -325,15 +333,10 @@ class FakeOpenCall:
         """Cancel the call."""
         self._task.cancel()
 
-    def expire(self) -> None:
-        """End the call because its time is up."""
+    def _expire(self) -> None:
         self._task.cancel()
         if not self._waiting.done():
             self._waiting.set_exception(DeadlineExceeded(TIMED_OUT))
-
-    async def repeat(self) -> Answer:
-        """Try the call once more."""
-        return await self._again()
 
 
 class FakeLoaded:

@@ -56,10 +56,10 @@ def grpc_sites() -> Iterator[GrpcSiteMaker]:
     doors: list[GrpcDoor] = []
 
     def made(
-        way: str = "quick", answer: Answer | Exception | None = None, *, socket_path: str = "", **api: Any
+        way: str = "short", answer: Answer | Exception | None = None, *, socket_path: str = "", **api: Any
     ) -> GrpcSite:
         transport, metrics = FakeTransport(answer or GOOD), Metrics()
-        transport.is_quick = way == "quick"
+        transport.sends_at_once = way == "short"
         router = RequestRouter("r", transport, metrics)
         router.apply(TABLE)
         port = 0 if socket_path else free_port()

@@ -17,10 +17,9 @@ from deployments.grpc.api import GrpcApi
 from deployments.grpc.door import GrpcAddress, GrpcDoor
 from deployments.inference.direct_server import DirectServer
 from deployments.inference.execution import Execution
-from deployments.routing.direct_connection import DirectConnection
+from deployments.routing.awaited_call import call_over
 from deployments.routing.replica_set import ReplicaSet
 from deployments.routing.request_router import RequestRouter
-from deployments.routing.version_transport import SentCall
 from deployments.system.event_loop import LoopThread
 from tests.support.clients import free_port
 from tests.support.loaded_models import loaded
@@ -36,22 +35,22 @@ class DirectTransport:
         self.replicas: dict[str, ReplicaSet] = {}
         self.failures: list[ServingError] = []
 
+    def begin(self, route: Route, call: Call, waiting: Waiting) -> OpenCall | None:
+        """Send a call at once, unless failures are prepared."""
+        connection = None if self.failures else self.replicas[route.app].choose()
+        return connection.begin(call, waiting) if connection and connection.takes_calls else None
+
     async def call(self, route: Route, call: Call) -> Answer:
         """Call the only replica, once all prepared failures were raised."""
         if self.failures:
             raise self.failures.pop()
         connection = self.replicas[route.app].choose()
         assert connection is not None
-        return await connection.call(call, route.servable.name)
+        return await call_over(connection, call, route.servable.name)
 
-    def begin(self, route: Route, call: Call, waiting: Waiting) -> OpenCall | None:
-        """Send a call at once, unless failures are prepared."""
-        connection = None if self.failures else self.replicas[route.app].choose()
-        return SentCall(self, connection, route, call, waiting) if connection and connection.takes_calls else None
-
-    async def repeat(self, route: Route, call: Call, lost: DirectConnection) -> Answer:
+    async def repeat(self, route: Route, call: Call) -> Answer:
         """There is nowhere else to go."""
-        raise ConnectionLost(f"{lost.endpoint.replica} was lost for {call.method.name} of {route.servable}")
+        raise ConnectionLost(f"The replica was lost for {call.method.name} of {route.servable}")
 
 
 class GrpcStack:

@@ -29,9 +29,10 @@ from core.versions.servable import ServableId
 from deployments.grpc.api import GrpcApi
 from deployments.rest.api import HttpApi, HttpLimits
 from deployments.routing.request_router import RequestRouter
+from deployments.routing.version_transport import VersionTransport
 from deployments.telemetry.process_metrics import METRICS, PROCESS
 from tests.support.fakes import FakeTransport
-from tests.unit.deployments.routing.test_version_transport import ROUTE, Replica, Transport, site  # noqa: F401
+from tests.unit.deployments.routing.test_version_transport import ROUTE, Directory, Handles, site  # noqa: F401
 
 TABLE = RoutingTable(
     7,
@@ -256,16 +257,16 @@ def counted(metric: Metric, *labels: str) -> float:
 
 async def test_the_transport_of_each_call_is_counted(site) -> None:  # noqa: F811
     """Direct or over the handle; a call that is sent again is counted apart."""
-    transport, replicas = site
+    directory, replicas = site.directory, site.replicas
     direct, handle = counted(FORWARDED_REQUESTS, "m", "direct"), counted(FORWARDED_REQUESTS, "m", "handle")
     repeated = counted(REPEATED_REQUESTS, "m")
 
-    await transport.call(ROUTE, Call(Method.PREDICT, b""))
-    transport.known = [replicas["one"][1]]
-    await transport.connect([ROUTE.app])
-    await transport.call(ROUTE, Call(Method.PREDICT, b""))
+    await site.call()
+    directory.known = [replicas["one"][1]]
+    await directory.connect([ROUTE.app])
+    await site.call()
     replicas["one"][0].answers = False
-    lost = asyncio.ensure_future(transport.call(ROUTE, Call(Method.PREDICT, b"")))
+    lost = asyncio.ensure_future(site.call())
     while replicas["one"][0].taken < 2:
         await asyncio.sleep(0.001)
     await replicas["one"][0].die()
@@ -278,14 +279,14 @@ async def test_the_transport_of_each_call_is_counted(site) -> None:  # noqa: F81
 
 async def test_model_servers_tell_their_numbers_beside_the_model(site) -> None:  # noqa: F811
     """One that does not answer is left out."""
-    transport, replicas = site
-    assert await transport.reports(1.0) == []
-    transport.known = [endpoint for _, endpoint in replicas.values()]
-    await transport.connect([ROUTE.app])
+    directory, replicas = site.directory, site.replicas
+    assert await site.transport.reports(1.0) == []
+    directory.known = [endpoint for _, endpoint in replicas.values()]
+    await directory.connect([ROUTE.app])
 
-    reports = [from_bytes(raw) for raw in await transport.reports(5.0)]
+    reports = [from_bytes(raw) for raw in await site.transport.reports(5.0)]
     await replicas["two"][0].die()
-    fewer = await transport.reports(5.0)
+    fewer = await site.transport.reports(5.0)
 
     assert [one.process for one in reports] == [PROCESS] * 2
     assert reports[0].number != reports[1].number
@@ -299,15 +300,21 @@ class Hanging:
     def __init__(self, answer: Answer | None) -> None:
         self._answer = answer
 
-    async def call(self, call: Call) -> Answer:
-        """Answer, or wait for ever."""
+        self.writable = asyncio.Event()
+        self.writable.set()
+        self.takes_calls = True
+
+    def begin(self, call: Call, waiting: asyncio.Future[Answer]) -> Hanging:
+        """Answer, or never."""
         assert call.method is Method.METRICS
-        if self._answer is None:
-            await asyncio.Event().wait()
-            raise AssertionError
-        if self._answer.code is Code.UNAVAILABLE:
-            raise Unavailable("gone")
-        return self._answer
+        if self._answer is not None and self._answer.code is Code.UNAVAILABLE:
+            waiting.set_exception(Unavailable("gone"))
+        elif self._answer is not None:
+            waiting.set_result(self._answer)
+        return self
+
+    def withdraw(self) -> None:
+        """Nobody waits any more."""
 
 
 async def test_numbers_that_do_not_come_in_time_are_left_out() -> None:
@@ -318,7 +325,7 @@ async def test_numbers_that_do_not_come_in_time_are_left_out() -> None:
             None, Answer(Code.UNAVAILABLE, b""), Answer(Code.UNIMPLEMENTED, b"?"), Answer(Code.OK, b"numbers"),
         )
     )  # fmt: skip
-    transport = Transport()
-    transport._replicas["m:1"] = type("Replicas", (), {"usable": connections})()
+    directory = Directory(Handles())
+    directory.replicas["m:1"] = type("Replicas", (), {"usable": connections})()
 
-    assert await transport.reports(0.05) == [b"numbers"]
+    assert await VersionTransport(directory, Handles()).reports(0.05) == [b"numbers"]

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.http2 import frames as http2
-from core.http2.connection import CONNECTION_WINDOW, LEAVING, MOST_STREAMS, STREAM_WINDOW, Http2Connection, Stream
+from core.http2.connection import CONNECTION_WINDOW, LEAVING, MOST_STREAMS, Http2Connection
 from core.http2.frames import (
     ACK,
     CONTINUATION,
@@ -43,6 +43,7 @@ from core.http2.frames import (
     window_update,
 )
 from core.http2.grpc_heads import GOOD_END_BLOCK, OPENING_BLOCK, CallHead, header_block, refusal_block
+from core.http2.streams import STREAM_WINDOW, Stream
 from tests.support.raw_http2 import (
     OPENING,
     PREDICT,
@@ -392,10 +393,10 @@ def test_the_peers_windows_are_renewed_in_time() -> None:
 
 def test_more_data_than_the_windows_allow_ends_the_connection(monkeypatch) -> None:
     """A peer that does not count could fill the memory."""
-    for name in ("_room", "room"):
+    for of_stream in (False, True):
         server = Server()
         server.receive(OPEN)
-        monkeypatch.setattr(server.http2 if name == "_room" else server.only.stream, name, 10)
+        monkeypatch.setattr(server.only.stream if of_stream else server.http2, "_room", 10)
 
         assert fault_of(frame(DATA, 0, 1, bytes(11)), server) is Fault.FLOW_CONTROL_ERROR
 

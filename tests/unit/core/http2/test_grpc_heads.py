@@ -18,6 +18,7 @@ from core.http2.grpc_heads import (
     MOST_KNOWN_BLOCKS,
     OPENING_BLOCK,
     HeadReader,
+    bounded_text,
     end_block,
     header_block,
     http_refusal_block,
@@ -251,3 +252,28 @@ def test_answers_are_what_grpc_describes() -> None:
     assert decoded(end_block(0, "")) == [("grpc-status", "0")]
     assert decoded(http_refusal_block(415))[0] == (":status", "415")
     assert decoded(grpc_heads.GOOD_END_BLOCK) == [("grpc-status", "0")]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("x" * 3000, "x" * 1024 + "...TRUNCATED", id="case_F22"),
+        pytest.param("x" * 1025, "x" * 1024 + "...TRUNCATED", id="one byte too long"),
+        pytest.param("x" * 1024, "x" * 1024, id="just fits"),
+        pytest.param("", "", id="empty"),
+        pytest.param("x" * 1023 + "ß", "x" * 1023 + "...TRUNCATED", id="a character at the cut"),
+        pytest.param("\ud800", "?", id="not text"),
+    ],
+)
+def test_a_long_text_is_cut(text, expected) -> None:
+    """The limit counts bytes, and a character is never cut in two."""
+    assert bounded_text(text) == expected
+
+
+@given(st.text("aß☃𝄞", min_size=300, max_size=400))
+def test_a_cut_text_is_text(text) -> None:
+    """What is sent is always valid UTF-8 of bounded length, and starts like the whole."""
+    sent = bounded_text(text)
+
+    assert len(sent.encode()) <= 1024 + len("...TRUNCATED")
+    assert text.startswith(sent.removesuffix("...TRUNCATED"))

@@ -1,4 +1,4 @@
-"""Tests of the HTTP answers that depend on no model."""
+"""Tests of the HTTP answers that do not depend on a model."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import pytest
 
 from core.errors import Code
 from core.rest.http_answer import answer_of, error_answer, html_error, preflight, unzipped
+from core.routing.transport import Answer
 
 
 def test_an_answer_is_its_body() -> None:
     """What the model server wrote goes out as it is, as JSON."""
-    answer = answer_of(Code.OK, bytearray(b'{"predictions": [1]}'))
+    answer = answer_of(Answer(Code.OK, bytearray(b'{"predictions": [1]}')))
 
     assert (answer.status, answer.body, answer.headers) == (
         200,
@@ -32,7 +33,7 @@ def test_case_A34_errors_are_json_with_one_header() -> None:
 
 def test_an_error_of_a_model_server_keeps_its_text() -> None:
     """The text comes as bytes, which need not be UTF-8."""
-    answer = answer_of(Code.DEADLINE_EXCEEDED, b"Timed out \xff")
+    answer = answer_of(Answer(Code.DEADLINE_EXCEEDED, b"Timed out \xff"))
 
     assert answer.status == 504
     assert json.loads(bytes(answer.body).decode("utf-8", "replace")) == {"error": "Timed out \N{REPLACEMENT CHARACTER}"}

@@ -37,7 +37,7 @@ from core.routing.transport import Answer, ConnectionLost
 from deployments.grpc import handled_call
 from deployments.grpc import protocol as grpc_protocol
 from deployments.grpc.protocol import GrpcProtocol
-from deployments.routing import short_call
+from deployments.routing import direct_connection
 from tests.support.clients import wait_until
 from tests.support.grpc_sites import GOOD, GrpcSite, GrpcSiteMaker, grpc_sites
 from tests.support.raw_http2 import OPENING, PREDICT, CallAnswer, RawHttp2, call, head_block, message
@@ -59,9 +59,9 @@ assert peek(BODY).name == "m"
 
 @pytest.fixture(scope="module")
 def both_ways() -> Iterator[tuple[GrpcSite, GrpcSite]]:
-    """A port whose calls take the quick way where they can, and one where they never do."""
+    """A port whose calls take the short way where they can, and one where they never do."""
     with grpc_sites() as make:
-        yield make("quick"), make("handled")
+        yield make("short"), make("handled")
 
 
 @pytest.fixture
@@ -125,9 +125,9 @@ def test_both_ways_give_the_same_answer_and_count(both_ways: tuple[GrpcSite, Grp
     for site in both_ways:
         site.forget(answer)
 
-    quick, handled = [asked(site, content) for site in both_ways]
+    short, handled = [asked(site, content) for site in both_ways]
 
-    assert quick == handled
+    assert short == handled
     assert both_ways[0].counts == both_ways[1].counts != {}
     calls = [[(one.method, one.body) for _, one in site.transport.calls] for site in both_ways]
     assert calls[0] == calls[1]
@@ -200,7 +200,7 @@ def test_a_compressed_message_is_read(site: GrpcSite) -> None:
     assert [one.body for _, one in site.transport.calls] == [*bodies, BODY]
 
 
-# The quick way's ends.
+# The ends of the short way.
 
 
 def test_a_lost_connection_is_tried_once_more(make_site: GrpcSiteMaker) -> None:
@@ -221,7 +221,7 @@ def test_a_repetition_that_fails_unexpectedly_is_told(make_site: GrpcSiteMaker, 
     async def fails(*_: object) -> Answer:
         raise OSError("odd")
 
-    monkeypatch.setattr("tests.support.fakes.FakeOpenCall.repeat", fails)
+    monkeypatch.setattr("tests.support.fakes.FakeTransport.repeat", fails)
 
     answer = asked(site, call(1, BODY))
 
@@ -231,7 +231,7 @@ def test_a_repetition_that_fails_unexpectedly_is_told(make_site: GrpcSiteMaker, 
 
 def test_a_call_that_takes_too_long_times_out(site: GrpcSite, monkeypatch) -> None:
     """The model server is told with the call; the router itself waits a little longer."""
-    monkeypatch.setattr(short_call, "ANSWER_GRACE_S", 0.01)
+    monkeypatch.setattr(direct_connection, "ANSWER_GRACE_S", 0.01)
     release = site.hold()
 
     answer = asked(site, call(1, BODY, PREDICT, (b"grpc-timeout", b"10m")))
@@ -254,7 +254,7 @@ def test_a_handled_call_that_takes_too_long_times_out(make_site: GrpcSiteMaker) 
     assert site.is_idle
 
 
-@pytest.mark.parametrize("way", ["quick", "handled"])
+@pytest.mark.parametrize("way", ["short", "handled"])
 @pytest.mark.parametrize("end", ["reset", "connection closed", "connection reset", "protocol broken"])
 def test_a_client_that_goes_withdraws_its_call(make_site: GrpcSiteMaker, way: str, end: str) -> None:
     """Nobody works for nobody, and the call counts as cancelled."""

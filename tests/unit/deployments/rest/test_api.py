@@ -17,8 +17,8 @@ from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.routing.transport import Answer, Call, Method
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.servable import ServableId
-from deployments.rest import api as rest_api
 from deployments.rest import body as rest_body
+from deployments.rest import disconnect_watch
 from deployments.rest.api import HttpApi, HttpLimits
 from deployments.routing.request_router import RequestRouter
 from tests.support.fakes import FakeTransport
@@ -489,7 +489,7 @@ async def test_a_client_that_goes_while_it_sends_gets_nothing(client, pieces) ->
 
 async def test_a_client_that_goes_while_it_waits_withdraws_its_call(client, monkeypatch) -> None:
     """Long calls are worth a look; nothing is sent to the closed connection."""
-    monkeypatch.setattr(rest_api, "DISCONNECT_WATCH_AFTER_S", 0.0)
+    monkeypatch.setattr(disconnect_watch, "WATCH_AFTER_S", 0.0)
     client.transport.hold()
     request = asyncio.ensure_future(client.send("POST", "/v1/models/h2:predict", BODY))
     while client.received < 2:
@@ -504,7 +504,7 @@ async def test_a_client_that_goes_while_it_waits_withdraws_its_call(client, monk
 
 async def test_a_client_that_stays_gets_its_late_answer(client, monkeypatch) -> None:
     """The watch takes nothing from the request and ends with it."""
-    monkeypatch.setattr(rest_api, "DISCONNECT_WATCH_AFTER_S", 0.0)
+    monkeypatch.setattr(disconnect_watch, "WATCH_AFTER_S", 0.0)
     gate = client.transport.hold()
     request = asyncio.ensure_future(client.send("POST", "/v1/models/h2:predict", BODY))
     while client.received < 2:

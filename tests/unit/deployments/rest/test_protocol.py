@@ -64,7 +64,7 @@ def loop() -> Iterator[LoopThread]:
 def door(loop: LoopThread, request: pytest.FixtureRequest) -> Iterator[Door]:
     """A door that takes bodies of a thousand bytes; requests take the short way where they can, or never."""
     transport = FakeTransport()
-    transport.is_quick = request.param == "short way"
+    transport.sends_at_once = request.param == "short way"
     router = RequestRouter("r", transport)
     router.apply(TABLE)
     port = free_port()

@@ -15,7 +15,7 @@ from core.versions.servable import ServableId
 from deployments.rest.api import HttpApi, HttpLimits
 from deployments.rest.door import HttpAddress, HttpDoor
 from deployments.rest.short_protocol import MOST_KNOWN_TARGETS, KnownTargets
-from deployments.routing import short_call
+from deployments.routing import direct_connection
 from deployments.routing.request_router import RequestRouter
 from deployments.system.event_loop import LoopThread
 from tests.support.clients import Reply, free_port, wait_until
@@ -55,12 +55,12 @@ def make_site() -> Iterator[Maker]:
 
 @contextmanager
 def sites() -> Iterator[Maker]:
-    loop = LoopThread("quick-protocol-test")
+    loop = LoopThread("short-protocol-test")
     doors: list[HttpDoor] = []
 
     def made(way: str = "short", answer: Answer | Exception | None = None, **limits: object) -> Site:
         transport, metrics = FakeTransport(answer), Metrics()
-        transport.is_quick = way == "short"
+        transport.sends_at_once = way == "short"
         router = RequestRouter("r", transport, metrics)
         router.apply(TABLE)
         port = free_port()
@@ -139,7 +139,7 @@ def test_an_unexpected_failure_is_an_internal_error(make_site: Maker) -> None:
 
 def test_a_call_that_takes_too_long_times_out(make_site: Maker, monkeypatch) -> None:
     """The model server is told with the call; the router itself waits a little longer."""
-    monkeypatch.setattr(short_call, "ANSWER_GRACE_S", 0.01)
+    monkeypatch.setattr(direct_connection, "ANSWER_GRACE_S", 0.01)
     site = make_site(timeout_s=0.01)
     gate = site.hold()
 

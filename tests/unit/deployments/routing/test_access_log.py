@@ -49,9 +49,11 @@ async def ask_rest() -> AsyncIterator[Ask]:
     """Sends one request to a REST port that follows every request, or the given share."""
     doors: list[HttpDoor] = []
 
-    async def ask(content: bytes, answer: Answer | None = None, *, rate: float = 1.0, is_quick: bool = True) -> Any:
+    async def ask(
+        content: bytes, answer: Answer | None = None, *, rate: float = 1.0, sends_at_once: bool = True
+    ) -> Any:
         transport = FakeTransport(answer)
-        transport.is_quick = is_quick
+        transport.sends_at_once = sends_at_once
         router = SampledRouter("r", transport)
         router.apply(TABLE)
         port = free_port()
@@ -97,12 +99,12 @@ async def _no_reload(raw: bytes) -> bytes:
     return raw
 
 
-@pytest.mark.parametrize("is_quick", [True, False])
-async def test_a_rest_request_has_a_line(ask_rest: Ask, lines: Any, *, is_quick: bool) -> None:
+@pytest.mark.parametrize("sends_at_once", [True, False])
+async def test_a_rest_request_has_a_line(ask_rest: Ask, lines: Any, *, sends_at_once: bool) -> None:
     """It says which version answered, how, for how long, and how much was moved."""
     content = request("POST", "/v1/models/m/labels/stable:predict", SECRET, "X-Request-ID: abc-1")
 
-    reply = await ask_rest(content, Answer(Code.OK, b"12345"), is_quick=is_quick)
+    reply = await ask_rest(content, Answer(Code.OK, b"12345"), sends_at_once=sends_at_once)
 
     [line] = lines()
     assert reply.body == b"12345"
@@ -186,7 +188,7 @@ async def test_only_a_sample_is_followed(ask_rest: Ask, lines: Any, monkeypatch:
     await ask_rest(request("POST", "/v1/models/m:predict", b"{}"), rate=0.6)
     assert (len(lines()), len(asked)) == (1, 2)
 
-    await ask_rest(request("POST", "/v1/models/m:predict", b"{}"), rate=0.4, is_quick=False)
+    await ask_rest(request("POST", "/v1/models/m:predict", b"{}"), rate=0.4, sends_at_once=False)
     assert (len(lines()), len(asked)) == (1, 3)
 
 

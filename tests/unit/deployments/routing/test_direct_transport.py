@@ -17,8 +17,9 @@ from core.routing.direct_frames import HEADER, FrameKind, header
 from core.routing.transport import LOOPBACK, Answer, Call, ConnectionLost, Endpoint, Method
 from core.telemetry.metric_names import DROPPED_REQUESTS
 from deployments.inference import direct_server
-from deployments.inference.direct_server import UNAUTHENTICATED_PAYLOAD_BYTES, DirectServer, error_answer
+from deployments.inference.direct_server import UNAUTHENTICATED_PAYLOAD_BYTES, DirectServer
 from deployments.routing import direct_connection
+from deployments.routing.awaited_call import call_over
 from deployments.routing.direct_connection import DirectConnection
 from deployments.routing.replica_set import ReplicaSet
 from deployments.telemetry.process_metrics import METRICS
@@ -73,7 +74,7 @@ class Taker:
             self.held.append(Work(call, reply))
             return self.held[-1]
         if call.body == b"fail":
-            reply(error_answer(Code.NOT_FOUND, "no such thing"))
+            reply(Answer.error(Code.NOT_FOUND, "no such thing"))
         else:
             reply(Answer(Code.OK, call.body))
         return None
@@ -122,8 +123,8 @@ def test_a_call_is_answered(run) -> None:
         async with serving(taker) as (_, endpoint):
             connection = await connected(endpoint)
 
-            assert await connection.call(Call(Method.REST_PREDICT, b"{}", 1.5)) == Answer(Code.OK, b"{}")
-            assert await connection.call(predict()) == Answer(Code.OK, b"body")
+            assert await call_over(connection, Call(Method.REST_PREDICT, b"{}", 1.5)) == Answer(Code.OK, b"{}")
+            assert await call_over(connection, predict()) == Answer(Code.OK, b"body")
             assert taker.taken == [Call(Method.REST_PREDICT, b"{}", 1.5), predict()]
 
     run(check)
@@ -136,7 +137,7 @@ def test_an_error_is_an_answer_too(run) -> None:
         async with serving(Taker()) as (_, endpoint):
             connection = await connected(endpoint)
 
-            assert await connection.call(predict(b"fail")) == Answer(Code.NOT_FOUND, b"no such thing")
+            assert await call_over(connection, predict(b"fail")) == Answer(Code.NOT_FOUND, b"no such thing")
             assert connection.usable
 
     run(check)
@@ -150,7 +151,7 @@ def test_many_calls_share_a_connection(run) -> None:
         async with serving(taker) as (_, endpoint):
             connection = await connected(endpoint)
             bodies = [str(number).encode() * 50 for number in range(1000)]
-            calls = [asyncio.ensure_future(connection.call(predict(body))) for body in bodies]
+            calls = [asyncio.ensure_future(call_over(connection, predict(body))) for body in bodies]
             await until(lambda: len(taker.held) == len(bodies))
             assert connection.load == len(bodies)
 
@@ -171,7 +172,9 @@ def test_a_body_of_64_megabytes_comes_through(run) -> None:
             connection = await connected(endpoint)
             large = bytes(range(256)) * (2**26 // 256)
 
-            answer, small = await asyncio.gather(connection.call(predict(large)), connection.call(predict(b"small")))
+            answer, small = await asyncio.gather(
+                call_over(connection, predict(large)), call_over(connection, predict(b"small"))
+            )
 
             assert answer.body == large
             assert small.body == b"small"
@@ -187,7 +190,7 @@ def test_a_wrong_token_gets_no_answer(run) -> None:
             connection = await connected(Endpoint(endpoint.host, endpoint.port, b"wrong", "replica"))
 
             with pytest.raises(ConnectionLost):
-                await connection.call(predict())
+                await call_over(connection, predict())
             assert not connection.usable
             await until(lambda: not server.peers)
 
@@ -201,7 +204,7 @@ def test_a_stranger_may_not_stay(run, monkeypatch) -> None:
     async def check() -> None:
         async with serving(Taker()) as (server, endpoint):
             connection = await connected(endpoint)
-            await connection.call(predict())
+            await call_over(connection, predict())
             for said in (b"", header(FrameKind.HELLO, len(TOKEN)) + TOKEN[:5]):
                 reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
                 writer.write(said)
@@ -210,7 +213,7 @@ def test_a_stranger_may_not_stay(run, monkeypatch) -> None:
                 writer.close()
             await until(lambda: len(server.peers) == 1)
 
-            assert (await connection.call(predict())).code is Code.OK
+            assert (await call_over(connection, predict())).code is Code.OK
 
     run(check)
 
@@ -233,7 +236,7 @@ def test_garbage_closes_its_own_connection_only(run, garbage) -> None:
         taker = Taker(holds=True)
         async with serving(taker) as (_, endpoint):
             connection = await connected(endpoint)
-            call = asyncio.ensure_future(connection.call(predict()))
+            call = asyncio.ensure_future(call_over(connection, predict()))
             reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
             writer.write(garbage)
 
@@ -277,7 +280,7 @@ def test_a_replica_that_speaks_nonsense_is_given_up(run, garbage) -> None:
         async with scripted_replica(script) as endpoint:
             connection = await connected(endpoint)
             with pytest.raises(ConnectionLost):
-                await connection.call(predict())
+                await call_over(connection, predict())
             assert connection.closed.done()
 
     run(check)
@@ -290,7 +293,7 @@ def test_a_cancelled_caller_withdraws_the_call(run) -> None:
         taker = Taker(holds=True)
         async with serving(taker) as (_, endpoint):
             connection = await connected(endpoint)
-            call = asyncio.ensure_future(connection.call(predict()))
+            call = asyncio.ensure_future(call_over(connection, predict()))
             await until(lambda: len(taker.held) == 1)
 
             call.cancel()
@@ -298,7 +301,7 @@ def test_a_cancelled_caller_withdraws_the_call(run) -> None:
 
             taker.release()
             taker.holds = False
-            assert (connection.load, (await connection.call(predict(b"next"))).body) == (0, b"next")
+            assert (connection.load, (await call_over(connection, predict(b"next"))).body) == (0, b"next")
 
     run(check)
 
@@ -313,12 +316,12 @@ def test_a_call_whose_time_is_up_ends(run, monkeypatch) -> None:
             connection = await connected(endpoint)
 
             with pytest.raises(DeadlineExceeded):
-                await connection.call(predict(timeout_s=0.01))
+                await call_over(connection, predict(timeout_s=0.01))
             await until(lambda: taker.held[0].is_cancelled)
 
             taker.release()
             taker.holds = False
-            assert (await connection.call(predict(b"next", timeout_s=5.0))).body == b"next"
+            assert (await call_over(connection, predict(b"next", timeout_s=5.0))).body == b"next"
 
     run(check)
 
@@ -330,7 +333,7 @@ def test_work_is_cancelled_when_the_router_is_gone(run) -> None:
         taker = Taker(holds=True)
         async with serving(taker) as (server, endpoint):
             connection = await connected(endpoint)
-            call = asyncio.ensure_future(connection.call(predict()))
+            call = asyncio.ensure_future(call_over(connection, predict()))
             await until(lambda: len(taker.held) == 1)
 
             connection.close()
@@ -353,11 +356,13 @@ def test_a_lost_connection_is_told_to_all_callers(run) -> None:
 
         async with scripted_replica(script) as endpoint:
             connection = await connected(endpoint)
-            results = await asyncio.gather(*(connection.call(predict()) for _ in range(2)), return_exceptions=True)
+            results = await asyncio.gather(
+                *(call_over(connection, predict()) for _ in range(2)), return_exceptions=True
+            )
 
             assert [type(result) for result in results] == [ConnectionLost, ConnectionLost]
             with pytest.raises(ConnectionLost):
-                await connection.call(predict())
+                await call_over(connection, predict())
 
     run(check)
 
@@ -370,13 +375,13 @@ def test_goaway_lets_open_calls_finish(run) -> None:
         async with serving(taker) as (server, endpoint):
             connection = await connected(endpoint)
             idle = await connected(endpoint)
-            call = asyncio.ensure_future(connection.call(predict(b"x" * 2**20)))
+            call = asyncio.ensure_future(call_over(connection, predict(b"x" * 2**20)))
             await until(lambda: len(taker.held) == 1)
             draining = asyncio.ensure_future(server.drain(5.0))
             await until(lambda: not connection.usable)
             assert not draining.done()
             with pytest.raises(ConnectionLost):
-                await connection.call(predict())
+                await call_over(connection, predict())
 
             taker.release()
 
@@ -419,7 +424,7 @@ def test_a_drain_gives_up_after_its_time(run) -> None:
         taker = Taker(holds=True)
         async with serving(taker) as (server, endpoint):
             connection = await connected(endpoint)
-            call = asyncio.ensure_future(connection.call(predict()))
+            call = asyncio.ensure_future(call_over(connection, predict()))
             await until(lambda: len(taker.held) == 1)
 
             assert not await server.drain(0.02)
@@ -452,7 +457,7 @@ def test_a_withdrawn_call_lets_a_leaving_replica_close(run) -> None:
         taker = Taker(holds=True)
         async with serving(taker) as (server, endpoint):
             connection = await connected(endpoint)
-            call = asyncio.ensure_future(connection.call(predict()))
+            call = asyncio.ensure_future(call_over(connection, predict()))
             await until(lambda: len(taker.held) == 1)
             draining = asyncio.ensure_future(server.drain(5.0))
             await until(lambda: not connection.usable)
@@ -485,14 +490,14 @@ def test_a_replica_that_does_not_read_holds_callers_back_no_longer_than_their_de
 
         async with scripted_replica(script) as endpoint:
             connection = await connected(endpoint)
-            first = asyncio.ensure_future(connection.call(predict(b"z" * (32 * 2**20))))
+            first = asyncio.ensure_future(call_over(connection, predict(b"z" * (32 * 2**20))))
             await until(lambda: connection.load == 1)
-            held = [asyncio.ensure_future(connection.call(predict(b"later", 30.0))) for _ in range(3)]
+            held = [asyncio.ensure_future(call_over(connection, predict(b"later", 30.0))) for _ in range(3)]
 
             before = {reason: dropped(reason) for reason in ("expired", "cancelled")}
             with pytest.raises(DeadlineExceeded):
-                await connection.call(predict(timeout_s=0.02), "m")
-            gone = asyncio.ensure_future(connection.call(predict(), "m"))
+                await call_over(connection, predict(timeout_s=0.02), "m")
+            gone = asyncio.ensure_future(call_over(connection, predict(), "m"))
             await asyncio.sleep(0)
             gone.cancel()
             await asyncio.wait([gone])
@@ -500,7 +505,7 @@ def test_a_replica_that_does_not_read_holds_callers_back_no_longer_than_their_de
             assert {reason: dropped(reason) - count for reason, count in before.items()} == dict.fromkeys(before, 1)
 
             go_on.set()
-            await asyncio.gather(first, *held, connection.call(predict(b"last")))
+            await asyncio.gather(first, *held, call_over(connection, predict(b"last")))
             assert frames == [32 * 2**20, 5, 5, 5, 4]
             connection.close()
 
@@ -519,7 +524,7 @@ def test_callers_held_back_learn_of_a_lost_connection(run) -> None:
 
         async with scripted_replica(script) as endpoint:
             connection = await connected(endpoint)
-            calls = [asyncio.ensure_future(connection.call(predict(b"z" * (32 * 2**20)))) for _ in range(2)]
+            calls = [asyncio.ensure_future(call_over(connection, predict(b"z" * (32 * 2**20)))) for _ in range(2)]
             await until(lambda: connection.load == 1)
 
             lose.set()
@@ -586,11 +591,10 @@ async def test_the_less_loaded_of_two_is_chosen() -> None:
 
 
 async def test_unusable_connections_are_not_chosen() -> None:
-    """Neither the one that a caller wants to avoid."""
+    """A call whose connection was lost is repeated elsewhere."""
     one, other, gone = Idle(1, 5), Idle(2, 9), Idle(3, 0, usable=False)
 
     assert replicas(one, other, gone).choose() is one
-    assert replicas(one, other, gone).choose(avoid=one) is other
     assert replicas(gone).choose() is None
     assert replicas(one, gone).is_degraded
     assert replicas().is_degraded
@@ -606,12 +610,12 @@ def test_a_set_follows_its_endpoints(run) -> None:
             made = ReplicaSet("node")
             await made.update([one])
             connection = made.choose()
-            call = asyncio.ensure_future(connection.call(predict()))
+            call = asyncio.ensure_future(call_over(connection, predict()))
             await until(lambda: len(taker.held) == 1)
 
             await made.update([two])
             assert made.endpoints == {two}
-            assert (await made.choose().call(predict(b"other"))).body == b"other"
+            assert (await call_over(made.choose(), predict(b"other"))).body == b"other"
             assert not call.done()
 
             taker.release()
@@ -637,7 +641,7 @@ def test_a_retired_connection_closes_also_when_its_last_call_is_withdrawn(run) -
             made = ReplicaSet("node")
             await made.update([endpoint])
             connection = made.choose()
-            call = asyncio.ensure_future(connection.call(predict()))
+            call = asyncio.ensure_future(call_over(connection, predict()))
             await until(lambda: len(taker.held) == 1)
             made.retire()
 
@@ -684,7 +688,7 @@ def test_a_port_answers_on_loopback_too(run) -> None:
         assert has_loopback
         assert endpoint.host_from("node") == LOOPBACK
         assert endpoint.host_from("elsewhere") == "127.0.0.2"
-        assert (await made.choose().call(predict())).body == b"body"
+        assert (await call_over(made.choose(), predict())).body == b"body"
         made.retire()
         await server.drain(1.0)
 
@@ -702,14 +706,14 @@ def test_a_replica_learns_the_average_load_of_all_its_routers(run) -> None:
         taker = Taker(holds=True)
         async with serving(taker) as (server, endpoint):
             one, two = await connected(endpoint), await connected(endpoint)
-            calls = [asyncio.ensure_future(one.call(predict())) for _ in range(3)]
+            calls = [asyncio.ensure_future(call_over(one, predict())) for _ in range(3)]
             await until(lambda: len(taker.held) == 3)
 
             for connection in (one, two):
                 connection.sample_load()
             one.report_load()
             await until(lambda: server.open_calls == 3.0)
-            calls += [asyncio.ensure_future(two.call(predict())) for _ in range(2)]
+            calls += [asyncio.ensure_future(call_over(two, predict())) for _ in range(2)]
             await until(lambda: len(taker.held) == 5)
             two.sample_load()
             two.report_load()

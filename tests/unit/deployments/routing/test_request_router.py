@@ -116,57 +116,32 @@ async def test_a_call_whose_time_is_up_on_arrival_goes_nowhere() -> None:
     assert metrics.counter(DROPPED_REQUESTS, "m", "expired").value == 1
 
 
-async def test_a_carried_call_counts_as_in_flight_until_it_is_answered() -> None:
-    """From the very turn in which it is carried."""
-    transport = FakeTransport()
-    gate = transport.hold()
-    router = RequestRouter("r", transport)
-    carrying = asyncio.ensure_future(router.carry(ROUTE, CALL))
-    await asyncio.sleep(0)
-    assert router.report().in_flight == {"m:1": 1}
-
-    gate.set()
-
-    assert (await carrying).code is Code.OK
-    assert router.report().in_flight == {}
-
-
-@pytest.mark.parametrize("is_quick", [True, False])
-async def test_a_carried_call_that_is_cancelled_is_withdrawn(is_quick) -> None:
+@pytest.mark.parametrize("sends_at_once", [True, False])
+async def test_a_call_that_is_cancelled_is_withdrawn(sends_at_once) -> None:
     """Nobody works for a caller who has gone."""
     transport = FakeTransport()
     transport.hold()
-    transport.is_quick = is_quick
+    transport.sends_at_once = sends_at_once
     router = RequestRouter("r", transport)
-    carrying = asyncio.ensure_future(router.carry(ROUTE, CALL))
+    forwarding = asyncio.ensure_future(router.forward(ROUTE, CALL))
     while not transport.calls:
         await asyncio.sleep(0)
 
-    carrying.cancel()
-    await asyncio.gather(carrying, return_exceptions=True)
+    forwarding.cancel()
+    await asyncio.gather(forwarding, return_exceptions=True)
     await asyncio.sleep(0)
 
     assert transport.cancelled == 1
     assert router.report().in_flight == {}
 
 
-async def test_a_carried_call_whose_connection_is_lost_is_tried_once_more() -> None:
+async def test_a_call_whose_connection_is_lost_is_repeated_once() -> None:
     """And fails if that fails."""
     transport = FakeTransport(ConnectionLost("lost"))
     router = RequestRouter("r", transport)
 
     with pytest.raises(ConnectionLost):
-        await router.carry(ROUTE, CALL)
+        await router.forward(ROUTE, CALL)
 
     assert len(transport.calls) == 2
     assert router.report().in_flight == {}
-
-
-async def test_a_carried_call_without_time_left_is_dropped() -> None:
-    """It never reaches a version."""
-    transport = FakeTransport()
-
-    with pytest.raises(DeadlineExceeded):
-        await RequestRouter("r", transport).carry(ROUTE, Call(Method.PREDICT, b"body", 0.0))
-
-    assert transport.calls == []

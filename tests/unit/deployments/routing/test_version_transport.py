@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +15,9 @@ from core.routing.table import Route
 from core.routing.transport import LOOPBACK, Answer, Call, Endpoint, Method
 from core.versions.servable import ServableId
 from deployments.inference.direct_server import DirectServer
-from deployments.routing import version_transport
+from deployments.routing import replica_directory
+from deployments.routing.replica_directory import ReplicaDirectory
+from deployments.routing.request_router import RequestRouter
 from deployments.routing.version_transport import VersionTransport
 from tests.support.fakes import FakeTransport
 
@@ -59,12 +61,11 @@ class Handles(FakeTransport):
         """Drop a handle."""
 
 
-class Transport(VersionTransport):
-    """A transport whose broadcast is a list."""
+class Directory(ReplicaDirectory):
+    """A directory whose broadcast is a list."""
 
-    def __init__(self) -> None:
-        super().__init__("node")
-        self._handles = Handles(BY_HANDLE)
+    def __init__(self, handles: Handles) -> None:
+        super().__init__("node", handles)
         self.known: list[Endpoint] | Exception = []
 
     async def _endpoints(self, app: str) -> list[Endpoint]:
@@ -73,69 +74,85 @@ class Transport(VersionTransport):
         return self.known
 
 
+@dataclass
+class Site:
+    """A router, the replicas that it knows, and two replicas."""
+
+    directory: Directory
+    transport: VersionTransport
+    router: RequestRouter
+    replicas: dict[str, tuple[Replica, Endpoint]]
+
+    async def call(self) -> Answer:
+        """Carry a call."""
+        return await self.router.forward(ROUTE, CALL)
+
+
 @pytest.fixture
 async def site():
-    """A transport and two replicas."""
+    """A router and two replicas."""
     async with AsyncExitStack() as stack:
         replicas = {}
         for name in ("one", "two"):
             replica = Replica(name)
             replicas[name] = (replica, await replica.open())
             stack.push_async_callback(replica.server.drain, 1.0)
-        transport = Transport()
-        stack.push_async_callback(transport.keep_only, [])
-        yield transport, replicas
+        handles = Handles(BY_HANDLE)
+        directory = Directory(handles)
+        stack.push_async_callback(directory.keep_only, [])
+        transport = VersionTransport(directory, handles)
+        yield Site(directory, transport, RequestRouter("r", transport), replicas)
 
 
-async def refreshed(transport: VersionTransport) -> None:
+async def refreshed(directory: ReplicaDirectory) -> None:
     """Wait until what was learned is in use."""
-    await transport._refresh_soon(ROUTE.app)
+    await directory.refresh_soon(ROUTE.app)
 
 
 async def test_without_addresses_calls_go_through_the_handle(site) -> None:
     """A version that the table does not know yet, too."""
-    transport, _ = site
-    assert await transport.call(ROUTE, CALL) == BY_HANDLE
+    directory = site.directory
+    assert await site.call() == BY_HANDLE
 
-    await transport.connect([ROUTE.app])
+    await directory.connect([ROUTE.app])
 
-    assert await transport.call(ROUTE, CALL) == BY_HANDLE
+    assert await site.call() == BY_HANDLE
 
 
 async def test_known_replicas_are_called_directly(site) -> None:
     """From the first call after the table came."""
-    transport, replicas = site
-    transport.known = [replicas["one"][1]]
+    directory, replicas = site.directory, site.replicas
+    directory.known = [replicas["one"][1]]
 
-    await transport.connect([ROUTE.app])
+    await directory.connect([ROUTE.app])
 
-    assert (await transport.call(ROUTE, CALL)).body == b"one"
+    assert (await site.call()).body == b"one"
 
 
 async def test_connections_stay_while_addresses_cannot_be_told(site) -> None:
     """One slow replica must not send all calls the slow way."""
-    transport, replicas = site
-    transport.known = [replicas["one"][1]]
-    await transport.connect([ROUTE.app])
+    directory, replicas = site.directory, site.replicas
+    directory.known = [replicas["one"][1]]
+    await directory.connect([ROUTE.app])
 
-    transport.known = Unavailable("no answer")
-    await refreshed(transport)
+    directory.known = Unavailable("no answer")
+    await refreshed(directory)
 
-    assert (await transport.call(ROUTE, CALL)).body == b"one"
+    assert (await site.call()).body == b"one"
 
 
 async def test_a_call_whose_replica_dies_is_tried_once_elsewhere(site) -> None:
     """Its client notices nothing."""
-    transport, replicas = site
+    directory, replicas = site.directory, site.replicas
     one, two = replicas["one"], replicas["two"]
-    transport.known = [one[1]]
-    await transport.connect([ROUTE.app])
+    directory.known = [one[1]]
+    await directory.connect([ROUTE.app])
     one[0].answers = False
-    call = asyncio.ensure_future(transport.call(ROUTE, CALL))
+    call = asyncio.ensure_future(site.call())
     while not one[0].taken:
         await asyncio.sleep(0.001)
-    transport.known = [one[1], two[1]]
-    await refreshed(transport)
+    directory.known = [one[1], two[1]]
+    await refreshed(directory)
 
     await one[0].die()
 
@@ -144,12 +161,12 @@ async def test_a_call_whose_replica_dies_is_tried_once_elsewhere(site) -> None:
 
 async def test_a_call_whose_only_replica_dies_goes_through_the_handle(site) -> None:
     """Serve knows whether another is coming."""
-    transport, replicas = site
+    directory, replicas = site.directory, site.replicas
     one, endpoint = replicas["one"]
-    transport.known = [endpoint]
-    await transport.connect([ROUTE.app])
+    directory.known = [endpoint]
+    await directory.connect([ROUTE.app])
     one.answers = False
-    call = asyncio.ensure_future(transport.call(ROUTE, CALL))
+    call = asyncio.ensure_future(site.call())
     while not one.taken:
         await asyncio.sleep(0.001)
 
@@ -160,33 +177,33 @@ async def test_a_call_whose_only_replica_dies_goes_through_the_handle(site) -> N
 
 async def test_an_application_that_left_the_table_is_let_go_even_while_it_is_looked_up(site) -> None:
     """No connection stays behind."""
-    transport, replicas = site
+    directory, replicas = site.directory, site.replicas
     replica, endpoint = replicas["one"]
-    transport.known = [endpoint]
-    connecting = asyncio.ensure_future(transport.connect([ROUTE.app]))
-    while transport._refreshed_s.get(ROUTE.app) is None:
+    directory.known = [endpoint]
+    connecting = asyncio.ensure_future(directory.connect([ROUTE.app]))
+    while directory._refreshed_s.get(ROUTE.app) is None:
         await asyncio.sleep(0)
 
-    await transport.keep_only([])
+    await directory.keep_only([])
     await connecting
 
     async with asyncio.timeout(5):
         while replica.server.peers or not connecting.done():
             await asyncio.sleep(0.001)
-    assert await transport.call(ROUTE, CALL) == BY_HANDLE
+    assert await site.call() == BY_HANDLE
 
 
 async def test_only_replicas_that_are_scaled_are_told_their_load(site, monkeypatch) -> None:
     """The others would have no use for it."""
-    monkeypatch.setattr("deployments.routing.version_transport.SAMPLE_LOAD_EVERY_S", 0.001)
-    transport, replicas = site
+    monkeypatch.setattr("deployments.routing.replica_directory.SAMPLE_LOAD_EVERY_S", 0.001)
+    directory, replicas = site.directory, site.replicas
     (scaled, endpoint), (fixed, other) = replicas["one"], replicas["two"]
-    transport.known = [replace(endpoint, wants_load=True), other]
-    await transport.connect([ROUTE.app])
+    directory.known = [replace(endpoint, wants_load=True), other]
+    await directory.connect([ROUTE.app])
     scaled.answers = fixed.answers = False
-    calls = [asyncio.ensure_future(transport.call(ROUTE, CALL)) for _ in range(8)]
+    calls = [asyncio.ensure_future(site.call()) for _ in range(8)]
 
-    following = asyncio.ensure_future(transport.follow_load())
+    following = asyncio.ensure_future(directory.follow_load())
     while scaled.server.open_calls == 0:
         await asyncio.sleep(0.001)
 
@@ -199,17 +216,17 @@ async def test_only_replicas_that_are_scaled_are_told_their_load(site, monkeypat
 
 async def test_new_replicas_of_a_scaled_version_soon_take_calls(site, monkeypatch) -> None:
     """Serve adds replicas because there is load: it must reach them within seconds."""
-    monkeypatch.setattr("deployments.routing.version_transport.SAMPLE_LOAD_EVERY_S", 0.001)
-    monkeypatch.setattr("deployments.routing.version_transport.REFRESH_SCALED_EVERY_S", 0.01)
-    transport, replicas = site
+    monkeypatch.setattr("deployments.routing.replica_directory.SAMPLE_LOAD_EVERY_S", 0.001)
+    monkeypatch.setattr("deployments.routing.replica_directory.REFRESH_SCALED_EVERY_S", 0.01)
+    directory, replicas = site.directory, site.replicas
     first, second = (replace(endpoint, wants_load=True) for _, endpoint in replicas.values())
-    transport.known = [first]
-    await transport.connect([ROUTE.app])
-    following = asyncio.ensure_future(transport.follow_load())
+    directory.known = [first]
+    await directory.connect([ROUTE.app])
+    following = asyncio.ensure_future(directory.follow_load())
 
-    transport.known = [first, second]
+    directory.known = [first, second]
     while replicas["two"][0].taken == 0:
-        await transport.call(ROUTE, CALL)
+        await site.call()
         await asyncio.sleep(0.001)
 
     following.cancel()
@@ -218,21 +235,21 @@ async def test_new_replicas_of_a_scaled_version_soon_take_calls(site, monkeypatc
 
 async def test_without_scaled_replicas_nobody_wakes_up_to_look_at_load(site, monkeypatch) -> None:
     """Once for each report is enough to notice the first one."""
-    monkeypatch.setattr("deployments.routing.version_transport.SAMPLES_PER_REPORT", 1000)
-    transport, replicas = site
+    monkeypatch.setattr("deployments.routing.replica_directory.SAMPLES_PER_REPORT", 1000)
+    directory, replicas = site.directory, site.replicas
     endpoint = replicas["one"][1]
-    transport.known = [endpoint]
-    await transport.connect([ROUTE.app])
+    directory.known = [endpoint]
+    await directory.connect([ROUTE.app])
     pauses: list[float] = []
 
     async def sleep(pause_s: float) -> None:
         pauses.append(pause_s)
 
-    monkeypatch.setattr(version_transport, "asyncio", SimpleNamespace(sleep=sleep))
-    await transport._sample_load()
+    monkeypatch.setattr(replica_directory, "asyncio", SimpleNamespace(sleep=sleep))
+    await directory._sample_load()
     assert pauses == [pytest.approx(100.0)]
 
-    connections = transport._replicas[ROUTE.app]._connections
+    connections = directory.replicas[ROUTE.app]._connections
     connections[replace(endpoint, wants_load=True)] = connections.pop(endpoint)
-    await transport._sample_load()
+    await directory._sample_load()
     assert pauses[1:] == [pytest.approx(0.1)] * 1000

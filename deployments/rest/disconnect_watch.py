@@ -1,0 +1,36 @@
+"""Notices that the client of a long request has closed its connection, so that nobody works for it any more."""
+
+from __future__ import annotations
+
+import asyncio
+
+from deployments.rest.asgi import Receive
+
+WATCH_AFTER_S = 0.5
+"""Only a call that takes this long is worth a look whether its client is still there."""
+
+
+class DisconnectWatch:
+    """Cancels the request's task when its client has gone; costs a short call one timer."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._request = asyncio.current_task()
+        self._watcher: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._begin)
+        self.client_gone = False
+
+    def _begin(self) -> None:
+        self._watcher = asyncio.get_running_loop().create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.client_gone = True
+        if self._request is not None:
+            self._request.cancel()
+
+    def stop(self) -> None:
+        self._timer.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()

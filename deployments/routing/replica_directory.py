@@ -1,0 +1,136 @@
+"""The replicas of each version: their addresses, the connections to them, and what routers report to them.
+
+The addresses are learned from the replicas themselves, by a broadcast over Serve's handle: when a version appears in
+the table, when a connection is lost, and every few seconds, so that replicas added by autoscaling take their share. The
+same broadcast sends the settings of request logs, so that running versions follow a changed configuration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Mapping
+
+from core.config.model_config import LoggingConfig
+from core.errors import ServingError
+from core.routing.transport import Endpoint
+from deployments.routing.direct_connection import DirectConnection
+from deployments.routing.handle_transport import HandleTransport
+from deployments.routing.replica_set import ReplicaSet
+from deployments.telemetry.serve_failures import SERVE_FAILURES, brief
+
+log = logging.getLogger(__name__)
+
+BROADCAST_TIMEOUT_S = 5.0
+REFRESH_EVERY_S = 10.0
+REFRESH_SCALED_EVERY_S = 2.0
+RETRY_AFTER_S = 0.5
+SAMPLE_LOAD_EVERY_S = 0.1
+SAMPLES_PER_REPORT = 10
+
+
+class ReplicaDirectory:
+    """Knows and connects the replicas of the versions in the table; `replicas` has them by application."""
+
+    def __init__(self, node: str, handles: HandleTransport) -> None:
+        self.replicas: dict[str, ReplicaSet] = {}
+        self._node = node
+        self._handles = handles
+        self._refreshed_s: dict[str, float] = {}
+        self._refreshing: dict[str, asyncio.Task[None]] = {}
+        self._logs: Mapping[str, tuple[LoggingConfig, ...]] = {}
+        self._sent_logs: dict[str, tuple[LoggingConfig, ...]] = {}
+
+    def log_requests(self, logs: Mapping[str, tuple[LoggingConfig, ...]]) -> None:
+        """Take over what each application logs, and send it to those that got something else.
+
+        Every broadcast for addresses sends it, so that a replica which starts later gets it too.
+        """
+        self._logs = logs
+        for app in self._sent_logs:
+            if not self._has_logs(app):
+                self.refresh_soon(app)
+
+    def _has_logs(self, app: str) -> bool:
+        return self._sent_logs.get(app, ()) == self._logs.get(app, ())
+
+    async def connect(self, apps: Iterable[str]) -> None:
+        """Connect to applications of a new table; returns when each was tried once."""
+        new = frozenset(apps) - frozenset(self.replicas)
+        for app in new:
+            self.replicas[app] = ReplicaSet(self._node)
+        await asyncio.gather(*(self.refresh_soon(app) for app in new))
+
+    async def keep_only(self, apps: Iterable[str]) -> None:
+        """Let go of applications that left the table; calls in flight on them still get their answers."""
+        for app in frozenset(self.replicas) - frozenset(apps):
+            self.replicas.pop(app).retire()
+            self._refreshed_s.pop(app, None)
+            self._sent_logs.pop(app, None)
+            await self._handles.forget(app)
+
+    async def follow_load(self) -> None:
+        """Report the number of open calls to replicas that Serve scales, and look for new ones; never ends."""
+        while True:
+            await self._sample_load()
+            for connection in self._scaled():
+                connection.report_load()
+            self.refresh_due()
+
+    async def _sample_load(self) -> None:
+        """Count open calls ten times before each report; without scaled replicas, only wait as long."""
+        samples = SAMPLES_PER_REPORT if self._scaled() else 1
+        for _ in range(samples):
+            await asyncio.sleep(SAMPLE_LOAD_EVERY_S * SAMPLES_PER_REPORT / samples)
+            for connection in self._scaled():
+                connection.sample_load()
+
+    def _scaled(self) -> list[DirectConnection]:
+        return [connection for replicas in self.replicas.values() for connection in replicas.scaled]
+
+    def refresh_due(self) -> None:
+        """Refresh addresses where connections are missing or the addresses are old."""
+        now_s = time.monotonic()
+        for app, replicas in self.replicas.items():
+            age_s = now_s - self._refreshed_s.get(app, 0.0)
+            if age_s > (_refresh_every_s(replicas) if self._has_logs(app) else RETRY_AFTER_S):
+                self.refresh_soon(app)
+
+    def refresh_soon(self, app: str) -> asyncio.Task[None]:
+        """Refresh the addresses of an application, unless that is under way; returns the task."""
+        running = self._refreshing.get(app)
+        if running is None:
+            running = asyncio.get_running_loop().create_task(self._refresh(app))
+            self._refreshing[app] = running
+            running.add_done_callback(lambda _: self._refreshing.pop(app, None))
+        return running
+
+    async def _refresh(self, app: str) -> None:
+        """Ask for the addresses; while there is no answer, the known connections stay."""
+        logs = self._logs.get(app, ())
+        try:
+            endpoints: Iterable[Endpoint] | None = await asyncio.wait_for(self._endpoints(app), BROADCAST_TIMEOUT_S)
+        except (*SERVE_FAILURES, ServingError) as error:
+            log.info("endpoints_unknown app=%s error=%r", app, brief(error))
+            endpoints = None
+        replicas = self.replicas.get(app)
+        if replicas is None:
+            return
+        if endpoints is not None:
+            self._sent_logs[app] = logs
+        self._refreshed_s[app] = time.monotonic()
+        await replicas.update(replicas.endpoints if endpoints is None else endpoints)
+        if self.replicas.get(app) is not replicas:
+            replicas.retire()
+
+    async def _endpoints(self, app: str) -> list[Endpoint]:
+        asked = self._handles.handle(app).broadcast("endpoint", self._logs.get(app, ()))
+        endpoints: list[Endpoint] = await asked.results_async()
+        return endpoints
+
+
+def _refresh_every_s(replicas: ReplicaSet) -> float:
+    if replicas.is_degraded:
+        return RETRY_AFTER_S
+    return REFRESH_SCALED_EVERY_S if replicas.scaled else REFRESH_EVERY_S
