@@ -116,7 +116,7 @@ class ModelServer:
     def _log_requests(self, logs: tuple[LoggingConfig, ...]) -> None:
         """Follow a configuration of request logs; without one, answering costs nothing more."""
         self._request_log.configure(logs)
-        self._execution.on_answer = self._request_log.record if self._request_log.is_on else None
+        self._execution.answering.on_answer = self._request_log.record if self._request_log.is_on else None
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Tell Serve of the calls that do not come through its handles; called only where Serve scales."""
