@@ -12,36 +12,26 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import ray
 from ray import serve
 
-from core.config.model_config import BatchingParameters, LoggingConfig
-from core.config.parameter_files import batching_parameters
-from core.config.session_options import with_threads
+from core.config.model_config import LoggingConfig
 from core.errors import Code, ServingError
 from core.routing.transport import Answer, Call, Endpoint, Method
 from core.telemetry.metric_names import LOAD_ATTEMPT_COUNT, LOAD_LATENCY, LOAD_SECONDS, REPLICAS, RESIDENT_BYTES
 from core.telemetry.spans import TracedProcess
 from core.telemetry.trace_context import unpack
-from core.versions.load_report import LoadFailed
 from core.versions.servable import app_name
 from core.versions.servable_spec import ServableSpec
-from deployments.inference.batched_execution import BatchedExecution
+from deployments.inference.assembly import execution_of, files_on_node, load_failures, loaded_model, request_log_of
 from deployments.inference.call_traces import CallTraces, TracedCalls
 from deployments.inference.direct_server import DirectServer
-from deployments.inference.execution import Execution
 from deployments.inference.profiler import Profiler
-from deployments.inference.request_log import LogSource, RequestLog
 from deployments.inference.serve_autoscaling import DIRECT_CALLS
 from deployments.inference.warm_up import warm_up
-from deployments.runtime.saved_model import LoadedModel, load
-from deployments.runtime.signature_file import is_light_version
-from deployments.storage.version_cache import Lease, RemoteVersion
-from deployments.storage.version_files import local_files
 from deployments.system.event_loop import LoopThread
 from deployments.system.process_tuning import settle
 from deployments.telemetry.process_logs import configure as configure_logs
@@ -52,9 +42,8 @@ from deployments.telemetry.tracing import tracer_of
 
 log = logging.getLogger(__name__)
 
-PER_MODEL_PARAMETERS = "batching_params.pbtxt"
 LAST_RECORDS_TIMEOUT_S = 3.0
-"""How long the end waits for logs and spans; Serve's patience is a little longer than the drain time."""
+"""How long the end waits for logs and spans; Serve waits a little longer than the drain time."""
 
 
 class ModelServer:
@@ -64,23 +53,23 @@ class ModelServer:
         self._replica = serve.get_replica_context().replica_id.unique_id
         configure_logs(spec.settings.logs, "model", spec.servable.name, str(spec.servable.version), self._replica)
         log.info("version_loading model=%s version=%d", spec.servable.name, spec.servable.version)
-        self._files = _files(spec)
+        self._files = files_on_node(spec)
         self._spec = spec = replace(spec, path=self._files.path)
         began = time.monotonic()
-        self._loaded = _load(spec)
+        self._loaded = loaded_model(spec)
         self._load_s = time.monotonic() - began
         _count_load(spec, self._load_s)
         self._profiler = Profiler(self._loaded, {"version": app_name(spec.servable), "replica": self._replica})
         self._tracer = tracer_of(spec.settings.tracing, TracedProcess("model", self._replica))
         traces = CallTraces(self._tracer, spec.servable) if self._tracer else None
-        self._execution = _execution(self._loaded, spec, traces)
+        self._execution = execution_of(self._loaded, spec, traces)
         self._calls = self._execution if traces is None else TracedCalls(self._execution, traces)
         self._loop = LoopThread("direct-transport")
         self._warm_up()
-        self._request_log = _request_log(spec, self._loaded, self._replica)
+        self._request_log = request_log_of(spec, self._loaded, self._replica)
         self._log_requests(spec.config.logging if spec.config is not None else ())
         self._endpoint = self._open_direct_transport()
-        METRICS.before_snapshot(self._note_numbers)
+        METRICS.before_snapshot(self._set_gauges)
         RayMetrics().start()
         settle()
         log.info(
@@ -92,7 +81,7 @@ class ModelServer:
         loading = self._spec.settings.loading
         if not loading.warm_up:
             return
-        with _load_failures():
+        with load_failures():
             warm_up(self._spec.servable, self._spec.path, self._answer, loading.warm_up_iterations)
 
     def _answer(self, call: Call) -> Answer:
@@ -109,17 +98,20 @@ class ModelServer:
         return Endpoint(host, port, token, self._replica, node, has_loopback, is_scaled)
 
     async def endpoint(self, logs: tuple[LoggingConfig, ...]) -> Endpoint:
-        """Return where the direct transport listens, and log as told; called by every router through a broadcast."""
+        """Return where the direct transport listens, and take over the settings of request logs.
+
+        Called by every router through a broadcast.
+        """
         self._log_requests(logs)
         return self._endpoint
 
     def _log_requests(self, logs: tuple[LoggingConfig, ...]) -> None:
         """Follow a configuration of request logs; without one, answering costs nothing more."""
         self._request_log.configure(logs)
-        self._execution.on_answer = self._request_log.record if self._request_log.is_on else None
+        self._execution.answering.on_answer = self._request_log.record if self._request_log.is_on else None
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        """Tell Serve of the calls that do not come through its handles; called only where Serve scales."""
+        """Report the calls that do not come through Serve's handles; called only where Serve scales."""
         return {DIRECT_CALLS: self._direct.open_calls}
 
     async def call(self, method: int, body: bytes, timeout_s: float | None, trace: bytes = b"") -> tuple[int, bytes]:
@@ -129,7 +121,7 @@ class ModelServer:
         return int(answer.code), bytes(answer.body)
 
     async def profile(self, seconds: float) -> tuple[int, bytes]:
-        """Record this process; gives a file for Perfetto, or a code with its text."""
+        """Record this process; returns a file for Perfetto, or a code with its text."""
         try:
             return Code.OK, await asyncio.to_thread(self._profiler.record, seconds)
         except ServingError as error:
@@ -139,18 +131,18 @@ class ModelServer:
         """Return what this process has counted."""
         return process_report()
 
-    def _note_numbers(self) -> None:
-        """Set the gauges of this replica."""
+    def _set_gauges(self) -> None:
+        """Set the gauges of this replica before they are reported."""
         labels = (self._spec.servable.name, str(self._spec.servable.version))
         METRICS.set(REPLICAS, *labels, to=1)
         METRICS.set(RESIDENT_BYTES, *labels, to=resident_bytes())
 
     async def check_health(self) -> None:
-        """Fail when the direct transport's loop does not turn any more; Serve then replaces the replica."""
+        """Fail when the event loop of the direct transport hangs; Serve then replaces the replica."""
         await self._loop.ping(timeout_s=10.0)
 
     async def __del__(self) -> None:
-        """Say good-bye to the routers, finish what was begun, free the model."""
+        """Announce the end to the routers, finish calls in work, free the model."""
         direct = getattr(self, "_direct", None)
         if direct is None:
             return
@@ -162,93 +154,17 @@ class ModelServer:
         self._files.release()
 
     def _closing(self) -> Iterator[Callable[[float], object]]:
-        """Yield what has something left to write."""
+        """Yield the functions that write the last records."""
         yield self._request_log.close
         if self._tracer is not None:
             yield self._tracer.close
 
 
-def _request_log(spec: ServableSpec, loaded: LoadedModel, replica: str) -> RequestLog:
-    tags = spec.settings.loading.saved_model_tags
-    return RequestLog(LogSource(loaded.served, replica, tags, spec.settings.request_log))
-
-
-def _files(spec: ServableSpec) -> Lease:
-    """Have the version's files on this node for as long as this replica lives."""
-    marker_file = spec.config.resources.marker_file if spec.config is not None else ""
-    version = RemoteVersion(spec.path, spec.fingerprint, spec.servable.name, marker_file)
-    with _load_failures():
-        return local_files(version, spec.settings.model_cache)
-
-
 def _count_load(spec: ServableSpec, load_s: float) -> None:
-    """Count a load that succeeded; the watcher counts the others, whose processes end."""
+    """Count a load that succeeded; the watcher counts failed ones, whose processes end."""
     METRICS.observe(LOAD_SECONDS, spec.servable.name, value=load_s)
     METRICS.count(LOAD_ATTEMPT_COUNT, spec.path, "success")
     METRICS.count(LOAD_LATENCY, spec.path, by=int(load_s * 1e6))
-
-
-def _load(spec: ServableSpec) -> LoadedModel:
-    with _load_failures():
-        return load(
-            spec.path,
-            tags=spec.settings.loading.saved_model_tags,
-            name=spec.servable.name,
-            version=spec.servable.version,
-            session_config=_session_config(spec),
-        )
-
-
-def _session_config(spec: ServableSpec) -> bytes:
-    return with_threads(spec.session_config, _reserved_cpus(spec), light=is_light_version(Path(spec.path)))
-
-
-@contextmanager
-def _load_failures() -> Iterator[None]:
-    """Whatever goes wrong becomes a LoadFailed, whose text survives Serve's status."""
-    try:
-        yield
-    except ServingError as error:
-        raise LoadFailed(error.code, str(error)) from error
-    except Exception as error:
-        raise LoadFailed(Code.UNKNOWN, f"{type(error).__name__}: {error}") from error
-
-
-def _execution(loaded: LoadedModel, spec: ServableSpec, traces: CallTraces | None) -> Execution | BatchedExecution:
-    """Choose how calls are worked on (flags `enable_batching`, `enable_per_model_batching_parameters`)."""
-    parameters = _batching(spec)
-    if parameters is not None:
-        return BatchedExecution(loaded, parameters, spec.settings.answers, threads=_cpus(spec), traces=traces)
-    if traces is not None:
-        return traces.execution(loaded, 2 * _cpus(spec), spec.settings.answers)
-    return Execution(loaded, 2 * _cpus(spec), spec.settings.answers)
-
-
-def _batching(spec: ServableSpec) -> BatchingParameters | None:
-    """Choose the parameters: the model's own, or those beside the version where they are asked for, or the server's."""
-    settings = spec.settings.batching
-    is_own = spec.config is not None and spec.config.batching is not None
-    if is_own or not (settings.enabled and settings.per_model):
-        return spec.batching
-    beside = _parameters_beside(Path(spec.path) / PER_MODEL_PARAMETERS)
-    return None if beside is None else beside.on_threads_of(spec.batching)
-
-
-def _parameters_beside(file: Path) -> BatchingParameters | None:
-    """Read the parameters beside a version; without the file it is not batched."""
-    if not file.exists():
-        return None
-    with _load_failures():
-        return batching_parameters(file.read_text(encoding="utf-8"), str(file))
-
-
-def _cpus(spec: ServableSpec) -> int:
-    """Count the CPUs that the replica may use."""
-    return max(1, round(_reserved_cpus(spec)) or os.cpu_count() or 1)
-
-
-def _reserved_cpus(spec: ServableSpec) -> float:
-    return spec.config.resources.num_cpus if spec.config is not None else 0.0
 
 
 def resident_bytes() -> int:

@@ -88,6 +88,10 @@ NUMPY_DTYPE: Mapping[DataType, np.dtype] = MappingProxyType(
 )
 """numpy dtype of each type that can cross the server; strings are arrays of `bytes` objects."""
 
+TYPE_OF: Mapping[np.dtype, DataType] = MappingProxyType(
+    {dtype: kind for kind, dtype in reversed(list(NUMPY_DTYPE.items()))}
+)
+"""The plain type of each numpy dtype; quantized types share theirs with plain ones."""
 
 REFERENCE: Final = 100
 """What the number of a type is raised by where TensorFlow means a reference to a variable; whoever asks for it gets the
@@ -100,3 +104,8 @@ def data_type(number: int) -> DataType:
         return DataType(number - REFERENCE if number > REFERENCE else number)
     except ValueError:
         return DataType.INVALID
+
+
+def type_of(array: np.ndarray) -> DataType:
+    """Return the plain TensorFlow type of an array; INVALID for what TensorFlow does not have."""
+    return TYPE_OF.get(array.dtype, DataType.INVALID)

@@ -10,9 +10,10 @@ from typing import Final, Generic, TypeVar
 import numpy as np
 
 from core.errors import InvalidArgument
+from core.inference.dtypes import type_of
 from core.inference.error_texts import debug_text
 from core.inference.signature import Signature, TensorSpec
-from core.inference.tensor_proto import LARGEST_REPETITION_BYTES, bytes_array, type_of
+from core.inference.tensor_proto import LARGEST_REPETITION_BYTES, bytes_array
 
 INPUTS_KEY: Final = "inputs"
 

@@ -7,8 +7,9 @@ asks here. Without anybody who would answer, asking costs nothing worth mentioni
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
@@ -32,6 +33,17 @@ def giving_up_when(is_over: Callable[[], bool]) -> Iterator[None]:
         yield
     finally:
         _is_over.reset(token)
+
+
+def after(delay_s: float) -> Callable[[], bool]:
+    """Return whether so much time has passed since this call, as a function."""
+    ends_at = time.monotonic() + delay_s
+    return lambda: time.monotonic() >= ends_at
+
+
+def giving_up_after(delay_s: float) -> AbstractContextManager[None]:
+    """Let work in this context end with GivenUp soon after so much time has passed."""
+    return giving_up_when(after(delay_s))
 
 
 def go_on() -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from core.errors import Internal, InvalidArgument
-from core.inference.dtypes import NUMPY_DTYPE, DataType
+from core.inference.dtypes import NUMPY_DTYPE, DataType, type_of
 from core.inference.protobuf_wire import Piece, length_delimited, packed_varints, prefixed, tag, varint, varint_field
 from core.protos import tensor_pb2
 
@@ -83,9 +83,6 @@ _TAG: Final[Mapping[str, bytes]] = MappingProxyType(
     {field.name: tag(field.number) for field in tensor_pb2.TensorProto.DESCRIPTOR.fields}
 )
 _DIM_TAG: Final = tag(2)
-_TYPE_OF: Final[Mapping[np.dtype, DataType]] = MappingProxyType(
-    {dtype: kind for kind, dtype in reversed(list(NUMPY_DTYPE.items()))}
-)
 _DTYPE: Final[Mapping[int, np.dtype]] = MappingProxyType({int(kind): dtype for kind, dtype in NUMPY_DTYPE.items()})
 
 
@@ -120,11 +117,6 @@ def wire_pieces(array: np.ndarray, dtype: DataType | None = None, *, as_content:
     if array.size:
         pieces += _content(array) if as_content else _list(array, _FIELD[kind])
     return pieces
-
-
-def type_of(array: np.ndarray) -> DataType:
-    """Tell the plain TensorFlow type of an array; INVALID for what TensorFlow does not have."""
-    return _TYPE_OF.get(array.dtype, DataType.INVALID)
 
 
 def bytes_array(strings: Sequence[bytes]) -> np.ndarray:

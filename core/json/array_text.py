@@ -7,22 +7,22 @@ such words.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import prod
 
 import numpy as np
 import orjson
 
 from core.errors import InvalidArgument
-from core.inference.dtypes import DataType
-from core.inference.tensor_proto import type_of
+from core.inference.dtypes import NUMPY_DTYPE, DataType, type_of
 from core.json.strings import NEEDS_ESCAPE, quote, raw_bytes
 
 BINARY_SUFFIX = "_bytes"
 """An output whose name ends like this is written as base64 objects."""
 
 PRINTABLE = frozenset(
-    {
+    NUMPY_DTYPE[dtype]
+    for dtype in (
         DataType.FLOAT,
         DataType.DOUBLE,
         DataType.INT32,
@@ -34,10 +34,38 @@ PRINTABLE = frozenset(
         DataType.UINT64,
         DataType.BOOL,
         DataType.STRING,
-    }
+    )
 )
+MEMBER_INDENT = b"    "
+ROW_INDENT = b"        "
+
 LARGEST_SPACED_BYTES = 4096
 """Up to this size commas get TensorFlow Serving's blank; in larger texts it would only cost time."""
+
+
+def rows_answer(key: str, outputs: Mapping[str, np.ndarray]) -> bytes:
+    """Write a response with one entry per example; the first dimension of all outputs is the same.
+
+    With one output its name is left out.
+    """
+    if len(outputs) == 1:
+        ((name, array),) = outputs.items()
+        return _answer(key, _closing_on_its_own_line(array_text(name, array)))
+    columns = [row_texts(name, array) for name, array in outputs.items()]
+    rows = [_object(dict(zip(outputs, row, strict=True)), ROW_INDENT) for row in zip(*columns, strict=True)]
+    separator = b"\n" + ROW_INDENT
+    return _answer(key, b"[%b%b\n    ]" % (separator, (b"," + separator).join(rows)))
+
+
+def columns_answer(key: str, outputs: Mapping[str, np.ndarray]) -> bytes:
+    """Write a response that holds whole tensors; with one output its name is left out."""
+    texts = {name: array_text(name, array) for name, array in outputs.items()}
+    return _answer(key, next(iter(texts.values())) if len(texts) == 1 else _object(texts, MEMBER_INDENT))
+
+
+def list_answer(key: str, texts: Iterable[bytes]) -> bytes:
+    """Write a response that holds a list of values, given as texts."""
+    return _answer(key, _closing_on_its_own_line(b"[%b]" % b", ".join(texts)))
 
 
 def array_text(name: str, array: np.ndarray) -> bytes:
@@ -59,23 +87,6 @@ def row_texts(name: str, array: np.ndarray) -> list[bytes]:
     return [_spaced(text) for text in _slices(number_text(printable), array.ndim)]
 
 
-def object_text(members: Mapping[str, bytes], indent: bytes) -> bytes:
-    """Write an object, one member per line."""
-    inner = b"\n" + indent + b"    "
-    lines = [b"%b%b: %b" % (inner, quote(raw_bytes(name)), text) for name, text in members.items()]
-    return b"{%b\n%b}" % (b",".join(lines), indent)
-
-
-def answer(key: str, text: bytes) -> bytes:
-    """Write the whole response."""
-    return b'{\n    "%b": %b\n}' % (key.encode(), text)
-
-
-def closing_on_its_own_line(text: bytes) -> bytes:
-    """Move the last bracket of a list to the next line, as TensorFlow Serving happens to do."""
-    return text if text == b"[]" else b"%b\n    ]" % text[:-1]
-
-
 def number_text(array: np.ndarray) -> bytes:
     """Write numbers or booleans without blanks."""
     if array.ndim == 0:
@@ -87,10 +98,26 @@ def number_text(array: np.ndarray) -> bytes:
     return _name_not_finite(text, array[~np.isfinite(array)])
 
 
+def _object(members: Mapping[str, bytes], indent: bytes) -> bytes:
+    """Write an object, one member per line."""
+    inner = b"\n" + indent + b"    "
+    lines = [b"%b%b: %b" % (inner, quote(raw_bytes(name)), text) for name, text in members.items()]
+    return b"{%b\n%b}" % (b",".join(lines), indent)
+
+
+def _answer(key: str, text: bytes) -> bytes:
+    """Write the whole response."""
+    return b'{\n    "%b": %b\n}' % (key.encode(), text)
+
+
+def _closing_on_its_own_line(text: bytes) -> bytes:
+    """Move the last bracket of a list to the next line, as TensorFlow Serving happens to do."""
+    return text if text == b"[]" else b"%b\n    ]" % text[:-1]
+
+
 def _printable(array: np.ndarray) -> np.ndarray:
-    dtype = type_of(array)
-    if dtype not in PRINTABLE:
-        raise InvalidArgument(f"Failed to write JSON value for tensor type: {dtype.label}")
+    if array.dtype not in PRINTABLE:
+        raise InvalidArgument(f"Failed to write JSON value for tensor type: {type_of(array).label}")
     return array
 
 

@@ -1,7 +1,7 @@
 """Numbers of a request to arrays without an object per number: buffers of simdjson, trusted for the skeleton.
 
 All functions work on a document of simdjson and either give arrays that are certainly right or raise one of the errors
-on which `core.json.document.with_object` gives up.
+on which `core.json.document` gives up.
 """
 
 from __future__ import annotations
@@ -13,16 +13,9 @@ import numpy as np
 import simdjson
 
 from core.inference.dtypes import NUMPY_DTYPE, DataType
-from core.json.document import Element, UnsuitableDocumentError, member_names
-from core.json.skeleton import (
-    Shape,
-    list_shape,
-    members,
-    nested_lists,
-    skeleton,
-    value_shape,
-)
-from core.json.tensors import FLOATS, INTEGERS, quick_tensor, quick_values, to_float32
+from core.json.elements import Element, UnsuitableDocumentError, member_names
+from core.json.skeleton import Shape, check_skeleton, list_shape, list_skeleton, object_skeleton, value_shape
+from core.json.tensors import FLOATS, INTEGERS, fast_tensor, fast_values, to_float32
 
 Arrays = dict[str, np.ndarray]
 BUFFERS: Mapping[str, np.dtype] = MappingProxyType(
@@ -40,7 +33,7 @@ def one_tensor(document: Element, key: str, dtype: DataType, body: bytes) -> np.
     value = document[key]
     shape = list_shape(value)
     if dtype in FLOATS or dtype in INTEGERS:
-        _check(document, key, nested_lists(shape, limit=len(body)), body)
+        check_skeleton(document, key, list_skeleton(shape, limit=len(body)), body)
     return _tensor(value, shape, dtype)
 
 
@@ -48,7 +41,7 @@ def named_tensors(document: Element, key: str, dtypes: DTypes, body: bytes) -> A
     """Read an object with one list per input."""
     value = document[key]
     shapes = [value_shape(value[name]) for name in member_names(value)]
-    _check(document, key, members([nested_lists(shape, limit=len(body)) for shape in shapes]), body)
+    check_skeleton(document, key, object_skeleton([list_skeleton(shape, limit=len(body)) for shape in shapes]), body)
     return {name: _member(value, name, dtype) for name, dtype in dtypes.items()}
 
 
@@ -59,8 +52,8 @@ def named_rows(document: Element, key: str, dtypes: DTypes, body: bytes) -> Arra
     if set(names) != set(dtypes):
         raise UnsuitableDocumentError
     shapes = [value_shape(rows[0][name]) for name in names]
-    row = members([nested_lists(shape, limit=len(body)) for shape in shapes])
-    _check(document, key, nested_lists((len(rows),), row, limit=len(body)), body)
+    row = object_skeleton([list_skeleton(shape, limit=len(body)) for shape in shapes])
+    check_skeleton(document, key, list_skeleton((len(rows),), row, limit=len(body)), body)
     if any(list(row.keys()) != names for row in rows):
         raise UnsuitableDocumentError
     return {
@@ -76,24 +69,17 @@ def _few(value: Element) -> list[Element]:
     return list(value)
 
 
-def _check(document: Element, key: str, expected: bytes, body: bytes) -> None:
-    """Make sure that the text has the expected skeleton where the key stands, and only scalars elsewhere."""
-    outline = members([expected if name == key else b"" for name in document.keys()])  # noqa: SIM118
-    if skeleton(body) != outline:
-        raise UnsuitableDocumentError
-
-
 def _member(value: Element, name: str, dtype: DataType) -> np.ndarray:
     content = value[name]
     if type(content) is simdjson.Array:
         return _tensor(content, list_shape(content), dtype)
-    return _known(quick_values([content], dtype)).reshape(())
+    return _known(fast_values([content], dtype)).reshape(())
 
 
 def _tensor(value: Element, shape: Shape, dtype: DataType) -> np.ndarray:
     if dtype in FLOATS or dtype in INTEGERS:
         return _numbers(value.as_buffer(of_type=_kind(dtype)), shape, dtype)
-    dense = quick_tensor(value.as_list(), dtype)
+    dense = fast_tensor(value.as_list(), dtype)
     if dense is None:
         raise UnsuitableDocumentError
     return dense.values.reshape(dense.shape)
@@ -102,11 +88,11 @@ def _tensor(value: Element, shape: Shape, dtype: DataType) -> np.ndarray:
 def _column(values: Sequence[Element], shape: Shape, dtype: DataType) -> np.ndarray:
     """Stack one input of all rows."""
     if not shape:
-        return _known(quick_values(list(values), dtype))
+        return _known(fast_values(list(values), dtype))
     if dtype in FLOATS or dtype in INTEGERS:
         buffer = b"".join(_buffers(values, _kind(dtype)))
         return _numbers(buffer, (len(values), *shape), dtype)
-    dense = quick_tensor([value.as_list() for value in values], dtype)
+    dense = fast_tensor([value.as_list() for value in values], dtype)
     if dense is None:
         raise UnsuitableDocumentError
     return dense.values.reshape(dense.shape)

@@ -1,27 +1,37 @@
-"""Request bodies as JSON documents: simdjson where it can judge, the exact parser for everything else.
+"""The door of this room for requests: bodies read by simdjson where it can judge, by the exact parser elsewhere.
 
-simdjson decides only that a text is valid. Whatever it refuses goes to `core.json.exact_parser`, which knows what
-TensorFlow Serving accepts beyond standard JSON and how it words its errors.
+A body of predict is tried in three lanes. The fast lane copies numbers out of simdjson's document without an object per
+number; the second turns the document into values and reads those; the third parses exactly. simdjson decides only that
+a text is valid: `core.json.exact_parser` knows what TensorFlow Serving accepts beyond standard JSON and how it words
+its errors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from itertools import islice
+from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import TypeVar, cast
 
+import numpy as np
 import simdjson
 
 from core.errors import InvalidArgument
-from core.inference.giving_up import PORTION, go_on, patiently
+from core.inference.signature import DEFAULT_SIGNATURE, Signature
+from core.json.columns import Arrays, named_rows, named_tensors, one_tensor
+from core.json.elements import Element, plain
 from core.json.exact_parser import parse_exactly
 from core.json.picture import complaint
+from core.json.rows import read_inputs, read_instances
 from core.json.values import JsonObject, Value
 
 T = TypeVar("T")
-Element: TypeAlias = Any
-"""A value inside a simdjson document: a scalar, `simdjson.Array` or `simdjson.Object`; its reader finds out which."""
+SignatureOf = Callable[[str], Signature | None]
+
+ROWS = "instances"
+COLUMNS = "inputs"
+NAME = "signature_name"
 
 LARGEST_KEPT_BODY_BYTES = 8 * 1024 * 1024
 """A parser keeps about twelve times the memory of its largest body; after larger ones it is thrown away."""
@@ -30,22 +40,60 @@ KEPT_PARSERS = 16
 _parsers: list[simdjson.Parser] = []
 """Parsers at rest. A parser works for one document at a time; taking and giving back are atomic list operations."""
 
-MOST_MEMBERS = 64
-ELEMENTS_AT_ONCE = 20_000
-
 LARGEST_DOCUMENT_BYTES = 2 * 1024**3
 BYTES_PER_TOKEN: Mapping[bytes, int] = MappingProxyType({b"[": 112, b"{": 240, b":": 64, b",": 40, b"\\": 64})
 """What a bracket, a member, an element or an escape costs at most while a document is read into values."""
 
-REFUSALS = (ValueError, RuntimeError, TypeError)
+REFUSALS = (ValueError, RuntimeError, TypeError, KeyError)
 """simdjson's errors for bad, big, deep or unusual documents; UnicodeDecodeError is a ValueError."""
 
 
-class UnsuitableDocumentError(ValueError):
-    """The document is valid, but of a form that only the exact way can judge."""
+@dataclass(frozen=True, slots=True)
+class PredictBody:
+    """What a body asks for: a signature, as it was named, and the arrays that were sent for its inputs."""
+
+    name: str
+    signature: Signature
+    inputs: Mapping[str, np.ndarray]
+    by_row: bool
 
 
-def with_object(body: bytes, use: Callable[[Element], T | None]) -> T | None:
+def read_request(body: bytes, signature_of: SignatureOf) -> PredictBody:
+    """Read a body of predict for the signature that it names; raises ServingError.
+
+    Inputs may be absent: whether they may be is not judged here.
+    """
+    body = bytes(body)
+    return _with_object(body, partial(_fast_request, signature_of, body)) or _exact_request(body, signature_of)
+
+
+def check_signature_name(body: bytes) -> None:
+    """Raise what a body of predict deserves before its model is looked up."""
+    body = bytes(body)
+    if not _with_object(body, _has_good_name):
+        document = parse_object(body)
+        signature_name(document.first_values(), document)
+
+
+def parse_object(body: bytes) -> JsonObject:
+    """Read a body that must be an object, as values."""
+    _require_affordable(body)
+    valid = _with_object(body, _plain_object)
+    document: Value = parse_exactly(body) if valid is None else valid
+    if not isinstance(document, JsonObject):
+        raise InvalidArgument(complaint(document, "Is not object"))
+    return document
+
+
+def signature_name(members: Mapping[str, Value], document: JsonObject) -> str:
+    """Return the requested signature's name; empty when absent."""
+    name = members.get(NAME, "")
+    if not isinstance(name, str):
+        raise InvalidArgument(complaint(document, f"not formatted correctly. '{NAME}' key must be a string value."))
+    return name
+
+
+def _with_object(body: bytes, use: Callable[[Element], T | None]) -> T | None:
     """Apply a function to a valid top-level object; None when there is none, or the function gives up.
 
     The function must not keep any part of the document. Its own ValueError, RuntimeError, TypeError, KeyError mean that
@@ -57,21 +105,20 @@ def with_object(body: bytes, use: Callable[[Element], T | None]) -> T | None:
         parser = simdjson.Parser()
     try:
         result = _apply(parser, body, use)
-    except (*REFUSALS, KeyError):
+    except REFUSALS:
         return None
     if len(body) <= LARGEST_KEPT_BODY_BYTES and len(_parsers) < KEPT_PARSERS:
         _parsers.append(parser)
     return result
 
 
-def parse_object(body: bytes) -> JsonObject:
-    """Read a body that must be an object, as values."""
-    _require_affordable(body)
-    quick = with_object(body, _plain_object)
-    document = parse_exactly(body) if quick is None else quick
-    if not isinstance(document, JsonObject):
-        raise InvalidArgument(complaint(document, "Is not object"))
-    return document
+def _apply(parser: simdjson.Parser, body: bytes, use: Callable[[Element], T | None]) -> T | None:
+    document: Element = parser.parse(body)
+    return use(document) if type(document) is simdjson.Object else None
+
+
+def _plain_object(element: Element) -> JsonObject:
+    return cast(JsonObject, plain(element))
 
 
 def _require_affordable(body: bytes) -> None:
@@ -84,57 +131,80 @@ def _require_affordable(body: bytes) -> None:
         )
 
 
-def plain(element: Element) -> Value:
-    """Turn a container of simdjson into values."""
-    root: list[Element] = [element]
-    pending: list[list[Element]] = [root]
-    containers = 0
-    while pending:
-        containers += 1
-        if not containers % PORTION:
-            go_on()
-        values = pending.pop()
-        for index, item in enumerate(patiently(values)):
-            if type(item) is simdjson.Array:
-                elements = _elements(item)
-                values[index] = elements
-                pending.append(elements)
-            elif type(item) is simdjson.Object:
-                names = member_names(item)
-                members: list[Element] = [item[name] for name in names]
-                values[index] = JsonObject(names, members)
-                pending.append(members)
-    return cast(Value, root[0])
+def _has_good_name(document: Element) -> bool:
+    return isinstance(_name_in(document, list(document.keys())), str)
 
 
-def _elements(array: Element) -> list[Element]:
-    """Return the elements of an array, in portions: one call for millions would keep all other threads waiting."""
-    elements: list[Element] = []
-    rest = iter(array)
-    while portion := list(islice(rest, ELEMENTS_AT_ONCE)):
-        elements += portion
-        if len(portion) < ELEMENTS_AT_ONCE:
-            break
-        go_on()
-    return elements
+def _name_in(document: Element, names: list[str]) -> Element:
+    """Look the member up only where it exists, as simdjson takes microseconds to say that something is absent."""
+    return document[NAME] if NAME in names else ""
 
 
-def _plain_object(element: Element) -> JsonObject:
-    return cast(JsonObject, plain(element))
+def _fast_request(signature_of: SignatureOf, body: bytes, document: Element) -> PredictBody | None:
+    """Read what the numbers' fast lane can read; everything unusual is left to the exact way."""
+    names = list(document.keys())
+    by_row = ROWS in names
+    name = _name_in(document, names)
+    if not isinstance(name, str) or by_row == (COLUMNS in names):
+        return None
+    signature = signature_of(name or DEFAULT_SIGNATURE)
+    if signature is None or not signature.inputs or "b64" in signature.inputs:
+        return None
+    inputs = _fast_inputs(document, ROWS if by_row else COLUMNS, signature, body)
+    return None if inputs is None else PredictBody(name, signature, inputs, by_row)
 
 
-def member_names(element: Element) -> list[str]:
-    """Return the names of an object that may be asked for its members one by one.
+def _fast_inputs(document: Element, key: str, signature: Signature, body: bytes) -> Arrays | None:
+    dtypes = {name: spec.dtype for name, spec in signature.inputs.items()}
+    value: Element = document[key]
+    if isinstance(value, simdjson.Object):
+        return named_tensors(document, key, dtypes, body) if key == COLUMNS else None
+    if not isinstance(value, simdjson.Array) or (key == ROWS and not len(value)):
+        return None
+    if key == ROWS and isinstance(value[0], simdjson.Object):
+        return named_rows(document, key, dtypes, body)
+    if len(dtypes) != 1:
+        return None
+    ((name, dtype),) = dtypes.items()
+    return {name: one_tensor(document, key, dtype, body)}
 
-    simdjson searches from the start each time and always finds the first of equal names, and its search takes a NUL for
-    the end of a name. So objects with very many members, with repetitions or with NULs are left to the exact parser.
-    """
-    names: list[str] = list(element.keys())
-    if len(names) > MOST_MEMBERS or len(set(names)) != len(names) or "\0" in "".join(names):
-        raise UnsuitableDocumentError
-    return names
+
+def _exact_request(body: bytes, signature_of: SignatureOf) -> PredictBody:
+    """Read values in TensorFlow Serving's order of checks."""
+    document = parse_object(body)
+    members = document.first_values()
+    name = signature_name(members, document)
+    signature = _find_signature(signature_of, name)
+    dtypes = {key: spec.dtype for key, spec in signature.inputs.items()}
+    by_row = _is_by_row(members, document)
+    if by_row:
+        dense = read_instances(_checked_instances(members[ROWS], document), dtypes)
+    else:
+        dense = read_inputs(members[COLUMNS], dtypes)
+    return PredictBody(name, signature, {key: values.array(key) for key, values in dense.items()}, by_row)
 
 
-def _apply(parser: simdjson.Parser, body: bytes, use: Callable[[Element], T | None]) -> T | None:
-    document: Element = parser.parse(body)
-    return use(document) if type(document) is simdjson.Object else None
+def _find_signature(signature_of: SignatureOf, name: str) -> Signature:
+    signature = signature_of(name or DEFAULT_SIGNATURE)
+    if signature is None:
+        raise InvalidArgument(f'Serving signature name: "{name or DEFAULT_SIGNATURE}" not found in signature def')
+    if not signature.inputs:
+        raise InvalidArgument(f"Failed to get input map for signature: {name or 'DEFAULT'}")
+    return signature
+
+
+def _is_by_row(members: Mapping[str, Value], document: JsonObject) -> bool:
+    if ROWS in members and COLUMNS in members:
+        rule = f"Not formatted correctly expecting only one of '{COLUMNS}' or '{ROWS}' keys to exist "
+        raise InvalidArgument(complaint(document, rule))
+    if ROWS not in members and COLUMNS not in members:
+        raise InvalidArgument(f"Missing '{COLUMNS}' or '{ROWS}' key")
+    return ROWS in members
+
+
+def _checked_instances(instances: Value, document: JsonObject) -> list[Value]:
+    if not isinstance(instances, list):
+        raise InvalidArgument(complaint(document, f"Expecting '{ROWS}' to be an list/array"))
+    if not instances:
+        raise InvalidArgument(complaint(document, f"No values in '{ROWS}' array"))
+    return instances

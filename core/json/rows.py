@@ -15,7 +15,7 @@ from core.inference.dtypes import DataType
 from core.inference.error_texts import listed
 from core.inference.giving_up import patiently
 from core.json.picture import dump
-from core.json.tensors import Column, Dense, quick_tensor, tensor
+from core.json.tensors import Column, Dense, fast_tensor, tensor
 from core.json.values import JsonObject, Value, is_base64
 
 DTypes = Mapping[str, DataType]
@@ -43,9 +43,9 @@ def read_instances(elements: list[Value], dtypes: DTypes) -> Tensors:
             "tensorinfo_map"
         )
     if _is_object(elements[0]):
-        return _quick_objects(elements, dtypes) or _exact_objects(elements, dtypes)
+        return _fast_objects(elements, dtypes) or _exact_objects(elements, dtypes)
     name = min(dtypes)
-    dense = quick_tensor(elements, dtypes[name])
+    dense = fast_tensor(elements, dtypes[name])
     return {name: dense or _exact_values(elements, dtypes[name])}
 
 
@@ -59,7 +59,7 @@ def _named_input(members: Mapping[str, Value], name: str, dtype: DataType) -> De
     return tensor(members[name], dtype)
 
 
-def _quick_objects(elements: list[Value], dtypes: DTypes) -> Tensors | None:
+def _fast_objects(elements: list[Value], dtypes: DTypes) -> Tensors | None:
     """Read column by column, if all elements have the same members in the same order."""
     if not all(map(_is_object, elements)):
         return None
@@ -68,7 +68,7 @@ def _quick_objects(elements: list[Value], dtypes: DTypes) -> Tensors | None:
     if sorted(names) != sorted(dtypes) or any(element.names != names for element in objects):
         return None
     columns = zip(*(element.values for element in objects), strict=True)
-    tensors = {name: quick_tensor(list(column), dtypes[name]) for name, column in zip(names, columns, strict=True)}
+    tensors = {name: fast_tensor(list(column), dtypes[name]) for name, column in zip(names, columns, strict=True)}
     return None if None in tensors.values() else cast(Tensors, tensors)
 
 

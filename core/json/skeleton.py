@@ -11,14 +11,21 @@ from collections.abc import Sequence
 
 import simdjson
 
-from core.json.document import Element, UnsuitableDocumentError
+from core.json.elements import Element, UnsuitableDocumentError
 
 SKELETON = b"[]{},:"
 ALL_ELSE = bytes(sorted(set(range(256)) - set(SKELETON)))
-LARGEST_QUICK_RANK = 32
+LARGEST_RANK = 32
 FEW_STRINGS = 16
 
 Shape = tuple[int, ...]
+
+
+def check_skeleton(document: Element, key: str, expected: bytes, body: bytes) -> None:
+    """Make sure that the text has the expected skeleton where the key stands, and only scalars elsewhere."""
+    outline = object_skeleton([expected if name == key else b"" for name in document.keys()])  # noqa: SIM118
+    if skeleton(body) != outline:
+        raise UnsuitableDocumentError
 
 
 def skeleton(body: bytes) -> bytes:
@@ -33,7 +40,7 @@ def list_shape(value: Element) -> Shape:
     shape = []
     while type(value) is simdjson.Array:
         shape.append(len(value))
-        if len(shape) > LARGEST_QUICK_RANK:
+        if len(shape) > LARGEST_RANK:
             raise UnsuitableDocumentError
         if not shape[-1]:
             break
@@ -48,7 +55,7 @@ def value_shape(value: Element) -> Shape:
     return list_shape(value) if type(value) is simdjson.Array else ()
 
 
-def nested_lists(shape: Shape, element: bytes = b"", *, limit: int) -> bytes:
+def list_skeleton(shape: Shape, element: bytes = b"", *, limit: int) -> bytes:
     """Write the skeleton of nested lists, unless it would be longer than the limit."""
     if _length(shape, len(element)) > limit:
         raise UnsuitableDocumentError
@@ -57,7 +64,7 @@ def nested_lists(shape: Shape, element: bytes = b"", *, limit: int) -> bytes:
     return element
 
 
-def members(values: Sequence[bytes]) -> bytes:
+def object_skeleton(values: Sequence[bytes]) -> bytes:
     """Write the skeleton of an object from those of its values."""
     return b"{%b}" % b",".join([b":" + value for value in values])
 

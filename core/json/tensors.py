@@ -60,24 +60,24 @@ class Dense:
 
 def tensor(value: Value, dtype: DataType) -> Dense:
     """Read one whole tensor."""
-    return quick_tensor(value, dtype) or _exact_tensor(value, dtype)
+    return fast_tensor(value, dtype) or _exact_tensor(value, dtype)
 
 
-def quick_tensor(value: Value, dtype: DataType) -> Dense | None:
+def fast_tensor(value: Value, dtype: DataType) -> Dense | None:
     """Read one whole tensor if nothing about it is in doubt."""
     flat = _flatten(value)
     if flat is None:
         return None
     shape, leaves = flat
-    values = quick_values(leaves, dtype)
+    values = fast_values(leaves, dtype)
     return None if values is None else Dense(shape, values)
 
 
-def quick_values(leaves: list[Value], dtype: DataType) -> np.ndarray | None:
+def fast_values(leaves: list[Value], dtype: DataType) -> np.ndarray | None:
     """Make an array of scalars if all are plainly right."""
     kinds = set(map(type, leaves))
     if dtype is DataType.STRING and kinds <= {str, JsonObject}:
-        return _quick_strings(leaves, kinds)
+        return _fast_strings(leaves, kinds)
     if (dtype in FLOATS and kinds <= NUMBERS) or (dtype is DataType.BOOL and kinds <= {bool}):
         return _array(leaves, dtype)
     if dtype in INTEGERS and kinds <= {int} and _in_range(leaves, dtype):
@@ -221,7 +221,7 @@ def _in_range(leaves: list[Value], dtype: DataType) -> bool:
     return not leaves or (smallest <= min(leaves) and max(leaves) <= largest)  # type: ignore[type-var, operator]
 
 
-def _quick_strings(leaves: list[Value], kinds: set[type]) -> np.ndarray | None:
+def _fast_strings(leaves: list[Value], kinds: set[type]) -> np.ndarray | None:
     """Encode all strings at once where no string holds the separator, else one by one."""
     if kinds == {str}:
         strings = raw_bytes("\0".join(cast(list[str], leaves))).split(b"\0")

@@ -19,9 +19,9 @@ from core.grpc.model_spec import answer_spec
 from core.inference.classification import ScoredClass
 from core.inference.signature import DEFAULT_SIGNATURE, ServedModel
 from core.inference.tensor_proto import to_proto
+from core.json.document import read_request
 from core.protos import serving_pb2
 from core.rest import examples as rest_examples
-from core.rest import predict as rest_predict
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class RestMessages:
 
 def predict_messages(model: ServedModel, body: bytes) -> RestMessages:
     """Return PredictRequest and PredictResponse; raises ServingError for a body that cannot be read."""
-    request = rest_predict.read(model, body)
+    request = read_request(body, model.signatures.get)
     target = Target(model.name, signature=request.name)
     response = partial(_predict_response, model, request.name or DEFAULT_SIGNATURE)
     return RestMessages(predict_request(target, request.inputs), response)
@@ -73,10 +73,10 @@ def _predict_response(model: ServedModel, key: str, answer: bytes) -> bytes:
 def _outputs(model: ServedModel, key: str, answer: bytes) -> Mapping[str, np.ndarray]:
     """Read an answer as if it were the request of a signature whose inputs are the outputs."""
     signature = model.signatures[key]
-    mirrored = replace(model, signatures={DEFAULT_SIGNATURE: replace(signature, inputs=signature.outputs)})
+    mirrored = replace(signature, inputs=signature.outputs)
     by_row = answer.lstrip(b"{ \n").startswith(b'"predictions"')
     member, as_request = (b'"predictions"', b'"instances"') if by_row else (b'"outputs"', b'"inputs"')
-    return rest_predict.read(mirrored, answer.replace(member, as_request, 1)).inputs
+    return read_request(answer.replace(member, as_request, 1), lambda _: mirrored).inputs
 
 
 def _examples_request(model: ServedModel, request: rest_examples.RestExamples) -> bytes:

@@ -20,13 +20,12 @@ from core.inference.giving_up import patiently
 from core.inference.regression import plan_regression
 from core.inference.run_plan import RunPlan
 from core.inference.signature import DEFAULT_SIGNATURE, ServedModel
-from core.json.array_text import answer, closing_on_its_own_line, number_text
-from core.json.document import parse_object
+from core.json.array_text import list_answer, number_text
+from core.json.document import parse_object, signature_name
 from core.json.picture import complaint
 from core.json.strings import quote
 from core.json.values import JsonObject, Value
 from core.rest.example_features import example_bytes
-from core.rest.predict import signature_name
 
 T = TypeVar("T")
 
@@ -94,7 +93,7 @@ def write_classes(results: list[list[ScoredClass]]) -> bytes:
     if not results:
         raise InvalidArgument("Cannot convert empty ClassificationResults to JSON")
     rows = [b"[%b]" % b", ".join(_pairs(classes)) for classes in results]
-    return _answer(rows)
+    return list_answer("results", rows)
 
 
 def _pairs(classes: list[ScoredClass]) -> list[bytes]:
@@ -107,11 +106,7 @@ def write_values(results: list[float]) -> bytes:
     """Write the answer of `:regress`."""
     if not results:
         raise InvalidArgument("Cannot convert empty RegressionResults to JSON")
-    return _answer(_floats(results))
-
-
-def _answer(rows: list[bytes]) -> bytes:
-    return answer("results", closing_on_its_own_line(b"[%b]" % b", ".join(rows)))
+    return list_answer("results", _floats(results))
 
 
 def _floats(values: list[float]) -> list[bytes]:

@@ -11,36 +11,22 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from core.errors import InvalidArgument
-from core.json.array_text import answer, array_text, closing_on_its_own_line, object_text, row_texts
+from core.json.array_text import columns_answer, list_answer, rows_answer
 
 Places = Mapping[str, int]
-
-MEMBER_INDENT = b"    "
-ROW_INDENT = b"        "
 
 
 def write_rows(places: Places, arrays: Sequence[np.ndarray]) -> bytes:
     """Answer a request that came as `instances`."""
     outputs = _named(places, arrays)
-    batch_size = _batch_size(outputs)
-    if not batch_size:
-        return answer("predictions", b"[]")
-    if len(outputs) == 1:
-        ((name, array),) = outputs.items()
-        return answer("predictions", closing_on_its_own_line(array_text(name, array)))
-    columns = [row_texts(name, array) for name, array in outputs.items()]
-    rows = [object_text(dict(zip(outputs, row, strict=True)), ROW_INDENT) for row in zip(*columns, strict=True)]
-    separator = b"\n" + ROW_INDENT
-    return answer("predictions", b"[%b%b\n    ]" % (separator, (b"," + separator).join(rows)))
+    if not _batch_size(outputs):
+        return list_answer("predictions", ())
+    return rows_answer("predictions", outputs)
 
 
 def write_columns(places: Places, arrays: Sequence[np.ndarray]) -> bytes:
     """Answer a request that came as `inputs`."""
-    outputs = _named(places, arrays)
-    texts = {name: array_text(name, array) for name, array in outputs.items()}
-    if len(texts) == 1:
-        return answer("outputs", next(iter(texts.values())))
-    return answer("outputs", object_text(texts, MEMBER_INDENT))
+    return columns_answer("outputs", _named(places, arrays))
 
 
 def _named(places: Places, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import numpy as np
 
 from core.config.model_config import BatchingParameters
 from core.config.server_settings import AnswerSettings
-from core.errors import Code, DeadlineExceeded
-from core.inference.giving_up import GivenUp, giving_up_when
+from core.errors import DeadlineExceeded
+from core.inference.giving_up import GivenUp, after, giving_up_after, giving_up_when
 from core.inference.run_plan import RunPlan
-from core.methods import RESPONDERS, planners
+from core.inference.signature import ServedModel
+from core.methods import Planner
 from core.routing.transport import TIMED_OUT, Answer, Call
+from deployments.inference.answering import LARGE_BYTES, LONGEST_ON_LOOP_S, Answering, Loaded
 from deployments.inference.batcher import Batcher, BatchTraces, Through, through_serve
-from deployments.inference.call_meter import CallMeter, VersionMeter
 from deployments.inference.direct_server import Ticket
-from deployments.inference.execution import Loaded, failure_answer
-
-LARGE_BYTES = 64 * 1024
-"""Bodies from this size are parsed, and tensors printed, in a thread: the event loop goes on."""
-
-LONGEST_ON_LOOP_S = 0.01
-"""A smaller body that is not read after this time is read anew in a thread."""
 
 BYTES_OF_A_TEXT = 64
 """What an element that is no number is taken for, because its real length is not known without a look at it."""
@@ -46,9 +39,7 @@ class BatchedExecution:
         traces: BatchTraces | None = None,
     ) -> None:
         served = loaded.served
-        self._loaded = loaded
-        self._meter = VersionMeter(served)
-        self._planners = planners(answers or AnswerSettings())
+        self.answering = Answering(loaded, answers)
         self._batcher = Batcher(
             loaded.run,
             parameters,
@@ -57,11 +48,8 @@ class BatchedExecution:
             through=through,
             traces=traces,
         )
+        self._steps = _BatchedSteps(served, self._batcher)
         self._tasks: set[asyncio.Task[None]] = set()
-        self.in_flight = 0
-        """Calls that are not answered yet."""
-        self.on_answer: Callable[[Call, Answer], None] | None = None
-        """Is told every answer that is no error."""
 
     def submit(self, call: Call, reply: Callable[[Answer], None]) -> Ticket | None:
         """Work on a call; `reply` is called on this event loop."""
@@ -76,50 +64,43 @@ class BatchedExecution:
 
     async def call(self, call: Call) -> Answer:
         """Work on a call; errors become answers too. When the waiting task is cancelled the call is withdrawn."""
-        self.in_flight += 1
-        meter = self._meter.begin(call)
-        try:
-            answer = Answer(Code.OK, await self._respond(call, meter))
-        except Exception as error:  # noqa: BLE001 - every failure is an answer
-            answer = failure_answer(call, error)
-        finally:
-            self.in_flight -= 1
-        meter.ended(answer.code)
-        if answer.code is Code.OK and self.on_answer is not None:
-            self.on_answer(call, answer)
-        return answer
+        return await self.answering.in_steps(call, self._steps)
 
-    async def _respond(self, call: Call, meter: CallMeter) -> bytes:
-        responder = RESPONDERS.get(call.method)
-        if responder is not None:
-            return responder(self._loaded.served, call.body)
-        began_s = time.monotonic()
-        plan = await self._plan(call)
-        left_s = None if call.timeout_s is None else call.timeout_s - (time.monotonic() - began_s)
-        meter.planned(plan)
-        outputs = await self._batcher.run(plan, left_s, call.trace)
-        meter.ran()
-        if sum(map(printed_bytes, outputs)) < LARGE_BYTES:
-            return plan.answer(outputs)
-        return await asyncio.to_thread(plan.answer, outputs)
+    def close(self) -> None:
+        """Take no further calls."""
+        self._batcher.close()
 
-    async def _plan(self, call: Call) -> RunPlan:
-        planner = self._planners[call.method]
+
+class _BatchedSteps:
+    """Where a call is read, run and printed: on the event loop while that is short, else in a thread."""
+
+    def __init__(self, served: ServedModel, batcher: Batcher) -> None:
+        self._served = served
+        self._batcher = batcher
+
+    async def read(self, planner: Planner, call: Call) -> RunPlan:
+        """Read a body: a small one here unless that takes long, any other in a thread."""
         if len(call.body) < LARGE_BYTES:
-            with suppress(GivenUp), giving_up_when(_later(LONGEST_ON_LOOP_S)):
-                return planner(self._loaded.served, call.body)
+            with suppress(GivenUp), giving_up_after(LONGEST_ON_LOOP_S):
+                return planner(self._served, call.body)
         work = _Work(call.timeout_s)
         try:
             with giving_up_when(work.is_over):
-                return await asyncio.to_thread(planner, self._loaded.served, call.body)
+                return await asyncio.to_thread(planner, self._served, call.body)
         except GivenUp:
             raise DeadlineExceeded(TIMED_OUT) from None
         finally:
             work.is_abandoned = True
 
-    def close(self) -> None:
-        """Take no further calls."""
-        self._batcher.close()
+    async def run(self, plan: RunPlan, call: Call, left_s: float | None) -> Sequence[np.ndarray]:
+        """Run a plan in a batch."""
+        return await self._batcher.run(plan, left_s, call.trace)
+
+    async def write(self, plan: RunPlan, outputs: Sequence[np.ndarray]) -> bytes:
+        """Print outputs: small ones here, large ones in a thread."""
+        if sum(map(printed_bytes, outputs)) < LARGE_BYTES:
+            return plan.answer(outputs)
+        return await asyncio.to_thread(plan.answer, outputs)
 
 
 def printed_bytes(output: np.ndarray) -> int:
@@ -127,18 +108,12 @@ def printed_bytes(output: np.ndarray) -> int:
     return output.size * BYTES_OF_A_TEXT if output.dtype.hasobject else output.nbytes
 
 
-def _later(delay_s: float) -> Callable[[], bool]:
-    """Return when so much time has passed."""
-    ends_at = time.monotonic() + delay_s
-    return lambda: time.monotonic() >= ends_at
-
-
 class _Work:
     """What a thread reads for a call: over when the call is, which the thread cannot see."""
 
     def __init__(self, timeout_s: float | None) -> None:
         self.is_abandoned = False
-        self._is_late = _later(math.inf if timeout_s is None else timeout_s)
+        self._is_late = after(math.inf if timeout_s is None else timeout_s)
 
     def is_over(self) -> bool:
         return self.is_abandoned or self._is_late()

@@ -41,10 +41,11 @@ from core.telemetry.spans import (
 )
 from core.telemetry.trace_context import TraceContext
 from core.versions.servable import ServableId
+from deployments.inference.answering import Loaded
 from deployments.inference.batch_run import BatchRun, Pieces, Run, code_of
 from deployments.inference.call_meter import CallMeter, VersionMeter
 from deployments.inference.direct_server import CallTaker, Ticket
-from deployments.inference.execution import Execution, Loaded, WaitingTicket
+from deployments.inference.execution import Execution, WaitingTicket
 from deployments.telemetry.tracing import NANOS_PER_S, OpenSpan, Tracer
 
 DIRECT, HANDLE = "direct", "handle"

@@ -7,34 +7,22 @@ hand-over costs more than a tiny model's run, while a long run must not keep oth
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
-
-import numpy as np
+from contextlib import suppress
 
 from core.config.server_settings import AnswerSettings
-from core.errors import Code, ServingError
-from core.inference.giving_up import GivenUp, giving_up_when, go_on
-from core.inference.signature import ServedModel
-from core.methods import RESPONDERS, planners
+from core.errors import Code
+from core.inference.giving_up import GivenUp, giving_up_after, giving_up_when, go_on
 from core.routing.transport import TIMED_OUT, Answer, Call, Method
 from core.telemetry.metric_names import DROPPED_REQUESTS, QUEUE_LENGTH, QUEUE_SECONDS
-from deployments.inference.call_meter import CallMeter, VersionMeter
+from deployments.inference.answering import HARMLESS_BYTES, LONGEST_ON_LOOP_S, Answering, Loaded
+from deployments.inference.call_meter import VersionMeter
 from deployments.telemetry.process_metrics import METRICS
-
-log = logging.getLogger(__name__)
 
 SHORT_CALL_S = 0.001
 """A call that is expected to take less than this runs on the event loop."""
-
-CERTAINLY_LONG_S = 0.01
-"""A call that took this long was long whatever was expected; a shorter surprise may be the scheduler's doing."""
-
-HARMLESS_BYTES = 4096
-"""No body up to this size takes that long to read; the others are watched."""
 
 WITHDRAWN_AS_EXPIRED_S = 0.05
 """A call that is withdrawn when it has less time left than this has expired: its caller noticed a little earlier."""
@@ -51,35 +39,9 @@ def expectation(before_s: float, took_s: float) -> float:
     A thread that has to wait for a busy core looks slow for a moment; taken at its word, it would send tiny calls to
     the pool just when there is no time for hand-overs.
     """
-    if took_s > CERTAINLY_LONG_S:
+    if took_s > LONGEST_ON_LOOP_S:
         return took_s
     return before_s + (FALLING if took_s < before_s else RISING) * (took_s - before_s)
-
-
-class Loaded(Protocol):
-    """A loaded version: what it declares, and how it is run."""
-
-    served: ServedModel
-
-    def run(
-        self,
-        feeds: Mapping[str, np.ndarray],
-        fetches: Sequence[str],
-        *,
-        timeout_ms: int | None = None,
-        in_caller_thread: bool = False,
-    ) -> list[np.ndarray]:
-        """Run the graph; raises ServingError."""
-
-
-def failure_answer(call: Call, error: Exception) -> Answer:
-    """Tell the caller what went wrong; a defect of ours is logged too."""
-    if isinstance(error, ServingError):
-        return Answer.error(error.code, str(error))
-    if isinstance(error, MemoryError):
-        return Answer.error(Code.RESOURCE_EXHAUSTED, "The model server has not enough memory for this request.")
-    log.error("call_failed method=%s", call.method.name, exc_info=error)
-    return Answer.error(Code.INTERNAL, f"{type(error).__name__}: {error}")
 
 
 class WaitingTicket:
@@ -121,16 +83,14 @@ class Execution:
     ) -> None:
         self._loaded = loaded
         self._threads = threads
-        self._meter = meter or VersionMeter(loaded.served)
+        self.answering = Answering(loaded, answers, meter)
         served = (loaded.served.name, str(loaded.served.version))
         self._waited = METRICS.histogram(QUEUE_SECONDS, *served)
         METRICS.before_snapshot(lambda: METRICS.set(QUEUE_LENGTH, *served, to=self._waiting))
-        self._planners = planners(answers or AnswerSettings())
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="run")
         self._expected_s: dict[tuple[Method, int], float] = {}
         self.in_flight = 0
-        self.on_answer: Callable[[Call, Answer], None] | None = None
-        """Is told every answer that is no error, in the thread that made it."""
+        """Calls that wait for a thread or run in one."""
 
     def submit(self, call: Call, reply: Callable[[Answer], None]) -> WaitingTicket | None:
         """Work on a call; `reply` is called on this event loop, before return if the call is short.
@@ -169,12 +129,9 @@ class Execution:
         """Work on a call on the event loop; None if its body takes so long to read that others would have to wait."""
         if len(call.body) <= HARMLESS_BYTES:
             return self._measured(call, kind, in_caller_thread=True)
-        ends_at = time.monotonic() + CERTAINLY_LONG_S
-        try:
-            with giving_up_when(lambda: time.monotonic() > ends_at):
-                return self._measured(call, kind, in_caller_thread=True)
-        except GivenUp:
-            return None
+        with suppress(GivenUp), giving_up_after(LONGEST_ON_LOOP_S):
+            return self._measured(call, kind, in_caller_thread=True)
+        return None
 
     @property
     def _waiting(self) -> int:
@@ -202,41 +159,10 @@ class Execution:
     def _measured(self, call: Call, kind: tuple[Method, int], *, in_caller_thread: bool = False) -> Answer:
         began = time.perf_counter()
         try:
-            return self.answer(call, in_caller_thread=in_caller_thread)
+            return self.answering.at_once(call, in_caller_thread=in_caller_thread)
         finally:
             took_s = time.perf_counter() - began
             self._expected_s[kind] = expectation(self._expected_s.get(kind, took_s), took_s)
-
-    def answer(self, call: Call, *, in_caller_thread: bool = False) -> Answer:
-        """Parse, run and print in this thread; errors become answers too.
-
-        Raises GivenUp while the body is read.
-        """
-        meter = self._meter.begin(call)
-        try:
-            answer = Answer(Code.OK, self._respond(call, meter, in_caller_thread=in_caller_thread))
-        except GivenUp:
-            raise
-        except Exception as error:  # noqa: BLE001 - every failure is an answer
-            answer = failure_answer(call, error)
-        meter.ended(answer.code)
-        if answer.code is Code.OK and self.on_answer is not None:
-            self.on_answer(call, answer)
-        return answer
-
-    def _respond(self, call: Call, meter: CallMeter, *, in_caller_thread: bool) -> bytes:
-        responder = RESPONDERS.get(call.method)
-        if responder is not None:
-            return responder(self._loaded.served, call.body)
-        began_s = time.monotonic()
-        plan = self._planners[call.method](self._loaded.served, call.body)
-        timeout_ms = None
-        if call.timeout_s is not None and not in_caller_thread:
-            timeout_ms = max(1, int((call.timeout_s - (time.monotonic() - began_s)) * 1000))
-        meter.planned(plan)
-        outputs = self._loaded.run(plan.feeds, plan.fetches, timeout_ms=timeout_ms, in_caller_thread=in_caller_thread)
-        meter.ran()
-        return plan.answer(outputs)
 
     async def call(self, call: Call) -> Answer:
         """Work on a call that came through a Serve handle."""

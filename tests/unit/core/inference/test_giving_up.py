@@ -13,6 +13,7 @@ from core.inference.dtypes import DataType
 from core.inference.giving_up import PORTION, GivenUp, giving_up_when, go_on, patiently
 from core.inference.signature import Signature
 from core.json import document as json_document
+from core.json import elements
 from core.rest import examples as rest_examples
 from core.rest import predict as rest_predict
 from tests.support.hostile_bodies import UNITS, hostile
@@ -136,7 +137,7 @@ def test_many_small_lists_ask_while_they_are_compared() -> None:
 
 def test_long_arrays_are_taken_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is lost between them, whether the last one is full or not."""
-    monkeypatch.setattr(json_document, "ELEMENTS_AT_ONCE", 3)
+    monkeypatch.setattr(elements, "ELEMENTS_AT_ONCE", 3)
     for size in range(8):
         asked = count()
 

@@ -16,10 +16,8 @@ from core.inference.dtypes import NUMPY_DTYPE, DataType
 from core.inference.tensor_proto import (
     LARGEST_REPETITION_BYTES,
     STRING_SLOT_BYTES,
-    bytes_array,
     to_array,
     to_proto,
-    type_of,
     wire_pieces,
 )
 from core.protos import tensor_pb2
@@ -226,13 +224,6 @@ def test_an_array_without_tensorflow_type_is_our_defect() -> None:
     """A date never comes out of a model."""
     with pytest.raises(Internal, match="datetime64"):
         to_proto(np.array(["2020-01-01"], "datetime64[D]"))
-
-
-def test_types_are_told_from_arrays() -> None:
-    """A type that shares its numpy dtype is reported as the plain one."""
-    assert type_of(np.zeros(1, np.int8)) is DataType.INT8
-    assert type_of(bytes_array([b"a"])) is DataType.STRING
-    assert type_of(np.zeros(1, "datetime64[D]")) is DataType.INVALID
 
 
 @pytest.mark.parametrize(

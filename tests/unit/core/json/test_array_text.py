@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from core.errors import InvalidArgument
-from core.inference.dtypes import DataType
+from core.inference.dtypes import DataType, type_of
 from core.inference.signature import Signature
-from core.inference.tensor_proto import bytes_array, type_of
+from core.inference.tensor_proto import bytes_array
 from core.json.array_text import array_text, row_texts
 from core.rest import predict as rest_predict
 from core.rest.predict_answer import write_columns, write_rows

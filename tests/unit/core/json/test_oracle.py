@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from core.errors import ServingError
 from core.inference.dtypes import DataType
 from core.inference.signature import ServedModel, Signature
-from core.json.document import with_object
+from core.json import document
 from core.rest import predict as rest_predict
 from tests.support import rest_oracle
 from tests.support.served_models import spec, with_signature
@@ -239,5 +239,6 @@ def rest_oracle_cannot_tell(text: str, dtypes: dict[str, DataType]) -> bool:
 def test_usual_documents_take_the_fast_lane(text: str, dtypes: dict[str, DataType]) -> None:
     """The speed of common requests does not depend on luck."""
     body = text.encode()
+    fast = partial(document._fast_request, served(dtypes).signatures.get, body)
 
-    assert with_object(body, partial(rest_predict._read_quickly, served(dtypes), body)) is not None
+    assert document._with_object(body, fast) is not None

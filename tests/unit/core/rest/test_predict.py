@@ -13,7 +13,7 @@ from core.errors import HTTP_STATUS, Internal, InvalidArgument, ServingError
 from core.inference.dtypes import DataType
 from core.inference.signature import ServedModel, Signature
 from core.inference.tensor_proto import bytes_array
-from core.json.tensors import quick_tensor
+from core.json.tensors import fast_tensor
 from core.methods import planners
 from core.rest import predict as rest_predict
 from core.rest.predict import check_envelope
@@ -301,5 +301,5 @@ def test_a_promise_of_huge_lists_costs_nothing() -> None:
 
 def test_a_float_beyond_double_is_left_to_the_exact_parser() -> None:
     """The quick way says only that it does not know."""
-    assert quick_tensor([{}], F) is None  # type: ignore[list-item]
+    assert fast_tensor([{}], F) is None  # type: ignore[list-item]
     assert tensors(b'{"inputs":[1.8e308]}', {"a": DataType.DOUBLE})["a"].tolist() == [np.inf]

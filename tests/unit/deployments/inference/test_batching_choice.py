@@ -14,7 +14,7 @@ from core.versions.load_report import LoadFailed
 from core.versions.servable import ServableId
 from core.versions.servable_spec import ServableSpec
 from deployments.config.configured_models import ConfiguredModels
-from deployments.model_server import PER_MODEL_PARAMETERS, _batching
+from deployments.inference.assembly import PER_MODEL_PARAMETERS, _batching
 from deployments.versions.serve_host import version_target
 
 SERVER = BatchingParameters(100, num_batch_threads=3, thread_pool_name="pool")

@@ -17,10 +17,12 @@ import pytest
 
 from core.config.model_config import BatchingParameters
 from core.errors import Code
+from core.inference import giving_up
+from core.inference.giving_up import GivenUp
 from core.inference.run_plan import RunPlan
 from core.routing.transport import TIMED_OUT, Call, Method
 from core.telemetry.metric_names import DROPPED_REQUESTS
-from deployments.inference import batched_execution, execution
+from deployments.inference import answering, execution
 from deployments.inference.batched_execution import BatchedExecution
 from deployments.inference.execution import Execution
 from deployments.system import process_tuning
@@ -82,13 +84,13 @@ def clock_that_jumps(monkeypatch: pytest.MonkeyPatch, module: Any, *, after_look
 def noted_threads(monkeypatch: pytest.MonkeyPatch, one: Execution | BatchedExecution) -> list[threading.Thread]:
     """Note in which thread each body is read."""
     threads: list[threading.Thread] = []
-    plan = one._planners[Method.REST_PREDICT]
+    plan = one.answering._planners[Method.REST_PREDICT]
 
     def noted(*given: Any) -> RunPlan:
         threads.append(threading.current_thread())
         return plan(*given)
 
-    monkeypatch.setattr(one, "_planners", {Method.REST_PREDICT: noted})
+    monkeypatch.setattr(one.answering, "_planners", {Method.REST_PREDICT: noted})
     return threads
 
 
@@ -147,7 +149,7 @@ async def test_short_calls_are_answered_while_a_long_body_is_read(plain) -> None
 
 async def test_the_time_that_reading_took_is_taken_off_the_runs(plain, loaded, monkeypatch) -> None:
     """TensorFlow gets what is left after reading, not what was left before."""
-    plan = plain._planners[Method.REST_PREDICT]
+    plan = plain.answering._planners[Method.REST_PREDICT]
     passed = [0.0]
 
     def slowly(*given: Any) -> RunPlan:
@@ -155,8 +157,8 @@ async def test_the_time_that_reading_took_is_taken_off_the_runs(plain, loaded, m
         return plan(*given)
 
     clock = SimpleNamespace(monotonic=lambda: time.monotonic() + passed[0], perf_counter=time.perf_counter)
-    monkeypatch.setattr(plain, "_planners", {Method.REST_PREDICT: slowly})
-    monkeypatch.setattr(execution, "time", clock)
+    monkeypatch.setattr(plain.answering, "_planners", {Method.REST_PREDICT: slowly})
+    monkeypatch.setattr(answering, "time", clock)
 
     await plain.call(predict(timeout_s=5.0))
 
@@ -166,7 +168,7 @@ async def test_the_time_that_reading_took_is_taken_off_the_runs(plain, loaded, m
 
 async def test_with_batching_reading_ends_when_the_callers_time_is_up(batched, loaded, monkeypatch) -> None:
     """The same answer."""
-    clock_that_jumps(monkeypatch, batched_execution, after_looks=10)
+    clock_that_jumps(monkeypatch, giving_up, after_looks=10)
 
     answer = await batched.call(predict(SLOW, 5.0))
 
@@ -177,7 +179,7 @@ async def test_with_batching_reading_ends_when_the_callers_time_is_up(batched, l
 async def test_with_batching_small_bodies_leave_the_event_loop_too(batched, monkeypatch) -> None:
     """Those that are not read soon are read in a thread."""
     threads = noted_threads(monkeypatch, batched)
-    assert len(MEDIUM) < batched_execution.LARGE_BYTES
+    assert len(MEDIUM) < answering.LARGE_BYTES
 
     answer = await batched.call(predict(MEDIUM))
 
@@ -189,17 +191,17 @@ async def test_with_batching_reading_ends_when_the_caller_has_gone(batched, monk
     """A cancelled task leaves no thread behind that reads on."""
     ended = threading.Event()
     begun = threading.Event()
-    plan = batched._planners[Method.REST_PREDICT]
+    plan = batched.answering._planners[Method.REST_PREDICT]
 
     def noted(*given: Any) -> RunPlan:
         begun.set()
         try:
             return plan(*given)
-        except batched_execution.GivenUp:
+        except GivenUp:
             ended.set()
             raise
 
-    monkeypatch.setattr(batched, "_planners", {Method.REST_PREDICT: noted})
+    monkeypatch.setattr(batched.answering, "_planners", {Method.REST_PREDICT: noted})
     call = asyncio.create_task(batched.call(predict(SLOW)))
     assert await asyncio.to_thread(begun.wait, 10)
     call.cancel()

@@ -160,11 +160,11 @@ async def test_what_an_execution_answers_is_logged(make: Make, tmp_path: Path, k
     log = make()
     log.configure([config(tmp_path)])
     execution = kind(FakeLoaded(half_plus_two()))
-    execution.on_answer = log.record
+    execution.answering.on_answer = log.record
 
     await execution.call(CALL)
     await execution.call(Call(Method.REST_PREDICT, b"{"))
-    execution.on_answer = None
+    execution.answering.on_answer = None
     await execution.call(CALL)
 
     execution.close()

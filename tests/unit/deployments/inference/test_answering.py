@@ -1,0 +1,164 @@
+"""The steps from a call to its answer: what is counted, who is called with it, and what a failure becomes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from core.config.server_settings import AnswerSettings
+from core.errors import Code, FailedPrecondition
+from core.inference.giving_up import GivenUp, giving_up_when
+from core.inference.run_plan import RunPlan
+from core.methods import Planner
+from core.routing.transport import Answer, Call, Method
+from core.telemetry.metrics import Metrics
+from deployments.inference.answering import Answering, failure_answer
+from deployments.inference.call_meter import VersionMeter
+from tests.support.fakes import FakeLoaded
+from tests.support.served_models import half_plus_two
+
+CALL = Call(Method.REST_PREDICT, b'{"instances": [2.0, 4.0]}')
+LONG = Call(Method.REST_PREDICT, b'{"instances": [%b{"x":1}]}' % (b'{"x":[],"x":1},' * 4_000))
+METADATA = Call(Method.REST_METADATA, b"")
+PREDICTIONS = {"predictions": [3.0, 4.0]}
+
+Respond = Callable[[Answering, Call], Answer]
+
+
+class Here:
+    """Steps that never wait."""
+
+    def __init__(self, loaded: FakeLoaded) -> None:
+        self._loaded = loaded
+
+    async def read(self, planner: Planner, call: Call) -> RunPlan:
+        """Make the plan."""
+        return planner(self._loaded.served, call.body)
+
+    async def run(self, plan: RunPlan, call: Call, left_s: float | None) -> Sequence[np.ndarray]:
+        """Run it."""
+        del call, left_s
+        return self._loaded.run(plan.feeds, plan.fetches)
+
+    async def write(self, plan: RunPlan, outputs: Sequence[np.ndarray]) -> bytes:
+        """Print."""
+        return plan.answer(outputs)
+
+
+def at_once(answering: Answering, call: Call) -> Answer:
+    """Answer as without batching."""
+    return answering.at_once(call)
+
+
+def in_steps(answering: Answering, call: Call) -> Answer:
+    """Answer as with batching."""
+    work = answering.in_steps(call, Here(answering._loaded))
+    with pytest.raises(StopIteration) as ended:
+        work.send(None)
+    return ended.value.value
+
+
+both_ways = pytest.mark.parametrize("respond", [at_once, in_steps])
+
+
+class NotingMeter(VersionMeter):
+    """Notes the codes of the answers that are counted."""
+
+    def __init__(self) -> None:
+        super().__init__(half_plus_two(), Metrics())
+        self.codes: list[Code] = []
+
+    def count_answer(self, method: Method, signature: str, code: Code, took_s: float) -> None:
+        """Note a code."""
+        self.codes.append(code)
+
+
+@pytest.fixture
+def meter() -> NotingMeter:
+    """A meter of a version that was not called yet."""
+    return NotingMeter()
+
+
+@pytest.fixture
+def answering(meter) -> Answering:
+    """Half plus two."""
+    return Answering(FakeLoaded(half_plus_two()), AnswerSettings(), meter)
+
+
+def failing(error: Exception, meter: VersionMeter) -> Answering:
+    """Make what answers for a model whose runs fail."""
+
+    def fail(_: np.ndarray) -> np.ndarray:
+        raise error
+
+    return Answering(FakeLoaded(half_plus_two(), fail), AnswerSettings(), meter)
+
+
+@both_ways
+def test_a_call_is_read_run_and_printed(answering, meter, respond: Respond) -> None:
+    """The answer is the response body, and it is counted."""
+    answer = respond(answering, CALL)
+
+    assert (answer.code, json.loads(answer.body)) == (Code.OK, PREDICTIONS)
+    assert meter.codes == [Code.OK]
+
+
+@both_ways
+def test_a_question_about_the_model_runs_nothing(answering, meter, respond: Respond) -> None:
+    """Metadata is answered from the signatures, and counted as any answer."""
+    answer = respond(answering, METADATA)
+
+    assert json.loads(answer.body)["model_spec"]["name"] == "h2"
+    assert (answering._loaded.runs, meter.codes) == ([], [Code.OK])
+
+
+@both_ways
+def test_good_answers_are_passed_on(answering, respond: Respond) -> None:
+    """The request log gets them, with their calls."""
+    passed: list[tuple[Call, Answer]] = []
+    answering.on_answer = lambda call, answer: passed.append((call, answer))
+
+    answer = respond(answering, CALL)
+
+    assert passed == [(CALL, answer)]
+
+
+@both_ways
+def test_a_failure_is_an_answer_that_is_counted_but_not_passed_on(meter, respond: Respond) -> None:
+    """Whatever fails: here it is the run."""
+    answering = failing(FailedPrecondition("not now"), meter)
+    passed: list[Answer] = []
+    answering.on_answer = lambda _call, answer: passed.append(answer)
+
+    assert respond(answering, CALL) == Answer(Code.FAILED_PRECONDITION, b"not now")
+    assert (passed, meter.codes) == ([], [Code.FAILED_PRECONDITION])
+
+
+@both_ways
+def test_reading_that_is_given_up_is_not_an_answer(answering, meter, respond: Respond) -> None:
+    """The execution decides what follows; nothing is counted."""
+    with giving_up_when(lambda: True), pytest.raises(GivenUp):
+        respond(answering, LONG)
+
+    assert meter.codes == []
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (FailedPrecondition("not now"), Answer(Code.FAILED_PRECONDITION, b"not now")),
+        (
+            MemoryError(),
+            Answer(Code.RESOURCE_EXHAUSTED, b"The model server has not enough memory for this request."),
+        ),
+        (KeyError("y"), Answer(Code.INTERNAL, b"KeyError: 'y'")),
+    ],
+    ids=["ours", "memory", "defect"],
+)
+def test_the_code_of_a_failure_follows_from_its_kind(error, expected, caplog) -> None:
+    """Only a defect is logged, because only it is a surprise to the operator."""
+    assert failure_answer(CALL, error) == expected
+    assert ("call_failed method=REST_PREDICT" in caplog.text) == (expected.code is Code.INTERNAL)

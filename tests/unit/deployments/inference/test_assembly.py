@@ -1,0 +1,114 @@
+"""How a version is put together: its files, its graph, its execution.
+
+Whose batching parameters count has a table of its own in test_batching_choice.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from core.config.model_config import BatchingParameters, ModelConfig, ModelResources
+from core.config.server_settings import LoadingSettings, ServerSettings
+from core.errors import Code, NotFound
+from core.versions.load_report import LoadFailed
+from core.versions.servable import ServableId
+from core.versions.servable_spec import ServableSpec
+from deployments.inference.assembly import (
+    _cpus,
+    _session_config,
+    execution_of,
+    files_on_node,
+    load_failures,
+    loaded_model,
+    request_log_of,
+)
+from deployments.inference.batched_execution import BatchedExecution
+from deployments.inference.call_traces import CallTraces, TracedExecution
+from deployments.inference.execution import Execution
+from deployments.telemetry.tracing import Tracer
+from tests.support.fakes import FakeLoaded
+from tests.support.served_models import half_plus_two
+from tests.support.span_collector import SpanList
+
+H2 = ServableId("h2", 1)
+
+
+def spec_of(
+    path: Path | str = "/h2/1", num_cpus: float = 0.0, batching: BatchingParameters | None = None
+) -> ServableSpec:
+    """Make what a replica is given, for a model with reserved CPUs or without."""
+    config = ModelConfig("h2", str(path), resources=ModelResources(num_cpus=num_cpus))
+    return ServableSpec(H2, str(path), ServerSettings(), config, batching)
+
+
+@pytest.mark.parametrize(
+    ("batching", "is_traced", "kind"),
+    [
+        (None, False, Execution),
+        (None, True, TracedExecution),
+        (BatchingParameters(8), False, BatchedExecution),
+        (BatchingParameters(8), True, BatchedExecution),
+    ],
+)
+def test_batching_and_tracing_choose_the_execution(batching, is_traced, kind) -> None:
+    """Calls that are not traced anywhere cost nothing for traces."""
+    traces = CallTraces(Tracer(1.0, SpanList()), H2) if is_traced else None
+
+    execution = execution_of(FakeLoaded(half_plus_two()), spec_of(batching=batching), traces)
+
+    assert type(execution) is kind
+    execution.close()
+
+
+@pytest.mark.parametrize(
+    ("num_cpus", "expected"), [(0.0, os.cpu_count()), (0.25, os.cpu_count()), (0.5, os.cpu_count()), (3.0, 3), (2.6, 3)]
+)
+def test_reserved_cpus_bound_the_threads(num_cpus, expected) -> None:
+    """Where none are reserved, or less than one, those of the node count."""
+    assert _cpus(spec_of(num_cpus=num_cpus)) == expected
+
+
+def test_a_light_version_gets_one_thread_for_an_operation(saved_models: Path, tmp_path: Path) -> None:
+    """Unless CPUs are reserved for it; a version that cannot be judged is left to TensorFlow."""
+    light = saved_models / "half_plus_two" / "1"
+
+    assert _session_config(spec_of(light)) != _session_config(spec_of(tmp_path))
+    assert _session_config(spec_of(light, 4.0)) == _session_config(spec_of(tmp_path, 4.0))
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [(NotFound("no such graph"), Code.NOT_FOUND, "no such graph"), (KeyError("y"), Code.UNKNOWN, "KeyError: 'y'")],
+    ids=["ours", "defect"],
+)
+def test_every_failure_of_a_load_is_one_error_with_a_code(error, code, text) -> None:
+    """Its text travels through Serve's status."""
+    with pytest.raises(LoadFailed) as raised, load_failures():
+        raise error
+
+    assert raised.value.args[0] is code
+    assert text in str(raised.value)
+
+
+def test_a_version_of_a_local_store_is_loaded_where_it_is(saved_models: Path) -> None:
+    """Its files are not copied, and its signatures are those that it declares."""
+    spec = spec_of(saved_models / "half_plus_two" / "1")
+    lease = files_on_node(spec)
+
+    model = loaded_model(spec)
+
+    assert lease.path == spec.path
+    assert (model.served.name, model.served.version) == ("h2", 1)
+    assert not request_log_of(spec, model, "r1").is_on
+    lease.release()
+
+
+def test_a_version_without_the_asked_tags_is_a_failed_load(saved_models: Path) -> None:
+    """TensorFlow's own text reaches the watcher."""
+    settings = ServerSettings(loading=LoadingSettings(saved_model_tags=frozenset({"absent"})))
+
+    with pytest.raises(LoadFailed, match="absent"):
+        loaded_model(ServableSpec(H2, str(saved_models / "half_plus_two" / "1"), settings))
