@@ -21,7 +21,7 @@ $(STAMP): requirements-dev.lock pyproject.toml
 setup: $(STAMP)  ## create the environment from the lock file
 
 serve: $(STAMP)  ## serve the example models on TensorFlow Serving's ports
-	$(BIN)/serve run configs/app.yaml
+	$(BIN)/python -m deployments.launch.serve_run configs/app.yaml
 
 run: serve
 

@@ -85,7 +85,7 @@ def _serve(settings: ServerSettings) -> None:
     cluster = RayCluster(settings.cluster.ray_address)
     _stop_on_signals(stop)
     try:
-        cluster.start()
+        cluster.start(stop, say)
         _stop_on_signals(stop)
         importing.join()
         from deployments.launch.launcher import Launcher  # noqa: PLC0415

@@ -1,0 +1,136 @@
+"""Starts Ray, and starts it again when it does not come up in time, as happens on slow or busy machines.
+
+Ray gives its own processes 30 s, which no setting changes, and leaves them behind when it gives up.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, Protocol
+
+import ray
+from ray._private.node import Node
+
+from core.errors import Unavailable
+
+TRIES = 3
+
+LATE: Final = ("timed out during startup", "Timed out waiting for file")
+"""What Ray's exceptions say when the raylet, or the GCS before it, did not come up in time; they have no class."""
+
+ADVICE = (
+    f"Ray did not start in {TRIES} tries of 30 s each. The machine is too slow or too busy, or short of memory or of "
+    "space below /tmp or /dev/shm. Free some and try again, or start Ray on its own (ray start --head) and join it."
+)
+
+PROCESSES = Path("/proc")
+
+Say = Callable[[str], None]
+
+
+class RayStart(Protocol):
+    """One way to start Ray."""
+
+    def start(self) -> None:
+        """Start Ray and connect to it; raises StartTimedOut when it does not come up in time."""
+
+    def clear(self) -> None:
+        """Remove what the last start left behind when it failed: its processes and its session folder."""
+
+
+class StartTimedOut(Exception):
+    """Ray did not come up in time; nothing else is wrong."""
+
+
+def start_ray(one: RayStart, say: Say, is_stopped: Callable[[], bool] = lambda: False) -> None:
+    """Start Ray, up to three times; raises Unavailable when it never came up, or when it is not to be tried again."""
+    for number in range(1, TRIES + 1):
+        try:
+            one.start()
+        except StartTimedOut:
+            one.clear()
+        except Exception:
+            one.clear()
+            raise
+        else:
+            return
+        if is_stopped():
+            raise Unavailable("Ray was still starting when the server was stopped.")
+        if number < TRIES:
+            say(f"Ray did not start within its 30 s; trying again ({number + 1} of {TRIES})")
+    raise Unavailable(ADVICE)
+
+
+class RayInit:
+    """`ray.init` with these options."""
+
+    def __init__(self, **options: Any) -> None:
+        self._options = MappingProxyType(options)
+        self._node: Node | None = None
+
+    def start(self) -> None:
+        """Start Ray and connect to it; raises StartTimedOut when it does not come up in time."""
+        try:
+            ray.init(**self._options)
+        except Exception as error:
+            self._node = _node_of(error)
+            if any(text in str(error) for text in LATE):
+                raise StartTimedOut from None
+            raise
+
+    def clear(self) -> None:
+        """Remove what the last start left behind when it failed: its processes and its session folder."""
+        ray.shutdown()
+        node, self._node = self._node, None
+        if node is None:
+            return
+        started = [one.process.pid for infos in node.all_processes.values() for one in infos]
+        below = _descendants(started)
+        node.kill_all_processes(check_alive=False, allow_graceful=True, wait=True)
+        for pid, began in below.items():
+            if _began(pid) == began:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(node.get_session_dir_path(), ignore_errors=True)
+
+
+def _node_of(error: BaseException) -> Node | None:
+    """Find the node that was being started: only the frames of the exception still hold it."""
+    trace = error.__traceback__
+    while trace is not None:
+        candidate = trace.tb_frame.f_locals.get("self")
+        if isinstance(candidate, Node):
+            return candidate
+        trace = trace.tb_next
+    return None
+
+
+def _descendants(pids: Iterable[int]) -> dict[int, str]:
+    """Return the processes below these, each with the time of its start; nothing where there is no /proc."""
+    parents = {int(one.name): _stat(int(one.name)) for one in PROCESSES.glob("[0-9]*")}
+    found: dict[int, str] = {}
+    above = set(pids)
+    while above:
+        children = {pid for pid, stat in parents.items() if stat and int(stat[1]) in above}
+        above = children - found.keys()
+        found |= {pid: _began(pid) for pid in above}
+    return found
+
+
+def _began(pid: int) -> str:
+    stat = _stat(pid)
+    return stat[19] if stat else ""
+
+
+def _stat(pid: int) -> list[str]:
+    """Return the fields of a process after its name, beginning with its state; empty when it is gone."""
+    try:
+        return (PROCESSES / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []

@@ -1,0 +1,76 @@
+"""A real Ray that does not come up in time is removed and started again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+
+import pytest
+
+from tests.support.project import ROOT
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+import psutil, ray
+from deployments.launch.ray_start import RayInit, start_ray
+from core.errors import Unavailable
+
+folder, late = sys.argv[1], int(sys.argv[2])
+services, node = ray._private.services, ray._private.node
+present = services.get_node
+seen, said = [], []
+
+class Hasty:  # a clock on which 30 s pass from one look to the next
+    now_s = 0.0
+    sleep = staticmethod(lambda _: None)
+    time = staticmethod(__import__("time").time)
+    @classmethod
+    def monotonic(cls):
+        cls.now_s += 40.0
+        return cls.now_s
+
+def sessions():
+    return sorted(one.name for one in Path(folder).glob("session_2*"))
+
+def get_node(address, name):
+    here = tuple(sessions())
+    if here not in seen:
+        seen.append(here)
+    if len(seen) > late:
+        node.time = __import__("time")
+        return present(address, name)
+    below.append([one.pid for one in psutil.Process().children(recursive=True)])
+    raise RuntimeError("not registered yet")
+
+below = []
+services.get_node, node.time = get_node, Hasty
+try:
+    start_ray(RayInit(address="local", include_dashboard=False, log_to_driver=False, _temp_dir=folder), said.append)
+    error = ""
+except Unavailable as caught:
+    error = str(caught)
+alive = [pid for pids in below for pid in pids if psutil.pid_exists(pid)]
+print(json.dumps({"said": said, "error": error, "up": ray.is_initialized(), "sessions": len(sessions()),
+                  "starts": [len(one) for one in below], "seen": [len(one) for one in seen], "alive": alive}))
+ray.shutdown()
+"""
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("late", "tries", "is_up"), [(1, 2, True), (3, 3, False)])
+def test_a_late_ray_leaves_no_process_and_no_folder(*, late: int, tries: int, is_up: bool) -> None:
+    """Each try begins without the processes and the session folder of the one before it."""
+    with tempfile.TemporaryDirectory(prefix="rms-") as folder:
+        command = [sys.executable, "-c", SCRIPT, folder, str(late)]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+    assert ended.returncode == 0, ended.stderr
+    seen = json.loads(ended.stdout.splitlines()[-1])
+
+    assert (seen["up"], bool(seen["error"])) == (is_up, not is_up)
+    assert len(seen["said"]) == tries - 1
+    assert all(seen["starts"]), "each late start had processes"
+    assert set(seen["seen"]) == {1}, "no try saw the folder of another"
+    assert (seen["alive"], seen["sessions"]) == ([], int(is_up))
