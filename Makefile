@@ -6,10 +6,12 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 STAMP := $(VENV)/.installed
 UNIT := tests/unit
+PROCESSES := 2
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
+unexport PYTHONDONTWRITEBYTECODE # a server is many processes, and each would compile Ray anew
 
-.PHONY: setup serve run test unit check chaos format bench lock protos docs models tools clean
+.PHONY: setup serve run test unit soak check chaos format bench lock protos docs models tools clean
 
 $(STAMP): requirements-dev.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -25,8 +27,8 @@ serve: $(STAMP)  ## serve the example models on TensorFlow Serving's ports
 
 run: serve
 
-test: $(STAMP)  ## every test
-	$(BIN)/pytest
+test: $(STAMP)  ## every test: one process has the server that many tests share and mostly waits, the other runs the rest
+	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadgroup
 
 unit: $(STAMP)  ## tests without Ray
 	$(BIN)/pytest $(UNIT)
@@ -41,6 +43,9 @@ check: $(STAMP)  ## format, lint, types, import contracts, dependencies
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+soak: $(STAMP)  ## the long form of the tests that `make test` shortens
+	RMS_SOAK=1 $(BIN)/pytest -m soak
 
 chaos: $(STAMP)  ## faults under load, and what they cost
 	$(BIN)/python -m tests.chaos
@@ -63,13 +68,8 @@ docs: $(STAMP)  ## write the rooms' own words into docs/architecture.md
 models: $(STAMP)  ## make the example SavedModels anew
 	$(BIN)/python examples/make_models.py
 
-tools:  ## Prometheus and Chromium for their tests, from the system's packages and not installed; without them, those tests are skipped
-	@command -v apt-get >/dev/null || { echo "no apt-get here: put prometheus, promtool and chromium on the PATH instead"; exit 0; }; \
-	mkdir -p .tools/packages && cd .tools/packages && \
-	missing=$$(apt-get --simulate --no-install-recommends install chromium | awk '/^Inst / {print $$2}') && \
-	apt-get download prometheus $$missing && \
-	for package in *.deb; do dpkg-deb -x "$$package" ..; done && rm -rf ../packages && \
-	ls ../usr/bin/prom* && { command -v chromium || ls ../usr/lib/chromium/chromium; }
+tools: $(STAMP)  ## Prometheus and Chromium, from the system's packages and not installed; `make test` fetches them, too
+	$(BIN)/python -m tests.support.tools
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .coverage *.egg-info

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus
 
+from core.config.model_config import ModelConfig
+from core.config.models_text import model_configs
 from core.config.server_settings import (
     FrontDoorSettings,
     LoadingSettings,
@@ -27,12 +30,19 @@ from core.config.server_settings import (
     ServerSettings,
     TracingSettings,
 )
+from core.errors import RuntimeFailure
 from deployments.app import application
+from deployments.commands.admin_client import AdminClient
 from deployments.versions.serve_host import ROUTER_APP
 from tests.support.clients import RestClient, free_port, wait_until
 from tests.support.fault_proxy import FaultProxy, environment
 from tests.support.processes import replica_pids
+from tests.support.ray_start import again
 from tests.support.span_collector import SpanCollector
+
+HERE = Path(__file__).parent
+OWN_SERVERS = {"test_chaos.py", "test_cli.py", "test_serve_run.py"}
+"""Modules that start servers of their own."""
 
 FIXED_MODELS = (
     "half_plus_two",
@@ -49,6 +59,9 @@ FIXED_MODELS = (
     "no_signatures",
 )
 
+POLL_S = 0.2
+"""Shorter than any operator's, who has whole seconds: most tests wait for files to be noticed."""
+
 OWN_SETTINGS = ("batched", "tf1_batched_plus2", "twice", "single", "scaled")
 
 QUICK_SCALING = {
@@ -61,6 +74,16 @@ QUICK_SCALING = {
     "metrics_interval_s": 0.5,
     "look_back_period_s": 2,
 }
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests that share a server in one process when several run tests; they come first, as they wait most."""
+    items.sort(key=lambda item: HERE not in item.path.parents)
+    for item in items:
+        if HERE in item.path.parents and item.path.name not in OWN_SERVERS:
+            item.add_marker(pytest.mark.xdist_group("server"))
+        elif item.path.name == "test_chaos.py":
+            item.add_marker(pytest.mark.xdist_group("chaos"))
 
 
 def settings_text(saved_models: Path, folder: Path) -> str:
@@ -89,6 +112,11 @@ def settings_text(saved_models: Path, folder: Path) -> str:
     return yaml.safe_dump({"models": models})
 
 
+def _essence(config: ModelConfig) -> tuple[object, ...]:
+    """Return what the configuration file can say of a model."""
+    return config.base_path, config.policy, dict(config.labels), config.logging
+
+
 @dataclasses.dataclass
 class LiveServer:
     """A running server whose models tests may change through its configuration file and its folders."""
@@ -112,20 +140,40 @@ class LiveServer:
 
     def write_config(self) -> None:
         """Put all entries into the file at once, as an operator's tool would: write aside, then rename."""
-        text = "model_config_list {\n" + "\n".join(self.entries.values()) + "\n}\n"
         aside = self.config_file.with_suffix(".new")
-        aside.write_text(text, encoding="utf-8")
+        aside.write_text(self._text(), encoding="utf-8")
         aside.rename(self.config_file)
+
+    def _text(self) -> str:
+        return "model_config_list {\n" + "\n".join(self.entries.values()) + "\n}\n"
+
+    def apply_config(self) -> None:
+        """Write the file and wait until it was read, so that no later request is overtaken by it."""
+        self.write_config()
+        wanted = {one.name: _essence(one) for one in model_configs(self._text())}
+        admin = AdminClient(f"127.0.0.1:{self.grpc_port}")
+
+        def was_read() -> bool:
+            try:
+                files = {one.name: _essence(one) for one in admin.config().known.files}
+            except RuntimeFailure:
+                return False
+            return {name: one for name, one in files.items() if name not in OWN_SETTINGS} == wanted
+
+        try:
+            wait_until(was_read, "the configuration file was read")
+        finally:
+            admin.close()
 
     def configure(self, name: str, base_path: Path | str, more: str = "") -> None:
         """Add or change one model."""
         self.entries[name] = f'config {{ name: "{name}" base_path: "{base_path}" model_platform: "tensorflow" {more} }}'
-        self.write_config()
+        self.apply_config()
 
     def remove(self, name: str) -> None:
         """Take one model out of the configuration."""
         self.entries.pop(name, None)
-        self.write_config()
+        self.apply_config()
 
     def copy_version(self, model: str, version: int, base_path: Path, as_version: int | None = None) -> Path:
         """Bring a version into a base path under its final name only when it is whole."""
@@ -148,19 +196,26 @@ def store_proxy() -> Iterator[FaultProxy]:
 
 @pytest.fixture(scope="session")
 def cluster(store_proxy: FaultProxy) -> Iterator[None]:
-    """A local Ray with Serve, without dashboard and proxies."""
+    """A local Ray with Serve, without dashboard and proxies, and with a folder of its own for its files."""
     del store_proxy
+    with tempfile.TemporaryDirectory(prefix="rms-", ignore_cleanup_errors=True) as folder:
+        again(lambda: start_ray(folder), ray.shutdown)
+        serve.start(proxy_location="Disabled")
+        yield
+        serve.shutdown()
+        ray.shutdown()
+
+
+def start_ray(folder: str) -> None:
+    """Start a Ray for this process; fails when it is not up in half a minute."""
     ray.init(
         address="local",
         include_dashboard=False,
         log_to_driver=False,
         object_store_memory=256 * 1024 * 1024,
         resources={"place": 1},
+        _temp_dir=folder,
     )
-    serve.start(proxy_location="Disabled")
-    yield
-    serve.shutdown()
-    ray.shutdown()
 
 
 @pytest.fixture(scope="session")
@@ -182,12 +237,12 @@ def server(
         ),
         source=ModelSourceSettings(
             model_config_file=str(folder / "models.config"),
-            model_config_file_poll_wait_s=1,
+            model_config_file_poll_wait_s=POLL_S,
             model_settings_file=str(folder / "settings.yaml"),
         ),
-        polling=PollingSettings(file_system_poll_wait_s=1, remote_poll_wait_s=1),
+        polling=PollingSettings(file_system_poll_wait_s=POLL_S, remote_poll_wait_s=POLL_S),
         model_cache=ModelCacheSettings(folder=str(folder / "cache")),
-        loading=LoadingSettings(max_num_load_retries=1, load_retry_interval_s=0.5, num_load_threads=4),
+        loading=LoadingSettings(max_num_load_retries=1, load_retry_interval_s=POLL_S, num_load_threads=4),
         request_log=RequestLogSettings(max_file_age_s=0.5),
         tracing=TracingSettings(collector.url, 0.0, (("OTEL_BSP_SCHEDULE_DELAY", "200"),)),
     )
@@ -226,21 +281,14 @@ def redeployed(server: LiveServer, **changes: Any) -> Iterator[None]:
     """Run the server's routers with other settings of the cluster for a while."""
     cluster = replace(server.settings.cluster, **changes)
     deploy(replace(server.settings, cluster=cluster))
-    wait_until(lambda: _has_routers(cluster.router_replicas), "the changed routers answer", 90)
+    wait_until(lambda: has_routers(cluster.router_replicas), "the changed routers answer", 90)
     yield
     deploy(server.settings)
-    wait_until(lambda: _has_routers(server.settings.cluster.router_replicas), "the routers are as before", 90)
+    wait_until(lambda: has_routers(server.settings.cluster.router_replicas), "the routers are as before", 90)
     wait_until(lambda: is_open(server.rest_port), "they answer")
 
 
-@pytest.fixture
-def two_routers(server: LiveServer) -> Iterator[Callable[[], bool]]:
-    """The server with two routers for the time of a test, and a way to ask whether both are there."""
-    with redeployed(server, router_replicas=2):
-        yield lambda: _has_routers(2)
-
-
-def _has_routers(count: int) -> bool:
+def has_routers(count: int) -> bool:
     """Whether that many routers have open doors, all as deployed last, and none beside them."""
     app = serve.status().applications[ROUTER_APP]
     states = app.deployments["Router"].replica_states if app.status == ApplicationStatus.RUNNING else {}

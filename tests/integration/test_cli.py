@@ -10,7 +10,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,9 +19,15 @@ import pytest
 
 from deployments.client import Client
 from tests.support.certificates import Authority, write_ssl_config
-from tests.support.clients import Reply, RestClient, free_port, wait_until
+from tests.support.clients import RestClient, free_port, wait_until
+from tests.support.raw_http import RawConnection
 
 SCRIPT = Path(sys.executable).with_name("ray_model_server")
+SLOW_BODY = b'{"inputs": 400}'
+SLOW_HEAD = (
+    b"POST /v1/models/slow:predict HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n"
+    % len(SLOW_BODY)
+)
 
 
 @contextmanager
@@ -39,7 +44,7 @@ def running(*flags: str, rest_port: int, tls: ssl.SSLContext | None = None) -> I
     finally:
         if process.poll() is None:
             process.terminate()
-        process.communicate(timeout=60)
+        process.communicate(timeout=120)
 
 
 def answers(port: int, tls: ssl.SSLContext | None = None) -> bool:
@@ -94,16 +99,14 @@ def test_two_servers_run_side_by_side_and_stop_cleanly(saved_models: Path, tmp_p
         ) as other,
     ):  # fmt: skip
         below = descendants(one.pid)
-        replies: list[Reply] = []
-        request = threading.Thread(target=lambda: replies.append(slow_request(first)))
-        request.start()
-        wait_until(lambda: is_established(first), "the request was sent")
+        with RawConnection(first, timeout_s=60) as connection:
+            assert connection.ask(SLOW_HEAD).status == 100  # the server has the request, and waits for its body
 
-        one.send_signal(signal.SIGTERM)
+            one.send_signal(signal.SIGTERM)
 
-        assert one.wait(timeout=60) == 0
-        request.join(60)
-        assert [reply.status for reply in replies] == [200]
+            wait_until(lambda: not answers(first), "the port is closed")
+            assert connection.ask(SLOW_BODY).status == 200
+        assert one.wait(timeout=120) == 0
         wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below), "no process is left")
         status, answer = encrypted(second, tls, "/v1/models/m:predict", '{"instances": [2.0]}')
         assert (status, json.loads(answer)) == (200, {"predictions": [3.0]})
@@ -112,18 +115,7 @@ def test_two_servers_run_side_by_side_and_stop_cleanly(saved_models: Path, tmp_p
             assert client.predict("m", {"x": 2.0})["y"] == 3.0
         assert not answers(second)
         other.send_signal(signal.SIGINT)
-        assert other.wait(timeout=60) == 0
-
-
-def slow_request(port: int) -> Reply:
-    body = {"inputs": 400}
-    return RestClient(port).post("/v1/models/slow:predict", body)
-
-
-def is_established(port: int) -> bool:
-    wanted = f":{port:04X}"
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return any(row[1].endswith(wanted) and row[3] == "01" for row in rows)
+        assert other.wait(timeout=120) == 0
 
 
 def test_a_taken_port_is_refused_at_once(saved_models: Path) -> None:

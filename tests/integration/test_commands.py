@@ -26,8 +26,9 @@ from deployments.versions.serve_host import ROUTER_APP
 from tests.integration.conftest import LiveServer
 from tests.support.clients import ClosedLoop, RestClient, wait_until
 from tests.support.processes import replica_pids
+from tests.support.soak import times
 
-MOVES = 20
+MOVES = times(6, 50)
 RAYS_OWN = "(raylet)"  # the test session's Ray tells of killed workers on this process's standard output
 
 
@@ -57,6 +58,8 @@ def shown(server: LiveServer, capsys: pytest.CaptureFixture[str], model: str) ->
     return entry
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(times(120, 600))
 def test_no_request_fails_while_a_label_moves(server: LiveServer, two_versions: str, capsys) -> None:
     """`stable` goes from 1 to 2 and back many times under load; both versions answer, and nothing else."""
     path = f"/v1/models/{two_versions}/labels/stable:predict"

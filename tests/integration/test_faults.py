@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 from core.versions.servable import DEPLOYMENT, ServableId, app_name
@@ -53,22 +52,6 @@ def test_a_router_redeployed_under_load_loses_no_request(server: LiveServer) -> 
         wait_until(lambda: load.count > seen + 100, "the new router answers")
 
     assert load.failures == []
-
-
-def test_two_routers_of_a_node_share_the_port(server: LiveServer, two_routers: Callable[[], bool]) -> None:
-    """A second router opens the same port; when one is killed, the other goes on answering."""
-    os.kill(replica_pids(ROUTER_APP, "Router")[0], signal.SIGKILL)
-    client = RestClient(server.rest_port)
-    wait_until(lambda: _answers(client), "the other router answers")
-    wait_until(two_routers, "the killed router was replaced", 90)
-    assert client.predict("half_plus_two", [2.0]) == [3.0]
-
-
-def _answers(client: RestClient) -> bool:
-    try:
-        return client.get("/healthz").status == 200
-    except OSError:
-        return False
 
 
 def test_the_serve_controller_may_die(server: LiveServer) -> None:

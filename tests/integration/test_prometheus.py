@@ -12,7 +12,10 @@ import pytest
 from tests.integration.conftest import LiveServer
 from tests.support.clients import ClosedLoop, RestClient, wait_until
 from tests.support.monitoring_files import panel_queries
-from tests.support.prometheus_server import ALERTS, ALERTS_TEST, Prometheus, program, prometheus
+from tests.support.prometheus_server import ALERTS, ALERTS_TEST, Prometheus, prometheus
+from tests.support.tools import program
+
+pytestmark = pytest.mark.tools
 
 BODIES = {
     "half_plus_two:predict": {"instances": [1.0]},

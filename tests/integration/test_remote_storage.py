@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.integration.conftest import LiveServer
-from tests.integration.test_rollout import replica_pids
 from tests.support.clients import RestClient, free_port, wait_until
 from tests.support.fault_proxy import FaultProxy
 from tests.support.object_store import Bucket, s3_server
+from tests.support.processes import version_pids
 
 WORDS, IDS = ["zero", "two", "nobody"], [0, 2, -1]
 
@@ -63,7 +63,7 @@ def test_a_model_in_an_object_store_is_served_and_survives_the_store(
     port, store_proxy.target_port = store_proxy.target_port, free_port()
     wait_until(lambda: "UNAVAILABLE" in problem(client, model), "the store's failure shows")
     assert client.predict(model, WORDS) == IDS
-    (old_pid,) = replica_pids(model, 2)
+    (old_pid,) = version_pids(model, 2)
     reads = store_proxy.reads()
     os.kill(old_pid, signal.SIGKILL)
     wait_until(lambda: new_pids(model, old_pid) != [], "another process serves version 2")
@@ -78,7 +78,4 @@ def test_a_model_in_an_object_store_is_served_and_survives_the_store(
 
 def new_pids(model: str, old_pid: int) -> list[int]:
     """Return the processes of version 2 that are not the old one."""
-    try:
-        return [pid for pid in replica_pids(model, 2) if pid != old_pid]
-    except Exception:  # noqa: BLE001 - Serve says in many ways that a replica is just dying
-        return []
+    return [pid for pid in version_pids(model, 2) if pid != old_pid]

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ray.serve.handle import DeploymentHandle
 
-from core.versions.servable import DEPLOYMENT, ServableId, app_name
 from tests.integration.conftest import LiveServer
 from tests.support.clients import ClosedLoop, RestClient, wait_until
+from tests.support.processes import version_pids
+from tests.support.soak import times
+
+VERSIONS = times(3, 10)
 
 
 @pytest.fixture
@@ -26,12 +28,6 @@ def versions(server: LiveServer, client: RestClient, base_path: Path) -> Iterato
     wait_until(lambda: "AVAILABLE" not in client.states("versions").values(), "the model is unloaded")
 
 
-def replica_pids(model: str, version: int) -> list[int]:
-    """Return the processes of a version."""
-    handle: DeploymentHandle = DeploymentHandle(DEPLOYMENT, app_name(ServableId(model, version)))
-    return [report.pid for report in handle.broadcast("report").results(timeout_s=10)]
-
-
 def is_alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
@@ -41,7 +37,7 @@ def test_a_new_version_takes_over_and_its_removal_rolls_back(
 ) -> None:
     """Copying a directory in rolls a version out, removing it rolls it back, and the old process ends."""
     model, base = versions
-    old_pids = replica_pids(model, 1)
+    old_pids = version_pids(model, 1)
 
     server.copy_version("half_plus_two_versions", 2, base)
     wait_until(lambda: client.available(model) == {2}, "version 2 has replaced version 1")
@@ -53,21 +49,22 @@ def test_a_new_version_takes_over_and_its_removal_rolls_back(
     assert client.predict(model, [2.0]) == [2.0]
 
 
-@pytest.mark.timeout(300)
-def test_no_request_fails_while_ten_versions_come_and_go(
+@pytest.mark.soak
+@pytest.mark.timeout(times(300, 900))
+def test_no_request_fails_while_versions_come_and_go(
     server: LiveServer, client: RestClient, versions: tuple[str, Path]
 ) -> None:
     """Four clients in a closed loop see only answers of available versions and not one failure."""
     model, base = versions
-    pids = replica_pids(model, 1)
+    pids = version_pids(model, 1)
 
     with ClosedLoop(server.rest_port, f"/v1/models/{model}:predict", {"instances": [2.0]}) as load:
-        for number in range(2, 12):
+        for number in range(2, 2 + VERSIONS):
             source = 1 + number % 3
             server.copy_version("half_plus_two_versions", source, base, as_version=number)
             wait_until(lambda number=number: client.available(model) == {number}, f"version {number} took over")
             shutil.rmtree(base / str(number - 1))
-            pids += replica_pids(model, number)
+            pids += version_pids(model, number)
 
     assert load.failures == []
     assert load.count > 100

@@ -89,6 +89,7 @@ def answers(port: int) -> bool:
         return False
 
 
+@pytest.mark.stock_client
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("env_vars", [pytest.param({}, id="default"), pytest.param(HA_PROXY, id="HAProxy")])
 def test_serve_run_answers_on_all_doors(tmp_path: Path, saved_models: Path, env_vars: dict[str, str]) -> None:

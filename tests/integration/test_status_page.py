@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
+import os
 from pathlib import Path
 
 import pytest
 
+from core.recording.warmup_file import FILE
 from tests.integration.conftest import LiveServer
-from tests.support.browser import browser, chromium
+from tests.support.browser import browser
 from tests.support.clients import ClosedLoop, RestClient, wait_until
 
 SOON_MS = 60_000
 
 
-@pytest.mark.skipif(
-    chromium() is None or importlib.util.find_spec("playwright") is None,
-    reason="needs chromium on the PATH or in .tools (make tools), and playwright",
-)
+@pytest.mark.tools
 def test_a_rollout_and_its_traffic_are_seen_live(server: LiveServer, client: RestClient, base_path: Path) -> None:
     """A new version loads and takes over, the old one goes, requests become a curve; nobody touches the page."""
     server.copy_version("half_plus_two_versions", 1, base_path)
@@ -35,9 +33,10 @@ def test_a_rollout_and_its_traffic_are_seen_live(server: LiveServer, client: Res
         old, new = (tab.locator(f'tr[data-key="watched {version}"]') for version in (1, 2))
         old.locator("svg[aria-label^='requests per second']").first.wait_for(timeout=SOON_MS)
 
-        server.copy_version("half_plus_two_versions", 2, base_path)
-
+        held = version_that_loads_until_released(server, base_path)
         new.get_by_text("LOADING").first.wait_for(timeout=SOON_MS)
+        held.write_bytes(b"")
+
         new.get_by_text("AVAILABLE").first.wait_for(timeout=SOON_MS)
         old.get_by_text("END").first.or_(tab.locator("body:not(:has(tr[data-key='watched 1']))")).wait_for(
             timeout=SOON_MS
@@ -47,3 +46,13 @@ def test_a_rollout_and_its_traffic_are_seen_live(server: LiveServer, client: Res
     server.remove("watched")
     assert faults == []
     assert load.failures == []
+
+
+def version_that_loads_until_released(server: LiveServer, base_path: Path) -> Path:
+    """Put version 2 into place; gives its warm-up requests, a named pipe: loading waits until that is written to."""
+    aside = server.copy_version("half_plus_two_versions", 2, base_path.parent / "aside")
+    pipe = aside / FILE
+    pipe.parent.mkdir()
+    os.mkfifo(pipe)
+    aside.rename(base_path / "2")
+    return base_path / "2" / FILE

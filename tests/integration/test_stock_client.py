@@ -36,6 +36,7 @@ METHODS = {
 """How often each method must have been compared at least."""
 
 
+@pytest.mark.stock_client
 @pytest.mark.timeout(400)
 def test_the_stock_client_gets_what_the_model_gives_in_process(server: LiveServer, saved_models: Path) -> None:
     """Every output of every signature has the dtype and the bits of the model run by TensorFlow there."""

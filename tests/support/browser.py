@@ -1,42 +1,28 @@
-"""A headless Chromium for tests of pages: one on the PATH, or one that was unpacked into `.tools`."""
+"""A headless Chromium for tests of pages."""
 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.support.project import ROOT
+from playwright.sync_api import sync_playwright
 
-UNPACKED = ROOT / ".tools" / "usr" / "lib" / "chromium" / "chromium"
-
-
-def chromium() -> str | None:
-    """Return the program, or None where there is none."""
-    found = shutil.which("chromium")
-    return found or (str(UNPACKED) if UNPACKED.exists() else None)
+from tests.support.tools import libraries, program
 
 
 @contextmanager
 def browser() -> Iterator[Any]:
-    """Run one."""
-    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - not there where browser tests are skipped
-
+    """Run one; skips the test where it cannot be had."""
+    path = program("chromium")
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(
-            executable_path=chromium(),
+            executable_path=path,
             args=["--no-sandbox", "--disable-gpu"],
-            env={**os.environ, "LD_LIBRARY_PATH": _libraries()},
+            env={**os.environ, "LD_LIBRARY_PATH": libraries()},
         )
         try:
             yield running
         finally:
             running.close()
-
-
-def _libraries() -> str:
-    """Return the folders of libraries that were unpacked with it."""
-    folders = (ROOT / ".tools" / "usr" / "lib").glob("*-linux-gnu")
-    return os.pathsep.join(str(one) for folder in folders for one in (folder, folder / "pulseaudio"))

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import http.client
 import json
+import random
 import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+FIRST_PORT, LAST_PORT = 20_000, 32_000
+"""Below those that the kernel gives to clients, which may come between the choice of a port and its use."""
+
+_ports = random.SystemRandom()
+
 
 def free_port() -> int:
-    """Return a TCP port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """Return a TCP port that nobody uses now, drawn by lot, since other processes draw at the same time."""
+    while True:
+        port = _ports.randint(FIRST_PORT, LAST_PORT)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("", port))
+            return port
 
 
 def wait_until(is_true: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
@@ -109,6 +117,9 @@ class LoadResult:
     failures: list[str] = field(default_factory=list)
 
 
+PAUSE_S = 0.01
+"""Between a client's answer and its next request: a request is always under way, and processes can start meanwhile."""
+
 REFUSED_PAUSE_S = 0.01
 """Clients that are refused must not take the processor from the server that is starting."""
 
@@ -116,7 +127,7 @@ REFUSED_PAUSE_S = 0.01
 class ClosedLoop:
     """Clients that send one request after the other until the block ends; used as a context manager."""
 
-    def __init__(self, port: int, path: str, body: Any, clients: int = 4, pause_s: float = 0.0) -> None:
+    def __init__(self, port: int, path: str, body: Any, clients: int = 4, pause_s: float = PAUSE_S) -> None:
         self._port, self._path, self._body, self._pause_s = port, path, body, pause_s
         self._stop = threading.Event()
         self.results = [LoadResult() for _ in range(clients)]

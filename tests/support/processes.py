@@ -7,6 +7,8 @@ import signal
 
 import psutil
 
+from core.versions.servable import DEPLOYMENT, ServableId, app_name
+
 
 def processes_titled(title: str) -> list[int]:
     """Return the processes below this one that bear a title; Ray appends the name of the method while one runs."""
@@ -17,6 +19,11 @@ def processes_titled(title: str) -> list[int]:
 def replica_pids(app: str, deployment: str) -> list[int]:
     """Return the processes of a deployment."""
     return processes_titled(f"ray::ServeReplica:{app}:{deployment}")
+
+
+def version_pids(model: str, version: int) -> list[int]:
+    """Return the processes of a version."""
+    return replica_pids(app_name(ServableId(model, version)), DEPLOYMENT)
 
 
 def kill(app: str, deployment: str) -> int:

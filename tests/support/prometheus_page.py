@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from core.telemetry.metric_names import BY_NAME
+from core.telemetry.metric_names import BY_NAME, METRICS_AGE
 from core.telemetry.metrics import Metric, MetricKind
-from tests.support.clients import RestClient
+from tests.support.clients import RestClient, wait_until
 
 PATH = "/monitoring/prometheus/metrics"
 
@@ -51,8 +51,30 @@ def _plain(name: str) -> str:
     return short if short in BY_NAME else name
 
 
-def scrape(client: RestClient) -> Page:
+def scrape_once(client: RestClient) -> Page:
     """Read the page; fails on any other status than 200."""
     reply = client.get(PATH)
     assert reply.status == 200, reply.body
     return Page(reply.body.decode())
+
+
+def scrape(client: RestClient) -> Page:
+    """Read the page until it is fresh; on a busy machine it may come before the newest sums do."""
+    pages: list[Page] = []
+
+    def is_fresh() -> bool:
+        pages.append(scrape_once(client))
+        return pages[-1].value(METRICS_AGE) == 0
+
+    wait_until(is_fresh, "the page has the newest sums")
+    return pages[-1]
+
+
+def assert_never_falls(pages: list[Page]) -> None:
+    """Fail when a counter is smaller on a page than on an earlier one."""
+    highest: dict[object, float] = {}
+    for page in pages:
+        lasting = page.lasting()
+        fallen = {sample for sample, value in highest.items() if lasting.get(sample, 0) < value}
+        assert not fallen
+        highest |= lasting

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,23 +11,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-import pytest
 import yaml
 
 from tests.support.clients import free_port, wait_until
 from tests.support.project import ROOT
 from tests.support.prometheus_page import PATH
+from tests.support.tools import program
 
 ALERTS = ROOT / "configs" / "prometheus" / "alerts.yaml"
 ALERTS_TEST = Path(__file__).parent / "prometheus" / "alerts_test.yaml"
-
-
-def program(name: str) -> str:
-    """Find a program of Prometheus' on the PATH or where `make tools` puts it; without it the test is skipped."""
-    found = shutil.which(name) or shutil.which(name, path=str(ROOT / ".tools" / "usr" / "bin"))
-    if found is None:
-        pytest.skip(f"{name} is not here: it is looked for on the PATH and in .tools, which `make tools` fills")
-    return found
 
 
 class Prometheus:

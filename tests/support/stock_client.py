@@ -14,6 +14,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -41,6 +42,11 @@ def environment(cache: Path) -> Path:
             subprocess.run(install, check=True)
             (folder / FINISHED).touch()
     return python
+
+
+def make_beside(cache: Path) -> None:
+    """Begin to make the environment if the cache does not have it, without waiting for it."""
+    threading.Thread(target=environment, args=(cache,), name="stock-client", daemon=True).start()
 
 
 def compared(cache: Path, address: str, versions: Mapping[str, Path]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import importlib.util
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -16,15 +15,12 @@ from core.versions.history import VersionHistory
 from core.versions.lifecycle import State
 from deployments.rest import html_endpoint
 from tests.support.browser import browser as run_browser
-from tests.support.browser import chromium
 from tests.support.clients import free_port
 from tests.support.status_pages import BEGAN_S, TRAFFIC, LivePage, busy_table, model
 
-needs_browser = pytest.mark.skipif(
-    chromium() is None or importlib.util.find_spec("playwright") is None,
-    reason="needs chromium on the PATH or in .tools, and playwright",
-)
-SOON_MS = 10_000
+pytestmark = pytest.mark.tools
+
+SOON_MS = 60_000
 CONTRAST = """() => {
   const number = (text) => text.match(/[\\d.]+/g).slice(0, 3).map(Number);
   const light = (text) => number(text)
@@ -128,7 +124,6 @@ def test_style_and_script_are_not_empty() -> None:
     assert "</" not in assets.style + assets.script
 
 
-@needs_browser
 def test_a_rollout_is_seen_without_reloading(live: LivePage, tab: Any) -> None:
     """A version that becomes available, one that goes, a model that is new; the title follows too."""
     done = VersionHistory(State.AVAILABLE, since_s=BEGAN_S)
@@ -146,7 +141,6 @@ def test_a_rollout_is_seen_without_reloading(live: LivePage, tab: Any) -> None:
     assert tab.get_by_role("table", name="Ignored directories").count() == 0
 
 
-@needs_browser
 def test_focus_scroll_and_unfolded_texts_stay(live: LivePage, tab: Any) -> None:
     """A reader is not disturbed by what changes elsewhere, above or below."""
     live.table = replace(busy_table(), models={"words": model("words", problem="long " * 100)})
@@ -165,7 +159,6 @@ def test_focus_scroll_and_unfolded_texts_stay(live: LivePage, tab: Any) -> None:
     assert tab.evaluate("scrollY") > 0
 
 
-@needs_browser
 def test_a_server_that_is_gone_is_told_until_it_is_back(live: LivePage, tab: Any) -> None:
     """What it said last stays to be read."""
     notice = tab.locator("#connection")
@@ -179,7 +172,6 @@ def test_a_server_that_is_gone_is_told_until_it_is_back(live: LivePage, tab: Any
     notice.filter(has_not_text="answer").wait_for(state="attached", timeout=SOON_MS)
 
 
-@needs_browser
 def test_refreshing_can_be_switched_off_and_on(live: LivePage, tab: Any) -> None:
     """By the keyboard. The browser's clock is ours, so that a minute without a request takes no time."""
     seen: list[str] = []
@@ -199,7 +191,6 @@ def test_refreshing_can_be_switched_off_and_on(live: LivePage, tab: Any) -> None
     tab.get_by_text("99", exact=True).wait_for(timeout=SOON_MS)
 
 
-@needs_browser
 def test_curves_come_with_the_traffic(live: LivePage, tab: Any) -> None:
     """On the page that is open; each has a name that says what it shows."""
     live.traffic = {}
@@ -215,7 +206,6 @@ def test_curves_come_with_the_traffic(live: LivePage, tab: Any) -> None:
     assert (size["width"], size["height"]) == (120, 24)
 
 
-@needs_browser
 def test_nothing_comes_from_outside(chrome: Any, live: LivePage) -> None:
     """Every request goes to the server itself, also those that follow by themselves."""
     context = chrome.new_context()
@@ -231,7 +221,6 @@ def test_nothing_comes_from_outside(chrome: Any, live: LivePage) -> None:
     context.close()
 
 
-@needs_browser
 def test_the_keyboard_reaches_everything_in_the_order_of_the_page(live: LivePage, tab: Any) -> None:
     """The switch, then what is folded, then the link; each can be seen where it is."""
     live.table = replace(busy_table(), models={"words": model("words", problem="long " * 100)})
@@ -245,7 +234,6 @@ def test_the_keyboard_reaches_everything_in_the_order_of_the_page(live: LivePage
     assert reached == ["INPUT", "SUMMARY", "A"]
 
 
-@needs_browser
 def test_everything_has_a_name_for_those_who_listen(live: LivePage, tab: Any) -> None:
     """Tables by their captions, the switch, the link, the region of the server; changes of the state are read out."""
     for table in tab.get_by_role("table").all():
@@ -260,7 +248,6 @@ def test_everything_has_a_name_for_those_who_listen(live: LivePage, tab: Any) ->
     assert tab.locator("html").get_attribute("lang") == "en"
 
 
-@needs_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 400])
 def test_the_page_fits_and_can_be_read(chrome: Any, live: LivePage, scheme: str, width: int) -> None:
@@ -275,7 +262,6 @@ def test_the_page_fits_and_can_be_read(chrome: Any, live: LivePage, scheme: str,
     context.close()
 
 
-@needs_browser
 def test_without_script_the_tables_are_there(chrome: Any, live: LivePage) -> None:
     """And how to see what is new."""
     context = chrome.new_context(java_script_enabled=False)
