@@ -28,7 +28,7 @@ serve: $(STAMP)  ## serve the example models on TensorFlow Serving's ports
 run: serve
 
 test: $(STAMP)  ## every test: one process has the server that many tests share and mostly waits, the other runs the rest
-	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadgroup
+	$(BIN)/pytest --numprocesses $(PROCESSES)
 
 unit: $(STAMP)  ## tests without Ray
 	$(BIN)/pytest $(UNIT)

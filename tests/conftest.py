@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 os.environ["RAY_AUTH_MODE"] = "disabled"  # read by Ray when it is imported: no token file of a test in the home folder
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -12,9 +14,36 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each process that Ray starts would compile Ray anew
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.support import stock_client, tools
 from tests.support.saved_models import ensure_models
+
+INTEGRATION = "tests/integration/"
+OWN_SERVERS = ("test_cli.py", "test_serve_run.py")
+"""Modules of integration tests that each start servers of their own."""
+
+
+class ServerTogether(LoadScopeScheduling):
+    """Spreads tests over processes (`pytest -n`): the shared server's tests stay in one, the site of faults in one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0].removeprefix(INTEGRATION)
+        if not nodeid.startswith(INTEGRATION) or module in OWN_SERVERS:
+            return nodeid
+        return module if module == "test_chaos.py" else "the shared server"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ServerTogether:
+    """Begin with what takes longest: the groups, then the tests in the order of collection, integration first."""
+    return ServerTogether(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
+    """Put integration tests first, whatever else orders them: they wait most, so that others have time beside them."""
+    yield
+    items.sort(key=lambda item: not item.nodeid.startswith(INTEGRATION))
 
 
 def default_cache() -> Path:

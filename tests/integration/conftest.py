@@ -40,10 +40,6 @@ from tests.support.processes import replica_pids
 from tests.support.ray_start import again
 from tests.support.span_collector import SpanCollector
 
-HERE = Path(__file__).parent
-OWN_SERVERS = {"test_chaos.py", "test_cli.py", "test_serve_run.py"}
-"""Modules that start servers of their own."""
-
 FIXED_MODELS = (
     "half_plus_two",
     "half_plus_three",
@@ -74,16 +70,6 @@ QUICK_SCALING = {
     "metrics_interval_s": 0.5,
     "look_back_period_s": 2,
 }
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests that share a server in one process when several run tests; they come first, as they wait most."""
-    items.sort(key=lambda item: HERE not in item.path.parents)
-    for item in items:
-        if HERE in item.path.parents and item.path.name not in OWN_SERVERS:
-            item.add_marker(pytest.mark.xdist_group("server"))
-        elif item.path.name == "test_chaos.py":
-            item.add_marker(pytest.mark.xdist_group("chaos"))
 
 
 def settings_text(saved_models: Path, folder: Path) -> str:

@@ -71,13 +71,13 @@ def test_a_preflight_needs_an_origin(origin, status) -> None:
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        (gzip.compress(b"{}"), b"{}"),
-        (bytearray(gzip.compress(b"{}")), b"{}"),
+        (gzip.compress(b"{}", mtime=0), b"{}"),
+        (bytearray(gzip.compress(b"{}", mtime=0)), b"{}"),
         pytest.param(gzip.compress(b"x" * 2**20), b"x" * 2**20, id="case_Q5"),
         (b"not gzip", b""),
         (b"", b""),
-        (gzip.compress(b"cut short")[:-3], b""),
-        (gzip.compress(b"damaged")[:-8] + b"\0" * 8, b""),
+        (gzip.compress(b"cut short", mtime=0)[:-3], b""),
+        (gzip.compress(b"damaged", mtime=0)[:-8] + b"\0" * 8, b""),
     ],
 )
 def test_gzip_bodies_are_unpacked_or_count_as_empty(body, expected) -> None:
