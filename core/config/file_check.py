@@ -110,7 +110,7 @@ def _checked_models(text: str, file: str, root: str) -> Checked:
 
 def _checked_settings(text: str, file: str) -> Checked:
     try:
-        own = yaml_settings.read_settings(text, file)
+        own = yaml_settings.read_yaml_settings(text, file)
     except ConfigError as error:
         return Checked(file, FileKind.SETTINGS, error.problems)
     parsed = arguments.parse_flags((), {"model_settings_file": file, **own.server})

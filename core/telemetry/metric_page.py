@@ -48,7 +48,7 @@ def lines(metric: Metric, numbers: MetricSnapshot) -> Iterator[str]:
         if isinstance(value, Distribution):
             yield from _histogram(name, shown, metric.buckets, value)
         else:
-            yield f"{name}{{{shown}}} {number_text(value)}\n"
+            yield f"{name}{{{shown}}} {sample_text(value)}\n"
 
 
 def _histogram(name: str, shown: str, limits: tuple[float, ...], value: Distribution) -> Iterator[str]:
@@ -56,7 +56,7 @@ def _histogram(name: str, shown: str, limits: tuple[float, ...], value: Distribu
     shown_limits = (*(f"{limit:g}" for limit in limits), "+Inf")
     for limit, count in zip(shown_limits, accumulate(value.counts), strict=True):
         yield f'{name}_bucket{{{before}le="{limit}"}} {count}\n'
-    yield f"{name}_sum{{{shown}}} {number_text(value.sum)}\n"
+    yield f"{name}_sum{{{shown}}} {sample_text(value.sum)}\n"
     yield f"{name}_count{{{shown}}} {sum(value.counts)}\n"
 
 
@@ -64,7 +64,7 @@ def _pairs(names: tuple[str, ...], values: Labels) -> str:
     return ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in zip(names, values, strict=True))
 
 
-def number_text(value: float) -> str:
+def sample_text(value: float) -> str:
     """Write a number: whole ones without a point, others with as many digits as they have."""
     if math.isnan(value):
         return "NaN"
