@@ -2,19 +2,19 @@
 
 ServingError
 ├── InvalidArgument          the request is wrong; sending it again does not help
-│   ├── LabelNotFound        the model is perhaps known, the label is not
+│   ├── LabelNotFound        no version has the requested label
 │   └── ConfigError          a configuration has mistakes; carries all of them
 ├── NotFound                 nothing answers under that name
-│   ├── ServableNotFound     no version can answer the request now
+│   ├── ServableNotFound     no version can answer the request at present
 │   └── StatusNotFound       no version was ever seen under that name
-├── FailedPrecondition       right in itself, wrong for the present state
-├── Aborted                  somebody else was faster; look again and repeat
-├── DeadlineExceeded         the caller's time is up
+├── FailedPrecondition       well formed, but not possible in the present state
+├── Aborted                  another change came first; read the state again and repeat
+├── DeadlineExceeded         the caller's deadline has passed
 ├── ResourceExhausted        a limit of this server was reached
 ├── Unavailable              try again, here or elsewhere
-├── Unimplemented            nobody offers this here
-├── Internal                 a defect of ours
-├── DataLoss                 a file does not hold what was written into it
+├── Unimplemented            this server does not offer it
+├── Internal                 a defect of the server
+├── DataLoss                 the content of a file is damaged
 └── RuntimeFailure           TensorFlow's own code and text, passed through
 """
 
@@ -92,7 +92,7 @@ class InvalidArgument(ServingError):
 
 
 class NotFound(ServingError):
-    """Nothing is known under the requested name."""
+    """The requested name is not known."""
 
     code = Code.NOT_FOUND
 
@@ -104,7 +104,7 @@ class FailedPrecondition(ServingError):
 
 
 class Aborted(ServingError):
-    """The change rests on a state that is no longer there; the caller looks again and repeats it."""
+    """The change was made for a state that is outdated; the caller reads the state again and repeats it."""
 
     code = Code.ABORTED
 
@@ -122,7 +122,7 @@ class ResourceExhausted(ServingError):
 
 
 class Unavailable(ServingError):
-    """Nobody can answer at the moment; the caller may try again."""
+    """The request cannot be answered at present; the caller may try again."""
 
     code = Code.UNAVAILABLE
 
@@ -140,7 +140,7 @@ class Internal(ServingError):
 
 
 class DataLoss(ServingError):
-    """A file does not hold what was written into it, or something else than it should."""
+    """The content of a file is damaged, or is not of the expected kind."""
 
     code = Code.DATA_LOSS
 
@@ -193,7 +193,7 @@ class StatusNotFound(NotFound):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake in a configuration: where it stands and what is wrong."""
+    """One mistake in a configuration, with its position."""
 
     message: str
     file: str = ""

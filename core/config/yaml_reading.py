@@ -1,7 +1,7 @@
-"""YAML read by a description of what may stand in it, so that every mistake has a line and a field.
+"""Reads YAML by a description of its allowed content, so that every mistake has a line and a field.
 
-A reader is a function that takes an entry in the file and gives a value. Mistakes are noted on the entry's list and the
-reader gives `MISTAKE`, so that reading goes on and all of them are reported at once.
+A reader is a function that takes an entry of the file and returns a value. It adds a mistake to the entry's list and
+returns `MISTAKE`, so that reading goes on and all mistakes are reported at once.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class YamlEntry:
         return int(self.node.start_mark.line) + 1
 
     def mistake(self, message: str) -> Any:
-        """Note a mistake here; gives MISTAKE."""
+        """Add a mistake at this entry; returns MISTAKE."""
         self.problems.append(Problem(_writable(message), self.file, self.line, _writable(self.field)))
         return MISTAKE
 
@@ -68,7 +68,7 @@ Reader = Callable[[YamlEntry], Any]
 def compose(text: str, file: str) -> yaml.Node | None:
     """Parse YAML into nodes; None for a file of comments only. Raises ConfigError, also for an empty file.
 
-    An empty file is a mistake, because a file that is just being rewritten looks like that.
+    An empty file is a mistake, because a file that is just being rewritten is empty for a moment.
     """
     if not text:
         raise ConfigError((Problem("the file is empty", file),))
@@ -131,7 +131,7 @@ def choice(values: Mapping[str, Any]) -> Reader:
 
 
 def each(reader: Reader) -> Reader:
-    """Return a reader of lists; it gives a tuple."""
+    """Return a reader of lists, as tuples."""
 
     def read(entry: YamlEntry) -> Any:
         if not isinstance(entry.node, yaml.SequenceNode):
@@ -143,7 +143,7 @@ def each(reader: Reader) -> Reader:
 
 
 def mapping(reader: Reader) -> Reader:
-    """Return a reader of mappings whose names are free; it gives a dict."""
+    """Return a reader of mappings with arbitrary names, as dicts."""
 
     def read(entry: YamlEntry) -> Any:
         entries = named_entries(entry)
@@ -156,7 +156,7 @@ def mapping(reader: Reader) -> Reader:
 
 
 def section(readers: Mapping[str, Reader]) -> Reader:
-    """Return a reader of mappings with fixed names; it gives a dict of those that are there and right."""
+    """Return a reader of mappings with fixed names, as dicts of the valid entries."""
 
     def read(entry: YamlEntry) -> Any:
         values = {name: readers[name](inner) for name, inner in known_entries(entry, readers).items()}
@@ -176,7 +176,7 @@ def known_entries(entry: YamlEntry, names: Mapping[str, Any]) -> Mapping[str, Ya
 
 
 def named_entries(entry: YamlEntry) -> dict[str, YamlEntry] | None:
-    """Return the entries of a mapping by name; names that are not texts, or come twice, are mistakes."""
+    """Return the entries of a mapping by name; names that are not texts, or are repeated, are mistakes."""
     if entry.kind == "null":
         return {}
     if not isinstance(entry.node, yaml.MappingNode):
@@ -199,7 +199,7 @@ def named_entries(entry: YamlEntry) -> dict[str, YamlEntry] | None:
 
 
 def _has_half_characters(value: str) -> bool:
-    r"""Whether a text holds what `"\ud800"` means: no message and no file can hold it."""
+    r"""Whether a text holds half of a surrogate pair (`"\ud800"`), which cannot be encoded in a message or a file."""
     return _writable(value) != value
 
 

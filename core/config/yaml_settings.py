@@ -64,7 +64,7 @@ def _batching(entry: YamlEntry) -> Any:
 
 
 def _logging(entry: YamlEntry) -> Any:
-    """Read one request log, or a list of them; it gives a tuple."""
+    """Read one request log, or a list of them, as a tuple."""
     if isinstance(entry.node, yaml.SequenceNode):
         return each(_log)(entry)
     return (_log(entry),)
@@ -161,7 +161,7 @@ _SERVER: Mapping[str, Reader] = {
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """What the file says about one model; None where it says nothing.
+    """The settings that the file gives one model; None for those that it does not give.
 
     `lines` gives the line of every entry.
     """
@@ -223,7 +223,7 @@ def _model(shared: Mapping[str, Any], given: Mapping[str, Any], entry: YamlEntry
 
 
 def _combined(shared: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay a model's own entries over the shared ones; its own way to count replicas replaces the shared way."""
+    """Return a model's own entries over the shared ones; its own number of replicas replaces shared autoscaling."""
     values = {**shared, **given}
     if "num_replicas" in given and "autoscaling" not in given:
         values.pop("autoscaling", None)
