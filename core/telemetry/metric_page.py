@@ -1,8 +1,8 @@
-"""The page that Prometheus reads: Prometheus' text format as TensorFlow Serving writes it.
+"""Writes the page for Prometheus in its text format, as TensorFlow Serving does.
 
 Differences from what Prometheus' own libraries write: names begin with `:`, a sample without labels has `{}`, there is
-no `# HELP` (but for our own metrics), and a value that equals a bucket's limit is counted above it. What we do better:
-sums have all their digits, and a line feed in a label is escaped, so that no client can break the page.
+no `# HELP` (but for our own metrics), and a value that equals a bucket's limit is counted above it. Improvements over
+it: sums have all their digits, and a line feed in a label is escaped, so that no client can break the page.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _LARGEST_EXACT = 2.0**53
 
 
 def page(metrics: Iterable[Metric], numbers: MetricSnapshot) -> bytes:
-    """Write all metrics in the order of their names, also those of which nothing was counted yet."""
+    """Return all metrics in the order of their names, also those without values."""
     ordered = sorted(metrics, key=lambda one: page_name(one.name))
     return "".join(line for metric in ordered for line in lines(metric, numbers)).encode()
 
 
 def lines(metric: Metric, numbers: MetricSnapshot) -> Iterator[str]:
-    """Write one metric: its type, and a line for each number."""
+    """Yield the lines of one metric: its type, and each value."""
     by_kind: Mapping[MetricKind, Mapping[str, Mapping[Labels, float | Distribution]]] = {
         MetricKind.COUNTER: numbers.counters,
         MetricKind.GAUGE: numbers.gauges,
@@ -65,7 +65,7 @@ def _pairs(names: tuple[str, ...], values: Labels) -> str:
 
 
 def sample_text(value: float) -> str:
-    """Write a number: whole ones without a point, others with as many digits as they have."""
+    """Return a value as text: whole numbers without a point, others with all their digits."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
@@ -76,12 +76,12 @@ def sample_text(value: float) -> str:
 
 
 def page_name(name: str) -> str:
-    """Return the name on the page: whatever is no letter, digit or underscore becomes a colon."""
+    """Return the name on the page: every character but letters, digits and underscores becomes a colon."""
     clean = _NO_NAME.sub(":", name)
     return f"_{clean}" if clean[:1].isdigit() else clean
 
 
 def label_name(name: str) -> str:
-    """Return the name of a label on the page: whatever is no letter or digit becomes an underscore."""
+    """Return the name of a label on the page: every character but letters and digits becomes an underscore."""
     clean = _NO_LABEL.sub("_", name)
     return f"_{clean}" if clean[:1].isdigit() else clean

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.telemetry.repeated_failure import MOST_KINDS, OVER_AFTER_S, TOLD_EVERY_S, RepeatedFailure
+from core.telemetry.repeated_failure import MOST_KINDS, OVER_AFTER_S, LOGGED_EVERY_S, RepeatedFailure
 
 
 def test_trouble_is_told_at_first_and_then_each_minute() -> None:
@@ -29,7 +29,7 @@ def test_ever_new_kinds_do_not_fill_the_log() -> None:
     told = [episode.again(1.0, str(number)) for number in range(MOST_KINDS + 5)]
 
     assert told == [True] * MOST_KINDS + [False] * 5
-    assert episode.again(1.0 + TOLD_EVERY_S, "later")
+    assert episode.again(1.0 + LOGGED_EVERY_S, "later")
 
 
 def test_trouble_is_over_when_it_stayed_away_for_a_while() -> None:
