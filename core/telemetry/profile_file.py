@@ -155,17 +155,18 @@ def _tensorflow(recording: Recording) -> Iterator[Event]:
                 devices[device] = _Lanes(FIRST_DEVICE + len(devices))
                 yield _name("process_name", devices[device].group, 0, f"TensorFlow: {device}")
             span = devices[device].placed(operation.node_name, *_time(operation))
-            told = operation.timeline_label
-            yield _complete(span, devices[device].group, recording.began_ns, operation=told, run=number)
+            yield _complete(
+                span, devices[device].group, recording.began_ns, operation=operation.timeline_label, run=number
+            )
 
 
 def _operations(metadata: bytes) -> Iterator[tuple[str, step_stats_pb2.NodeExecStats]]:
     """Yield the operations of a run in the order of their beginning; none for a run that cannot be read."""
     try:
-        told = step_stats_pb2.RunMetadata.FromString(metadata)
+        read = step_stats_pb2.RunMetadata.FromString(metadata)
     except DecodeError:
         return
-    for device in told.step_stats.dev_stats:
+    for device in read.step_stats.dev_stats:
         for operation in sorted(device.node_stats, key=_time):
             yield device.device, operation
 

@@ -55,7 +55,7 @@ def otel_variables(environment: Mapping[str, str]) -> tuple[tuple[str, str], ...
 
 
 def _url(endpoint: str, variables: Mapping[str, str]) -> str:
-    """Return the URL of the collector; the usual path is added unless the variable for traces alone gives a whole URL."""
+    """Return the URL of the collector, with the usual path unless the variable for traces alone gives a whole URL."""
     if endpoint:
         return endpoint if endpoint.endswith(PATH) else endpoint.rstrip("/") + PATH
     if variables.get(EXPORTER, "otlp") not in {"otlp", ""}:
