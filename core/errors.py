@@ -1,21 +1,21 @@
 """The one error tree: each class names its canonical code, which is its gRPC status too; `HTTP_STATUS` is REST's.
 
 ServingError                     gRPC status          HTTP status
-├── InvalidArgument              INVALID_ARGUMENT     400          the request is wrong; sending it again does not help
-│   ├── LabelNotFound            INVALID_ARGUMENT     400          the model may be known, the label is not
-│   └── ConfigError              INVALID_ARGUMENT     400          a configuration has mistakes; carries all of them
-├── NotFound                     NOT_FOUND            404          nothing answers under that name
-│   ├── ServableNotFound         NOT_FOUND            404          no version can answer the request now
-│   └── StatusNotFound           NOT_FOUND            404          no version was ever seen under that name
-├── FailedPrecondition           FAILED_PRECONDITION  400          right in itself, wrong for the present state
-├── Aborted                      ABORTED              409          another change came first; look again and repeat
-├── DeadlineExceeded             DEADLINE_EXCEEDED    504          the caller's time is up
-├── ResourceExhausted            RESOURCE_EXHAUSTED   429          a limit of this server was reached
-├── Unavailable                  UNAVAILABLE          503          try again, here or elsewhere
-├── Unimplemented                UNIMPLEMENTED        501          not offered here
-├── Internal                     INTERNAL             500          a defect of ours
-├── DataLoss                     DATA_LOSS            500          a file does not hold what was written into it
-└── RuntimeFailure               its own              its own      TensorFlow's own code and text, passed through
+├── InvalidArgument              INVALID_ARGUMENT     the request is wrong; sending it again does not help
+│   ├── LabelNotFound            INVALID_ARGUMENT     no version has the requested label
+│   └── ConfigError              INVALID_ARGUMENT     a configuration has mistakes; carries all of them
+├── NotFound                     NOT_FOUND            nothing answers under that name
+│   ├── ServableNotFound         NOT_FOUND            no version can answer the request at present
+│   └── StatusNotFound           NOT_FOUND            no version was ever seen under that name
+├── FailedPrecondition           FAILED_PRECONDITION  well formed, but not possible in the present state
+├── Aborted                      ABORTED              another change came first; read the state again and repeat
+├── DeadlineExceeded             DEADLINE_EXCEEDED    the caller's deadline has passed
+├── ResourceExhausted            RESOURCE_EXHAUSTED   a limit of this server was reached
+├── Unavailable                  UNAVAILABLE          try again, here or elsewhere
+├── Unimplemented                UNIMPLEMENTED        this server does not offer it
+├── Internal                     INTERNAL             a defect of the server
+├── DataLoss                     DATA_LOSS            the content of a file is damaged
+└── RuntimeFailure               its own              TensorFlow's own code and text, passed through
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class InvalidArgument(ServingError):
 
 
 class NotFound(ServingError):
-    """Nothing is known under the requested name."""
+    """The requested name is not known."""
 
     code = Code.NOT_FOUND
 
@@ -104,7 +104,7 @@ class FailedPrecondition(ServingError):
 
 
 class Aborted(ServingError):
-    """The change rests on a state that is no longer there; the caller looks again and repeats it."""
+    """The change was made for a state that is outdated; the caller reads the state again and repeats it."""
 
     code = Code.ABORTED
 
@@ -122,7 +122,7 @@ class ResourceExhausted(ServingError):
 
 
 class Unavailable(ServingError):
-    """Nobody can answer at the moment; the caller may try again."""
+    """The request cannot be answered at present; the caller may try again."""
 
     code = Code.UNAVAILABLE
 
@@ -140,7 +140,7 @@ class Internal(ServingError):
 
 
 class DataLoss(ServingError):
-    """A file does not hold what was written into it, or something else than it should."""
+    """The content of a file is damaged, or is not of the expected kind."""
 
     code = Code.DATA_LOSS
 
@@ -193,7 +193,7 @@ class StatusNotFound(NotFound):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake in a configuration: where it stands and what is wrong."""
+    """One mistake in a configuration, with its position."""
 
     message: str
     file: str = ""

@@ -24,7 +24,7 @@ Responder = Callable[[ServedModel, bytes], bytes]
 
 
 def planners(answers: AnswerSettings) -> Mapping[Method, Planner]:
-    """Return the methods that run the model, as the operator chose them to check and to print."""
+    """Return the methods that run the model, with the operator's choices of checks and of tensor formats."""
     check = answers.check_method_name
     return MappingProxyType(
         {
@@ -46,4 +46,4 @@ RESPONDERS: Mapping[Method, Responder] = MappingProxyType(
         Method.GET_MODEL_METADATA: grpc_metadata.respond,
     }
 )
-"""Methods that only tell what the model declares."""
+"""Methods that only return the model's declarations."""

@@ -21,6 +21,8 @@ from core.errors import Code, RuntimeFailure
 from core.grpc import client_calls as calls
 from core.grpc.client_calls import ClientCall
 
+__all__ = ["AsyncClient", "Client"]
+
 P = ParamSpec("P")
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])

@@ -1,6 +1,6 @@
-"""What became of a change: read from status documents, until there is something to tell.
+"""Finds the outcome of a change in status documents.
 
-The documents are of the generation of the change or later; what is missing there was taken away again.
+The documents are of the generation of the change or later, so a model that is missing there was removed again.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ChangeOutcome:
-    """How a change ended, in words."""
+    """The outcome of a change, in words."""
 
     is_good: bool
     text: str
 
 
 Look = Callable[[Json], ChangeOutcome | None]
-"""Gives the outcome that a document shows; None while there is none yet."""
+"""Returns the outcome that a document shows; None while there is none yet."""
 
 
 def loaded(name: str, version: int | None) -> Look:
-    """Wait until a version (any version when none is named) answers, has failed once, or turns out not to be there."""
+    """Return a look for a version (any version when none is named) that answers, has failed once, or is not found."""
 
     def look(document: Json) -> ChangeOutcome | None:
         model = _find(document, name)
@@ -38,7 +38,7 @@ def loaded(name: str, version: int | None) -> Look:
 
 
 def unloaded(name: str, version: int | None) -> Look:
-    """Wait until a version, or every version, has ended."""
+    """Return a look for the end of a version, or of every version."""
 
     def look(document: Json) -> ChangeOutcome | None:
         model = _find(document, name)
@@ -51,7 +51,7 @@ def unloaded(name: str, version: int | None) -> Look:
 
 
 def labelled(name: str, label: str) -> Look:
-    """Tell at once whether a label answers, or what it waits for."""
+    """Return a look that says at once whether a label answers, or for which version it waits."""
 
     def look(document: Json) -> ChangeOutcome | None:
         model = _find(document, name)
@@ -68,7 +68,7 @@ def labelled(name: str, label: str) -> Look:
 
 
 def label_removed(name: str, label: str) -> Look:
-    """Tell that a label is gone."""
+    """Return a look for the removal of a label."""
 
     def look(document: Json) -> ChangeOutcome | None:
         model = _find(document, name)
@@ -118,7 +118,7 @@ def _missing(model: Json, version: int | None, seen: list[Json]) -> ChangeOutcom
 
 
 def unfinished(document: Json, name: str) -> str:
-    """Say what a model still waits for, when nobody waits any longer."""
+    """Return a text about the unfinished versions of a model, for the end of the waiting time."""
     model = _find(document, name)
     if model is None:
         return f"{name}: the server does not know it yet"

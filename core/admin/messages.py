@@ -1,4 +1,4 @@
-"""The messages of our Admin service, at both ends, as values."""
+"""Encodes and decodes the messages of the Admin service, for both ends."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SERVICE = "ray_model_server.Admin"
 
 @dataclass(frozen=True, slots=True)
 class ConfigInForce:
-    """What GetConfig tells: lists and wanted versions, and the fingerprint that a change must name."""
+    """The answer to GetConfig: lists and aspired versions, and the fingerprint that a change must contain."""
 
     known: KnownModels
     fingerprint: str
@@ -29,7 +29,7 @@ class ConfigInForce:
 
 @dataclass(frozen=True, slots=True)
 class ConfigChange:
-    """What ChangeConfig asks for."""
+    """The request of ChangeConfig."""
 
     config: model_config_pb2.ModelServerConfig
     expected_fingerprint: str
@@ -72,7 +72,7 @@ def change_request(models: Iterable[ModelConfig], expected_fingerprint: str) -> 
 
 
 def read_change_request(raw: bytes) -> ConfigChange:
-    """Read a ChangeConfigRequest; raises InvalidArgument for one that would replace what its sender has not seen."""
+    """Read a ChangeConfigRequest; raises InvalidArgument for one without a fingerprint or a list of models."""
     try:
         request = admin_pb2.ChangeConfigRequest.FromString(raw)
     except DecodeError:
@@ -112,7 +112,7 @@ def profile_request(request: ProfileRequest) -> bytes:
 
 
 def read_profile_request(raw: bytes) -> ProfileRequest:
-    """Read a ProfileRequest; raises InvalidArgument for one that makes no sense."""
+    """Read a ProfileRequest; raises InvalidArgument for one that is not valid."""
     try:
         asked = admin_pb2.ProfileRequest.FromString(raw)
     except DecodeError:
@@ -134,7 +134,7 @@ def read_profile_answer(raw: bytes) -> tuple[bytes, int]:
 
 
 def wanted_versions(table: RoutingTable) -> Mapping[str, frozenset[int]]:
-    """Return the versions that a table's models want now."""
+    """Return the aspired versions of each configured model."""
     return {
         name: frozenset(version for version, history in model.histories.items() if history.aspired)
         for name, model in table.models.items()

@@ -1,4 +1,4 @@
-"""What `label`, `load` and `unload` make of a list of models; each gives the whole new list, and changes one model."""
+"""Changes of a list of models by `label`, `load` and `unload`; each returns the new list, with one model changed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Models = tuple[ModelConfig, ...]
 
 @dataclass(frozen=True, slots=True)
 class KnownModels:
-    """The list of models in force, the one of the configuration files, and the versions wanted now by model."""
+    """The list of models in force, the one of the configuration files, and the aspired versions by model."""
 
     models: Models
     files: Models = ()
@@ -32,16 +32,16 @@ class KnownModels:
         return found
 
     def wanted_of(self, name: str) -> frozenset[int]:
-        """Return the versions of a model that are wanted now."""
+        """Return the aspired versions of a model."""
         return self.wanted.get(name, frozenset())
 
 
 Change = Callable[[KnownModels], Models]
-"""Gives the new list; the same one when there is nothing to do. Raises ServingError when it makes no sense."""
+"""Returns the new list; the same one when there is nothing to do. Raises ServingError when it is not possible."""
 
 
 def label(name: str, text: str, version: int) -> Change:
-    """Let a label name a version, wherever it pointed before."""
+    """Return a change that lets a label name a version, whichever it named before."""
 
     def change(known: KnownModels) -> Models:
         model = known.get(name)
@@ -51,7 +51,7 @@ def label(name: str, text: str, version: int) -> Change:
 
 
 def remove_label(name: str, text: str) -> Change:
-    """Take a label away; raises NotFound when the model does not have it."""
+    """Return a change that removes a label; it raises NotFound when the model does not have it."""
 
     def change(known: KnownModels) -> Models:
         model = known.get(name)
@@ -64,7 +64,7 @@ def remove_label(name: str, text: str) -> Change:
 
 
 def load_version(name: str, version: int, base_path: str = "") -> Change:
-    """Let a version be wanted beside those that are wanted now; with a base path, also of a model that is new."""
+    """Return a change that adds a version to the aspired ones; with a base path, also of a new model."""
 
     def change(known: KnownModels) -> Models:
         model = known.find(name)
@@ -78,7 +78,7 @@ def load_version(name: str, version: int, base_path: str = "") -> Change:
 
 
 def load_model(name: str, base_path: str = "", policy: VersionPolicy | None = None) -> Change:
-    """Add a model, from the files if they have it, or give another base path or policy to one that is there."""
+    """Return a change that adds a model, or gives a known one another base path or policy."""
 
     def change(known: KnownModels) -> Models:
         model = known.find(name)
@@ -90,7 +90,7 @@ def load_model(name: str, base_path: str = "", policy: VersionPolicy | None = No
 
 
 def unload_version(name: str, version: int, *, force: bool = False) -> Change:
-    """Let a version be wanted no more, the others as now; raises FailedPrecondition for the last one."""
+    """Return a change that removes a version from the aspired ones; it raises FailedPrecondition for the last one."""
 
     def change(known: KnownModels) -> Models:
         model = known.get(name)
@@ -110,7 +110,7 @@ def unload_version(name: str, version: int, *, force: bool = False) -> Change:
 
 
 def unload_model(name: str) -> Change:
-    """Remove a model with all its versions and labels; raises NotFound."""
+    """Return a change that removes a model with all versions and labels; it raises NotFound."""
 
     def change(known: KnownModels) -> Models:
         gone = known.get(name)
@@ -133,7 +133,7 @@ def _new(known: KnownModels, name: str, base_path: str) -> ModelConfig:
 
 
 def _wanting(policy: VersionPolicy, wanted: frozenset[int], version: int) -> VersionPolicy:
-    """Return the policy that wants one more version; one that wants it already stays."""
+    """Return a policy that also selects a version; the same one if it does already."""
     if isinstance(policy, Specific):
         return Specific(policy.versions | {version})
     if isinstance(policy, All) or version in wanted:
@@ -142,7 +142,7 @@ def _wanting(policy: VersionPolicy, wanted: frozenset[int], version: int) -> Ver
 
 
 def policy_text(policy: VersionPolicy | None) -> str:
-    """Say a policy in words."""
+    """Return a policy in words."""
     if isinstance(policy, Latest):
         return f"latest {policy.count}"
     if isinstance(policy, Specific):
@@ -151,7 +151,7 @@ def policy_text(policy: VersionPolicy | None) -> str:
 
 
 def differences(before: Models, after: Models) -> Iterator[str]:
-    """Say in a line each what a change does."""
+    """Yield a line for each difference between two lists."""
     old, new = ({one.name: one for one in models} for models in (before, after))
     for name in new.keys() - old.keys():
         yield f"{name}: added, base path {new[name].base_path}, policy {policy_text(new[name].policy)}"

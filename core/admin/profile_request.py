@@ -1,4 +1,4 @@
-"""What may be profiled, and for how long."""
+"""Requests for profiles: validation, and the version to record."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHORTEST_S, LONGEST_S = 0.1, 60.0
 
 @dataclass(frozen=True, slots=True)
 class ProfileRequest:
-    """A request to record some replica of a version; without a version and a label, of the newest that answers."""
+    """A request to record one replica of a version; without a version and a label, of the newest that answers."""
 
     model: str
     seconds: float
@@ -20,7 +20,7 @@ class ProfileRequest:
     label: str | None = None
 
     def checked(self) -> ProfileRequest:
-        """Return the request if it makes sense; raises InvalidArgument."""
+        """Return the request if it is valid; raises InvalidArgument."""
         if not self.model:
             raise InvalidArgument("model is missing.")
         if self.version is not None and self.label is not None:
@@ -33,7 +33,7 @@ class ProfileRequest:
 
 
 def profiled_route(table: RoutingTable, request: ProfileRequest) -> Route:
-    """Find the version to record; raises NotFound, FailedPrecondition, LabelNotFound."""
+    """Return the route of the version to record; raises NotFound, FailedPrecondition, LabelNotFound."""
     try:
         return table.resolve(request.model, request.version, request.label)
     except ServableNotFound:

@@ -1,4 +1,4 @@
-"""What `ray_model_server` prints when it is ready: where it listens, and a request that can be pasted."""
+"""The lines that `ray_model_server` prints when it is ready: its addresses, and an example request to paste."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import quote
 from core.config.server_settings import FrontDoorSettings
 
 MOST_VALUES: Final = 64
-"""An example with more numbers in it is no help at a terminal."""
+"""Most values in an example request; a longer one is of no use at a terminal."""
 EVERYWHERE: Final = frozenset({"", "0.0.0.0", "::"})
 PREDICT: Final = "tensorflow/serving/predict"
 DEFAULT_SIGNATURE: Final = "serving_default"
@@ -35,7 +35,7 @@ def rest_url(door: FrontDoorSettings) -> str:
 
 
 def doors(door: FrontDoorSettings) -> list[str]:
-    """Return where the server listens."""
+    """Return a line for each address that the server listens on."""
     tls = " (TLS)" if door.ssl_config_file else ""
     lines = []
     if door.grpc_port:
@@ -50,7 +50,7 @@ def doors(door: FrontDoorSettings) -> list[str]:
 
 
 def curl(door: FrontDoorSettings, model: str, body: str | None) -> str:
-    """Return a command that asks a model, or that asks for its state when there is no body; empty without REST."""
+    """Return a command that sends a body to a model, or requests its status without a body; empty without REST."""
     target = f"/v1/models/{quote(model, safe='')}"
     if door.rest_port:
         insecure = "-k " if door.rest_ssl_config_file else ""
@@ -64,7 +64,7 @@ def curl(door: FrontDoorSettings, model: str, body: str | None) -> str:
 
 
 def example_body(metadata: bytes) -> str | None:
-    """Make the body of a predict request from what `/metadata` answers; None when no small one can be made."""
+    """Return a predict request for the signatures in an answer of `/metadata`; None when no small one is possible."""
     try:
         signatures = json.loads(metadata)["metadata"]["signature_def"]["signature_def"]
     except (ValueError, KeyError, TypeError):
@@ -80,7 +80,7 @@ def example_body(metadata: bytes) -> str | None:
 
 
 def _inputs(tensors: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return rows where every input has rows, whole tensors otherwise."""
+    """Return `instances` where every input has rows, `inputs` otherwise."""
     shapes = {name: _shape(tensor) for name, tensor in tensors.items()}
     samples = {name: _sample(name, tensor.get("dtype", "")) for name, tensor in tensors.items()}
     has_rows = all(shape[:1] == [-1] for shape in shapes.values())

@@ -1,4 +1,4 @@
-"""HandleReloadConfigRequest: what is asked, and when it is answered (TensorFlow Serving, config reload)."""
+"""HandleReloadConfigRequest: its request, and when and how it is answered (TensorFlow Serving, config reload)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GONE = ModelRoutes(configured=False)
 
 @dataclass(frozen=True, slots=True)
 class ReloadRequest:
-    """A new list of models, and the metrics whose increase the caller wants to know."""
+    """A new list of models, and the metrics whose increase the caller requests."""
 
     config: model_config_pb2.ModelServerConfig
     metric_names: tuple[str, ...] = ()
@@ -46,9 +46,9 @@ def success(request: ReloadRequest) -> bytes:
 
 
 def is_settled(table: RoutingTable, added: Iterable[str]) -> bool:
-    """Whether every added model has a wanted version that answers, an error, or nothing to load.
+    """Whether every added model has an aspired version that answers, an error, or nothing to load.
 
-    `table` is made of the list that added them, or of a later one. A model that is gone again has nothing to wait for.
+    `table` is made of the list that added them, or of a later one. A model that was removed again counts as settled.
     """
     return all(name not in table.models or _has_outcome(table.models[name]) for name in added)
 
@@ -58,17 +58,19 @@ def _has_outcome(model: ModelRoutes) -> bool:
 
 
 def _answers(model: ModelRoutes) -> bool:
-    """Whether a wanted version answers; one that is leaving does not count."""
-    return any(_wanted(model, version) for version in model.routes)
+    """Whether an aspired version answers; one that is being unloaded does not count."""
+    return any(_is_aspired(model, version) for version in model.routes)
 
 
 def _failures(model: ModelRoutes) -> list[VersionStatus]:
-    """Return the wanted versions that could not be loaded; one whose loading was given up will be loaded again."""
+    """Return the aspired versions that could not be loaded, but for those whose cancelled load is repeated."""
     ended = (one for one in model.statuses if one.state is State.END and one.code is not Code.OK)
-    return [one for one in ended if _wanted(model, one.version) and model.histories[one.version].failure != GIVEN_UP]
+    return [
+        one for one in ended if _is_aspired(model, one.version) and model.histories[one.version].failure != GIVEN_UP
+    ]
 
 
-def _wanted(model: ModelRoutes, version: int) -> bool:
+def _is_aspired(model: ModelRoutes, version: int) -> bool:
     return version in model.histories and model.histories[version].aspired
 
 

@@ -1,4 +1,4 @@
-"""What a person at the terminal wants to hear of a rollout: the difference of two routing tables, in sentences."""
+"""Describes a rollout for the terminal: one sentence per difference between two routing tables."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _WORDS: Final[Mapping[State, str]] = MappingProxyType(
 
 
 def rollout_messages(before: RoutingTable, now: RoutingTable) -> list[str]:
-    """Return what is different now, model by model."""
-    told = _sentences(before)
-    lines = [line for key, line in _sentences(now).items() if told.get(key) != line]
+    """Return a sentence for each difference, model by model."""
+    earlier = _sentences(before)
+    lines = [line for key, line in _sentences(now).items() if earlier.get(key) != line]
     gone = [f"{name} is no longer configured" for name in sorted(_configured(before) - _configured(now))]
     return lines + gone
 
 
 def unfinished_versions(table: RoutingTable) -> list[str]:
-    """Name the versions that are on their way."""
+    """Return the versions that are waiting or loading."""
     moving = {State.START, State.LOADING}
     return [
         f"{name} version {one.version}"
@@ -42,7 +42,7 @@ def unfinished_versions(table: RoutingTable) -> list[str]:
 
 
 def summary(table: RoutingTable) -> str:
-    """Count what answers."""
+    """Return how many models and versions answer, and how many models do not."""
     answering = [model for model in table.models.values() if model.routes]
     versions = sum(len(model.routes) for model in answering)
     missing = len(_configured(table)) - len(answering)
@@ -51,8 +51,8 @@ def summary(table: RoutingTable) -> str:
     return f"{text}, {missing} {'does' if missing == 1 else 'do'} not" if missing > 0 else text
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _configured(table: RoutingTable) -> set[str]:
@@ -60,23 +60,23 @@ def _configured(table: RoutingTable) -> set[str]:
 
 
 def _sentences(table: RoutingTable) -> dict[tuple[str, str], str]:
-    told: dict[tuple[str, str], str] = {}
+    sentences: dict[tuple[str, str], str] = {}
     for name, model in sorted(table.models.items()):
-        told.update({(name, key): line for key, line in _of_model(name, model).items()})
-    return told | {("", str(one)): f"the configuration is refused: {one}" for one in table.problems}
+        sentences.update({(name, key): line for key, line in _of_model(name, model).items()})
+    return sentences | {("", str(one)): f"the configuration is refused: {one}" for one in table.problems}
 
 
 def _of_model(name: str, model: ModelRoutes) -> dict[str, str]:
-    told = {f"version {one.version}": _of_version(name, one) for one in reversed(model.statuses)}
+    sentences = {f"version {one.version}": _of_version(name, one) for one in reversed(model.statuses)}
     for version, why in model.waiting.items():
-        told[f"waiting {version}"] = f"{name} version {version} {why}"
+        sentences[f"waiting {version}"] = f"{name} version {version} {why}"
     for label in sorted(model.labels):
         named = model.version_of(label)
         if named in model.routes:
-            told[f"label {label}"] = f"{name} label {label} names version {named}"
+            sentences[f"label {label}"] = f"{name} label {label} names version {named}"
     if model.problem:
-        told["problem"] = f"{name}: {model.problem}"
-    return told
+        sentences["problem"] = f"{name}: {model.problem}"
+    return sentences
 
 
 def _of_version(name: str, status: VersionStatus) -> str:

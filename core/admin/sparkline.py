@@ -1,4 +1,4 @@
-"""Small curves as SVG inside a page: no script, no axes, the same numbers as text for those who do not see it."""
+"""Draws small curves as SVG: no script and no axes, with a text for screen readers."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Iterator, Sequence
 
 WIDTH, HEIGHT = 120, 24
 MARGIN = 2
-"""Keeps the line's thickness inside."""
+"""Space around the curve for the thickness of its line."""
 
 Points = Sequence[tuple[float, float | None]]
-"""How many seconds ago, and the value then; oldest first."""
+"""Points as seconds ago and value, oldest first."""
 
 
-def sparkline(told: str, points: Points, span_s: float) -> str:
+def sparkline(label: str, points: Points, span_s: float) -> str:
     """Draw values from zero to their largest, over a line that shows the whole time.
 
-    Where there is no value, the curve has a gap; with none at all, nothing is drawn.
+    The curve has gaps where there is no value; without any value, nothing is drawn.
     """
     values = [value for _, value in points if value is not None]
     if not values:
@@ -26,7 +26,7 @@ def sparkline(told: str, points: Points, span_s: float) -> str:
     ground = f'<line x1="{MARGIN}" y1="{HEIGHT - 1}" x2="{WIDTH - MARGIN}" y2="{HEIGHT - 1}"/>'
     return (
         f'<svg class="curve" role="img" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
-        f'aria-label="{html.escape(told)}">{ground}{lines}</svg>'
+        f'aria-label="{html.escape(label)}">{ground}{lines}</svg>'
     )
 
 
@@ -43,13 +43,13 @@ def _unbroken(points: Points) -> Iterator[list[tuple[float, float]]]:
 
 
 def _line(part: Sequence[tuple[float, float]], span_s: float, top: float) -> str:
-    """Draw one line; a lonely point is drawn as a short one, or nobody would see it."""
-    places = [(_x(ago_s, span_s), _y(value, top)) for ago_s, value in part]
-    first, last = places[0], places[-1]
-    if len(places) == 1:
-        places = [(first[0] - 1, first[1]), first]
-    joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    area = f"{places[0][0]:.1f},{HEIGHT} {joined} {last[0]:.1f},{HEIGHT}"
+    """Draw one line; a single point becomes a short one, so that it is visible."""
+    corners = [(_x(ago_s, span_s), _y(value, top)) for ago_s, value in part]
+    first, last = corners[0], corners[-1]
+    if len(corners) == 1:
+        corners = [(first[0] - 1, first[1]), first]
+    joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
+    area = f"{corners[0][0]:.1f},{HEIGHT} {joined} {last[0]:.1f},{HEIGHT}"
     return f'<polygon points="{area}"/><polyline points="{joined}"/>'
 
 

@@ -1,7 +1,7 @@
-"""The status document as a web page: complete and readable without script, style, or anything from outside.
+"""Renders the status document as a web page, readable without script, style or external resources.
 
-The style and the script are part of the page. The browser is told their hashes and runs nothing else, so that even a
-text that would slip through the escaping cannot do anything.
+The style and the script are part of the page. A Content-Security-Policy with their hashes forbids all others, so that
+even a text that escaped the escaping could not run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from core.admin.status_text import duration, latency, printable, rate, requests_
 Json = Mapping[str, Any]
 
 LONGEST_TEXT = 300
-"""A longer text is folded, so that one error does not push everything else off the screen."""
+"""Characters of a text that are shown unfolded, so that one error does not fill the screen."""
 
 FAILED = "FAILED"
 STATE_CLASSES = {"AVAILABLE": "good", FAILED: "bad", "END": "idle"}
@@ -30,14 +30,14 @@ VERSIONS = ("Model", "Version", "State", "For", "Replicas", "Labels", "Requests/
 
 @dataclass(frozen=True, slots=True)
 class StyleAndScript:
-    """What makes the page nicer: style sheet and script, without their tags."""
+    """The style sheet and the script of the page, without their tags."""
 
     style: str = ""
     script: str = ""
 
     @property
     def policy(self) -> str:
-        """Return the Content-Security-Policy: this style, this script, this server, nothing else."""
+        """The Content-Security-Policy that allows this style, this script and requests to this server only."""
         return (
             f"default-src 'none'; style-src {_hash(self.style)}; script-src {_hash(self.script)}; "
             "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -46,7 +46,7 @@ class StyleAndScript:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A row of a table: what it is about, and its cells in HTML."""
+    """A row of a table: the key of its subject, and its cells in HTML."""
 
     key: str
     cells: Sequence[str]
@@ -98,7 +98,7 @@ def _sections(document: Json) -> Iterator[str]:
 
 
 def _summary(document: Json) -> str:
-    """Say the most important thing in one sentence; screen readers read it when it changes."""
+    """Return the summary, which screen readers announce when it changes."""
     shown = Counter(_shown(one) for model in document["models"] for one in model["versions"])
     states = ", ".join(f"{number} {state}" for state, number in sorted(shown.items())) or "none"
     problems = len(document["configuration"]["problems"]) + sum(bool(one["problem"]) for one in document["models"])
@@ -113,7 +113,7 @@ def _summary(document: Json) -> str:
 
 
 def _server(document: Json, now: datetime) -> str:
-    facts = "".join(f"<div><dt>{name}</dt><dd>{told}</dd></div>" for name, told in _facts(document, now))
+    facts = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in _facts(document, now))
     return f'<section aria-labelledby="server" data-key="server"><h2 id="server">Server</h2><dl>{facts}</dl></section>'
 
 
@@ -184,7 +184,7 @@ def _version(name: str, version: Json, model: Json, now: datetime) -> _Row:
 
 
 def _traffic(traffic: Json | None) -> tuple[str, str, str]:
-    """Return the present numbers, with curves of the requests and of the slow ones."""
+    """Return the present rates, with curves of the requests and of the p99 latency."""
     if traffic is None:
         return "", "", ""
     return (
@@ -194,11 +194,11 @@ def _traffic(traffic: Json | None) -> tuple[str, str, str]:
     )
 
 
-def _curve(traffic: Json, member: str, what: str, said: Callable[[float], str]) -> str:
+def _curve(traffic: Json, member: str, title: str, written: Callable[[float], str]) -> str:
     points = [(one["s_ago"], one[member]) for one in traffic["history"]]
     most = max((value for _, value in points if value is not None), default=0.0)
-    told = f"{what} over the last {duration(traffic['history_s'])}: at most {said(most)}"
-    return sparkline(told, points, traffic["history_s"])
+    label = f"{title} over the last {duration(traffic['history_s'])}: at most {written(most)}"
+    return sparkline(label, points, traffic["history_s"])
 
 
 def _shown(version: Json) -> str:
@@ -207,7 +207,7 @@ def _shown(version: Json) -> str:
 
 
 def _labels_of(number: str, model: Json) -> Iterator[str]:
-    """Yield the labels that name a version now, and those that are to name it."""
+    """Yield the labels that name a version, or will when it answers."""
     for one in model["labels"]:
         if one["version"] == number:
             yield f"{one['name']} (pending)" if one["pending"] else one["name"]
@@ -219,8 +219,8 @@ def _failures(models: Sequence[Json]) -> Iterator[_Row]:
     for name, one in ((model["name"], one) for model in models for one in model["versions"]):
         error, number = one["error"], one["version"]
         if error is not None:
-            told = f"{_text(error['code'])}: {_long(error['message'])}"
-            yield _Row(f"{name} {number}", (_text(name), _text(number), told, _attempts(one)))
+            text = f"{_text(error['code'])}: {_long(error['message'])}"
+            yield _Row(f"{name} {number}", (_text(name), _text(number), text, _attempts(one)))
 
 
 def _attempts(version: Json) -> str:
@@ -270,7 +270,7 @@ def _row(key: str, *cells: object) -> _Row:
 
 
 def _table(title: str, columns: Sequence[str], rows: Iterable[_Row]) -> str:
-    """Lay out rows; nothing where there is none. Roles are given because a style may make the table look like none."""
+    """Return a table, empty without rows. Roles are explicit, because a style may remove those that tables have."""
     body = "".join(_table_row(columns, one) for one in rows)
     if not body:
         return ""
@@ -290,19 +290,19 @@ def _table_row(columns: Sequence[str], row: _Row) -> str:
     return f'<tr role="row" data-key="{_text(row.key)}"><th scope="row" role="rowheader">{first}</th>{cells}</tr>'
 
 
-def _empty(title: str, told: str) -> str:
-    return f'<section data-key="{title}"><h2>{title}</h2><p>{told}</p></section>'
+def _empty(title: str, text: str) -> str:
+    return f'<section data-key="{title}"><h2>{title}</h2><p>{text}</p></section>'
 
 
 def _long(text: str) -> str:
-    """Fold what is too long; it is all there."""
+    """Return a text, with its rest folded when it is long."""
     if len(text) <= LONGEST_TEXT:
         return _text(text)
     return f"<details><summary>{_text(text[:LONGEST_TEXT])} …</summary>{_text(text[LONGEST_TEXT:])}</details>"
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _time(text: str) -> str:

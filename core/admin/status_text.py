@@ -1,4 +1,4 @@
-"""The status document as text for a terminal."""
+"""Renders the status document as text for a terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COLUMNS = ("MODEL", "VERSION", "STATE", "FOR", "LOADED IN", "REPLICAS", "REQ/S",
 
 
 def status_text(document: Json, server: str, model: str = "") -> str:
-    """Show the server and its models, or one model in full."""
+    """Return the server and its models, or one model in full."""
     document = printable(document)
     now = _now(document["server"])
     models = [one for one in document["models"] if not model or one["name"] == model]
@@ -64,27 +64,27 @@ def _row(name: str, version: Json, model: Json, now: datetime) -> Sequence[str]:
 
 
 def traffic_texts(traffic: Json | None) -> tuple[str, str, str]:
-    """Say requests per second, and the latencies that half of the good answers and 99 in 100 kept below."""
+    """Return requests per second, and the latencies p50 and p99 of successful requests."""
     if traffic is None:
         return "", "", ""
     return requests_text(traffic), latency(traffic["p50_s"]), latency(traffic["p99_s"])
 
 
 def requests_text(traffic: Json) -> str:
-    """Say requests per second, and how many of them were errors, if any."""
+    """Return requests per second, and how many of them were errors, if any."""
     requests, errors = traffic["requests_per_s"], traffic.get("errors_per_s", 0.0)
     return f"{rate(requests)} ({rate(errors)} errors)" if errors else rate(requests)
 
 
 def rate(per_s: float) -> str:
-    """Say a rate with the digits that matter."""
+    """Return a rate with its significant digits."""
     if per_s >= 100:
         return f"{per_s:.0f}"
     return f"{per_s:.1f}" if per_s >= 1 or not per_s else f"{per_s:.2f}"
 
 
 def latency(seconds: float | None) -> str:
-    """Say a latency with the digits that matter; nothing for none."""
+    """Return a latency with its significant digits; empty for none."""
     if seconds is None:
         return ""
     if seconds >= 1:
@@ -101,7 +101,7 @@ def _labels(version: Json, model: Json) -> Iterable[str]:
 
 
 def _remarks(document: Json, models: Sequence[Json]) -> list[str]:
-    """Say what is wrong or unfinished, one block for each kind."""
+    """Return errors and unfinished work, one block for each kind."""
     problems = [_problem_line(one) for one in document["configuration"]["problems"]]
     refused = ["The configuration files have mistakes, and what was in force before stays:", *problems]
     lines = [line for one in models for line in _model_remarks(one)]
@@ -132,16 +132,16 @@ def _model_remarks(model: Json) -> Iterable[str]:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Lay out rows under their columns; numbers and texts are on the left."""
+    """Return rows under their columns, all left-aligned."""
     lines = [columns, *rows]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]
     return "\n".join(
         "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines
     )
 
 
 def duration(seconds: float) -> str:
-    """Say a duration with the two largest units that matter."""
+    """Return a duration in its two largest units."""
     whole = max(0, int(seconds))
     for unit_s, unit, smaller_s, smaller in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
         if whole >= unit_s:
@@ -151,7 +151,7 @@ def duration(seconds: float) -> str:
 
 
 def printable(value: Any) -> Any:
-    """Return a JSON value without control characters, which would do things to a terminal."""
+    """Return a JSON value without control characters, which a terminal would interpret."""
     if isinstance(value, str):
         return "".join(one if one.isprintable() else " " for one in value)
     if isinstance(value, Mapping):
@@ -160,7 +160,7 @@ def printable(value: Any) -> Any:
 
 
 def _now(server: Json) -> datetime:
-    """Return the server's present time, so that its clock need not be ours."""
+    """Return the present time by the server's clock, which may differ from the local one."""
     started = _moment(server["started"])
     return datetime.fromtimestamp(started.timestamp() + server["uptime_s"], started.tzinfo)
 

@@ -1,4 +1,4 @@
-"""Command-line arguments to server settings, by TensorFlow's parsing rules; files are named here, not read."""
+"""Turns command-line arguments into server settings by TensorFlow's parsing rules; files are named, not read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NO_PRESET: Mapping[str, Value] = MappingProxyType({})
 
 
 class ArgumentsOutcome(enum.Enum):
-    """What the program should do after its arguments were read."""
+    """The program's next step after parsing its arguments."""
 
     START = "start"
     VERSION = "version"
@@ -37,11 +37,11 @@ class ArgumentsOutcome(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class ParsedFlags:
-    """What the arguments said.
+    """The parsed arguments.
 
-    `output` belongs on standard output, `warnings` into the log. `settings` are there when the outcome is START; the
-    other outcomes end the program with `exit_code`. `given` (the flags that were set, with their values) is there when
-    the outcome is START or REFUSED.
+    `output` is for standard output, `warnings` for the log. `settings` is set when the outcome is START; the other
+    outcomes end the program with `exit_code`. `given` holds the flags that were set, with their values, when the
+    outcome is START or REFUSED.
     """
 
     outcome: ArgumentsOutcome
@@ -54,7 +54,7 @@ class ParsedFlags:
 
 
 def parse_flags(argv: Sequence[str], preset: Mapping[str, Value] = _NO_PRESET) -> ParsedFlags:
-    """Read the arguments after the program's name; `preset` holds values that a flag on the command line replaces."""
+    """Parse the arguments after the program's name; a flag on the command line replaces its value in `preset`."""
     given, leftovers, bad = _read(argv)
     if bad:
         return ParsedFlags(ArgumentsOutcome.BAD_VALUE, output=usage(), warnings=bad, exit_code=EXIT_FAILURE)
@@ -78,13 +78,13 @@ def settings_of(chosen: Mapping[str, Value]) -> ServerSettings:
 
 
 def _implied(chosen: Mapping[str, Value]) -> dict[str, Value]:
-    """Let a poll period that was asked for count for all storage, as in TensorFlow Serving."""
+    """Apply an explicitly given poll period to remote storage too, as in TensorFlow Serving."""
     asked = chosen.get("file_system_poll_wait_seconds")
     return {} if asked is None else {"remote_poll_wait_seconds": asked}
 
 
 def value_of(flag: Flag, text: str) -> Value | None:
-    """Read a flag's value; None when it cannot be understood."""
+    """Parse a flag's value; None when it is not valid."""
     if flag.kind is FlagKind.STRING:
         return text
     if flag.kind is FlagKind.BOOL:
@@ -168,7 +168,7 @@ def _warnings(chosen: Mapping[str, Value]) -> Iterator[str]:
 
 
 def _useless(values: Mapping[str, Any]) -> Iterator[str]:
-    """Say which flags mean nothing without another."""
+    """Yield a warning for each flag that has no effect without another one."""
     if values["allow_version_labels_for_unavailable_models"] and not values["strict_version_labels"]:
         yield (
             "--allow_version_labels_for_unavailable_models has no effect without --strict_version_labels: "
@@ -282,6 +282,6 @@ def _threads(values: Mapping[str, Any]) -> SessionSettings:
 
 
 def is_url(text: str) -> bool:
-    """Whether spans can be sent there."""
+    """Whether a text is an HTTP URL, to which spans can be sent."""
     scheme, separator, rest = text.partition("://")
     return scheme in {"http", "https"} and bool(separator) and bool(rest.partition("/")[0])

@@ -1,4 +1,4 @@
-"""What `check-config` finds in a configuration file: its kind, every mistake, and what has no effect."""
+"""Checks configuration files for `check-config`: the kind of a file, every mistake, and settings without effect."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from core.protos import model_config_pb2, session_file_pb2
 
 
 class FileKind(enum.Enum):
-    """What a configuration file can be, as `--kind` names it."""
+    """The kind of a configuration file, as `--kind` names it."""
 
     MODELS = "models"
     SETTINGS = "settings"
@@ -62,7 +62,7 @@ NO_KIND = "The kind of this file cannot be recognized; give it with --kind"
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What was found in one file; `models` and `settings` are what it says, for a look across files."""
+    """The findings in one file; `models` and `settings` are its content, for checks across files."""
 
     file: str
     kind: FileKind | None
@@ -87,7 +87,7 @@ def kind_of(text: str, file: str) -> FileKind | None:
 
 
 def check_file(text: str, file: str, kind: FileKind | None = None, *, relative_path_root: str = "") -> Checked:
-    """Read a file as the server would, and tell all that it would say."""
+    """Read a file as the server would, and return every mistake and warning that the server would report."""
     chosen = kind or kind_of(text, file)
     if chosen is None:
         return Checked(file, None, (Problem(NO_KIND, file),))
@@ -110,17 +110,17 @@ def _checked_models(text: str, file: str, root: str) -> Checked:
 
 def _checked_settings(text: str, file: str) -> Checked:
     try:
-        own = yaml_settings.read_settings(text, file)
+        own = yaml_settings.read_yaml_settings(text, file)
     except ConfigError as error:
         return Checked(file, FileKind.SETTINGS, error.problems)
     parsed = arguments.parse_flags((), {"model_settings_file": file, **own.server})
-    return Checked(file, FileKind.SETTINGS, *_said_of_flags(parsed, file, "server"), settings=own)
+    return Checked(file, FileKind.SETTINGS, *_findings_about_flags(parsed, file, "server"), settings=own)
 
 
-def _said_of_flags(
+def _findings_about_flags(
     parsed: arguments.ParsedFlags, file: str, field: str
 ) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
-    """Return the mistakes and the warnings about flags that stand in a file."""
+    """Return the mistakes and the warnings about flags that a file sets."""
     problems = tuple(Problem(one.message, file, None, f"{field}.{one.field[2:]}") for one in parsed.problems)
     if parsed.outcome is arguments.ArgumentsOutcome.BAD_VALUE:
         return tuple(Problem(one, file, None, field) for one in parsed.warnings), ()
@@ -135,7 +135,7 @@ def _checked_serve(text: str, file: str) -> Checked:
         return Checked(file, FileKind.SERVE, (Problem(str(error), file),))
     found = document.get("applications") if isinstance(document, dict) else None
     applications = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
-    said = [_said_of_arguments(one, file) for one in applications if one.get("import_path") == IMPORT_PATH]
+    said = [_findings_about_arguments(one, file) for one in applications if one.get("import_path") == IMPORT_PATH]
     if not said:
         return Checked(file, FileKind.SERVE, (Problem(f"No application has import_path {IMPORT_PATH}", file),))
     return Checked(
@@ -146,13 +146,15 @@ def _checked_serve(text: str, file: str) -> Checked:
     )
 
 
-def _said_of_arguments(application: Mapping[str, Any], file: str) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+def _findings_about_arguments(
+    application: Mapping[str, Any], file: str
+) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
     given = application.get("args") or {}
     field = f"applications.{application.get('name', 'default')}.args"
     if not isinstance(given, dict):
         return (Problem("must be flags with their values", file, None, field),), ()
     parsed = arguments.parse_flags([f"--{name}={_argument(value)}" for name, value in given.items()])
-    problems, warnings = _said_of_flags(parsed, file, field)
+    problems, warnings = _findings_about_flags(parsed, file, field)
     unknown = (name for name in given if name not in FLAGS)
     return (*(Problem("is not a flag", file, None, f"{field}.{name}") for name in unknown), *problems), warnings
 
@@ -211,9 +213,9 @@ _READERS: Mapping[FileKind, Callable[[str, str], tuple[Problem, ...]]] = {
 def across(
     files: Iterable[Checked], *, relative_path_root: str = ""
 ) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
-    """Return what a list of models and a settings file say against each other, and what is used by neither.
+    """Return the conflicts between a list of models and a settings file, and warnings about unused models.
 
-    Only files that could be read count. Without a list of models, nobody knows whether one is used.
+    Only files that could be read are compared. Without a list of models, it is not known which models are used.
     """
     files = tuple(files)
     listed = [one for one in files if one.kind is FileKind.MODELS and not one.problems]

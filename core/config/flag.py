@@ -1,4 +1,4 @@
-"""What a command-line flag is; `core.config.flag_table` lists TensorFlow Serving's, `core.config.own_flags` ours."""
+"""The type of a command-line flag; `flag_table` lists TensorFlow Serving's flags, `own_flags` those of this server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class FlagKind(enum.Enum):
 
 
 class Treatment(enum.Enum):
-    """What giving the flag does."""
+    """Whether a flag is honoured, has no effect, or is refused."""
 
     HONOURED = "honoured"
     WITHOUT_EFFECT = "accepted without effect"
@@ -35,7 +35,7 @@ class Flag:
     """One flag.
 
     `target` is the field of ServerSettings that it fills, as `group.field`, after `convert`; empty where
-    `core.config.arguments` computes the field or nothing is to be filled. `remark` says why the flag has no effect, or
+    `core.config.arguments` computes the field or no field is to be filled. `remark` says why the flag has no effect, or
     what to use instead.
     """
 
@@ -50,5 +50,5 @@ class Flag:
 
 
 def not_negative(value: float) -> float:
-    """Take a value below 0 for 0."""
+    """Return the value, or 0 for a negative one."""
     return max(value, 0)

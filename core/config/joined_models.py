@@ -18,7 +18,7 @@ from core.errors import ConfigError, Problem
 def joined(
     listed: Iterable[ModelConfig], own: YamlSettings, *, relative_path_root: str = ""
 ) -> tuple[ModelConfig, ...]:
-    """Join the models of models.config with our file, which may add models; raises ConfigError with every conflict."""
+    """Join the models of models.config with our file, which may add models; raises ConfigError with all conflicts."""
     listed = tuple(listed)
     known = {model.name for model in listed}
     added = {name: one for name, one in own.models.items() if name not in known and one.base_path is not None}
@@ -33,9 +33,10 @@ def joined(
 
 
 def placed(listed: Iterable[ModelConfig], own: YamlSettings) -> tuple[ModelConfig, ...]:
-    """Return models as they are listed, whatever our file says of the same things, with what only our file can say.
+    """Return models as they are listed, with the settings that only our file can express.
 
-    That is placement, batching, and several request logs of one model: a list in models.config's format holds one.
+    These are placement, batching, and several request logs of one model: a list in models.config's format holds one.
+    Settings that both formats know are taken from the list.
     """
     pairs = ((model, own.models.get(model.name, own.defaults)) for model in listed)
     return tuple(
@@ -59,7 +60,7 @@ def unused_models(listed: Iterable[ModelConfig], own: YamlSettings) -> tuple[Pro
 
 
 def _conflicts(model: ModelConfig, own: YamlSettings) -> Iterator[Problem]:
-    """Yield what both files say differently; the default policy and no labels count as nothing said."""
+    """Yield each setting that the two files give differently; the default policy and no labels count as not given."""
     one = own.models.get(model.name)
     if one is None:
         return

@@ -1,4 +1,4 @@
-"""The kinds of request logs that a configuration may name, and what is wrong with one that names something else."""
+"""The types of log collectors that a request log may have, and the mistakes in the configuration of one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ABSOLUTE: Final = re.compile(r"/|[A-Za-z][A-Za-z0-9+.\-]*://", re.ASCII)
 
 
 def collector_problems(kind: str, filename_prefix: str, *, logs: bool) -> Iterator[tuple[str, str]]:
-    """Yield the field and the text of each mistake; a log that takes no requests need not say where to."""
+    """Yield the field and the text of each mistake; a log that samples no requests needs no destination."""
     if kind not in FORMATS:
         yield "type", f"Cannot find LogCollector::Factory for type: {kind}"
     if logs and not _ABSOLUTE.match(filename_prefix):

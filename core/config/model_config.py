@@ -1,7 +1,7 @@
-"""Configuration values of models: what the text, YAML and reload parsers all produce.
+"""Configuration values of models, which the parsers of text, YAML and reload requests all produce.
 
-Parsers check; nobody checks again. Every field has a default, a unit in its name, and a sentence for the operator.
-Mappings are plain dicts that nobody changes, because these values travel between processes.
+Parsers validate these values; they are not validated again. Every field has a default, a unit in its name, and a
+sentence for the operator. Mappings are plain dicts, never modified, because these values travel between processes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Autoscaling:
     """How Ray Serve changes the number of replicas of each version."""
 
     min_replicas: int = 1
-    """Fewest replicas; 0 lets an unused version go away until the next request."""
+    """Fewest replicas; with 0 an unused version has none until the next request."""
 
     max_replicas: int = 1
     """Most replicas."""
@@ -84,7 +84,7 @@ class ModelResources:
     """Seconds that a version which is taken out of service may still work on its requests."""
 
     marker_file: str = ""
-    """File name that must stand in a version directory before it counts as complete; empty asks for none."""
+    """File name that a version directory must contain before it counts as complete; empty requires none."""
 
     max_ongoing_requests: int = 100
     """Requests that one replica works on at a time; more wait in the router."""
@@ -112,7 +112,7 @@ class TaskSampling:
 
 @dataclass(frozen=True, slots=True)
 class LoggingConfig:
-    """Which requests of a model are logged, and where to."""
+    """Which requests of a model are logged, and to which files."""
 
     collector: str = ""
     """Kind of log: `tf_record` (also when empty) or `json_lines`."""
@@ -162,13 +162,13 @@ class BatchingParameters:
     """With splitting, most rows of a batch; None means `max_batch_size`."""
 
     def on_threads_of(self, server: BatchingParameters | None) -> BatchingParameters:
-        """Take the threads from the server's parameters: those beside a version do not count for them."""
+        """Return these parameters with the server's threads, because a version's own file cannot set them."""
         if server is None:
             return self
         return replace(self, num_batch_threads=server.num_batch_threads, thread_pool_name=server.thread_pool_name)
 
     def requests_at_a_time(self, cpus: int) -> int:
-        """Count the requests of one row that run and wait when a queue is full."""
+        """Return how many requests of one row run and wait when a queue is full."""
         threads = self.num_batch_threads or cpus
         return self.execution_batch_size * (threads + max(1, self.max_enqueued_batches))
 
@@ -182,7 +182,7 @@ class BatchingParameters:
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """One model: where its versions lie, which of them are served, and how."""
+    """One model: where its versions are stored, which of them are served, and how."""
 
     name: str
     """Name in requests; unique."""

@@ -1,4 +1,4 @@
-"""ModelServerConfig, as text file or reload request, to model configurations; every mistake is reported at once."""
+"""Turns a ModelServerConfig, from a text file or a reload request, into model configurations; reports all mistakes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One `config { }` with what its problems need: the file, its place, and which one it is."""
+    """One `config { }` with the position that its problems name: the file, the field of the text, and its index."""
 
     message: model_config_pb2.ModelConfig
     place: Outline | None
@@ -52,7 +52,7 @@ def _read(text: str, file: str, root: str, *, allow_unknown: bool) -> tuple[Mode
 
 
 def _with_further(found: tuple[Problem, ...], text: str, file: str, root: str) -> tuple[Problem, ...]:
-    """Add what is wrong beside fields that are misspelt, so that a second try finds nothing new."""
+    """Add the mistakes of a file beside its misspelt fields, so that a second attempt finds no further ones."""
     try:
         _read(text, file, root, allow_unknown=True)
     except ConfigError as error:
@@ -62,7 +62,7 @@ def _with_further(found: tuple[Problem, ...], text: str, file: str, root: str) -
 
 
 def _is_about_models(problem: Problem) -> bool:
-    """Tell a mistake in what a text says from one in how it is written."""
+    """Whether a mistake is in the models rather than in the syntax of the file."""
     return problem.field.startswith("config[")
 
 
@@ -93,12 +93,12 @@ def absolute_path(base_path: str, relative_path_root: str) -> str | None:
 
 
 def relative_path_problem(name: str, base_path: str) -> str:
-    """Say what is wrong with a relative base path, as TensorFlow Serving says it."""
+    """Return TensorFlow Serving's error text for a relative base path."""
     return f"Expected model {name} to have an absolute path or URI; got base_path()={base_path}"
 
 
 def to_text(models: Iterable[ModelConfig]) -> str:
-    """Write models as a ModelServerConfig file; what that format cannot say is left out."""
+    """Write models as a ModelServerConfig file; settings that this format does not have are left out."""
     return text_format.MessageToString(to_message(models), as_utf8=True)
 
 

@@ -1,4 +1,4 @@
-"""The smaller protobuf text files: batching, monitoring, certificates."""
+"""Reads the smaller protobuf text files: batching, monitoring, certificates."""
 
 from __future__ import annotations
 

@@ -64,13 +64,13 @@ class ModelSourceSettings:
     """Where the list of models comes from."""
 
     model_config_file: str = ""
-    """ModelServerConfig text file; when set, `model_name` and `model_base_path` do not count."""
+    """ModelServerConfig text file; when set, `model_name` and `model_base_path` have no effect."""
 
     model_config_file_poll_wait_s: int = 0
     """Seconds between two readings of the files that list the models; 0 reads them once."""
 
     model_settings_file: str = ""
-    """YAML file with what ModelServerConfig cannot say."""
+    """YAML file with settings that ModelServerConfig does not have."""
 
     model_name: str = "default"
     """Name of the one model given by `model_base_path`."""
@@ -90,13 +90,13 @@ class ModelSourceSettings:
 
 @dataclass(frozen=True, slots=True)
 class PollingSettings:
-    """How often storage is asked for new versions."""
+    """How often storage is listed for new versions."""
 
     file_system_poll_wait_s: int = 1
-    """Seconds from the start of one look at local storage to the next; 0 looks only at the start."""
+    """Seconds from the start of one listing of local storage to the next; 0 lists it at the start only."""
 
     remote_poll_wait_s: int = 30
-    """The same for base paths that are URLs, where every look costs requests."""
+    """The same for base paths that are URLs, where every listing costs requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,7 @@ class AnswerSettings:
 
 @dataclass(frozen=True, slots=True)
 class RequestLogSettings:
-    """What all request logs have in common; which requests are logged, and where to, each model says."""
+    """Settings of all request logs; each model has settings of which requests are logged, and to which files."""
 
     dc: str = ""
     """Data centre of this server, for `per_task_sampling_configs` and in the records."""
@@ -197,7 +197,7 @@ class RequestLogSettings:
 
 @dataclass(frozen=True, slots=True)
 class MonitoringSettings:
-    """What the server tells about itself."""
+    """Monitoring of the server."""
 
     config_file: str = ""
     """MonitoringConfig text file; without it the page with metrics is at its usual path."""

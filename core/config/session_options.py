@@ -1,6 +1,6 @@
-"""Options of TensorFlow's session: from flags and their file, and what a version's CPUs and GPUs add to them.
+"""Options of TensorFlow's session: from flags and their file, completed from a version's CPUs and GPUs.
 
-TensorFlow alone takes nearly all memory of every GPU at once. One process may do that, several on one GPU may not.
+By default TensorFlow reserves nearly all memory of every GPU at once, which several processes on one GPU must not do.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def session_config(settings: SessionSettings, text: str = "", file: str = "") ->
 
 
 def session_config_warnings(text: str, file: str = "") -> tuple[Problem, ...]:
-    """Say which fields of a session file are replaced by flags or not passed on; raises ConfigError."""
+    """Return a warning for each field of a session file that a flag replaces or that is ignored; raises ConfigError."""
     message, places = parse_message(text, session_file_pb2.ConfigProto(), file, allow_unknown=True)
     replaced = tuple(
         Problem(f"has no effect in this file; use --{flag}", file, places.line_of(*field.split(".")), field)
@@ -53,9 +53,9 @@ def session_config_warnings(text: str, file: str = "") -> tuple[Problem, ...]:
 def with_threads(session_config: bytes, num_cpus: float, *, light: bool) -> bytes:
     """Add to a serialized tensorflow.ConfigProto how many threads an operation may use.
 
-    What the operator set for all models (`--tensorflow_*_parallelism`) is left alone. Otherwise the CPUs that Ray
-    reserves for the replica count, if it reserves any; then one thread for a light model; then TensorFlow's way, one
-    for each core.
+    A value that the operator set for all models (`--tensorflow_*_parallelism`) is kept. Otherwise the CPUs that Ray
+    reserves for the replica count, if it reserves any; then one thread for a light model; then TensorFlow's
+    default, one for each core.
     """
     message = session_file_pb2.ConfigProto.FromString(session_config)
     if message.intra_op_parallelism_threads > 0 or message.inter_op_parallelism_threads > 0:
@@ -68,11 +68,11 @@ def with_threads(session_config: bytes, num_cpus: float, *, light: bool) -> byte
 
 
 def with_gpu_share(session_config: bytes, num_gpus: float | None) -> bytes:
-    """Add to a serialized tensorflow.ConfigProto what `num_gpus` of a model means for memory.
+    """Add to a serialized tensorflow.ConfigProto the GPU memory that `num_gpus` of a model allows.
 
-    None (nothing said): every GPU that the process sees, taking memory as it is needed, as others may do the same.
-    0: no GPU. Below 1: that share of the GPU's memory. 1 and more: TensorFlow's way, for Ray gives the GPUs to nobody
-    else. A share that the operator set for all models (`--per_process_gpu_memory_fraction`) is left alone.
+    None (not configured): every visible GPU, with memory allocated as needed, because other processes may do the same.
+    0: no GPU. Below 1: that share of the GPU's memory. 1 and more: TensorFlow's default, because Ray gives these GPUs
+    to no other process. A share that the operator set for all models (`--per_process_gpu_memory_fraction`) is kept.
     """
     message = session_file_pb2.ConfigProto.FromString(session_config)
     if num_gpus == 0:

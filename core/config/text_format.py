@@ -1,4 +1,4 @@
-"""Parsing of protobuf text files, with every unknown field reported at once."""
+"""Parses protobuf text files, with the lines of their fields; reports every unknown field at once."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def unknown_fields(place: Outline, message: Descriptor) -> Iterator[tuple[Outlin
 def parse_message(text: str, message: M, file: str = "", *, allow_unknown: bool = False) -> tuple[M, Outline]:
     """Parse a text file into the message; raises ConfigError with all unknown fields and the first other mistake.
 
-    The outline that comes with the message knows the lines of the fields. An empty file is a mistake, because a file
-    that is just being rewritten looks like that. With `allow_unknown`, unknown fields are left out instead.
+    The outline that is returned with the message has the lines of the fields. An empty file is a mistake, because a
+    file that is just being rewritten is empty for a moment. With `allow_unknown`, unknown fields are left out instead.
     """
     kind = cast(Descriptor, message.DESCRIPTOR)
     if not text:
@@ -132,7 +132,7 @@ class Outline:
 
 @dataclass(slots=True)
 class _Level:
-    """One open message: its place, the mark that closes it, and how many brackets are open inside it."""
+    """One open message: its field, the mark that closes it, and how many brackets are open inside it."""
 
     place: Outline
     closing: str = ""

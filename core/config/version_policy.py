@@ -37,4 +37,4 @@ class Specific:
 
 
 VersionPolicy = Latest | All | Specific
-"""One of the three policies; all answer to `select`."""
+"""One of the three policies; all have `select`."""

@@ -1,7 +1,7 @@
-"""YAML read by a description of what may stand in it, so that every mistake has a line and a field.
+"""Reads YAML by a description of its allowed content, so that every mistake has a line and a field.
 
-A reader is a function that takes an entry in the file and gives a value. Mistakes are noted on the entry's list and the
-reader gives `MISTAKE`, so that reading goes on and all of them are reported at once.
+A reader is a function that takes an entry of the file and returns a value. It adds a mistake to the entry's list and
+returns `MISTAKE`, so that reading goes on and all mistakes are reported at once.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NAMES = {"int": "a whole number", "float": "a number", "bool": "true or false",
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class YamlEntry:
     """A node of the file, with the path that leads to it and the list of mistakes."""
 
     node: yaml.Node
@@ -42,15 +42,15 @@ class Entry:
         return int(self.node.start_mark.line) + 1
 
     def mistake(self, message: str) -> Any:
-        """Note a mistake here; gives MISTAKE."""
+        """Add a mistake at this entry; returns MISTAKE."""
         self.problems.append(Problem(_writable(message), self.file, self.line, _writable(self.field)))
         return MISTAKE
 
-    def inner(self, node: yaml.Node, name: str) -> Entry:
+    def inner(self, node: yaml.Node, name: str) -> YamlEntry:
         """Return a node below this one as an entry."""
-        return Entry(node, f"{self.field}.{name}".lstrip("."), self.file, self.problems)
+        return YamlEntry(node, f"{self.field}.{name}".lstrip("."), self.file, self.problems)
 
-    def at(self, name: str) -> Entry:
+    def at(self, name: str) -> YamlEntry:
         """Return the entry of a mapping that has this name, or this entry itself when there is none."""
         pairs = self.node.value if isinstance(self.node, yaml.MappingNode) else []
         node = next((node for key, node in pairs if key.value == name), self.node)
@@ -62,13 +62,13 @@ class Entry:
         return str(self.node.tag).removeprefix(_TAG) if isinstance(self.node, yaml.ScalarNode) else ""
 
 
-Reader = Callable[[Entry], Any]
+Reader = Callable[[YamlEntry], Any]
 
 
 def compose(text: str, file: str) -> yaml.Node | None:
     """Parse YAML into nodes; None for a file of comments only. Raises ConfigError, also for an empty file.
 
-    An empty file is a mistake, because a file that is just being rewritten looks like that.
+    An empty file is a mistake, because a file that is just being rewritten is empty for a moment.
     """
     if not text:
         raise ConfigError((Problem("the file is empty", file),))
@@ -81,14 +81,14 @@ def compose(text: str, file: str) -> yaml.Node | None:
         raise ConfigError((Problem(f"not valid YAML: {str(error).splitlines()[0]}", file),)) from None
 
 
-def text(entry: Entry) -> Any:
+def text(entry: YamlEntry) -> Any:
     """Read a text."""
     if entry.kind != "str":
         return _expected(entry, "str")
     return entry.mistake(HALF_CHARACTER) if _has_half_characters(entry.node.value) else entry.node.value
 
 
-def flag(entry: Entry) -> Any:
+def flag(entry: YamlEntry) -> Any:
     """Read true or false."""
     value = _TRUTH.get(entry.node.value.lower()) if entry.kind == "bool" else None
     return value if value is not None else _expected(entry, "bool")
@@ -97,7 +97,7 @@ def flag(entry: Entry) -> Any:
 def whole(least: int | None = None, most: int = 2**63 - 1) -> Reader:
     """Return a reader of whole numbers within bounds."""
 
-    def read(entry: Entry) -> Any:
+    def read(entry: YamlEntry) -> Any:
         number = _number(entry) if entry.kind == "int" else None
         if number is None:
             return _expected(entry, "int")
@@ -109,7 +109,7 @@ def whole(least: int | None = None, most: int = 2**63 - 1) -> Reader:
 def decimal(least: float | None = None, most: float = math.inf, *, above: float | None = None) -> Reader:
     """Return a reader of finite numbers within bounds; `above` is a bound that itself is not allowed."""
 
-    def read(entry: Entry) -> Any:
+    def read(entry: YamlEntry) -> Any:
         number = _number(entry) if entry.kind in ("int", "float") else None
         if number is None or not math.isfinite(number):
             return _expected(entry, "float")
@@ -123,7 +123,7 @@ def decimal(least: float | None = None, most: float = math.inf, *, above: float 
 def choice(values: Mapping[str, Any]) -> Reader:
     """Return a reader of one of several words."""
 
-    def read(entry: Entry) -> Any:
+    def read(entry: YamlEntry) -> Any:
         word = entry.node.value if isinstance(entry.node, yaml.ScalarNode) else ""
         return values[word] if word in values else entry.mistake(f"must be one of {', '.join(values)}")
 
@@ -131,9 +131,9 @@ def choice(values: Mapping[str, Any]) -> Reader:
 
 
 def each(reader: Reader) -> Reader:
-    """Return a reader of lists; it gives a tuple."""
+    """Return a reader of lists, as tuples."""
 
-    def read(entry: Entry) -> Any:
+    def read(entry: YamlEntry) -> Any:
         if not isinstance(entry.node, yaml.SequenceNode):
             return entry.mistake("must be a list")
         values = [reader(entry.inner(node, str(index))) for index, node in enumerate(entry.node.value)]
@@ -143,9 +143,9 @@ def each(reader: Reader) -> Reader:
 
 
 def mapping(reader: Reader) -> Reader:
-    """Return a reader of mappings whose names are free; it gives a dict."""
+    """Return a reader of mappings with arbitrary names, as dicts."""
 
-    def read(entry: Entry) -> Any:
+    def read(entry: YamlEntry) -> Any:
         entries = named_entries(entry)
         if entries is None:
             return MISTAKE
@@ -156,16 +156,16 @@ def mapping(reader: Reader) -> Reader:
 
 
 def section(readers: Mapping[str, Reader]) -> Reader:
-    """Return a reader of mappings with fixed names; it gives a dict of those that are there and right."""
+    """Return a reader of mappings with fixed names, as dicts of the valid entries."""
 
-    def read(entry: Entry) -> Any:
+    def read(entry: YamlEntry) -> Any:
         values = {name: readers[name](inner) for name, inner in known_entries(entry, readers).items()}
         return {name: value for name, value in values.items() if value is not MISTAKE}
 
     return read
 
 
-def known_entries(entry: Entry, names: Mapping[str, Any]) -> Mapping[str, Entry]:
+def known_entries(entry: YamlEntry, names: Mapping[str, Any]) -> Mapping[str, YamlEntry]:
     """Return the entries of a mapping by name; unknown names are mistakes."""
     entries = named_entries(entry) or {}
     for name, inner in entries.items():
@@ -175,14 +175,14 @@ def known_entries(entry: Entry, names: Mapping[str, Any]) -> Mapping[str, Entry]
     return {name: inner for name, inner in entries.items() if name in names}
 
 
-def named_entries(entry: Entry) -> dict[str, Entry] | None:
-    """Return the entries of a mapping by name; names that are not texts, or come twice, are mistakes."""
+def named_entries(entry: YamlEntry) -> dict[str, YamlEntry] | None:
+    """Return the entries of a mapping by name; names that are not texts, or are repeated, are mistakes."""
     if entry.kind == "null":
         return {}
     if not isinstance(entry.node, yaml.MappingNode):
         entry.mistake("must be a mapping of names to values")
         return None
-    entries: dict[str, Entry] = {}
+    entries: dict[str, YamlEntry] = {}
     for key, node in entry.node.value:
         at_key = entry.inner(key, str(key.value) if isinstance(key, yaml.ScalarNode) else "?")
         if not isinstance(key, yaml.ScalarNode):
@@ -199,7 +199,7 @@ def named_entries(entry: Entry) -> dict[str, Entry] | None:
 
 
 def _has_half_characters(value: str) -> bool:
-    r"""Whether a text holds what `"\ud800"` means: no message and no file can hold it."""
+    r"""Whether a text holds half of a surrogate pair (`"\ud800"`), which cannot be encoded in a message or a file."""
     return _writable(value) != value
 
 
@@ -207,17 +207,17 @@ def _writable(value: str) -> str:
     return value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _expected(entry: Entry, kind: str) -> Any:
+def _expected(entry: YamlEntry, kind: str) -> Any:
     return entry.mistake(f"must be {_NAMES[kind]}; was {_shown(entry)}")
 
 
-def _shown(entry: Entry) -> str:
+def _shown(entry: YamlEntry) -> str:
     if isinstance(entry.node, yaml.ScalarNode):
         return f"{entry.node.value[:100]!r}" if entry.kind == "str" else str(entry.node.value)[:100] or _NAMES["null"]
     return "a list" if isinstance(entry.node, yaml.SequenceNode) else "a mapping"
 
 
-def _number(entry: Entry) -> float | None:
+def _number(entry: YamlEntry) -> float | None:
     convert = float if entry.kind == "float" else int
     if len(entry.node.value) > _LONGEST_NUMBER:
         return None
@@ -227,7 +227,7 @@ def _number(entry: Entry) -> float | None:
         return None
 
 
-def _bounded(entry: Entry, number: float, least: float | None, most: float) -> Any:
+def _bounded(entry: YamlEntry, number: float, least: float | None, most: float) -> Any:
     if least is not None and number < least:
         return entry.mistake(f"must be at least {least}; was {entry.node.value}")
     return number if number <= most else entry.mistake(f"must be at most {most}; was {entry.node.value}")

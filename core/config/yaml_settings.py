@@ -31,8 +31,8 @@ from core.config.model_config import (
 from core.config.parameter_files import batching_problems
 from core.config.version_policy import All, Latest, Specific, VersionPolicy
 from core.config.yaml_reading import (
-    Entry,
     Reader,
+    YamlEntry,
     choice,
     compose,
     decimal,
@@ -56,21 +56,21 @@ def _built(cls: type[Any], readers: Mapping[str, Reader]) -> Reader:
     return lambda entry: cls(**read_section(entry))
 
 
-def _batching(entry: Entry) -> Any:
+def _batching(entry: YamlEntry) -> Any:
     parameters = BatchingParameters(**section(_BATCHING)(entry))
     for name, message in batching_problems(parameters):
         entry.at(name).mistake(message)
     return parameters
 
 
-def _logging(entry: Entry) -> Any:
-    """Read one request log, or a list of them; it gives a tuple."""
+def _logging(entry: YamlEntry) -> Any:
+    """Read one request log, or a list of them, as a tuple."""
     if isinstance(entry.node, yaml.SequenceNode):
         return each(_log)(entry)
     return (_log(entry),)
 
 
-def _log(entry: Entry) -> Any:
+def _log(entry: YamlEntry) -> Any:
     config = LoggingConfig(**section(_LOGGING)(entry))
     logs = any(rate > 0 for rate in (config.sampling_rate, *(task.sampling_rate for task in config.per_task)))
     for name, message in collector_problems(config.collector, config.filename_prefix, logs=logs):
@@ -78,7 +78,7 @@ def _log(entry: Entry) -> Any:
     return config
 
 
-def _policy(entry: Entry) -> Any:
+def _policy(entry: YamlEntry) -> Any:
     if isinstance(entry.node.value, str):
         return choice({"latest": Latest(), "all": All()})(entry)
     mistakes = len(entry.problems)
@@ -161,7 +161,7 @@ _SERVER: Mapping[str, Reader] = {
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """What the file says about one model; None where it says nothing.
+    """The settings that the file gives one model; None for those that it does not give.
 
     `lines` gives the line of every entry.
     """
@@ -185,13 +185,13 @@ class YamlSettings:
     file: str = ""
 
 
-def read_settings(content: str, file: str = "") -> YamlSettings:
+def read_yaml_settings(content: str, file: str = "") -> YamlSettings:
     """Read the file; raises ConfigError with every mistake, its line and its field."""
     node = compose(content, file)
     if node is None:
         return YamlSettings(file=file)
     problems: list[Problem] = []
-    top = known_entries(Entry(node, "", file, problems), {"models": 0, "defaults": 0, "server": 0})
+    top = known_entries(YamlEntry(node, "", file, problems), {"models": 0, "defaults": 0, "server": 0})
     shared = section({**_RESOURCES, **_OWN})(top["defaults"]) if "defaults" in top else {}
     defaults = _model({}, shared, top.get("defaults"))
     places = (named_entries(top["models"]) or {}) if "models" in top else {}
@@ -204,7 +204,7 @@ def read_settings(content: str, file: str = "") -> YamlSettings:
     return YamlSettings(models, defaults, server, file)
 
 
-def _model(shared: Mapping[str, Any], given: Mapping[str, Any], entry: Entry | None) -> ModelSettings:
+def _model(shared: Mapping[str, Any], given: Mapping[str, Any], entry: YamlEntry | None) -> ModelSettings:
     if given.get("autoscaling") and "num_replicas" in given and entry is not None:
         entry.at("autoscaling").mistake("cannot be combined with num_replicas")
     values = _combined(shared, given)
@@ -223,7 +223,7 @@ def _model(shared: Mapping[str, Any], given: Mapping[str, Any], entry: Entry | N
 
 
 def _combined(shared: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay a model's own entries over the shared ones; its own way to count replicas replaces the shared way."""
+    """Return a model's own entries over the shared ones; its own number of replicas replaces shared autoscaling."""
     values = {**shared, **given}
     if "num_replicas" in given and "autoscaling" not in given:
         values.pop("autoscaling", None)
@@ -233,7 +233,7 @@ def _combined(shared: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, 
     return values
 
 
-def _autoscaling(values: Mapping[str, Any], entry: Entry | None) -> Autoscaling:
+def _autoscaling(values: Mapping[str, Any], entry: YamlEntry | None) -> Autoscaling:
     bounds = Autoscaling(**values)
     first = bounds.min_replicas if bounds.initial_replicas is None else bounds.initial_replicas
     if entry is not None and not bounds.min_replicas <= first <= bounds.max_replicas:
@@ -242,8 +242,8 @@ def _autoscaling(values: Mapping[str, Any], entry: Entry | None) -> Autoscaling:
     return bounds
 
 
-def _lines(entry: Entry | None) -> Mapping[str, int]:
+def _lines(entry: YamlEntry | None) -> Mapping[str, int]:
     if entry is None:
         return {}
-    silent = Entry(entry.node, "", "", [])
+    silent = YamlEntry(entry.node, "", "", [])
     return {"": entry.line} | {name: inner.line for name, inner in (named_entries(silent) or {}).items()}

@@ -1,7 +1,7 @@
-"""How a record of our logs looks: one line of JSON for tools, or one line of text for people; never a secret.
+"""Formats log records: one line of JSON for tools, or one line of text for people, with secrets hidden.
 
-Our messages are an event and fields, `version_loaded servable=%s load_s=%.3f`. The fields are taken from the template
-and its arguments, not from the finished text, so that a value may hold any character.
+A message of this server is an event with fields, `version_loaded servable=%s load_s=%.3f`. The fields are taken from
+the template and its arguments, not from the finished text, so that a value may hold any character.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _PLAIN: Final = re.compile(r"[^\s\"'=\\\x00-\x1f\x7f]+")
 
 
 class LineStyle(enum.Enum):
-    """How a line is written."""
+    """The format of a line."""
 
     TEXT = "text"
     JSON = "json"
 
 
 def announced() -> Mapping[str, object]:
-    """Return the `extra` of a record that a person at the terminal wants to see, too."""
+    """Return the `extra` of a record that is also shown at the terminal."""
     return {ANNOUNCED: True}
 
 
@@ -77,14 +77,14 @@ def _of_message(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _value(kind: str, value: object) -> object:
-    """Keep what JSON knows; digits of a float are as many as the message asked for."""
+    """Return a value that JSON can hold; a float is rounded to the digits of its format."""
     if kind[-1] == "f":
         return float(kind % value)
     return value if isinstance(value, str | int | float | None) else str(value)
 
 
 def _cleaned(name: str, value: object) -> object:
-    """Hide what could be a secret, and cut what is very long."""
+    """Return a value without secrets, and cut when it is very long."""
     if is_secret_name(name):
         return HIDDEN
     if not isinstance(value, str):
@@ -93,7 +93,7 @@ def _cleaned(name: str, value: object) -> object:
 
 
 def _free(name: str) -> str:
-    """Keep a field from standing for one of the line's own."""
+    """Return a name that differs from those of the line's own fields."""
     return f"{name}_" if name in {"time", "level", "process"} else name
 
 
@@ -113,6 +113,6 @@ def _text(line: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _quoted(value: object) -> str:
-    """Write a value so that a line stays a line and a field's end can be seen."""
+    """Return a value without line breaks, quoted where its end would not be clear otherwise."""
     text = str(value)
     return text if _PLAIN.fullmatch(text) and text.isprintable() else json.dumps(text)

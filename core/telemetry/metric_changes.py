@@ -1,7 +1,7 @@
-"""The same numbers for Ray's own metrics, which know counters that are added to and gauges that are set.
+"""Turns snapshots into changes of Ray's own metrics: additions to counters, and values of gauges.
 
-Ray puts `ray_` before every name and `_total` behind those of counters, and takes no colons. A histogram becomes three
-counters, `_bucket`, `_sum` and `_count`: Ray's own would want each observation anew.
+Ray puts `ray_` before every name and `_total` behind those of counters, and accepts no colons. A histogram becomes
+three counters, `_bucket`, `_sum` and `_count`, because Ray's own histogram needs every single observation.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ class Change:
 
 
 def ray_name(metric: Metric) -> str:
-    """Return the name that Ray makes `ray_model_server_...` of."""
+    """Return the name from which Ray makes `ray_model_server_...`."""
     prefix = next(one for one in _PREFIXES if metric.name.startswith(one))
     return _OURS + metric.name.removeprefix(prefix).removesuffix("_total").replace(":", "_")
 
 
 def changes(before: MetricSnapshot, now: MetricSnapshot) -> Iterator[Change]:
-    """Yield what was counted between two snapshots of the same process, and all gauges.
+    """Yield the increases between two snapshots of the same process, and all gauges.
 
-    Ray forgets a gauge that was not set for twenty seconds, so one that stays is set again, and one that goes is not.
+    Ray drops a gauge that was not set for twenty seconds, so present gauges are set again and removed ones are not.
     """
     yield from _counted(before.counters, now.counters)
     for metric, labels, value in _cells(now.gauges):

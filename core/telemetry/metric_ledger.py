@@ -1,16 +1,16 @@
-"""Adding up the numbers of all processes, so that a sum never falls although processes come and go.
+"""Sums the metrics of all processes, so that a sum never decreases although processes start and end.
 
-Theory of operation. Each process counts from zero and reports its numbers again and again, each report with a higher
-number of its own. The ledger keeps the newest report of every process it ever heard of; a sum is the sum over all of
-them. So it does not matter whether a process is alive, in which order reports come, or how often one comes: a later
-report only replaces an earlier one of the same process, and that one was not larger. A process that is silent for long
-is folded into `retired`, which changes no sum, and is forgotten; should it come back, it is not listened to. What it
-counted for one version only goes with it, so that the sums do not grow with every rollout. Gauges are different: they
-are true only while their process lives, and count while it was heard lately.
+Theory of operation. Each process counts from zero and reports its metrics repeatedly, with a report number that rises.
+The ledger keeps the newest report of every process; a sum is the sum over all of them. So it does not matter whether a
+process is alive, in which order its reports arrive, or how often one arrives: a later report replaces an earlier one of
+the same process, whose counters were not larger. A process without reports for a long time is folded into `retired`,
+which changes no sum, and is dropped; later reports of it are ignored. Its metrics with a label for one version are
+dropped too, so that the page does not grow with every rollout. Gauges are different: they are valid only while their
+process lives, and are included while its last report is recent.
 
-The ledger is written in one place only, and handed out with every sum (`kept`), so that its next writer goes on from
+The ledger has one writer, and a copy of it is sent out with every sum (`kept`), so that the next writer continues from
 the newest copy (`adopted`). Copies are ordered by `stamp`: the epoch rises with each writer, the version with each
-change. A sum that was shown is lost only if its writer and all who have the copy end at the same time.
+change. A published sum is lost only if the writer and all processes with a copy end at the same time.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from core.telemetry.metric_report import Report, parsed, plain_report, plain_sna
 from core.telemetry.metrics import MetricSnapshot, merged
 
 GAUGES_LAST_S = 25.0
-"""A process that was not heard for so long has no gauges any more: reports come every ten seconds."""
+"""Age of a report from which on its gauges are not included: reports arrive every ten seconds."""
 
 FOLDED_AFTER_S = 3600.0
-"""A process that was not heard for so long is gone."""
+"""Age of its last report from which on a process counts as ended."""
 
 MOST_PROCESSES = 1000
-"""With more processes than these, those that are silent longest are folded after `FOLDED_EARLY_AFTER_S` already."""
+"""With more processes than these, those with the oldest reports are folded after `FOLDED_EARLY_AFTER_S` already."""
 
 FOLDED_EARLY_AFTER_S = 120.0
 FOLDED_REMEMBERED = 2000
 
 OF_ONE_VERSION = frozenset({"version", "model_path"})
-"""Labels of numbers that mean nothing after their version has gone."""
+"""Labels of metrics that are dropped with the last process of their version."""
 
 Stamp = tuple[int, int]
 """Epoch and version."""
@@ -48,7 +48,7 @@ NO_STAMP: Stamp = (0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """The newest report of a process, and when it came."""
+    """The newest report of a process, and when it arrived."""
 
     report: Report
     at_s: float
@@ -56,7 +56,7 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """The newest numbers of all processes; never edited, each change gives a new one."""
+    """The newest metrics of all processes; immutable, each change returns a new one."""
 
     epoch: int = 0
     version: int = 0
@@ -66,11 +66,11 @@ class Ledger:
 
     @property
     def stamp(self) -> Stamp:
-        """Return which of two copies is newer."""
+        """Return the order of this copy among others."""
         return self.epoch, self.version
 
     def after(self, reports: Iterable[Report], now_s: float) -> Ledger:
-        """Take reports; late and repeated ones change nothing."""
+        """Return a ledger with more reports; late and repeated ones change nothing."""
         heard = dict(self.heard)
         folded = frozenset(self.folded)
         is_new = False
@@ -83,7 +83,7 @@ class Ledger:
         return replace(self, version=self.version + is_new, heard=heard).folding(now_s)
 
     def folding(self, now_s: float) -> Ledger:
-        """Fold what has been silent for long."""
+        """Return a ledger in which processes without recent reports are folded."""
         gone = self._long_silent(now_s)
         if not gone:
             return self
@@ -96,7 +96,7 @@ class Ledger:
         )
 
     def _long_silent(self, now_s: float) -> dict[str, Heard]:
-        """Name what is gone, and, when there are too many, what probably is."""
+        """Return the processes that have ended, and, when there are too many, those that probably have."""
         spare = max(0, len(self.heard) - MOST_PROCESSES)
         by_silence = sorted(self.heard.items(), key=lambda item: item[1].at_s)
         return {
@@ -106,7 +106,7 @@ class Ledger:
         }
 
     def total(self, now_s: float) -> MetricSnapshot:
-        """Add everything up."""
+        """Return the sums over all processes."""
         return merged((self.retired, *(_true_at(one, now_s) for one in self.heard.values())))
 
 
@@ -115,7 +115,7 @@ def _true_at(one: Heard, now_s: float) -> MetricSnapshot:
 
 
 def _retired(snapshot: MetricSnapshot) -> MetricSnapshot:
-    """Return what is still worth counting of a process that is gone."""
+    """Return the metrics of an ended process that stay in the sums."""
     return MetricSnapshot(
         {name: cells for name, cells in snapshot.counters.items() if _outlives_versions(name)},
         {},
@@ -129,7 +129,7 @@ def _outlives_versions(name: str) -> bool:
 
 
 def kept(ledger: Ledger) -> bytes:
-    """Write what the next writer of the ledger must know; gauges are reported anew."""
+    """Return the copy from which the next writer continues; gauges are left out, because they are reported again."""
     return orjson.dumps(
         {
             "epoch": ledger.epoch,
@@ -146,7 +146,7 @@ def _kept_report(report: Report) -> dict[str, object]:
 
 
 def adopted(copies: Iterable[bytes], now_s: float) -> Ledger:
-    """Begin a new epoch from the newest copy; one that cannot be read does not count."""
+    """Return a ledger of a new epoch, made from the newest copy that can be read."""
     newest = max((_read(copy, now_s) for copy in copies), key=lambda ledger: ledger.stamp, default=Ledger())
     return replace(newest, epoch=newest.epoch + 1, version=0)
 
@@ -168,7 +168,7 @@ def _read(copy: bytes, now_s: float) -> Ledger:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """What a router keeps of the ledger."""
+    """A copy of the ledger, as routers keep it."""
 
     stamp: Stamp
     ledger: bytes
@@ -176,7 +176,7 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What a router gets for its reports: the page if it asked for it, and a copy if its own is not the newest."""
+    """The answer to the reports of a router: the page if requested, and a copy if its own is not the newest."""
 
     page: bytes = b""
     copy: Copy | None = None

@@ -1,8 +1,8 @@
-"""The page that Prometheus reads: Prometheus' text format as TensorFlow Serving writes it.
+"""Writes the page for Prometheus in its text format, as TensorFlow Serving does.
 
 Differences from what Prometheus' own libraries write: names begin with `:`, a sample without labels has `{}`, there is
-no `# HELP` (but for our own metrics), and a value that equals a bucket's limit is counted above it. What we do better:
-sums have all their digits, and a line feed in a label is escaped, so that no client can break the page.
+no `# HELP` (but for our own metrics), and a value that equals a bucket's limit is counted above it. Improvements over
+it: sums have all their digits, and a line feed in a label is escaped, so that no client can break the page.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _LARGEST_EXACT = 2.0**53
 
 
 def page(metrics: Iterable[Metric], numbers: MetricSnapshot) -> bytes:
-    """Write all metrics in the order of their names, also those of which nothing was counted yet."""
+    """Return all metrics in the order of their names, also those without values."""
     ordered = sorted(metrics, key=lambda one: page_name(one.name))
     return "".join(line for metric in ordered for line in lines(metric, numbers)).encode()
 
 
 def lines(metric: Metric, numbers: MetricSnapshot) -> Iterator[str]:
-    """Write one metric: its type, and a line for each number."""
+    """Yield the lines of one metric: its type, and each value."""
     by_kind: Mapping[MetricKind, Mapping[str, Mapping[Labels, float | Distribution]]] = {
         MetricKind.COUNTER: numbers.counters,
         MetricKind.GAUGE: numbers.gauges,
@@ -48,7 +48,7 @@ def lines(metric: Metric, numbers: MetricSnapshot) -> Iterator[str]:
         if isinstance(value, Distribution):
             yield from _histogram(name, shown, metric.buckets, value)
         else:
-            yield f"{name}{{{shown}}} {number_text(value)}\n"
+            yield f"{name}{{{shown}}} {sample_text(value)}\n"
 
 
 def _histogram(name: str, shown: str, limits: tuple[float, ...], value: Distribution) -> Iterator[str]:
@@ -56,7 +56,7 @@ def _histogram(name: str, shown: str, limits: tuple[float, ...], value: Distribu
     shown_limits = (*(f"{limit:g}" for limit in limits), "+Inf")
     for limit, count in zip(shown_limits, accumulate(value.counts), strict=True):
         yield f'{name}_bucket{{{before}le="{limit}"}} {count}\n'
-    yield f"{name}_sum{{{shown}}} {number_text(value.sum)}\n"
+    yield f"{name}_sum{{{shown}}} {sample_text(value.sum)}\n"
     yield f"{name}_count{{{shown}}} {sum(value.counts)}\n"
 
 
@@ -64,8 +64,8 @@ def _pairs(names: tuple[str, ...], values: Labels) -> str:
     return ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in zip(names, values, strict=True))
 
 
-def number_text(value: float) -> str:
-    """Write a number: whole ones without a point, others with as many digits as they have."""
+def sample_text(value: float) -> str:
+    """Return a value as text: whole numbers without a point, others with all their digits."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
@@ -76,12 +76,12 @@ def number_text(value: float) -> str:
 
 
 def page_name(name: str) -> str:
-    """Return the name on the page: whatever is no letter, digit or underscore becomes a colon."""
+    """Return the name on the page: every character but letters, digits and underscores becomes a colon."""
     clean = _NO_NAME.sub(":", name)
     return f"_{clean}" if clean[:1].isdigit() else clean
 
 
 def label_name(name: str) -> str:
-    """Return the name of a label on the page: whatever is no letter or digit becomes an underscore."""
+    """Return the name of a label on the page: every character but letters and digits becomes an underscore."""
     clean = _NO_LABEL.sub("_", name)
     return f"_{clean}" if clean[:1].isdigit() else clean

@@ -1,7 +1,7 @@
-"""A process's numbers on their way to the one place where they are added up, as JSON.
+"""Encodes the metrics of a process as JSON, for the process that adds them up.
 
-Processes of different versions of this program may meet during an update, so a reader takes what it knows: a metric
-that is not declared here, or is there with other labels or buckets, is left out.
+During an update, processes of different versions of this program exchange reports. A reader ignores a metric that it
+does not declare, or declares with other labels or buckets.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from core.telemetry.metric_names import BY_NAME
 from core.telemetry.metrics import Distribution, Labels, Metric, MetricKind, MetricSnapshot
 
 Plain = dict[str, Any]
-"""What JSON can hold."""
+"""A value that JSON can hold."""
 
 V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The numbers of one process; `number` rises with each report of the process."""
+    """The metrics of one process; `number` rises with each report of the process."""
 
     process: str
     number: int
@@ -32,7 +32,7 @@ class Report:
 
 
 def to_bytes(report: Report) -> bytes:
-    """Write a report."""
+    """Return a report as bytes."""
     return orjson.dumps(plain_report(report))
 
 
@@ -53,7 +53,7 @@ def parsed(raw: bytes | bytearray) -> Plain:
 
 
 def plain_report(report: Report) -> Plain:
-    """Return a report as JSON can hold it."""
+    """Return a report as a JSON value."""
     return {"process": report.process, "number": report.number, **plain_snapshot(report.snapshot)}
 
 
@@ -66,7 +66,7 @@ def report_from(document: Plain) -> Report:
 
 
 def plain_snapshot(snapshot: MetricSnapshot) -> Plain:
-    """Return numbers as JSON can hold them."""
+    """Return a snapshot as a JSON value."""
     return {
         "counters": {name: list(cells.items()) for name, cells in snapshot.counters.items()},
         "gauges": {name: list(cells.items()) for name, cells in snapshot.gauges.items()},
@@ -78,7 +78,7 @@ def plain_snapshot(snapshot: MetricSnapshot) -> Plain:
 
 
 def snapshot_from(document: Plain) -> MetricSnapshot:
-    """Read numbers, as far as they fit the metrics declared here."""
+    """Read a snapshot, as far as it matches the declared metrics."""
     return MetricSnapshot(
         _cells(document.get("counters"), MetricKind.COUNTER, _number),
         _cells(document.get("gauges"), MetricKind.GAUGE, _number),
@@ -89,7 +89,7 @@ def snapshot_from(document: Plain) -> MetricSnapshot:
 def _cells(
     document: Any, kind: MetricKind, read: Callable[[Metric, Any], V | None]
 ) -> Mapping[str, Mapping[Labels, V]]:
-    """Read the cells of all metrics of a kind; what cannot be read is left out."""
+    """Read the cells of all metrics of a kind; invalid ones are left out."""
     found: dict[str, dict[Labels, V]] = {}
     for name, cells in _items(document):
         metric = BY_NAME.get(name)

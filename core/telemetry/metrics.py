@@ -1,8 +1,8 @@
-"""Counting what happens: the metrics of one process, and how those of many processes become one.
+"""Metrics of one process, and sums of the snapshots of many.
 
-A process counts into its own `Metrics`. Snapshots travel, and `merged` adds them up; nothing here knows who asks. Code
-that counts often asks once for a cell (`counter`, `gauge`, `histogram`) and keeps it; everything else may name metric
-and labels each time (`count`, `set`, `observe`).
+A process counts into its own `Metrics`. Snapshots are sent to another process, where `merged` adds them up. Code that
+counts often gets a cell once (`counter`, `gauge`, `histogram`) and keeps it; other code names metric and labels each
+time (`count`, `set`, `observe`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Labels = tuple[str, ...]
 
 
 class MetricKind(enum.Enum):
-    """What a metric's number means."""
+    """The kind of a metric, as Prometheus names it."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -65,19 +65,19 @@ Distributions = Mapping[str, Mapping[Labels, Distribution]]
 
 @dataclass(frozen=True, slots=True)
 class MetricSnapshot:
-    """All numbers of a process at one moment, by metric name and labels."""
+    """All metrics of a process at one moment, by metric name and labels."""
 
     counters: MetricValues = field(default_factory=dict)
     gauges: MetricValues = field(default_factory=dict)
     distributions: Distributions = field(default_factory=dict)
 
     def lasting(self) -> MetricSnapshot:
-        """Return what stays true after the process has ended: all but the gauges."""
+        """Return the metrics that stay valid after the process has ended: all but the gauges."""
         return MetricSnapshot(self.counters, {}, self.distributions)
 
 
 class Counter:
-    """One cell of a counter; only grows."""
+    """One cell of a counter, which only increases."""
 
     __slots__ = ("_lock", "value")
 
@@ -87,7 +87,7 @@ class Counter:
         self.value: float = 0
 
     def add(self, by: float = 1) -> None:
-        """Count."""
+        """Increase the counter."""
         with self._lock:
             self.value += by
 
@@ -109,7 +109,7 @@ class Gauge:
 
 
 class Histogram:
-    """One cell of a histogram: observations that grow in place, so that none costs new objects."""
+    """One cell of a histogram, updated in place, so that an observation creates no objects."""
 
     __slots__ = ("_limits", "_lock", "counts", "sum")
 
@@ -150,7 +150,7 @@ class Metrics:
         self._refreshers: list[Callable[[], None]] = []
 
     def counter(self, metric: Metric, *labels: str) -> Counter:
-        """Return the cell with these labels, to be kept by those who count often."""
+        """Return the cell with these labels, to be kept by code that counts often."""
         return self._counters.get(metric.name, {}).get(labels) or self._made(self._counters, Counter, metric, labels)
 
     def gauge(self, metric: Metric, *labels: str) -> Gauge:
@@ -171,15 +171,15 @@ class Metrics:
             return cells.setdefault(metric.name, {}).setdefault(clean, kind(self._lock, metric))
 
     def count(self, metric: Metric, *labels: str, by: float = 1) -> None:
-        """Add to a counter."""
+        """Increase a counter."""
         self.counter(metric, *labels).add(by)
 
     def set(self, metric: Metric, *labels: str, to: float) -> None:
-        """Return a gauge its value."""
+        """Set a gauge."""
         self.gauge(metric, *labels).set(to)
 
     def replace(self, metric: Metric, values: Mapping[Labels, float]) -> None:
-        """Return a gauge these values and no others."""
+        """Set all cells of a gauge; others of it are dropped."""
         with self._lock:
             self._gauges.pop(metric.name, None)
         for labels, value in values.items():
@@ -190,16 +190,16 @@ class Metrics:
         self.histogram(metric, *labels).observe(value)
 
     def forget(self, metric: Metric, *labels: str) -> None:
-        """Drop a gauge whose subject is gone; a counter never goes."""
+        """Drop a cell of a gauge whose subject no longer exists; counters are never dropped."""
         with self._lock:
             self._gauges.get(metric.name, {}).pop(labels, None)
 
     def before_snapshot(self, refresh: Callable[[], None]) -> None:
-        """Let `refresh` set gauges whenever somebody asks for the numbers, instead of all the time."""
+        """Register `refresh` to set gauges before each snapshot, instead of all the time."""
         self._refreshers.append(refresh)
 
     def snapshot(self) -> MetricSnapshot:
-        """Copy all numbers."""
+        """Return a copy of all metrics."""
         for refresh in self._refreshers:
             refresh()
         with self._lock:
@@ -217,12 +217,12 @@ _CELLS = {MetricKind.COUNTER: Counter, MetricKind.GAUGE: Gauge, MetricKind.HISTO
 
 
 def _printable(label: str) -> str:
-    """Make a text that clients may have sent one that can be written as UTF-8."""
+    """Return a text, which clients may have sent, as one that can be written as UTF-8."""
     return label.encode("utf-8", "replace").decode("utf-8")
 
 
 def merged(snapshots: Iterable[MetricSnapshot]) -> MetricSnapshot:
-    """Add up the numbers of several processes."""
+    """Return the sums over several processes."""
     counters: dict[str, dict[Labels, float]] = {}
     gauges: dict[str, dict[Labels, float]] = {}
     distributions: dict[str, dict[Labels, Distribution]] = {}

@@ -1,7 +1,7 @@
-"""A profile as a file for Perfetto: what Python threads and TensorFlow's operations did, as Chrome's trace events.
+"""Writes a profile for Perfetto as Chrome's trace events: functions of Python threads, and TensorFlow's operations.
 
 Times are nanoseconds since the epoch, in both halves: TensorFlow's clock and Python's are the same. Everything here is
-bounded, so that a profile of a busy replica ends at a size and not at the end of memory.
+bounded, so that a profile of a busy replica cannot use up the memory.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MOST_BYTES = 16 * 1024 * 1024
 """Size of each half of the file: Python's and TensorFlow's."""
 
 PYTHON, RUNS, FIRST_DEVICE = 1, 2, 3
-"""Numbers of the groups of rows, which Perfetto calls processes."""
+"""Ids of the groups of rows, which Perfetto calls processes."""
 
 NANOS_PER_MICRO = 1000
 
@@ -32,7 +32,7 @@ Stack = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class ProfiledSpan:
-    """Something that took time in a thread."""
+    """A function or operation with its time in a thread."""
 
     thread: int
     name: str
@@ -42,7 +42,7 @@ class ProfiledSpan:
 
 @dataclass(frozen=True, slots=True)
 class TracedRun:
-    """A run of the model of which TensorFlow has told every operation, as a serialized RunMetadata."""
+    """A run of the model with all its operations, as a serialized RunMetadata of TensorFlow."""
 
     span: ProfiledSpan
     metadata: bytes
@@ -50,7 +50,7 @@ class TracedRun:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """All that was recorded since a moment: `about` is written into the file, `threads` are their names."""
+    """A recording from a moment on: `about` is written into the file, `threads` are their names."""
 
     began_ns: int
     about: Mapping[str, object]
@@ -61,18 +61,18 @@ class Recording:
 
 @dataclass(slots=True)
 class StackSpans:
-    """Turns samples of stacks into spans: a function goes on while sample after sample shows it at the same depth."""
+    """Turns samples of stacks into spans: a function lasts while consecutive samples show it at the same depth."""
 
     spans: list[ProfiledSpan] = field(default_factory=list)
     _open: dict[int, list[tuple[str, int]]] = field(default_factory=dict)
 
     @property
     def is_full(self) -> bool:
-        """Whether nothing more is taken."""
+        """Whether no further spans are kept."""
         return len(self.spans) >= MOST_SPANS
 
     def sample(self, at_ns: int, stacks: Mapping[int, Stack]) -> None:
-        """Take the stacks of all threads; one that is not there any more has ended."""
+        """Add the stacks of all threads; the functions of a missing thread have ended."""
         if self.is_full:
             return
         for thread in tuple(self._open.keys() | stacks.keys()):
@@ -87,14 +87,14 @@ class StackSpans:
         known[same:] = [(name, at_ns) for name in stack[same:]]
 
     def end(self, at_ns: int) -> Sequence[ProfiledSpan]:
-        """Close what is open; gives all spans."""
+        """Close the open spans and return all."""
         for thread in tuple(self._open):
             self._follow(thread, (), at_ns)
         return self.spans
 
 
 def trace_file(recording: Recording) -> bytes:
-    """Write the file; what does not fit is left out, and the file says so."""
+    """Return the file; events beyond its size are left out, and the file says how many."""
     recording = _with_small_numbers(recording)
     python, python_left = _written(_python(recording), MOST_BYTES)
     tensorflow, tensorflow_left = _written(_tensorflow(recording), MOST_BYTES)
@@ -105,7 +105,7 @@ def trace_file(recording: Recording) -> bytes:
 
 
 def _with_small_numbers(recording: Recording) -> Recording:
-    """Number the threads from 1: viewers cut the large numbers that the system gives, and would mix threads up."""
+    """Number the threads from 1, because viewers truncate the large ids of the system and would confuse threads."""
     threads = sorted({one.thread for one in (*recording.spans, *(run.span for run in recording.runs))})
     number = {thread: place for place, thread in enumerate(threads, 1)}
     return replace(
@@ -117,7 +117,7 @@ def _with_small_numbers(recording: Recording) -> Recording:
 
 
 def _written(events: Iterable[Event], most_bytes: int) -> tuple[list[bytes], int]:
-    """Write events until the size is reached; tells how many are missing."""
+    """Return events up to the size, and how many are missing."""
     lines: list[bytes] = []
     size = left_out = 0
     for event in events:
@@ -155,23 +155,24 @@ def _tensorflow(recording: Recording) -> Iterator[Event]:
                 devices[device] = _Lanes(FIRST_DEVICE + len(devices))
                 yield _name("process_name", devices[device].group, 0, f"TensorFlow: {device}")
             span = devices[device].placed(operation.node_name, *_time(operation))
-            told = operation.timeline_label
-            yield _complete(span, devices[device].group, recording.began_ns, operation=told, run=number)
+            yield _complete(
+                span, devices[device].group, recording.began_ns, operation=operation.timeline_label, run=number
+            )
 
 
 def _operations(metadata: bytes) -> Iterator[tuple[str, step_stats_pb2.NodeExecStats]]:
-    """Yield the operations of a run in the order in which they began; what cannot be read has none."""
+    """Yield the operations of a run in the order of their beginning; none for a run that cannot be read."""
     try:
-        told = step_stats_pb2.RunMetadata.FromString(metadata)
+        read = step_stats_pb2.RunMetadata.FromString(metadata)
     except DecodeError:
         return
-    for device in told.step_stats.dev_stats:
+    for device in read.step_stats.dev_stats:
         for operation in sorted(device.node_stats, key=_time):
             yield device.device, operation
 
 
 def _time(operation: step_stats_pb2.NodeExecStats) -> tuple[int, int]:
-    """Return beginning and end, from the finer of the two clocks where it was told."""
+    """Return beginning and end, in nanoseconds where TensorFlow reports them and in microseconds otherwise."""
     if operation.all_start_nanos:
         return operation.all_start_nanos, operation.all_start_nanos + operation.all_end_rel_nanos
     began_ns = operation.all_start_micros * NANOS_PER_MICRO
@@ -186,7 +187,7 @@ class _Lanes:
         self._free_at_ns: list[int] = []
 
     def placed(self, name: str, began_ns: int, ended_ns: int) -> ProfiledSpan:
-        """Put an operation into the first row that is free; they are numbered from 1."""
+        """Return an operation in the first free row; they are numbered from 1."""
         for place, free_at_ns in enumerate(self._free_at_ns):
             if free_at_ns <= began_ns:
                 self._free_at_ns[place] = ended_ns

@@ -1,7 +1,7 @@
 """Hides secrets in texts that leave the process: log lines, errors, the status document.
 
-One rule for all of them, because the same base path or error text reaches every one of these places: userinfo of URLs,
-bearer and basic credentials, access key ids of S3, and values whose name says that they are secret.
+One rule for all of them, because the same base path or error text reaches each of these places. It hides userinfo of
+URLs, bearer and basic credentials, access key ids of S3, and values with the name of a secret.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def is_secret_name(name: str) -> bool:
 
 
 def without_secrets(text: str) -> str:
-    """Replace what could be a secret in a text; repeating it changes nothing."""
+    """Return a text with possible secrets replaced; applying it again changes nothing."""
     return _SECRET.sub(_hidden, text)
 
 
 def _hidden(found: re.Match[str]) -> str:
-    """Keep what announces the secret, so that a reader sees what was hidden."""
+    """Return the mark behind the name or scheme of the secret, so that a reader sees what was hidden."""
     return f"{found[found.lastgroup or 0]}{HIDDEN}"

@@ -1,7 +1,7 @@
-"""Counts requests as the router sees them: under the name that the client asked for (TensorFlow Serving, Monitoring).
+"""Counts requests at the router, under the model name that the client sent (TensorFlow Serving, Monitoring).
 
-Clients choose the names, so names that no model has must not fill the memory: the first ones are shown, all others
-are counted together.
+Clients choose the names, so unknown names must not fill the memory: the first ones have labels of their own, all
+others are counted together.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from core.telemetry.metrics import Counter, Histogram, Metrics
 MOST_UNKNOWN_NAMES = 100
 LONGEST_UNKNOWN_NAME = 100
 OTHER_NAMES = "(other)"
-"""Stands for all names that are not shown; no model can be meant, because it would be known."""
+"""Label of all further unknown names; names of models are never counted under it."""
 
 MICROS_PER_S = 1e6
 
@@ -31,12 +31,12 @@ class RequestMeter:
         self._unknown: set[str] = set()
 
     def answered(self, name: str, code: Code) -> None:
-        """Count a request for the model that it named; an empty name stands for none."""
+        """Count a request under the name that it sent; an empty name if it sent none."""
         cell = self._counts.get((name, code)) or self._new_count(name, code)
         cell.add()
 
     def succeeded(self, name: str, entrypoint: str, api: str, took_s: float) -> None:
-        """Count a request that was answered well, and time it."""
+        """Count a successful request and its latency."""
         self.answered(name, Code.OK)
         cell = self._latencies.get((name, api, entrypoint)) or self._new_latency(name, api, entrypoint)
         cell.observe(took_s * MICROS_PER_S)

@@ -1,6 +1,6 @@
-"""Spans: what a trace shows of a request, under OpenTelemetry's names where it has some.
+"""Spans of requests, with the attributes of OpenTelemetry's semantic conventions where these have some.
 
-A span is made when it has ended, so it is a plain value. Attributes that are ours alone begin with `ray_model_server.`.
+A span is made when its work has ended, so it is a plain value. Further attributes begin with `ray_model_server.`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ FAULTS: Final = frozenset(
         Code.DATA_LOSS,
     }
 )
-"""The codes that are no mistake of the caller's, as OpenTelemetry sorts them for servers."""
+"""Codes that are not the caller's mistake, by OpenTelemetry's rule for servers."""
 
 _NO_CHARACTER: Final = re.compile("[\ud800-\udfff]")
 
@@ -58,7 +58,7 @@ Attributes = Mapping[str, Value]
 
 
 class SpanKind(enum.Enum):
-    """Where a span stands between processes."""
+    """The role of a span between processes, as OpenTelemetry names it."""
 
     INTERNAL = "internal"
     SERVER = "server"
@@ -69,7 +69,7 @@ class SpanKind(enum.Enum):
 class Span:
     """A piece of work that has ended; times are nanoseconds since 1970, `parent_id` is empty at the root of a trace.
 
-    `links` are spans that this one has to do with without being below them. `error` says that the work failed, and how.
+    `links` are related spans that are not its parent. `error` says that the work failed, and how.
     """
 
     name: str
@@ -84,23 +84,23 @@ class Span:
 
 
 def grpc_attributes(service: str, method: str) -> dict[str, Value]:
-    """Describe a gRPC call."""
+    """Return the attributes of a gRPC call."""
     return {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
 
 
 def code_error(code: Code) -> str:
-    """Return what is wrong with an answer; empty for a good one, and for a mistake of the caller's."""
+    """Return the error of an answer; empty for a success, and for a mistake of the caller."""
     return code.name if code in FAULTS else ""
 
 
 def rows_in(feeds: Mapping[str, np.ndarray]) -> int:
-    """Count the rows of a run: the first dimension of its first input; 0 where there is none."""
+    """Return the number of rows of a run: the first dimension of its first input; 0 where there is none."""
     first = next(iter(feeds.values()), None)
     return int(first.shape[0]) if first is not None and first.ndim else 0
 
 
 def cleaned(attributes: Attributes) -> dict[str, Value]:
-    """Make values fit for a trace: no bytes that are no UTF-8, and none without end."""
+    """Return attributes with values that are valid UTF-8 and of bounded length."""
     return {name: _text(value) if isinstance(value, str) else value for name, value in attributes.items()}
 
 
@@ -110,7 +110,7 @@ def _text(value: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TracedProcess:
-    """What the spans of a process say of it."""
+    """The process that spans come from, as their resource attributes name it."""
 
     kind: str
     instance: str

@@ -1,4 +1,4 @@
-"""Reads what the interpreter writes of its threads when it is asked for all their stacks (`faulthandler`)."""
+"""Parses the stacks of all threads, as the interpreter dumps them (`faulthandler`)."""
 
 from __future__ import annotations
 

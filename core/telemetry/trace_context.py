@@ -1,4 +1,4 @@
-"""W3C Trace Context: what `traceparent` and `tracestate` say, and how a context travels between our processes.
+"""W3C Trace Context: parses `traceparent` and `tracestate`, and encodes a context for model servers.
 
 Callers may send anything. A value that the specification calls invalid is ignored, never an error of the request.
 """
@@ -27,7 +27,7 @@ _MEMBER: Final = re.compile(rf"({_KEY})={_VALUE}")
 
 @dataclass(frozen=True, slots=True)
 class TraceContext:
-    """A span as others refer to it: ids in hexadecimal, whether it is recorded, and the `tracestate` of its trace."""
+    """A reference to a span: ids in hexadecimal, whether it is recorded, and the `tracestate` of its trace."""
 
     trace_id: str
     span_id: str
@@ -45,7 +45,7 @@ class TraceContext:
 
 
 def parse_trace_context(traceparents: Sequence[str], tracestates: Sequence[str] = ()) -> TraceContext | None:
-    """Read the headers of a request, all of each name; None when there is no valid parent."""
+    """Parse the headers of a request, all of each name; None when there is no valid parent."""
     if len(traceparents) != 1:
         return None
     found = _PARENT.fullmatch(traceparents[0].strip(_WHITE))
@@ -58,7 +58,7 @@ def parse_trace_context(traceparents: Sequence[str], tracestates: Sequence[str] 
 
 
 def parse_state(tracestates: Sequence[str]) -> str:
-    """Join the `tracestate` headers of a request; empty when they make no sense together."""
+    """Join the `tracestate` headers of a request; empty when they are not valid together."""
     members = [stripped for one in ",".join(tracestates).split(",") if (stripped := one.strip(_WHITE))]
     if len(members) > MOST_STATE_MEMBERS:
         return ""
@@ -68,11 +68,11 @@ def parse_state(tracestates: Sequence[str]) -> str:
 
 
 def pack(context: TraceContext) -> bytes:
-    """Write a context for the way to a model server: both headers, each a line."""
+    """Encode a context for a model server: both headers, one a line."""
     return f"{context.traceparent}\n{context.state}".encode("ascii")
 
 
 def unpack(raw: bytes | bytearray) -> TraceContext | None:
-    """Read what `pack` wrote; None for anything else."""
+    """Decode the result of `pack`; None for anything else."""
     parent, _, state = raw.decode("latin-1").partition("\n")
     return parse_trace_context((parent,), (state,))

@@ -1,4 +1,4 @@
-"""Whether requests are traced, how often, and where spans go: our flags, and OpenTelemetry's variables below them."""
+"""Decides whether, how often and to where requests are traced: from flags, then from OpenTelemetry's variables."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ID_SPACE: Final = 2**64
 class TracingPlan:
     """Where spans are sent, and which share of the requests without a parent is recorded.
 
-    `warnings` says what of the variables cannot be followed.
+    `warnings` names variables that are not supported.
     """
 
     url: str
@@ -40,7 +40,7 @@ class TracingPlan:
 
 
 def tracing_plan(settings: TracingSettings) -> TracingPlan | None:
-    """Decide about tracing; None when nobody has asked for it."""
+    """Return the plan; None when tracing is not configured."""
     variables = {name: value.strip() for name, value in settings.environment}
     url = _url(settings.otlp_endpoint, variables)
     if not url or variables.get(DISABLED, "").lower() == "true":
@@ -50,12 +50,12 @@ def tracing_plan(settings: TracingSettings) -> TracingPlan | None:
 
 
 def otel_variables(environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Pick out what OpenTelemetry reads from an environment."""
+    """Return the variables of an environment that configure OpenTelemetry."""
     return tuple(sorted((name, value) for name, value in environment.items() if name.startswith(PREFIX)))
 
 
 def _url(endpoint: str, variables: Mapping[str, str]) -> str:
-    """Find the collector; the variable for traces alone is taken as it is, to the others the usual path is added."""
+    """Return the URL of the collector, with the usual path unless the variable for traces alone gives a whole URL."""
     if endpoint:
         return endpoint if endpoint.endswith(PATH) else endpoint.rstrip("/") + PATH
     if variables.get(EXPORTER, "otlp") not in {"otlp", ""}:
@@ -100,8 +100,8 @@ def request_context(
 ) -> TraceContext | None:
     """Return the context of a request's span; None for a request that is not recorded.
 
-    A parent has decided for all of its trace. `draw` gives random numbers of so many bits. The lower half of a new
-    trace id decides, as OpenTelemetry's own samplers have it, so that samplers elsewhere come to the same result.
+    The decision of a parent holds for the whole trace. `draw` returns random numbers of so many bits. The lower half of
+    a new trace id decides, as in OpenTelemetry's own samplers, so that samplers elsewhere come to the same result.
     """
     if parent is not None:
         return parent.child(span_id(draw)) if parent.is_sampled else None
@@ -114,5 +114,5 @@ def request_context(
 
 
 def span_id(draw: Callable[[int], int]) -> str:
-    """Draw the id of a span; never the one that means none."""
+    """Draw the id of a span; never zero, which is not valid."""
     return f"{draw(64) or 1:016x}"

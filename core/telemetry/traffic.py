@@ -1,8 +1,7 @@
 """Requests per second and latencies of each version, over the last seconds and as a curve over the last minutes.
 
-Sums over all processes come in again and again (`core.telemetry.metric_ledger`); a rate is the difference of two of
-them. What was counted before the first sum in which a version is seen belongs to no rate: it may be older than this
-process.
+Sums over all processes arrive periodically (`core.telemetry.metric_ledger`); a rate is the difference of two of them.
+Requests counted in the first sum that has a version are in no rate, because they may be older than this process.
 """
 
 from __future__ import annotations
@@ -17,26 +16,26 @@ from core.telemetry.metric_names import REPLICAS, SIGNATURE_REQUESTS, SIGNATURE_
 from core.telemetry.metrics import MetricSnapshot
 
 STEP_S = 5.0
-"""Points of a curve are at least so far apart."""
+"""Least time between two points of a curve."""
 
 KEPT_S = 300.0
-"""How far curves reach back."""
+"""Time that curves cover."""
 
 WINDOW_S = 30.0
-"""The present numbers are those of so many seconds."""
+"""Time that the present rates cover."""
 
 SHORTEST_S = 0.5
-"""Sums that are closer together tell no rate."""
+"""Least time between two sums that give a rate."""
 
 P50, P99 = 0.5, 0.99
 
 Version = tuple[str, str]
-"""Name of the model, and number of the version."""
+"""Name of the model and number of the version."""
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """What a version has answered so far, and how long good answers took: how many in each bucket."""
+    """The requests answered by a version so far, and how many successful ones fell into each bucket of latency."""
 
     requests: float = 0
     seconds: tuple[int, ...] = (0,) * (len(SIGNATURE_SECONDS.buckets) + 1)
@@ -53,7 +52,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What happened between two samples; errors are requests too. Without good answers there are no latencies."""
+    """The rates between two samples; errors are requests too. Without successful requests there are no latencies."""
 
     requests_per_s: float
     p50_s: float | None = None
@@ -79,12 +78,12 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class TrafficHistory:
-    """The samples of the last minutes, oldest first; never edited, each sample gives a new one."""
+    """The samples of the last minutes, oldest first; immutable, each sample returns a new one."""
 
     samples: tuple[Sample, ...] = field(default=())
 
     def after(self, sample: Sample) -> TrafficHistory:
-        """Take a sample; one that followed its predecessor too closely makes room for it, unless it knows more."""
+        """Return a history with one more sample; it replaces one that came too soon after its predecessor."""
         known = [one for one in self.samples if one.at_s > sample.at_s - KEPT_S]
         if len(known) > 1 and known[-1].at_s - known[-2].at_s < STEP_S and _knows_all(known[-2], known[-1]):
             known.pop()
@@ -92,7 +91,7 @@ class TrafficHistory:
         return TrafficHistory((*known, Sample(sample.at_s, counts)))
 
     def traffic(self, now_s: float) -> dict[Version, Traffic]:
-        """Return the traffic of all versions that two samples know."""
+        """Return the traffic of all versions that are in two samples."""
         if not self.samples:
             return {}
         found = ((version, self._of(version, now_s)) for version in self.samples[-1].counts)
@@ -109,7 +108,7 @@ class TrafficHistory:
 
 
 def counts(total: MetricSnapshot) -> dict[Version, Count]:
-    """Read the counts of all versions from sums; a version whose replicas have not answered anything is there too."""
+    """Return the counts of all versions, also of those with replicas but without requests."""
     requests: dict[Version, float] = defaultdict(float)
     errors: dict[Version, float] = defaultdict(float)
     seconds: dict[Version, tuple[int, ...]] = defaultdict(lambda: Count().seconds)
@@ -124,7 +123,7 @@ def counts(total: MetricSnapshot) -> dict[Version, Count]:
 
 
 def quantile(share: float, numbers: Sequence[int], limits: Sequence[float]) -> float | None:
-    """Estimate a quantile from buckets, as if those in a bucket were evenly spread; the last one has no end."""
+    """Estimate a quantile from buckets by linear interpolation; the last bucket is unbounded."""
     total = sum(numbers)
     wanted, below, lower = share * total, 0, 0.0
     for number, upper in zip(numbers, limits, strict=False):
@@ -139,12 +138,12 @@ def _knows_all(one: Sample, other: Sample) -> bool:
 
 
 def _sharing(before: Mapping[Version, Count], now: Mapping[Version, Count]) -> Mapping[Version, Count]:
-    """Keep what has not changed once, because most versions are idle most of the time."""
+    """Return counts that share unchanged values with the previous sample, because most versions are idle."""
     return {version: before[version] if before.get(version) == one else one for version, one in now.items()}
 
 
 def _rates(version: Version, before: Sample, after: Sample) -> Rates:
-    """Return the rates between two samples; a sum may fall when a process that is long gone is forgotten."""
+    """Return the rates between two samples, never negative: a sum may fall when an old process is dropped."""
     first, last = before.counts[version], after.counts[version]
     took_s = after.at_s - before.at_s
     requests = max(0.0, last.requests - first.requests) / took_s

@@ -47,7 +47,7 @@ class ConfiguredModels:
 
     def _own_settings(self) -> yaml_settings.YamlSettings | None:
         file = self._source.model_settings_file
-        return yaml_settings.read_settings(read_text(file), file) if file else None
+        return yaml_settings.read_yaml_settings(read_text(file), file) if file else None
 
     def batching(self) -> BatchingParameters | None:
         """Read the parameters for all models; None without batching.

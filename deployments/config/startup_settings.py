@@ -30,7 +30,7 @@ def parse_arguments(arguments: Sequence[str]) -> ParsedFlags:
     if not file:
         return parsed
     try:
-        preset = yaml_settings.read_settings(read_text(str(file)), str(file)).server
+        preset = yaml_settings.read_yaml_settings(read_text(str(file)), str(file)).server
     except ConfigError as error:
         return replace(parsed, settings=None, output="", problems=error.problems)
     return parse_flags(arguments, preset)

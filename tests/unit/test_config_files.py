@@ -21,7 +21,7 @@ SETTINGS = ROOT / "configs" / "model_settings.yaml"
 
 
 def settings(text: str) -> YamlSettings:
-    return yaml_settings.read_settings(text, SETTINGS.name)
+    return yaml_settings.read_yaml_settings(text, SETTINGS.name)
 
 
 def listed_models() -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ import pytest
 from core.config.joined_models import joined, placed, unused_models
 from core.config.model_config import BatchingParameters, LoggingConfig, ModelConfig, ModelResources
 from core.config.version_policy import All, Latest, Specific
-from core.config.yaml_settings import read_settings
+from core.config.yaml_settings import read_yaml_settings
 from core.errors import ConfigError
 
 LISTED = ModelConfig("m", "/m")
@@ -16,7 +16,7 @@ LISTED = ModelConfig("m", "/m")
 def test_files_that_contradict_each_other_are_refused() -> None:
     """What both files say must be the same, or be said once."""
     listed = ModelConfig("m", "/m", Specific(frozenset({1})), {"stable": 1}, logging=(LoggingConfig(),))
-    own = read_settings(
+    own = read_yaml_settings(
         "models:\n m:\n  base_path: /n\n  version_policy: all\n  labels: {stable: 2}\n  logging: {attributes: 1}",
         "s.yaml",
     )
@@ -31,7 +31,7 @@ def test_files_that_contradict_each_other_are_refused() -> None:
 
 def test_what_models_config_leaves_open_our_file_may_say() -> None:
     """The default policy and no labels count as nothing said; the same words twice are no conflict."""
-    own = read_settings("models: {m: {base_path: /m, version_policy: all, labels: {a: 1}, logging: {}}}")
+    own = read_yaml_settings("models: {m: {base_path: /m, version_policy: all, labels: {a: 1}, logging: {}}}")
 
     assert joined([ModelConfig("m", "/m")], own) == (
         ModelConfig("m", "/m", All(), {"a": 1}, logging=(LoggingConfig(),)),
@@ -40,7 +40,7 @@ def test_what_models_config_leaves_open_our_file_may_say() -> None:
 
 def test_shared_logging_gives_way_to_models_config() -> None:
     """Defaults never contradict."""
-    own = read_settings("defaults: {logging: {attributes: 1}}\nmodels: {m: {num_cpus: 1}}")
+    own = read_yaml_settings("defaults: {logging: {attributes: 1}}\nmodels: {m: {num_cpus: 1}}")
     theirs = (LoggingConfig(attributes=2),)
 
     assert [
@@ -53,7 +53,7 @@ def test_shared_logging_gives_way_to_models_config() -> None:
 
 def test_relative_paths_need_a_root_here_too() -> None:
     """The rule is that of models.config."""
-    own = read_settings("models:\n  m:\n    base_path: a/b", "s.yaml")
+    own = read_yaml_settings("models:\n  m:\n    base_path: a/b", "s.yaml")
 
     assert joined((), own, relative_path_root="/srv")[0].base_path == "/srv/a/b"
     with pytest.raises(ConfigError, match=r"s.yaml:3: models.m.base_path: Expected model m to have an absolute path"):
@@ -62,7 +62,7 @@ def test_relative_paths_need_a_root_here_too() -> None:
 
 def test_models_without_any_path_are_warned_about() -> None:
     """A reload may take a model out of models.config first, so this is no mistake."""
-    own = read_settings("models:\n  m: {num_cpus: 1}\n  n: {num_cpus: 1}", "s.yaml")
+    own = read_yaml_settings("models:\n  m: {num_cpus: 1}\n  n: {num_cpus: 1}", "s.yaml")
 
     assert joined([ModelConfig("m", "/m")], own)[0].resources.num_cpus == 1
     assert [str(warning) for warning in unused_models([ModelConfig("m", "/m")], own)] == [
@@ -86,12 +86,12 @@ def test_models_without_any_path_are_warned_about() -> None:
 )
 def test_a_list_changed_at_run_time_takes_from_our_file_what_only_that_can_say(ours: str, result: ModelConfig) -> None:
     """Placement, batching and several request logs; path, policy, labels and one log stay as they are listed."""
-    assert placed([LISTED], read_settings(f"models: {{m: {ours}}}")) == (result,)
+    assert placed([LISTED], read_yaml_settings(f"models: {{m: {ours}}}")) == (result,)
 
 
 def test_models_are_joined_in_the_order_of_models_config_and_added_ones_follow() -> None:
     """The order of the list is the order in which a person finds its models."""
-    own = read_settings("models: {z: {base_path: /z}, b: {num_cpus: 1}, a: {base_path: /a}}")
+    own = read_yaml_settings("models: {z: {base_path: /z}, b: {num_cpus: 1}, a: {base_path: /a}}")
 
     names = [one.name for one in joined([ModelConfig("c", "/c"), ModelConfig("b", "/b")], own)]
 
@@ -100,7 +100,7 @@ def test_models_are_joined_in_the_order_of_models_config_and_added_ones_follow()
 
 def test_a_policy_of_our_file_counts_only_beside_the_default_one() -> None:
     """The default policy of models.config means that nothing was said there."""
-    own = read_settings("models: {m: {version_policy: all}}")
+    own = read_yaml_settings("models: {m: {version_policy: all}}")
 
     assert joined([LISTED], own)[0].policy == All()
     assert joined([ModelConfig("n", "/n", Latest(3))], own)[0].policy == Latest(3)

@@ -20,7 +20,7 @@ from core.config.model_config import (
     TaskSampling,
 )
 from core.config.version_policy import All, Latest, Specific
-from core.config.yaml_settings import read_settings
+from core.config.yaml_settings import read_yaml_settings
 from core.errors import ConfigError
 
 PATIENT = hypothesis_settings(deadline=None)
@@ -58,13 +58,13 @@ server:
 
 def only_model(text: str) -> ModelConfig:
     """Read a file with one model, given as the inside of a flow mapping."""
-    return joined((), read_settings("models: {m: {base_path: /m, " + text + "}}"))[0]
+    return joined((), read_yaml_settings("models: {m: {base_path: /m, " + text + "}}"))[0]
 
 
 def problems_of(text: str) -> list[str]:
     """Return every mistake of a file."""
     with pytest.raises(ConfigError) as raised:
-        read_settings(text, "s.yaml")
+        read_yaml_settings(text, "s.yaml")
     return [str(problem) for problem in raised.value.problems]
 
 
@@ -92,7 +92,7 @@ def test_a_mistake_beside_half_a_pair_can_be_printed() -> None:
 
 def test_a_full_file_adds_models_and_completes_listed_ones() -> None:
     """Models of both files end up in one list, with the defaults underneath."""
-    own = read_settings(FULL, "s.yaml")
+    own = read_yaml_settings(FULL, "s.yaml")
 
     assert joined([ModelConfig("listed", "/l"), ModelConfig("plain", "/p")], own) == (
         ModelConfig("listed", "/l", resources=ModelResources(num_replicas=2, num_cpus=0.5, drain_timeout_s=5.0)),
@@ -125,7 +125,7 @@ def test_a_full_file_adds_models_and_completes_listed_ones() -> None:
 @pytest.mark.parametrize("text", ["# nothing", "models:", "models: {}\ndefaults:\nserver:"])
 def test_a_file_may_say_nothing(text: str) -> None:
     """Empty sections are no mistakes."""
-    assert joined([ModelConfig("m", "/m")], read_settings(text)) == (ModelConfig("m", "/m"),)
+    assert joined([ModelConfig("m", "/m")], read_yaml_settings(text)) == (ModelConfig("m", "/m"),)
 
 
 @pytest.mark.parametrize(
@@ -145,15 +145,17 @@ def test_version_policies_have_these_spellings(text: str, policy: All | Latest |
 
 def test_own_autoscaling_completes_the_shared_one() -> None:
     """A model changes single bounds."""
-    own = read_settings("defaults: {autoscaling: {max_replicas: 9}}\nmodels: {m: {autoscaling: {min_replicas: 2}}}")
+    own = read_yaml_settings(
+        "defaults: {autoscaling: {max_replicas: 9}}\nmodels: {m: {autoscaling: {min_replicas: 2}}}"
+    )
 
     assert joined([ModelConfig("m", "/m")], own)[0].resources.autoscaling == Autoscaling(2, 9)
 
 
 def test_own_replica_count_replaces_shared_autoscaling_and_the_other_way_round() -> None:
     """What a model says itself is nearer than what is said for all."""
-    counted = read_settings("defaults: {autoscaling: {max_replicas: 9}}\nmodels: {m: {num_replicas: 2}}")
-    scaled = read_settings("defaults: {num_replicas: 2}\nmodels: {m: {autoscaling: {max_replicas: 3}}}")
+    counted = read_yaml_settings("defaults: {autoscaling: {max_replicas: 9}}\nmodels: {m: {num_replicas: 2}}")
+    scaled = read_yaml_settings("defaults: {num_replicas: 2}\nmodels: {m: {autoscaling: {max_replicas: 3}}}")
 
     assert counted.models["m"].resources == ModelResources(num_replicas=2)
     assert scaled.models["m"].resources == ModelResources(autoscaling=Autoscaling(1, 3))
@@ -285,4 +287,4 @@ fragments = st.sampled_from([*WORDS.split(" "), *MARKS.split("|")])
 def test_any_text_gives_settings_or_a_config_error(text: str) -> None:
     """No file can crash the server."""
     with contextlib.suppress(ConfigError):
-        read_settings(text, "f")
+        read_yaml_settings(text, "f")

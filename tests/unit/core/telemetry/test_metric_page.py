@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.telemetry.metric_names import ALL_METRICS, REQUEST_COUNT, REQUEST_LATENCY
-from core.telemetry.metric_page import label_name, number_text, page, page_name
+from core.telemetry.metric_page import label_name, page, page_name, sample_text
 from core.telemetry.metrics import Metric, MetricKind, Metrics, exponential
 
 TOTAL = Metric("/test/path/total", MetricKind.COUNTER, ("name",))
@@ -100,7 +100,7 @@ def test_names_of_metrics(name, shown) -> None:
 ])  # fmt: skip
 def test_numbers_have_all_their_digits(value, shown) -> None:
     """A sum that stood still because its digits were cut would show no rate."""
-    assert number_text(value) == shown
+    assert sample_text(value) == shown
 
 
 def test_metrics_without_labels_and_without_numbers() -> None:

@@ -1,12 +1,12 @@
-"""Tests of how often trouble is told."""
+"""Log lines about a recurring failure: how many, and when it is over."""
 
 from __future__ import annotations
 
-from core.telemetry.repeated_failure import MOST_KINDS, OVER_AFTER_S, TOLD_EVERY_S, RepeatedFailure
+from core.telemetry.repeated_failure import LOGGED_EVERY_S, MOST_KINDS, OVER_AFTER_S, RepeatedFailure
 
 
-def test_trouble_is_told_at_first_and_then_each_minute() -> None:
-    """However often it happens; trouble that lasts is never hidden."""
+def test_a_failure_is_logged_at_first_and_then_each_minute() -> None:
+    """However often it happens; a failure that lasts is never hidden."""
     episode = RepeatedFailure()
 
     told = [second for second in range(150) if episode.again(1000.0 + second, "Unavailable")]
@@ -15,7 +15,7 @@ def test_trouble_is_told_at_first_and_then_each_minute() -> None:
     assert (episode.count, episode.lasted_s) == (150, 149.0)
 
 
-def test_another_kind_of_trouble_is_told_at_once() -> None:
+def test_another_kind_of_error_is_logged_at_once() -> None:
     """It might be the cause, or a worse one."""
     episode = RepeatedFailure()
 
@@ -29,11 +29,11 @@ def test_ever_new_kinds_do_not_fill_the_log() -> None:
     told = [episode.again(1.0, str(number)) for number in range(MOST_KINDS + 5)]
 
     assert told == [True] * MOST_KINDS + [False] * 5
-    assert episode.again(1.0 + TOLD_EVERY_S, "later")
+    assert episode.again(1.0 + LOGGED_EVERY_S, "later")
 
 
-def test_trouble_is_over_when_it_stayed_away_for_a_while() -> None:
-    """What comes and goes is one trouble."""
+def test_a_failure_is_over_when_it_has_not_returned_for_a_while() -> None:
+    """One that comes and goes is a single failure."""
     episode = RepeatedFailure()
     assert not episode.is_over(1e6)
 

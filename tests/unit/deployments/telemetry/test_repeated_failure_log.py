@@ -1,4 +1,4 @@
-"""Tests of the lines that trouble makes in a log."""
+"""Lines of a recurring failure in a log."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def test_an_episode_has_a_line_at_its_begin_one_each_minute_and_one_at_its_end(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The lines say how often and for how long; the next episode begins anew."""
-    trouble = RepeatedFailureLog("tick_failed", "ticks_work_again")
+    failure = RepeatedFailureLog("tick_failed", "ticks_work_again")
     for second in range(62):
-        trouble.failed(float(second), Unavailable("no answer"))
-    trouble.went_well(62.0)
-    trouble.went_well(70.0)
-    trouble.went_well(80.0)
-    trouble.failed(90.0, Unavailable("again"))
+        failure.failed(float(second), Unavailable("no answer"))
+    failure.went_well(62.0)
+    failure.went_well(70.0)
+    failure.went_well(80.0)
+    failure.failed(90.0, Unavailable("again"))
 
     assert [record.getMessage() for record in caplog.records] == [
         "tick_failed times=1 for_s=0 error=no answer",

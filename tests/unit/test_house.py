@@ -1,0 +1,131 @@
+"""The limits that the source keeps: sizes, names with one meaning, and nothing that only tests use."""
+
+from __future__ import annotations
+
+import ast
+import collections
+from collections.abc import Iterable
+
+from tests.support.source_tree import Function, body_lines, modules, ours, public_methods, unreached, uses
+
+LONGEST_MODULE = 350
+LONGEST_BODY = 40
+MOST_METHODS = 12
+MOST_MODULES = 16
+
+CALLBACKS = {
+    "deployments.router.Router": {
+        *("Predict", "Classify", "Regress", "MultiInference", "SessionRun"),  # Serve's gRPC proxy calls them by name
+        *("GetModelMetadata", "GetModelStatus", "HandleReloadConfigRequest"),
+        *("check_health",),  # Serve
+    },
+    "deployments.routing.direct_connection.DirectConnection": {
+        *("connection_made", "get_buffer", "buffer_updated", "connection_lost"),  # asyncio's BufferedProtocol
+        *("pause_writing", "resume_writing"),
+    },
+}
+"""Methods that a library calls: their number is not ours to choose."""
+
+SAME_FUNCTION_NAME = {
+    "main": "the entry point of the console script and of each subcommand, called by module",
+    "plan": "the planner of a method, in the table of `core.methods` by module",
+    "plan_classify": "the planner of the same method in both protocols, in the table of `core.methods` by module",
+    "plan_regress": "as plan_classify",
+    "check_envelope": "the same check in each protocol, used by module",
+    "read": "of the bodies of REST's two kinds of methods, used by module",
+    "parse": "of REST's paths and of protobuf messages: different formats",
+}
+"""Names of public functions that several modules have, each with its reason."""
+
+# What follows is left from before these limits were tested. Each list becomes empty, and none may grow.
+LONG_BODIES = {"deployments.router.Router.__init__"}
+MANY_METHODS = {"core.json.exact_parser._Parser"}
+SAME_FUNCTION_NAME_LEFT = {
+    "cut",  # core.inference.batch_queue, core.routing.direct_frames
+    "error_answer",  # core.rest.http_answer, deployments.inference.direct_server
+    "header",  # core.routing.direct_frames, deployments.rest.asgi
+    "status_text",  # core.admin.status_text, core.http2.grpc_heads
+    "text",  # core.config.yaml_reading, deployments.runtime.library
+    "to_array",  # core.inference.tensor_proto, deployments.runtime.tensors
+}
+
+NOT_IMPORTED = {
+    "deployments.cli": "the console script names it in pyproject.toml",
+    "deployments.client": "users import it",
+}
+UNUSED_NAMES: dict[str, str] = {}
+"""Public names of core that are kept although nothing uses them, each with its reason."""
+
+
+def repeated(names: Iterable[str]) -> set[str]:
+    """Return the names that come more than once."""
+    return {name for name, count in collections.Counter(names).items() if count > 1}
+
+
+def top_level(kind: type[ast.ClassDef | Function]) -> list[str]:
+    """Return the names of public classes or functions of all modules, once for each module that defines them."""
+    return [
+        name
+        for one in ours()
+        for name, node in one.definitions.items()
+        if isinstance(node, kind) and not name.startswith("_")
+    ]
+
+
+def test_a_module_can_be_read_in_one_sitting() -> None:
+    """A longer one holds two things and is cut between them."""
+    assert {one.name: one.lines for one in ours() if one.lines > LONGEST_MODULE} == {}
+
+
+def test_a_function_fits_on_a_screen() -> None:
+    """A longer body hides steps that have names."""
+    long = {f"{one.name}.{name}" for one in ours() for name, node in one.functions() if body_lines(node) > LONGEST_BODY}
+
+    assert long == LONG_BODIES
+
+
+def test_a_class_has_few_public_methods() -> None:
+    """What a library calls does not count."""
+    classes = {
+        f"{one.name}.{node.name}": node for one in ours() for node in one.tree.body if isinstance(node, ast.ClassDef)
+    }
+    wide = {
+        name
+        for name, node in classes.items()
+        if len(set(public_methods(node)) - CALLBACKS.get(name, set())) > MOST_METHODS
+    }
+
+    assert wide == MANY_METHODS
+    assert [name for name, methods in CALLBACKS.items() if not methods <= set(public_methods(classes[name]))] == []
+
+
+def test_a_room_has_few_modules() -> None:
+    """A longer list is not read; a room that outgrows it becomes two."""
+    rooms = collections.Counter(one.path.parent for one in ours() if one.path.name != "__init__.py")
+
+    assert {room.name: count for room, count in rooms.items() if count > MOST_MODULES} == {}
+
+
+def test_a_class_name_has_one_meaning() -> None:
+    """A reader who has met a name knows it everywhere."""
+    assert repeated(top_level(ast.ClassDef)) == set()
+
+
+def test_a_function_name_has_one_meaning_or_a_reason() -> None:
+    """As for classes; modules with the same part in different protocols are called by module."""
+    assert repeated(top_level(Function)) == SAME_FUNCTION_NAME.keys() | SAME_FUNCTION_NAME_LEFT
+
+
+def test_every_module_is_imported() -> None:
+    """A module that only tests import does nothing for anybody."""
+    unused = {one.name for one in ours() if one.path.name != "__init__.py" and not uses()[one.name][""]}
+
+    assert unused == NOT_IMPORTED.keys()
+    assert NOT_IMPORTED.keys() <= modules().keys()
+
+
+def test_every_public_name_of_core_is_used() -> None:
+    """By another module, or by something in its own module that is; tests alone keep nothing alive."""
+    unused = {f"{one.name}.{name}" for one in ours() if one.name.startswith("core") for name in unreached(one)}
+
+    assert unused == UNUSED_NAMES.keys()
