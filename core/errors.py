@@ -1,4 +1,4 @@
-"""The one error tree. Each class names its canonical code, which is also its gRPC status; `HTTP_STATUS` maps it for REST.
+"""The one error tree. Each class names its canonical code, which is its gRPC status; `HTTP_STATUS` maps it for REST.
 
 ServingError                     gRPC status          HTTP status
 ├── InvalidArgument              INVALID_ARGUMENT     400          the request is wrong; sending it again does not help

@@ -458,7 +458,7 @@ def test_a_client_that_broke_the_protocol_is_told_and_left(site: GrpcSite) -> No
 
 def test_a_client_that_does_not_read_why_is_left_all_the_same(site: GrpcSite, monkeypatch) -> None:
     """It could keep its connection for ever."""
-    monkeypatch.setattr(grpc_protocol, "LAST_WORDS_TIME_S", 0.1)
+    monkeypatch.setattr(grpc_protocol, "GOAWAY_TIME_S", 0.1)
     with RawHttp2(site.port) as client:
         assert client.is_alive()
         (connection,) = site.connections
@@ -474,7 +474,7 @@ def test_a_client_that_does_not_read_why_is_left_all_the_same(site: GrpcSite, mo
 
 def test_a_stranger_is_left_in_the_end(site: GrpcSite, monkeypatch) -> None:
     """One that never says that it speaks HTTP/2; others may be silent as long as they like."""
-    monkeypatch.setattr(grpc_protocol, "STRANGERS_TIME_S", 0.2)
+    monkeypatch.setattr(grpc_protocol, "PREFACE_TIMEOUT_S", 0.2)
 
     with RawHttp2(site.port, OPENING[:10]) as stranger, RawHttp2(site.port) as client:
         stranger.read_until(lambda: stranger.is_closed)
