@@ -1,21 +1,21 @@
 """The one error tree: each class names its canonical code, which is its gRPC status too; `HTTP_STATUS` is REST's.
 
 ServingError                     gRPC status          HTTP status
-├── InvalidArgument              INVALID_ARGUMENT     the request is wrong; sending it again does not help
-│   ├── LabelNotFound            INVALID_ARGUMENT     no version has the requested label
-│   └── ConfigError              INVALID_ARGUMENT     a configuration has mistakes; carries all of them
-├── NotFound                     NOT_FOUND            nothing answers under that name
-│   ├── ServableNotFound         NOT_FOUND            no version can answer the request at present
-│   └── StatusNotFound           NOT_FOUND            no version was ever seen under that name
-├── FailedPrecondition           FAILED_PRECONDITION  well formed, but not possible in the present state
-├── Aborted                      ABORTED              another change came first; read the state again and repeat
-├── DeadlineExceeded             DEADLINE_EXCEEDED    the caller's deadline has passed
-├── ResourceExhausted            RESOURCE_EXHAUSTED   a limit of this server was reached
-├── Unavailable                  UNAVAILABLE          try again, here or elsewhere
-├── Unimplemented                UNIMPLEMENTED        this server does not offer it
-├── Internal                     INTERNAL             a defect of the server
-├── DataLoss                     DATA_LOSS            the content of a file is damaged
-└── RuntimeFailure               its own              TensorFlow's own code and text, passed through
+├── InvalidArgument              INVALID_ARGUMENT     400          the request is wrong; sending it again does not help
+│   ├── LabelNotFound            INVALID_ARGUMENT     400          no version has the requested label
+│   └── ConfigError              INVALID_ARGUMENT     400          a configuration has mistakes; carries all of them
+├── NotFound                     NOT_FOUND            404          nothing answers under that name
+│   ├── ServableNotFound         NOT_FOUND            404          no version can answer the request at present
+│   └── StatusNotFound           NOT_FOUND            404          no version was ever seen under that name
+├── FailedPrecondition           FAILED_PRECONDITION  400          well formed, but not possible in the present state
+├── Aborted                      ABORTED              409          another change came first; read again, then repeat
+├── DeadlineExceeded             DEADLINE_EXCEEDED    504          the caller's deadline has passed
+├── ResourceExhausted            RESOURCE_EXHAUSTED   429          a limit of this server was reached
+├── Unavailable                  UNAVAILABLE          503          try again, here or elsewhere
+├── Unimplemented                UNIMPLEMENTED        501          this server does not offer it
+├── Internal                     INTERNAL             500          a defect of the server
+├── DataLoss                     DATA_LOSS            500          the content of a file is damaged
+└── RuntimeFailure               its own              its own      TensorFlow's own code and text, passed through
 """
 
 from __future__ import annotations

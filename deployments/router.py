@@ -1,7 +1,7 @@
-"""Router: the ingress deployment. Holds a table, opens the front door, forwards; nothing else.
+"""Router: the ingress deployment. Holds a table, opens the REST and gRPC ports, forwards; nothing else.
 
-The same ASGI application serves the front door and Serve's own HTTP proxy. All requests run on the front door's
-event loop, whichever way they came.
+The same ASGI application serves our own port and Serve's HTTP proxy. All requests run on the event loop of our own
+ports, whichever way they came.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Router(ProxyMethods):
         pages = {STATUS_PATH: status.answer, HTML_PATH: HtmlPage(status.document).answer}
         if shown.prometheus_enabled:
             pages[self._page.path] = self._page.answer
-        METRICS.before_snapshot(self._router.note_numbers)
+        METRICS.before_snapshot(self._router.note_metrics)
         RayMetrics().start()
         token = cluster_token()
         self._api = HttpApi(self._router, http_limits(settings), token, pages, access=access, traces=traces)
@@ -127,16 +127,16 @@ class Router(ProxyMethods):
         return MetricsPage(path, replica.replica_id.unique_id, self._transport, self._watcher, siblings)
 
     def _wait_until_open(self) -> None:
-        """Count as started only with an open door, where there is something to answer from.
+        """Return when the ports are open, if there is a settled table.
 
         Serve stops the router that this one replaces as soon as this one has started. At the very first start the table
-        is not settled yet; then nothing is replaced, and nobody waits.
+        is not settled yet; then nothing is replaced, and this does not wait.
         """
         if self._pulled.wait(FIRST_PULL_TIMEOUT_S) and self._router.table.settled:
             self._opened.wait(OPEN_TIMEOUT_S)
 
     async def _live(self) -> None:
-        """Pull the first table, open the door once it is settled, then keep the table and the connections fresh."""
+        """Pull the first table, open the ports once it is settled, then keep the table and the connections fresh."""
         try:
             while not self._router.table.settled:
                 await self._pull()
@@ -148,7 +148,7 @@ class Router(ProxyMethods):
             door = self._settings.front_door
             log.info("front_door_open rest_port=%s grpc_port=%s", door.rest_port, door.grpc_port, extra=announced())
             settle()
-            await asyncio.gather(self._keep_table(), self._directory.follow_load(), self._page.report_now_and_then())
+            await asyncio.gather(self._keep_table(), self._directory.follow_load(), self._page.report_regularly())
         except BaseException as error:
             self._failure = error
             raise
@@ -159,7 +159,7 @@ class Router(ProxyMethods):
             await self._pull()
 
     async def _pull(self) -> None:
-        """Ask the watcher for its table: heals a lost broadcast, and is how a new router gets its first one."""
+        """Pull the watcher's table: replaces a lost broadcast, and gives a new router its first table."""
         try:
             table = await asyncio.wait_for(self._watcher.table.remote(self._router.report()), PULL_TIMEOUT_S)
         except SERVE_FAILURES as error:
@@ -169,7 +169,7 @@ class Router(ProxyMethods):
         self._pulled.set()
 
     async def _take(self, table: RoutingTable) -> RouterReport:
-        """Connect to what is new before requests can choose it, then swap the table."""
+        """Connect to new versions before requests can choose them, then swap the table."""
         if table.generation > self._router.table.generation:
             self._directory.log_requests(table.logging)
             await self._directory.connect(table.apps)
@@ -180,11 +180,11 @@ class Router(ProxyMethods):
         return self._router.report()
 
     async def apply(self, table: RoutingTable) -> RouterReport:
-        """Take a table from the watcher's broadcast; tells the generation in use and the calls in flight."""
+        """Take a table from the watcher's broadcast; return the generation in use and the calls in flight."""
         return await asyncio.wrap_future(self._loop.run(self._take(table)))
 
     async def _hand_over(self, method: str, raw: bytes) -> bytes:
-        """Hand a request about the list of models to the watcher."""
+        """Forward a request about the list of models to the watcher."""
         try:
             work = getattr(self._watcher, method).remote(raw)
             answer: bytes | ServingError = await asyncio.wait_for(work, RELOAD_TIMEOUT_S)
@@ -195,8 +195,8 @@ class Router(ProxyMethods):
         return answer
 
     async def _watcher_report(self) -> WatcherReport:
-        """Ask the watcher, after it was told the newest numbers."""
-        await self._page.bring()
+        """Return the report of the watcher, after sending it the newest metrics."""
+        await self._page.report_now()
         report: WatcherReport = await self._watcher.report.remote()
         return report
 
@@ -204,27 +204,27 @@ class Router(ProxyMethods):
         return router_facts(self._settings, self._name, self._since_s, is_draining=self._api.draining)
 
     async def metrics(self) -> bytes:
-        """Tell the numbers of this router."""
+        """Return the metrics report of this router."""
         return await asyncio.wrap_future(self._loop.run(_report()))
 
     async def kept_metrics(self) -> bytes | None:
-        """Return the ledger as this router had it last; a watcher that starts anew goes on from it."""
+        """Return this router's last copy of the ledger; a new watcher continues from it."""
         return self._page.kept
 
     async def metrics_sums(self) -> Sums | None:
-        """Return the sums as this router showed them last."""
+        """Return the sums that this router showed last."""
         return self._page.sums
 
     async def table(self) -> RoutingTable:
-        """Return the table in use; a watcher that starts anew goes on from it."""
+        """Return the table in use; a new watcher continues from it."""
         return self._router.table
 
     async def is_open(self) -> bool:
-        """Whether the front door takes requests."""
+        """Whether the ports take requests."""
         return self._is_open
 
     async def check_health(self) -> None:
-        """Fail when the front door's loop does not turn or its life ended; Serve then replaces the replica."""
+        """Raise when the loop of the ports does not turn or its work has ended; Serve then replaces the replica."""
         if self._failure is not None:
             raise RuntimeError(f"The front door failed: {self._failure!r}")
         await self._loop.ping(timeout_s=10.0)
@@ -234,7 +234,7 @@ class Router(ProxyMethods):
         await asyncio.gather(self._http.drain(timeout_s), self._grpc.drain(timeout_s))
 
     def __serve_build_asgi_app__(self) -> AsgiApp:
-        """Return Serve's ingress the same application; it hands each request over to the front door's loop."""
+        """Return the application for Serve's ingress; it answers each request on the loop of our own ports."""
         return on_loop(self._api.app(), self._loop)
 
     async def answer_proxy(self, method: str, request: bytes, grpc_context: Any) -> Raw:
@@ -247,7 +247,7 @@ class Router(ProxyMethods):
         return Raw(answer.body)
 
     async def __del__(self) -> None:
-        """Close the door, finish what is in flight."""
+        """Close the ports, and wait for requests in flight."""
         loop = getattr(self, "_loop", None)
         if loop is None:
             return
@@ -262,11 +262,11 @@ class Router(ProxyMethods):
 
 
 async def _report() -> bytes:
-    """Count on the front door's loop, where everything is counted."""
+    """Return the report from the loop of the ports, where everything is counted."""
     return report()
 
 
 def cluster_token() -> str:
-    """Name this Ray cluster, so that sibling routers know each other behind a shared port."""
+    """Return a name of this Ray cluster, by which sibling routers recognise each other behind a shared port."""
     address: str = ray.get_runtime_context().gcs_address
     return address

@@ -1,14 +1,14 @@
 """The server's side of one HTTP/2 connection (RFC 9113): bytes in, calls out, bytes to send; no sockets.
 
-Theory of operation. `receive` takes what came from the peer, frame by frame. Each stream that the peer opens gets a
-`Receiver` from `open_stream`, which is told of the stream's data and of its end. What is to be sent is collected in
-`sending.unsent` and belongs to the connection's owner, who writes it after each turn.
+Theory of operation. `receive` takes bytes from the peer, frame by frame. Each stream that the peer opens gets a
+`Receiver` from `open_stream`, which takes the stream's data and its end. Frames to be sent are collected in
+`sending.unsent`, which the owner of the connection writes after each turn.
 
-What the peer may send is renewed as soon as half of it is used, because whatever came is kept until its message is
-whole; how long messages may be is the owner's business.
+A receive window is widened again as soon as half of it is used, because data is kept until its message is complete; the
+length of messages is bounded by the owner.
 
-A mistake of the peer that leaves the connection's state unknown raises BrokenConnection. Frames for streams that have
-ended are ignored, because the peer may have sent them before it knew.
+An error of the peer that leaves the connection's state unknown raises BrokenConnection. Frames for streams that have
+ended are ignored, because the peer may have sent them before it could know.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from core.http2.streams import NOBODY, STREAM_WINDOW, Receiver, Stream
 CONNECTION_WINDOW: Final = 16 * 1024 * 1024
 MOST_STREAMS: Final = 10_000
 LEAVING: Final = b"leaving."
-"""The eight bytes of the ping that shows when the peer has read that we are leaving."""
+"""The eight bytes of the ping whose answer shows that the peer has read our GOAWAY."""
 
 
 OpenStream = Callable[[Stream, CallHead], Receiver]
@@ -75,20 +75,20 @@ class Http2Connection(Http2Reader):
         self._is_leaving = False
         self.has_left = False
         self.sending = Sending()
-        told = {
+        offered = {
             Setting.MAX_CONCURRENT_STREAMS: MOST_STREAMS,
             Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
             Setting.MAX_HEADER_LIST_SIZE: LARGEST_HEAD_BYTES,
         }
-        self.sending.unsent += (settings(told), window_update(0, CONNECTION_WINDOW - INITIAL_WINDOW))
+        self.sending.unsent += (settings(offered), window_update(0, CONNECTION_WINDOW - INITIAL_WINDOW))
 
     @property
     def is_idle(self) -> bool:
-        """No call is open."""
+        """Whether no call is open."""
         return not self._streams
 
     def _take_block(self, stream_id: int, flags: int, block: bytes) -> None:
-        # Decoded in any case: the table of headers must stay the same at both ends.
+        # Always decoded: the table of headers must stay the same at both ends.
         call = self._heads.read(block)
         stream = self._streams.get(stream_id)
         if stream is None:
@@ -118,7 +118,7 @@ class Http2Connection(Http2Reader):
         return stream
 
     def _require_trailers(self, stream_id: int, call: CallHead) -> None:
-        """Tell the trailers of a call that was answered before its end from a call with an old number."""
+        """Distinguish trailers of a call that was answered before its end from a call with an old number."""
         if not call.is_trailers:
             raise BrokenConnection(Fault.PROTOCOL_ERROR, f"the stream {stream_id} is opened after later ones")
 
@@ -153,7 +153,7 @@ class Http2Connection(Http2Reader):
             self._renewable = 0
 
     def _require_known(self, stream_id: int) -> None:
-        """Tell a stream that has ended from one that never was."""
+        """Distinguish a stream that has ended from one that was never opened."""
         if not stream_id & 1 or (stream_id > self._last_id and not self.has_left):
             raise BrokenConnection(Fault.PROTOCOL_ERROR, f"a frame for the stream {stream_id}, which was never opened")
 
@@ -167,7 +167,7 @@ class Http2Connection(Http2Reader):
             self._drop(stream)
 
     def _refuse(self, stream: Stream, fault: Fault) -> None:
-        """End a stream whose peer made a mistake that concerns no other stream."""
+        """Reset a stream after an error of the peer that does not concern other streams."""
         self.sending.unsent.append(reset(stream.id, fault))
         self._drop(stream)
 
@@ -184,13 +184,13 @@ class Http2Connection(Http2Reader):
             if payload:
                 raise BrokenConnection(Fault.FRAME_SIZE_ERROR, f"SETTINGS acknowledged with {len(payload)} bytes")
             return
-        told, sending = read_settings(payload), self.sending
-        sending.largest_frame = told.get(Setting.MAX_FRAME_SIZE, sending.largest_frame)
-        sending.bound_table(told.get(Setting.HEADER_TABLE_SIZE, LARGEST_WINDOW))
+        given, sending = read_settings(payload), self.sending
+        sending.largest_frame = given.get(Setting.MAX_FRAME_SIZE, sending.largest_frame)
+        sending.bound_table(given.get(Setting.HEADER_TABLE_SIZE, LARGEST_WINDOW))
         before = sending.stream_window
-        sending.stream_window = told.get(Setting.INITIAL_WINDOW_SIZE, before)
+        sending.stream_window = given.get(Setting.INITIAL_WINDOW_SIZE, before)
         if sending.stream_window > before:
-            # Once for all SETTINGS of a turn: each costs a look at all streams.
+            # Once for all SETTINGS of a turn: it visits all streams.
             self._at_end_of_turn = self._resume_all
         sending.unsent.append(frame(SETTINGS, ACK, 0))
 
@@ -234,7 +234,7 @@ class Http2Connection(Http2Reader):
                 self._went_on((stream,))
 
     def _went_on(self, streams: Iterable[Stream]) -> None:
-        """Tell of streams of which nothing waits any more."""
+        """End or resume streams of which nothing waits any more."""
         for stream in streams:
             if stream.is_answered:
                 self._answered(stream)
@@ -268,25 +268,25 @@ class Http2Connection(Http2Reader):
             self._answered(stream)
 
     def _answered(self, stream: Stream) -> None:
-        """Forget a stream; a peer that is still sending learns that nobody listens any more."""
+        """Forget a stream; one whose peer is still sending is reset."""
         del self._streams[stream.id]
         stream.receiver = NOBODY
         if not stream.is_ended:
             self.sending.unsent.append(reset(stream.id, Fault.NO_ERROR))
 
     def leave(self) -> None:
-        """Ask the peer to open no more streams; those that are on their way are still taken."""
+        """Send GOAWAY; streams that the peer has opened before it reads that are still taken."""
         self._is_leaving = True
         self.sending.unsent += (goaway(STREAM_MASK, Fault.NO_ERROR), frame(PING, 0, 0, LEAVING))
 
     def leave_now(self) -> None:
-        """Take no more streams."""
+        """Take no more streams, and say in GOAWAY which one was the last."""
         if not self.has_left:
             self.has_left = True
             self.sending.unsent.append(goaway(self._last_id, Fault.NO_ERROR))
 
     def break_off(self, error: BrokenConnection) -> None:
-        """Tell the peer why the connection ends."""
+        """Send GOAWAY with the reason why the connection ends."""
         self.sending.unsent.append(goaway(self._last_id, error.fault, str(error)))
 
     def close(self) -> None:

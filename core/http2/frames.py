@@ -1,4 +1,4 @@
-"""HTTP/2's frames (RFC 9113), as far as a server of gRPC needs them: numbers, headers of frames, and their checks."""
+"""HTTP/2's frames (RFC 9113), as far as a gRPC server needs them: constants, headers of frames, and their checks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FRAME: Final = struct.Struct(">BHBBI")
 """Length of the payload in 24 bits, type, flags, stream."""
 HEAD_BYTES: Final = FRAME.size
 LARGEST_FRAME_BYTES: Final = 16384
-"""What a peer may send in one frame as long as it was told nothing else."""
+"""The limit of a frame as long as SETTINGS do not change it."""
 LARGEST_WINDOW: Final = 2**31 - 1
 STREAM_MASK: Final = 2**31 - 1
 INITIAL_WINDOW: Final = 65535
@@ -41,7 +41,7 @@ _U32: Final = struct.Struct(">I")
 
 
 class Setting(enum.IntEnum):
-    """What one side tells the other about itself."""
+    """The parameters of SETTINGS."""
 
     HEADER_TABLE_SIZE = 1
     ENABLE_PUSH = 2
@@ -52,7 +52,7 @@ class Setting(enum.IntEnum):
 
 
 class Fault(enum.IntEnum):
-    """Why a stream or a connection ends before its time."""
+    """Error codes: why a stream or a connection ends early."""
 
     NO_ERROR = 0
     PROTOCOL_ERROR = 1
@@ -67,14 +67,14 @@ class Fault(enum.IntEnum):
 
 
 class BrokenConnection(InvalidArgument):
-    """The peer broke the protocol: the connection must be closed, with this fault."""
+    """The peer violated the protocol: the connection must be closed, with this fault."""
 
     def __init__(self, fault: Fault, text: str) -> None:
         Exception.__init__(self, fault, text)
 
     @property
     def fault(self) -> Fault:
-        """What to tell the peer."""
+        """The error code for GOAWAY."""
         fault: Fault = self.args[0]
         return fault
 
@@ -83,7 +83,7 @@ class BrokenConnection(InvalidArgument):
 
 
 def frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:
-    """Return a whole frame; its payload must fit into one."""
+    """Return a frame; the payload must fit into one."""
     return head(len(payload), kind, flags, stream_id) + payload
 
 
@@ -98,31 +98,31 @@ def settings(values: dict[Setting, int]) -> bytes:
 
 
 def read_settings(payload: bytes) -> dict[int, int]:
-    """Read and check what a peer tells about itself; raises BrokenConnection."""
+    """Read and check the payload of SETTINGS; raises BrokenConnection."""
     if len(payload) % _SETTING.size:
         raise BrokenConnection(Fault.FRAME_SIZE_ERROR, f"SETTINGS of {len(payload)} bytes")
-    told = dict(_SETTING.iter_unpack(payload))
-    if told.get(Setting.ENABLE_PUSH, 0) > 1:
+    given = dict(_SETTING.iter_unpack(payload))
+    if given.get(Setting.ENABLE_PUSH, 0) > 1:
         raise BrokenConnection(Fault.PROTOCOL_ERROR, "ENABLE_PUSH that is neither on nor off")
-    if told.get(Setting.INITIAL_WINDOW_SIZE, 0) > LARGEST_WINDOW:
+    if given.get(Setting.INITIAL_WINDOW_SIZE, 0) > LARGEST_WINDOW:
         raise BrokenConnection(Fault.FLOW_CONTROL_ERROR, "a window larger than windows may be")
-    if not LARGEST_FRAME_BYTES <= told.get(Setting.MAX_FRAME_SIZE, LARGEST_FRAME_BYTES) < 2**24:
+    if not LARGEST_FRAME_BYTES <= given.get(Setting.MAX_FRAME_SIZE, LARGEST_FRAME_BYTES) < 2**24:
         raise BrokenConnection(Fault.PROTOCOL_ERROR, "a size of frames that is not allowed")
-    return told
+    return given
 
 
 def window_update(stream_id: int, increment: int) -> bytes:
-    """Let the peer send more: on a stream, or (stream 0) on the connection."""
+    """Return a WINDOW_UPDATE for a stream, or (stream 0) for the connection."""
     return frame(WINDOW_UPDATE, 0, stream_id, _U32.pack(increment))
 
 
 def reset(stream_id: int, fault: Fault) -> bytes:
-    """End one stream."""
+    """Return the RST_STREAM that ends one stream."""
     return frame(RST_STREAM, 0, stream_id, _U32.pack(fault))
 
 
 def goaway(last_stream_id: int, fault: Fault, text: str = "") -> bytes:
-    """Say that streams above the last one are not answered, and why."""
+    """Return a GOAWAY: streams above the last one are not answered."""
     return frame(GOAWAY, 0, 0, _U32.pack(last_stream_id) + _U32.pack(fault) + text.encode(errors="replace")[:1024])
 
 
@@ -135,7 +135,7 @@ def number(payload: bytes) -> int:
 
 
 def unpadded(payload: bytes, flags: int) -> bytes:
-    """Take the padding away from the payload of DATA or HEADERS; raises BrokenConnection."""
+    """Return the payload of DATA or HEADERS without padding; raises BrokenConnection."""
     if not flags & PADDED:
         return payload
     if not payload or payload[0] >= len(payload):

@@ -1,8 +1,7 @@
 """gRPC's headers over HTTP/2: what a call's head asks for, and the header blocks that answer it.
 
-A block that a client sends again is not decoded again: what its bytes mean depends only on the connection's table of
-headers, and as long as that stays the same, so does the meaning. Answers are written without that table, so that all
-of them are the same bytes.
+Decoded blocks are cached: the meaning of a block depends only on the connection's table of headers, so it stays valid
+while that table does not change. Answers are encoded without the table, so that all of them are the same bytes.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ from core.http2.frames import BrokenConnection, Fault
 Fields = tuple[tuple[bytes, bytes], ...]
 
 LARGEST_HEAD_BYTES: Final = 64 * 1024
-"""What the headers of a call may hold, as HTTP/2 counts them; what peers are told."""
+"""The limit for the headers of a call, as HTTP/2 counts them; it is sent to peers."""
 LARGEST_DECODED_BYTES: Final = 256 * 1024
-"""What ends a connection; between the two, the call is refused and the connection goes on."""
+"""More than this ends the connection; between the two limits, the call is refused and the connection goes on."""
 FIELD_BYTES: Final = 32
-"""What a header counts beside its name and its value (RFC 9113, 10.5.1)."""
+"""The size of a header beside its name and its value (RFC 9113, 10.5.1)."""
 MOST_KNOWN_BLOCKS: Final = 256
 LONGEST_KNOWN_BLOCK_BYTES: Final = 1024
 MOST_KNOWN_FIELDS: Final = 64
-"""A block of a thousand bytes can name a thousand headers of the table."""
+"""A block of a thousand bytes can refer to a thousand headers of the table."""
 IDENTITY: Final = "identity"
 ENCODINGS: Final = (IDENTITY, "deflate", "gzip")
 TIMEOUT: Final = re.compile(rb"(\d{1,8})([HMSmun])")
@@ -46,10 +45,10 @@ FORBIDDEN: Final = frozenset({b"connection", b"proxy-connection", b"keep-alive",
 
 @dataclass(frozen=True, slots=True)
 class CallHead:
-    """What the headers of a request say.
+    """The headers of a request, read.
 
-    `http_status` is that of a refusal where this is no gRPC at all, otherwise 0. `problem` is what is wrong with a call
-    of gRPC, otherwise empty; `timeout_s` is None for a caller that waits for ever. What `is_malformed` is not even
+    `http_status` is that of a refusal where this is not gRPC at all, otherwise 0. `problem` is the error in a gRPC
+    call, otherwise empty; `timeout_s` is None for a caller without a deadline. `is_malformed`: the request violates
     HTTP/2.
     """
 
@@ -64,7 +63,7 @@ class CallHead:
 
     @property
     def is_trailers(self) -> bool:
-        """These are not the headers of a request, but what may follow its body."""
+        """Whether these are trailers, not the headers of a request."""
         return not any(name.startswith(b":") for name, _ in self.fields)
 
     @property
@@ -82,7 +81,7 @@ class HeadReader:
         self._known: dict[bytes, CallHead] = {}
 
     def read(self, block: bytes) -> CallHead:
-        """Return what a block says; raises BrokenConnection, after which the connection cannot go on."""
+        """Return the headers of a block; raises BrokenConnection, after which the connection cannot go on."""
         known = self._known.get(block)
         return self._decode(block) if known is None else known
 
@@ -94,7 +93,7 @@ class HeadReader:
         except (HPACKError, IndexError) as error:
             raise BrokenConnection(Fault.COMPRESSION_ERROR, f"headers that cannot be decoded: {error}") from error
         head = read_head(fields)
-        # A block that did not fit into a smaller table means something else when the table has grown.
+        # An entry that did not fit into a smaller table changes the meaning of later blocks once the table has grown.
         if len(entries) != before[0] or (entries and entries[0] is not before[1]) or _changes_table_size(block):
             self._known.clear()
         elif len(block) <= LONGEST_KNOWN_BLOCK_BYTES and len(fields) <= MOST_KNOWN_FIELDS:
@@ -109,7 +108,7 @@ def _changes_table_size(block: bytes) -> bool:
 
 
 def read_head(fields: Fields) -> CallHead:
-    """Read decoded headers; never raises: what is wrong is a part of the result."""
+    """Return what decoded headers ask for; never raises: an error is a part of the result."""
     given = dict(reversed(fields))
     if _is_malformed(fields, given):
         return CallHead(fields=fields, is_malformed=True)
@@ -198,12 +197,12 @@ def end_block(code: int, message: str) -> bytes:
 
 
 def refusal_block(code: int, message: str) -> bytes:
-    """Encode an answer that is nothing but a status."""
+    """Encode an answer that is only a status."""
     return header_block((*_OPENING, *status_fields(code, message)))
 
 
 def http_refusal_block(status: int) -> bytes:
-    """Encode the answer to what is no gRPC."""
+    """Encode the answer to a request that is not gRPC."""
     return header_block([(b":status", b"%d" % status), (b"content-length", b"0")])
 
 
@@ -214,7 +213,7 @@ TRUNCATED: Final = "...TRUNCATED"
 
 
 def bounded_text(text: str) -> str:
-    """Cut a text to what fits into response headers; a character is never cut in two."""
+    """Return a text cut to what fits into response headers; a character is never cut in two."""
     encoded = text.encode(errors="replace")
     if len(encoded) <= LONGEST_MESSAGE_BYTES:
         return encoded.decode()

@@ -1,4 +1,4 @@
-"""gRPC's messages within the body of a request or an answer: five bytes in front of each, perhaps compressed."""
+"""gRPC's messages within the body of a request or an answer: a prefix of five bytes before each, perhaps compressed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def prefix(length: int) -> bytes:
 
 
 def only_message(parts: Sequence[bytes]) -> tuple[bool, bytes]:
-    """Take the one message out of a whole body; tells whether it is compressed.
+    """Return whether the one message of a whole body is compressed, and the message.
 
     Raises Internal where there is not exactly one, and ResourceExhausted.
     """
@@ -44,18 +44,18 @@ def require_allowed(length: int) -> None:
 
 
 class MessageReader:
-    """Cuts a body that comes in parts into messages; for calls that may have any number of them."""
+    """Cuts a body that arrives in parts into messages; for calls that may have any number of them."""
 
     def __init__(self) -> None:
         self._rest = bytearray()
 
     @property
     def is_between_messages(self) -> bool:
-        """Nothing of a message that is not whole has come."""
+        """Whether no part of an incomplete message has arrived."""
         return not self._rest
 
     def take(self, payload: bytes) -> Iterator[tuple[bool, bytes]]:
-        """Yield the messages that are whole now, and whether they are compressed; raises ResourceExhausted."""
+        """Yield the messages that are complete now, and whether they are compressed; raises ResourceExhausted."""
         self._rest += payload
         while len(self._rest) >= PREFIX_BYTES:
             end = PREFIX_BYTES + int.from_bytes(self._rest[1:PREFIX_BYTES], "big")

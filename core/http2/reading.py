@@ -28,7 +28,7 @@ from core.http2.frames import (
 )
 
 LARGEST_BLOCK_BYTES: Final = 256 * 1024
-"""What the frames of one header block may hold."""
+"""The limit for the frames of one header block."""
 
 Taker = Callable[[int, int, bytes], None]
 """Takes the stream, the flags and the payload of a frame."""
@@ -43,7 +43,7 @@ def _check_priority(stream_id: int, flags: int, payload: bytes) -> None:
 
 
 def _check_goaway(stream_id: int, flags: int, payload: bytes) -> None:
-    """Check what need not be answered: the peer closes the connection when it has its answers."""
+    """Check a frame that needs no reaction: the peer closes the connection when it has its answers."""
     del flags, payload
     if stream_id:
         raise BrokenConnection(Fault.PROTOCOL_ERROR, f"GOAWAY for the stream {stream_id}")
@@ -61,7 +61,7 @@ UNNEEDED: Final[Mapping[int, Taker]] = MappingProxyType(
 
 
 class Http2Reader:
-    """Hands each frame to its taker; frames of a kind that nobody takes are passed over."""
+    """Hands each frame to its taker; frames of unknown kinds are ignored, as HTTP/2 requires."""
 
     def __init__(self, takers: dict[int, Taker]) -> None:
         self._takers = {
@@ -129,7 +129,7 @@ class Http2Reader:
             raise BrokenConnection(Fault.PROTOCOL_ERROR, "headers that continue nothing")
         _, first_flags, block = self._block
         block += payload
-        # An empty frame is no progress: frames without end would be work without end.
+        # An empty frame makes no progress: endless frames would be endless work.
         if len(block) > LARGEST_BLOCK_BYTES or not (payload or flags & END_HEADERS):
             raise BrokenConnection(Fault.ENHANCE_YOUR_CALM, "headers without end")
         if flags & END_HEADERS:

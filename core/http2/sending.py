@@ -1,8 +1,8 @@
-"""What one side of an HTTP/2 connection sends: frames as far as the peer's windows allow, the rest when they widen.
+"""The sending side of an HTTP/2 connection: frames as far as the peer's windows allow, the rest when they widen.
 
-`unsent` belongs to the connection's owner, who writes it after each turn. Streams that wait for the connection's window
-take turns, a frame each. Those that wait for their own are not among them: only their own window, or that of all
-streams, lets them go on, so that no frame of a peer costs a look at all of them.
+`unsent` is written by the owner of the connection after each turn. Streams that wait for the connection's window are
+sent round-robin, a frame each. Those that wait for their own window are not among them: an update of it, or new
+SETTINGS, resumes them, so that a WINDOW_UPDATE never visits all streams.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from core.http2.frames import (
 )
 
 NO_TABLE: Final = b"\x20"
-"""Tells the peer that our header blocks use a table of size 0 from now on."""
+"""Begins a header block: from now on our blocks use a table of size 0."""
 TABLE_BYTES: Final = 4096
-"""The size of that table as long as neither side says otherwise."""
+"""The initial size of that table."""
 
 
 class SendingStream:
     """The direction of a stream from us to the peer.
 
-    `credit` is how much more than other streams it may send; what it has sent is taken off.
+    `credit` is what the stream may send beyond the initial window, less what it has sent.
     """
 
     __slots__ = ("credit", "end", "id", "is_answered", "waiting")
@@ -83,9 +83,9 @@ class Sending:
         self.unsent.append(frame(HEADERS, flags, stream.id, block))
 
     def bound_table(self, size: int) -> None:
-        """Take note of how large a table of headers the peer keeps for us, who need none.
+        """Take the peer's limit for our table of headers, which we do not use.
 
-        One that is smaller than the table was must be confirmed by the next header block (RFC 7541, 4.2).
+        A reduced table must be confirmed by the next header block (RFC 7541, 4.2).
         """
         self._owes_table_size |= size < self._table_bytes
 
@@ -139,7 +139,7 @@ class Sending:
             raise BrokenConnection(Fault.FLOW_CONTROL_ERROR, "a window larger than windows may be")
 
     def widen(self, increment: int) -> list[SendingStream]:
-        """Let the connection send more; gives the streams of which nothing waits any more. Raises BrokenConnection."""
+        """Widen the connection's window; return the streams that have sent all that waited. Raises BrokenConnection."""
         self._window += increment
         if self._window > LARGEST_WINDOW:
             raise BrokenConnection(Fault.FLOW_CONTROL_ERROR, "a window larger than windows may be")
@@ -153,7 +153,7 @@ class Sending:
         return done
 
     def forget(self, stream: SendingStream) -> None:
-        """Drop what waits."""
+        """Drop the data of a stream that waits."""
         self._turns.pop(stream.id, None)
         stream.waiting.clear()
         stream.end = None

@@ -1,4 +1,4 @@
-"""One stream of an HTTP/2 connection, as the server sees it: its states, its windows, and who takes what arrives."""
+"""One stream of an HTTP/2 connection, on the server's side: its states, its receive window, its receiver."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STREAM_WINDOW: Final = 4 * 1024 * 1024
 
 
 class Receiver(Protocol):
-    """Takes what comes on one stream."""
+    """Receives the data of one stream."""
 
     def data(self, payload: bytes, *, is_last: bool) -> None:
         """Take a part of the request's body; nothing comes after the last one."""
@@ -24,16 +24,16 @@ class Receiver(Protocol):
 
 
 class _Nobody:
-    """Takes what comes for a call that is answered already."""
+    """Ignores the data of a call that is answered already."""
 
     def data(self, payload: bytes, *, is_last: bool) -> None:
-        """Nobody needs it."""
+        """Ignore it."""
 
     def cancelled(self) -> None:
-        """Nobody cares."""
+        """Ignore it."""
 
     def sent(self) -> None:
-        """Nobody waits for that."""
+        """Ignore it."""
 
 
 NOBODY: Final[Receiver] = _Nobody()

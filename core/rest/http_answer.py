@@ -31,7 +31,7 @@ Header = tuple[bytes, bytes]
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """A complete HTTP response; `code` is what it counts as."""
+    """A complete HTTP response; `code` is the one that it is counted under."""
 
     status: int
     body: bytes | bytearray = b""
@@ -63,7 +63,7 @@ def html_error(status: int) -> HttpAnswer:
 
 
 def wrong_method(method: str, path: str) -> HttpAnswer:
-    """Refuse a method on a page of ours, and say what would be right."""
+    """Refuse a method on a page of ours, and name the right one."""
     text = f"{method} is not possible here. Use GET {path}."
     return HttpAnswer(405, error_body(text), (JSON, (b"allow", b"GET, HEAD")))
 
@@ -77,7 +77,7 @@ def preflight(origin: bytes) -> HttpAnswer:
 
 
 def unzipped(body: bytes | bytearray) -> bytes:
-    """Unpack a gzip body; whatever cannot be unpacked to its end, or is larger than 100 MiB, counts as empty.
+    """Return an unpacked gzip body; empty where it cannot be unpacked to its end, or exceeds 100 MiB.
 
     Source of the rule: TensorFlow Serving, gzip requests.
     """

@@ -1,4 +1,4 @@
-"""What a REST request asks for, read from its method and target alone (TensorFlow Serving, REST routing)."""
+"""Parses what a REST request asks for from its method and target alone (TensorFlow Serving, REST routing)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUERY = re.compile(r"/v1/models(?:/([^/:]+))?(?:/versions/([0-9]+)|/labels/([^/:
 
 
 class Verb(enum.Enum):
-    """What a REST request wants to be done."""
+    """The operations of the REST API."""
 
     PREDICT = "predict"
     CLASSIFY = "classify"
@@ -65,7 +65,7 @@ def parse(method: str, target: str) -> RestRequest:
 
 
 def name_in(method: str, target: str) -> str:
-    """Return the model that a request names, also one that cannot be parsed; empty when there is none."""
+    """Return the model that a request names, even if the rest cannot be parsed; empty when it names none."""
     found = {"POST": INFERENCE, "GET": QUERY}.get(method, _NOTHING).fullmatch(target)
     return decoded(found.group(1) or "") if found is not None else ""
 
@@ -107,7 +107,7 @@ def _number(digits: str | None) -> int | None:
 
 
 def decoded(text: str) -> str:
-    """Decode percent escapes; `+` stays `+`, and bytes that are no UTF-8 survive as surrogates."""
+    """Decode percent escapes; `+` stays `+`, and bytes that are not UTF-8 survive as surrogates."""
     if "%" not in text:
         return text
     return unquote_to_bytes(text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")

@@ -1,4 +1,4 @@
-"""What /healthz, /readyz and the list of models say, from the routing table alone."""
+"""The bodies of /healthz, /readyz and the list of models, from the routing table alone."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from core.versions.lifecycle import State, VersionStatus
 
 
 def liveness_body() -> bytes:
-    """Say that the process answers."""
+    """Return the body that shows that the process answers."""
     return b'{"alive": true}\n'
 
 
 def readiness_body(table: RoutingTable, *, draining: bool) -> tuple[bool, bytes]:
     """Whether requests should be sent here, and what is missing.
 
-    Ready means: the initial models have been looked at, the server is not stopping, and at least one configured model
-    answers (or none is configured). One broken model is named, but does not take the others out of service.
+    Ready means: the table is settled, the server is not stopping, and at least one configured model answers (or none is
+    configured). One broken model is named, but does not take the others out of service.
     """
     missing = {name: _why_missing(model) for name, model in table.models.items() if _is_missing(model)}
     ready = is_ready(table, draining=draining)
-    said = {"ready": ready, "draining": draining, "generation": table.generation, "missing": missing}
-    return ready, json_page(said)
+    document = {"ready": ready, "draining": draining, "generation": table.generation, "missing": missing}
+    return ready, json_page(document)
 
 
 def _is_missing(model: ModelRoutes) -> bool:
@@ -42,7 +42,7 @@ def _why_missing(model: ModelRoutes) -> str:
 
 
 def model_list_body(table: RoutingTable) -> bytes:
-    """List all models with their versions, labels and problems (ours; TensorFlow Serving has no such list)."""
+    """Return all models with their versions, labels and problems (ours; TensorFlow Serving does not list them)."""
     models = [_model_entry(name, table.models[name]) for name in sorted(table.models)]
     return json_page({"models": models})
 

@@ -1,4 +1,4 @@
-"""The span of an HTTP request: its name, its attributes, and what makes it an error."""
+"""The span of an HTTP request: its name, its attributes, and whether it is an error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ KNOWN_METHODS: Final = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIO
 
 
 def http_attributes(method: str, scheme: str, path: str) -> dict[str, Value]:
-    """Describe an HTTP request to the API."""
+    """Return the attributes of an HTTP request to the API."""
     known = method if method in KNOWN_METHODS else "_OTHER"
     attributes: dict[str, Value] = {"http.request.method": known, "url.scheme": scheme, "url.path": path}
     if known != method:
@@ -29,7 +29,7 @@ def http_name(method: str, path: str) -> str:
 
 
 def http_route(method: str, path: str) -> str:
-    """Return the pattern that a path of the API follows; empty when it follows none."""
+    """Return the route pattern that a path of the API matches; empty when it matches none."""
     found = {"POST": INFERENCE, "GET": QUERY}.get(method, INFERENCE).fullmatch(path)
     if found is None or method not in {"POST", "GET"}:
         return ""
@@ -45,5 +45,5 @@ def http_route(method: str, path: str) -> str:
 
 
 def http_error(status: int | None) -> str:
-    """Return what is wrong with an answer, for the span of the server; a client's mistake is none of the server's."""
+    """Return the error of a server span; a client's mistake (4xx) is not an error of the server."""
     return str(status) if status is not None and status >= 500 else ""

@@ -7,14 +7,14 @@ Theory of operation. A frame is a header of 16 bytes and a payload. Header, litt
     4       4     call id, chosen by the caller, unique among its open calls of this connection
     8       1     kind (`FrameKind`)
     9       1     method of a CALL (`core.routing.transport.Method`), canonical code of an ANSWER, otherwise 0
-    10      2     CALL: bytes at the end of the payload that are no body but the trace context; otherwise 0
-    12      4     CALL: milliseconds that the caller still waits, 0 = for ever; LOAD: thousandths; otherwise 0
+    10      2     CALL: bytes at the end of the payload that are the trace context, not body; otherwise 0
+    12      4     CALL: milliseconds until the caller's deadline, 0 = none; LOAD: thousandths; otherwise 0
 
 The first frame that a caller sends is HELLO with the token that was published with the address. CALL carries the
 request body; ANSWER carries the response body, or the UTF-8 error text when its code is not OK. CANCEL withdraws a
 call: no answer is expected any more. GOAWAY comes from the server: it takes no further calls on this connection,
-answers those it has, then closes. LOAD comes from the caller of a replica that wants it: the average number of calls
-that were open on this connection since the last LOAD.
+answers those it has, then closes. LOAD goes to a replica whose endpoint asks for it: the average number of calls that
+were open on this connection since the last LOAD.
 
 `FrameReader` is made for `asyncio.BufferedProtocol`: small frames are cut from one scratch buffer, and the payload
 of a large frame is received straight into its own buffer, so that no body is copied twice.
@@ -36,7 +36,7 @@ LONGEST_WAIT_MS = 2**32 - 1
 
 
 class FrameKind(enum.IntEnum):
-    """What a frame is."""
+    """The kinds of frames."""
 
     HELLO = 1
     CALL = 2
@@ -50,7 +50,7 @@ KINDS = frozenset(FrameKind)
 
 
 class BrokenFrame(InvalidArgument):
-    """The peer does not speak this protocol; the connection must be closed."""
+    """The peer violates this protocol; the connection must be closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +83,8 @@ def cut(frame: Frame) -> tuple[bytes | bytearray, bytes | bytearray]:
 class FrameReader:
     """Cuts a stream of bytes into frames.
 
-    Use: fill `buffer()` from the socket, call `filled(n)`, take the frames it gives. `largest_payload_bytes` bounds the
-    memory that one peer can claim; until `trust()` is called it is small, so a peer without a token claims nothing.
+    Use: fill `buffer()` from the socket, call `filled(n)`, take its frames. `largest_payload_bytes` bounds the
+    memory that one peer can claim; until `trust()` is called it is small, so that a peer without a token cannot.
     """
 
     __slots__ = ("_body", "_body_filled", "_end", "_header", "_largest", "_scratch", "_start", "_view")
@@ -110,7 +110,7 @@ class FrameReader:
         return self._view[self._end :]
 
     def filled(self, count: int) -> Iterator[Frame]:
-        """Take `count` new bytes into account and give the frames that they complete.
+        """Yield the frames that `count` new bytes complete.
 
         Raises BrokenFrame.
         """
@@ -157,7 +157,7 @@ class FrameReader:
         return Frame(kind, call_id, detail, wait_ms, body, trailer)
 
     def _compact(self) -> None:
-        """Move an unfinished frame to the front, so that there is always room for the rest of it."""
+        """Move an incomplete frame to the front, so that there is always room for the rest of it."""
         if self._start == 0:
             return
         rest = self._end - self._start

@@ -12,13 +12,13 @@ from core.routing.table import ModelRoutes, RoutingTable
 
 @dataclass(frozen=True, slots=True)
 class LabelRule:
-    """Which labels a new list of models may carry; without `is_strict`, any."""
+    """Which labels a new list of models may have; without `is_strict`, any."""
 
     is_strict: bool = False
     allows_new: bool = False
 
     def check(self, models: Iterable[ModelConfig], table: RoutingTable) -> None:
-        """Raise FailedPrecondition, with a line for each label whose version must answer first and does not."""
+        """Raise FailedPrecondition, with a line for each label whose version would have to answer first."""
         refused = tuple(self._refused(models, table)) if self.is_strict else ()
         if refused:
             raise FailedPrecondition("\n".join(refused))

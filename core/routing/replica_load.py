@@ -1,7 +1,7 @@
 """How many replicas a load needs: the rule behind Ray Serve's autoscaling, over both transports.
 
-Serve counts the calls that come through its handles. Those of the direct transport are counted by the routers, told to
-the replicas, and reported by them; the two together are the load.
+Serve counts the calls over its handles. Those of the direct transport are counted by the routers, reported to the
+replicas, and reported by them to Serve; the two together are the load.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class AverageLoad:
         self._samples = 0
 
     def sample(self, open_calls: int) -> None:
-        """Take one look into account."""
+        """Add one sample."""
         self._sum += open_calls
         self._samples += 1
 
     def take_thousandths(self) -> int:
-        """Return the average since the last time in thousandths of a call, and begin anew."""
+        """Return the average since the last call of this in thousandths of a call, and start again."""
         average = self._sum * 1000 // self._samples if self._samples else 0
         self._sum = self._samples = 0
         return average

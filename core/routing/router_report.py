@@ -1,4 +1,4 @@
-"""What routers report to the watcher, and which applications may be deleted after it."""
+"""Reports of routers to the watcher, and which applications may be deleted after them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class RouterReport:
-    """What one router says: its name, the table in use (generation and watcher), calls in flight by application."""
+    """The state of one router: its name, the table in use (generation and watcher), calls in flight by application."""
 
     router: str
     generation: int
@@ -16,14 +16,14 @@ class RouterReport:
     watcher: str = ""
 
     def keeps_its_table(self, generation: int, watcher: str) -> bool:
-        """Whether this router would not give up its table for one of another watcher."""
+        """Whether this router would keep its table if another watcher published this generation."""
         return self.generation > generation or (self.generation == generation and self.watcher != watcher)
 
 
 def deletable(apps: Iterable[str], reports: Iterable[RouterReport], generation: int) -> frozenset[str]:
-    """Name those of `apps` that can be deleted: every router uses a table without them and has no call in flight.
+    """Return those of `apps` that can be deleted: every router uses a table without them and has no call in flight.
 
-    Calls to an application that is being deleted hang for ever, hence this rule. `generation` is the first table
+    Calls to an application that is being deleted never end, hence this rule. `generation` is the first table
     that does not lead to any of the apps; no report at all means that no router runs.
     """
     seen = tuple(reports)

@@ -15,7 +15,7 @@ from core.versions.servable import ServableId, app_name
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a version answers: the name of its Serve application."""
+    """A version, and the name of the Serve application that answers for it."""
 
     servable: ServableId
     app: str
@@ -28,12 +28,12 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class ModelRoutes:
-    """All that is known of one model.
+    """One model: its versions, its labels, and why others are missing.
 
     `routes` holds the versions that answer, `labels` every declared label, also those whose version does not answer
-    yet (pending). `held` names the version that a pending label goes on naming meanwhile, if it named one before.
-    `statuses` is newest first, `histories` has more of the same versions. `problem` says why storage gives nothing to
-    load, if so; `ignored` names directories that are no versions and `waiting` versions that are not completely
+    yet (pending). `held` has the version that a pending label still names meanwhile, if it named one before.
+    `statuses` is newest first, `histories` has more of the same versions. `problem` says why storage has nothing to
+    load, if so; `ignored` has directories that are not versions and `waiting` versions that are not completely
     written, each with the reason. `base_path`, `policy`, `rollout` and `logging` are as configured.
     """
 
@@ -71,10 +71,10 @@ class RoutingTable:
     """A snapshot of everything a router needs; a higher generation replaces a lower one.
 
     `config_text` is the list of models in force, so that it outlives the watcher; `is_config_requested` says that it
-    came by a request and not from flags and files, whose content `files_fingerprint` stands for. `problems` are the
+    came by a request and not from flags and files, whose content `files_fingerprint` identifies. `problems` are the
     mistakes for which a newer content of the files was refused. `settled` turns true when every configured model has an
-    answer to show: a version, an error, or nothing to load. `started_s` is when the first table was made, in seconds
-    since the epoch. `watcher` names who made this one: another watcher may give the same generation to another table.
+    result: a version, an error, or nothing to load. `started_s` is when the first table was made, in seconds
+    since the epoch. `watcher` names its maker: another watcher may give the same generation to another table.
     """
 
     generation: int
@@ -88,7 +88,7 @@ class RoutingTable:
     watcher: str = ""
 
     def resolve(self, name: str, version: int | None = None, label: str | None = None) -> Route:
-        """Find the version that answers a model spec (TensorFlow Serving, resolution of a model spec).
+        """Return the route of the version that answers a model spec (TensorFlow Serving, resolution of a model spec).
 
         Raises InvalidArgument for an empty name, LabelNotFound, ServableNotFound.
         """
@@ -129,7 +129,7 @@ class RoutingTable:
 
     @property
     def logging(self) -> Mapping[str, tuple[LoggingConfig, ...]]:
-        """The request logs of each application, so that running versions follow a configuration that changes."""
+        """The request logs of each application, so that running versions follow a changed configuration."""
         return {route.app: model.logging for model in self.models.values() for route in model.routes.values()}
 
     @property
@@ -139,7 +139,7 @@ class RoutingTable:
 
     @property
     def histories(self) -> Mapping[ServableId, VersionHistory]:
-        """What is remembered of every version."""
+        """The history of every version."""
         return {
             ServableId(name, version): history
             for name, model in self.models.items()

@@ -1,4 +1,4 @@
-"""What routing tables tell about versions, as numbers: gauges of the present one, and steps between two of them."""
+"""Metrics that follow from routing tables: gauges of the present one, and steps between two of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STEPS = (*ENTERED.values(), UNLOADED, LOAD_FAILED, LOST)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Something that was done with a version, or happened to it; `path` is its directory."""
+    """A change of a version's state; `path` is its directory."""
 
     model: str
     name: str
@@ -46,9 +46,9 @@ def gauges(table: RoutingTable) -> dict[Metric, dict[Labels, float]]:
 
 
 def steps(before: RoutingTable, after: RoutingTable) -> Iterator[Step]:
-    """Yield what happened between two tables.
+    """Yield the steps between two tables.
 
-    Of a version that was not there before only the loading counts: whatever else it is in, another watcher did that.
+    Of a new version only the loading counts: any other state is the work of another watcher.
     """
     for name, model in after.models.items():
         known = before.models.get(name, ModelRoutes()).histories

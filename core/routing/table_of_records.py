@@ -1,4 +1,4 @@
-"""From the watcher's records to the routing table that is published."""
+"""The routing table that follows from the watcher's records."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ def _histories(stream: Iterable[VersionRecord], before: ModelRoutes, world: Worl
 
 
 def _held(labels: Mapping[str, int], routes: Mapping[int, Route], before: ModelRoutes) -> Mapping[str, int]:
-    """Let a label that moves to a version which does not answer yet go on naming the one that does.
+    """Return the labels that move to a version which does not answer yet, with the version that they still name.
 
-    So nobody who asks by that label is turned away while the new version loads.
+    So requests by that label are answered while the new version loads.
     """
     named = ((label, before.version_of(label)) for label, version in labels.items() if version not in routes)
     return {label: version for label, version in named if version is not None and version in routes}

@@ -1,4 +1,4 @@
-"""How a request reaches a version: the interface that the router needs, whatever carries the bytes."""
+"""How a request reaches a version: calls, answers, and the interface of whatever carries them."""
 
 from __future__ import annotations
 

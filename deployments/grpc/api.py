@@ -1,7 +1,7 @@
 """The gRPC services: bytes in, bytes out. No tensor is parsed here; only the model spec is read.
 
-`GrpcApi.answer` is the one way in. The handlers of the front door call it, and so do the router's methods that Serve's
-own gRPC proxy calls; both leave requests and responses as bytes.
+`GrpcApi.answer` is the one way in: for the handlers of our own port, and for the router's methods that Serve's own gRPC
+proxy calls. Both leave requests and responses as bytes.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ Reload = Callable[[bytes], Awaitable[bytes]]
 
 
 class ShortMethod(NamedTuple):
-    """An inference method: what model servers call it, and what it counts as."""
+    """An inference method: its name at model servers, and its name in metrics."""
 
     method: Method
     api: str
@@ -112,17 +112,17 @@ class GrpcApi:
 
     @property
     def router(self) -> RequestRouter:
-        """Where inference calls go."""
+        """The router that carries inference calls."""
         return self._router
 
     def short_methods(self) -> Mapping[str, ShortMethod]:
-        """Return the methods, by path, that need no handler as long as nobody bounds or follows calls."""
+        """Return the methods, by path, that need no handler; none where calls are bounded, logged or traced."""
         if self._most_calls or self._access is not None or self._traces is not None:
             return {}
         return {f"/{PREDICTION_SERVICE}/{one.api}": one for one in SHORT_METHODS}
 
     async def answer(self, method: str, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
-        """Answer one call; never raises ServingError. `timeout_s` is what is left of the caller's deadline."""
+        """Answer one call; never raises ServingError. `timeout_s`: seconds until the caller's deadline."""
         answered = self._methods.get(method)
         if answered is None:
             return GrpcAnswer(Code.UNIMPLEMENTED, f"{method} is not offered here.")
@@ -132,14 +132,14 @@ class GrpcApi:
             return GrpcAnswer(error.code, bounded_text(str(error)))
 
     def answer_traced(self, method: str, raw: bytes, metadata: Iterable[Any]) -> Answering:
-        """Answer a call of Serve's own proxy, which knows no deadlines, and follow it if it is traced."""
+        """Answer a call of Serve's own proxy, which does not pass deadlines on; in a span if it is traced."""
         work = self.answer(method, raw, None)
         if self._traces is None:
             return work
         return self._traces.of_call(f"{SERVICE_OF[method]}/{method}", raw, metadata, work)
 
     def _counted(self, api: str, method: Method) -> Callable[[bytes, float | None], Awaitable[GrpcAnswer]]:
-        """Forward, and count under the name that was asked for (TensorFlow Serving counts these three methods)."""
+        """Return a handler that forwards and counts a call (TensorFlow Serving counts these three methods)."""
 
         async def forward(raw: bytes, timeout_s: float | None) -> GrpcAnswer:
             try:
@@ -208,7 +208,7 @@ class GrpcApi:
     async def _bounded(self, method: str, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
         """Answer a call of our own port, unless too many are in work.
 
-        gRPC could count by itself, but it would count those who watch the health service too, and refuse its probes.
+        gRPC has such a bound, but counts watchers of the health service too, and would refuse its probes.
         """
         if self._calls >= self._most_calls:
             text = f"{self._most_calls} calls are in work, which is the limit (--grpc_max_threads)."
@@ -221,14 +221,14 @@ class GrpcApi:
 
 
 def _grpc_answer(answer: Answer) -> GrpcAnswer:
-    """Return a model server's answer in the form of gRPC."""
+    """Return a model server's answer as a gRPC answer."""
     if answer.code is Code.OK:
         return GrpcAnswer(Code.OK, body=bytes(answer.body))
     return GrpcAnswer(answer.code, bounded_text(answer.text))
 
 
 async def _failed(error: ServingError) -> GrpcAnswer:
-    """Fail as a call does that could not be read."""
+    """Fail as a call does whose request cannot be read."""
     raise error
 
 

@@ -1,7 +1,7 @@
-"""The gRPC port of one router replica, on the front door's event loop.
+"""The gRPC port of one router replica, on the event loop of the router's own ports.
 
-Plain ports are served by `grpc_server`. Those with TLS, or with channel arguments, which are options of gRPC's own
-library, are served by grpc.aio.
+Plain ports are served by `deployments.grpc.server`. Those with TLS, or with channel arguments, which are options of
+gRPC's own library, are served by grpc.aio.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ CHANNEL_ARGUMENTS: Mapping[str, int | str] = MappingProxyType(
         "grpc.so_reuseport": 1,
     }
 )
-"""What holds unless the operator says otherwise; of two values of one name gRPC takes the first."""
+"""Defaults below the operator's own arguments."""
 
 
 @dataclass(frozen=True, slots=True)

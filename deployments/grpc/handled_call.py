@@ -1,6 +1,6 @@
-"""Calls that need a task: any method for which grpc.aio has a handler, unary or streaming.
+"""Calls that need a task: any method that has a handler for grpc.aio, unary or streaming.
 
-The handlers are those of the port that grpc.aio serves itself; `CallContext` gives them what they ask of a context.
+The handlers are those of the port that grpc.aio serves itself; `CallContext` stands for its context.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ UNPACKED_ON_LOOP_BYTES = 16 * 1024
 
 
 class Connection(Protocol):
-    """What a call asks of its connection."""
+    """The part of a connection that its calls use."""
 
     http2: Http2Connection
     writable: asyncio.Event
     loop: asyncio.AbstractEventLoop
 
     def flush(self) -> None:
-        """Write what is to be sent."""
+        """Write the frames that wait to be sent."""
 
     def refuse(self, stream: Stream, code: Code, text: str) -> None:
         """Answer with a status and nothing else."""
@@ -77,18 +77,18 @@ class HandledCall:
         if head.timeout_s is not None:
             self._ends_at_s = (time.perf_counter() if opened_s is None else opened_s) + head.timeout_s
         self._task = connection.loop.create_task(self._run())
-        # Behind the task, so that a handler counts a call too that comes with no time left.
+        # After the task, so that a handler counts also a call that arrives with no time left.
         if self._ends_at_s is not None:
             left_s = max(0.0, self._ends_at_s - time.perf_counter())
             self._timer = connection.loop.call_later(left_s, self._expire)
 
     @property
     def head(self) -> CallHead:
-        """What the caller said of the call."""
+        """The caller's headers."""
         return self._head
 
     def time_remaining(self) -> float | None:
-        """Return how long the caller still waits, in seconds; None for ever."""
+        """Return the seconds until the caller's deadline; None if it has none."""
         return None if self._ends_at_s is None else max(0.0, self._ends_at_s - time.perf_counter())
 
     def data(self, payload: bytes, *, is_last: bool) -> None:
@@ -106,7 +106,7 @@ class HandledCall:
             self._finish(Code.RESOURCE_EXHAUSTED, f"{MOST_UNREAD_MESSAGES} messages are waiting to be read.")
 
     def message(self, body: bytes) -> None:
-        """Take the only message of a call, which was read elsewhere."""
+        """Take the only message of a call, which has been read already."""
         self._inbox.put_nowait((False, body))
         self._inbox.put_nowait(None)
 
@@ -120,7 +120,7 @@ class HandledCall:
         self._finish(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
 
     def _end(self) -> bool:
-        """Let nothing more happen; False if the call was over already."""
+        """End timer and task; False if the call was over already."""
         was_over, self._is_over = self._is_over, True
         if self._timer is not None:
             self._timer.cancel()
@@ -136,7 +136,7 @@ class HandledCall:
         except ServingError as error:
             self._finish(error.code, str(error))
         except asyncio.CancelledError:
-            # Mostly the call is over; otherwise something that the handler waited for was cancelled.
+            # Either the call is over, or something that the handler awaited was cancelled.
             self._finish(Code.CANCELLED, "The call was cancelled.")
             raise
         except Exception as error:
@@ -217,13 +217,13 @@ class HandledCall:
 
 
 class CallContext:
-    """What handlers ask of grpc.aio's context."""
+    """The part of grpc.aio's context that handlers use."""
 
     def __init__(self, call: HandledCall) -> None:
         self._call = call
 
     def time_remaining(self) -> float | None:
-        """Return how long the caller still waits, in seconds; None for ever."""
+        """Return the seconds until the caller's deadline; None if it has none."""
         return self._call.time_remaining()
 
     def invocation_metadata(self) -> tuple[tuple[str, str], ...]:

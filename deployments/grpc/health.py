@@ -1,6 +1,6 @@
 """The standard health service of gRPC, fed by the routing table.
 
-Telling a status never waits for those who watch it: a client that does not read must not hold up the router.
+Publishing a status never waits for watchers: a client that does not read must not hold up the router.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SERVICE_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
 class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated code without hints
-    """Tells of the server and of each model (`model/<name>`) whether it answers."""
+    """Reports whether the server and each model (`model/<name>`) answers."""
 
     def __init__(self) -> None:
         self._status: dict[str, int] = dict.fromkeys(ALWAYS, NOT_SERVING)
@@ -45,33 +45,33 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
         self._announce()
 
     def close(self) -> None:
-        """Report everything as not serving, for ever, and end all watching: the server is stopping."""
+        """Report everything as not serving from now on, and end all watching: the server is stopping."""
         self._is_closed = True
         self._status = dict.fromkeys(self._status, NOT_SERVING)
         self._announce()
 
     def _announce(self) -> None:
-        """Wake those who watch; each has its own pace, and learns of the newest status only."""
+        """Wake all watchers; each reads at its own pace, and gets the newest status only."""
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
     async def Check(  # noqa: N802 - the method's name on the wire
         self, request: health_pb2.HealthCheckRequest, context: Any
     ) -> health_pb2.HealthCheckResponse:
-        """Tell one status."""
+        """Return one status."""
         status = self._status.get(request.service)
         if status is None:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"Nothing is known of {request.service!r}")
         return health_pb2.HealthCheckResponse(status=status)
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:  # noqa: N802
-        """Tell a status now and whenever it changes; a name that is unknown may come to be known."""
-        told: int | None = None
+        """Send a status now and whenever it changes; an unknown name may become known."""
+        sent: int | None = None
         while True:
             changed = self._changed
             status = self._status.get(request.service, SERVICE_UNKNOWN)
-            if status != told:
-                told = status
+            if status != sent:
+                sent = status
                 await context.write(health_pb2.HealthCheckResponse(status=status))
             elif self._is_closed:
                 return
@@ -81,7 +81,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
     async def List(  # noqa: N802
         self, request: health_pb2.HealthListRequest, context: Any
     ) -> health_pb2.HealthListResponse:
-        """Tell all statuses."""
+        """Return all statuses."""
         del request, context
         statuses = {name: health_pb2.HealthCheckResponse(status=status) for name, status in self._status.items()}
         return health_pb2.HealthListResponse(statuses=statuses)

@@ -1,8 +1,8 @@
-"""One client's connection to the gRPC port, where no TLS and no option of gRPC's own library is asked for.
+"""One client's connection to a gRPC port without TLS and without options of gRPC's own library.
 
 A call of an inference method goes from here straight to a direct connection, and its answer back in one write. All
-others, and those that turn out to need more, are handled as grpc.aio handles them (`grpc_handling`), by the same
-functions.
+others, and those that turn out to need more, are handled as grpc.aio handles them (`deployments.grpc.handled_call`), by
+the same functions.
 """
 
 from __future__ import annotations
@@ -37,27 +37,27 @@ from deployments.routing.short_call import ShortCall
 LARGEST_BODY_BYTES = LARGEST_MESSAGE_BYTES + PREFIX_BYTES
 LARGEST_COPIED_BYTES = 16 * 1024
 PREFACE_TIMEOUT_S = 60.0
-"""How long a connection may stay that does not say that it speaks HTTP/2."""
-LAST_WORDS_TIME_S = 5.0
-"""How long a client may take to read why its connection is closed."""
+"""How long a connection may stay open that has not sent the preface of HTTP/2."""
+GOAWAY_TIME_S = 5.0
+"""How long a client may take to read the GOAWAY that says why its connection is closed."""
 
 
 class Calls(Protocol):
-    """What a connection asks of the port that it belongs to."""
+    """The part of a port that its connections use."""
 
     connections: set[GrpcProtocol]
 
     @property
     def router(self) -> RequestRouter:
-        """Where inference calls go."""
+        """The router that carries inference calls."""
         ...
 
     def short(self, path: str) -> ShortMethod | None:
-        """Return what an inference method is; None for other methods, and where calls are followed or bounded."""
+        """Return an inference method; None for other methods, and where calls are bounded, logged or traced."""
         ...
 
     def handler(self, path: str) -> grpc.RpcMethodHandler | None:
-        """Find what handles a method."""
+        """Return the handler of a method."""
         ...
 
 
@@ -72,12 +72,12 @@ class GrpcProtocol(asyncio.Protocol):
         self.writable.set()
         self._transport: asyncio.Transport | None = None
         self._ends_when_idle = False
-        self._patience: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self.calls.connections.add(self)
-        self._patience = self.loop.call_later(PREFACE_TIMEOUT_S, self._abort_without_preface)
+        self._timer = self.loop.call_later(PREFACE_TIMEOUT_S, self._abort_without_preface)
         self.flush()
 
     def _abort_without_preface(self) -> None:
@@ -93,21 +93,21 @@ class GrpcProtocol(asyncio.Protocol):
             self.flush()
 
     def _break_off(self, error: BrokenConnection) -> None:
-        """Close the connection of a client that broke the protocol; its calls are cancelled."""
+        """Close the connection of a client that violated the protocol; its calls are cancelled."""
         self.http2.break_off(error)
         self.flush()
         self.close()
         self.http2.close()
-        self._stop_waiting()
-        self._patience = self.loop.call_later(LAST_WORDS_TIME_S, self.abort)
+        self._stop_timer()
+        self._timer = self.loop.call_later(GOAWAY_TIME_S, self.abort)
 
-    def _stop_waiting(self) -> None:
+    def _stop_timer(self) -> None:
         # A timer that is not cancelled keeps its connection in memory.
-        if self._patience is not None:
-            self._patience.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
 
     def flush(self) -> None:
-        """Write what is to be sent."""
+        """Write the frames that wait to be sent."""
         sending = self.http2.sending
         if sending.unsent and self._transport is not None:
             unsent, sending.unsent = sending.unsent, []
@@ -116,7 +116,7 @@ class GrpcProtocol(asyncio.Protocol):
             self.close()
 
     def pause_writing(self) -> None:
-        """Read no more requests from a client that does not read its answers."""
+        """Stop reading from a client that does not read its answers."""
         self.writable.clear()
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
@@ -129,7 +129,7 @@ class GrpcProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
         self._transport = None
-        self._stop_waiting()
+        self._stop_timer()
         self.writable.set()
         self.calls.connections.discard(self)
         self.http2.close()
@@ -175,7 +175,7 @@ class GrpcProtocol(asyncio.Protocol):
         return NOBODY
 
     def refuse(self, stream: Stream, code: Code, text: str) -> None:
-        """Answer with a status and nothing else; a client's own policy repeats a call only then."""
+        """Answer with a status and nothing else; only such a call may be repeated by a client's retry policy."""
         self.http2.begin(stream, refusal_block(code, bounded_text(text)), is_last=True)
 
     def answer(self, stream: Stream, body: bytes | bytearray) -> None:

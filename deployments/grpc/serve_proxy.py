@@ -13,13 +13,13 @@ OWN_PORT_ONLY = frozenset({TOKEN_SERVICE, ADMIN_SERVICE})
 
 
 def set_status(context: Any, answer: GrpcAnswer) -> None:
-    """Set code and text where Serve's proxy looks for them; raised, they would be logged for a client's mistake."""
+    """Set code and text on the context; an exception would be logged even for a client's mistake."""
     context.set_code(status_code(answer.code))
     context.set_details(answer.message)
 
 
 class Raw:
-    """Bytes in the shape that Serve's gRPC proxy wants of a response."""
+    """Bytes with the one method of a message that Serve's gRPC proxy calls."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body

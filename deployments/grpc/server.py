@@ -1,7 +1,7 @@
-"""A gRPC server on the front door's event loop, for ports without TLS and without options of gRPC's own library.
+"""A gRPC server on asyncio's event loop, for ports without TLS and without options of gRPC's own library.
 
-grpc.aio needs 215 to 260 microseconds for a call that only sends back what it got, several times what a router does for
-a tiny request; this one needs about a seventh of that (decision 0013).
+grpc.aio needs 215 to 260 microseconds for an echo, several times what a router does for a tiny request; this server
+needs about a seventh of that (decision 0013).
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from deployments.routing.request_router import RequestRouter
 
 BACKLOG = 4096
 CLIENTS_KNOW_AFTER_S = 1.0
-"""How long clients get to read that no further calls are taken; calls that they sent before are still answered."""
+"""How long clients may take to read GOAWAY; calls that they sent before are still answered."""
 
 
 class _HandlerCallDetails(grpc.HandlerCallDetails):  # type: ignore[misc]  # no hints
-    """What generic handlers are asked with."""
+    """The argument of generic handlers: the path of a call."""
 
     def __init__(self, path: str) -> None:
         self.method = path
@@ -31,7 +31,7 @@ class _HandlerCallDetails(grpc.HandlerCallDetails):  # type: ignore[misc]  # no 
 
 
 class GrpcServer:
-    """Listens, and knows its connections; implements `grpc_protocol.Calls`."""
+    """Listens, and keeps its connections; implements `deployments.grpc.protocol.Calls`."""
 
     def __init__(self, api: GrpcApi) -> None:
         self.connections: set[GrpcProtocol] = set()

@@ -1,8 +1,8 @@
 """The REST API as a raw ASGI application: path to verb, body to model server, answer to client.
 
-The hot path does no more than match the path, resolve the version, and forward the body. Bodies are parsed where the
-signature is known, in the model server; only when no version can be resolved is the body checked here, because
-TensorFlow Serving reports a malformed body before an unknown model.
+The hot path only matches the path, resolves the version, and forwards the body. Bodies are parsed where the signature
+is known, in the model server. Only when no version can be resolved is the body checked here, because TensorFlow Serving
+reports a malformed body before an unknown model.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from deployments.routing.request_traces import RequestTraces
 log = logging.getLogger(__name__)
 
 Page = Callable[[str, str], Awaitable[HttpAnswer]]
-"""Answers a method and a target; for pages outside of the API."""
+"""Answers a method and a target; for pages outside the API."""
 
 OWN_PAGES = frozenset({"/healthz", "/readyz", "/openapi.json"})
 TOO_LARGE = 413
@@ -60,7 +60,7 @@ KNOWN_METHODS = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "P
 
 @dataclass(frozen=True, slots=True)
 class HttpLimits:
-    """What the REST API allows; a time-out of None waits for ever."""
+    """Limits of the REST API; a time-out of None waits without limit."""
 
     timeout_s: float | None = 30.0
     max_body_bytes: int = 2**31 - 1
@@ -185,7 +185,7 @@ class HttpApi:
         return html_error(404)
 
     def _connection(self, scope: Scope, answer: HttpAnswer) -> tuple[Header, ...]:
-        """Say what becomes of the connection, where the client would expect something else."""
+        """Return the `connection` header, where the default of the client's HTTP version would be wrong."""
         if CLOSE in answer.headers:
             return ()
         if self.draining:
@@ -221,7 +221,7 @@ def _refusal(error: ServingError) -> HttpAnswer:
 
 
 def _target(scope: Scope) -> str:
-    """Return the target as it was sent; other servers than our own front door know no fragments."""
+    """Return the target as it was sent; servers other than our own port drop the fragment."""
     whole: bytes | None = scope.get("state", {}).get(TARGET)
     if whole is None:
         query: bytes = scope["query_string"]
@@ -234,7 +234,7 @@ def _path(target: str) -> str:
 
 
 def _check_body(verb: Verb, body: bytes) -> None:
-    """Raise the error that TensorFlow Serving finds in a body before it looks for the model."""
+    """Raise the error that TensorFlow Serving reports of a body before it looks up the model."""
     if len(body) > SMALL_BODY_BYTES:
         return
     if verb is Verb.PREDICT:

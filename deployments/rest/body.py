@@ -1,7 +1,7 @@
 """Reads request bodies within their limits, for the REST API.
 
-One request must not cost others their time or memory: a body that is too large is refused before it is there, and
-what takes long to unpack is unpacked in a thread.
+One request must not take time or memory from others: a body that is too large is refused before it has arrived, and a
+large gzip body is unpacked in a thread.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from core.rest.http_answer import unzipped
 from deployments.rest.asgi import Receive, Scope, header
 
 SMALL_BODY_BYTES = 4096
-"""What is larger is never parsed or unpacked on the event loop, where everybody would wait for it."""
+"""A larger body is never parsed or unpacked on the event loop, where it would delay all other requests."""
 LINGER_S = 2.0
-"""How long a body that was refused may still come, so that its sender reads the answer before the connection ends."""
+"""How long the rest of a refused body is still read, so that its sender reads the answer before the connection ends."""
 
 
 class BodyTooLarge(InvalidArgument):
@@ -27,7 +27,7 @@ class BodyTooLarge(InvalidArgument):
 
 
 class ClientGone(ServingError):
-    """The client closed its connection; nobody waits for the answer."""
+    """The client closed its connection, so no answer is written."""
 
     code = Code.CANCELLED
 
@@ -74,7 +74,7 @@ async def _rest_of_body(first: bytes, receive: Receive, limit: int) -> bytes:
 
 
 async def discard_body(receive: Receive) -> None:
-    """Let a refused body come for a while without keeping it."""
+    """Read the rest of a refused body for a while, and drop it."""
     with suppress(TimeoutError):
         async with asyncio.timeout(LINGER_S):
             while (await receive()).get("more_body", False):

@@ -1,4 +1,4 @@
-"""Notices that the client of a long request has closed its connection, so that nobody works for it any more."""
+"""Cancels a long request whose client has closed its connection."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import asyncio
 from deployments.rest.asgi import Receive
 
 WATCH_AFTER_S = 0.5
-"""Only a call that takes this long is worth a look whether its client is still there."""
+"""Only a call that takes this long is watched: watching takes a task."""
 
 
 class DisconnectWatch:
-    """Cancels the request's task when its client has gone; costs a short call one timer."""
+    """Cancels the current task when its client has gone; a short call costs one timer only."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive

@@ -1,8 +1,7 @@
-"""The front door: TensorFlow Serving's ports, opened by each router replica itself.
+"""The REST port of one router replica: uvicorn, on the event loop of the router's own ports.
 
-uvicorn and grpc.aio run on one uvloop event loop in a thread of the replica, beside Serve's own loops. The ports are
-claimed when the replica starts, opened when there is a table to answer from, and drained when the replica stops:
-no new connections, `Connection: close` on every answer, GOAWAY on gRPC, and an end when nothing is in flight.
+The port is claimed when the replica starts, opened once there is a routing table, and drained when the replica stops:
+no new connections, `Connection: close` on every answer, and an end when nothing is in flight.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ log = logging.getLogger(__name__)
 
 BACKLOG = 4096
 IDLE_CONNECTION_GRACE_S = 1.0
-"""How long an idle keep-alive connection may still bring a request while the door closes."""
+"""How long an idle keep-alive connection may still send a request while the port closes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class HttpAddress:
     ssl_config_file: str = ""
 
 
-class _QuietServer(uvicorn.Server):
+class _ServerWithoutSignals(uvicorn.Server):
     """uvicorn without signal handlers: the replica decides when to stop."""
 
     def install_signal_handlers(self) -> None:
@@ -74,7 +73,7 @@ class HttpDoor:
             self._listeners.append(self._socket_path.listener())
         if not self._listeners:
             return
-        self._server = _QuietServer(self._config())
+        self._server = _ServerWithoutSignals(self._config())
         self._serving = asyncio.get_running_loop().create_task(self._server.serve(sockets=self._listeners))
         while not self._server.started and not self._serving.done():
             await asyncio.sleep(0.005)
@@ -103,7 +102,7 @@ class HttpDoor:
         )
 
     async def drain(self, timeout_s: float) -> None:
-        """Close the port, let what is in flight finish, and give idle connections a moment to bring a last request."""
+        """Close the port, wait for requests in flight, and leave idle connections a moment for a last request."""
         self._api.draining = True
         if self._server is None or self._serving is None:
             return

@@ -1,4 +1,4 @@
-"""ASGI wrappers of the access log and of traces: each follows the chosen HTTP requests from head to last byte."""
+"""ASGI wrappers of the access log and of traces: each observes its chosen HTTP requests from head to last byte."""
 
 from __future__ import annotations
 

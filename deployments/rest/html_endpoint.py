@@ -1,4 +1,4 @@
-"""The page at `/` of the REST port: the status document for people."""
+"""The status page at `/` of the REST port."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ PATH = "/"
 
 
 class HtmlPage:
-    """Shows the document as a page; `document` writes it as of now."""
+    """Renders the status document; `document` returns its present text."""
 
     def __init__(self, document: Callable[[], Awaitable[bytes]]) -> None:
         self._document = document
 
     async def answer(self, method: str, target: str) -> HttpAnswer:
-        """Answer a request for the page; it is made on another thread, because many models make it long."""
+        """Answer a request for the page; it is rendered in a thread, because many models make it long."""
         del target
         if method not in {"GET", "HEAD"}:
             return wrong_method(method, PATH)

@@ -1,8 +1,8 @@
-"""The page with metrics at a router: gathers the numbers of the model servers, has them added up, and shows the sums.
+"""The metrics page of a router: collects the reports of the model servers, has them summed, and shows the sums.
 
-The watcher adds up (`collector`). While it does not answer, the page shows the newest sums that this router or one of
-its siblings had; `ray_model_server_metrics_age_seconds` tells how old they are. A router without any sums answers 503,
-because numbers that are too small would look like a restart of the whole server.
+The watcher sums (`deployments.telemetry.collector`). While it does not answer, the page shows the newest sums of this
+router or of its siblings, and `ray_model_server_metrics_age_seconds` says how old they are. A router without any sums
+answers 503, because sums that are too small would look like a restart of the whole server.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ HEADERS = ((b"content-type", CONTENT_TYPE),)
 
 
 class ModelServers(Protocol):
-    """Whom the router asks for numbers."""
+    """The source of the model servers' reports."""
 
     async def reports(self, timeout_s: float) -> list[bytes]:
         """Return the reports of the model servers that answer in time."""
@@ -43,7 +43,7 @@ class ModelServers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """The page as it was at some moment, and the copy of the ledger that it was made from."""
+    """The page at one moment, and the copy of the ledger that it was made from."""
 
     page: bytes
     copy: Copy
@@ -51,7 +51,7 @@ class Sums:
 
 
 class MetricsPage:
-    """Shows the sums over the whole cluster."""
+    """The page with the sums over the whole cluster."""
 
     def __init__(
         self,
@@ -92,9 +92,9 @@ class MetricsPage:
         return HttpAnswer(200, self.sums.page + _age(age_s), HEADERS)
 
     async def _refresh(self) -> None:
-        """Get new sums; one request after the other, so that no page is older than one that was shown before.
+        """Refresh the sums; one request after the other, so that no page is older than an earlier one.
 
-        Raises TimeoutError when they are not known.
+        Raises TimeoutError when there are none.
         """
         async with self._turn:
             reports = await self._gathered()
@@ -107,7 +107,7 @@ class MetricsPage:
         return [report(), *await self._model_servers.reports(GATHER_TIMEOUT_S)]
 
     async def _collected(self, reports: list[bytes], *, with_page: bool) -> Collected | None:
-        """Bring reports to the watcher, and keep the copy that comes back."""
+        """Send reports to the watcher, and keep the copy of the ledger that it returns."""
         collected: Collected | None = await self._watcher.collect.remote(
             self._name, reports, self._stamp, with_page=with_page
         )
@@ -121,11 +121,11 @@ class MetricsPage:
 
     @property
     def kept(self) -> bytes | None:
-        """What a new watcher goes on from."""
+        """The ledger that a new watcher continues from."""
         return self._copy.ledger if self._copy is not None else None
 
     async def _ask_siblings(self) -> None:
-        """Take the newest page that any router had, so that it does not matter which of them is asked."""
+        """Take the newest page of all routers, so that each of them shows the same."""
         try:
             answers: list[Sums | None] = await asyncio.wait_for(
                 self._siblings.broadcast("metrics_sums").results_async(), SIBLINGS_TIMEOUT_S
@@ -139,16 +139,16 @@ class MetricsPage:
                 if sums.copy.stamp > self._stamp:
                     self._copy = sums.copy
 
-    async def bring(self) -> None:
-        """Bring the present numbers to the watcher; raises what Ray raises."""
+    async def report_now(self) -> None:
+        """Send the present metrics to the watcher; raises SERVE_FAILURES."""
         await self._collected(await self._gathered(), with_page=False)
 
-    async def report_now_and_then(self) -> None:
-        """Bring the numbers to the watcher also while nobody looks, so that little is lost when a process ends."""
+    async def report_regularly(self) -> None:
+        """Send the metrics to the watcher even while the page is not read, so that little is lost at the end."""
         while True:
             try:
                 async with asyncio.timeout(REPORT_TIMEOUT_S):
-                    await self.bring()
+                    await self.report_now()
             except SERVE_FAILURES as error:
                 log.info("metrics_not_reported error=%r", brief(error))
             await asyncio.sleep(REPORT_EVERY_S)

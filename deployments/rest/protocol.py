@@ -1,8 +1,8 @@
 """The REST port's HTTP/1.1: uvicorn's protocol, with the parts that TensorFlow Serving's clients would miss.
 
-Requests see their target whole, with fragment and empty query. What is no HTTP gets the page that TensorFlow Serving's
-HTTP library sends, after the answers of earlier requests on the connection. Headers without end are cut off, because
-one client must not take the memory of all.
+The application sees the whole target, with fragment and empty query. Bytes that are not HTTP get the page that
+TensorFlow Serving's HTTP library sends, after the answers to earlier requests on the connection. The size of a head is
+bounded, because one client must not take the memory of all.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from core.rest.http_answer import REASONS, html_error
 from deployments.rest.body import LINGER_S
 
 LARGEST_HEAD_BYTES = 1024 * 1024
-"""What may come without a header being complete or a piece of a body arriving."""
+"""The limit of a head, and of the bytes between two pieces of a body."""
 LONGEST_SPLIT_TARGET_BYTES = 32 * 1024
-"""What uvicorn sees of a target; it takes none of 64 KiB, and the application looks at the whole one."""
+"""The part of a target that uvicorn parses: it refuses 64 KiB, and the application reads the whole target itself."""
 TARGET = "target"
 KEPT = "kept"
-"""Tells the application that a client of HTTP/1.0 asked for its connection to stay open."""
+"""Key in the state of an ASGI scope: a client of HTTP/1.0 asked for its connection to stay open."""
 
 
 class RestProtocol(HttpToolsProtocol):
@@ -30,7 +30,7 @@ class RestProtocol(HttpToolsProtocol):
     _refusal: int | None = None
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, unless something before it made no sense."""
+        """Parse what has arrived, unless earlier bytes were refused."""
         if self._refusal is not None:
             return
         self._head_bytes += len(data)
@@ -45,9 +45,9 @@ class RestProtocol(HttpToolsProtocol):
             self._refuse(431)
 
     def _rest_after_offer(self, data: bytes | memoryview) -> bytes | memoryview:
-        """Parse up to the end, or up to the end of a head that offers another protocol; give what follows it.
+        """Parse to the end, or to the end of a head that offers another protocol; return the bytes after it.
 
-        The parser takes what follows for that protocol. So such a head is parsed a second time, without its offer.
+        The parser assumes that protocol for the bytes after it. So such a head is parsed again, without its offer.
         """
         try:
             self.parser.feed_data(data)
@@ -70,7 +70,7 @@ class RestProtocol(HttpToolsProtocol):
         return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
 
     def on_headers_complete(self) -> None:
-        """Let the application see the target as it was sent."""
+        """Keep the target as it was sent for the application."""
         self._head_bytes = 0
         if self.is_offer():
             return
@@ -78,10 +78,10 @@ class RestProtocol(HttpToolsProtocol):
             self.scope["state"][TARGET] = self.url
             self.url = self.url[:LONGEST_SPLIT_TARGET_BYTES]
         elif self.parser.get_method() == b"CONNECT":
-            # Names a host, which uvicorn takes for no target; the method alone decides the answer.
+            # The target is a host, which uvicorn refuses; the method alone decides the answer.
             self.url = b"/"
         super().on_headers_complete()
-        # A target that uvicorn refused by an error gets no answer of the application.
+        # Behind `super`: a target that uvicorn refuses by an error is not answered by the application.
         self._unanswered += 1
         if self.parser.get_http_version() == "1.0" and self.parser.should_keep_alive():
             self.cycle.keep_alive = self.scope["state"][KEPT] = True
@@ -97,7 +97,7 @@ class RestProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Go on with the next request, or say now what is wrong with it."""
+        """Go on with the next request, or with the refusal that was due after this answer."""
         self._unanswered -= 1
         super().on_response_complete()
         if self._refusal is not None:
@@ -121,5 +121,5 @@ class RestProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        # Closing at once would throw away what the client did not read yet.
+        # Closing at once would discard what the client has not read yet.
         self.loop.call_later(LINGER_S, self.transport.close)

@@ -1,4 +1,4 @@
-"""What a router knows of itself for the status document: where it listens, and where its models are listed."""
+"""A router's description of itself for the status document: where it listens, and which files list its models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deployments.system.port_claim import bracketed, has_ipv6
 
 
 def router_facts(settings: ServerSettings, name: str, since_s: float, *, is_draining: bool) -> RouterFacts:
-    """Return what a router of these settings can say of itself."""
+    """Return the description of a router with these settings."""
     source = settings.source
     files = (source.model_config_file, source.model_settings_file)
     listeners = tuple(_listeners(settings.front_door))

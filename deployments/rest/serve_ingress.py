@@ -1,4 +1,4 @@
-"""The REST application as Serve's ingress: requests of its HTTP proxy are handed to the loop of our own port."""
+"""The REST application as Serve's ingress: requests of its HTTP proxy run on the loop of our own port."""
 
 from __future__ import annotations
 
@@ -55,4 +55,5 @@ def _across(function: Callable[..., Awaitable[Any]], home: asyncio.AbstractEvent
 
 
 async def awaited(work: Awaitable[Any]) -> Any:
+    """Return the result of anything that can be awaited, as a coroutine."""
     return await work

@@ -1,9 +1,9 @@
 """The short way of a small inference request: from the parser straight to a direct connection, and back in one write.
 
-A request that names a model, brings a body of known, small size and asks for nothing unusual needs no task, no ASGI
-scope and no queue: that is most of what a router does for a tiny model. Everything else, and every request that turns
-out to need more (an unknown model, a busy connection, a replica that went away), takes the long way, through uvicorn
-and `http_api`, which gives the same answers.
+A request that names a model, has a body of known, small size and no unusual header needs neither a task nor an ASGI
+scope nor a queue: for a tiny model these would be most of the work. All others, and those that turn out to need more
+(an unknown model, a busy connection, a replica that is gone), take the long way through uvicorn and
+`deployments.rest.api`, which gives the same answers.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ MOST_KNOWN_TARGETS = 1000
 LONGEST_KNOWN_TARGET_BYTES = 512
 
 UNUSUAL = frozenset({b"transfer-encoding", b"content-encoding", b"expect"})
-"""Headers of which the long way knows what they mean."""
+"""Headers that only the long way understands."""
 
 
 class Wanted(NamedTuple):
-    """What an inference request asks for, in the words of all who need it."""
+    """What an inference request asks for: for the table, for the model server, and for the metrics."""
 
     request: RestRequest
     method: Method
@@ -44,13 +44,13 @@ class Wanted(NamedTuple):
 
 
 class KnownTargets:
-    """What the targets of inference requests mean, each parsed once."""
+    """The targets of inference requests, each parsed once."""
 
     def __init__(self) -> None:
         self._requests: dict[bytes, Wanted] = {}
 
     def get(self, target: bytes) -> Wanted | None:
-        """Return what a POST to this target asks for; None for anything but an inference request."""
+        """Return the meaning of a POST to this target; None for anything but an inference request."""
         return self._requests.get(target) or self._learn(target)
 
     def _learn(self, target: bytes) -> Wanted | None:
@@ -67,7 +67,7 @@ class KnownTargets:
 
 
 class Heads:
-    """The beginning of good answers: the same for all until the clock of the `Date` header moves on."""
+    """The head of good answers: the same for all until the clock of the `Date` header moves on."""
 
     def __init__(self, *, cors: bool) -> None:
         self._own = (JSON, *CORS_HEADERS) if cors else (JSON,)
@@ -75,7 +75,7 @@ class Heads:
         self._good = b""
 
     def good(self, defaults: list[tuple[bytes, bytes]]) -> bytes:
-        """Return status line and headers up to the number of the body's bytes; uvicorn renews `defaults` as a whole."""
+        """Return the head up to the value of `content-length`; uvicorn replaces `defaults` as a whole."""
         if defaults is not self._defaults:
             self._defaults = defaults
             self._good = head_lines(200, [*defaults, *self._own]) + b"content-length: "
@@ -88,17 +88,17 @@ def head_lines(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 class _NoEvent:
-    """Stands for the event that a waiting ASGI application would want to see."""
+    """Stands for the event that wakes an ASGI application, of which there is none here."""
 
     def set(self) -> None:
-        """Wake nobody."""
+        """Do nothing: no application waits."""
 
 
 _NO_EVENT = _NoEvent()
 
 
 class ShortRequest(ShortCall):
-    """One request on the short way: what uvicorn's protocol keeps of a request, and who waits for the answer."""
+    """One request on the short way: uvicorn's state of a request, and the receiver of the answer, in one object."""
 
     __slots__ = ("_protocol", "_wanted", "body", "disconnected", "keep_alive", "more_body")
     entry_point = "REST"
@@ -178,7 +178,7 @@ class ShortProtocol(RestProtocol):
         return 0 <= length <= min(LARGEST_SHORT_BODY_BYTES, self._api.limits.max_body_bytes)
 
     def on_message_complete(self) -> None:
-        """Send what came on the short way."""
+        """Send a complete request, if it takes the short way."""
         super().on_message_complete()
         short = self.cycle
         if isinstance(short, ShortRequest) and not short.is_open and not short.response_complete:
@@ -223,14 +223,14 @@ class ShortProtocol(RestProtocol):
         self._begun = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Withdraw what nobody waits for any more."""
+        """Withdraw the request whose client has gone."""
         super().connection_lost(exc)
         if self._begun is not None:
             self._begun.withdraw()
 
 
 class FollowedProtocol(ShortProtocol):
-    """A connection of which some requests are followed, for the access log or a trace; those take the long way."""
+    """A connection of which some requests are logged or traced; those take the long way."""
 
     def _short_request(self) -> Wanted | None:
         state, access, traces = self.scope["state"], self._api.access, self._api.traces
@@ -241,7 +241,7 @@ class FollowedProtocol(ShortProtocol):
 
 
 def protocol_factory(api: HttpApi) -> Any:
-    """Return what makes uvicorn's protocols for one REST port."""
+    """Return the factory of uvicorn's protocols for one REST port."""
     known, heads = KnownTargets(), Heads(cors=api.limits.cors)
     kind = ShortProtocol if api.access is None and api.traces is None else FollowedProtocol
 

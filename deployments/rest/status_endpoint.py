@@ -1,7 +1,7 @@
-"""The status document at a router: from its table, and from what the watcher said last.
+"""The status document at a router: made from its table and the watcher's last report.
 
-The watcher is asked when somebody wants the document, at most once a second, and waited for a second at most; while it
-hangs, its last answer is shown with its age.
+A request for the document asks the watcher for a report, at most once a second, and waits for a second at most; while
+the watcher hangs, its last report is shown with its age.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ PATH = "/status.json"
 ASK_EVERY_S = 1.0
 ASK_TIMEOUT_S = 1.0
 GIVE_UP_AFTER_S = 10.0
-"""A question to a watcher that hangs is put again after this time; nobody waits for it so long."""
+"""A watcher that hangs is asked again after this time; no request waits that long."""
 
 NO_STORE = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 
 
 class StatusPage:
-    """Gives the document to REST and gRPC alike."""
+    """Serves the document over REST and gRPC."""
 
     def __init__(
         self,
@@ -59,12 +59,12 @@ class StatusPage:
         return status_document_answer(await self.document())
 
     async def document(self) -> bytes:
-        """Write the document as of now."""
+        """Return the present document."""
         known = await self._known()
         return status_json(self._router.table, self._facts(), known, self._clock.wall_s())
 
     async def _known(self) -> AgedReport:
-        """Ask the watcher unless it was asked just now; those who come meanwhile wait for the same answer."""
+        """Ask the watcher unless it was asked just now; requests that arrive meanwhile await the same answer."""
         if self._report is None or self._age_s() > ASK_EVERY_S:
             if self._asking is None or self._asking.done():
                 self._asking = asyncio.create_task(self._refresh())

@@ -1,7 +1,7 @@
 """The access log: one line for each sampled request of the API, in the router's log.
 
-Nothing here is in the way of a request unless a sampling rate was asked for; then `SampledRouter` and the wrappers of
-`AccessLog` take the places of what is used otherwise. Bodies and headers are never written, but for the request's id.
+Costs nothing unless a sampling rate is set; only then `SampledRouter` replaces `RequestRouter`, and the wrappers of
+`deployments.rest.followers` are put around the application. Of bodies and headers only the request's id is written.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from deployments.telemetry.tracing import current_trace_id
 log = logging.getLogger(__name__)
 
 SAMPLED = "sampled"
-"""Where the state of an ASGI scope tells that the choice has been made."""
+"""Key in the state of an ASGI scope: whether the request was chosen, once that is decided."""
 REQUEST_ID = "x-request-id"
 FIT_ID = re.compile(r"[!-~]{1,128}")
 WITH_SIGNATURE = frozenset({"Predict", "Classify", "Regress"})
@@ -47,7 +47,7 @@ A = TypeVar("A", bound=Answered)
 
 @dataclass(slots=True)
 class Entry:
-    """What is known of a request so far."""
+    """The fields of one line; filled in while the request is answered."""
 
     protocol: str
     method: str
@@ -86,10 +86,10 @@ CURRENT_ENTRY: ContextVar[Entry | None] = ContextVar("access_log_entry", default
 
 
 class SampledRouter(RequestRouter):
-    """A router that notes which version a sampled request is for."""
+    """A router that notes the version of each sampled request."""
 
     def resolve(self, name: str, version: int | None, label: str | None) -> Route:
-        """Find the version that a request asks for."""
+        """Return the route of the version that a request asks for."""
         entry = CURRENT_ENTRY.get()
         if entry is None:
             return super().resolve(name, version, label)
@@ -107,10 +107,10 @@ class AccessLog:
 
     def is_chosen(self) -> bool:
         """Whether the request that begins now gets a line."""
-        return random.random() < self._rate  # noqa: S311 - a sample, no secret
+        return random.random() < self._rate  # noqa: S311 - a sample, not a secret
 
     async def of_call(self, method: str, raw: bytes, metadata: Iterable[Any], work: Awaitable[A]) -> A:
-        """Follow a gRPC call that was chosen."""
+        """Await the answer to a chosen gRPC call, and write its line."""
         given = {name: str(value) for name, value in metadata or () if name in {REQUEST_ID, TRACEPARENT}}
         entry = Entry("grpc", method, request_id_of(given.get(REQUEST_ID, "")), signature=signature_of(method, raw))
         entry.bytes_in, entry.trace_id = len(raw), trace_id_of(given.get(TRACEPARENT, ""))
@@ -125,18 +125,18 @@ class AccessLog:
 
 
 def request_id_of(given: str) -> str:
-    """Take the caller's id if it can stand in a line, else make one."""
+    """Return the caller's id if it fits into a log line, else a new one."""
     return given if FIT_ID.fullmatch(given) else secrets.token_hex(8)
 
 
 def trace_id_of(traceparent: str) -> str:
-    """Return the trace that the request is a part of: its caller's, or the one that began here."""
+    """Return the id of the request's trace: the caller's, or the one that began here."""
     parent = parse_trace_context((traceparent,))
     return current_trace_id() if parent is None else parent.trace_id
 
 
 def signature_of(method: str, raw: bytes) -> str:
-    """Return the signature that a gRPC call asks for; empty where that is not known before it is parsed."""
+    """Return the signature that a gRPC call asks for; empty where only parsing would show it."""
     if method not in WITH_SIGNATURE:
         return ""
     try:

@@ -1,4 +1,4 @@
-"""Waiting for the answer to a call in a task: for callers that have one anyway.
+"""Awaits the answer to a call, for callers that run in a task anyway.
 
 The other way, without task and future, is `deployments.routing.short_call`.
 """

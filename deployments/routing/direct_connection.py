@@ -1,7 +1,7 @@
 """One persistent connection of a router to a replica, over the direct transport.
 
 Everything here runs on one event loop, that of the router's own ports. `begin` is the one primitive: it sends a call
-without a task or a future. Whoever has a task waits with `deployments.routing.awaited_call`.
+without a task or a future. A task awaits its answer by `deployments.routing.awaited_call`.
 """
 
 from __future__ import annotations

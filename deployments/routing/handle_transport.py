@@ -1,4 +1,4 @@
-"""Calls through Serve's handles: always works, some milliseconds slower than a direct connection."""
+"""Calls over Serve's handles: work without any connection, some milliseconds slower than a direct one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONGEST_HANDLE_CALL_S = 120.0
 
 
 class HandleTransport:
-    """Calls through Serve's handles: always works, some milliseconds slower."""
+    """One handle for each application, kept between calls."""
 
     def __init__(self) -> None:
         self._handles: dict[str, DeploymentHandle] = {}
@@ -37,7 +37,7 @@ class HandleTransport:
             await handle.shutdown_async()
 
     async def call(self, route: Route, call: Call) -> Answer:
-        """Call one replica that Serve chooses.
+        """Call one replica, which Serve chooses.
 
         Raises DeadlineExceeded and Unavailable.
         """

@@ -1,4 +1,4 @@
-"""A request for a profile at a router: finds the version, and has one of its replicas recorded over Serve's handle."""
+"""Answers profile requests at a router: finds the version, and records one of its replicas over Serve's handle."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from core.routing.table import RoutingTable
 from core.versions.servable import DEPLOYMENT
 from deployments.telemetry.serve_failures import SERVE_FAILURES
 
-PATIENCE_S = 30.0
-"""How long writing and carrying the profile may take after it was recorded."""
+EXTRA_TIME_S = 30.0
+"""How long writing and sending the profile may take after it was recorded."""
 
 
 Record = Callable[[str, float], Awaitable[tuple[int, bytes]]]
@@ -27,7 +27,7 @@ async def answer_profile(table: Callable[[], RoutingTable], record: Record, raw:
     request = read_profile_request(raw)
     route = profiled_route(table(), request)
     try:
-        code, body = await asyncio.wait_for(record(route.app, request.seconds), request.seconds + PATIENCE_S)
+        code, body = await asyncio.wait_for(record(route.app, request.seconds), request.seconds + EXTRA_TIME_S)
     except SERVE_FAILURES as error:
         raise Unavailable(f"No replica of {route.app} could be recorded: {error}") from error
     if code:
@@ -36,7 +36,7 @@ async def answer_profile(table: Callable[[], RoutingTable], record: Record, raw:
 
 
 async def record_over_handle(app: str, seconds: float) -> tuple[int, bytes]:
-    """Have one replica of an application recorded, which Serve chooses."""
+    """Record one replica of an application, which Serve chooses."""
     handle: DeploymentHandle = DeploymentHandle(DEPLOYMENT, app)
     try:
         answer: tuple[int, bytes] = await handle.profile.remote(seconds)

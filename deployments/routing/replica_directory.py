@@ -31,7 +31,7 @@ SAMPLES_PER_REPORT = 10
 
 
 class ReplicaDirectory:
-    """Knows and connects the replicas of the versions in the table; `replicas` has them by application."""
+    """Addresses of and connections to the replicas of the versions in the table; `replicas` has them by application."""
 
     def __init__(self, node: str, handles: HandleTransport) -> None:
         self.replicas: dict[str, ReplicaSet] = {}
@@ -43,7 +43,7 @@ class ReplicaDirectory:
         self._sent_logs: dict[str, tuple[LoggingConfig, ...]] = {}
 
     def log_requests(self, logs: Mapping[str, tuple[LoggingConfig, ...]]) -> None:
-        """Take over what each application logs, and send it to those that got something else.
+        """Take over what each application logs, and send it to those that have other settings.
 
         Every broadcast for addresses sends it, so that a replica which starts later gets it too.
         """

@@ -24,6 +24,7 @@ class ReplicaSet:
 
     @property
     def endpoints(self) -> frozenset[Endpoint]:
+        """The addresses of the connected replicas."""
         return frozenset(self._connections)
 
     def choose(self) -> DirectConnection | None:
@@ -35,11 +36,11 @@ class ReplicaSet:
         return first if first.load <= second.load else second
 
     async def update(self, endpoints: Iterable[Endpoint]) -> None:
-        """Connect to replicas that are new, and forget those that are gone once they have answered."""
-        wanted = set(endpoints)
-        for endpoint in self.endpoints - wanted:
+        """Connect to new replicas, and retire the connections to those that are gone."""
+        current = set(endpoints)
+        for endpoint in self.endpoints - current:
             self._connections.pop(endpoint).retire()
-        for endpoint in wanted:
+        for endpoint in current:
             known = self._connections.get(endpoint)
             if known is None or not known.usable:
                 await self._connect(endpoint)
@@ -70,10 +71,10 @@ class ReplicaSet:
 
     @property
     def scaled(self) -> tuple[DirectConnection, ...]:
-        """The connections to replicas that want to know their load."""
+        """The connections to replicas that need reports of their load."""
         return tuple(one for endpoint, one in self._connections.items() if endpoint.wants_load)
 
     @property
     def is_degraded(self) -> bool:
-        """Some known replica has no usable connection."""
+        """Whether any known replica lacks a usable connection."""
         return not self._connections or any(not one.usable for one in self._connections.values())

@@ -63,13 +63,13 @@ class RequestRouter:
         self._servables = {app: one for app, one in self._servables.items() if app in self._in_flight}
 
     def resolve(self, name: str, version: int | None, label: str | None) -> Route:
-        """Find the version that a request asks for; raises InvalidArgument, LabelNotFound, ServableNotFound."""
+        """Return the route that a request asks for; raises InvalidArgument, LabelNotFound, ServableNotFound."""
         route = self.table.resolve(name, version, label)
         if label is not None and version is None:
             self._metrics.count(LABEL_REQUESTS, name, label)
         return route
 
-    def note_numbers(self) -> None:
+    def note_metrics(self) -> None:
         """Set the gauges of this router."""
         known = self._servables
         calls = {known[app]: count for app, count in tuple(self._in_flight.items()) if app in known}

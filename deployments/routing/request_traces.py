@@ -1,6 +1,6 @@
 """The router's part of a trace: the span of a request, and below it that of its way to a version and back.
 
-As with the access log, this takes the places of what is used otherwise, and only where tracing was asked for.
+Costs nothing unless tracing is configured; only then `TracedRouter` replaces `RequestRouter`.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from deployments.routing.access_log import Answered, SampledRouter, signature_of
 from deployments.telemetry.tracing import CURRENT, OpenSpan, Tracer
 
 TRACED = "traced"
-"""Where the state of an ASGI scope has the span of the request, or None for one that is not traced."""
+"""Key in the state of an ASGI scope: the span of the request, None for one that is not traced."""
 HEADERS = {name.encode(): name for name in (TRACEPARENT, TRACESTATE)}
 
 A = TypeVar("A", bound=Answered)
 
 
 class TracedRouter(SampledRouter):
-    """A router that notes which version a traced request is for, and how long it was away."""
+    """A router that notes the version of each traced request, and makes a span of its way there and back."""
 
     def resolve(self, name: str, version: int | None, label: str | None) -> Route:
-        """Find the version that a request asks for."""
+        """Return the route of the version that a request asks for."""
         span = CURRENT.get()
         if span is None:
             return super().resolve(name, version, label)
@@ -52,7 +52,7 @@ class TracedRouter(SampledRouter):
         return route
 
     async def forward(self, route: Route, call: Call) -> Answer:
-        """Carry a call to a version."""
+        """Carry a call to a version, in a span of its own."""
         request = CURRENT.get()
         if request is None:
             return await super().forward(route, call)
@@ -72,13 +72,13 @@ class TracedRouter(SampledRouter):
 
 
 def note_code(span: OpenSpan, code: Code) -> None:
-    """Note how a call has ended."""
+    """Note the code with which a call has ended."""
     span.attributes[CODE] = code.name
     span.error = "" if code is Code.OK else code.name
 
 
 class RequestTraces:
-    """Chooses requests, and makes their spans."""
+    """Begins the spans of the requests that are traced."""
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
@@ -92,13 +92,13 @@ class RequestTraces:
     def of_call(
         self, rpc: str, raw: bytes, metadata: Iterable[Any], work: Coroutine[Any, Any, A]
     ) -> Coroutine[Any, Any, A]:
-        """Follow a gRPC call (`service/method`) if it is traced."""
+        """Return the work on a gRPC call (`service/method`), inside a span if the call is traced."""
         span = self._tracer.request(parent_in(metadata))
         return work if span is None else _followed_call(span, rpc, raw, work)
 
 
 def parent_in(metadata: Iterable[Any]) -> TraceContext | None:
-    """Read the parent that the metadata of a gRPC call names, or the decoded headers of an HTTP request."""
+    """Return the parent that the metadata of a gRPC call names, or the decoded headers of an HTTP request."""
     parents, states = [], []
     for name, value in metadata:
         if name == TRACEPARENT:

@@ -235,18 +235,18 @@ async def test_calls_in_flight_and_the_table_in_use_are_gauges() -> None:
     call = asyncio.ensure_future(router.router.forward(Route.of(ServableId("m", 1)), Call(Method.PREDICT, b"")))
     await asyncio.sleep(0)
 
-    router.router.note_numbers()
+    router.router.note_metrics()
     assert router.cells(IN_FLIGHT) == {("m", "1"): 1}
     assert router.cells(ROUTING_GENERATION) == {("r",): 7}
 
     router.router.apply(RoutingTable(8))
-    router.router.note_numbers()
+    router.router.note_metrics()
     assert router.cells(IN_FLIGHT) == {("m", "1"): 1}
 
     gate.set()
     await call
     router.router.apply(RoutingTable(9))
-    router.router.note_numbers()
+    router.router.note_metrics()
     assert router.cells(IN_FLIGHT) == {}
 
 

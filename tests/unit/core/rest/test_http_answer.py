@@ -8,7 +8,7 @@ import json
 import pytest
 
 from core.errors import Code
-from core.rest.http_answer import answer_of, error_answer, html_error, preflight, unzipped
+from core.rest.http_answer import answer_of, error_answer, error_body, html_error, preflight, unzipped
 from core.routing.transport import Answer
 
 
@@ -88,3 +88,29 @@ def test_gzip_bodies_are_unpacked_or_count_as_empty(body, expected) -> None:
 def test_a_small_body_cannot_claim_all_memory() -> None:
     """More than 100 MiB unpacked counts as empty."""
     assert unzipped(gzip.compress(bytes(101 * 2**20), 1)) == b""
+
+
+def test_case_C21_success_has_no_error_body() -> None:
+    """What the model answered is passed on."""
+    assert answer_of(Answer(Code.OK, b"")).body == b""
+
+
+@pytest.mark.parametrize(
+    ("message", "escaped"),
+    [
+        pytest.param('Bad key: "key"', rb"Bad key: \"key\"", id="case_C22"),
+        pytest.param("Bad key: 'key'", b"Bad key: 'key'", id="case_C23"),
+        pytest.param("line\nbreak\x01", rb"line\nbreak\u0001", id="control characters"),
+        pytest.param("raw \udcff", b"raw \xff", id="not UTF-8"),
+    ],
+)
+def test_the_body_is_byte_for_byte_known(message: str, escaped: bytes) -> None:
+    """Old clients cut the message out with regular expressions."""
+    assert error_body(message) == b'{\n    "error": "' + escaped + b'"\n}'
+
+
+def test_the_body_is_json() -> None:
+    """The message reads back in full, however long."""
+    message = 'a\\b"c' * 1000
+
+    assert json.loads(error_body(message)) == {"error": message}

@@ -9,7 +9,6 @@ import pytest
 from core.config.model_config import ModelConfig, ModelResources, Rollout
 from core.config.version_policy import All, Latest, Specific
 from core.errors import Code
-from core.routing.router_report import RouterReport, deletable
 from core.routing.table import RoutingTable
 from core.routing.table_of_records import routing_table
 from core.storage.version_listing import FileEntry, VersionDirectory, VersionListing
@@ -346,21 +345,6 @@ def test_applications_that_no_record_needs_are_unneeded(state, condition, is_unn
     unneeded = unneeded_apps(stream, world(apps={1: condition}))
 
     assert unneeded == ({"m:1"} if is_unneeded else frozenset())
-
-
-@pytest.mark.parametrize(
-    ("reports", "expected"),
-    [
-        ([], {"m:1", "m:2"}),
-        ([RouterReport("r", 5)], {"m:1", "m:2"}),
-        ([RouterReport("r", 4)], set()),
-        ([RouterReport("r", 6), RouterReport("s", 4)], set()),
-        ([RouterReport("r", 5, {"m:1": 1}), RouterReport("s", 5, {"m:1": 0})], {"m:2"}),
-    ],
-)
-def test_an_application_is_deletable_when_no_router_can_call_it(reports, expected) -> None:
-    """Every router has a table without it and no call in flight."""
-    assert deletable(["m:1", "m:2"], reports, 5) == expected
 
 
 def test_a_table_leads_to_available_versions_only() -> None:

@@ -2,128 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import gzip
 import json
-import threading
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from core.errors import Code, Unavailable
-from core.routing.table import ModelRoutes, Route, RoutingTable
+from core.routing.table import RoutingTable
 from core.routing.transport import Answer, Call, Method
-from core.versions.lifecycle import State, VersionStatus
 from core.versions.servable import ServableId
-from deployments.rest import body as rest_body
-from deployments.rest import disconnect_watch
-from deployments.rest.api import HttpApi, HttpLimits
-from deployments.routing.request_router import RequestRouter
-from tests.support.fakes import FakeTransport
+from tests.support.asgi_client import BODY, ODD_NAME, ODD_PATH, TABLE, Client
 
-BODY = b'{"instances": [1.0]}'
 CORS = {
     b"access-control-allow-origin": b"*",
     b"access-control-allow-methods": b"POST, GET",
     b"access-control-allow-headers": b"Content-Type",
 }
-ODD_NAME = "modelname!#$%&'()*+,/:;=?@[]"
-ODD_PATH = "modelname%21%23%24%25%26%27%28%29%2A%2B%2C%2F%3A%3B%3D%3F%40%5B%5D"
-
-
-def model(name: str, *versions: int, labels: dict[str, int] | None = None) -> ModelRoutes:
-    """Make a model of which these versions answer."""
-    routes = {version: Route.of(ServableId(name, version)) for version in versions}
-    statuses = tuple(VersionStatus(version, State.AVAILABLE) for version in sorted(versions, reverse=True))
-    return ModelRoutes(routes, labels or {}, statuses)
-
-
-TABLE = RoutingTable(
-    7, {"h2": model("h2", 123, 124, labels={"stable": 123}), ODD_NAME: model(ODD_NAME, 1)}, settled=True
-)
-
-
-@dataclass
-class Response:
-    """What the client saw."""
-
-    status: int
-    headers: dict[bytes, bytes]
-    body: bytes
-
-    @property
-    def error(self) -> str:
-        """The text of a JSON error."""
-        return json.loads(self.body)["error"]
-
-
-class Client:
-    """Drives the application as an HTTP server does."""
-
-    def __init__(self, *, table: RoutingTable = TABLE, **limits: Any) -> None:
-        self.transport = FakeTransport()
-        self.router = RequestRouter("r", self.transport)
-        self.router.apply(table)
-        self.api = HttpApi(self.router, HttpLimits(**limits), "token")
-        self.received = 0
-        self.received_before_answer = 0
-        self.disconnect = asyncio.Event()
-
-    async def send(
-        self,
-        method: str,
-        target: str,
-        body: bytes | Iterable[bytes] = b"",
-        headers: Iterable[tuple[bytes, bytes]] = (),
-        *,
-        by_front_door: bool = True,
-    ) -> Response | None:
-        """Send a request whose body comes in the given pieces; None when no response was begun.
-
-        Other servers than our front door, as Ray Serve's, know no fragments.
-        """
-        path, _, query = target.partition("?")
-        scope = {
-            "type": "http",
-            "method": method,
-            "raw_path": path.encode("utf-8", "surrogateescape"),
-            "query_string": query.encode("utf-8", "surrogateescape"),
-            "headers": list(headers),
-            "state": {"target": target.encode("utf-8", "surrogateescape")} if by_front_door else {},
-        }
-        pieces = [body] if isinstance(body, bytes) else list(body)
-        sent: list[dict[str, Any]] = []
-
-        async def receive() -> dict[str, Any]:
-            self.received += 1
-            if not pieces:
-                await self.disconnect.wait()
-                return {"type": "http.disconnect"}
-            piece = pieces.pop(0)
-            return {"type": "http.request", "body": piece, "more_body": bool(pieces)}
-
-        async def send(message: dict[str, Any]) -> None:
-            if not sent:
-                self.received_before_answer = self.received
-            sent.append(message)
-
-        await self.api.app()(scope, receive, send)
-        if not sent:
-            return None
-        begin, *content = sent
-        assert [one.get("more_body", False) for one in content] == [True] * (len(content) - 1) + [False]
-        headers_seen = dict(begin["headers"])
-        said = b"".join(one["body"] for one in content)
-        assert headers_seen[b"content-length"] == b"%d" % len(said)
-        return Response(begin["status"], headers_seen, said)
-
-
-@pytest.fixture
-def client() -> Client:
-    """A client of a server with the usual limits."""
-    return Client()
 
 
 @pytest.mark.parametrize(
@@ -378,156 +272,11 @@ async def test_pages_outside_of_the_api_have_no_cors_headers() -> None:
     assert not CORS.keys() & (await Client(cors=True).send("GET", "/healthz")).headers.keys()
 
 
-@pytest.mark.parametrize(
-    ("encoding", "body", "forwarded"),
-    [
-        pytest.param(b"my_gzip", gzip.compress(BODY), BODY, id="case_Q2"),
-        pytest.param(b"gzip", gzip.compress(b" " * 2**20 + BODY), b" " * 2**20 + BODY, id="case_Q5"),
-        pytest.param(b"gzip", b"not gzip", b"", id="damaged"),
-        pytest.param(b"gzip", gzip.compress(BODY) + b"x", b"", id="followed by junk"),
-        pytest.param(b"gzip", gzip.compress(BODY) * 2, b"", id="two members"),
-        pytest.param(b"deflate", BODY, BODY, id="other"),
-    ],
-)
-async def test_gzip_bodies_are_unpacked(client, encoding, body, forwarded) -> None:
-    """One that cannot be unpacked counts as empty."""
-    await client.send("POST", "/v1/models/h2:predict", body, [(b"content-encoding", encoding)])
-
-    assert client.transport.calls[0][1].body == forwarded
-
-
 async def test_other_servers_in_front_give_path_and_query(client) -> None:
     """Ray Serve's proxy hands over no more."""
     response = await client.send("GET", "/v1/models/foo?x=1", by_front_door=False)
 
     assert response.error == "Could not find any versions of model foo?x=1"
-
-
-async def test_a_large_gzip_body_is_unpacked_in_a_thread(client, monkeypatch) -> None:
-    """A hundred mebibytes may hide in a hundred kibibytes; others must not wait for them."""
-    threads = []
-
-    def spy(body: bytes) -> bytes:
-        threads.append(threading.current_thread())
-        return b"unpacked"
-
-    monkeypatch.setattr(rest_body, "unzipped", spy)
-    for size in (rest_body.SMALL_BODY_BYTES, rest_body.SMALL_BODY_BYTES + 1):
-        await client.send("POST", "/v1/models/h2:predict", b"x" * size, [(b"content-encoding", b"gzip")])
-
-    assert [thread is threading.main_thread() for thread in threads] == [True, False]
-
-
-async def test_a_body_in_pieces_is_put_together(client) -> None:
-    """As long uploads and chunked ones come."""
-    await client.send("POST", "/v1/models/h2:predict", [b"{", b'"instances": ', b"", b"[1.0]}"])
-
-    assert client.transport.calls[0][1].body == BODY
-
-
-@pytest.mark.parametrize(
-    ("pieces", "declared", "read"),
-    [
-        ([b"x" * 11], b"11", 0),
-        ([b"x" * 11], None, 1),
-        ([b"x" * 11, b"y"], None, 1),
-        ([b"x" * 6, b"x" * 6, b"y", b"z"], None, 2),
-        ([b"x" * 6, b"x" * 6, b"y", b"z"], b"not a number", 2),
-    ],
-)
-async def test_a_body_that_is_too_large_is_refused_unread(pieces, declared, read, monkeypatch) -> None:
-    """The connection is closed, because the rest of the body is still coming."""
-    monkeypatch.setattr(rest_body, "LINGER_S", 0.01)
-    client = Client(max_body_bytes=10)
-    headers = [] if declared is None else [(b"content-length", declared)]
-
-    response = await client.send("POST", "/v1/models/h2:predict", pieces, headers)
-
-    assert (response.status, response.headers[b"connection"]) == (413, b"close")
-    assert response.error == "The request body is larger than the limit of 10 bytes (--rest_api_max_body_bytes)."
-    assert client.received_before_answer == read
-    assert client.transport.calls == []
-
-
-async def test_a_refused_body_may_come_for_a_while() -> None:
-    """Closing at once would reset the connection, and its sender would not see the answer."""
-    client = Client(max_body_bytes=10)
-
-    response = await client.send("POST", "/v1/models/h2:predict", [b"x" * 20] * 5)
-
-    assert response.status == 413
-    assert client.received == 5
-
-
-async def test_a_body_of_just_the_limit_is_taken() -> None:
-    """The limit itself is allowed."""
-    client = Client(max_body_bytes=10)
-
-    assert (await client.send("POST", "/v1/models/h2:predict", b"x" * 10, [(b"content-length", b"10")])).status == 200
-
-
-@pytest.mark.parametrize("pieces", [[], [b"{"]])
-async def test_a_client_that_goes_while_it_sends_gets_nothing(client, pieces) -> None:
-    """Its request is dropped."""
-    sent: list[Any] = []
-    left = list(pieces)
-
-    async def receive() -> dict[str, Any]:
-        if left:
-            return {"type": "http.request", "body": left.pop(), "more_body": True}
-        return {"type": "http.disconnect"}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    scope = {"type": "http", "method": "POST", "raw_path": b"/v1/models/h2:predict", "query_string": b"", "headers": []}
-    await client.api.app()(scope, receive, send)
-
-    assert sent == []
-    assert client.transport.calls == []
-
-
-async def test_a_client_that_goes_while_it_waits_withdraws_its_call(client, monkeypatch) -> None:
-    """Long calls are worth a look; nothing is sent to the closed connection."""
-    monkeypatch.setattr(disconnect_watch, "WATCH_AFTER_S", 0.0)
-    client.transport.hold()
-    request = asyncio.ensure_future(client.send("POST", "/v1/models/h2:predict", BODY))
-    while client.received < 2:
-        await asyncio.sleep(0.001)
-    assert sum(client.router.report().in_flight.values()) == 1
-
-    client.disconnect.set()
-
-    assert await request is None
-    assert (client.transport.cancelled, client.router.report().in_flight) == (1, {})
-
-
-async def test_a_client_that_stays_gets_its_late_answer(client, monkeypatch) -> None:
-    """The watch takes nothing from the request and ends with it."""
-    monkeypatch.setattr(disconnect_watch, "WATCH_AFTER_S", 0.0)
-    gate = client.transport.hold()
-    request = asyncio.ensure_future(client.send("POST", "/v1/models/h2:predict", BODY))
-    while client.received < 2:
-        await asyncio.sleep(0.001)
-
-    gate.set()
-
-    assert (await request).status == 200
-    await asyncio.sleep(0)
-    assert len(asyncio.all_tasks()) == 1
-
-
-async def test_a_server_that_stops_ends_its_requests(client) -> None:
-    """A cancellation that is not the client's goes on."""
-    client.transport.hold()
-    request = asyncio.ensure_future(client.send("POST", "/v1/models/h2:predict", BODY))
-    while not client.transport.calls:
-        await asyncio.sleep(0)
-
-    request.cancel()
-
-    with pytest.raises(asyncio.CancelledError):
-        await request
 
 
 async def test_healthz_says_that_the_process_answers_and_whose_it_is(client) -> None:

@@ -208,7 +208,7 @@ async def test_pages_are_made_one_after_the_other(site) -> None:
 
 async def test_numbers_are_brought_also_while_nobody_looks(site) -> None:
     """Whatever happens to the watcher meanwhile."""
-    reporting = asyncio.ensure_future(site.page.report_now_and_then())
+    reporting = asyncio.ensure_future(site.page.report_regularly())
     for how in (site.watcher.fails, site.watcher.hangs, site.watcher.starts, site.watcher.sums):
         before = len(site.watcher.asked)
         site.watcher.answer = how

@@ -9,16 +9,13 @@ import pytest
 from ray.exceptions import RayActorError
 
 from core.admin.messages import read_status_answer
-from core.admin.status_document import Listener, RouterFacts, WatcherReport
-from core.config.server_settings import FrontDoorSettings, ModelSourceSettings, ServerSettings
+from core.admin.status_document import RouterFacts, WatcherReport
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.servable import ServableId
 from deployments.rest import status_endpoint
-from deployments.rest.router_facts import router_facts
 from deployments.rest.status_endpoint import ASK_EVERY_S, ASK_TIMEOUT_S, StatusPage
 from deployments.routing.request_router import RequestRouter
-from deployments.system.installed import server_version
 from tests.support.fakes import FakeClock, FakeTransport
 
 TABLE = RoutingTable(
@@ -120,31 +117,3 @@ async def test_rest_and_grpc_give_the_same_document() -> None:
     assert (answer.status, dict(answer.headers)[b"cache-control"]) == (200, b"no-store")
     assert read_status_answer(await one.page.grpc_answer(b"")).encode() == answer.body
     assert (await one.page.answer("POST", "/status.json")).status == 405
-
-
-@pytest.mark.parametrize(
-    ("door", "listeners"),
-    [
-        (FrontDoorSettings("127.0.0.1", 1, rest_port=2), [Listener("grpc", "127.0.0.1:1"), Listener("rest", "127.0.0.1:2")]),
-        (FrontDoorSettings("::1", 1, "/g"), [Listener("grpc", "[::1]:1"), Listener("grpc", "unix:/g")]),
-        (
-            FrontDoorSettings("h", 0, rest_socket_path="/r", rest_ssl_config_file="s"),
-            [Listener("rest", "unix:/r", is_encrypted=True)],
-        ),
-    ],
-)  # fmt: skip
-def test_a_router_says_where_it_listens(door: FrontDoorSettings, listeners: list[Listener]) -> None:
-    """Every port and socket, and whether it is encrypted."""
-    settings = ServerSettings(door, ModelSourceSettings("/m.config", model_settings_file="/s.yaml"))
-
-    facts = router_facts(settings, "r", 5.0, is_draining=True)
-
-    assert list(facts.listeners) == listeners
-    assert (facts.files, facts.version, facts.is_draining) == (("/m.config", "/s.yaml"), server_version(), True)
-
-
-def test_every_interface_is_written_as_one() -> None:
-    """Without a host."""
-    (grpc,) = router_facts(ServerSettings(), "r", 5.0, is_draining=False).listeners
-
-    assert grpc.address in {"[::]:8500", "0.0.0.0:8500"}

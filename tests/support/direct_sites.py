@@ -1,0 +1,105 @@
+"""The direct transport on real sockets: servers that hold calls or answer them, scripted replicas, connections."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+from core.errors import Code
+from core.routing.transport import LOOPBACK, Answer, Call, Endpoint, Method
+from core.telemetry.metric_names import DROPPED_REQUESTS
+from deployments.inference.direct_server import DirectServer
+from deployments.routing.direct_connection import DirectConnection
+from deployments.telemetry.process_metrics import METRICS
+
+TOKEN = b"0123456789abcdef"
+DEADLINE_S = 10.0
+Run = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something to become true."""
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+class Work:
+    """A ticket that remembers whether it was cancelled."""
+
+    def __init__(self, call: Call, reply: Callable[[Answer], None]) -> None:
+        self.call = call
+        self.reply = reply
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        """Note that nobody waits any more."""
+        self.is_cancelled = True
+
+
+class Taker:
+    """Answers calls with their own body at once, or keeps them as work while `holds`."""
+
+    def __init__(self, *, holds: bool = False) -> None:
+        self.holds = holds
+        self.held: list[Work] = []
+        self.taken: list[Call] = []
+
+    def submit(self, call: Call, reply: Callable[[Answer], None]) -> Work | None:
+        """Take a call."""
+        self.taken.append(call)
+        if self.holds:
+            self.held.append(Work(call, reply))
+            return self.held[-1]
+        if call.body == b"fail":
+            reply(Answer.error(Code.NOT_FOUND, "no such thing"))
+        else:
+            reply(Answer(Code.OK, call.body))
+        return None
+
+    def release(self) -> None:
+        """Answer all that is held."""
+        for work in self.held:
+            work.reply(Answer(Code.OK, work.call.body))
+
+
+@asynccontextmanager
+async def serving(taker: Taker) -> AsyncIterator[tuple[DirectServer, Endpoint]]:
+    """Open a server on a free port."""
+    server = DirectServer(taker, TOKEN)
+    port, has_loopback = await server.open(LOOPBACK)
+    assert has_loopback
+    try:
+        yield server, Endpoint(LOOPBACK, port, TOKEN, "replica", "node", has_loopback)
+    finally:
+        taker.release()
+        await server.drain(1.0)
+
+
+async def connected(endpoint: Endpoint) -> DirectConnection:
+    """Connect to an endpoint."""
+    loop = asyncio.get_running_loop()
+    _, connection = await loop.create_connection(lambda: DirectConnection(endpoint), endpoint.host, endpoint.port)
+    return connection
+
+
+def dropped(reason: str) -> float:
+    """Read how many calls of the model were given up before they were sent."""
+    return METRICS.counter(DROPPED_REQUESTS, "m", reason).value
+
+
+def predict(body: bytes = b"body", timeout_s: float | None = None) -> Call:
+    """Make a call."""
+    return Call(Method.PREDICT, body, timeout_s)
+
+
+@asynccontextmanager
+async def scripted_replica(script: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]):
+    """Open a port behind which a script plays the replica."""
+    server = await asyncio.start_server(script, LOOPBACK, 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        yield Endpoint(LOOPBACK, port, TOKEN, "replica")
+    finally:
+        server.close()

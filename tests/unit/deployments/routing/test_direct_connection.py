@@ -1,0 +1,136 @@
+"""Tests of one connection to a replica: outcomes of calls, time-outs, withdrawal, and peers that violate the protocol."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from core.errors import Code, DeadlineExceeded
+from core.routing.direct_frames import HEADER, FrameKind, header
+from core.routing.transport import Answer, ConnectionLost
+from deployments.routing import direct_connection
+from deployments.routing.awaited_call import call_over
+from tests.support.direct_sites import TOKEN, Taker, connected, predict, scripted_replica, serving, until
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"\xff" * 16, header(FrameKind.ANSWER, 0, call_id=1, detail=99), header(FrameKind.CALL, 0)],
+    ids=["noise", "unknown_code", "call"],
+)
+def test_a_replica_that_speaks_nonsense_is_given_up(run, garbage) -> None:
+    """Its callers fail at once, instead of waiting for nothing."""
+
+    async def check() -> None:
+        async def script(reader, writer) -> None:
+            await reader.readexactly(HEADER.size + len(TOKEN) + HEADER.size + len(b"body"))
+            writer.write(garbage)
+            with suppress(ConnectionError):
+                await reader.read()
+            writer.close()
+
+        async with scripted_replica(script) as endpoint:
+            connection = await connected(endpoint)
+            with pytest.raises(ConnectionLost):
+                await call_over(connection, predict())
+            assert connection.closed.done()
+
+    run(check)
+
+
+def test_a_lost_connection_fails_all_callers(run) -> None:
+    """Those that wait, and those that come later."""
+
+    async def check() -> None:
+        async def script(reader, writer) -> None:
+            await reader.readexactly(HEADER.size + len(TOKEN) + 2 * (HEADER.size + len(b"body")))
+            writer.transport.abort()
+
+        async with scripted_replica(script) as endpoint:
+            connection = await connected(endpoint)
+            results = await asyncio.gather(
+                *(call_over(connection, predict()) for _ in range(2)), return_exceptions=True
+            )
+
+            assert [type(result) for result in results] == [ConnectionLost, ConnectionLost]
+            with pytest.raises(ConnectionLost):
+                await call_over(connection, predict())
+
+    run(check)
+
+
+class Outcome:
+    """Receives the outcome of a call."""
+
+    def __init__(self) -> None:
+        self.answer: Answer | None = None
+        self.error: Exception | None = None
+
+    def done(self) -> bool:
+        """Whether an outcome has come."""
+        return self.answer is not None or self.error is not None
+
+    def set_result(self, result: Answer) -> None:
+        """Take the answer."""
+        self.answer = result
+
+    def set_exception(self, exception: Exception) -> None:
+        """Take the failure."""
+        self.error = exception
+
+
+def test_a_call_is_sent_and_answered_without_a_task(run) -> None:
+    """The receiver is called when the answer has arrived; nothing stays open."""
+
+    async def check() -> None:
+        async with serving(Taker()) as (_, endpoint):
+            connection, outcome = await connected(endpoint), Outcome()
+            tasks = len(asyncio.all_tasks())
+
+            connection.begin(predict(), outcome)
+
+            assert len(asyncio.all_tasks()) == tasks
+            await until(outcome.done)
+            assert (outcome.answer, connection.load) == (Answer(Code.OK, b"body"), 0)
+
+    run(check)
+
+
+def test_a_call_without_an_answer_ends_a_little_after_its_deadline(run, monkeypatch) -> None:
+    """The model server's own time-out, which comes first, has the better text."""
+    monkeypatch.setattr(direct_connection, "ANSWER_GRACE_S", 0.01)
+
+    async def check() -> None:
+        taker = Taker(holds=True)
+        async with serving(taker) as (_, endpoint):
+            connection, outcome = await connected(endpoint), Outcome()
+
+            connection.begin(predict(timeout_s=0.01), outcome)
+
+            await until(outcome.done)
+            assert isinstance(outcome.error, DeadlineExceeded)
+            await until(lambda: taker.held[0].is_cancelled)
+            assert connection.load == 0
+
+    run(check)
+
+
+def test_a_withdrawn_call_gets_no_outcome(run, monkeypatch) -> None:
+    """Neither its answer, nor the end of its time."""
+    monkeypatch.setattr(direct_connection, "ANSWER_GRACE_S", 0.0)
+
+    async def check() -> None:
+        taker = Taker(holds=True)
+        async with serving(taker) as (_, endpoint):
+            connection, outcome, other = await connected(endpoint), Outcome(), Outcome()
+            sent = connection.begin(predict(timeout_s=0.001), outcome)
+
+            sent.withdraw()
+            connection.begin(predict(timeout_s=0.01), other)
+
+            await until(other.done)
+            assert (outcome.done(), connection.load) == (False, 0)
+
+    run(check)

@@ -1,0 +1,76 @@
+"""Tests of profile requests at a router, with a stand-in for the replica that is recorded."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from ray.serve.exceptions import RayServeException
+
+from core.admin.messages import profile_request, read_profile_answer
+from core.admin.profile_request import ProfileRequest
+from core.errors import Code, NotFound, RuntimeFailure, Unavailable
+from core.routing.table import ModelRoutes, Route, RoutingTable
+from core.versions.servable import ServableId
+from deployments.routing import profile_call
+from deployments.routing.profile_call import answer_profile
+
+TABLE = RoutingTable(1, {"m": ModelRoutes({3: Route.of(ServableId("m", 3))})}, settled=True)
+
+
+async def test_the_version_that_answers_is_recorded() -> None:
+    """For as long as was asked; the answer names the version."""
+    recorded: list[tuple[str, float]] = []
+
+    async def record(app: str, seconds: float) -> tuple[int, bytes]:
+        recorded.append((app, seconds))
+        return 0, b"trace"
+
+    answer = await answer_profile(lambda: TABLE, record, profile_request(ProfileRequest("m", 2.0)))
+
+    assert recorded == [("m:3", 2.0)]
+    assert read_profile_answer(answer) == (b"trace", 3)
+
+
+async def test_a_model_that_is_not_there_is_not_recorded() -> None:
+    """Its error says so."""
+    with pytest.raises(NotFound, match="There is no model none"):
+        await answer_profile(lambda: TABLE, _unused, profile_request(ProfileRequest("none", 2.0)))
+
+
+async def test_an_error_of_the_replica_is_passed_on() -> None:
+    """With its own code and text."""
+
+    async def record(app: str, seconds: float) -> tuple[int, bytes]:
+        return int(Code.ABORTED), f"{app} is recorded already".encode()
+
+    with pytest.raises(RuntimeFailure, match="m:3 is recorded already") as caught:
+        await answer_profile(lambda: TABLE, record, profile_request(ProfileRequest("m", 2.0)))
+
+    assert caught.value.code is Code.ABORTED
+
+
+async def test_a_replica_that_cannot_be_reached_is_unavailable() -> None:
+    """The caller may try again."""
+
+    async def record(app: str, seconds: float) -> tuple[int, bytes]:
+        raise RayServeException("gone")
+
+    with pytest.raises(Unavailable, match="No replica of m:3 could be recorded: gone"):
+        await answer_profile(lambda: TABLE, record, profile_request(ProfileRequest("m", 2.0)))
+
+
+async def test_a_replica_that_hangs_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the time of the recording, and some more for its way back."""
+    monkeypatch.setattr(profile_call, "EXTRA_TIME_S", 0.0)
+
+    async def record(app: str, seconds: float) -> tuple[int, bytes]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    with pytest.raises(Unavailable):
+        await answer_profile(lambda: TABLE, record, profile_request(ProfileRequest("m", 0.1)))
+
+
+async def _unused(app: str, seconds: float) -> tuple[int, bytes]:
+    raise AssertionError
