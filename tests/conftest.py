@@ -11,10 +11,14 @@ os.environ.setdefault("RAY_worker_niceness", "0")  # beside the load of tests, p
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each process that Ray starts would compile Ray anew
 
+import hypothesis
 import pytest
 
 from tests.support import stock_client, tools
 from tests.support.saved_models import ensure_models
+
+hypothesis.settings.register_profile("project", deadline=None)  # how long an example takes depends on the neighbours
+hypothesis.settings.load_profile("project")
 
 
 def default_cache() -> Path:
