@@ -13,6 +13,7 @@ os.environ.setdefault("RAY_worker_niceness", "0")  # beside the load of tests, p
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each process that Ray starts would compile Ray anew
 
+import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
@@ -44,6 +45,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
     """Put integration tests first, whatever else orders them: they wait most, so that others have time beside them."""
     yield
     items.sort(key=lambda item: not item.nodeid.startswith(INTEGRATION))
+
+
+hypothesis.settings.register_profile("project", deadline=None)  # how long an example takes depends on the neighbours
+hypothesis.settings.load_profile("project")
 
 
 def default_cache() -> Path:

@@ -117,7 +117,7 @@ def _stack_padded(parts: Sequence[np.ndarray], size: int) -> np.ndarray:
         if part.shape[1:] != widest:
             if not part.size:
                 raise InvalidArgument("Got empty tensor in batch of non-empty tensors.")
-            stacked[start:end] = part.flat[0]
+            stacked[start:end] = part.flat[:1]
         stacked[(slice(start, end), *map(slice, part.shape[1:]))] = part
     stacked[end:] = stacked[start : start + 1]
     return stacked

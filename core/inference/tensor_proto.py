@@ -192,7 +192,12 @@ def _values(sent: Sequence[float] | bytes, dtype: np.dtype) -> np.ndarray:
     if isinstance(sent, bytes):
         return np.frombuffer(sent, dtype)
     size = len(sent)
-    return np.fromiter(sent, dtype, size) if size <= FEW_TO_READ else np.asarray(sent, dtype)
+    if size > FEW_TO_READ:
+        return np.asarray(sent, dtype)
+    few = sent[:]
+    total = sum(few)
+    # A Python float cannot hold the bits of a signalling float32 NaN; protobuf's own memory, which asarray reads, does.
+    return np.fromiter(few, dtype, size) if total == total else np.asarray(sent, dtype)  # noqa: PLR0124
 
 
 def _reinterpret(values: np.ndarray, field: str, dtype: np.dtype) -> np.ndarray:
@@ -213,7 +218,7 @@ def _pad(values: np.ndarray, count: int) -> np.ndarray:
     padded = np.zeros(count, values.dtype)
     if values.size:
         padded[: values.size] = values
-        padded[values.size :] = values[-1]
+        padded[values.size :] = values[-1:]
     return padded
 
 

@@ -14,27 +14,18 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from core.errors import InvalidArgument, ResourceExhausted
-from core.inference.dtypes import NUMPY_DTYPE, DataType
+from core.inference.dtypes import NUMPY_DTYPE, TYPE_OF, DataType
 from deployments.runtime.library import ffi
 
 COPIED_BYTES = 16 * 1024
 """Up to this size copying is cheaper than keeping account of an owner."""
 
 STRING_BYTES: int = ffi.sizeof("TF_TString")
-
-QUANTISED = frozenset({DataType.QINT8, DataType.QUINT8, DataType.QINT16, DataType.QUINT16, DataType.QINT32})
-
-TYPE_OF: Mapping[np.dtype, DataType] = MappingProxyType(
-    {dtype: number for number, dtype in NUMPY_DTYPE.items() if number not in QUANTISED},
-)
-"""TensorFlow's type of an array, where the graph does not ask for a quantised one."""
 
 _tickets = itertools.count(1)
 _lent: dict[int, Any] = {}

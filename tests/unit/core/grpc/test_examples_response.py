@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.grpc.examples_response import classification_result, examples_response, regression_result
@@ -15,6 +15,8 @@ CLASSES = st.builds(ScoredClass, st.none() | st.text("aß", max_size=200).map(st
 
 
 @given(st.lists(st.lists(CLASSES, max_size=3), max_size=3))
+@example([[ScoredClass(None, 0.0), ScoredClass(b"", -0.0), ScoredClass(b"a", None)], []])
+@example([[ScoredClass(b"a" * 128, float("inf")), ScoredClass(None, 2.0**-149)]])
 def test_classifications_equal_the_runtimes(rows) -> None:
     """Hand-made bytes are those of protobuf."""
     expected = serving_pb2.ClassificationResult()
@@ -27,6 +29,7 @@ def test_classifications_equal_the_runtimes(rows) -> None:
 
 
 @given(st.lists(FLOATS, max_size=5))
+@example([0.0, -0.0, float("inf"), float("-inf"), 2.0**-149])
 def test_regressions_equal_the_runtimes(values) -> None:
     """Hand-made bytes are those of protobuf, also inside a response."""
     expected = serving_pb2.RegressionResponse()

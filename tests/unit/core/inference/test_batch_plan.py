@@ -5,7 +5,7 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.errors import FailedPrecondition, Internal, InvalidArgument
@@ -181,6 +181,15 @@ def test_what_cannot_grow_is_refused(shapes, message) -> None:
         merge([{"x": floats(*shape)} for shape in shapes], padded=True)
 
 
+def test_filling_repeats_all_bits_of_an_element() -> None:
+    """A signalling NaN stays one, as a copy of memory would leave it."""
+    special = np.array([[0x7F800001]], np.uint32).view(np.float32)
+
+    merged = merge([{"x": special}, {"x": floats(1, 2)}], padded=True)["x"]
+
+    assert merged.view(np.uint32)[0].tolist() == [0x7F800001, 0x7F800001]
+
+
 def test_a_request_without_rows_has_nothing_to_grow() -> None:
     """It is no empty tensor among others."""
     merged = merge([{"x": floats(0, 1)}, {"x": floats(1, 2)}, {"x": floats(1, 1)}], padded=True)["x"]
@@ -231,6 +240,9 @@ ALLOWED = st.sets(st.integers(1, 30), max_size=4).map(lambda sizes: tuple(sorted
 
 
 @given(SIZES, ALLOWED, st.integers(0, 3))
+@example([0], (), 1)
+@example([0, 2, 0], (4,), 2)
+@example([3, 1], (2,), 0)
 def test_what_is_merged_is_cut_apart_again(sizes, allowed, width) -> None:
     """Whatever the sizes, every request gets its own rows, and surplus rows reach nobody."""
     requests = [{"x": floats(size, width, start=100 * index)} for index, size in enumerate(sizes)]
@@ -245,6 +257,7 @@ def test_what_is_merged_is_cut_apart_again(sizes, allowed, width) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 3), st.integers(1, 3)), min_size=1, max_size=5), ALLOWED)
+@example([(0, 3, 1), (1, 1, 3), (2, 2, 2)], (5,))
 def test_what_has_grown_still_holds_every_element(shapes, allowed) -> None:
     """At the beginning of its rows; all the rest is the request's first element."""
     requests = [{"x": floats(*shape, start=1 + 100 * index)} for index, shape in enumerate(shapes)]

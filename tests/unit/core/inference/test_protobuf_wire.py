@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.errors import InvalidArgument
@@ -13,6 +13,10 @@ from core.protos import serving_pb2, tensor_pb2
 
 
 @given(st.integers(-(2**63), 2**63 - 1))
+@example(0)
+@example(-1)
+@example(2**63 - 1)
+@example(-(2**63))
 def test_an_integer_field_equals_the_runtimes(value) -> None:
     """Varints are those of protobuf, negative ones in ten bytes."""
     parsed = tensor_pb2.TensorShapeProto.Dim.FromString(varint_field(1, value))
@@ -38,6 +42,10 @@ def test_packed_integers_equal_single_ones(dtype) -> None:
 
 
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=50))
+@example([0])
+@example([2**32 - 1, 0])
+@example([2**32, 127, 128])
+@example([2**63, 2**64 - 1, 1])
 def test_packed_varints_take_any_numbers(values) -> None:
     """Numbers of different widths stand side by side."""
     assert packed_varints(np.array(values, np.uint64)) == b"".join(map(varint, values))

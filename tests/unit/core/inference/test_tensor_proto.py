@@ -7,12 +7,13 @@ import tracemalloc
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from core.errors import Internal, InvalidArgument
 from core.inference.dtypes import NUMPY_DTYPE, DataType
+from core.inference.protobuf_wire import FIXED32, length_delimited, tag, varint, varint_field
 from core.inference.tensor_proto import (
     LARGEST_REPETITION_BYTES,
     STRING_SLOT_BYTES,
@@ -46,6 +47,7 @@ def numeric_arrays(draw) -> tuple[DataType, np.ndarray]:
 
 
 @given(numeric_arrays(), st.booleans())
+@example(pair=(DataType.FLOAT, np.array([0x7F800001], np.uint32).view(np.float32)), as_content=False)
 def test_numbers_survive_the_round_trip_bit_for_bit(pair, as_content) -> None:
     """Every dtype and shape comes back as it was, NaN payloads included, in both encodings."""
     kind, array = pair
@@ -57,7 +59,109 @@ def test_numbers_survive_the_round_trip_bit_for_bit(pair, as_content) -> None:
     assert back.tobytes() == array.tobytes()
 
 
+BITS = {
+    DataType.FLOAT: (np.uint32, [0x7F800001, 0xFF800001, 0x7FC00001, 0x7F800000, 0x80000000, 0x00000001]),
+    DataType.DOUBLE: (np.uint64, [0x7FF0000000000001, 0xFFF0000000000001, 0x7FF8000000000001, 2**63, 1]),
+    DataType.HALF: (np.uint16, [0x7C01, 0xFC01, 0x7E01, 0x7C00, 0x8000, 0x0001]),
+    DataType.BFLOAT16: (np.uint16, [0x7F81, 0xFF81, 0x7FC1, 0x7F80, 0x8000, 0x0001]),
+    DataType.COMPLEX64: (np.uint32, [0x7F800001, 0x3F800000, 0x3F800000, 0xFF800001, 0x80000000, 0x00000001]),
+    DataType.COMPLEX128: (np.uint64, [0x7FF0000000000001, 1, 2**63, 0xFFF0000000000001]),
+    DataType.FLOAT8_E5M2: (np.uint8, [0x7D, 0xFD, 0x7E, 0x7C, 0x80, 0x01]),
+    DataType.FLOAT8_E4M3FN: (np.uint8, [0x7F, 0xFF, 0x7E, 0x80, 0x01]),
+}
+"""Signalling and quiet NaNs with payloads, infinity, minus zero, the smallest number, as bits."""
+
+NUMBER_OF_LIST = {
+    DataType.FLOAT: 5,
+    DataType.DOUBLE: 6,
+    DataType.COMPLEX64: 9,
+    DataType.COMPLEX128: 12,
+    DataType.HALF: 13,
+    DataType.BFLOAT16: 13,
+    DataType.FLOAT8_E5M2: 18,
+    DataType.FLOAT8_E4M3FN: 18,
+}
+CONTENT = 4
+
+
+def special(kind: DataType, repetitions: int) -> np.ndarray:
+    """Make the special values of a type, several times over."""
+    bits, values = BITS[kind]
+    return np.array(values * repetitions, bits).view(NUMPY_DTYPE[kind])
+
+
+def written_by_another(kind: DataType, count: int, field: int, payload: bytes) -> tensor_pb2.TensorProto:
+    """Make the message that a client sends which never holds its numbers as floats of Python."""
+    head = varint_field(1, kind) + length_delimited(tag(2), length_delimited(tag(2), varint_field(1, count)))
+    return tensor_pb2.TensorProto.FromString(head + length_delimited(tag(field), payload))
+
+
+def typed_payload(kind: DataType, array: np.ndarray) -> bytes:
+    """Write the payload of a typed list: memory, but varints of the 16-bit types."""
+    if NUMBER_OF_LIST[kind] == 13:
+        return b"".join(map(varint, array.view(np.uint16).tolist()))
+    return array.tobytes()
+
+
+bits_of_types = pytest.mark.parametrize("kind", BITS, ids=lambda kind: kind.label)
+few_and_many = pytest.mark.parametrize("repetitions", [1, 20], ids=["few", "many"])
+
+
+@bits_of_types
+@few_and_many
+@pytest.mark.parametrize("as_content", [True, False], ids=["content", "typed"])
+def test_special_values_are_read_with_all_their_bits(kind, repetitions, as_content) -> None:
+    """A signalling NaN stays one, as in TensorFlow, which copies memory."""
+    array = special(kind, repetitions)
+    field, payload = (CONTENT, array.tobytes()) if as_content else (NUMBER_OF_LIST[kind], typed_payload(kind, array))
+
+    read = to_array(written_by_another(kind, array.size, field, payload))
+
+    assert read.tobytes() == array.tobytes()
+
+
+@bits_of_types
+@few_and_many
+@pytest.mark.parametrize("as_content", [True, False], ids=["content", "typed"])
+def test_special_values_are_written_with_all_their_bits(kind, repetitions, as_content) -> None:
+    """In the bytes that leave the server, and in the message of the Python client."""
+    array = special(kind, repetitions)
+    field, payload = (CONTENT, array.tobytes()) if as_content else (NUMBER_OF_LIST[kind], typed_payload(kind, array))
+    expected = written_by_another(kind, array.size, field, payload).SerializeToString()
+
+    assert b"".join(wire_pieces(array, kind, as_content=as_content)) == expected
+    assert to_proto(array, kind, as_content=as_content).SerializeToString() == expected
+
+
+@bits_of_types
+def test_a_special_value_is_repeated_with_all_its_bits(kind) -> None:
+    """The last value of a list that is too short."""
+    array = special(kind, 1)[:1]
+
+    read = to_array(written_by_another(kind, 3, NUMBER_OF_LIST[kind], typed_payload(kind, array)))
+
+    assert read.tobytes() == array.tobytes() * 3
+
+
+def test_floats_that_are_not_packed_are_read_with_all_their_bits() -> None:
+    """Old clients send each number as a field of its own."""
+    array = special(DataType.FLOAT, 1)
+    fields = b"".join(tag(5, FIXED32) + number.tobytes() for number in array)
+    dims = length_delimited(tag(2), length_delimited(tag(2), varint_field(1, array.size)))
+
+    read = to_array(tensor_pb2.TensorProto.FromString(varint_field(1, DataType.FLOAT) + dims + fields))
+
+    assert read.tobytes() == array.tobytes()
+
+
+def test_infinities_of_both_signs_in_one_list_are_read_as_they_are() -> None:
+    """Their sum is not a number, but they are."""
+    assert to_array(proto(DataType.FLOAT, 2, float_val=[np.inf, -np.inf])).tolist() == [np.inf, -np.inf]
+
+
 @given(hnp.arrays(object, SHAPES, elements=st.binary(max_size=300)), st.booleans())
+@example(array=np.array([b"", b"a" * 127, b"a" * 128, b"\xff\0"], object), as_content=True)
+@example(array=np.array([b"", b"a" * 127, b"a" * 128, b"\xff\0"], object), as_content=False)
 def test_strings_survive_the_round_trip(array, as_content) -> None:
     """Strings are bytes of any length, in both encodings."""
     back = to_array(to_proto(array, as_content=as_content))
@@ -78,6 +182,9 @@ def test_small_and_large_tensors_are_written_alike(kind, size) -> None:
 
 
 @given(st.binary(min_size=8, max_size=400), st.integers(0, 63))
+@example(b"\xff" * 8, 0)
+@example(b"\0" * 7 + b"\x80" + b"\xff" * 7 + b"\x7f", 0)
+@example(b"\0" * 7 + b"\x80", 31)
 def test_large_integer_lists_equal_the_protobuf_runtimes(raw, shift) -> None:
     """Hand-made varints are the bytes that protobuf itself writes."""
     array = np.resize(np.frombuffer(raw[: len(raw) // 8 * 8], np.int64) >> shift, 200)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.errors import InvalidArgument
@@ -12,12 +12,16 @@ from core.json.strings import decode_base64, quote, raw_bytes, text_of
 
 
 @given(st.binary())
+@example(bytes(range(256)))
+@example(b"\xed\xa0\x80\xc3")
 def test_quoted_bytes_read_back_the_same(raw: bytes) -> None:
     """Whatever a model puts out, clients get its bytes."""
     assert raw_bytes(str(parse_exactly(quote(raw)))) == raw
 
 
 @given(st.binary())
+@example(bytes(range(256)))
+@example(b"\xed\xa0\x80\xc3")
 def test_any_bytes_survive_as_text(raw: bytes) -> None:
     """Strings inside the server lose nothing."""
     assert raw_bytes(text_of(raw)) == raw

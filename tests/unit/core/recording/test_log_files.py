@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.config.log_collectors import LogFormat
@@ -35,6 +35,8 @@ def test_a_writer_cannot_leave_the_folder() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 4_000_000_000_000), st.integers(1, 999_999)), min_size=2, max_size=5))
+@example([(1_000, 10), (1_000, 9)])
+@example([(999, 1), (1_000, 1), (4_000_000_000_000, 1)])
 def test_names_sort_by_time(begun: list[tuple[int, int]]) -> None:
     """Listing a folder gives the files in the order in which they were begun."""
     names = LogFileNames("/logs/h2", "w", LogFormat.TF_RECORD)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import example as fixed_example
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
@@ -246,10 +247,15 @@ def test_what_rest_logged_can_be_replayed(method: Method, body: bytes) -> None:
 
 
 @given(st_numpy.arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 3)), elements=st.floats(width=32)))
+@fixed_example(np.array([[np.nan, np.inf, -np.inf], [-0.0, 2.0**-149, 3.4028235e38]], np.float32))
+@fixed_example(np.array([[16777216.0, 0.1, 1e-45]], np.float32))
 def test_any_floats_of_a_rest_answer_come_back(outputs: np.ndarray) -> None:
     """No digit is lost on the way through JSON."""
     plan = rest_predict.plan(half_plus_two(), b'{"instances": [[2.0]]}')
 
     log = logged(Method.REST_PREDICT, b'{"instances": [[2.0]]}', plan.encode([outputs]))
 
-    np.testing.assert_array_equal(to_array(log.predict_log.response.outputs["y"]), outputs)
+    logged_outputs = to_array(log.predict_log.response.outputs["y"])
+    np.testing.assert_array_equal(logged_outputs, outputs)
+    numbers = ~np.isnan(outputs)
+    assert np.array_equal(np.signbit(logged_outputs)[numbers], np.signbit(outputs)[numbers])

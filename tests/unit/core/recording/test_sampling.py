@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.config.model_config import LoggingConfig, TaskSampling
@@ -51,6 +51,8 @@ def test_case_R10_the_first_exception_that_fits_counts(task: Task, rate: float) 
 
 
 @given(st.floats(0, 1, exclude_max=True))
+@example(0.0)
+@example(1.0 - 2.0**-53)
 def test_a_rate_of_one_takes_everything_and_zero_nothing(draw: float) -> None:
     """Both ends are exact."""
     assert is_sampled(1.0, draw)

@@ -6,7 +6,7 @@ import io
 import tracemalloc
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.errors import Code, DataLoss
@@ -38,6 +38,8 @@ def test_records_of_tensorflow_are_read() -> None:
 
 
 @given(st.lists(st.binary(max_size=300)))
+@example([])
+@example([b"", b"\0" * 12, b""])
 def test_what_is_written_is_read(written: list[bytes]) -> None:
     """Any byte strings come back, in order."""
     assert read(b"".join(map(framed, written))) == written
