@@ -168,7 +168,7 @@ def _versions(models: Sequence[Json], now: datetime) -> Iterator[_Row]:
 
 def _version(name: str, version: Json, model: Json, now: datetime) -> _Row:
     shown = _shown(version)
-    unwanted = "" if version["wanted"] or shown == "END" else " (not wanted any more)"
+    unwanted = "" if version["aspired"] or shown == "END" else " (not wanted any more)"
     cells = (
         _text(name),
         _text(version["version"]),
@@ -201,7 +201,7 @@ def _curve(traffic: Json, member: str, what: str, said: Callable[[float], str]) 
 
 
 def _shown(version: Json) -> str:
-    failed = version["error"] is not None and version["state"] == "END" and version["wanted"]
+    failed = version["error"] is not None and version["state"] == "END" and version["aspired"]
     return FAILED if failed else str(version["state"])
 
 
