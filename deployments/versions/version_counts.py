@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.routing.table import RoutingTable
-from core.routing.table_numbers import LOAD_FAILED, STEPS, gauges, steps
+from core.routing.table_metrics import LOAD_FAILED, STEPS, gauges, steps
 from core.telemetry.metric_names import LOAD_ATTEMPT_COUNT, ROLLOUT_STEPS
 from core.telemetry.metrics import Metrics
 from deployments.telemetry.process_metrics import METRICS

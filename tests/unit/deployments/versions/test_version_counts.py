@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.routing.table import ModelRoutes, RoutingTable
-from core.routing.table_numbers import STEPS
+from core.routing.table_metrics import STEPS
 from core.telemetry.metric_names import LOAD_ATTEMPT_COUNT, ROLLOUT_STEPS, VERSION_STATE
 from core.telemetry.metrics import Metrics
 from core.versions.history import VersionHistory

@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import Problem
 from core.routing.table import ModelRoutes, Route, RoutingTable
-from core.routing.table_numbers import Step, gauges, steps
+from core.routing.table_metrics import Step, gauges, steps
 from core.telemetry.metric_names import CONFIG_PROBLEMS, PENDING_LABELS, STORAGE_PROBLEM, VERSION_STATE
 from core.versions.history import VersionHistory
 from core.versions.lifecycle import State, VersionStatus
