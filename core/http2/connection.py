@@ -33,7 +33,7 @@ from core.http2.frames import (
     frame,
     goaway,
     number,
-    read_settings,
+    read_parameters,
     reset,
     settings,
     unpadded,
@@ -184,7 +184,7 @@ class Http2Connection(Http2Reader):
             if payload:
                 raise BrokenConnection(Fault.FRAME_SIZE_ERROR, f"SETTINGS acknowledged with {len(payload)} bytes")
             return
-        given, sending = read_settings(payload), self.sending
+        given, sending = read_parameters(payload), self.sending
         sending.largest_frame = given.get(Setting.MAX_FRAME_SIZE, sending.largest_frame)
         sending.bound_table(given.get(Setting.HEADER_TABLE_SIZE, LARGEST_WINDOW))
         before = sending.stream_window

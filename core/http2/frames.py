@@ -97,7 +97,7 @@ def settings(values: dict[Setting, int]) -> bytes:
     return frame(SETTINGS, 0, 0, b"".join(_SETTING.pack(key, value) for key, value in values.items()))
 
 
-def read_settings(payload: bytes) -> dict[int, int]:
+def read_parameters(payload: bytes) -> dict[int, int]:
     """Read and check the payload of SETTINGS; raises BrokenConnection."""
     if len(payload) % _SETTING.size:
         raise BrokenConnection(Fault.FRAME_SIZE_ERROR, f"SETTINGS of {len(payload)} bytes")

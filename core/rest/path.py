@@ -52,7 +52,7 @@ def is_api(target: str) -> bool:
     return API.fullmatch(target) is not None
 
 
-def parse(method: str, target: str) -> RestRequest:
+def parse_request(method: str, target: str) -> RestRequest:
     """Read a request; `target` is the path as sent, not decoded, with `?query` where there is one.
 
     Raises InvalidArgument, and UnconvertibleVersion.

@@ -65,14 +65,14 @@ class Frame:
     trailer_bytes: int = 0
 
 
-def header(
+def frame_header(
     kind: FrameKind, payload_bytes: int, *, call_id: int = 0, detail: int = 0, wait_ms: int = 0, trailer_bytes: int = 0
 ) -> bytes:
     """Return the 16 bytes that go before a payload."""
     return HEADER.pack(payload_bytes, call_id, kind, detail, trailer_bytes, wait_ms)
 
 
-def cut(frame: Frame) -> tuple[bytes | bytearray, bytes | bytearray]:
+def split_trailer(frame: Frame) -> tuple[bytes | bytearray, bytes | bytearray]:
     """Cut a payload into body and trailer; raises BrokenFrame."""
     payload, length = frame.payload, len(frame.payload) - frame.trailer_bytes
     if length < 0:

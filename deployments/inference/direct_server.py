@@ -10,7 +10,15 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from core.errors import Code
-from core.routing.direct_frames import LARGEST_PAYLOAD_BYTES, BrokenFrame, Frame, FrameKind, FrameReader, cut, header
+from core.routing.direct_frames import (
+    LARGEST_PAYLOAD_BYTES,
+    BrokenFrame,
+    Frame,
+    FrameKind,
+    FrameReader,
+    frame_header,
+    split_trailer,
+)
 from core.routing.transport import LOOPBACK, Answer, Call, Method
 from core.telemetry.trace_context import unpack
 from deployments.telemetry.process_metrics import report
@@ -138,7 +146,7 @@ class _Peer(asyncio.BufferedProtocol):
             return
         body, trace = frame.payload, None
         if frame.trailer_bytes:
-            body, trailer = cut(frame)
+            body, trailer = split_trailer(frame)
             trace = unpack(trailer)
         call = Call(method, cast(bytes, body), frame.wait_ms / 1000 if frame.wait_ms else None, trace)
         ticket = self._server.taker.submit(call, lambda answer: self._reply(call_id, answer))
@@ -149,7 +157,7 @@ class _Peer(asyncio.BufferedProtocol):
         if self._transport is None or call_id not in self._open:
             return
         del self._open[call_id]
-        head = header(FrameKind.ANSWER, len(answer.body), call_id=call_id, detail=answer.code)
+        head = frame_header(FrameKind.ANSWER, len(answer.body), call_id=call_id, detail=answer.code)
         if self._is_reading:
             self._hold(head, answer.body)
             return
@@ -174,7 +182,7 @@ class _Peer(asyncio.BufferedProtocol):
         """Ask the router for no more calls; close when the last answer is out."""
         self._leaving = True
         if self._transport is not None:
-            self._transport.write(header(FrameKind.GOAWAY, 0))
+            self._transport.write(frame_header(FrameKind.GOAWAY, 0))
         self._close_if_done()
 
     def _close_if_done(self) -> None:

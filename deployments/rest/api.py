@@ -28,7 +28,7 @@ from core.rest.http_answer import (
 )
 from core.rest.metadata import status_body
 from core.rest.openapi import openapi_body
-from core.rest.path import INFERENCE_VERBS, RestRequest, UnconvertibleVersion, Verb, is_api, name_in, parse
+from core.rest.path import INFERENCE_VERBS, RestRequest, UnconvertibleVersion, Verb, is_api, name_in, parse_request
 from core.rest.readiness import liveness_body, model_list_body, readiness_body
 from core.routing.transport import Call, Method
 from deployments.rest.asgi import AsgiApp, Receive, Scope, Send, header
@@ -127,7 +127,7 @@ class HttpApi:
         """Answer a request of the API, and count it for the model that it named."""
         method = scope["method"]
         try:
-            request = None if method == "OPTIONS" else parse(method, target)
+            request = None if method == "OPTIONS" else parse_request(method, target)
         except ServingError as error:
             return await self.router.counted(name_in(method, target), "REST", "", _refused(error))
         name = "" if request is None else request.name

@@ -11,8 +11,8 @@ from deployments.routing.access_log import (
     CURRENT_ENTRY,
     REQUEST_ID,
     SAMPLED,
+    AccessEntry,
     AccessLog,
-    Entry,
     request_id_of,
     trace_id_of,
 )
@@ -43,7 +43,7 @@ async def _log(app: AsgiApp, scope: Scope, receive: Receive, send: Send) -> None
     path = path_of(scope)
     verb = path.rpartition(":")[2] if scope["method"] == "POST" else scope["method"]
     given = header(scope, REQUEST_ID.encode()).decode("latin-1")
-    entry = Entry("rest", verb, request_id_of(given), name_in(scope["method"], path))
+    entry = AccessEntry("rest", verb, request_id_of(given), name_in(scope["method"], path))
     entry.trace_id = trace_id_of(header(scope, TRACEPARENT.encode()).decode("latin-1"))
 
     async def counted_receive() -> Message:

@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from core.errors import Code, ServingError
 from core.rest.http_answer import CORS_HEADERS, JSON, HttpAnswer, answer_of
-from core.rest.path import RestRequest, parse
+from core.rest.path import RestRequest, parse_request
 from core.routing.transport import Answer, Call, Method
 from deployments.rest.api import METHOD_OF, HttpApi
 from deployments.rest.protocol import RestProtocol
@@ -57,7 +57,7 @@ class KnownTargets:
         if not target.startswith(b"/v1/models/") or len(target) > LONGEST_KNOWN_TARGET_BYTES:
             return None
         try:
-            request = parse("POST", target.decode("utf-8", "surrogateescape"))
+            request = parse_request("POST", target.decode("utf-8", "surrogateescape"))
         except ServingError:
             return None
         if len(self._requests) >= MOST_KNOWN_TARGETS:

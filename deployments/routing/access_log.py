@@ -46,7 +46,7 @@ A = TypeVar("A", bound=Answered)
 
 
 @dataclass(slots=True)
-class Entry:
+class AccessEntry:
     """The fields of one line; filled in while the request is answered."""
 
     protocol: str
@@ -82,7 +82,7 @@ class Entry:
         )
 
 
-CURRENT_ENTRY: ContextVar[Entry | None] = ContextVar("access_log_entry", default=None)
+CURRENT_ENTRY: ContextVar[AccessEntry | None] = ContextVar("access_log_entry", default=None)
 
 
 class SampledRouter(RequestRouter):
@@ -112,7 +112,9 @@ class AccessLog:
     async def of_call(self, method: str, raw: bytes, metadata: Iterable[Any], work: Awaitable[A]) -> A:
         """Await the answer to a chosen gRPC call, and write its line."""
         given = {name: str(value) for name, value in metadata or () if name in {REQUEST_ID, TRACEPARENT}}
-        entry = Entry("grpc", method, request_id_of(given.get(REQUEST_ID, "")), signature=signature_of(method, raw))
+        entry = AccessEntry(
+            "grpc", method, request_id_of(given.get(REQUEST_ID, "")), signature=signature_of(method, raw)
+        )
         entry.bytes_in, entry.trace_id = len(raw), trace_id_of(given.get(TRACEPARENT, ""))
         token = CURRENT_ENTRY.set(entry)
         try:

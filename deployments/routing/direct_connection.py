@@ -18,7 +18,7 @@ from core.routing.direct_frames import (
     Frame,
     FrameKind,
     FrameReader,
-    header,
+    frame_header,
 )
 from core.routing.replica_load import AverageLoad
 from core.routing.transport import TIMED_OUT, Answer, Call, ConnectionLost, Endpoint, Waiting
@@ -103,7 +103,7 @@ class DirectConnection(asyncio.BufferedProtocol):
         if sent.timer is not None:
             sent.timer.cancel()
         if self._pending.pop(sent.call_id, None) is not None and self._transport is not None:
-            self._write(header(FrameKind.CANCEL, 0, call_id=sent.call_id))
+            self._write(frame_header(FrameKind.CANCEL, 0, call_id=sent.call_id))
             self._close_if_done()
 
     def sample_load(self) -> None:
@@ -114,7 +114,7 @@ class DirectConnection(asyncio.BufferedProtocol):
         """Report to the replica how many calls were open on average since the last report."""
         thousandths = min(LONGEST_WAIT_MS, self._average_load.take_thousandths())
         if self._transport is not None and self.usable:
-            self._transport.write(header(FrameKind.LOAD, 0, wait_ms=thousandths))
+            self._transport.write(frame_header(FrameKind.LOAD, 0, wait_ms=thousandths))
 
     def retire(self) -> None:
         """Take no more calls; close when the last answer has come."""
@@ -135,7 +135,7 @@ class DirectConnection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         token = self.endpoint.token
-        self._transport.write(header(FrameKind.HELLO, len(token)) + token)
+        self._transport.write(frame_header(FrameKind.HELLO, len(token)) + token)
         self.usable = True
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -198,9 +198,9 @@ class DirectConnection(asyncio.BufferedProtocol):
             trailer = pack(call.trace)
             length, trailing = len(call.body) + len(trailer), len(trailer)
             fields = {"call_id": call_id, "detail": int(call.method), "wait_ms": wait_ms, "trailer_bytes": trailing}
-            self._write(header(FrameKind.CALL, length, **fields), call.body, trailer)
+            self._write(frame_header(FrameKind.CALL, length, **fields), call.body, trailer)
             return
-        head = header(FrameKind.CALL, len(call.body), call_id=call_id, detail=call.method, wait_ms=wait_ms)
+        head = frame_header(FrameKind.CALL, len(call.body), call_id=call_id, detail=call.method, wait_ms=wait_ms)
         self._write(head, call.body)
 
     def _write(self, *parts: bytes | bytearray) -> None:

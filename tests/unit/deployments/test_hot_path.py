@@ -17,7 +17,7 @@ from uvicorn.server import ServerState
 from core.errors import Code
 from core.http2.frames import DATA, HEADERS
 from core.protos import serving_pb2
-from core.routing.direct_frames import HEADER, FrameKind, header
+from core.routing.direct_frames import HEADER, FrameKind, frame_header
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.routing.transport import LOOPBACK, Endpoint
 from core.telemetry.metrics import Metrics
@@ -119,7 +119,7 @@ class Router:
         call = self.replica.written[-1]
         _, call_id, kind, *_ = HEADER.unpack_from(call)
         assert kind == FrameKind.CALL
-        answer = header(FrameKind.ANSWER, len(ANSWER), call_id=call_id, detail=Code.OK) + ANSWER
+        answer = frame_header(FrameKind.ANSWER, len(ANSWER), call_id=call_id, detail=Code.OK) + ANSWER
         self.connection.get_buffer(len(answer))[: len(answer)] = answer
         self.connection.buffer_updated(len(answer))
 

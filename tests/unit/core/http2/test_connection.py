@@ -140,7 +140,7 @@ def test_a_connection_begins_with_settings_and_a_wide_window() -> None:
     server = Server(b"")
 
     told, widened = server.answers.frames
-    assert http2.read_settings(told.payload) == {
+    assert http2.read_parameters(told.payload) == {
         Setting.MAX_CONCURRENT_STREAMS: MOST_STREAMS,
         Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
         Setting.MAX_HEADER_LIST_SIZE: 64 * 1024,

@@ -7,7 +7,7 @@ from hyperframe.frame import Frame as PeerFrame
 from hyperframe.frame import GoAwayFrame, RstStreamFrame, SettingsFrame, WindowUpdateFrame
 
 from core.http2 import frames as http2
-from core.http2.frames import PADDED, BrokenConnection, Fault, Setting, frame, number, read_settings, unpadded
+from core.http2.frames import PADDED, BrokenConnection, Fault, Setting, frame, number, read_parameters, unpadded
 
 
 def parsed(data: bytes) -> PeerFrame:
@@ -45,7 +45,7 @@ def test_a_goodbye_is_short() -> None:
 
 def test_settings_are_read() -> None:
     """Unknown ones too; of two of a kind the last one counts."""
-    assert read_settings(b"\x00\x04\x00\x00\x00\x09\x99\x99\x00\x00\x00\x01\x00\x04\x00\x00\x00\x0a") == {
+    assert read_parameters(b"\x00\x04\x00\x00\x00\x09\x99\x99\x00\x00\x00\x01\x00\x04\x00\x00\x00\x0a") == {
         4: 10,
         0x9999: 1,
     }
@@ -65,7 +65,7 @@ def test_settings_are_read() -> None:
 def test_settings_that_are_not_allowed_end_the_connection(payload: bytes, fault: Fault) -> None:
     """With the fault that RFC 9113 names for each."""
     with pytest.raises(BrokenConnection) as caught:
-        read_settings(payload)
+        read_parameters(payload)
 
     assert caught.value.fault is fault
     assert str(caught.value)

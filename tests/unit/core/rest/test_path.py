@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidArgument
-from core.rest.path import RestRequest, UnconvertibleVersion, Verb, decoded, is_api, parse
+from core.rest.path import RestRequest, UnconvertibleVersion, Verb, decoded, is_api, parse_request
 
 RESERVED = "modelname!#$%&'()*+,/:;=?@[]"
 ENCODED = "modelname%21%23%24%25%26%27%28%29%2A%2B%2C%2F%3A%3B%3D%3F%40%5B%5D"
@@ -77,7 +77,7 @@ def test_only_targets_below_v1_belong_to_the_api(target, expected) -> None:
 )
 def test_a_request_is_read(method, target, expected) -> None:
     """The prefix does not care about case; names and labels are decoded after the match."""
-    assert parse(method, target) == expected
+    assert parse_request(method, target) == expected
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_request_is_read(method, target, expected) -> None:
 def test_anything_else_is_malformed(method, target) -> None:
     """The text repeats the request as it came."""
     with pytest.raises(InvalidArgument) as caught:
-        parse(method, target)
+        parse_request(method, target)
 
     assert str(caught.value) == f"Malformed request: {method} {target}"
 
@@ -119,14 +119,14 @@ def test_anything_else_is_malformed(method, target) -> None:
 def test_a_path_without_a_model_says_so(target) -> None:
     """These paths match with an empty model name."""
     with pytest.raises(InvalidArgument, match=r"^Missing model name in request\.$"):
-        parse("GET", target)
+        parse_request("GET", target)
 
 
 @pytest.mark.parametrize("number", ["18446744073709551615", "9223372036854775808", "9" * 5000])
 def test_case_A12_a_version_beyond_int64_is_told_apart(number) -> None:
     """Such a request gets an empty body, hence its own error; no number is too long to be refused."""
     with pytest.raises(UnconvertibleVersion) as caught:
-        parse("POST", f"/v1/models/foo/versions/{number}:regress")
+        parse_request("POST", f"/v1/models/foo/versions/{number}:regress")
 
     assert str(caught.value) == f"Failed to convert version: {number} to numeric."
 
@@ -135,13 +135,13 @@ def test_case_A12_a_version_beyond_int64_is_told_apart(number) -> None:
 def test_a_version_is_read_before_a_missing_model_is_noticed(path) -> None:
     """Reading the path comes before everything that has an error in JSON."""
     with pytest.raises(UnconvertibleVersion):
-        parse("GET", f"/v1/models/{path.format(2**63)}")
+        parse_request("GET", f"/v1/models/{path.format(2**63)}")
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
 def test_any_name_can_be_sent_encoded(name) -> None:
     """Percent-encoding brings every name through."""
-    assert parse("POST", f"/v1/models/{quote(name, safe='')}:predict").name == name
+    assert parse_request("POST", f"/v1/models/{quote(name, safe='')}:predict").name == name
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_odd_escapes_survive(text, expected) -> None:
 def test_every_target_is_read_or_refused(method, rest) -> None:
     """No target raises anything but InvalidArgument."""
     try:
-        request = parse(method, "/v1/models" + rest)
+        request = parse_request(method, "/v1/models" + rest)
     except InvalidArgument:
         return
     assert request.version is None or request.label is None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from core.routing.direct_frames import HEADER, SCRATCH_BYTES, BrokenFrame, Frame, FrameKind, FrameReader, header
+from core.routing.direct_frames import HEADER, SCRATCH_BYTES, BrokenFrame, Frame, FrameKind, FrameReader, frame_header
 
 LIMIT = 8 * 2**20
 
@@ -29,7 +29,7 @@ def feed(reader: FrameReader, data: bytes, step: int | None = None) -> list[Fram
 
 def packed(frame: Frame) -> bytes:
     """Write a frame."""
-    head = header(
+    head = frame_header(
         FrameKind(frame.kind), len(frame.payload), call_id=frame.call_id, detail=frame.detail, wait_ms=frame.wait_ms
     )
     return head + frame.payload
@@ -76,7 +76,7 @@ def test_frames_come_through_byte_by_byte() -> None:
 
 
 @example(b"\x00" * 16)
-@example(header(FrameKind.CALL, LIMIT + 1))
+@example(frame_header(FrameKind.CALL, LIMIT + 1))
 @given(st.binary(max_size=200))
 def test_garbage_raises_nothing_but_broken_frame(data) -> None:
     """A stranger cannot make the reader fail in another way."""
@@ -94,7 +94,7 @@ def test_an_unknown_kind_is_broken(kind) -> None:
 def test_a_stranger_can_claim_no_memory() -> None:
     """The limit holds from the header on, before any of the payload came."""
     with pytest.raises(BrokenFrame, match="longer than the limit of 256 bytes"):
-        feed(FrameReader(256), header(FrameKind.HELLO, 257))
+        feed(FrameReader(256), frame_header(FrameKind.HELLO, 257))
 
 
 def test_trust_counts_from_the_next_frame_even_within_one_piece() -> None:

@@ -13,7 +13,7 @@ import pytest
 from core.config.model_config import BatchingParameters
 from core.config.server_settings import AnswerSettings
 from core.errors import Code, InvalidArgument
-from core.routing.direct_frames import HEADER, SCRATCH_BYTES, FrameKind, header
+from core.routing.direct_frames import HEADER, SCRATCH_BYTES, FrameKind, frame_header
 from core.routing.transport import Answer, Call, Method
 from core.telemetry.spans import (
     BATCH_PADDING,
@@ -320,10 +320,10 @@ def test_a_trailer_that_makes_no_sense_is_no_context(run: Run, trailer: bytes, e
         taker = Taker()
         async with serving(taker) as (_, endpoint):
             reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
-            writer.write(header(FrameKind.HELLO, len(TOKEN)) + TOKEN)
+            writer.write(frame_header(FrameKind.HELLO, len(TOKEN)) + TOKEN)
             payload = b"body" + trailer
             writer.write(
-                header(FrameKind.CALL, len(payload), call_id=1, detail=5, trailer_bytes=len(trailer)) + payload
+                frame_header(FrameKind.CALL, len(payload), call_id=1, detail=5, trailer_bytes=len(trailer)) + payload
             )
 
             assert (await reader.readexactly(HEADER.size + 4)).endswith(b"body")
@@ -341,8 +341,8 @@ def test_a_trailer_longer_than_its_payload_breaks_the_connection(run: Run) -> No
         taker = Taker()
         async with serving(taker) as (server, endpoint):
             reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
-            writer.write(header(FrameKind.HELLO, len(TOKEN)) + TOKEN)
-            writer.write(header(FrameKind.CALL, 4, call_id=1, detail=5, trailer_bytes=5) + b"body")
+            writer.write(frame_header(FrameKind.HELLO, len(TOKEN)) + TOKEN)
+            writer.write(frame_header(FrameKind.CALL, 4, call_id=1, detail=5, trailer_bytes=5) + b"body")
 
             with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
                 await reader.readexactly(1)

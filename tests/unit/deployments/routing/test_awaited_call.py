@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 
 from core.errors import DeadlineExceeded
-from core.routing.direct_frames import HEADER, FrameKind, header
+from core.routing.direct_frames import HEADER, FrameKind, frame_header
 from core.routing.transport import ConnectionLost
 from deployments.routing import direct_connection
 from deployments.routing.awaited_call import call_over
@@ -70,7 +70,7 @@ def test_a_replica_that_does_not_read_holds_callers_back_no_longer_than_their_de
                     await reader.readexactly(length)
                     if kind == FrameKind.CALL:
                         frames.append(length)
-                        writer.write(header(FrameKind.ANSWER, 0, call_id=call_id))
+                        writer.write(frame_header(FrameKind.ANSWER, 0, call_id=call_id))
             writer.close()
 
         async with scripted_replica(script) as endpoint:

@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 
 from core.errors import Code, DeadlineExceeded
-from core.routing.direct_frames import HEADER, FrameKind, header
+from core.routing.direct_frames import HEADER, FrameKind, frame_header
 from core.routing.transport import Answer, ConnectionLost
 from deployments.routing import direct_connection
 from deployments.routing.awaited_call import call_over
@@ -17,7 +17,7 @@ from tests.support.direct_sites import TOKEN, Taker, connected, predict, scripte
 
 @pytest.mark.parametrize(
     "garbage",
-    [b"\xff" * 16, header(FrameKind.ANSWER, 0, call_id=1, detail=99), header(FrameKind.CALL, 0)],
+    [b"\xff" * 16, frame_header(FrameKind.ANSWER, 0, call_id=1, detail=99), frame_header(FrameKind.CALL, 0)],
     ids=["noise", "unknown_code", "call"],
 )
 def test_a_replica_that_speaks_nonsense_is_given_up(run, garbage) -> None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from core.errors import Code
-from core.routing.direct_frames import HEADER, FrameKind, header
+from core.routing.direct_frames import HEADER, FrameKind, frame_header
 from core.routing.transport import LOOPBACK, Answer, Call, ConnectionLost, Endpoint, Method
 from deployments.inference import direct_server
 from deployments.inference.direct_server import UNAUTHENTICATED_PAYLOAD_BYTES, DirectServer
@@ -107,7 +107,7 @@ def test_a_stranger_may_not_stay(run, monkeypatch) -> None:
         async with serving(Taker()) as (server, endpoint):
             connection = await connected(endpoint)
             await call_over(connection, predict())
-            for said in (b"", header(FrameKind.HELLO, len(TOKEN)) + TOKEN[:5]):
+            for said in (b"", frame_header(FrameKind.HELLO, len(TOKEN)) + TOKEN[:5]):
                 reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
                 writer.write(said)
                 with suppress(ConnectionResetError):
@@ -122,11 +122,11 @@ def test_a_stranger_may_not_stay(run, monkeypatch) -> None:
 
 GARBAGE = [
     b"GET / HTTP/1.1\r\nhost: x\r\n\r\n",
-    header(FrameKind.HELLO, UNAUTHENTICATED_PAYLOAD_BYTES + 1),
-    header(FrameKind.CALL, 0, call_id=1, detail=1),
-    header(FrameKind.HELLO, len(TOKEN)) + TOKEN + header(FrameKind.ANSWER, 0),
-    header(FrameKind.HELLO, len(TOKEN)) + TOKEN + header(FrameKind.CALL, 0, call_id=1, detail=99),
-    header(FrameKind.HELLO, len(TOKEN)) + TOKEN + header(FrameKind.CALL, 0, call_id=1, detail=1) * 2,
+    frame_header(FrameKind.HELLO, UNAUTHENTICATED_PAYLOAD_BYTES + 1),
+    frame_header(FrameKind.CALL, 0, call_id=1, detail=1),
+    frame_header(FrameKind.HELLO, len(TOKEN)) + TOKEN + frame_header(FrameKind.ANSWER, 0),
+    frame_header(FrameKind.HELLO, len(TOKEN)) + TOKEN + frame_header(FrameKind.CALL, 0, call_id=1, detail=99),
+    frame_header(FrameKind.HELLO, len(TOKEN)) + TOKEN + frame_header(FrameKind.CALL, 0, call_id=1, detail=1) * 2,
 ]
 
 
@@ -208,7 +208,9 @@ def test_a_drain_ends_only_when_the_answers_are_out(run) -> None:
         large = b"y" * (32 * 2**20)
         taker.submit = lambda call, reply: reply(Answer(Code.OK, large))
         reader, writer = await asyncio.open_connection(LOOPBACK, port)
-        writer.write(header(FrameKind.HELLO, len(TOKEN)) + TOKEN + header(FrameKind.CALL, 0, call_id=1, detail=1))
+        writer.write(
+            frame_header(FrameKind.HELLO, len(TOKEN)) + TOKEN + frame_header(FrameKind.CALL, 0, call_id=1, detail=1)
+        )
         await reader.readexactly(HEADER.size)
 
         draining = asyncio.ensure_future(server.drain(5.0))
@@ -282,11 +284,11 @@ def test_a_router_that_does_not_read_its_answers_is_not_read_from(run) -> None:
         taker = Taker()
         async with serving(taker) as (_, endpoint):
             body = b"a" * 2**20
-            call = header(FrameKind.CALL, len(body), detail=1)
+            call = frame_header(FrameKind.CALL, len(body), detail=1)
             reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port, limit=2**16)
-            writer.write(header(FrameKind.HELLO, len(TOKEN)) + TOKEN)
+            writer.write(frame_header(FrameKind.HELLO, len(TOKEN)) + TOKEN)
             for call_id in range(64):
-                writer.write(header(FrameKind.CALL, len(body), call_id=call_id, detail=1) + body)
+                writer.write(frame_header(FrameKind.CALL, len(body), call_id=call_id, detail=1) + body)
             await until(lambda: len(taker.taken) > 0)
             with suppress(TimeoutError):
                 await asyncio.wait_for(until(lambda: len(taker.taken) == 64), 0.2)
