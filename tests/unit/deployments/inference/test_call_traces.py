@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -35,17 +34,15 @@ from deployments.inference.batched_execution import BatchedExecution
 from deployments.inference.call_traces import CallTraces, TracedCalls
 from deployments.routing import direct_connection
 from deployments.telemetry.tracing import Tracer
+from tests.support.direct_sites import TOKEN, Run, Taker, connected, serving, until
 from tests.support.fakes import FakeLoaded
 from tests.support.served_models import half_plus_two
 from tests.support.span_collector import SpanList
 from tests.unit.deployments.inference.test_batcher import directly
-from tests.unit.deployments.routing.test_direct_transport import TOKEN, Taker, connected, run, serving, until
 
 ROUTE = TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", state="a=1")
 BODY = b'{"instances": [2.0, 4.0]}'
 SERVABLE = ServableId("m", 3)
-Run = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
-__all__ = ["run"]  # pytest finds the fixture by its name
 
 
 class Site:
