@@ -78,7 +78,7 @@ def main() -> None:
         figures = [
             microseconds(partial(with_orjson, body)),
             microseconds(partial(with_simdjson, body)),
-            microseconds(partial(rest_predict.plan, served, body)),
+            microseconds(partial(rest_predict.plan_predict, served, body)),
         ]
         print(f"{name:20} {len(body):9} {figures[0]:13.1f} {figures[1]:10.1f} {figures[2]:10.1f}")
     print(f"{'encode':20} {'bytes':>9} {'orjson+numpy':>13} {'':>10} {'ours':>10}  (µs)")

@@ -28,14 +28,16 @@ def planners(answers: AnswerSettings) -> Mapping[Method, Planner]:
     check = answers.check_method_name
     return MappingProxyType(
         {
-            Method.REST_PREDICT: partial(rest_predict.plan, check_method=check),
+            Method.REST_PREDICT: partial(rest_predict.plan_predict, check_method=check),
             Method.REST_CLASSIFY: partial(rest_examples.plan_classify, check_method=check),
             Method.REST_REGRESS: partial(rest_examples.plan_regress, check_method=check),
-            Method.PREDICT: partial(grpc_predict.plan, as_content=answers.as_tensor_content, check_method=check),
+            Method.PREDICT: partial(
+                grpc_predict.plan_predict, as_content=answers.as_tensor_content, check_method=check
+            ),
             Method.CLASSIFY: partial(grpc_examples.plan_classify, check_method=check),
             Method.REGRESS: partial(grpc_examples.plan_regress, check_method=check),
-            Method.MULTI_INFERENCE: partial(grpc_multi_inference.plan, check_method=check),
-            Method.SESSION_RUN: grpc_session_run.plan,
+            Method.MULTI_INFERENCE: partial(grpc_multi_inference.plan_multi_inference, check_method=check),
+            Method.SESSION_RUN: grpc_session_run.plan_session_run,
         }
     )
 

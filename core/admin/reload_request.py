@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from core.errors import Code, InvalidArgument, RuntimeFailure
-from core.inference.protobuf_wire import parse
+from core.inference.protobuf_wire import parse_message
 from core.protos import model_config_pb2, serving_pb2
 from core.routing.table import ModelRoutes, RoutingTable
 from core.versions.lifecycle import State, VersionStatus
@@ -27,7 +27,7 @@ class ReloadRequest:
 
 def read_request(raw: bytes) -> ReloadRequest:
     """Read a serialized ReloadConfigRequest; raises InvalidArgument when it does not hold a list of models."""
-    request = parse(serving_pb2.ReloadConfigRequest, raw)
+    request = parse_message(serving_pb2.ReloadConfigRequest, raw)
     if request.config.WhichOneof("config") != "model_config_list":
         raise InvalidArgument(
             "ServerModelConfig type not supported by HandleReloadConfigRequest. "

@@ -15,7 +15,7 @@ from core.grpc.examples_response import classification_result, examples_response
 from core.grpc.model_spec import answer_spec
 from core.inference.classification import plan_classification
 from core.inference.examples_plan import ExamplesPlan, with_context
-from core.inference.protobuf_wire import parse
+from core.inference.protobuf_wire import parse_message
 from core.inference.regression import plan_regression
 from core.inference.run_plan import RunPlan
 from core.inference.signature import DEFAULT_SIGNATURE, ServedModel
@@ -46,7 +46,7 @@ def serialized_examples(source: serving_pb2.SerializedInput) -> list[bytes]:
 
 
 def _read(body: bytes) -> tuple[str, list[bytes]]:
-    request = parse(serving_pb2.SerializedExamplesRequest, body)
+    request = parse_message(serving_pb2.SerializedExamplesRequest, body)
     if not request.HasField("model_spec"):
         raise InvalidArgument("Missing ModelSpec")
     return request.model_spec.signature_name or DEFAULT_SIGNATURE, serialized_examples(request.input)

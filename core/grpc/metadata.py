@@ -6,7 +6,7 @@ from typing import Final
 
 from core.errors import InvalidArgument
 from core.grpc.model_spec import require_name
-from core.inference.protobuf_wire import parse
+from core.inference.protobuf_wire import parse_message
 from core.inference.signature import ServedModel
 from core.protos import serving_pb2
 
@@ -17,7 +17,7 @@ TYPE_URL: Final = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
 
 def respond(model: ServedModel, body: bytes) -> bytes:
     """Answer a serialized GetModelMetadataRequest."""
-    check_envelope(body)
+    check_metadata_request(body)
     response = serving_pb2.GetModelMetadataResponse()
     response.model_spec.name = model.name
     response.model_spec.version.value = model.version
@@ -27,9 +27,9 @@ def respond(model: ServedModel, body: bytes) -> bytes:
     return response.SerializeToString()
 
 
-def check_envelope(body: bytes) -> None:
+def check_metadata_request(body: bytes) -> None:
     """Check what can be checked before the model is looked up, in TensorFlow Serving's order."""
-    request = parse(serving_pb2.GetModelMetadataRequest, body)
+    request = parse_message(serving_pb2.GetModelMetadataRequest, body)
     if not request.HasField("model_spec"):
         raise InvalidArgument("Missing ModelSpec")
     if not request.metadata_field:

@@ -13,7 +13,7 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from core.errors import InvalidArgument
-from core.inference.protobuf_wire import LENGTH_DELIMITED, NO_MESSAGE, VARINT, parse
+from core.inference.protobuf_wire import LENGTH_DELIMITED, NO_MESSAGE, VARINT, parse_message
 from core.protos import serving_pb2
 
 MANY_FIELDS: Final = 64
@@ -38,7 +38,7 @@ def peek(raw: bytes) -> ModelSpecRef:
     """Read the model spec, field 1, of any serialized request but MultiInference."""
     found = _first_fields(raw)
     if found is None:
-        envelope = parse(serving_pb2.RequestEnvelope, raw)
+        envelope = parse_message(serving_pb2.RequestEnvelope, raw)
         return _required(envelope.model_spec if envelope.HasField("model_spec") else None)
     return _required(_merge(found))
 
@@ -47,9 +47,9 @@ def peek_task(raw: bytes) -> ModelSpecRef:
     """Read the model spec of the first task of a serialized MultiInferenceRequest, which decides for all."""
     found = _first_fields(raw)
     if found is None:
-        tasks = list(parse(serving_pb2.SerializedMultiInferenceRequest, raw).tasks[:1])
+        tasks = list(parse_message(serving_pb2.SerializedMultiInferenceRequest, raw).tasks[:1])
     else:
-        tasks = [parse(serving_pb2.InferenceTask, task) for task in found[:1]]
+        tasks = [parse_message(serving_pb2.InferenceTask, task) for task in found[:1]]
     ref = reference(tasks[0].model_spec) if tasks else ModelSpecRef("")
     require_name(ref.name)
     return ref

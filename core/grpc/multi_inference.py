@@ -14,7 +14,7 @@ from core.grpc.examples_response import classification_result, regression_result
 from core.grpc.model_spec import answer_spec, require_name
 from core.inference.classification import classification
 from core.inference.examples_plan import check_fetched, example_tensor
-from core.inference.protobuf_wire import length_delimited, parse, tag
+from core.inference.protobuf_wire import length_delimited, parse_message, tag
 from core.inference.regression import regression
 from core.inference.run_plan import RunPlan
 from core.inference.signature import CLASSIFY_METHOD, DEFAULT_SIGNATURE, REGRESS_METHOD, ServedModel, Signature
@@ -42,9 +42,9 @@ class _Task:
         return length_delimited(_RESULTS_TAG, length_delimited(_MODEL_SPEC_TAG, self.model_spec) + written)
 
 
-def plan(model: ServedModel, body: bytes, *, check_method: bool = False) -> RunPlan:
+def plan_multi_inference(model: ServedModel, body: bytes, *, check_method: bool = False) -> RunPlan:
     """Plan a serialized MultiInferenceRequest; the method name of a task, not of its signature, decides its kind."""
-    request = parse(serving_pb2.SerializedMultiInferenceRequest, body)
+    request = parse_message(serving_pb2.SerializedMultiInferenceRequest, body)
     require_name(request.tasks[0].model_spec.name if request.tasks else "")
     tasks = _tasks(model, request.tasks, check_method=check_method)
     tensor = example_tensor(serialized_examples(request.input))

@@ -10,7 +10,7 @@ from core.errors import FailedPrecondition, InvalidArgument
 from core.grpc.model_spec import answer_spec
 from core.grpc.predict_response import ResponseWriter
 from core.inference.error_texts import braced, listed
-from core.inference.protobuf_wire import parse
+from core.inference.protobuf_wire import parse_message
 from core.inference.run_plan import RunPlan
 from core.inference.signature import DEFAULT_SIGNATURE, ServedModel, Signature, TensorSpec, check_predictable
 from core.inference.tensor_proto import to_array
@@ -19,12 +19,12 @@ from core.protos import serving_pb2, tensor_pb2
 Inputs = Mapping[str, tensor_pb2.TensorProto]
 
 
-def plan(model: ServedModel, body: bytes, *, as_content: bool = False, check_method: bool = False) -> RunPlan:
+def plan_predict(model: ServedModel, body: bytes, *, as_content: bool = False, check_method: bool = False) -> RunPlan:
     """Plan a serialized PredictRequest; `as_content` writes outputs as `tensor_content`.
 
     Shapes and types are left to the runtime, which reports mismatches in its own words.
     """
-    request = parse(serving_pb2.PredictRequest, body)
+    request = parse_message(serving_pb2.PredictRequest, body)
     if not request.HasField("model_spec"):
         raise InvalidArgument("Missing ModelSpec")
     key = request.model_spec.signature_name or DEFAULT_SIGNATURE

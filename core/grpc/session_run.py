@@ -9,7 +9,7 @@ import numpy as np
 
 from core.errors import FailedPrecondition, InvalidArgument, ServingError, Unimplemented
 from core.grpc.model_spec import answer_spec
-from core.inference.protobuf_wire import Piece, length_delimited, parse, prefixed, tag
+from core.inference.protobuf_wire import Piece, length_delimited, parse_message, prefixed, tag
 from core.inference.run_plan import RunPlan
 from core.inference.signature import DEFAULT_SIGNATURE, ServedModel, Signature, TensorSpec
 from core.inference.tensor_proto import to_array, wire_pieces
@@ -21,9 +21,9 @@ _VALUE_TAG: Final = tag(2)
 _MODEL_SPEC_TAG: Final = tag(3)
 
 
-def plan(model: ServedModel, body: bytes) -> RunPlan:
+def plan_session_run(model: ServedModel, body: bytes) -> RunPlan:
     """Plan a serialized SessionRunRequest; the answer lists the tensors in the order of `fetch`."""
-    request = parse(serving_pb2.SessionRunRequest, body)
+    request = parse_message(serving_pb2.SessionRunRequest, body)
     if not request.HasField("model_spec"):
         raise InvalidArgument("Missing ModelSpec")
     if request.target:

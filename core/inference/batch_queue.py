@@ -71,7 +71,7 @@ class Batch(Generic[Request]):
     pieces: list[Piece[Request]] = field(default_factory=list)
 
 
-def cut(rows: int, room: int, limit: int) -> list[int]:
+def piece_rows(rows: int, room: int, limit: int) -> list[int]:
     """Cut a request: the first piece fills the room of the open batch, the others are full but for the last."""
     if rows <= (room or limit):
         return [rows]
@@ -117,7 +117,7 @@ class BatchQueue(Generic[Request]):
             return [rows]
         self._require_capacity(rows, kind)
         # Pieces that grow to the width of different neighbours might not fit together any more.
-        return [rows] if kind.is_padded else cut(rows, self._room(kind), self._limits.batch)
+        return [rows] if kind.is_padded else piece_rows(rows, self._room(kind), self._limits.batch)
 
     def _require_batch(self, rows: int, kind: BatchKind) -> None:
         if size_of(rows) > self._room(kind) and len(self) >= self._limits.enqueued:

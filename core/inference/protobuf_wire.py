@@ -91,7 +91,7 @@ def packed_varints(values: np.ndarray) -> bytes:
     return digits[used].tobytes()
 
 
-def parse(kind: type[MessageT], body: bytes) -> MessageT:
+def parse_message(kind: type[MessageT], body: bytes) -> MessageT:
     """Parse a message; what protobuf refuses is the caller's mistake."""
     try:
         return kind.FromString(body)

@@ -72,7 +72,7 @@ def array_text(name: str, array: np.ndarray) -> bytes:
     """Write one tensor as nested lists."""
     if array.dtype == object:
         return _nest(_string_texts(name, array), array.shape)
-    return _spaced(number_text(_printable(array)))
+    return _spaced(numbers_text(_printable(array)))
 
 
 def row_texts(name: str, array: np.ndarray) -> list[bytes]:
@@ -83,14 +83,14 @@ def row_texts(name: str, array: np.ndarray) -> list[bytes]:
         return [_nest(texts[at * size : (at + 1) * size], array.shape[1:]) for at in range(array.shape[0])]
     printable = _printable(array)
     if not array.size:
-        return [number_text(printable[0])] * array.shape[0] if array.shape[0] else []
-    return [_spaced(text) for text in _slices(number_text(printable), array.ndim)]
+        return [numbers_text(printable[0])] * array.shape[0] if array.shape[0] else []
+    return [_spaced(text) for text in _slices(numbers_text(printable), array.ndim)]
 
 
-def number_text(array: np.ndarray) -> bytes:
+def numbers_text(array: np.ndarray) -> bytes:
     """Write numbers or booleans without blanks."""
     if array.ndim == 0:
-        return number_text(array.reshape(1))[1:-1]
+        return numbers_text(array.reshape(1))[1:-1]
     text = orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY)
     # orjson writes null for what is not finite, and for nothing else.
     if array.dtype.kind != "f" or b"null" not in text:

@@ -14,6 +14,7 @@ import simdjson
 
 from core.inference.dtypes import NUMPY_DTYPE, DataType
 from core.json.elements import Element, UnsuitableDocumentError, member_names
+from core.json.rows import DTypes
 from core.json.skeleton import Shape, check_skeleton, list_shape, list_skeleton, object_skeleton, value_shape
 from core.json.tensors import FLOATS, INTEGERS, fast_tensor, fast_values, to_float32
 
@@ -24,8 +25,6 @@ BUFFERS: Mapping[str, np.dtype] = MappingProxyType(
 """Buffers of simdjson: its names for double, int64 and uint64."""
 
 MOST_ROWS = 1_000_000
-
-DTypes = Mapping[str, DataType]
 
 
 def one_tensor(document: Element, key: str, dtype: DataType, body: bytes) -> np.ndarray:

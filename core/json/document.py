@@ -58,7 +58,7 @@ class PredictBody:
     by_row: bool
 
 
-def read_request(body: bytes, signature_of: SignatureOf) -> PredictBody:
+def read_predict_body(body: bytes, signature_of: SignatureOf) -> PredictBody:
     """Read a body of predict for the signature that it names; raises ServingError.
 
     Inputs may be absent: whether they may be is not judged here.

@@ -31,7 +31,7 @@ STRING_BODY = re.compile(rb'"((?:[^"\\\x00-\x1f]++|' + ESCAPE + rb")*+)")
 ANY_ESCAPE = re.compile(ESCAPE)
 HEX4 = re.compile(rb"[0-9a-fA-F]{4}")
 
-SHORT_ESCAPES: Mapping[bytes, bytes] = MappingProxyType(
+ESCAPED_BYTES: Mapping[bytes, bytes] = MappingProxyType(
     {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b'"': b'"', b"\\": b"\\", b"/": b"/"}
 )
 WORDS: Mapping[bytes, tuple[bytes, bool | None]] = MappingProxyType(
@@ -169,7 +169,7 @@ def _not_finite(text: bytes, at: int) -> Token:
 def _unescape(match: re.Match[bytes]) -> bytes:
     escape = match[0]
     if escape[1:2] != b"u":
-        return SHORT_ESCAPES[escape[1:2]]
+        return ESCAPED_BYTES[escape[1:2]]
     codepoint = int(escape[2:6], 16)
     if len(escape) > 6:
         codepoint = ((codepoint - 0xD800) << 10) + int(escape[8:12], 16) - 0xDC00 + 0x10000

@@ -15,7 +15,7 @@ from core.json.elements import Element, UnsuitableDocumentError
 
 SKELETON = b"[]{},:"
 ALL_ELSE = bytes(sorted(set(range(256)) - set(SKELETON)))
-LARGEST_RANK = 32
+LARGEST_FAST_RANK = 32
 FEW_STRINGS = 16
 
 Shape = tuple[int, ...]
@@ -40,7 +40,7 @@ def list_shape(value: Element) -> Shape:
     shape = []
     while type(value) is simdjson.Array:
         shape.append(len(value))
-        if len(shape) > LARGEST_RANK:
+        if len(shape) > LARGEST_FAST_RANK:
             raise UnsuitableDocumentError
         if not shape[-1]:
             break

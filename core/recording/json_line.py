@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 
 from core.errors import InvalidArgument
 from core.inference.tensor_proto import to_array
-from core.json.array_text import number_text
+from core.json.array_text import numbers_text
 from core.protos import prediction_log_pb2, serving_pb2, tensor_pb2
 
 _NOT_FINITE: Final = re.compile(rb"-?Infinity|NaN")
@@ -118,7 +118,7 @@ def _numbers(array: np.ndarray) -> bytes:
         array = np.stack((array.real, array.imag), axis=-1)
     if array.dtype.isbuiltin != 1:
         array = array.astype(np.float32)
-    return _NOT_FINITE.sub(rb'"\g<0>"', number_text(array))
+    return _NOT_FINITE.sub(rb'"\g<0>"', numbers_text(array))
 
 
 def _texts(value: Json) -> Json:

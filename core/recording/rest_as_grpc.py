@@ -19,7 +19,7 @@ from core.grpc.model_spec import answer_spec
 from core.inference.classification import ScoredClass
 from core.inference.signature import DEFAULT_SIGNATURE, ServedModel
 from core.inference.tensor_proto import to_proto
-from core.json.document import read_request
+from core.json.document import read_predict_body
 from core.protos import serving_pb2
 from core.rest import examples as rest_examples
 
@@ -34,7 +34,7 @@ class RestMessages:
 
 def predict_messages(model: ServedModel, body: bytes) -> RestMessages:
     """Return PredictRequest and PredictResponse; raises ServingError for a body that cannot be read."""
-    request = read_request(body, model.signatures.get)
+    request = read_predict_body(body, model.signatures.get)
     target = Target(model.name, signature=request.name)
     response = partial(_predict_response, model, request.name or DEFAULT_SIGNATURE)
     return RestMessages(predict_request(target, request.inputs), response)
@@ -42,7 +42,7 @@ def predict_messages(model: ServedModel, body: bytes) -> RestMessages:
 
 def classify_messages(model: ServedModel, body: bytes) -> RestMessages:
     """Return ClassificationRequest and ClassificationResponse; raises ServingError for a body that cannot be read."""
-    request = rest_examples.read(body)
+    request = rest_examples.read_examples_body(body)
 
     def response(answer: bytes) -> bytes:
         rows = [[ScoredClass(_bytes(label), float(score)) for label, score in row] for row in _results(answer)]
@@ -53,7 +53,7 @@ def classify_messages(model: ServedModel, body: bytes) -> RestMessages:
 
 def regress_messages(model: ServedModel, body: bytes) -> RestMessages:
     """Return RegressionRequest and RegressionResponse; raises ServingError for a body that cannot be read."""
-    request = rest_examples.read(body)
+    request = rest_examples.read_examples_body(body)
 
     def response(answer: bytes) -> bytes:
         values = [float(value) for value in _results(answer)]
@@ -76,7 +76,7 @@ def _outputs(model: ServedModel, key: str, answer: bytes) -> Mapping[str, np.nda
     mirrored = replace(signature, inputs=signature.outputs)
     by_row = answer.lstrip(b"{ \n").startswith(b'"predictions"')
     member, as_request = (b'"predictions"', b'"instances"') if by_row else (b'"outputs"', b'"inputs"')
-    return read_request(answer.replace(member, as_request, 1), lambda _: mirrored).inputs
+    return read_predict_body(answer.replace(member, as_request, 1), lambda _: mirrored).inputs
 
 
 def _examples_request(model: ServedModel, request: rest_examples.RestExamples) -> bytes:

@@ -12,7 +12,7 @@ from typing import BinaryIO, Final
 from google.protobuf.message import DecodeError, Message
 
 from core.errors import DataLoss, InvalidArgument, Unimplemented
-from core.inference.protobuf_wire import parse
+from core.inference.protobuf_wire import parse_message
 from core.protos import prediction_log_pb2, serving_pb2
 from core.recording.tf_record import records
 from core.routing.transport import Call, Method
@@ -87,7 +87,7 @@ def recorded_call(call: Call) -> bytes:
 
 def completed(method: Method, body: bytes) -> Call:
     """Return the call of a request, which need not name a model; raises InvalidArgument if it cannot be parsed."""
-    message = parse(_REQUEST[method], body)
+    message = parse_message(_REQUEST[method], body)
     if method is Method.MULTI_INFERENCE or message.HasField("model_spec"):
         return Call(method, body)
     return Call(method, body + _EMPTY_MODEL_SPEC)

@@ -20,7 +20,7 @@ from core.inference.giving_up import patiently
 from core.inference.regression import plan_regression
 from core.inference.run_plan import RunPlan
 from core.inference.signature import DEFAULT_SIGNATURE, ServedModel
-from core.json.array_text import list_answer, number_text
+from core.json.array_text import list_answer, numbers_text
 from core.json.document import parse_object, signature_name
 from core.json.picture import complaint
 from core.json.strings import quote
@@ -40,24 +40,24 @@ class RestExamples:
 
 def plan_classify(model: ServedModel, body: bytes, *, check_method: bool = False) -> RunPlan:
     """Plan `:classify`."""
-    request = read(body)
+    request = read_examples_body(body)
     plan = plan_classification(model, request.name, request.examples, check_method=check_method)
     return _run_plan(plan, write_classes, request.name)
 
 
 def plan_regress(model: ServedModel, body: bytes, *, check_method: bool = False) -> RunPlan:
     """Plan `:regress`."""
-    request = read(body)
+    request = read_examples_body(body)
     plan = plan_regression(model, request.name, request.examples, check_method=check_method)
     return _run_plan(plan, write_values, request.name)
 
 
-def check_envelope(body: bytes) -> None:
+def check_examples_body(body: bytes) -> None:
     """Raise what a body deserves before any model is looked up; that is everything about its JSON."""
-    read(body)
+    read_examples_body(body)
 
 
-def read(body: bytes) -> RestExamples:
+def read_examples_body(body: bytes) -> RestExamples:
     """Read a body; raises ServingError."""
     document = parse_object(bytes(body))
     members = document.first_values()
@@ -111,4 +111,4 @@ def write_values(results: list[float]) -> bytes:
 
 def _floats(values: list[float]) -> list[bytes]:
     """Write results with the digits of a float32."""
-    return number_text(np.array(values, dtype=np.float32))[1:-1].split(b",") if values else []
+    return numbers_text(np.array(values, dtype=np.float32))[1:-1].split(b",") if values else []

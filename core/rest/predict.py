@@ -1,6 +1,6 @@
 """REST predict: a JSON body to a session run, and its tensors to the JSON answer (TensorFlow Serving, predict).
 
-The checks come in TensorFlow Serving's order; which model answers is decided before, so `check_envelope` says what
+The checks come in TensorFlow Serving's order; which model answers is decided before, so `check_predict_body` says what
 would have been said before the model was looked up.
 """
 
@@ -14,19 +14,19 @@ from core.errors import InvalidArgument
 from core.inference.error_texts import braced
 from core.inference.run_plan import RunPlan
 from core.inference.signature import DEFAULT_SIGNATURE, ServedModel, check_predictable
-from core.json.document import PredictBody, check_signature_name, read_request
+from core.json.document import PredictBody, check_signature_name, read_predict_body
 from core.rest.predict_answer import write_columns, write_rows
 
 
-def plan(model: ServedModel, body: bytes, *, check_method: bool = False) -> RunPlan:
+def plan_predict(model: ServedModel, body: bytes, *, check_method: bool = False) -> RunPlan:
     """Turn a body into a session run of the model; all of the body is judged before the method of its signature."""
-    request = read_request(body, model.signatures.get)
+    request = read_predict_body(body, model.signatures.get)
     if check_method:
         check_predictable(request.signature)
     return _run_plan(request)
 
 
-def check_envelope(body: bytes) -> None:
+def check_predict_body(body: bytes) -> None:
     """Raise what a body deserves before any model is looked up."""
     check_signature_name(body)
 

@@ -16,7 +16,7 @@ import grpc
 
 from core.admin import messages as admin_messages
 from core.errors import Code, ServingError, Unimplemented
-from core.grpc.metadata import check_envelope
+from core.grpc.metadata import check_metadata_request
 from core.grpc.model_spec import ModelSpecRef, peek, peek_task
 from core.http2.grpc_heads import bounded_text
 from core.routing.transport import Answer, Call, Method
@@ -242,7 +242,7 @@ def _handing_over(answer: Reload) -> Callable[[bytes, float | None], Awaitable[G
 
 def _metadata_spec(raw: bytes) -> ModelSpecRef:
     """Read the model spec of GetModelMetadata, whose other fields are checked before the model is looked up."""
-    check_envelope(raw)
+    check_metadata_request(raw)
     return peek(raw)
 
 

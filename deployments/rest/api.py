@@ -238,9 +238,9 @@ def _check_body(verb: Verb, body: bytes) -> None:
     if len(body) > SMALL_BODY_BYTES:
         return
     if verb is Verb.PREDICT:
-        rest_predict.check_envelope(body)
+        rest_predict.check_predict_body(body)
     elif verb in {Verb.CLASSIFY, Verb.REGRESS}:
-        rest_examples.check_envelope(body)
+        rest_examples.check_examples_body(body)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

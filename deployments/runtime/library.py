@@ -124,10 +124,10 @@ def check(lib: Any, status: Any) -> None:
     """Raise what TensorFlow reports, if it reports an error."""
     number = lib.TF_GetCode(status)
     if number:
-        raise RuntimeFailure(_code(number), text(lib.TF_Message(status)))
+        raise RuntimeFailure(_code(number), c_text(lib.TF_Message(status)))
 
 
-def text(pointer: Any) -> str:
+def c_text(pointer: Any) -> str:
     """Read a C string, whose bytes need not be correct UTF-8."""
     return str(ffi.string(pointer), "utf-8", "replace")
 

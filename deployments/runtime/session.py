@@ -14,8 +14,8 @@ import numpy as np
 from core.errors import InvalidArgument, Unimplemented
 from core.inference.dtypes import NUMPY_DTYPE, DataType, data_type
 from core.protos import tensor_pb2
-from deployments.runtime.library import check, ffi, library, new_status, text
-from deployments.runtime.tensors import to_array, to_tensor
+from deployments.runtime.library import c_text, check, ffi, library, new_status
+from deployments.runtime.tensors import from_tensor, to_tensor
 
 IN_CALLER_THREAD = -1
 SOFTWARE_TRACE = 1
@@ -65,7 +65,7 @@ class Session:
         """List the type of every operation in the graph, repeated as often as it stands there."""
         position = ffi.new("size_t*")
         while operation := self._lib.TF_GraphNextOperation(self._graph, position):
-            yield text(self._lib.TF_OperationOpType(operation))
+            yield c_text(self._lib.TF_OperationOpType(operation))
 
     def run(
         self, wiring: Wiring, arrays: Iterable[np.ndarray], options: Any, metadata: Any = ffi.NULL
@@ -203,4 +203,4 @@ def _fetchable(dtype: DataType, name: str) -> DataType:
 
 def _take(lib: Any, tensors: Any, index: int, dtype: DataType) -> np.ndarray:
     tensor, tensors[index] = tensors[index], ffi.NULL
-    return to_array(lib, tensor, dtype)
+    return from_tensor(lib, tensor, dtype)

@@ -50,7 +50,7 @@ def to_tensor(lib: Any, array: np.ndarray, expected: DataType) -> Any:
     return _copied_tensor(lib, array, dtype)
 
 
-def to_array(lib: Any, tensor: Any, dtype: DataType) -> np.ndarray:
+def from_tensor(lib: Any, tensor: Any, dtype: DataType) -> np.ndarray:
     """Make the array of a fetched tensor, which now belongs to this function; do not write into the array."""
     try:
         shape = tuple([lib.TF_Dim(tensor, axis) for axis in range(lib.TF_NumDims(tensor))])

@@ -59,7 +59,7 @@ def test_case_E15_the_init_op_is_told_too() -> None:
 )
 def test_a_request_is_checked_before_the_model(raw, text) -> None:
     """The router can check an envelope without a model."""
-    for check in (grpc_metadata.check_envelope, lambda sent: grpc_metadata.respond(MODEL, sent)):
+    for check in (grpc_metadata.check_metadata_request, lambda sent: grpc_metadata.respond(MODEL, sent)):
         with pytest.raises(InvalidArgument) as raised:
             check(raw)
         assert str(raised.value) == text

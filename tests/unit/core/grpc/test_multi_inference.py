@@ -37,7 +37,7 @@ def results(raw: bytes) -> list[serving_pb2.InferenceResult]:
 
 def test_case_I7_two_regressions_are_one_run() -> None:
     """The same examples are fed once; results come in the order of the tasks."""
-    plan = grpc_multi_inference.plan(half_plus_two(), body(REGRESS, REGRESS_2))
+    plan = grpc_multi_inference.plan_multi_inference(half_plus_two(), body(REGRESS, REGRESS_2))
 
     first, second = results(answer(plan, {"y:0": np.array([[3.0]], np.float32), "y2:0": np.array([[4.0]], np.float32)}))
 
@@ -51,7 +51,7 @@ def test_case_I7_two_regressions_are_one_run() -> None:
 
 def test_tasks_that_share_an_output_fetch_it_once() -> None:
     """A classification and a regression may read the same tensor."""
-    plan = grpc_multi_inference.plan(half_plus_two(), body(CLASSIFY, REGRESS, xs=(1.0, 2.0)))
+    plan = grpc_multi_inference.plan_multi_inference(half_plus_two(), body(CLASSIFY, REGRESS, xs=(1.0, 2.0)))
 
     first, second = results(answer(plan, {"y:0": np.array([[2.5], [3.0]], np.float32)}))
 
@@ -64,7 +64,7 @@ def test_tasks_that_share_an_output_fetch_it_once() -> None:
 def test_tasks_with_different_inputs_are_fed_alike() -> None:
     """Every distinct input tensor gets the same examples."""
     signatures = {key: Signature({"inputs": spec(key + ":0")}, {"outputs": spec("y:0")}) for key in ("a", "b")}
-    plan = grpc_multi_inference.plan(
+    plan = grpc_multi_inference.plan_multi_inference(
         ServedModel("m", 1, signatures), body(("m", "a", REGRESS_METHOD), ("m", "b", REGRESS_METHOD))
     )
 
@@ -75,7 +75,7 @@ def test_tasks_with_different_inputs_are_fed_alike() -> None:
 def test_the_tasks_method_decides_the_result_not_the_signatures() -> None:
     """A signature declared for Predict can be regressed."""
     model = ServedModel("m", 1, {"serving_default": Signature({"inputs": EXAMPLES}, {"outputs": spec("y:0")})})
-    plan = grpc_multi_inference.plan(model, body(("m", "", REGRESS_METHOD)))
+    plan = grpc_multi_inference.plan_multi_inference(model, body(("m", "", REGRESS_METHOD)))
 
     (only,) = results(answer(plan, {"y:0": np.array([1], np.float32)}))
 
@@ -105,19 +105,19 @@ def test_the_tasks_method_decides_the_result_not_the_signatures() -> None:
 def test_tasks_are_checked_in_order(tasks, text) -> None:
     """The checks and texts are TensorFlow Serving's."""
     with pytest.raises(InvalidArgument, match=f"^{re.escape(text)}"):
-        grpc_multi_inference.plan(half_plus_two(), body(*tasks, xs=()))
+        grpc_multi_inference.plan_multi_inference(half_plus_two(), body(*tasks, xs=()))
 
 
 def test_case_I5_only_two_methods_can_be_combined() -> None:
     """Predict is not among them."""
     with pytest.raises(Unimplemented, match=rf"^Unsupported signature method_name: {PREDICT_METHOD}$"):
-        grpc_multi_inference.plan(half_plus_two(), body(("h2", "serving_default", PREDICT_METHOD)))
+        grpc_multi_inference.plan_multi_inference(half_plus_two(), body(("h2", "serving_default", PREDICT_METHOD)))
 
 
 def test_no_examples_are_refused_after_the_tasks() -> None:
     """There must be something to answer."""
     with pytest.raises(InvalidArgument, match=r"^Input is empty\.$"):
-        grpc_multi_inference.plan(half_plus_two(), body(REGRESS, xs=()))
+        grpc_multi_inference.plan_multi_inference(half_plus_two(), body(REGRESS, xs=()))
 
 
 @pytest.mark.parametrize("method", [CLASSIFY_METHOD, REGRESS_METHOD])
@@ -126,12 +126,12 @@ def test_method_names_of_signatures_are_checked_on_demand(method) -> None:
     tasks = body(("h2", "serving_default", method))
 
     with pytest.raises(InvalidArgument, match="signature method_name to be"):
-        grpc_multi_inference.plan(half_plus_two(), tasks, check_method=True)
+        grpc_multi_inference.plan_multi_inference(half_plus_two(), tasks, check_method=True)
 
 
 def test_missing_arrays_are_refused() -> None:
     """The runtime broke its promise."""
-    plan = grpc_multi_inference.plan(half_plus_two(), body(REGRESS))
+    plan = grpc_multi_inference.plan_multi_inference(half_plus_two(), body(REGRESS))
 
     with pytest.raises(InvalidArgument, match=re.escape("Expected 1 output tensor(s).  Got: 0")):
         plan.encode([])
@@ -144,4 +144,4 @@ VALID = body(REGRESS, CLASSIFY)
 def test_any_bytes_are_planned_or_refused(raw) -> None:
     """Random and cut requests never escape as another exception."""
     with contextlib.suppress(ServingError):
-        assert grpc_multi_inference.plan(half_plus_two(), raw).fetches
+        assert grpc_multi_inference.plan_multi_inference(half_plus_two(), raw).fetches

@@ -49,7 +49,7 @@ def exactly(text: str) -> str:
 
 def test_a_prediction_feeds_inputs_and_returns_outputs() -> None:
     """Aliases become tensors of the graph and back; the answer names the version and signature used."""
-    plan = grpc_predict.plan(half_plus_two(), body({"x": X}))
+    plan = grpc_predict.plan_predict(half_plus_two(), body({"x": X}))
 
     outputs, used = response(answer(plan, {"y:0": X * 0.5 + 2}))
 
@@ -63,7 +63,7 @@ def test_a_prediction_feeds_inputs_and_returns_outputs() -> None:
 def test_a_request_without_model_spec_is_refused() -> None:
     """Nothing can be guessed."""
     with pytest.raises(InvalidArgument, match=exactly("Missing ModelSpec")):
-        grpc_predict.plan(half_plus_two(), b"")
+        grpc_predict.plan_predict(half_plus_two(), b"")
 
 
 @pytest.mark.parametrize(
@@ -91,12 +91,12 @@ def test_a_request_without_model_spec_is_refused() -> None:
 def test_inputs_must_be_those_of_the_signature(inputs, text) -> None:
     """The text tells what was sent and what is missing."""
     with pytest.raises(InvalidArgument, match=exactly(text)):
-        grpc_predict.plan(half_plus_two(), body(inputs))
+        grpc_predict.plan_predict(half_plus_two(), body(inputs))
 
 
 def test_case_F9_only_the_filtered_output_is_fetched() -> None:
     """An output filter saves the work for the rest."""
-    plan = grpc_predict.plan(TWO_OUTPUTS, body({"x": X}, outputs=["z"]))
+    plan = grpc_predict.plan_predict(TWO_OUTPUTS, body({"x": X}, outputs=["z"]))
 
     outputs, _ = response(answer(plan, {"z:0": X}))
 
@@ -107,7 +107,7 @@ def test_case_F9_only_the_filtered_output_is_fetched() -> None:
 def test_case_F10_an_output_is_filtered_once() -> None:
     """A repeated name is a mistake."""
     with pytest.raises(InvalidArgument, match=exactly("duplicate output tensor alias: y")):
-        grpc_predict.plan(half_plus_two(), body({"x": X}, outputs=["y", "y"]))
+        grpc_predict.plan_predict(half_plus_two(), body({"x": X}, outputs=["y", "y"]))
 
 
 def test_an_unknown_output_is_refused() -> None:
@@ -115,18 +115,18 @@ def test_an_unknown_output_is_refused() -> None:
     text = "output tensor alias not found in signature: w Outputs expected to be in the set {same,y,z}."
 
     with pytest.raises(InvalidArgument, match=exactly(text)):
-        grpc_predict.plan(TWO_OUTPUTS, body({"x": X}, outputs=["w"]))
+        grpc_predict.plan_predict(TWO_OUTPUTS, body({"x": X}, outputs=["w"]))
 
 
 def test_inputs_are_checked_before_the_output_filter() -> None:
     """The order of checks is TensorFlow Serving's."""
     with pytest.raises(InvalidArgument, match="input size does not match"):
-        grpc_predict.plan(half_plus_two(), body({}, outputs=["w"]))
+        grpc_predict.plan_predict(half_plus_two(), body({}, outputs=["w"]))
 
 
 def test_two_names_of_one_tensor_are_fetched_once() -> None:
     """Fetches have no repetition, the answer has both names."""
-    plan = grpc_predict.plan(TWO_OUTPUTS, body({"x": X}))
+    plan = grpc_predict.plan_predict(TWO_OUTPUTS, body({"x": X}))
 
     outputs, _ = response(answer(plan, {"y:0": X, "z:0": X + 1}))
 
@@ -137,7 +137,7 @@ def test_two_names_of_one_tensor_are_fetched_once() -> None:
 def test_case_F11_a_model_without_the_signature_is_not_callable() -> None:
     """The default signature may be missing too."""
     with pytest.raises(FailedPrecondition, match=exactly('Serving signature key "serving_default" not found.')):
-        grpc_predict.plan(ServedModel("m", 1, {}), body({"x": X}))
+        grpc_predict.plan_predict(ServedModel("m", 1, {}), body({"x": X}))
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_case_F11_a_model_without_the_signature_is_not_callable() -> None:
 )
 def test_any_signature_can_be_predicted(signature, output) -> None:
     """Signatures for Classify and Regress take the raw tensor."""
-    plan = grpc_predict.plan(half_plus_two(), body({"inputs": np.array([[2.0]], np.float32)}, signature))
+    plan = grpc_predict.plan_predict(half_plus_two(), body({"inputs": np.array([[2.0]], np.float32)}, signature))
 
     outputs, used = response(answer(plan, {"y3:0": plan.feeds["x2:0"] * 0.5 + 3}))
 
@@ -160,7 +160,7 @@ def test_any_signature_can_be_predicted(signature, output) -> None:
 def test_case_F18_scalars_are_fed_and_returned() -> None:
     """A function of a scalar needs no shape."""
     model = with_signature(Signature({"x": spec("x:0", shape=())}, {"y": spec("y:0", shape=())}))
-    plan = grpc_predict.plan(model, body({"x": SCALAR}))
+    plan = grpc_predict.plan_predict(model, body({"x": SCALAR}))
 
     outputs, _ = response(answer(plan, {"y:0": plan.feeds["x:0"] * 6}))
 
@@ -170,14 +170,14 @@ def test_case_F18_scalars_are_fed_and_returned() -> None:
 
 def test_a_default_stands_in_for_a_missing_input() -> None:
     """Inputs with a default may be left out."""
-    plan = grpc_predict.plan(WITH_DEFAULT, body({"x": X}))
+    plan = grpc_predict.plan_predict(WITH_DEFAULT, body({"x": X}))
 
     assert plan.feeds["scale:0"] is SCALAR
 
 
 def test_a_sent_input_beats_its_default() -> None:
     """The default is only a default."""
-    plan = grpc_predict.plan(WITH_DEFAULT, body({"x": X, "scale": SCALAR + 1}))
+    plan = grpc_predict.plan_predict(WITH_DEFAULT, body({"x": X, "scale": SCALAR + 1}))
 
     assert plan.feeds["scale:0"] == 3.0
 
@@ -190,7 +190,7 @@ def test_an_input_without_default_is_required() -> None:
     )
 
     with pytest.raises(InvalidArgument, match=exactly(text)):
-        grpc_predict.plan(WITH_DEFAULT, body({}))
+        grpc_predict.plan_predict(WITH_DEFAULT, body({}))
 
 
 def test_a_name_beside_a_default_is_not_ignored() -> None:
@@ -198,14 +198,14 @@ def test_a_name_beside_a_default_is_not_ignored() -> None:
     text = "Inputs contains invalid name. Used request inputs: x, request input: other,x"
 
     with pytest.raises(InvalidArgument, match=exactly(text)):
-        grpc_predict.plan(WITH_DEFAULT, body({"x": X, "other": X}))
+        grpc_predict.plan_predict(WITH_DEFAULT, body({"x": X, "other": X}))
 
 
 def test_a_signature_without_inputs_is_called_with_none() -> None:
     """Counters and generators need nothing."""
     model = with_signature(Signature({}, {"output": spec("count:0", shape=())}))
 
-    plan = grpc_predict.plan(model, body({}))
+    plan = grpc_predict.plan_predict(model, body({}))
 
     assert plan.feeds == {}
 
@@ -217,14 +217,14 @@ def test_a_broken_tensor_is_named() -> None:
     request.inputs["x"].tensor_content = b"abc"
 
     with pytest.raises(InvalidArgument, match=exactly("tensor parsing error: x")):
-        grpc_predict.plan(half_plus_two(), request.SerializeToString())
+        grpc_predict.plan_predict(half_plus_two(), request.SerializeToString())
 
 
 def test_an_unchecked_method_name_may_be_anything() -> None:
     """Servers check method names on demand only."""
     model = with_signature(Signature({}, {"y": spec("y:0")}, method="odd"))
 
-    assert grpc_predict.plan(model, body({})).fetches == ("y:0",)
+    assert grpc_predict.plan_predict(model, body({})).fetches == ("y:0",)
 
 
 def test_a_checked_method_name_must_be_one_of_three() -> None:
@@ -236,7 +236,7 @@ def test_a_checked_method_name_must_be_one_of_three() -> None:
     )
 
     with pytest.raises(Internal, match=exactly(text)):
-        grpc_predict.plan(model, body({}), check_method=True)
+        grpc_predict.plan_predict(model, body({}), check_method=True)
 
 
 @pytest.mark.parametrize("signature", ["serving_default", "regress_x2_to_y3", "classify_x2_to_y3"])
@@ -244,13 +244,13 @@ def test_all_three_methods_can_be_predicted_when_checked(signature) -> None:
     """Predict is a way to call any of them."""
     name = "x" if signature == "serving_default" else "inputs"
 
-    assert grpc_predict.plan(half_plus_two(), body({name: X}, signature), check_method=True).feeds
+    assert grpc_predict.plan_predict(half_plus_two(), body({name: X}, signature), check_method=True).feeds
 
 
 @pytest.mark.parametrize("as_content", [False, True])
 def test_outputs_are_lists_or_content_as_the_operator_chose(as_content) -> None:
     """The two encodings differ on the wire only."""
-    plan = grpc_predict.plan(half_plus_two(), body({"x": X}), as_content=as_content)
+    plan = grpc_predict.plan_predict(half_plus_two(), body({"x": X}), as_content=as_content)
     written = serving_pb2.PredictResponse.FromString(answer(plan, {"y:0": X})).outputs["y"]
 
     assert bool(written.tensor_content) is as_content
@@ -261,7 +261,7 @@ def test_outputs_are_lists_or_content_as_the_operator_chose(as_content) -> None:
 def test_outputs_of_every_kind_share_a_response() -> None:
     """Large, small, textual and quantized outputs stand side by side."""
     outputs = {"a": spec("a:0"), "b": spec("b:0"), "s": spec("s:0", DataType.STRING), "q": spec("q:0", DataType.QINT8)}
-    plan = grpc_predict.plan(with_signature(Signature({}, outputs)), body({}))
+    plan = grpc_predict.plan_predict(with_signature(Signature({}, outputs)), body({}))
     tensors = {
         "a:0": np.arange(1000, dtype=np.int64),
         "b:0": np.zeros((0, 3), np.float32),
@@ -279,7 +279,7 @@ def test_outputs_of_every_kind_share_a_response() -> None:
 
 def test_an_output_that_contradicts_its_signature_is_sent_as_it_is() -> None:
     """The runtime knows better than the declaration."""
-    plan = grpc_predict.plan(half_plus_two(), body({"x": X}))
+    plan = grpc_predict.plan_predict(half_plus_two(), body({"x": X}))
 
     outputs, _ = response(answer(plan, {"y:0": np.array([1], np.int64)}))
 
@@ -288,7 +288,7 @@ def test_an_output_that_contradicts_its_signature_is_sent_as_it_is() -> None:
 
 def test_missing_arrays_are_an_internal_error() -> None:
     """The runtime broke its promise."""
-    plan = grpc_predict.plan(half_plus_two(), body({"x": X}))
+    plan = grpc_predict.plan_predict(half_plus_two(), body({"x": X}))
 
     with pytest.raises(ServingError, match=exactly("Predict internal error")) as raised:
         plan.encode([])
@@ -304,7 +304,7 @@ def test_any_bytes_are_planned_or_refused(raw) -> None:
     """Random and cut requests never escape as another exception."""
     for model in (half_plus_two(), WITH_DEFAULT):
         try:
-            plan = grpc_predict.plan(model, raw)
+            plan = grpc_predict.plan_predict(model, raw)
         except ServingError:
             continue
         assert plan.fetches
@@ -315,4 +315,4 @@ def test_a_flipped_byte_is_planned_or_refused(position, value) -> None:
     """A damaged request never escapes as another exception."""
     raw = VALID[:position] + bytes([value]) + VALID[position + 1 :]
     with contextlib.suppress(ServingError):
-        assert grpc_predict.plan(half_plus_two(), raw).fetches
+        assert grpc_predict.plan_predict(half_plus_two(), raw).fetches

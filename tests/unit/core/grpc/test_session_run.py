@@ -29,7 +29,7 @@ def request(feeds=(), fetches=(), *, alias: bool = False, signature: str = "", *
 
 def test_any_tensor_can_be_fed_and_fetched() -> None:
     """Names are the graph's own; the answer keeps the order of the request, repetitions included."""
-    plan = grpc_session_run.plan(half_plus_two(), request(["hidden:0"], ["b:0", "a:0", "b:0"]))
+    plan = grpc_session_run.plan_session_run(half_plus_two(), request(["hidden:0"], ["b:0", "a:0", "b:0"]))
 
     response = serving_pb2.SessionRunResponse.FromString(answer(plan, {"a:0": X + 1, "b:0": X + 2}))
 
@@ -45,7 +45,7 @@ def test_any_tensor_can_be_fed_and_fetched() -> None:
 
 def test_aliases_are_those_of_the_default_signature() -> None:
     """The answer uses the names of the request."""
-    plan = grpc_session_run.plan(half_plus_two(), request(["x"], ["y"], alias=True))
+    plan = grpc_session_run.plan_session_run(half_plus_two(), request(["x"], ["y"], alias=True))
 
     response = serving_pb2.SessionRunResponse.FromString(answer(plan, {"y:0": X}))
 
@@ -55,7 +55,7 @@ def test_aliases_are_those_of_the_default_signature() -> None:
 
 def test_aliases_may_be_those_of_a_named_signature() -> None:
     """The model spec names it."""
-    plan = grpc_session_run.plan(
+    plan = grpc_session_run.plan_session_run(
         half_plus_two(), request(["inputs"], ["outputs"], alias=True, signature="regress_x2_to_y3")
     )
 
@@ -78,7 +78,7 @@ def test_aliases_may_be_those_of_a_named_signature() -> None:
 def test_a_request_that_cannot_run_is_refused(raw, error, text) -> None:
     """Each mistake has its text."""
     with pytest.raises(error) as raised:
-        grpc_session_run.plan(half_plus_two(), raw)
+        grpc_session_run.plan_session_run(half_plus_two(), raw)
 
     assert str(raised.value) == text
 
@@ -86,7 +86,7 @@ def test_a_request_that_cannot_run_is_refused(raw, error, text) -> None:
 def test_missing_arrays_are_an_internal_error() -> None:
     """The runtime broke its promise."""
     with pytest.raises(ServingError, match="SessionRun internal error"):
-        grpc_session_run.plan(half_plus_two(), request([], ["a"])).encode([])
+        grpc_session_run.plan_session_run(half_plus_two(), request([], ["a"])).encode([])
 
 
 VALID = request(["x"], ["y"], alias=True)
@@ -96,4 +96,4 @@ VALID = request(["x"], ["y"], alias=True)
 def test_any_bytes_are_planned_or_refused(raw) -> None:
     """Random and cut requests never escape as another exception."""
     with contextlib.suppress(ServingError):
-        grpc_session_run.plan(half_plus_two(), raw)
+        grpc_session_run.plan_session_run(half_plus_two(), raw)

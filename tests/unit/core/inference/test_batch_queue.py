@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from core.config.model_config import BatchingParameters
 from core.errors import InvalidArgument, Unavailable
 from core.inference.batch_plan import BatchKind
-from core.inference.batch_queue import BatchQueue, Limits, Piece, cut
+from core.inference.batch_queue import BatchQueue, Limits, Piece, piece_rows
 
 FLOAT = np.dtype(np.float32)
 NARROW, WIDE = (BatchKind(((FLOAT, (width,)),), ("y:0",)) for width in (1, 2))
@@ -156,7 +156,7 @@ def test_requests_without_rows_take_room() -> None:
 )
 def test_a_large_request_is_cut_along_the_batches(rows, room, limit, expected) -> None:
     """The open batch is filled first."""
-    assert cut(rows, room, limit) == expected
+    assert piece_rows(rows, room, limit) == expected
 
 
 def test_case_N4_a_request_larger_than_a_batch_with_splitting() -> None:

@@ -81,7 +81,11 @@ def test_long_lists_ask_again_and_again() -> None:
 def read(body: bytes, method: str) -> None:
     """Read a body as both kinds of methods do; what it deserves does not matter."""
     strings = with_signature(Signature({"x": spec("x:0", DataType.STRING)}, {"y": spec("y:0")}))
-    plans = {"numbers": rest_predict.plan, "strings": rest_predict.plan, "examples": rest_examples.plan_regress}
+    plans = {
+        "numbers": rest_predict.plan_predict,
+        "strings": rest_predict.plan_predict,
+        "examples": rest_examples.plan_regress,
+    }
     with suppress(ServingError):
         plans[method](strings if method == "strings" else half_plus_two(), body)
 

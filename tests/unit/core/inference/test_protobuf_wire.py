@@ -8,7 +8,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.errors import InvalidArgument
-from core.inference.protobuf_wire import length_delimited, packed_varints, parse, prefixed, tag, varint, varint_field
+from core.inference.protobuf_wire import (
+    length_delimited,
+    packed_varints,
+    parse_message,
+    prefixed,
+    tag,
+    varint,
+    varint_field,
+)
 from core.protos import serving_pb2, tensor_pb2
 
 
@@ -61,7 +69,7 @@ def test_a_payload_in_pieces_gets_one_length() -> None:
 def test_a_message_that_protobuf_refuses_is_the_callers_mistake() -> None:
     """The text names the message that was expected."""
     with pytest.raises(InvalidArgument, match="The request is not a valid PredictRequest message"):
-        parse(serving_pb2.PredictRequest, b"\xff")
+        parse_message(serving_pb2.PredictRequest, b"\xff")
 
 
 @pytest.mark.parametrize(
@@ -75,4 +83,4 @@ def test_a_message_that_protobuf_refuses_is_the_callers_mistake() -> None:
 def test_messages_have_the_names_that_clients_know(kind, name) -> None:
     """How we read a request is no matter of theirs."""
     with pytest.raises(InvalidArgument, match=f"The request is not a valid {name} message"):
-        parse(kind, b"\xff")
+        parse_message(kind, b"\xff")

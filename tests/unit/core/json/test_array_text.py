@@ -48,7 +48,7 @@ def test_every_printed_tensor_reads_back_the_same(array: np.ndarray, name: str) 
     model = with_signature(Signature({"x": spec("x:0", dtype)}, {}))
 
     body = b'{"inputs": ' + array_text(name, array) + b"}"
-    read = rest_predict.plan(model, body).feeds["x:0"]
+    read = rest_predict.plan_predict(model, body).feeds["x:0"]
 
     empty_inside = 0 in array.shape[:-1]
     assert read.dtype == array.dtype

@@ -161,7 +161,7 @@ def served(dtypes: dict[str, DataType]) -> ServedModel:
 
 def ours(body: bytes, dtypes: dict[str, DataType]):
     try:
-        return dict(rest_predict.plan(served(dtypes), body).feeds)
+        return dict(rest_predict.plan_predict(served(dtypes), body).feeds)
     except ServingError as error:
         return error.code.name, str(error)
 

@@ -251,7 +251,7 @@ def test_what_rest_logged_can_be_replayed(method: Method, body: bytes) -> None:
 @fixed_example(np.array([[16777216.0, 0.1, 1e-45]], np.float32))
 def test_any_floats_of_a_rest_answer_come_back(outputs: np.ndarray) -> None:
     """No digit is lost on the way through JSON."""
-    plan = rest_predict.plan(half_plus_two(), b'{"instances": [[2.0]]}')
+    plan = rest_predict.plan_predict(half_plus_two(), b'{"instances": [[2.0]]}')
 
     log = logged(Method.REST_PREDICT, b'{"instances": [[2.0]]}', plan.encode([outputs]))
 

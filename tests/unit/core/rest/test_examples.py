@@ -162,7 +162,7 @@ def test_values_of_a_repeated_feature_are_joined() -> None:
 def test_bad_bodies_are_reported_before_the_model_is_looked_up(body: str, message: str) -> None:
     """The envelope of these methods is the whole body."""
     for call in (
-        rest_examples.check_envelope,
+        rest_examples.check_examples_body,
         lambda raw: rest_examples.plan_regress(MODEL, raw),
         lambda raw: rest_examples.plan_classify(CLASSIFIER, raw),
     ):
@@ -174,7 +174,7 @@ def test_bad_bodies_are_reported_before_the_model_is_looked_up(body: str, messag
 def test_names_of_features_are_utf8() -> None:
     """A name that protobuf cannot hold is refused, not mangled."""
     with pytest.raises(InvalidArgument, match="not UTF-8"):
-        rest_examples.check_envelope(b'{"examples":[{"\xff":1}]}')
+        rest_examples.check_examples_body(b'{"examples":[{"\xff":1}]}')
 
 
 @pytest.mark.parametrize(

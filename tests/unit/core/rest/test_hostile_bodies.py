@@ -26,7 +26,7 @@ from tests.support.served_models import half_plus_two, spec, with_signature
 MIB = 2**20
 SMALL = 30_000
 METHODS: dict[str, Callable[[ServedModel, bytes], RunPlan]] = {
-    "predict": rest_predict.plan,
+    "predict": rest_predict.plan_predict,
     "classify": rest_examples.plan_classify,
     "regress": rest_examples.plan_regress,
 }
@@ -80,7 +80,7 @@ def test_what_would_need_a_hundred_times_its_size_is_refused_at_once(monkeypatch
     model = half_plus_two()
 
     with pytest.raises(InvalidArgument, match=r"need 3 MiB of memory, of which a request may have 1 MiB\. Send fewer"):
-        rest_predict.plan(model, hostile("open brackets", SMALL))
+        rest_predict.plan_predict(model, hostile("open brackets", SMALL))
     assert status("predict", model, hostile("integers", SMALL)) == 200
     assert status("predict", model, hostile("empty objects", SMALL // 100)) == 400
 
@@ -115,11 +115,11 @@ def test_memory_is_bounded() -> None:
 def test_very_many_rows_are_weighed_before_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fast lane takes no more rows than cost nothing worth mentioning; the answer is the same."""
     body = b'{"instances":[{"x":1},{"x":2},{"x":3}]}'
-    quick = rest_predict.plan(half_plus_two(), body).feeds
+    quick = rest_predict.plan_predict(half_plus_two(), body).feeds
     monkeypatch.setattr(json_columns, "MOST_ROWS", 2)
     monkeypatch.setattr(json_document, "LARGEST_DOCUMENT_BYTES", 2000)
 
-    assert rest_predict.plan(half_plus_two(), body).feeds["x:0"].tolist() == quick["x:0"].tolist()
+    assert rest_predict.plan_predict(half_plus_two(), body).feeds["x:0"].tolist() == quick["x:0"].tolist()
     monkeypatch.setattr(json_document, "LARGEST_DOCUMENT_BYTES", 100)
     with pytest.raises(InvalidArgument, match="Send fewer examples"):
-        rest_predict.plan(half_plus_two(), body)
+        rest_predict.plan_predict(half_plus_two(), body)

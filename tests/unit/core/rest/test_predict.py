@@ -16,7 +16,7 @@ from core.inference.tensor_proto import bytes_array
 from core.json.tensors import fast_tensor
 from core.methods import planners
 from core.rest import predict as rest_predict
-from core.rest.predict import check_envelope
+from core.rest.predict import check_predict_body
 from core.routing.transport import Method
 from tests.support.served_models import answer, half_plus_two, spec, with_signature
 
@@ -32,7 +32,7 @@ def served(inputs: dict[str, DataType]) -> ServedModel:
 
 
 def tensors(body: bytes, inputs: dict[str, DataType]) -> dict[str, np.ndarray]:
-    feeds = rest_predict.plan(served(inputs), body).feeds
+    feeds = rest_predict.plan_predict(served(inputs), body).feeds
     return {name.removesuffix(":0"): array for name, array in feeds.items()}
 
 
@@ -136,7 +136,7 @@ def test_case_B3_a_deep_signature_name_is_refused() -> None:
     """Depth alone is no error; the type of the name is."""
     body = b'{"signature_name":' + DEEP + b"}"
 
-    for call in (check_envelope, lambda body: rest_predict.plan(served({"default": N}), body)):
+    for call in (check_predict_body, lambda body: rest_predict.plan_predict(served({"default": N}), body)):
         with pytest.raises(InvalidArgument, match=f"{PRETTY_NAME}$"):
             call(body)
 
@@ -144,7 +144,7 @@ def test_case_B3_a_deep_signature_name_is_refused() -> None:
 def test_case_B53_a_type_without_json_form_is_unimplemented_in_columns() -> None:
     """Only here the inner code reaches the caller."""
     with pytest.raises(ServingError, match=r"^Conversion of JSON Value: 1 to type: half$") as caught:
-        rest_predict.plan(served({"a": DataType.HALF}), b'{"inputs":[1]}')
+        rest_predict.plan_predict(served({"a": DataType.HALF}), b'{"inputs":[1]}')
 
     assert HTTP_STATUS[caught.value.code] == 501
 
@@ -154,7 +154,7 @@ def test_case_B60_an_unknown_signature_is_named() -> None:
     expected = '^Serving signature name: "nope" not found in signature def$'
 
     with pytest.raises(InvalidArgument, match=expected):
-        rest_predict.plan(half_plus_two(), b'{"signature_name":"nope","instances":[1]}')
+        rest_predict.plan_predict(half_plus_two(), b'{"signature_name":"nope","instances":[1]}')
 
 
 def test_a_method_name_is_checked_on_demand() -> None:
@@ -185,7 +185,7 @@ def test_signatures_without_inputs_cannot_be_called(body: bytes, name: str) -> N
     model = with_signature(Signature({}, {"y": spec("y:0")}))
 
     with pytest.raises(InvalidArgument, match=f"^Failed to get input map for signature: {name}$"):
-        rest_predict.plan(model, body)
+        rest_predict.plan_predict(model, body)
 
 
 @pytest.mark.parametrize("name", [b"5", b"0", b"null", b"[]", b"{}", b"true"])
@@ -193,7 +193,7 @@ def test_a_signature_name_must_be_a_string(name: bytes) -> None:
     """Values that count as false are no exception."""
     body = b'{"signature_name":' + name + b',"instances":[1]}'
 
-    for call in (check_envelope, lambda body: rest_predict.plan(half_plus_two(), body)):
+    for call in (check_predict_body, lambda body: rest_predict.plan_predict(half_plus_two(), body)):
         with pytest.raises(InvalidArgument, match=f"{PRETTY_NAME}$"):
             call(body)
 
@@ -202,13 +202,13 @@ def test_a_signature_name_must_be_a_string(name: bytes) -> None:
 def test_the_envelope_is_judged_without_a_model(body: bytes) -> None:
     """Malformed JSON is reported even for unknown models."""
     with pytest.raises(InvalidArgument):
-        check_envelope(body)
+        check_predict_body(body)
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"signature_name":"x"}', b'{"instances":[NaN]}', bytearray(b"{} x")])
 def test_a_good_envelope_passes(body: bytes) -> None:
     """What the instances are is not known before the model is."""
-    check_envelope(body)
+    check_predict_body(body)
 
 
 @pytest.mark.parametrize(
@@ -222,14 +222,14 @@ def test_a_good_envelope_passes(body: bytes) -> None:
 )
 def test_rows_are_answered_by_predictions(body: bytes, wanted: list) -> None:
     """From the body to the body, with the arithmetic of the model between."""
-    plan = rest_predict.plan(half_plus_two(), body)
+    plan = rest_predict.plan_predict(half_plus_two(), body)
 
     assert json.loads(answer(plan, {"y:0": plan.feeds["x:0"] / 2 + 2})) == {"predictions": wanted}
 
 
 def test_columns_are_answered_by_outputs() -> None:
     """The form of the answer follows the form of the request."""
-    plan = rest_predict.plan(half_plus_two(), b'{"inputs":{"x":[[1]]}}')
+    plan = rest_predict.plan_predict(half_plus_two(), b'{"inputs":{"x":[[1]]}}')
 
     assert json.loads(answer(plan, {"y:0": plan.feeds["x:0"]})) == {"outputs": [[1.0]]}
 
@@ -250,7 +250,7 @@ def test_rows_may_order_their_members_freely() -> None:
 def test_tensors_are_fetched_once() -> None:
     """Two outputs that are the same tensor cost one fetch."""
     outputs = {"p": spec("y:0"), "q": spec("z:0"), "r": spec("y:0")}
-    plan = rest_predict.plan(with_signature(Signature({"x": spec("x:0")}, outputs)), b'{"instances":[1]}')
+    plan = rest_predict.plan_predict(with_signature(Signature({"x": spec("x:0")}, outputs)), b'{"instances":[1]}')
 
     assert plan.fetches == ("y:0", "z:0")
     assert json.loads(plan.encode([floats(1), floats(2)])) == {"predictions": [{"p": 1.0, "q": 2.0, "r": 1.0}]}
@@ -262,7 +262,7 @@ def test_defaults_fill_what_binary_rows_cannot_carry() -> None:
     inputs = {"a": spec("a:0", S), "b": spec("b:0")}
     model = with_signature(Signature(inputs, {"y": spec("y:0")}, defaults={"b": scale}))
 
-    feeds = rest_predict.plan(model, b'{"instances":[{"b64":"aGk="}]}').feeds
+    feeds = rest_predict.plan_predict(model, b'{"instances":[{"b64":"aGk="}]}').feeds
 
     assert feeds["a:0"].tolist() == [b"hi"]
     assert feeds["b:0"] is scale

@@ -199,7 +199,7 @@ def test_bad_bodies_are_explained_as_tensorflow_serving_does(
     model = with_signature(Signature(specs, {"y": spec("y:0")}))
 
     with pytest.raises(InvalidArgument) as caught:
-        rest_predict.plan(model, body)
+        rest_predict.plan_predict(model, body)
 
     found = str(caught.value)
     assert found.startswith(parse_error) if message == parse_error else found == message

@@ -33,6 +33,7 @@ from core.versions.servable import ServableId
 from deployments.inference.batched_execution import BatchedExecution
 from deployments.inference.call_traces import CallTraces, TracedCalls
 from deployments.routing import direct_connection
+from deployments.routing.awaited_call import call_over
 from deployments.telemetry.tracing import Tracer
 from tests.support.direct_sites import TOKEN, Run, Taker, connected, serving, until
 from tests.support.fakes import FakeLoaded
@@ -280,7 +281,7 @@ def test_the_context_travels_behind_the_body(run: Run, size: int) -> None:
             connection = await connected(endpoint)
             body = b"x" * size
 
-            answers = await asyncio.gather(*(connection.call(traced(one, body)) for one in (ROUTE, None, ROUTE)))
+            answers = await asyncio.gather(*(call_over(connection, traced(one, body)) for one in (ROUTE, None, ROUTE)))
 
             assert [bytes(one.body) == body for one in answers] == [True] * 3
             assert [one.trace for one in taker.taken] == [ROUTE, None, ROUTE]
@@ -298,7 +299,7 @@ def test_a_body_that_leaves_no_room_goes_without_its_context(run: Run, monkeypat
         async with serving(taker) as (_, endpoint):
             connection = await connected(endpoint)
 
-            assert (await connection.call(traced(ROUTE, b"x" * 100))).body == b"x" * 100
+            assert (await call_over(connection, traced(ROUTE, b"x" * 100))).body == b"x" * 100
 
             assert taker.taken[0].trace is None
             connection.close()

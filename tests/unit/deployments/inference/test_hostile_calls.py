@@ -221,10 +221,10 @@ IMAGE = """
     body = orjson.dumps({"instances": image}, option=orjson.OPT_SERIALIZE_NUMPY)
     model = half_plus_two()
     for _ in range(3):
-        rest_predict.plan(model, bytearray(body))
+        rest_predict.plan_predict(model, bytearray(body))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(20):
-        rest_predict.plan(model, bytearray(body))
+        rest_predict.plan_predict(model, bytearray(body))
     print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) // 20)
 """
 

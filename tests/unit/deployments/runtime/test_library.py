@@ -12,7 +12,7 @@ import pytest
 
 from core.errors import Code, FailedPrecondition, RuntimeFailure
 from deployments.runtime import library as tensorflow_library
-from deployments.runtime.library import check, library, library_path, new_status, text
+from deployments.runtime.library import c_text, check, library, library_path, new_status
 
 
 def test_the_library_is_opened_once_however_many_threads_ask() -> None:
@@ -25,7 +25,7 @@ def test_the_library_is_opened_once_however_many_threads_ask() -> None:
 
 def test_the_library_is_that_of_the_wheel() -> None:
     """The library comes from the installed wheel, and is of the version that the wheel names."""
-    assert text(library().TF_Version()) == metadata.version("tensorflow")
+    assert c_text(library().TF_Version()) == metadata.version("tensorflow")
     assert library_path().name in tensorflow_library.LIBRARY_NAMES
 
 

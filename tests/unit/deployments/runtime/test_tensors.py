@@ -11,7 +11,7 @@ import pytest
 from core.errors import InvalidArgument, ResourceExhausted
 from core.inference.dtypes import NUMPY_DTYPE, DataType
 from deployments.runtime.library import ffi, library
-from deployments.runtime.tensors import COPIED_BYTES, TYPE_OF, to_array, to_tensor
+from deployments.runtime.tensors import COPIED_BYTES, TYPE_OF, from_tensor, to_tensor
 from tests.support.loaded_models import lent_count
 
 ALIGNMENT = 64
@@ -35,7 +35,7 @@ class CountingLibrary:
 def round_trip(array: np.ndarray, dtype: DataType | None = None) -> np.ndarray:
     """Make a tensor of an array and an array of the tensor."""
     dtype = dtype or TYPE_OF[array.dtype]
-    return to_array(library(), to_tensor(library(), array, dtype), dtype)
+    return from_tensor(library(), to_tensor(library(), array, dtype), dtype)
 
 
 def aligned(count: int, offset: int = 0) -> np.ndarray:
@@ -151,7 +151,7 @@ def test_a_small_or_misaligned_array_is_copied(count: int, offset: int) -> None:
     array[:] = -1
 
     assert lent_count() == before
-    assert to_array(lib, tensor, DataType.FLOAT).tolist() == list(range(count))
+    assert from_tensor(lib, tensor, DataType.FLOAT).tolist() == list(range(count))
 
 
 def test_strings_are_given_back_when_the_tensor_goes() -> None:
@@ -169,7 +169,7 @@ def test_strings_are_given_back_when_the_tensor_goes() -> None:
 def test_a_fetched_tensor_is_deleted_exactly_once(count: int) -> None:
     """A copy deletes it at once, a view with its last array."""
     lib = CountingLibrary()
-    answer = to_array(lib, to_tensor(lib, np.zeros(count, np.float32), DataType.FLOAT), DataType.FLOAT)
+    answer = from_tensor(lib, to_tensor(lib, np.zeros(count, np.float32), DataType.FLOAT), DataType.FLOAT)
     part = answer[1:3]
     del answer
     gc.collect()
