@@ -8,7 +8,7 @@ import time
 
 from core.admin.status_document import WatcherReport
 from core.config.server_settings import ServerSettings
-from core.errors import Problem, ServingError
+from core.errors import ServingError
 from core.routing.router_report import RouterReport
 from core.routing.table import RoutingTable
 from core.telemetry.metric_ledger import Collected, Stamp
@@ -100,10 +100,6 @@ class Watcher:
     async def report(self) -> WatcherReport:
         """Return what changes from second to second."""
         return WatcherReport(self._watch.replicas, time.monotonic() - self._ticked_s, self._collector.traffic())
-
-    async def config_problems(self) -> tuple[Problem, ...]:
-        """Return what is wrong with the configuration that was refused last, if it still is."""
-        return self._watch.configuration.problems
 
     async def check_health(self) -> None:
         """Fail when ticks ended or one hangs; Serve then replaces this replica."""

@@ -90,7 +90,7 @@ def _overtaken(name: str) -> ChangeOutcome:
 
 def _answering(name: str, seen: list[Json]) -> ChangeOutcome | None:
     for one in seen:
-        if one["state"] == "AVAILABLE" and one["wanted"]:
+        if one["state"] == "AVAILABLE" and one["aspired"]:
             took = f" after {one['load_s']:.1f} s" if one["load_s"] is not None else ""
             return ChangeOutcome(is_good=True, text=f"{name} version {one['version']}: AVAILABLE{took}")
     return None
@@ -98,7 +98,7 @@ def _answering(name: str, seen: list[Json]) -> ChangeOutcome | None:
 
 def _failed(name: str, seen: list[Json]) -> ChangeOutcome | None:
     for one in seen:
-        if one["error"] is not None and one["wanted"]:
+        if one["error"] is not None and one["aspired"]:
             again = f"; tried again at {one['next_attempt']}" if one["next_attempt"] else ""
             error = f"{one['error']['code']}: {one['error']['message']}"
             return ChangeOutcome(

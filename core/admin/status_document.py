@@ -169,7 +169,7 @@ def _version(servable: ServableId, status: VersionStatus, model: ModelRoutes, wa
     return {
         "version": str(servable.version),
         "state": status.state.name,
-        "wanted": history.aspired,
+        "aspired": history.aspired,
         "since": iso_time(history.since_s),
         "labels": sorted(label for label in model.labels if model.version_of(label) == servable.version),
         "replicas": replicas.get(app_name(servable), 0) if replicas is not None else None,

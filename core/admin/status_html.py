@@ -169,7 +169,7 @@ def _versions(models: Sequence[Json], now: datetime) -> Iterator[_Row]:
 
 def _version(name: str, version: Json, model: Json, now: datetime) -> _Row:
     shown = _shown(version)
-    unwanted = "" if version["wanted"] or shown == "END" else " (not wanted any more)"
+    unwanted = "" if version["aspired"] or shown == "END" else " (not wanted any more)"
     cells = (
         _text(name),
         _text(version["version"]),
@@ -202,7 +202,7 @@ def _curve(traffic: Json, member: str, title: str, written: Callable[[float], st
 
 
 def _shown(version: Json) -> str:
-    failed = version["error"] is not None and version["state"] == "END" and version["wanted"]
+    failed = version["error"] is not None and version["state"] == "END" and version["aspired"]
     return FAILED if failed else str(version["state"])
 
 

@@ -49,8 +49,8 @@ def _rows(model: Json, now: datetime) -> list[Sequence[str]]:
 
 
 def _row(name: str, version: Json, model: Json, now: datetime) -> Sequence[str]:
-    state = version["state"] if version["wanted"] or version["state"] == "END" else f"{version['state']} (unwanted)"
-    failed = version["error"] is not None and version["state"] == "END" and version["wanted"]
+    state = version["state"] if version["aspired"] or version["state"] == "END" else f"{version['state']} (unwanted)"
+    failed = version["error"] is not None and version["state"] == "END" and version["aspired"]
     return (
         name,
         version["version"],
@@ -118,7 +118,7 @@ def _model_remarks(model: Json) -> Iterable[str]:
     if model["problem"]:
         yield f"{name}: {model['problem']}"
     for one in model["versions"]:
-        if one["error"] is not None and one["wanted"]:
+        if one["error"] is not None and one["aspired"]:
             again = f" (attempt {one['failed_attempts'] + 1} at {one['next_attempt']})" if one["next_attempt"] else ""
             yield f"{name} version {one['version']}: {one['error']['message']}{again}"
     known = {one["version"] for one in model["versions"]}

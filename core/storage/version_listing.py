@@ -1,4 +1,7 @@
-"""What storage says about versions: which directories are versions, and whether one is completely written."""
+"""What a listing of storage means: which directories are versions, which are completely written, what may be served.
+
+`judged` holds the whole rule; the functions after it are its parts, in the order in which it asks them.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from core.config.model_config import ModelConfig
 from core.config.version_policy import All, Specific, VersionPolicy
+from core.telemetry.redaction import without_secrets
 
 HIGHEST_VERSION = 2**63 - 1
 LOCAL_SCHEME = "file://"
@@ -110,23 +115,74 @@ def not_a_version(name: str) -> str:
     return "negative number" if int(number[1]) < 0 else ""
 
 
-def nothing_to_serve(model: str, base_path: str, policy: VersionPolicy, found: frozenset[int]) -> str:
-    """Say why none of the versions found will be served; empty when some will."""
-    if not found:
-        return (
-            f"No versions of servable {model} found under base path {base_path}. "
-            "Did you forget to name your leaf directory as a number (eg. '/1/')?"
-        )
-    if policy.select(found):
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What is known of a model's storage.
+
+    `listing` holds the versions that count, None until a first listing succeeds; `waiting` those that are not
+    completely written, each with the reason; `is_unsure` says that only a second listing can tell what to serve.
+    `problem` says why there is nothing to load, `error` why the newest listing failed, if it did. `found` is the
+    newest good listing as the store gave it: the next one is compared with that.
+    """
+
+    listing: VersionListing | None = None
+    waiting: Mapping[int, str] = field(default_factory=dict)
+    is_unsure: bool = False
+    problem: str = ""
+    error: str = ""
+    found: VersionListing | None = None
+
+
+UNKNOWN = Judged()
+"""Before a first answer of the store."""
+
+
+def judged(now: VersionListing | None, before: Judged, model: ModelConfig, wall_s: float) -> Judged:
+    """Return what is known of a model's storage after an answer of the store, or without one (None).
+
+    An error keeps what was known, so that nothing is unloaded because a store is away. `wall_s` is the time of the
+    answer by the clock that the times of files go by. Without an answer the versions known are judged anew, because
+    the policy may have changed.
+    """
+    if now is None:
+        return before if before.error else replace(before, problem=_problem(before.listing, model))
+    if now.error:
+        text = f"Could not find base path {model.base_path} for servable {model.name} with error {now.error}"
+        return replace(before, error=now.error, problem=without_secrets(text))
+    listing, missed = steadied(now, before.found) if is_remote(model.base_path) else (now, frozenset[int]())
+    waiting = {**_unfinished(now, before.found, model, wall_s), **dict.fromkeys(missed, MISSED)}
+    is_unsure = before.found is None and bool(waiting)
+    return Judged(listing, waiting, is_unsure, _problem(listing, model), found=now)
+
+
+def _problem(listing: VersionListing | None, model: ModelConfig) -> str:
+    if listing is None:
         return ""
-    listed = policy.versions if isinstance(policy, Specific) else frozenset()
-    wanted = f"only {_numbers(listed)}" if listed else "no versions"
-    return f"The version policy of servable {model} lists {wanted}; base path {base_path} has {_numbers(found)}"
+    return without_secrets(nothing_to_serve(model.name, model.base_path, model.policy, frozenset(listing.versions)))
 
 
-def _numbers(versions: frozenset[int]) -> str:
-    newest = sorted(versions, reverse=True)
-    return ", ".join(map(str, newest[:MOST_SHOWN])) + (", ..." if len(newest) > MOST_SHOWN else "")
+def _unfinished(
+    now: VersionListing, before: VersionListing | None, model: ModelConfig, wall_s: float
+) -> Mapping[int, str]:
+    """Return the versions that are not completely written, each with what it waits for."""
+    known = before.versions if before is not None else {}
+    reasons = {
+        number: _reason_to_wait(directory, known.get(number), model, wall_s)
+        for number, directory in now.versions.items()
+    }
+    return {number: reason for number, reason in reasons.items() if reason}
+
+
+def _reason_to_wait(now: VersionDirectory, before: VersionDirectory | None, model: ModelConfig, wall_s: float) -> str:
+    if now.unreadable:
+        return f"waits until its files can be read: {now.unreadable}"
+    return missing(
+        now.files,
+        before.files if before is not None else None,
+        marker_file=model.resources.marker_file,
+        now_s=wall_s,
+        settled_s=REMOTE_SETTLED_S if is_remote(model.base_path) else SETTLED_S,
+    )
 
 
 def is_remote(path: str) -> bool:
@@ -190,3 +246,22 @@ def _lacking_variables(sizes: Mapping[str, int]) -> str:
 
 def _settled(files: DirectoryFiles, since_s: float) -> bool:
     return all(one.changed_s is not None and one.changed_s <= since_s for one in files)
+
+
+def nothing_to_serve(model: str, base_path: str, policy: VersionPolicy, found: frozenset[int]) -> str:
+    """Say why none of the versions found will be served; empty when some will."""
+    if not found:
+        return (
+            f"No versions of servable {model} found under base path {base_path}. "
+            "Did you forget to name your leaf directory as a number (eg. '/1/')?"
+        )
+    if policy.select(found):
+        return ""
+    listed = policy.versions if isinstance(policy, Specific) else frozenset()
+    wanted = f"only {_numbers(listed)}" if listed else "no versions"
+    return f"The version policy of servable {model} lists {wanted}; base path {base_path} has {_numbers(found)}"
+
+
+def _numbers(versions: frozenset[int]) -> str:
+    newest = sorted(versions, reverse=True)
+    return ", ".join(map(str, newest[:MOST_SHOWN])) + (", ..." if len(newest) > MOST_SHOWN else "")

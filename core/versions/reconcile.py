@@ -8,7 +8,7 @@ nothing. The walk is `observe` (records follow the world), `next_actions` (what 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 
 from core.config.model_config import ModelConfig
@@ -21,8 +21,9 @@ from core.versions.servable import ServableId, app_name
 from core.versions.world import ABSENT, AppObservation, Condition, Load, LoadLimits, Records, Unload, World
 
 ENDED_VERSIONS_KEPT_S = 3600.0
-"""How long an ended version stays in GetModelStatus after nobody wants it any more."""
+"""How long an ended version stays in GetModelStatus after it is no longer aspired."""
 
+NONE: frozenset[int] = frozenset()
 
 ADOPTED: Mapping[Condition, State] = MappingProxyType(
     {
@@ -35,84 +36,75 @@ ADOPTED: Mapping[Condition, State] = MappingProxyType(
 
 
 def observe(records: Records, world: World, limits: LoadLimits) -> dict[ServableId, VersionRecord]:
-    """Let the records follow the world: new versions, new wishes, and what became of the applications."""
+    """Let the records follow the world: new versions, what is aspired, and what became of the applications."""
     followed: dict[ServableId, VersionRecord | None] = {}
-    wishes = {config.name: _wish(config, records, world) for config in world.models}
-    for servable in _all_servables(records, wishes, world):
-        wish = wishes.get(servable.name)
+    left_behind = _left_behind(records, world)
+    aspired = _aspired_by_model(records, left_behind, world)
+    for servable in _all_servables(records, aspired, left_behind, world):
         record = records.get(servable)
-        app = world.apps.get(app_name(servable), ABSENT)
-        wanted = wish is not None and servable.version in wish.aspired
+        app = world.apps.get(servable, ABSENT)
         if record is None:
-            record = _first_seen(servable, app, world, limits, wanted=wanted)
-        record = _follow_directory(replace(record, aspired=wanted), world)
+            record = _first_seen(servable, app, world, limits)
+        record = replace(record, aspired=servable.version in aspired.get(servable.name, NONE))
+        record = _follow_directory(record, world)
         followed[servable] = _forget_or_keep(_follow_app(record, app, world.now_s, limits), world)
     return {servable: record for servable, record in followed.items() if record is not None}
 
 
-@dataclass(frozen=True, slots=True)
-class _Wish:
-    aspired: frozenset[int]
+def _left_behind(records: Records, world: World) -> frozenset[ServableId]:
+    """Return the versions that run or load without a record: a former watcher deployed them."""
+    return frozenset(
+        servable
+        for servable, seen in world.apps.items()
+        if servable not in records and seen.condition in {Condition.RUNNING, Condition.DEPLOYING}
+    )
 
 
-def _wish(config: ModelConfig, records: Records, world: World) -> _Wish:
-    """Return the aspired versions; while storage shows none that could be loaded, what is there stays wanted."""
-    alive = _left_behind(config.name, records, world) | {
-        one.servable.version
-        for one in records.values()
-        if one.servable.name == config.name and one.state in {State.LOADING, State.AVAILABLE}
-    }
-    listing = world.listings.get(config.name)
-    if listing is None:
-        return _Wish(alive)
-    if config.name in world.unsure and (wished := _wished_before(config.name, world)):
-        return _Wish(alive | wished)
-    present = frozenset(listing.versions)
-    unfinished = frozenset(world.waiting.get(config.name, {}))
-    aspired = config.policy.select((present - unfinished) | (present & alive))
+def _aspired_by_model(records: Records, left_behind: Iterable[ServableId], world: World) -> dict[str, frozenset[int]]:
+    alive: dict[str, set[int]] = {config.name: set() for config in world.models}
+    loaded = (one.servable for one in records.values() if one.state in {State.LOADING, State.AVAILABLE})
+    for servable in (*left_behind, *loaded):
+        alive.setdefault(servable.name, set()).add(servable.version)
+    return {config.name: _aspired(config, frozenset(alive[config.name]), world) for config in world.models}
+
+
+def _aspired(config: ModelConfig, alive: frozenset[int], world: World) -> frozenset[int]:
+    """Return the aspired versions; while storage shows none that could be loaded, those alive stay aspired."""
+    storage = world.storage_of(config.name)
+    if storage.listing is None:
+        return alive
+    if storage.is_unsure and (before := _aspired_before(config.name, world)):
+        return alive | before
+    present = frozenset(storage.listing.versions)
+    aspired = config.policy.select((present - frozenset(storage.waiting)) | (present & alive))
     only_unfinished = not aspired and config.policy.select(present)
-    return _Wish(alive if only_unfinished else aspired)
+    return alive if only_unfinished else aspired
 
 
-def _wished_before(name: str, world: World) -> frozenset[int]:
-    """Name the versions that a former watcher wanted; what it knew counts until a second look shows more."""
+def _aspired_before(name: str, world: World) -> frozenset[int]:
+    """Return the versions that a former watcher aspired to; they count until a second look shows more."""
     known = (servable.version for servable, one in world.remembered.items() if servable.name == name and one.aspired)
     return frozenset(known)
 
 
-def _left_behind(name: str, records: Records, world: World) -> frozenset[int]:
-    """Name the versions that run or load without a record: a former watcher deployed them."""
-    prefix = app_name(ServableId(name, 0)).rpartition(":")[0]
-    versions = (
-        app.rpartition(":")[2]
-        for app, seen in world.apps.items()
-        if app.rpartition(":")[0] == prefix and seen.condition in {Condition.RUNNING, Condition.DEPLOYING}
-    )
-    numbers = frozenset(int(version) for version in versions if version.isdecimal())
-    return numbers - {servable.version for servable in records if servable.name == name}
-
-
-def _all_servables(records: Records, wishes: Mapping[str, _Wish], world: World) -> list[ServableId]:
+def _all_servables(
+    records: Records, aspired: Mapping[str, frozenset[int]], left_behind: Iterable[ServableId], world: World
+) -> list[ServableId]:
     known = set(records) | set(world.remembered)
-    for name, wish in wishes.items():
-        known.update(ServableId(name, version) for version in wish.aspired)
-        known.update(ServableId(name, version) for version in _left_behind(name, records, world))
+    known.update(ServableId(name, version) for name, versions in aspired.items() for version in versions)
+    known.update(servable for servable in left_behind if servable.name in aspired)
     return sorted(known)
 
 
-def _first_seen(
-    servable: ServableId, app: AppObservation, world: World, limits: LoadLimits, *, wanted: bool
-) -> VersionRecord:
+def _first_seen(servable: ServableId, app: AppObservation, world: World, limits: LoadLimits) -> VersionRecord:
     """Adopt what a former watcher left behind: a running version is not loaded again."""
-    listing = world.listings.get(servable.name)
     state = ADOPTED.get(app.condition, State.START)
-    directory = listing.versions.get(servable.version) if listing is not None else None
+    directory = world.directory_of(servable)
     since_s = world.moment.steady_of(app.deployed_s) if state is State.LOADING and app.deployed_s else world.now_s
     found = VersionRecord(
         servable,
         path=directory.path if directory is not None else "",
         state=state,
-        aspired=wanted,
         fingerprint=directory.fingerprint if directory is not None and state is not State.START else "",
         since_s=since_s,
     )
@@ -127,8 +119,7 @@ def _first_seen(
 
 def _follow_directory(record: VersionRecord, world: World) -> VersionRecord:
     """Take the path of a version that is about to be loaded from the newest listing."""
-    listing = world.listings.get(record.servable.name)
-    directory = listing.versions.get(record.servable.version) if listing is not None else None
+    directory = world.directory_of(record.servable)
     if directory is None or record.state not in {State.START, State.END}:
         return record
     if record.state is State.START:
@@ -136,7 +127,7 @@ def _follow_directory(record: VersionRecord, world: World) -> VersionRecord:
     repaired = record.failure is not None and directory.fingerprint != record.fingerprint
     if not (record.aspired and (record.failure is None or record.failure == GIVEN_UP or repaired)):
         return record
-    again = replace(record, failure=None, failed_attempts=0, retry_at_s=0.0).after(Event.WANTED_AGAIN, world.now_s)
+    again = replace(record, failure=None, failed_attempts=0, retry_at_s=0.0).after(Event.ASPIRED_AGAIN, world.now_s)
     return replace(again, path=directory.path, fingerprint=directory.fingerprint)
 
 
@@ -220,7 +211,7 @@ def _snapshot(record: VersionRecord, world: World) -> VersionSnapshot:
 
 
 def _can_load(record: VersionRecord, world: World) -> bool:
-    ended = world.apps.get(app_name(record.servable), ABSENT).condition is Condition.ABSENT
+    ended = world.apps.get(record.servable, ABSENT).condition is Condition.ABSENT
     return bool(record.path) and record.retry_at_s <= world.now_s and ended
 
 
@@ -231,7 +222,11 @@ def apply(records: Records, action: Load | Unload, now_s: float) -> dict[Servabl
 
 
 def unneeded_apps(records: Records, world: World) -> frozenset[str]:
-    """Name the version applications that no record needs: withdrawn, failed, cancelled, or of nobody's model."""
-    needed = {app_name(servable) for servable, one in records.items() if one.state in {State.LOADING, State.AVAILABLE}}
-    ending = {app for app, seen in world.apps.items() if seen.condition is Condition.DELETING}
-    return frozenset(world.apps) - needed - ending
+    """Return the applications that no record needs: withdrawn, failed, cancelled, or of nobody's model."""
+    needed = {servable for servable, one in records.items() if one.state in {State.LOADING, State.AVAILABLE}}
+    unneeded = {app_name(one) for one, seen in world.apps.items() if one not in needed and not _is_ending(seen)}
+    return frozenset(unneeded) | {app for app, seen in world.strays.items() if not _is_ending(seen)}
+
+
+def _is_ending(app: AppObservation) -> bool:
+    return app.condition is Condition.DELETING

@@ -23,11 +23,11 @@ class Event(enum.Enum):
     BECAME_READY = "its application runs"
     WILL_RETRY = "loading failed, another attempt is due"
     FAILED = "loading failed for good"
-    CANCELLED = "it is no longer wanted and was not yet available"
-    WITHDRAWN = "it is no longer wanted and leaves the routing table"
+    CANCELLED = "it is no longer aspired and was not yet available"
+    WITHDRAWN = "it is no longer aspired and leaves the routing table"
     LOST = "its application disappeared without our doing"
     GONE = "its application has ended"
-    WANTED_AGAIN = "it is wanted once more after it had ended"
+    ASPIRED_AGAIN = "it is aspired once more after it had ended"
 
 
 TRANSITIONS: Mapping[tuple[State, Event], State] = MappingProxyType(
@@ -42,7 +42,7 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = MappingProxyType(
         (State.AVAILABLE, Event.WITHDRAWN): State.UNLOADING,
         (State.AVAILABLE, Event.LOST): State.START,
         (State.UNLOADING, Event.GONE): State.END,
-        (State.END, Event.WANTED_AGAIN): State.START,
+        (State.END, Event.ASPIRED_AGAIN): State.START,
     }
 )
 
@@ -75,7 +75,7 @@ class Failure:
 
 
 GIVEN_UP = Failure(Code.CANCELLED, "Loading of servable cancelled")
-"""Why a version ended that was no longer wanted before it was available; it is loaded when it is wanted again."""
+"""Why a version ended that was no longer aspired before it was available; it is loaded when it is aspired again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from core.config.model_config import ModelConfig
-from core.storage.version_listing import VersionListing
+from core.storage.version_listing import UNKNOWN, Judged, VersionDirectory
 from core.versions.history import Moment, VersionHistory
 from core.versions.record import VersionRecord
 from core.versions.servable import ServableId
@@ -53,18 +53,16 @@ class LoadLimits:
 class World:
     """What one tick sees.
 
-    `listings` holds the last good listing of each model, `waiting` the versions of it that are not completely written
-    yet with the reason, `unsure` the models of which a second look is needed to tell, `apps` the version applications
-    of Serve by name, `remembered` what the table in force tells of versions. `now_s` is of a steady clock, `wall_s` the
-    same moment of the wall clock.
+    `storage` says what is known of each model's storage. `apps` holds the applications of Serve by version, `strays`
+    those of models that nobody knows by name. `remembered` is what the table in force says of versions. `now_s` is of
+    a steady clock, `wall_s` the same moment of the wall clock.
     """
 
     now_s: float
     models: tuple[ModelConfig, ...]
-    listings: Mapping[str, VersionListing] = field(default_factory=dict)
-    waiting: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
-    unsure: frozenset[str] = frozenset()
-    apps: Mapping[str, AppObservation] = field(default_factory=dict)
+    storage: Mapping[str, Judged] = field(default_factory=dict)
+    apps: Mapping[ServableId, AppObservation] = field(default_factory=dict)
+    strays: Mapping[str, AppObservation] = field(default_factory=dict)
     remembered: Mapping[ServableId, VersionHistory] = field(default_factory=dict)
     wall_s: float = 0.0
 
@@ -72,6 +70,15 @@ class World:
     def moment(self) -> Moment:
         """The time of the look, on both clocks."""
         return Moment(self.now_s, self.wall_s)
+
+    def storage_of(self, model: str) -> Judged:
+        """Return what is known of a model's storage."""
+        return self.storage.get(model, UNKNOWN)
+
+    def directory_of(self, servable: ServableId) -> VersionDirectory | None:
+        """Return where a version lies; None when storage does not show it, or is not known."""
+        listing = self.storage_of(servable.name).listing
+        return listing.versions.get(servable.version) if listing is not None else None
 
 
 Records = Mapping[ServableId, VersionRecord]

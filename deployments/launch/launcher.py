@@ -18,7 +18,7 @@ from deployments.config.startup_settings import monitoring
 from deployments.launch.first_loads import first_loads
 from deployments.launch.ray_cluster import RayCluster
 from deployments.launch.terminal import RolloutPrinter, Say, announce, without_stderr
-from deployments.versions.serve_host import ROUTER_APP, RayServeHost
+from deployments.versions.serve_host import ROUTER_APP, RayServeHost, router_status, router_target, submit
 
 POLL_S = 0.1
 NEWS_EVERY_S = 2.0
@@ -55,22 +55,10 @@ class Launcher:
         self._say("starting Ray Serve")
         if self._cluster.is_own:
             serve.start(proxy_location="Disabled")
-        elif ROUTER_APP in serve.status().applications:
+        elif router_status() is not None:
             raise FailedPrecondition("A Ray Model Server already runs on this cluster; stop it first.")
         self._say("starting router and watcher")
-        serve.run_many(
-            [
-                serve.RunTarget(
-                    target=application(self._settings),
-                    name=ROUTER_APP,
-                    route_prefix="/",
-                    logging_config={"enable_access_log": False},
-                ),
-                *first_loads(self._settings),
-            ],
-            wait_for_ingress_deployment_creation=False,
-            wait_for_applications_running=False,
-        )
+        submit([router_target(application(self._settings)), *first_loads(self._settings)])
         self._wait(self._is_running)
         self._host = host = RayServeHost()
         self._wait(lambda: self._is_open(host))
@@ -80,7 +68,7 @@ class Launcher:
             self._stop.wait(POLL_S)
 
     def _is_running(self) -> bool:
-        seen = serve.status().applications.get(ROUTER_APP)
+        seen = router_status()
         if seen is None:
             return False
         if seen.status is ApplicationStatus.DEPLOY_FAILED:
@@ -103,9 +91,9 @@ class Launcher:
 
     def _stop_application(self) -> None:
         """Close the door first and the models after it, so that requests in flight still find their version."""
-        serve.delete(ROUTER_APP, _blocking=False)
-        self._wait_gone(lambda: ROUTER_APP not in serve.status().applications)
         host = RayServeHost()
+        host.delete(ROUTER_APP)
+        self._wait_gone(lambda: router_status() is None)
         for app in host.observe():
             host.delete(app)
         self._wait_gone(lambda: not host.observe())

@@ -23,7 +23,7 @@ from core.storage.version_listing import Source
 from core.versions.lifecycle import State
 from core.versions.reconcile import apply, failed, next_actions, observe, unneeded_apps
 from core.versions.record import Failure, VersionRecord
-from core.versions.servable import ServableId, app_name
+from core.versions.servable import ServableId, app_name, servables_of
 from core.versions.servable_spec import ServableSpec
 from core.versions.world import Load, LoadLimits, Unload, World
 from deployments.config.models_in_force import Configuration, InForce, ModelList
@@ -106,18 +106,18 @@ class Reconciler:
         return BUSY_TICK_S if busy or self._is_moving() else self._idle_s(now_s)
 
     def _look(self, models: tuple[ModelConfig, ...], now_s: float) -> World:
-        seen = self._listings
         apps = self._host.observe()
         self.replicas = {app: one.replicas for app, one in apps.items()}
         if not self._records:
             self._routed.update(apps)
+        names = {config.name for config in models} | {one.name for one in self._records} | self.table.models.keys()
+        servables = servables_of(apps, names)
         return World(
             now_s,
             models,
-            seen.by_model,
-            seen.waiting,
-            frozenset(seen.unsure),
-            apps,
+            dict(self._listings.by_model),
+            {servable: apps[app] for app, servable in servables.items()},
+            {app: seen for app, seen in apps.items() if app not in servables},
             self.table.histories,
             self._clock.wall_s(),
         )
@@ -179,7 +179,7 @@ class Reconciler:
     def _publish(self, world: World, in_force: InForce) -> None:
         """Publish a new generation when anything that routers could notice has changed, or one of them is ahead."""
         table = replace(
-            routing_table(self._records, world, self._listings.problems, self.table),
+            routing_table(self._records, world, self.table),
             config_text=in_force.text,
             is_config_requested=in_force.is_requested,
             files_fingerprint=self.configuration.files_fingerprint,

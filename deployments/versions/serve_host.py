@@ -11,7 +11,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import ray
@@ -87,11 +87,7 @@ class RayServeHost:
 
     def deploy(self, spec: ServableSpec, resources: ModelResources) -> None:
         """Submit the application of a version and return at once."""
-        serve.run_many(
-            [version_target(spec, resources)],
-            wait_for_ingress_deployment_creation=False,
-            wait_for_applications_running=False,
-        )
+        submit([version_target(spec, resources)])
 
     def delete(self, app: str) -> None:
         """Delete an application and return at once."""
@@ -127,6 +123,23 @@ class RayServeHost:
             self._cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
             self._cpus_due_s = time.monotonic() + CPUS_COUNTED_EVERY_S
         return self._cpus
+
+
+def submit(targets: Sequence[serve.RunTarget]) -> None:
+    """Submit applications and return at once."""
+    serve.run_many(targets, wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
+
+
+def router_target(application: serve.Application) -> serve.RunTarget:
+    """Return the application of routers and watcher, ready to be submitted."""
+    return serve.RunTarget(
+        target=application, name=ROUTER_APP, route_prefix="/", logging_config={"enable_access_log": False}
+    )
+
+
+def router_status() -> ApplicationStatusOverview | None:
+    """Return what Serve says of the application of routers and watcher; None when there is none."""
+    return serve.status().applications.get(ROUTER_APP)
 
 
 def version_target(spec: ServableSpec, resources: ModelResources) -> serve.RunTarget:

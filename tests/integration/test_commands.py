@@ -116,7 +116,7 @@ def test_versions_and_models_come_and_go_by_command(
     entry = shown(server, capsys, "by_command")
     assert entry["version_policy"] == {"specific": ["2"]}
     newest = entry["versions"][0]
-    assert (newest["version"], newest["replicas"], newest["wanted"]) == ("2", 1, True)
+    assert (newest["version"], newest["replicas"], newest["aspired"]) == ("2", 1, True)
     assert newest["load_s"] > 0
 
     run(server, capsys, "unload", "by_command")

@@ -106,7 +106,7 @@ def test_a_version_says_since_when_how_long_and_why_not() -> None:
     loading, failing, serving = document(table())["models"][0]["versions"]
 
     assert serving == {
-        "version": "1", "state": "AVAILABLE", "wanted": False, "since": "2023-11-14T22:13:30.000Z",
+        "version": "1", "state": "AVAILABLE", "aspired": False, "since": "2023-11-14T22:13:30.000Z",
         "labels": ["old", "stable"], "replicas": 1, "load_s": 4.25, "failed_attempts": 0, "next_attempt": None,
         "error": None,
         "traffic": {

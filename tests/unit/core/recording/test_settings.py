@@ -65,7 +65,7 @@ def table(*models: ModelConfig) -> RoutingTable:
     records = {
         (servable := ServableId(*key)): VersionRecord(servable, f"/{key[0]}", state) for key, state in states.items()
     }
-    return routing_table(records, World(1.0, models), {}, RoutingTable(0))
+    return routing_table(records, World(1.0, models), RoutingTable(0))
 
 
 def test_a_table_says_what_every_version_logs() -> None:

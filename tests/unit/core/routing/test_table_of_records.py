@@ -25,7 +25,7 @@ def table(before: RoutingTable, labels: dict[str, int], **states: State) -> Rout
         (servable := ServableId("m", int(key[1:]))): VersionRecord(servable, "/m", state)
         for key, state in states.items()
     }
-    return routing_table(records, World(1.0, (replace(M, labels=labels),)), {}, before)
+    return routing_table(records, World(1.0, (replace(M, labels=labels),)), before)
 
 
 EMPTY = RoutingTable(0)
@@ -92,8 +92,8 @@ def test_a_table_tells_how_its_models_are_configured() -> None:
     config = ModelConfig("m", "/m", Specific(frozenset({1})), resources=resources)
     record = VersionRecord(ServableId("m", 1), "/m/1", State.AVAILABLE)
 
-    model = routing_table({record.servable: record}, World(1.0, (config,)), {}, EMPTY).models["m"]
-    gone = routing_table({record.servable: record}, World(1.0, ()), {}, EMPTY).models["m"]
+    model = routing_table({record.servable: record}, World(1.0, (config,)), EMPTY).models["m"]
+    gone = routing_table({record.servable: record}, World(1.0, ()), EMPTY).models["m"]
 
     assert (model.base_path, model.policy, model.rollout) == ("/m", config.policy, Rollout.RESOURCE_PRESERVING)
     assert (gone.configured, gone.base_path, gone.policy) == (False, "", None)

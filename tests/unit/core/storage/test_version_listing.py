@@ -1,4 +1,4 @@
-"""Which directories are versions, and when one is completely written."""
+"""Which directories are versions, when one is completely written, and what an answer of a store means."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from core.config.model_config import ModelConfig, ModelResources
 from core.config.version_policy import All, Latest, Specific
 from core.storage.version_listing import (
+    MISSED,
     REMOTE_SETTLED_S,
     SETTLED_S,
+    UNKNOWN,
     DirectoryFiles,
     FileEntry,
+    Judged,
     VersionDirectory,
     VersionListing,
     is_remote,
+    judged,
     missing,
     not_a_version,
     steadied,
@@ -224,3 +229,92 @@ def test_what_a_listing_says_of_a_version_replaces_what_was_known() -> None:
     changed = VersionListing({1: VersionDirectory("s3://b/1", frozenset({MODEL}))})
 
     assert steadied(changed, listing(1)) == (changed, frozenset())
+
+
+LOCAL = ModelConfig("m", "/m")
+REMOTE = ModelConfig("m", "s3://b")
+NOW_S = 1000.0
+STILL = "waits until its files stop changing"
+NO_VERSIONS = (
+    "No versions of servable m found under base path /m. "
+    "Did you forget to name your leaf directory as a number (eg. '/1/')?"
+)
+
+
+def young(*versions: int) -> VersionListing:
+    """Make a listing of versions whose files have just changed."""
+    files = frozenset({FileEntry("saved_model.pb", 5, NOW_S)})
+    return VersionListing({version: VersionDirectory(f"/m/{version}", files) for version in versions})
+
+
+@pytest.mark.parametrize(
+    ("model", "now", "before", "expected"),
+    [
+        pytest.param(LOCAL, listing(1), UNKNOWN, ({1}, {}, False, ""), id="old_files_at_first_sight"),
+        pytest.param(LOCAL, young(1), UNKNOWN, ({1}, {1: STILL}, True, ""), id="young_files_at_first_sight"),
+        pytest.param(LOCAL, young(1), Judged(found=young(1)), ({1}, {}, False, ""), id="two_looks_agree"),
+        pytest.param(
+            LOCAL, young(1, 2), Judged(found=young(1)), ({1, 2}, {2: STILL}, False, ""), id="a_later_version_is_sure"
+        ),
+        pytest.param(LOCAL, listing(2), Judged(found=listing(1, 2)), ({2}, {}, False, ""), id="local_versions_go"),
+        pytest.param(
+            REMOTE, listing(2), Judged(found=listing(1, 2)), ({1, 2}, {1: MISSED}, False, ""), id="remote_ones_stay"
+        ),
+        pytest.param(
+            REMOTE, listing(2), Judged(listing(1, 2), found=listing(2)), ({2}, {}, False, ""), id="and_go_one_look_later"
+        ),
+        pytest.param(LOCAL, listing(), UNKNOWN, (set(), {}, False, NO_VERSIONS), id="nothing_there"),
+        pytest.param(LOCAL, None, UNKNOWN, (None, {}, False, ""), id="no_answer_yet"),
+        pytest.param(
+            LOCAL, VersionListing(error="x"), UNKNOWN,
+            (None, {}, False, "Could not find base path /m for servable m with error x"), id="a_first_look_that_fails",
+        ),
+        pytest.param(
+            LOCAL, VersionListing(error="x"), Judged(listing(1), {1: STILL}, is_unsure=True),
+            ({1}, {1: STILL}, True, "Could not find base path /m for servable m with error x"), id="a_later_one_changes_nothing",
+        ),
+        pytest.param(LOCAL, None, Judged(listing(1), problem="y", error="x"), ({1}, {}, False, "y"), id="an_error_lasts"),
+        pytest.param(LOCAL, listing(1), Judged(problem="y", error="x"), ({1}, {}, False, ""), id="until_a_listing_comes"),
+    ],
+)  # fmt: skip
+def test_an_answer_of_a_store_is_judged(
+    model: ModelConfig, now: VersionListing | None, before: Judged, expected: tuple[set[int] | None, object, bool, str]
+) -> None:
+    """Which versions count, which of them wait, whether a second look is needed, and why there is nothing to load."""
+    after = judged(now, before, model, NOW_S)
+
+    versions = set(after.listing.versions) if after.listing is not None else None
+    assert (versions, after.waiting, after.is_unsure, after.problem) == expected
+
+
+def test_what_is_known_is_judged_anew_when_the_policy_changes() -> None:
+    """A tick without an answer of the store still follows the configuration."""
+    specific = ModelConfig("m", "/m", Specific(frozenset({7})))
+    known = judged(listing(1, 2), UNKNOWN, LOCAL, NOW_S)
+
+    changed = judged(None, known, specific, NOW_S)
+
+    assert changed.problem == "The version policy of servable m lists only 7; base path /m has 2, 1"
+    assert judged(None, changed, LOCAL, NOW_S) == known
+
+
+def test_the_marker_file_of_the_model_decides() -> None:
+    """Without it a version waits, however long it lies still."""
+    marked = ModelConfig("m", "/m", resources=ModelResources(marker_file="_SUCCESS"))
+
+    assert judged(listing(1), UNKNOWN, marked, NOW_S).waiting == {1: "waits for the marker file _SUCCESS"}
+
+
+def test_a_directory_that_cannot_be_read_waits() -> None:
+    """Nothing can be said of its files; its neighbours are not affected."""
+    mixed = VersionListing({**listing(1).versions, 2: VersionDirectory("/m/2", unreadable="Permission denied")})
+
+    assert judged(mixed, UNKNOWN, LOCAL, NOW_S).waiting == {2: "waits until its files can be read: Permission denied"}
+
+
+def test_a_password_in_a_base_path_is_not_part_of_a_problem() -> None:
+    """Everybody may ask for the status of models."""
+    problem = judged(VersionListing(error="x"), UNKNOWN, ModelConfig("m", "sftp://user:secret@host/m"), NOW_S).problem
+
+    assert "sftp://***@host/m" in problem
+    assert "secret" not in problem

@@ -11,12 +11,12 @@ from core.config.version_policy import All, Latest, Specific
 from core.errors import Code
 from core.routing.table import RoutingTable
 from core.routing.table_of_records import routing_table
-from core.storage.version_listing import FileEntry, VersionDirectory, VersionListing
+from core.storage.version_listing import UNKNOWN, FileEntry, Judged, VersionDirectory, VersionListing
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.load_report import LoadFailed
 from core.versions.reconcile import ENDED_VERSIONS_KEPT_S, apply, failed, next_actions, observe, unneeded_apps
 from core.versions.record import GIVEN_UP, Failure, VersionRecord
-from core.versions.servable import ServableId, app_name
+from core.versions.servable import ServableId
 from core.versions.world import AppObservation, Condition, Load, LoadLimits, Unload, World
 
 NOW_S = 100.0
@@ -30,11 +30,13 @@ def listing(*versions: int, changed_s: float = 0.0) -> VersionListing:
     return VersionListing({number: VersionDirectory(f"/m/{number}", files) for number in versions})
 
 
-def world(*found: int, policy=None, rollout=Rollout.AVAILABILITY_PRESERVING, apps=None, **changes) -> World:
-    """Make a world with model `m`, the versions found and the conditions of its applications."""
+def world(
+    *found: int, policy=None, rollout=Rollout.AVAILABILITY_PRESERVING, apps=None, waiting=None, storage=None, **changes
+) -> World:
+    """Make a world with model `m`, the versions found and waiting, and the conditions of its applications."""
     config = ModelConfig("m", "/m", policy or Latest(), resources=ModelResources(rollout=rollout))
-    seen = {app_name(ServableId("m", number)): AppObservation(condition) for number, condition in (apps or {}).items()}
-    return replace(World(NOW_S, (config,), {"m": listing(*found)}, apps=seen), **changes)
+    seen = {ServableId("m", number): AppObservation(condition) for number, condition in (apps or {}).items()}
+    return replace(World(NOW_S, (config,), {"m": storage or Judged(listing(*found), waiting or {})}, seen), **changes)
 
 
 def records(**states: State) -> dict[ServableId, VersionRecord]:
@@ -85,7 +87,7 @@ def test_a_new_watcher_adopts_what_it_finds(condition, state) -> None:
 @pytest.mark.parametrize("condition", [Condition.RUNNING, Condition.DEPLOYING])
 @pytest.mark.parametrize(
     "changes",
-    [{"listings": {}}, {"waiting": {"m": {1: "waits until its files stop changing"}}}],
+    [{"storage": UNKNOWN}, {"waiting": {1: "waits until its files stop changing"}}],
     ids=["storage_unreachable", "storage_unsure"],
 )
 def test_a_new_watcher_keeps_what_runs_until_storage_says_otherwise(condition, changes) -> None:
@@ -100,16 +102,17 @@ def test_a_new_watcher_keeps_what_runs_until_storage_says_otherwise(condition, c
 
 def test_a_new_watcher_takes_over_only_names_of_versions() -> None:
     """Other applications of that name are not ours to read."""
-    before = world(apps={1: Condition.RUNNING}, listings={})
-    odd = {**before.apps, "m:latest": AppObservation(Condition.RUNNING), "n:1": AppObservation(Condition.RUNNING)}
+    before = world(apps={1: Condition.RUNNING}, storage=UNKNOWN)
+    odd = {**before.apps, ServableId("n", 1): AppObservation(Condition.RUNNING)}
+    strays = {"m:latest": AppObservation(Condition.RUNNING)}
 
-    assert states(observe({}, replace(before, apps=odd), LIMITS)) == {1: State.AVAILABLE}
+    assert states(observe({}, replace(before, apps=odd, strays=strays), LIMITS)) == {1: State.AVAILABLE}
 
 
 @pytest.mark.parametrize("aspired", [True, False])
 def test_versions_stay_wanted_while_only_half_written_ones_are_found(aspired) -> None:
     """The old directory is gone and the new one is being copied, or repaired: the old version answers meanwhile."""
-    before = world(2, waiting={"m": {2: "waits for saved_model.pb"}}, apps={1: Condition.RUNNING})
+    before = world(2, waiting={2: "waits for saved_model.pb"}, apps={1: Condition.RUNNING})
 
     after = observe(one(V1, state=State.AVAILABLE, aspired=aspired), before, LIMITS)
 
@@ -119,7 +122,7 @@ def test_versions_stay_wanted_while_only_half_written_ones_are_found(aspired) ->
 
 def test_a_running_version_that_is_written_over_stays() -> None:
     """Its files are not needed while it runs."""
-    before = world(1, waiting={"m": {1: "waits until its files stop changing"}}, apps={1: Condition.RUNNING})
+    before = world(1, waiting={1: "waits until its files stop changing"}, apps={1: Condition.RUNNING})
 
     assert observe(records(v1=State.AVAILABLE), before, LIMITS)[ServableId("m", 1)].aspired
 
@@ -127,7 +130,7 @@ def test_a_running_version_that_is_written_over_stays() -> None:
 def test_a_running_version_that_is_written_over_stays_beside_complete_ones() -> None:
     """It counts for the policy as before, also when another version could answer."""
     apps = {1: Condition.RUNNING, 2: Condition.RUNNING}
-    before = world(1, 2, waiting={"m": {2: "waits until its files stop changing"}}, apps=apps)
+    before = world(1, 2, waiting={2: "waits until its files stop changing"}, apps=apps)
 
     after = observe(records(v1=State.AVAILABLE, v2=State.AVAILABLE), before, LIMITS)
 
@@ -136,7 +139,7 @@ def test_a_running_version_that_is_written_over_stays_beside_complete_ones() -> 
 
 def test_a_half_written_version_is_not_aspired() -> None:
     """Nothing is known of it but that it waits."""
-    assert observe({}, world(1, waiting={"m": {1: "waits for saved_model.pb"}}), LIMITS) == {}
+    assert observe({}, world(1, waiting={1: "waits for saved_model.pb"}), LIMITS) == {}
 
 
 @pytest.mark.parametrize(
@@ -182,7 +185,7 @@ def test_versions_that_are_not_wanted_any_more_are_cancelled_or_await_their_unlo
 def test_a_failed_load_is_tried_again_after_the_interval() -> None:
     """Meanwhile the version counts as LOADING, and keeps its error."""
     report = AppObservation(Condition.FAILED, str(LoadFailed(Code.NOT_FOUND, "no SavedModel there")))
-    before = replace(world(1), apps={"m:1": report})
+    before = replace(world(1), apps={V1.servable: report})
 
     (record,) = observe(records(v1=State.LOADING), before, LIMITS).values()
 
@@ -208,7 +211,7 @@ def test_a_broken_version_is_not_tried_again_until_its_files_change() -> None:
     ended = one(V1, state=State.END, failure=NOT_FOUND, failed_attempts=2)
 
     assert states(observe(ended, world(1), LIMITS)) == {1: State.END}
-    repaired = observe(ended, world(listings={"m": listing(1, changed_s=5.0)}), LIMITS)
+    repaired = observe(ended, world(storage=Judged(listing(1, changed_s=5.0))), LIMITS)
     assert states(repaired) == {1: State.START}
     assert repaired[V1.servable].failed_attempts == 0
 
@@ -288,7 +291,7 @@ def test_nothing_is_loaded_from_nowhere() -> None:
     """A version that ran when storage was never seen has no path to be loaded from again."""
     lost = one(V1, path="")
 
-    assert next_actions(lost, world(listings={}), LIMITS) == ()
+    assert next_actions(lost, world(storage=UNKNOWN), LIMITS) == ()
 
 
 def test_loads_are_limited_over_all_models() -> None:
@@ -347,13 +350,22 @@ def test_applications_that_no_record_needs_are_unneeded(state, condition, is_unn
     assert unneeded == ({"m:1"} if is_unneeded else frozenset())
 
 
+@pytest.mark.parametrize(("condition", "is_unneeded"), [(Condition.RUNNING, True), (Condition.DELETING, False)])
+def test_applications_of_nobodys_models_are_unneeded(condition, is_unneeded) -> None:
+    """A model may have been removed while no watcher ran."""
+    unneeded = unneeded_apps({}, world(strays={"gone:1": AppObservation(condition)}))
+
+    assert unneeded == ({"gone:1"} if is_unneeded else frozenset())
+
+
 def test_a_table_leads_to_available_versions_only() -> None:
     """Everything else shows in the statuses, newest first; labels show whether or not their version answers."""
-    before = world(1, 2, 3, policy=All(), waiting={"m": {4: "waits for saved_model.pb"}})
+    storage = Judged(listing(1, 2, 3), {4: "waits for saved_model.pb"}, problem="slow")
+    before = world(policy=All(), storage=storage)
     before = replace(before, models=(replace(before.models[0], labels={"stable": 9}),))
     stream = records(v1=State.UNLOADING, v2=State.AVAILABLE, v3=State.LOADING)
 
-    model = routing_table(stream, before, {"m": "slow"}, RoutingTable(7)).models["m"]
+    model = routing_table(stream, before, RoutingTable(7)).models["m"]
 
     assert list(model.routes) == [2]
     assert [(entry.version, entry.state) for entry in model.statuses] == [
@@ -366,7 +378,7 @@ def test_a_table_leads_to_available_versions_only() -> None:
 
 def test_a_removed_model_keeps_its_statuses_and_loses_its_labels() -> None:
     """As TensorFlow Serving shows versions of models that are gone."""
-    table = routing_table(one(V1, state=State.END, aspired=False), World(NOW_S, ()), {}, RoutingTable(1))
+    table = routing_table(one(V1, state=State.END, aspired=False), World(NOW_S, ()), RoutingTable(1))
 
     model = table.models["m"]
     assert (model.configured, model.labels, model.ignored, model.waiting) == (False, {}, {}, {})
@@ -374,24 +386,24 @@ def test_a_removed_model_keeps_its_statuses_and_loses_its_labels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stream", "changes", "problems", "is_settled"),
+    ("stream", "changes", "is_settled"),
     [
-        pytest.param(records(v1=State.AVAILABLE), {}, {}, True, id="answers"),
-        pytest.param(one(V1, state=State.END, failure=NOT_FOUND), {}, {}, True, id="case_M12"),
-        pytest.param(one(V1, failure=NOT_FOUND, failed_attempts=1), {}, {}, True, id="failed_once"),
-        pytest.param(records(v1=State.LOADING), {}, {}, False, id="loads"),
-        pytest.param({}, {}, {}, True, id="nothing_to_load"),
-        pytest.param({}, {"unsure": frozenset({"m"})}, {}, False, id="unsure"),
-        pytest.param({}, {"listings": {}}, {}, False, id="not_listed"),
-        pytest.param({}, {"listings": {}}, {"m": "Could not find base path"}, True, id="cannot_be_listed"),
+        pytest.param(records(v1=State.AVAILABLE), {}, True, id="answers"),
+        pytest.param(one(V1, state=State.END, failure=NOT_FOUND), {}, True, id="case_M12"),
+        pytest.param(one(V1, failure=NOT_FOUND, failed_attempts=1), {}, True, id="failed_once"),
+        pytest.param(records(v1=State.LOADING), {}, False, id="loads"),
+        pytest.param({}, {}, True, id="nothing_to_load"),
+        pytest.param({}, {"storage": Judged(listing(), is_unsure=True)}, False, id="unsure"),
+        pytest.param({}, {"storage": UNKNOWN}, False, id="not_listed"),
+        pytest.param({}, {"storage": Judged(problem="Could not find base path")}, True, id="cannot_be_listed"),
     ],
 )
-def test_a_table_settles_when_every_model_has_something_to_show(stream, changes, problems, is_settled) -> None:
+def test_a_table_settles_when_every_model_has_something_to_show(stream, changes, is_settled) -> None:
     """One model without files must not keep the doors shut for all."""
     before = world(**changes)
 
-    assert routing_table(stream, before, problems, RoutingTable(1)).settled is is_settled
-    assert routing_table(stream, before, problems, RoutingTable(1, settled=True)).settled
+    assert routing_table(stream, before, RoutingTable(1)).settled is is_settled
+    assert routing_table(stream, before, RoutingTable(1, settled=True)).settled
 
 
 def test_the_same_world_gives_the_same_answer() -> None:

@@ -17,8 +17,8 @@ RECORD = VersionRecord(ServableId("m", 7), "/models/m/7")
 @pytest.mark.parametrize(
     "path",
     [
-        [Event.DEPLOYED, Event.BECAME_READY, Event.WITHDRAWN, Event.GONE, Event.WANTED_AGAIN],
-        [Event.DEPLOYED, Event.WILL_RETRY, Event.DEPLOYED, Event.FAILED, Event.WANTED_AGAIN],
+        [Event.DEPLOYED, Event.BECAME_READY, Event.WITHDRAWN, Event.GONE, Event.ASPIRED_AGAIN],
+        [Event.DEPLOYED, Event.WILL_RETRY, Event.DEPLOYED, Event.FAILED, Event.ASPIRED_AGAIN],
         [Event.DEPLOYED, Event.BECAME_READY, Event.LOST, Event.DEPLOYED, Event.LOST, Event.CANCELLED],
         [Event.DEPLOYED, Event.CANCELLED],
     ],

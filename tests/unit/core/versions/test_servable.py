@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.versions.servable import ServableId, app_name
+from core.versions.servable import ServableId, app_name, servables_of
 
+PATIENT = settings(deadline=None)
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=300)
 
 
@@ -22,6 +24,7 @@ def test_a_servable_prints_as_tensorflow_servings_texts_have_it() -> None:
     assert str(ServableId("m", 1)) == "{name: m version: 1}"
 
 
+@PATIENT
 @given(names, st.integers(0, 2**63 - 1))
 def test_application_names_are_harmless_for_files_and_urls(name, version) -> None:
     """Whatever a model is called, its application's name has only plain characters and a bounded length."""
@@ -31,6 +34,7 @@ def test_application_names_are_harmless_for_files_and_urls(name, version) -> Non
     assert len(app) < 150
 
 
+@PATIENT
 @given(names, names, st.integers(0, 20), st.integers(0, 20))
 def test_different_servables_have_different_applications(one, other, version, other_version) -> None:
     """No two versions can be confused."""
@@ -54,3 +58,18 @@ def test_servables_sort_by_name_and_version() -> None:
         ServableId("a", 10),
         ServableId("b", 1),
     ]
+
+
+@PATIENT
+@given(st.lists(names, max_size=5), st.integers(0, 2**63 - 1))
+def test_applications_lead_back_to_the_versions_of_known_models(models, version) -> None:
+    """Also where the name of the application holds only a part of the model's."""
+    servables = {app_name(one): one for one in (ServableId(name, version) for name in models)}
+
+    assert servables_of(servables, models) == servables
+
+
+@pytest.mark.parametrize("app", ["other:1", "m", "m:", "m:latest", "m:01", "m:-1", "m:1:2", "m:٣", ":1"])
+def test_other_applications_are_nobodys_versions(app: str) -> None:
+    """What looks like a version but would not have been named so is not taken for one."""
+    assert servables_of([app, "m:2"], ["m"]) == {"m:2": ServableId("m", 2)}

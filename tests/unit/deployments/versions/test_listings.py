@@ -50,7 +50,16 @@ class Site:
 
     def versions(self, model: str = "remote") -> set[int]:
         """Return the versions that are known."""
-        return set(self.listings.by_model[model].versions)
+        listing = self.listings.by_model[model].listing
+        return set(listing.versions) if listing is not None else set()
+
+    def waiting(self, model: str = "remote") -> dict[int, str]:
+        """Return the versions that wait."""
+        return dict(self.listings.by_model[model].waiting)
+
+    def problems(self) -> dict[str, str]:
+        """Return why models have nothing to load."""
+        return {name: one.problem for name, one in self.listings.by_model.items() if one.problem}
 
 
 def test_a_remote_answer_is_taken_by_a_later_tick() -> None:
@@ -63,7 +72,7 @@ def test_a_remote_answer_is_taken_by_a_later_tick() -> None:
     site.tick()
 
     assert site.versions() == {1}
-    assert site.listings.waiting["remote"] == {}
+    assert site.waiting() == {}
 
 
 def test_each_kind_of_storage_has_its_own_period() -> None:
@@ -122,13 +131,13 @@ def test_looking_once_includes_the_time_that_an_upload_takes() -> None:
     site = Site(polling=ONCE)
     site.source.write(REMOTE.base_path, 2, HALF_WRITTEN)
     site.round()
-    assert set(site.listings.waiting["remote"]) == {2}
+    assert set(site.waiting()) == {2}
 
     site.source.write(REMOTE.base_path, 2, changed_s=None)
     site.round(after_s=REMOTE_SECOND_LOOK_S)
     site.round(after_s=REMOTE_SECOND_LOOK_S)
 
-    assert site.listings.waiting["remote"] == {}
+    assert site.waiting() == {}
     assert site.listings.due_s == NEVER
 
 
@@ -140,11 +149,11 @@ def test_a_version_that_appears_file_by_file_waits() -> None:
     for count in (1, 2, 3):
         site.source.write(REMOTE.base_path, 2, files[:count], changed_s=WALL_S + site.now_s + 30.0)
         site.round()
-        assert 2 in site.listings.waiting["remote"]
+        assert 2 in site.waiting()
 
     site.round()
 
-    assert site.listings.waiting["remote"] == {}
+    assert site.waiting() == {}
 
 
 def test_a_version_that_lay_still_for_long_is_taken_at_once() -> None:
@@ -153,7 +162,7 @@ def test_a_version_that_lay_still_for_long_is_taken_at_once() -> None:
 
     site.round()
 
-    assert (site.listings.waiting["remote"], site.listings.unsure) == ({}, set())
+    assert (site.waiting(), site.listings.by_model["remote"].is_unsure) == ({}, False)
 
 
 def test_a_marker_file_counts_in_remote_storage_as_well() -> None:
@@ -164,7 +173,7 @@ def test_a_marker_file_counts_in_remote_storage_as_well() -> None:
 
     site.round()
 
-    assert site.listings.waiting["remote"] == {1: "waits for the marker file _SUCCESS"}
+    assert site.waiting() == {1: "waits for the marker file _SUCCESS"}
 
 
 def test_a_version_that_one_listing_misses_stays() -> None:
@@ -176,11 +185,11 @@ def test_a_version_that_one_listing_misses_stays() -> None:
 
     site.source.remove(REMOTE.base_path, 2)
     site.round()
-    assert (site.versions(), site.listings.waiting["remote"]) == ({1, 2}, {2: MISSED})
+    assert (site.versions(), site.waiting()) == ({1, 2}, {2: MISSED})
     site.source.directories[REMOTE.base_path][2] = directory
     site.round()
 
-    assert (site.versions(), site.listings.waiting["remote"]) == ({1, 2}, {})
+    assert (site.versions(), site.waiting()) == ({1, 2}, {})
 
 
 def test_a_version_that_is_deleted_goes_at_the_second_look() -> None:
@@ -193,7 +202,7 @@ def test_a_version_that_is_deleted_goes_at_the_second_look() -> None:
     site.round()
     site.round()
 
-    assert (site.versions(), site.listings.waiting["remote"]) == ({1}, {})
+    assert (site.versions(), site.waiting()) == ({1}, {})
 
 
 def test_a_local_version_goes_at_once() -> None:
@@ -216,14 +225,14 @@ def test_an_error_keeps_what_was_known() -> None:
     site.source.errors[REMOTE.base_path] = "UNAVAILABLE: s3://bucket/m: the store cannot be reached"
     site.round()
     assert site.versions() == {1}
-    assert site.listings.problems == {
+    assert site.problems() == {
         "remote": "Could not find base path s3://bucket/m for servable remote with error "
         "UNAVAILABLE: s3://bucket/m: the store cannot be reached"
     }
     site.source.errors.clear()
     site.round()
 
-    assert (site.versions(), site.listings.problems) == ({1}, {})
+    assert (site.versions(), site.problems()) == ({1}, {})
 
 
 def test_a_password_in_a_base_path_is_not_shown() -> None:
@@ -232,8 +241,8 @@ def test_a_password_in_a_base_path_is_not_shown() -> None:
 
     site.round()
 
-    assert "sftp://***@host/m" in site.listings.problems["remote"]
-    assert "secret" not in site.listings.problems["remote"]
+    assert "sftp://***@host/m" in site.problems()["remote"]
+    assert "secret" not in site.problems()["remote"]
 
 
 def test_a_store_that_never_answers_is_a_problem_of_its_models_only() -> None:
@@ -241,13 +250,13 @@ def test_a_store_that_never_answers_is_a_problem_of_its_models_only() -> None:
     site = Site()
     site.tick()
     site.tick(SILENT_AFTER_S)
-    assert site.listings.problems == {}
+    assert site.problems() == {}
 
     site.tick(1.0)
-    first = dict(site.listings.problems)
+    first = site.problems()
     site.tick(500.0)
 
-    assert first == site.listings.problems
+    assert first == site.problems()
     assert set(first) == {"remote"}
     assert first["remote"].endswith("with error UNAVAILABLE: no answer for 60 s")
     assert site.versions("local") == {1}
@@ -262,7 +271,7 @@ def test_a_late_answer_is_taken_all_the_same() -> None:
     site.background.work()
     site.tick()
 
-    assert (site.versions(), site.listings.problems) == ({1}, {})
+    assert (site.versions(), site.problems()) == ({1}, {})
 
 
 def test_a_model_that_moves_is_listed_at_once() -> None:
@@ -276,7 +285,7 @@ def test_a_model_that_moves_is_listed_at_once() -> None:
     site.round(after_s=1.0)
 
     assert site.versions() == {7}
-    assert site.listings.waiting["remote"] == {}
+    assert site.waiting() == {}
 
 
 def test_a_model_that_goes_is_forgotten() -> None:
@@ -290,7 +299,6 @@ def test_a_model_that_goes_is_forgotten() -> None:
     site.tick(1.0)
 
     assert set(site.listings.by_model) == {"local"}
-    assert "remote" not in site.listings.waiting
 
 
 def test_the_period_of_remote_storage_is_said_once(caplog: pytest.LogCaptureFixture) -> None:

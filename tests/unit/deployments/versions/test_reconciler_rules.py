@@ -14,6 +14,7 @@ from core.config.server_settings import LoadingSettings, ModelSourceSettings, Po
 from core.config.version_policy import All, Latest, Specific
 from core.errors import Problem, Unavailable
 from core.routing.table import ModelRoutes, RoutingTable
+from core.storage.version_listing import UNKNOWN
 from core.versions.history import VersionHistory
 from core.versions.lifecycle import State
 from core.versions.servable import ServableId, app_name
@@ -251,7 +252,7 @@ class Rollouts(RuleBasedStateMachine):
                 for number in before.get(config.name, ())
                 if app_name(ServableId(config.name, number)) not in self.lost
             }
-            listing = self.watch._listings.by_model.get(config.name)
+            listing = self.watch._listings.by_model.get(config.name, UNKNOWN).listing
             aspired = listing is None or config.policy.select(frozenset(listing.versions))
             if was and aspired and config.resources.rollout is Rollout.AVAILABILITY_PRESERVING:
                 assert after.get(config.name), f"{config.name} went from {was} to nothing"
