@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.config.model_config import BatchingParameters, ModelConfig, ModelResources
+from core.config.model_config import BatchingParameters, ModelConfig
 from core.config.server_settings import BatchingSettings, ServerSettings
 from core.errors import Code
 from core.versions.load_report import LoadFailed
@@ -15,7 +15,6 @@ from core.versions.servable import ServableId
 from core.versions.servable_spec import ServableSpec
 from deployments.config.configured_models import ConfiguredModels
 from deployments.inference.assembly import PER_MODEL_PARAMETERS, _batching
-from deployments.versions.serve_host import version_target
 
 SERVER = BatchingParameters(100, num_batch_threads=3, thread_pool_name="pool")
 BESIDE = "max_batch_size { value: 7 } num_batch_threads { value: 9 }"
@@ -111,16 +110,3 @@ def test_the_servers_parameters_are_read_for_parameters_beside_versions_too(tmp_
     assert read(batching) == BatchingParameters(num_batch_threads=3)
     assert read(dataclasses.replace(batching, parameters_file="")).thread_pool_name == "model_server_batch_threads"
     assert read(dataclasses.replace(batching, enabled=False)) is None
-
-
-@pytest.mark.parametrize(
-    ("batching", "own", "expected"),
-    [(None, 100, 100), (BatchingParameters(8, num_batch_threads=1), 50, 88), (BatchingParameters(1), 500, 500)],
-)
-def test_serve_holds_no_requests_back_that_could_fill_batches(batching, own, expected) -> None:
-    """Those that come through its handle; an operator's larger number stands."""
-    spec = ServableSpec(ServableId("m", 1), "/m/1", batching=batching)
-
-    target = version_target(spec, ModelResources(max_ongoing_requests=own))
-
-    assert target.target._bound_deployment.max_ongoing_requests == expected

@@ -4,93 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from core.errors import Code, FailedPrecondition, ResourceExhausted, ServingError, Unavailable
-from core.storage.fetch_plan import RetryPolicy
 from core.storage.store_errors import StorageFailed
-from core.storage.version_listing import VersionDirectory
-from core.telemetry.metric_names import CACHE_EVICTIONS, CACHE_LOOKUPS, FETCH_SECONDS, FETCHED_BYTES
-from deployments.storage import cache_room, version_cache
-from deployments.storage.version_cache import Lease, ModelCache, RemoteVersion
-from deployments.system.file_lock import FileLock
+from core.telemetry.metric_names import CACHE_LOOKUPS, FETCH_SECONDS, FETCHED_BYTES
+from deployments.storage import version_cache
+from deployments.storage.version_cache import Lease
 from deployments.telemetry.process_metrics import METRICS
-from tests.support.fake_store import FakeStore
-
-FILES: Mapping[str, bytes] = {"saved_model.pb": b"graph" * 20, "assets/vocabulary.txt": b"word\n"}
-SIZE = sum(map(len, FILES.values()))
-BASE = "fake://bucket/m"
-
-
-class FakeDisk:
-    """A disk that says of itself what the test wants; implements `deployments.storage.cache_room.Disk`."""
-
-    def __init__(self, free_bytes: int = 10**12, total_bytes: int = 10**12) -> None:
-        self.free, self.total = free_bytes, total_bytes
-
-    def free_bytes(self, folder: Path) -> int:
-        return self.free
-
-    def total_bytes(self, folder: Path) -> int:
-        return self.total
-
-
-class Node:
-    """A cache folder, and a store with versions."""
-
-    def __init__(self, folder: Path, versions: int = 1, max_bytes: int = 10**9) -> None:
-        self.folder = folder / "cache"
-        self.store = FakeStore()
-        self.disk = FakeDisk()
-        self.max_bytes = max_bytes
-        for number in range(1, versions + 1):
-            self.write(number)
-
-    def write(self, version: int, **more: bytes) -> None:
-        """Put a version into the store; every one is of the same size."""
-        self.store.put_files(f"{BASE}/{version}", {**FILES, **more})
-
-    def version(self, number: int, marker_file: str = "") -> RemoteVersion:
-        """Describe a version as the watcher does, by a listing."""
-        url = f"{BASE}/{number}"
-        files = {path: one for path, one in self.store.contents.items() if path.startswith(f"{url}/")}
-        listed = FakeStore(files).list_files(url).values()
-        return RemoteVersion(url, VersionDirectory(url, frozenset(listed)).fingerprint, "m", marker_file)
-
-    def cache(self) -> ModelCache:
-        """Open the cache as a model server does."""
-        patience = RetryPolicy(3, 0.001, 0.002)
-        return ModelCache(self.folder, self.max_bytes, self.store, disk=self.disk, patience=patience)
-
-    def obtain(self, number: int) -> Lease:
-        """Obtain a version as a model server does."""
-        return self.cache().obtain(self.version(number))
-
-    def names(self, kind: str = "entries") -> list[str]:
-        """Return what lies in a part of the folder, by model and version."""
-        return sorted(name.rpartition("-")[0] for name in os.listdir(self.folder / kind))
+from tests.support.cache_node import BASE, FILES, SIZE, Node, contents, counted
 
 
 @pytest.fixture
 def node(tmp_path: Path) -> Node:
     """A node with one version in its store."""
     return Node(tmp_path)
-
-
-def contents(lease: Lease) -> dict[str, bytes]:
-    """Return the files of a version on the disk."""
-    folder = Path(lease.path)
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def counted(metric, *labels: str) -> float:
-    """Return the number of a counter."""
-    return METRICS.snapshot().counters.get(metric.name, {}).get(labels, 0)
 
 
 def test_a_version_is_fetched_and_lies_there_alone(node: Node) -> None:
@@ -259,170 +190,6 @@ def test_an_entry_that_was_changed_by_hand_is_fetched_anew(node: Node, harm) -> 
     assert node.names("trash") == []
 
 
-def test_the_longest_unused_version_makes_room(tmp_path: Path) -> None:
-    """The limit holds at every moment; a version in use stays."""
-    node = Node(tmp_path, versions=4, max_bytes=2 * SIZE)
-    node.obtain(1).release()
-    node.obtain(2).release()
-    age(node, 1, 100)
-    age(node, 2, 200)
-    assert node.obtain(1).path
-    before = counted(CACHE_EVICTIONS)
-
-    node.obtain(3)
-
-    assert node.names() == ["m-1", "m-3"]
-    assert counted(CACHE_EVICTIONS) == before + 1
-
-
-def age(node: Node, version: int, seconds: float) -> None:
-    """Let a version be unused for so long."""
-    (lock,) = (node.folder / "locks").glob(f"m-{version}-*.use")
-    os.utime(lock, (time.time() - seconds,) * 2)
-
-
-def test_without_room_the_version_is_refused_and_the_others_stay(tmp_path: Path) -> None:
-    """The old version goes on serving; when it is gone, there is room."""
-    node = Node(tmp_path, versions=3, max_bytes=2 * SIZE)
-    leases = [node.obtain(1), node.obtain(2)]
-
-    with pytest.raises(ResourceExhausted, match=f"running versions hold {2 * SIZE} of {2 * SIZE} bytes"):
-        node.obtain(3)
-    assert all(contents(lease) == FILES for lease in leases)
-    leases[0].release()
-
-    assert contents(node.obtain(3)) == FILES
-    assert node.names() == ["m-2", "m-3"]
-
-
-def test_a_full_disk_is_noticed_before_anything_is_fetched(node: Node) -> None:
-    """The text says what is missing, and it is tried again."""
-    node.disk.free = SIZE - 1
-
-    with pytest.raises(ResourceExhausted, match=f"no room for a version of {SIZE} bytes: {SIZE - 1} bytes are free"):
-        node.obtain(1)
-    assert node.store.asked["read"] == 0
-    node.disk.free = SIZE
-
-    assert contents(node.obtain(1)) == FILES
-
-
-def test_the_limit_is_half_of_the_disk_unless_it_is_given(tmp_path: Path) -> None:
-    """The rest is for others."""
-    node = Node(tmp_path, max_bytes=0)
-    node.disk.total = 2 * SIZE - 2
-
-    with pytest.raises(ResourceExhausted, match=f"of {SIZE - 1} bytes"):
-        node.obtain(1)
-    node.disk.total = 2 * SIZE
-
-    assert node.obtain(1).path
-
-
-def begin(node: Node, version: int, *, alive: bool) -> FileLock | None:
-    """Leave the rest of a fetch, with a living process that works on it or not."""
-    node.store.on_read = lambda _: node.store.failures.append(StorageFailed(Code.PERMISSION_DENIED, "cut"))
-    with pytest.raises(StorageFailed):
-        node.obtain(version)
-    node.store.on_read = lambda _: None
-    node.store.failures.clear()
-    (fetch,) = (node.folder / "fetching").glob(f"m-{version}-*")
-    (fetch / "files" / "large").write_bytes(b"x" * SIZE)
-    lock = FileLock.take(node.folder / "locks" / f"{fetch.name}.fetch")
-    if not alive:
-        lock.release()
-    return lock
-
-
-def test_the_rest_of_a_fetch_makes_room_when_it_is_needed(tmp_path: Path) -> None:
-    """Nobody works on it any more."""
-    node = Node(tmp_path, versions=2, max_bytes=SIZE)
-    begin(node, 1, alive=False)
-
-    assert contents(node.obtain(2)) == FILES
-    assert node.names("fetching") == []
-
-
-def test_a_fetch_under_way_keeps_what_it_reserved(tmp_path: Path) -> None:
-    """Two fetches at a time must not fill the cache beyond its limit."""
-    node = Node(tmp_path, versions=2, max_bytes=2 * SIZE - 1)
-    lock = begin(node, 1, alive=True)
-    (fetch,) = (node.folder / "fetching").glob("m-1-*")
-    shutil.rmtree(fetch / "files")
-
-    with pytest.raises(ResourceExhausted):
-        node.obtain(2)
-
-    assert lock is not None
-    lock.release()
-
-
-def test_a_disk_counts_what_other_fetches_will_still_write(tmp_path: Path) -> None:
-    """They reserved it, and have not written it yet."""
-    node = Node(tmp_path, versions=2)
-    lock = begin(node, 1, alive=True)
-    (fetch,) = (node.folder / "fetching").glob("m-1-*")
-    shutil.rmtree(fetch / "files")
-    node.disk.free = 2 * SIZE - 50
-
-    with pytest.raises(ResourceExhausted, match="disk of the model cache"):
-        node.obtain(2)
-
-    assert lock is not None
-    lock.release()
-
-
-def test_the_rest_of_an_old_fetch_is_deleted(tmp_path: Path) -> None:
-    """Its version may never come again. One of today is kept."""
-    node = Node(tmp_path, versions=3)
-    begin(node, 1, alive=False)
-    begin(node, 2, alive=False)
-    (lock,) = (node.folder / "locks").glob("m-1-*.fetch")
-    os.utime(lock, (time.time() - cache_room.LEFTOVER_S - 60,) * 2)
-
-    node.obtain(3)
-
-    assert node.names("fetching") == ["m-2"]
-
-
-def test_trash_and_locks_of_things_that_are_gone_are_swept_away(node: Node) -> None:
-    """A process may be killed while it deletes."""
-    for name in ("entries", "fetching", "locks", "trash"):
-        (node.folder / name).mkdir(parents=True, exist_ok=True)
-    (node.folder / "trash" / "m-9-1" / "files").mkdir(parents=True)
-    (node.folder / "locks" / "m-9-1.use").touch()
-    (node.folder / "locks" / "m-9-2.fetch").touch()
-    (node.folder / "locks" / "m-8-1.use").touch()
-    used = FileLock.take(node.folder / "locks" / "m-8-1.use", shared=True)
-
-    node.obtain(1)
-
-    left = {path.name.partition("-")[2].partition("-")[0] for path in (node.folder / "locks").glob("m-*")}
-    assert left == {"1", "8"}
-    assert os.listdir(node.folder / "trash") == []
-    used.release()
-
-
-def test_an_entry_that_somebody_begins_to_use_is_not_evicted(tmp_path: Path, monkeypatch) -> None:
-    """Between the decision and the deed."""
-    node = Node(tmp_path, versions=2, max_bytes=SIZE)
-    node.obtain(1).release()
-    taken: list[Lease] = []
-    decide = cache_room.victims
-
-    def decide_and_dawdle(*arguments):
-        chosen = decide(*arguments)
-        taken.append(node.obtain(1))
-        return chosen
-
-    monkeypatch.setattr(cache_room, "victims", decide_and_dawdle)
-
-    with pytest.raises(ResourceExhausted):
-        node.obtain(2)
-
-    assert contents(taken[0]) == FILES
-
-
 @pytest.mark.parametrize(
     ("number", "kind", "text"),
     [
@@ -459,7 +226,7 @@ def test_a_cache_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
 def test_a_lease_may_be_given_back_twice(node: Node) -> None:
     """And it tells when the version was used last."""
     lease = node.obtain(1)
-    age(node, 1, 1000)
+    node.age(1, 1000)
 
     lease.release()
     lease.release()

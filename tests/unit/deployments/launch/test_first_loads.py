@@ -1,0 +1,33 @@
+"""The versions that start together with the router are those that the watcher would load first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.config.server_settings import LoadingSettings, ModelSourceSettings, ServerSettings
+from deployments.launch.first_loads import first_loads
+
+
+def settings(folder: Path, *, threads: int) -> ServerSettings:
+    """Return settings of a server with two models of two versions each."""
+    for model in ("a", "b"):
+        for version in (1, 2):
+            (folder / model / str(version)).mkdir(parents=True)
+            (folder / model / str(version) / "saved_model.pb").write_bytes(b"m")
+            marker = folder / model / str(version) / "done"
+            marker.touch()
+    (folder / "settings.yaml").write_text(
+        "models:\n" + "".join(f"  {one}: {{base_path: {folder / one}, marker_file: done}}\n" for one in ("a", "b"))
+    )
+    return ServerSettings(
+        source=ModelSourceSettings(model_settings_file=str(folder / "settings.yaml")),
+        loading=LoadingSettings(num_load_threads=threads),
+    )
+
+
+@pytest.mark.parametrize(("threads", "expected"), [(1, ["a:2"]), (4, ["a:2", "b:2"])])
+def test_the_newest_versions_are_submitted_first(tmp_path: Path, threads: int, expected: list[str]) -> None:
+    """One of each model, and no more at a time than the watcher itself would load."""
+    assert [target.name for target in first_loads(settings(tmp_path, threads=threads))] == expected

@@ -1,0 +1,40 @@
+"""The environment of a local Ray: protected by a token, and quiet."""
+
+from __future__ import annotations
+
+import pytest
+
+from deployments.launch.ray_environment import prepare
+
+
+def prepared(**given: str) -> dict[str, str]:
+    """Return the environment after it was prepared."""
+    prepare(given)
+    return given
+
+
+def test_each_server_has_a_token_of_its_own() -> None:
+    """Two servers of one user must not share a token file."""
+    one, other = prepared(), prepared()
+
+    assert (one["RAY_AUTH_MODE"], len(one["RAY_AUTH_TOKEN"])) == ("token", 64)
+    assert one["RAY_AUTH_TOKEN"] != other["RAY_AUTH_TOKEN"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN_PATH": "/token"}, {"RAY_AUTH_TOKEN": "mine"}],
+    ids=["no_token", "token_file", "token"],
+)
+def test_what_the_operator_set_stands(given: dict[str, str]) -> None:
+    """Also the choice not to have a token."""
+    after = prepared(**given)
+
+    assert given.items() <= after.items()
+    assert after.get("RAY_AUTH_TOKEN") == given.get("RAY_AUTH_TOKEN")
+
+
+def test_ray_reports_no_usage() -> None:
+    """Unless the operator wants it."""
+    assert prepared()["RAY_USAGE_STATS_ENABLED"] == "0"
+    assert prepared(RAY_USAGE_STATS_ENABLED="1")["RAY_USAGE_STATS_ENABLED"] == "1"

@@ -1,0 +1,50 @@
+"""The import target of a Serve config: flags in, the application of routers and watcher out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.config.server_settings import ClusterSettings, FrontDoorSettings, ServerSettings
+from core.errors import ConfigError, InvalidArgument
+from deployments import app
+from deployments.app import STOP_MARGIN_S, application, build
+
+
+def test_what_people_write_into_their_configs_is_here() -> None:
+    """These two paths stand in `configs/app.yaml` and in files of operators; they never move."""
+    assert app.__all__ == ["add_services", "build"]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({"rest_port": 8501}, "unknown argument: rest_port"),
+        ({"port": "x"}, "port"),
+        ({"enable_batching": True, "rest_port": 1, "grpc_port": 2}, "(?s)rest_port.*grpc_port"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(args: dict[str, object], message: str) -> None:
+    """All of them at once, before anything is deployed."""
+    with pytest.raises(InvalidArgument, match=message):
+        build({"model_name": "m", "model_base_path": "/m"} | args)
+
+
+def test_files_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
+    """The deployment fails at once and with its reasons, instead of serving nothing."""
+    file = tmp_path / "models.config"
+    file.write_text("model_config_list { config { name: 5 } }")
+
+    with pytest.raises(ConfigError):
+        build({"model_config_file": str(file)})
+
+
+def test_a_replica_may_drain_before_serve_ends_it() -> None:
+    """Requests in flight have the drain time, and what comes after it has a margin."""
+    settings = ServerSettings(FrontDoorSettings(drain_timeout_s=7.0), cluster=ClusterSettings(router_replicas=3))
+
+    router = application(settings)._bound_deployment
+
+    assert (router.name, router.num_replicas) == ("Router", 3)
+    assert router._deployment_config.graceful_shutdown_timeout_s == 7.0 + STOP_MARGIN_S
