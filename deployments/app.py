@@ -1,7 +1,7 @@
-"""The Serve application: import target of `configs/app.yaml`, and what the console script runs.
+"""The Serve application: import target of `configs/app.yaml`, and of the console script.
 
 `build` takes TensorFlow Serving's flags as `args`. They name files and ports only: Serve restarts every replica of an
-application whose `args` change, so what may change at run time stands in the files.
+application whose `args` change, so settings that may change at run time belong into the files.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def application(settings: ServerSettings) -> Application:
         max_constructor_retry_count=2,
         graceful_shutdown_wait_loop_s=0.1,
         graceful_shutdown_timeout_s=stop_s,
-        health_check_period_s=1,  # only a check tells Serve that a process was killed, and with it the open port
+        health_check_period_s=1,  # only a check shows Serve that a process was killed, and its port closed
     )(serve.ingress()(Router))
     bound: Application = router.bind(settings, watcher.bind(settings))
     return bound

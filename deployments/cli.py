@@ -1,6 +1,6 @@
 """The console script `ray_model_server`: picks a subcommand by the first argument, or runs the server.
 
-Nothing else is imported here, so that a subcommand answers at once.
+Other modules are imported on demand, so that a subcommand starts quickly.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from collections.abc import Sequence
 from deployments.commands.table import COMMANDS
 
 UNKNOWN_COMMAND = 2
-"""Exit status of a subcommand that is not there, as of arguments that a subcommand does not understand."""
+"""Exit status for an unknown subcommand, and for arguments that a subcommand does not accept."""
 
 INTERRUPTED = 130
-"""Exit status of a subcommand that SIGINT ended, as a shell tells it."""
+"""Exit status of a subcommand that SIGINT ended, as shells report it."""
 
 UNREAD = 141
-"""Exit status of a subcommand whose output nobody read to the end, likewise (SIGPIPE)."""
+"""Exit status of a subcommand whose reader left before the end of its output (SIGPIPE)."""
 
 SERVER = "deployments.commands.serve"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the console script; gives the exit status."""
+    """Run the console script; returns the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     first = given[0] if given else ""
     if first in COMMANDS:
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run_command(module: str, arguments: Sequence[str]) -> int:
-    """Run a subcommand that its user may interrupt, and whose reader may leave before it has printed all."""
+    """Run a subcommand; an interrupt, or a reader that leaves early, ends it without a traceback."""
     try:
         status = _run(module, arguments)
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Watcher: exactly one replica; turns ticks and answers routers that pull."""
+"""The Watcher deployment, with exactly one replica: runs the ticks, and answers routers that pull the table."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from deployments.telemetry.serve_failures import SERVE_FAILURES
 from deployments.versions.collecting_host import CollectingHost
 from deployments.versions.config_requests import ConfigRequests
 from deployments.versions.reconciler import Reconciler
-from deployments.versions.version_counts import VersionNumbers
+from deployments.versions.version_counts import VersionCounts
 
 STUCK_AFTER_S = 120.0
 PAUSE_AFTER_ERROR_S = 1.0
 
 
 class Watcher:
-    """The shell around `Reconciler`: one thread that ticks, one event loop that answers."""
+    """The shell around `Reconciler`: one thread runs the ticks, the event loop answers calls."""
 
     def __init__(self, settings: ServerSettings) -> None:
         configure_logs(settings.logs, "watcher")
         self._collector = Collector()
         self._host = CollectingHost(self._collector)
-        self._numbers = VersionNumbers()
+        self._counts = VersionCounts()
         self._watch = Reconciler(settings, self._host, VersionSource(), ConfiguredModels(settings), SystemClock())
         self._ticked_s = time.monotonic()
         self._failures = RepeatedFailureLog("tick_failed", "ticks_work_again")
@@ -61,7 +61,7 @@ class Watcher:
             raise
 
     def _tick(self) -> float:
-        """Turn one tick; what Serve or storage could not do now is tried again."""
+        """Run one tick; failures of Serve or storage are retried by the next."""
         self._host.adopt()
         try:
             pause_s = self._watch.tick()
@@ -72,14 +72,14 @@ class Watcher:
             self._failures.went_well(time.monotonic())
             return pause_s
         finally:
-            self._numbers.follow(self._watch.table)
+            self._counts.follow(self._watch.table)
 
     async def table(self, report: RouterReport) -> RoutingTable:
         """Return the present table to a router."""
         return self._watch.pulled(report)
 
     async def collect(self, router: str, reports: list[bytes], have: Stamp, *, with_page: bool) -> Collected | None:
-        """Take the numbers that a router brings, and tell the sums over the whole cluster."""
+        """Add the metrics that a router brings, and return the sums over the whole cluster."""
         self._collector.take(reports)
         if self._collector.has_others(router) and with_page:
             self._collector.take(await self._host.router_reports())
@@ -90,7 +90,7 @@ class Watcher:
         return await self._requests.reload(raw)
 
     async def get_config(self, raw: bytes) -> bytes | ServingError:
-        """Tell the list of models in force."""
+        """Return the list of models in force."""
         return await self._requests.get(raw)
 
     async def change_config(self, raw: bytes) -> bytes | ServingError:
@@ -98,16 +98,16 @@ class Watcher:
         return await self._requests.change(raw)
 
     async def report(self) -> WatcherReport:
-        """Return what changes from second to second."""
+        """Return the parts of the status that change from second to second."""
         return WatcherReport(self._watch.replicas, time.monotonic() - self._ticked_s, self._collector.traffic())
 
     async def check_health(self) -> None:
-        """Fail when ticks ended or one hangs; Serve then replaces this replica."""
+        """Raise when the ticks have ended or one hangs; Serve then replaces this replica."""
         if self._crash is not None:
             raise RuntimeError(f"The watcher failed: {self._crash!r}")
         stuck_s = time.monotonic() - self._ticked_s
         if stuck_s > STUCK_AFTER_S:
-            raise RuntimeError(f"The watcher has not turned for {stuck_s:.0f} s.")
+            raise RuntimeError(f"The last tick of the watcher was {stuck_s:.0f} s ago.")
         await asyncio.sleep(0)
 
     def __del__(self) -> None:

@@ -1,4 +1,4 @@
-"""The node-local cache of versions, decided: names of entries, whether one is whole, which have to go for a new one."""
+"""Rules of the node-local cache: names of entries, whether an entry is intact, and which are evicted for a new one."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _LONGEST_READABLE = 60
 
 
 def url_name(url: str) -> str:
-    """Name what belongs to one URL: readable for operators, and different for different URLs."""
+    """Return the name of everything that belongs to one URL: readable for operators, and unique."""
     return f"{_readable(url)}-{_digest(url)}"
 
 
 def entry_name(url: str, fingerprint: str) -> str:
-    """Name the entry of one content of one URL."""
+    """Return the name of the entry for one content of one URL."""
     return f"{_readable(url)}-{_digest(url, fingerprint)}"
 
 
@@ -44,7 +44,7 @@ class FileState:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What stands in an entry: where it comes from, and its files as they were when they were verified."""
+    """The description of an entry: its source, and its files as they were when they were verified."""
 
     url: str
     fingerprint: str
@@ -61,7 +61,7 @@ class Manifest:
 
     @classmethod
     def from_text(cls, text: str) -> Manifest | None:
-        """Read a manifest; None when it is none."""
+        """Return the manifest that a text holds; None when it is not one."""
         try:
             fields = json.loads(text)
             files = {
@@ -73,9 +73,9 @@ class Manifest:
 
 
 def damage(manifest: Manifest | None, url: str, fingerprint: str, found: Mapping[str, FileState]) -> str:
-    """Say what is wrong with an entry; empty when it can be loaded.
+    """Return what is wrong with an entry; empty when it can be loaded.
 
-    Sizes and times are compared, so that a look costs nothing; whoever changes a file and its time back is not found.
+    Only sizes and times are compared, which costs next to nothing; a change that restores the time is not detected.
     """
     if manifest is None or (manifest.url, manifest.fingerprint) != (url, fingerprint):
         return "its manifest is missing or broken"
@@ -91,7 +91,7 @@ def damage(manifest: Manifest | None, url: str, fingerprint: str, found: Mapping
 
 @dataclass(frozen=True, slots=True)
 class Occupant:
-    """Something that takes room in the cache: an entry, or a fetch; `used_s` is when it was used last."""
+    """An entry or a fetch that takes space in the cache; `used_s` is the time of its last use."""
 
     name: str
     size_bytes: int
@@ -101,17 +101,17 @@ class Occupant:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How much the cache may hold in all, and how much the disk still takes."""
+    """How many bytes the cache may hold, and how many are free on its disk."""
 
     limit_bytes: int
     free_bytes: int
 
 
 def victims(occupants: Iterable[Occupant], wanted_bytes: int, present_bytes: int, room: Room) -> tuple[str, ...]:
-    """Name what has to go for a version of `wanted_bytes`, of which `present_bytes` lie there already.
+    """Return what is evicted for a version of `wanted_bytes`, of which `present_bytes` are there already.
 
-    The longest unused goes first, and never what is in use. Raises ResourceExhausted when the rest is not enough; then
-    nothing has to go.
+    The least recently used goes first, and never one in use. Raises ResourceExhausted when that is not enough; then
+    nothing is evicted.
     """
     present = sorted(occupants, key=lambda one: one.used_s)
     over_limit = sum(one.size_bytes for one in present) + wanted_bytes - room.limit_bytes

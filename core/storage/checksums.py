@@ -1,4 +1,4 @@
-"""Proof that a fetched file is what the store holds: which of a store's checksums say so, and which only look like it.
+"""Which checksums of a store prove the content of a fetched file, and which only look as if they did.
 
 An S3 ETag is the MD5 of the content only for an object that was uploaded in one piece and is not encrypted with a key
 of KMS or of the client, and never in a directory bucket. So an ETag that equals the MD5 proves the content, and one
@@ -23,10 +23,10 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 class Digest(Protocol):
-    """A checksum in the making, as hashlib's."""
+    """A checksum that is computed piece by piece, like those of hashlib."""
 
     def update(self, data: bytes, /) -> None:
-        """Go on with more data."""
+        """Add more data."""
 
     def hexdigest(self) -> str:
         """Return the checksum of all data so far."""
@@ -44,7 +44,7 @@ class Crc:
         self._value = 0
 
     def update(self, data: bytes, /) -> None:
-        """Go on with more data."""
+        """Add more data."""
         self._value = self._extended(data, self._value)
 
     def hexdigest(self) -> str:
@@ -75,12 +75,12 @@ ALGORITHMS: Mapping[str, Callable[[], Digest]] = {
     "crc32c": crc32c,
     "crc32": crc32,
 }
-"""The checksums that can be computed here, the most telling first."""
+"""The checksums that can be computed here, the strongest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredChecksums:
-    """What a store knows of one object's whole content: algorithm to value in hexadecimal digits."""
+    """The checksums that a store holds of an object's whole content: algorithm to value in hexadecimal digits."""
 
     values: Mapping[str, str] = field(default_factory=dict)
     etag_is_md5: bool = False
@@ -103,7 +103,7 @@ def of_info(info: Mapping[str, Any]) -> StoredChecksums:
 
 
 def expected(stored: StoredChecksums, etag: str) -> tuple[str, str] | None:
-    """Name the algorithm that decides and the value it must have; None when the store gives no proof."""
+    """Return the algorithm to verify with and its expected value; None when the store offers no proof."""
     for algorithm in ALGORITHMS:
         if algorithm in stored.values:
             return algorithm, stored.values[algorithm]
@@ -117,7 +117,7 @@ def _given(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def _hexadecimal(value: object) -> str:
-    """Turn the base64 of a header into digits; empty for what is none, like a checksum of parts (`abc=-3`)."""
+    """Turn the base64 of a header into digits; empty when it is not base64, like a checksum of parts (`abc=-3`)."""
     try:
         return base64.b64decode(str(value), validate=True).hex() if value else ""
     except (binascii.Error, ValueError):

@@ -1,4 +1,4 @@
-"""How a version comes from a remote store: in which pieces, what is kept of an attempt, how long to wait then.
+"""The plan of a fetch from a remote store: its pieces, what is kept of an earlier attempt, and the pauses between.
 
 Nothing here reads or writes; `deployments.storage.version_fetch` does.
 """
@@ -20,7 +20,7 @@ LONGEST_NAME_BYTES = 255
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often something is tried, and the pauses between, which double."""
+    """Exponential back-off: the number of attempts, and the pauses between them, which double."""
 
     attempts: int = 7
     first_pause_s: float = 0.5
@@ -29,7 +29,7 @@ class RetryPolicy:
     def pause_s(self, failures: int, chance: float) -> float | None:
         """Return the pause after so many failures; None to give up.
 
-        `chance` from 0 to 1 makes it up to a half shorter, so that many clients do not come back at the same time.
+        `chance` from 0 to 1 is jitter: it makes the pause up to a half shorter, so that clients do not retry together.
         """
         if failures >= self.attempts:
             return None
@@ -44,31 +44,31 @@ def chunks(begun_bytes: int, size_bytes: int) -> Iterator[tuple[int, int]]:
 
 
 def unusable_name(files: DirectoryFiles) -> str:
-    """Name a file that cannot lie in a local directory, or would lie outside of it; empty when there is none.
+    """Return the first file that cannot be stored in a local directory, or only outside of it; empty if there is none.
 
     Object stores allow any name: `../x`, `a//b`, or both `a` and `a/b`.
     """
     paths = {one.path for one in files}
     for path in sorted(paths):
         parts = path.split("/")
-        if any(_is_no_file_name(part) for part in parts):
+        if any(_is_not_a_file_name(part) for part in parts):
             return path
         if any("/".join(parts[:depth]) in paths for depth in range(1, len(parts))):
             return path
     return ""
 
 
-def _is_no_file_name(part: str) -> bool:
+def _is_not_a_file_name(part: str) -> bool:
     too_long = len(part.encode(errors="surrogateescape")) > LONGEST_NAME_BYTES
     return part in {"", ".", ".."} or "\0" in part or too_long
 
 
 def identity(file: FileEntry) -> str:
-    """Return a name for exactly this content at this path; empty where the store tells too little to know it again."""
+    """Return a name for this content at this path; empty where the store reports too little to recognise it again."""
     if not file.etag and file.changed_s is None:
         return ""
-    told = f"{file.path}\0{file.size_bytes}\0{file.changed_s}\0{file.etag}"
-    return hashlib.sha256(told.encode(errors="surrogateescape")).hexdigest()[:24]
+    shown = f"{file.path}\0{file.size_bytes}\0{file.changed_s}\0{file.etag}"
+    return hashlib.sha256(shown.encode(errors="surrogateescape")).hexdigest()[:24]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class FinishedFile:
 
 
 def finished_files(journal: str, files: Iterable[FileEntry]) -> Mapping[str, FinishedFile]:
-    """Return what an earlier attempt finished of these files; lines of other content, or cut short, do not count."""
+    """Return which of these files an earlier attempt finished; lines of other content, or cut short, do not count."""
     wanted = {one.path: identity(one) for one in files}
     lines = (_read(line) for line in journal.splitlines())
     return {

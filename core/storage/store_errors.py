@@ -24,7 +24,7 @@ UNKNOWN_STORE = "UnknownStore"
 
 @dataclass(frozen=True, slots=True)
 class Symptoms:
-    """What an exception shows: names of its classes and of its causes' classes, the store's own code, HTTP status."""
+    """The evidence in an exception: classes of it and its causes, the store's own code, HTTP status."""
 
     classes: frozenset[str]
     code: str = ""
@@ -33,9 +33,9 @@ class Symptoms:
 
 
 class StorageFailed(ServingError):
-    """A store could not do what was asked; `passes` tells whether it may help to ask again soon.
+    """A failed request to a store; `passes` says whether a retry may help soon.
 
-    `is_about_credentials` tells that credentials should be read anew before the next attempt.
+    `is_about_credentials` says that credentials should be read again before the next attempt.
     """
 
     def __init__(self, code: Code, message: str, passes: bool = False, is_about_credentials: bool = False) -> None:  # noqa: FBT001, FBT002 - all arguments must be positional to travel between processes
@@ -47,20 +47,20 @@ class StorageFailed(ServingError):
 
     @property
     def passes(self) -> bool:
-        """Whether it may help to ask again soon."""
+        """Whether a retry may help soon."""
         return bool(self.args[2])
 
     @property
     def is_about_credentials(self) -> bool:
-        """Whether credentials should be read anew."""
+        """Whether credentials should be read again."""
         return bool(self.args[3])
 
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """One known failure: how it shows (a code of the store, a class name, or an HTTP status), and what to say.
+    """A known failure: its signs (a code of the store, a class name, or an HTTP status) and its text.
 
-    Without a text of ours, the exception's own is good enough.
+    Without a text, that of the exception is used.
     """
 
     code: Code
@@ -194,5 +194,5 @@ def _known(symptoms: Symptoms) -> _Failure | None:
 
 
 def scrubbed(text: str) -> str:
-    """Take out of a text what differs between two failures of the same kind: ids, times, durations, addresses."""
+    """Replace in a text the parts that differ between equal failures: ids, times, durations, addresses."""
     return _CHANGING.sub("…", " ".join(text.split()))[:LONGEST_TEXT]

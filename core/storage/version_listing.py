@@ -20,13 +20,13 @@ LOCAL_SCHEME = "file://"
 MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt", "model.tflite")
 VARIABLES = "variables/variables."
 SETTLED_S = 10.0
-"""Age in seconds from which the files of a directory seen for the first time count as still."""
+"""Age in seconds from which the files of a directory seen for the first time count as stable."""
 
 REMOTE_SETTLED_S = 60.0
 """The same for object stores: a file appears there only when all of it is there, so a large one comes late."""
 
 MOST_SHOWN = 5
-"""Versions that a text names, the newest first."""
+"""Versions that a text lists at most, the newest first."""
 
 MISSED = "is missing from the newest listing"
 """Why a version waits that one listing of a remote store did not have."""
@@ -56,7 +56,7 @@ DirectoryFiles = frozenset[FileEntry]
 
 @dataclass(frozen=True, slots=True)
 class VersionDirectory:
-    """Where a version lies, and the files that were there; `unreadable` says why they cannot be told, if so."""
+    """The place of a version, and the files found there; `unreadable` says why they could not be listed, if so."""
 
     path: str
     files: DirectoryFiles = frozenset()
@@ -71,10 +71,10 @@ class VersionDirectory:
 
 @dataclass(frozen=True, slots=True)
 class VersionListing:
-    """What stands below a base path at one moment.
+    """The contents of a base path at one moment.
 
-    `ignored` names the directories that are no versions, each with the reason. `error` says why the base path could not
-    be listed; then nothing is known, and nothing may be unloaded because of it.
+    `ignored` names the directories that are not versions, each with the reason. `error` says why the base path could
+    not be listed; then nothing is known, and nothing may be unloaded because of it.
     """
 
     versions: Mapping[int, VersionDirectory] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class Source(Protocol):
 
 
 def version_directories(children: Iterable[str], policy: VersionPolicy) -> tuple[Mapping[int, str], Mapping[str, str]]:
-    """Judge the names found below a base path: version to directory name, and ignored name to reason.
+    """Sort the names found below a base path: version to directory name, and ignored name to reason.
 
     Deeper paths, as object stores give them, count by their first part. Of several names for one number (`1`, `001`),
     policy All takes the first and the others the last, as sorted by name (TensorFlow Serving, file-system source).
@@ -106,7 +106,7 @@ def version_directories(children: Iterable[str], policy: VersionPolicy) -> tuple
 
 
 def not_a_version(name: str) -> str:
-    """Say why a directory name is not a version number; empty if it is one (TensorFlow Serving, directory scan)."""
+    """Return why a directory name is not a version number; empty if it is one (TensorFlow Serving, directory scan)."""
     number = _NUMBER.fullmatch(name)
     if number is None:
         return "not a whole number"
@@ -120,7 +120,7 @@ class Judged:
     """What is known of a model's storage.
 
     `listing` holds the versions that count, None until a first listing succeeds; `waiting` those that are not
-    completely written, each with the reason; `is_unsure` says that only a second listing can tell what to serve.
+    completely written, each with the reason; `is_unsure` says that only a second listing can show what to serve.
     `problem` says why there is nothing to load, `error` why the newest listing failed, if it did. `found` is the
     newest good listing as the store gave it: the next one is compared with that.
     """
@@ -191,9 +191,10 @@ def is_remote(path: str) -> bool:
 
 
 def steadied(now: VersionListing, before: VersionListing | None) -> tuple[VersionListing, frozenset[int]]:
-    """Keep what one listing of a remote store misses: a version is gone when two listings in a row lack it.
+    """Return a listing of a remote store with the versions that only this one misses, and their numbers.
 
-    Both listings are as the store gave them. Names the versions that were kept, too; none of them may be loaded.
+    Both listings are as the store gave them. A version is gone when two in a row lack it; one that is kept must not be
+    loaded.
     """
     lost = {number: one for number, one in before.versions.items() if number not in now.versions} if before else {}
     return replace(now, versions={**now.versions, **lost}), frozenset(lost)
@@ -207,13 +208,13 @@ def missing(
     now_s: float | None = None,
     settled_s: float = SETTLED_S,
 ) -> str:
-    """Say what a version directory still waits for; empty when it can be loaded.
+    """Return what a version directory still waits for; empty when it can be loaded.
 
-    It needs a model file and, where it has variables, their index and all shards. It must also lie still, which any of
-    three things shows: its marker file is there (the writer's word), nothing changed since `before` (the listing of the
-    previous tick), or, on first sight with `now_s` (seconds since the epoch) given, no file changed in the last
-    `settled_s` seconds. The last rule saves a tick when the server starts or a finished directory is moved into place;
-    files of unknown age, or from the future because clocks differ, cost that tick.
+    It needs a model file and, where it has variables, their index and all shards. It must also be stable, which any of
+    three things shows: its marker file is there, nothing changed since `before` (the listing of the previous tick), or,
+    on first sight with `now_s` (seconds since the epoch) given, no file changed in the last `settled_s` seconds. The
+    last rule saves a tick when the server starts or a finished directory is moved into place; files of unknown age, or
+    from the future because clocks differ, cost that tick.
     """
     sizes = {one.path: one.size_bytes for one in now}
     if marker_file and marker_file not in sizes:
@@ -249,7 +250,7 @@ def _settled(files: DirectoryFiles, since_s: float) -> bool:
 
 
 def nothing_to_serve(model: str, base_path: str, policy: VersionPolicy, found: frozenset[int]) -> str:
-    """Say why none of the versions found will be served; empty when some will."""
+    """Return why none of the versions found will be served; empty when some will."""
     if not found:
         return (
             f"No versions of servable {model} found under base path {base_path}. "
@@ -258,10 +259,10 @@ def nothing_to_serve(model: str, base_path: str, policy: VersionPolicy, found: f
     if policy.select(found):
         return ""
     listed = policy.versions if isinstance(policy, Specific) else frozenset()
-    wanted = f"only {_numbers(listed)}" if listed else "no versions"
-    return f"The version policy of servable {model} lists {wanted}; base path {base_path} has {_numbers(found)}"
+    selected = f"only {_listed(listed)}" if listed else "no versions"
+    return f"The version policy of servable {model} lists {selected}; base path {base_path} has {_listed(found)}"
 
 
-def _numbers(versions: frozenset[int]) -> str:
+def _listed(versions: frozenset[int]) -> str:
     newest = sorted(versions, reverse=True)
     return ", ".join(map(str, newest[:MOST_SHOWN])) + (", ..." if len(newest) > MOST_SHOWN else "")

@@ -1,4 +1,4 @@
-"""What of a version outlives the watcher: it travels in the routing table, and the next watcher goes on from it.
+"""The state of a version that outlives the watcher: it travels in the routing table, where the next watcher finds it.
 
 Times here are of the wall clock, in seconds since the epoch, because they are read in other processes; records count
 on the watcher's steady clock.
@@ -34,7 +34,7 @@ class VersionHistory:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """The same moment on both clocks: `now_s` never steps and counts from anywhere, `wall_s` is shown to people."""
+    """One moment on both clocks: `now_s` never steps and has an arbitrary origin, `wall_s` is shown to people."""
 
     now_s: float
     wall_s: float = 0.0
@@ -49,7 +49,7 @@ class Moment:
 
 
 def history_of(record: VersionRecord, before: VersionHistory | None, moment: Moment) -> VersionHistory:
-    """Return what is to be remembered; times that were told before are not told anew, so that tables stay equal."""
+    """Return the history of a record; times that were published before are kept, so that tables stay equal."""
     same = before is not None and _is_same_stay(record, before)
     waits = record.state is State.START and record.failed_attempts > 0
     return VersionHistory(
@@ -77,7 +77,7 @@ def _retry_at_s(record: VersionRecord, before: VersionHistory | None, moment: Mo
 def recalled(
     record: VersionRecord, history: VersionHistory | None, moment: Moment, *, has_failed: bool, longest_retry_s: float
 ) -> VersionRecord:
-    """Return the record of a version that a new watcher finds, with what its predecessor knew.
+    """Return the record of a version that a new watcher finds, completed by the history that its predecessor published.
 
     `record` follows from Serve alone, `has_failed` says that its application failed. A failure that the predecessor
     counted is not counted again; one that it did not see is left to be seen.

@@ -1,4 +1,4 @@
-"""The public life of a version, as GetModelStatus tells it."""
+"""The public states of a version, as GetModelStatus reports them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the error of a failed load travels through Serve's status text, which is all that is left of a dead replica."""
+"""Carries the error of a failed load through Serve's status text, which is all that remains of a dead replica."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class LoadFailed(ServingError):
 
 
 def failure_in(status_text: str) -> Failure:
-    """Find the error in the text that Serve shows for a failed application.
+    """Return the error in the text that Serve shows for a failed application.
 
     Without a mark the replica died before it could say why (killed, out of memory): the text itself is the message.
     """

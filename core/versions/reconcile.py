@@ -1,8 +1,8 @@
-"""One tick of the watcher, decided: what the world shows becomes records, records become actions and a table.
+"""The decisions of one tick of the watcher: records follow what was seen, actions follow from the records.
 
-Everything here is level-based: the same world gives the same answer, and carrying out an action twice changes
-nothing. The walk is `observe` (records follow the world), `next_actions` (what to load and unload) and `deletable`
-(which applications nobody can call any more); `core.routing.table_of_records` makes the table of it.
+All of it is level-based: the same world gives the same answer, and carrying out an action twice changes nothing. The
+walk is `observe` (records follow the world), `next_actions` (what to load and unload), `apply` and `failed` (what
+became of an action), and `unneeded_apps` (which applications may go once no router calls them).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ADOPTED: Mapping[Condition, State] = MappingProxyType(
         Condition.DELETING: State.UNLOADING,
     }
 )
-"""The state of a version that a new watcher finds, by the condition of its application; the others begin anew."""
+"""The state of a version that a new watcher finds, by the condition of its application; all others start again."""
 
 
 def observe(records: Records, world: World, limits: LoadLimits) -> dict[ServableId, VersionRecord]:

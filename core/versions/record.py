@@ -1,4 +1,4 @@
-"""What the watcher knows of one version, and how that changes.
+"""The watcher's record of one version, and the transitions between its states.
 
 The public states are TensorFlow Serving's (`core.versions.lifecycle.State`). A transition is a row of `TRANSITIONS`;
 anything else is a defect and raises `IllegalTransition`.
@@ -103,7 +103,7 @@ class VersionRecord:
         return replace(self, state=step(self.state, event), since_s=now_s)
 
     def status(self) -> VersionStatus:
-        """Tell the world: while attempts go on the version is LOADING, and its error is shown when it has ended."""
+        """Return the public status: LOADING while a load is retried; a version that has ended shows its error."""
         if self.state is State.START and self.failed_attempts:
             return VersionStatus(self.servable.version, State.LOADING, Code.OK, "")
         if self.state is State.END and self.failure is not None:

@@ -13,7 +13,7 @@ from core.versions.lifecycle import State
 
 @dataclass(frozen=True, slots=True)
 class VersionSnapshot:
-    """One version of a stream, as far as the order of loads and unloads depends on it."""
+    """One version of a stream, reduced to what decides the order of loads and unloads."""
 
     version: int
     state: State

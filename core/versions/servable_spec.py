@@ -1,4 +1,4 @@
-"""What a replica must know to become a version; travels from the watcher to the replica."""
+"""The description of a version that the watcher sends to its replicas."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from core.versions.servable import ServableId
 
 @dataclass(frozen=True, slots=True)
 class ServableSpec:
-    """What a replica needs to know to become a version: its path or URL, and the state of its files when chosen."""
+    """All that a replica needs to load a version; `fingerprint` is the state of its files when it was chosen."""
 
     servable: ServableId
     path: str

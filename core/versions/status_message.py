@@ -1,4 +1,4 @@
-"""GetModelStatusResponse: the states of a model's versions as a message, for REST and gRPC alike."""
+"""Builds GetModelStatusResponse, which REST prints as JSON and gRPC sends as it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one tick of the watcher sees, and the actions that it may take: plain values without decisions."""
+"""The inputs and outputs of a tick as plain values: what the watcher sees, and the actions that it may take."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from core.versions.servable import ServableId
 
 
 class Condition(enum.Enum):
-    """What Serve says of one application."""
+    """The condition of an application, as Serve reports it."""
 
     ABSENT = "absent"
     DEPLOYING = "deploying"
@@ -25,7 +25,7 @@ class Condition(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class AppObservation:
-    """One application as Serve shows it.
+    """One application as Serve reports it.
 
     `message` is Serve's text for a failure, `replicas` counts those that run, `deployed_s` is when it was submitted
     (wall clock; 0 where Serve does not say).
@@ -42,7 +42,7 @@ ABSENT = AppObservation(Condition.ABSENT)
 
 @dataclass(frozen=True, slots=True)
 class LoadLimits:
-    """How hard loading is tried (flags `max_num_load_retries`, `load_retry_interval_micros`, `num_load_threads`)."""
+    """The limits of loading (flags `max_num_load_retries`, `load_retry_interval_micros`, `num_load_threads`)."""
 
     max_retries: int = 5
     retry_interval_s: float = 60.0
@@ -51,10 +51,10 @@ class LoadLimits:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What one tick sees.
+    """The input of a tick.
 
     `storage` says what is known of each model's storage. `apps` holds the applications of Serve by version, `strays`
-    those of models that nobody knows by name. `remembered` is what the table in force says of versions. `now_s` is of
+    those of unknown models by name. `remembered` is what the table in force says of versions. `now_s` is of
     a steady clock, `wall_s` the same moment of the wall clock.
     """
 
@@ -94,6 +94,6 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Unload:
-    """Take a version out of the table; its application is deleted when nobody calls it any more."""
+    """Take a version out of the table; its application is deleted once no router calls it."""
 
     servable: ServableId

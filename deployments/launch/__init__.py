@@ -1,5 +1,5 @@
-"""What the console script does around the server: Ray, first loads, terminal, drain.
+"""The console script around the server: start of Ray, first loads, terminal, drain.
 
-Belongs here: everything before the first answer and after the last one. Does not belong here: subcommands
+Belongs here: everything before the first request and after the last one. Does not belong here: subcommands
 (`deployments.commands`), and the server's own life (`deployments.router`, `deployments.watcher`).
 """

@@ -1,7 +1,7 @@
-"""The first versions start together with the router, instead of after it.
+"""Determines the versions that are submitted together with the router, so that they need not wait for the watcher.
 
-This is the watcher's own first tick, turned in the launcher against a host that only collects: the real watcher then
-finds the applications as if a predecessor had submitted them.
+The launcher runs the watcher's first tick against a host that only collects applications: the real watcher then finds
+them as if a predecessor had submitted them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from deployments.versions.serve_host import RayServeHost, version_target
 
 
 class _Collector:
-    """A host on which nothing runs yet; keeps what should be deployed."""
+    """A host on which nothing runs yet; collects the applications to be submitted."""
 
     def __init__(self) -> None:
         self.targets: list[serve.RunTarget] = []
@@ -34,7 +34,7 @@ class _Collector:
         return {}
 
     def deploy(self, spec: ServableSpec, resources: ModelResources) -> None:
-        """Keep the application of a version."""
+        """Collect the application of a version."""
         self.targets.append(version_target(spec, resources))
 
     def delete(self, app: str) -> None:

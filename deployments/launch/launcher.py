@@ -1,4 +1,4 @@
-"""Runs the server on a Ray that is up: deploys, says what happens meanwhile, drains, and leaves nothing behind."""
+"""Runs the server on a Ray that is up: deploys, reports progress, drains, and removes what it deployed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from deployments.launch.terminal import RolloutPrinter, Say, announce, without_s
 from deployments.versions.serve_host import ROUTER_APP, RayServeHost, router_status, router_target, submit
 
 POLL_S = 0.1
-NEWS_EVERY_S = 2.0
+ROLLOUT_STEPS_EVERY_S = 2.0
 LONGEST_DELETE_S = 60.0
 
 
@@ -37,14 +37,14 @@ class Launcher:
         self._host: RayServeHost | None = None
 
     def run(self) -> None:
-        """Start, serve until told to stop, drain, end."""
+        """Start, serve until a stop is requested, drain, end."""
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         if self._stop.is_set():
             return
         self._start_application()
         if not self._stop.is_set():
             announce(self._say, self._settings.front_door, monitoring(self._settings), self._printer.table)
-            threading.Thread(target=self._tell_news, name="news", daemon=True).start()
+            threading.Thread(target=self._print_rollout_steps, name="rollout-steps", daemon=True).start()
         while not self._stop.wait(1.0):
             pass
         self._say("stopping: finishing the requests in flight")
@@ -83,14 +83,14 @@ class Launcher:
         except Unavailable:
             return False
 
-    def _tell_news(self) -> None:
-        """Print rollout steps; in a thread of its own, because a cluster in trouble may not answer for long."""
-        while self._host is not None and not self._stop.wait(NEWS_EVERY_S):
-            with suppress(Exception):  # whatever fails: missing news are no reason to end a server
+    def _print_rollout_steps(self) -> None:
+        """Print rollout steps; in a thread of its own, because a failing cluster may not answer for long."""
+        while self._host is not None and not self._stop.wait(ROLLOUT_STEPS_EVERY_S):
+            with suppress(Exception):  # a server does not end because steps cannot be printed
                 self._printer.show(self._host.tables())
 
     def _stop_application(self) -> None:
-        """Close the door first and the models after it, so that requests in flight still find their version."""
+        """Stop routers first and models after them, so that requests in flight still find their version."""
         host = RayServeHost()
         host.delete(ROUTER_APP)
         self._wait_gone(lambda: router_status() is None)

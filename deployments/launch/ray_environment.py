@@ -1,4 +1,4 @@
-"""Environment of a Ray of our own; must be set before Ray is imported, because Ray reads it then."""
+"""The environment of a local Ray; set before Ray is imported, because Ray reads it then."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import MutableMapping
 
 
 def prepare(environment: MutableMapping[str, str]) -> None:
-    """Protect the local cluster by a token that only this server and its processes know, and keep Ray quiet.
+    """Protect the local cluster by a token that only this server and its processes know, and limit Ray's output.
 
-    A token of its own per server also means that two servers of one user share no token file.
+    With a token for each server, two servers of one user do not share a token file.
     """
     environment.setdefault("RAY_AUTH_MODE", "token")
     if environment["RAY_AUTH_MODE"] == "token" and "RAY_AUTH_TOKEN_PATH" not in environment:

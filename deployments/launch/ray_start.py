@@ -1,6 +1,6 @@
-"""Starts Ray, and starts it again when it does not come up in time, as happens on slow or busy machines.
+"""Starts Ray, and retries a start that times out, as happens on slow or busy machines.
 
-Ray gives its own processes 30 s, which no setting changes, and leaves them behind when it gives up.
+Ray gives its processes 30 s, a constant without a setting, and leaves them running when it gives up.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from core.errors import Unavailable
 TRIES = 3
 
 LATE: Final = ("timed out during startup", "Timed out waiting for file")
-"""What Ray's exceptions say when the raylet, or the GCS before it, did not come up in time; they have no class."""
+"""Texts of Ray's exceptions when the raylet, or the GCS before it, did not come up in time; they have no class."""
 
 ADVICE = (
     f"Ray did not start in {TRIES} tries of 30 s each. The machine is too slow or too busy, or short of memory or of "

@@ -1,4 +1,4 @@
-"""`python -m deployments.launch.serve_run configs/app.yaml`: Ray's `serve run`, on a Ray that is started patiently.
+"""`python -m deployments.launch.serve_run configs/app.yaml`: Ray's `serve run`, with retries of Ray's start.
 
 `serve run` itself uses the Ray that it finds started in its process, and otherwise starts one with a single try.
 """
@@ -17,7 +17,7 @@ NAMESPACE = "serve"
 """The namespace in which Ray's command keeps its actors."""
 
 CONNECTED = ("--address", "auto")
-"""Whatever RAY_ADDRESS says: the connection that this process has is the one to be used."""
+"""Use the connection of this process, whatever RAY_ADDRESS says."""
 
 FAILED = 1
 

@@ -1,4 +1,4 @@
-"""What the console script shows a person: progress, where the server listens, rollout steps as they happen."""
+"""The output of the console script: progress, addresses of the server, rollout steps as they happen."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Say = Callable[[str], None]
 
 
 class RolloutPrinter:
-    """Prints what changes from table to table, and what is still on its way when nothing does."""
+    """Prints the changes from table to table, and at times the versions that are still loading."""
 
     def __init__(self, say: Say) -> None:
         self._say = say
@@ -34,23 +34,23 @@ class RolloutPrinter:
         self.table = NOTHING
 
     def show(self, tables: Iterable[RoutingTable]) -> None:
-        """Print what is new in the newest table."""
+        """Print the changes in the newest table."""
         newest = max(tables, key=lambda one: one.generation, default=self.table)
         if newest.generation > self.table.generation:
             for line in rollout_messages(self.table, newest):
-                self._tell(line)
+                self._print(line)
             self.table = newest
         loading = unfinished_versions(self.table)
         if loading and time.monotonic() - self._said_s > STILL_LOADING_EVERY_S:
-            self._tell(f"still loading: {', '.join(loading)}")
+            self._print(f"still loading: {', '.join(loading)}")
 
-    def _tell(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         self._said_s = time.monotonic()
         self._say(line)
 
 
 def announce(say: Say, door: FrontDoorSettings, monitoring: MonitoringConfig, table: RoutingTable) -> None:
-    """Print where the server listens, its pages, and a request to paste."""
+    """Print the addresses of the server, its pages, and an example request."""
     for line in doors(door):
         say(line)
     if _asked(door, "/") is not None:
@@ -64,7 +64,7 @@ def announce(say: Say, door: FrontDoorSettings, monitoring: MonitoringConfig, ta
 
 
 def _example(door: FrontDoorSettings, table: RoutingTable) -> str:
-    """Return a request for a model that answers."""
+    """Return an example request for a model that answers."""
     answering = sorted(name for name, model in table.models.items() if model.routes)
     for name in answering[:MOST_MODELS_ASKED]:
         body = example_body(_asked(door, f"/v1/models/{quote(name, safe='')}/metadata") or b"")
@@ -74,7 +74,7 @@ def _example(door: FrontDoorSettings, table: RoutingTable) -> str:
 
 
 def _asked(door: FrontDoorSettings, path: str) -> bytes | None:
-    """Ask our own REST port; None when it gives nothing."""
+    """Return the answer of our own REST port; None when it has none."""
     if not door.rest_port:
         return None
     connection = _connection(door)
@@ -101,7 +101,7 @@ def _connection(door: FrontDoorSettings) -> http.client.HTTPConnection:
 
 @contextmanager
 def without_stderr() -> Iterator[None]:
-    """Keep away what Ray's C++ code writes while it is taken down, which no setting of Ray's keeps away."""
+    """Discard what Ray's C++ code writes while it shuts down, which no setting of Ray's suppresses."""
     sys.stderr.flush()
     kept = os.dup(STDERR)
     nowhere = os.open(os.devnull, os.O_WRONLY)

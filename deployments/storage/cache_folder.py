@@ -1,13 +1,13 @@
 """The folder on each node that holds versions from remote storage: where things lie, and how they come and go.
 
-    entries/NAME/files/    a version, whole and verified; manifest.json beside it tells what it is
-    fetching/NAME/         a version that is being fetched, or the rest of a fetch that was cut short
+    entries/NAME/files/    a version, whole and verified; described by the manifest.json beside it
+    fetching/NAME/         a version that is being fetched, or the remains of a fetch that was cut short
     locks/NAME.use         held shared by every model server that uses the entry, so that it is not evicted
     locks/NAME.fetch       held by the one process that fetches a URL; the others wait and find the entry
     locks/room             held while room is made
     trash/                 what is being deleted
 
-An entry comes into being by one rename, after its files are on the disk. Locks end with their processes, so whatever is
+An entry is created by one rename, after its files are on the disk. Locks end with their processes, so a process that is
 killed leaves nothing behind that could not be used or deleted.
 """
 
@@ -34,7 +34,7 @@ class CacheFolder:
         self.path = path
 
     def make(self) -> None:
-        """Make what is missing; nobody else may look into the folder."""
+        """Create the folders that are missing, accessible to this user only."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in ("entries", "fetching", "locks", "trash"):
             (self.path / name).mkdir(mode=0o700, exist_ok=True)
@@ -49,7 +49,7 @@ class CacheFolder:
             yield from (f"{kind}/{path.name}" for path in (self.path / kind).iterdir())
 
     def lock_file(self, name: str) -> Path:
-        """Return the file of the lock that is held by whoever uses an entry or works on a fetch."""
+        """Return the file of the lock that is held while an entry is used, or a fetch is under way."""
         kind, _, own_name = name.partition("/")
         return self.path / "locks" / f"{own_name}.{LOCK_KINDS[kind]}"
 
@@ -59,7 +59,7 @@ class CacheFolder:
         return self.path / "locks" / "room"
 
     def discard(self, name: str) -> None:
-        """Delete an entry or a fetch so that nobody sees a part of it."""
+        """Delete an entry or a fetch in one step, so that no part of it is ever seen."""
         source = self.at(name)
         trash = self.path / "trash" / f"{source.name}-{secrets.token_hex(4)}"
         with suppress(FileNotFoundError):
@@ -67,12 +67,12 @@ class CacheFolder:
         shutil.rmtree(trash, ignore_errors=True)
 
     def empty_trash(self) -> None:
-        """Delete what somebody began to delete."""
+        """Delete what was being deleted when its process ended."""
         for path in (self.path / "trash").iterdir():
             shutil.rmtree(path, ignore_errors=True)
 
     def remove_stray_locks(self) -> None:
-        """Delete the lock files of things that are gone."""
+        """Delete the lock files of entries and fetches that are gone."""
         for kind, suffix in LOCK_KINDS.items():
             for lock_file in (self.path / "locks").glob(f"*.{suffix}"):
                 if not (self.path / kind / lock_file.stem).exists():
@@ -82,7 +82,7 @@ class CacheFolder:
 
 
 def file_states(folder: Path) -> dict[str, FileState]:
-    """Look at all files below a folder; what vanishes meanwhile counts as not there."""
+    """Return the state of all files below a folder; those that vanish meanwhile are left out."""
     states = {}
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -99,7 +99,7 @@ def size_bytes(folder: Path) -> int:
 
 
 def read_manifest(entry: Path) -> Manifest | None:
-    """Return what an entry says of itself; None when it says nothing that can be understood."""
+    """Return the manifest of an entry; None when it has none that can be read."""
     try:
         return Manifest.from_text((entry / "manifest.json").read_text(encoding="utf-8", errors="replace"))
     except (FileNotFoundError, NotADirectoryError):
@@ -107,7 +107,7 @@ def read_manifest(entry: Path) -> Manifest | None:
 
 
 def publish(fetched: Path, entry: Path, manifest: Manifest) -> None:
-    """Let a fetched folder become an entry by one rename, once all names of its files are on the disk."""
+    """Turn a fetched folder into an entry by one rename, once its files and their names are on the disk."""
     with (fetched / "manifest.json").open("w", encoding="utf-8") as file:
         file.write(manifest.to_text())
         file.flush()

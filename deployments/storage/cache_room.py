@@ -1,4 +1,4 @@
-"""Makes room in the cache folder of a node: evicts versions that nobody uses, and reserves the room for a fetch."""
+"""Frees space in the cache folder of a node: evicts unused versions, and reserves the space for a fetch."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from deployments.telemetry.process_metrics import METRICS
 log = logging.getLogger(__name__)
 
 LEFTOVER_S = 24 * 3600.0
-"""After this time the rest of a fetch that nobody took up again is deleted."""
+"""After this time the remains of an abandoned fetch are deleted."""
 
 
 class Disk(Protocol):
-    """What is asked of the disk that the cache lies on."""
+    """The disk of the cache."""
 
     def free_bytes(self, folder: Path) -> int:
         """Count the bytes that can still be written."""
@@ -32,7 +32,7 @@ class Disk(Protocol):
 
 
 class LocalDisk:
-    """The disk as the system sees it."""
+    """A disk as the operating system reports it."""
 
     def free_bytes(self, folder: Path) -> int:
         """Count the bytes that can still be written."""
@@ -44,7 +44,7 @@ class LocalDisk:
 
 
 class CacheRoom:
-    """The room in a cache folder; a limit of 0 bytes means half of its disk."""
+    """The space of a cache folder; a limit of 0 bytes means half of its disk."""
 
     def __init__(self, folder: CacheFolder, max_bytes: int, disk: Disk) -> None:
         self._folder = folder
@@ -52,9 +52,9 @@ class CacheRoom:
         self._disk = disk
 
     def make(self, fetch: str, wanted_bytes: int) -> None:
-        """Evict what is needed for a fetch that this process works on, and reserve the room.
+        """Evict as much as a fetch of this process needs, and reserve the space.
 
-        Raises ResourceExhausted when what nobody uses is not enough.
+        Raises ResourceExhausted when the unused versions are not enough.
         """
         with FileLock.take(self._folder.room_lock_file):
             self._sweep(fetch)
@@ -67,7 +67,7 @@ class CacheRoom:
             (self._folder.at(fetch) / "plan").write_text(str(wanted_bytes))
 
     def _room(self, others: list[Occupant]) -> Room:
-        """Return the room that is left when the fetches under way have what they reserved."""
+        """Return the space that is left when the fetches under way have what they reserved."""
         fetching = (one for one in others if one.is_in_use and one.name.startswith("fetching/"))
         coming = sum(max(0, one.size_bytes - size_bytes(self._folder.at(one.name))) for one in fetching)
         limit = self._max_bytes or self._disk.total_bytes(self._folder.path) // 2
@@ -91,7 +91,7 @@ class CacheRoom:
         return max(size_bytes(path), _planned_bytes(path) if is_in_use else 0)
 
     def _evict(self, name: str) -> bool:
-        """Delete an entry or the rest of a fetch; False when somebody began to use it."""
+        """Delete an entry or the rest of a fetch; False when it is in use by now."""
         lock = FileLock.take_if_free(self._folder.lock_file(name))
         if lock is None:
             return False
@@ -102,11 +102,11 @@ class CacheRoom:
         return True
 
     def _sweep(self, fetch: str) -> None:
-        """Delete what is of no use to anybody: trash, old rests of fetches, locks of things that are gone."""
+        """Delete what is of no use any more: trash, remains of old fetches, locks of entries that are gone."""
         self._folder.empty_trash()
         for one in list(self._occupants()):
-            is_rest = one.name.startswith("fetching/") and one.name != fetch and not one.is_in_use
-            if is_rest and time.time() - one.used_s > LEFTOVER_S:
+            is_abandoned = one.name.startswith("fetching/") and one.name != fetch and not one.is_in_use
+            if is_abandoned and time.time() - one.used_s > LEFTOVER_S:
                 self._evict(one.name)
         self._folder.remove_stray_locks()
 

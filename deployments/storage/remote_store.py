@@ -1,6 +1,6 @@
-"""Remote storage through fsspec: lists files, reads pieces of them, asks for checksums; every error in our own words.
+"""Remote storage through fsspec: lists files, reads pieces of them, asks for checksums; all errors are StorageFailed.
 
-Endpoint, region and credentials of S3 come from where botocore looks: environment, `~/.aws`, the role of the machine.
+Endpoint, region and credentials of S3 are found as botocore finds them: environment, `~/.aws`, the role of the machine.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ S3_CLIENT = {
     "max_pool_connections": 32,
     "retries": {"total_max_attempts": 1},
 }
-"""Options of botocore's client: retrying is `RetryingStore`'s matter, for all kinds of stores alike."""
+"""Options of botocore's client, which does not retry: `RetryingStore` does, for all kinds of stores alike."""
 
 
 class RemoteStore(Protocol):
-    """What is needed of a store; every method raises StorageFailed, and may be called from any thread."""
+    """A remote store; every method raises StorageFailed, and may be called from any thread."""
 
     def list_files(self, url: str) -> Mapping[str, FileEntry]:
         """Return all files below a URL by their paths relative to it; nothing there at all is NOT_FOUND."""
@@ -44,11 +44,11 @@ class RemoteStore(Protocol):
         """Return the bytes of a file from `start` up to and without `end`."""
 
     def checksums(self, url: str, path: str) -> StoredChecksums:
-        """Ask what the store knows of the content of a file."""
+        """Return the checksums that the store holds of a file."""
 
 
 class FsspecStore:
-    """Every store that fsspec knows; a store whose credentials are refused is opened anew the next time."""
+    """Every store that fsspec supports; one whose credentials are refused is opened again for the next request."""
 
     def __init__(self) -> None:
         self._opened: dict[str, Any] = {}
@@ -59,14 +59,14 @@ class FsspecStore:
         return self._ask(url, _list_files)
 
     def read(self, url: str, path: str, start: int, end: int) -> bytes:
-        """Return a piece of a file; one that is too short is a broken connection."""
+        """Return a piece of a file; a piece that is too short counts as a broken connection."""
         data: bytes = self._ask(url, lambda store, root: store.cat_file(f"{root}/{path}", start=start, end=end))
         if len(data) != end - start:
             raise StorageFailed(Code.UNAVAILABLE, f"{url}/{path}: fewer bytes came than were announced", passes=True)
         return data
 
     def checksums(self, url: str, path: str) -> StoredChecksums:
-        """Ask what the store knows of the content of a file."""
+        """Return the checksums that the store holds of a file."""
         return self._ask(url, lambda store, root: _checksums(store, f"{root}/{path}"))
 
     def _ask(self, url: str, question: Callable[[Any, str], Answer]) -> Answer:
@@ -84,7 +84,7 @@ class FsspecStore:
             raise failed from error
 
     def _store(self, url: str, place: str) -> Any:
-        """Open a store once for all threads if it is made for that, else once for each."""
+        """Open a store once for all threads if it is thread-safe, else for each request."""
         with self._lock:
             store = self._opened.get(place)
             if store is None:
@@ -95,33 +95,33 @@ class FsspecStore:
 
 
 class RetryingStore:
-    """A store that asks again after failures that pass, with longer and longer pauses."""
+    """A store that retries failures that may pass, with exponential back-off."""
 
-    def __init__(self, store: RemoteStore, patience: RetryPolicy, pause: Callable[[float], object]) -> None:
+    def __init__(self, store: RemoteStore, retries: RetryPolicy, pause: Callable[[float], object]) -> None:
         self._store = store
-        self._patience = patience
+        self._retries = retries
         self._pause = pause
 
     def list_files(self, url: str) -> Mapping[str, FileEntry]:
-        """List, patiently."""
-        return self._patiently(lambda: self._store.list_files(url))
+        """List, with retries."""
+        return self._retried(lambda: self._store.list_files(url))
 
     def read(self, url: str, path: str, start: int, end: int) -> bytes:
-        """Read, patiently."""
-        return self._patiently(lambda: self._store.read(url, path, start, end))
+        """Read, with retries."""
+        return self._retried(lambda: self._store.read(url, path, start, end))
 
     def checksums(self, url: str, path: str) -> StoredChecksums:
-        """Ask for checksums, patiently."""
-        return self._patiently(lambda: self._store.checksums(url, path))
+        """Ask for checksums, with retries."""
+        return self._retried(lambda: self._store.checksums(url, path))
 
-    def _patiently(self, attempt: Callable[[], Answer]) -> Answer:
+    def _retried(self, attempt: Callable[[], Answer]) -> Answer:
         failures = 0
         while True:
             try:
                 return attempt()
             except StorageFailed as error:
                 failures += 1
-                pause_s = self._patience.pause_s(failures, random.random())  # noqa: S311 - spreads clients, hides nothing
+                pause_s = self._retries.pause_s(failures, random.random())  # noqa: S311 - jitter, not cryptography
                 if not error.passes or pause_s is None:
                     raise
                 log.info("storage_retry failures=%d pause_s=%.1f error=%s", failures, pause_s, error)
@@ -129,13 +129,13 @@ class RetryingStore:
 
 
 def _place(url: str) -> str:
-    """Return scheme and bucket or host of a URL: what one client serves."""
+    """Return scheme and bucket or host of a URL: one client serves all that have them in common."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.partition('/')[0]}"
 
 
 def _open(url: str) -> Any:
-    """Open the store of a URL, past fsspec's cache, which keeps one for every thread."""
+    """Open the store of a URL without fsspec's cache, which holds one for each thread."""
     options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
     if url.startswith(("s3://", "s3a://")):
         options["config_kwargs"] = copy.deepcopy(S3_CLIENT)  # botocore writes into it
@@ -158,7 +158,7 @@ def _list_files(store: Any, root: str) -> Mapping[str, FileEntry]:
 
 
 def _s3_objects(store: Any, root: str) -> Mapping[str, Mapping[str, Any]]:
-    """List page by page; not through `find`, which asks several times more when nothing is there."""
+    """List page by page; `find` makes several more requests when nothing is there."""
     bucket, key, _ = store.split_path(root)
     prefix = f"{key}/" if key else ""
     request = {"Bucket": bucket, "Prefix": prefix}
@@ -189,7 +189,7 @@ def _entry(path: str, info: Mapping[str, Any]) -> FileEntry:
 
 
 def _changed_s(info: Mapping[str, Any]) -> float | None:
-    """Take the time of the last change by the names that stores give it: S3, others, Azure, memory."""
+    """Return the time of the last change, under whichever name the store has it: S3, others, Azure, memory."""
     times = (info.get(name) for name in ("LastModified", "mtime", "updated", "last_modified", "created"))
     changed = next((one for one in times if one), None)
     if isinstance(changed, datetime):
@@ -198,8 +198,8 @@ def _changed_s(info: Mapping[str, Any]) -> float | None:
 
 
 def _etag(info: Mapping[str, Any]) -> str:
-    told = info.get("ETag") or info.get("etag") or info.get("generation") or info.get("md5Hash") or ""
-    return str(told).strip('"')
+    etag = info.get("ETag") or info.get("etag") or info.get("generation") or info.get("md5Hash") or ""
+    return str(etag).strip('"')
 
 
 def _checksums(store: Any, path: str) -> StoredChecksums:
@@ -210,12 +210,12 @@ def _checksums(store: Any, path: str) -> StoredChecksums:
 
 
 def symptoms_of(error: BaseException) -> Symptoms:
-    """Read an exception and its causes: what each library tells, at the place where it tells it."""
+    """Return the evidence in an exception and its causes, wherever each library puts it."""
     chain = list(_causes(error))
     classes = frozenset(kind.__name__ for one in chain for kind in type(one).__mro__)
-    told = [_told(one) for one in chain]
-    code = next((code for code, _ in told if code), "")
-    status = next((status for _, status in told if status), 0)
+    reported = [_reported(one) for one in chain]
+    code = next((code for code, _ in reported if code), "")
+    status = next((status for _, status in reported if status), 0)
     return Symptoms(classes, code, status, f"{type(error).__name__}: {error}")
 
 
@@ -225,8 +225,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__
 
 
-def _told(error: BaseException) -> tuple[str, int]:
-    """Return the store's code and the HTTP status: botocore's way, or the attributes of other libraries."""
+def _reported(error: BaseException) -> tuple[str, int]:
+    """Return the store's code and the HTTP status, from botocore's response or the attributes of other libraries."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):
         code = str(response.get("Error", {}).get("Code", ""))

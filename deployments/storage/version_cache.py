@@ -1,6 +1,6 @@
-"""Versions from remote storage on the local disk: taken from the cache of the node, or fetched into it.
+"""The node's cache of versions from remote storage: returns those that are there, and fetches the others.
 
-All model servers of a node share the folder. One of them fetches a version, the others wait for it and find it.
+All model servers of a node share the folder. One of them fetches a version, the others wait and then find it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from deployments.telemetry.process_metrics import METRICS
 log = logging.getLogger(__name__)
 
 ROUNDS = 3
-"""How often a version that changes while it is fetched is fetched anew."""
+"""How often a version that changes while it is fetched is fetched again."""
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 CLOSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST})
@@ -48,21 +48,21 @@ class RemoteVersion:
 
 
 class Lease:
-    """A version on the local disk, which stays there until it is given back or this process ends."""
+    """A version on the local disk, protected from eviction until it is released or this process ends."""
 
     def __init__(self, path: str, lock: FileLock | None = None) -> None:
         self.path = path
         self._lock = lock
 
     def release(self) -> None:
-        """Allow the version to be deleted; repeating it does nothing."""
+        """Allow the version to be evicted; idempotent."""
         if self._lock is not None:
             self._lock.touch()
             self._lock.release()
 
 
 class ModelCache:
-    """One cache folder, as one process sees it."""
+    """Access of one process to the cache folder."""
 
     def __init__(
         self,
@@ -71,18 +71,18 @@ class ModelCache:
         store: RemoteStore,
         *,
         disk: Disk | None = None,
-        patience: RetryPolicy | None = None,
+        retries: RetryPolicy | None = None,
     ) -> None:
         self._folder = CacheFolder(folder)
         self._room = CacheRoom(self._folder, max_bytes, disk or LocalDisk())
-        self._patience = patience or RetryPolicy()
+        self._retries = retries or RetryPolicy()
         self._store = store
-        self._listing = RetryingStore(store, self._patience, time.sleep)
+        self._listing = RetryingStore(store, self._retries, time.sleep)
 
     def obtain(self, version: RemoteVersion) -> Lease:
         """Return the version from the cache, after fetching it if it is not there; raises ServingError.
 
-        With the version in the cache the store is not asked, so it may be away.
+        For a version in the cache the store is not asked, so it may be unreachable.
         """
         with _disk_failures(self._folder.path):
             lease = self._held(version.url, version.fingerprint)
@@ -98,7 +98,7 @@ class ModelCache:
             return lease
 
     def _held(self, url: str, fingerprint: str) -> Lease | None:
-        """Hold an entry if it is there and whole."""
+        """Return a lease of an entry if it is there and intact."""
         name = f"entries/{entry_name(url, fingerprint)}"
         entry = self._folder.at(name)
         if not entry.exists():
@@ -113,7 +113,7 @@ class ModelCache:
         return None
 
     def _use_lock(self, name: str) -> FileLock | None:
-        """Protect an entry from eviction; in a folder that nobody can write, nothing is evicted."""
+        """Protect an entry from eviction; None in a folder that is read-only, where nothing is evicted."""
         try:
             lock = FileLock.take(self._folder.lock_file(name), shared=True)
             lock.touch()
@@ -124,7 +124,7 @@ class ModelCache:
         return lock
 
     def _fetched(self, version: RemoteVersion) -> Lease:
-        """Fetch what is at the URL now: if that is not what was listed, the version was replaced meanwhile."""
+        """Fetch the present content of the URL: if it differs from the listing, the version was replaced meanwhile."""
         for _ in range(ROUNDS):
             files = frozenset(self._listing.list_files(version.url).values())
             _expect_loadable(version, files)
@@ -136,16 +136,14 @@ class ModelCache:
         raise StorageFailed(Code.ABORTED, f"{version.url}: it changed again and again while it was fetched")
 
     def _install(self, version: RemoteVersion, directory: VersionDirectory) -> Lease | None:
-        """Fetch a version and make it an entry; None when it changed while it was fetched."""
+        """Fetch a version into an entry; None when it changed meanwhile."""
         fetch = _fetch_of(version)
         self._folder.at(fetch).mkdir(mode=0o700, exist_ok=True)
         progress = Progress(version.url, sum(one.size_bytes for one in directory.files))
         self._room.make(fetch, progress.of_bytes)
         began_s = time.monotonic()
         try:
-            VersionFetch(self._store, version.url, self._folder.at(fetch), self._patience).run(
-                directory.files, progress
-            )
+            VersionFetch(self._store, version.url, self._folder.at(fetch), self._retries).run(directory.files, progress)
         except StorageFailed:
             if self._is_unchanged(version.url, directory.files):
                 raise
@@ -165,7 +163,7 @@ class ModelCache:
         return frozenset(self._listing.list_files(url).values()) == files
 
     def _published(self, fetch: str, directory: VersionDirectory) -> Lease:
-        """Let the entry appear, whole, under its name; one that was damaged makes way."""
+        """Publish the fetched files as an entry; a damaged one of that name is replaced."""
         name = f"entries/{entry_name(directory.path, directory.fingerprint)}"
         lock = self._use_lock(name)
         entry, fetched = self._folder.at(name), self._folder.at(fetch)
@@ -179,12 +177,12 @@ class ModelCache:
 
 
 def _fetch_of(version: RemoteVersion) -> str:
-    """Name the fetch of a URL: one for all contents that it may have, so that unchanged files are kept."""
+    """Return the name of the fetch of a URL, the same for all its contents, so that unchanged files are kept."""
     return f"fetching/{url_name(version.url)}"
 
 
 def _expect_loadable(version: RemoteVersion, files: DirectoryFiles) -> None:
-    """Refuse what was complete when it was listed and is not any more, and names that no local folder can hold."""
+    """Raise ServingError for a version that is not complete any more, or with names that no local folder can hold."""
     lacking = missing(files, files, marker_file=version.marker_file)
     if lacking:
         raise FailedPrecondition(without_secrets(f"{version.url} is not complete: it {lacking}"))
@@ -195,7 +193,7 @@ def _expect_loadable(version: RemoteVersion, files: DirectoryFiles) -> None:
 
 @contextmanager
 def _disk_failures(folder: Path) -> Iterator[None]:
-    """Say in words what the disk could not do."""
+    """Map failures of the disk to errors of ours."""
     try:
         yield
     except OSError as error:

@@ -35,7 +35,7 @@ CHUNKS_AHEAD = 4
 """For each file; so many pieces of it are in memory at most."""
 
 CHUNK_TIMEOUT_S = 600.0
-"""After this a store without time-outs of its own is given up; a piece with all its repetitions takes less."""
+"""After this a store without time-outs of its own is given up; a piece with all its retries takes less."""
 
 WRONG_BYTES_ATTEMPTS = 3
 PROGRESS_EVERY_S = 5.0
@@ -56,7 +56,7 @@ class Progress:
         self.kept_bytes = 0
 
     def add(self, fetched: int = 0, kept: int = 0) -> None:
-        """Count bytes that came, or that were there from an earlier attempt."""
+        """Count bytes that arrived, or that an earlier attempt left."""
         with self._lock:
             self.fetched_bytes += fetched
             self.kept_bytes += kept
@@ -67,7 +67,7 @@ class Progress:
         self.log("fetch_progress")
 
     def log(self, event: str) -> None:
-        """Say how far it is."""
+        """Log the progress."""
         log.info(
             "%s url=%s fetched_bytes=%d kept_bytes=%d of_bytes=%d seconds=%.1f",
             event,
@@ -80,11 +80,11 @@ class Progress:
 
 
 class VersionFetch:
-    """The fetch of one version into one folder, which nobody else may use meanwhile."""
+    """The fetch of one version into one folder, which no other process may use meanwhile."""
 
-    def __init__(self, store: RemoteStore, url: str, folder: Path, patience: RetryPolicy) -> None:
+    def __init__(self, store: RemoteStore, url: str, folder: Path, retries: RetryPolicy) -> None:
         self._stop = threading.Event()
-        self._store = RetryingStore(store, patience, self._pause)
+        self._store = RetryingStore(store, retries, self._pause)
         self._url = url
         self._folder = folder
         self._readers = DaemonThreads("fetch", FILES_AT_A_TIME * CHUNKS_AHEAD)
@@ -95,7 +95,9 @@ class VersionFetch:
         kept = self._kept(files)
         writers = DaemonThreads("fetch-files", FILES_AT_A_TIME)
         largest_first = sorted(files, key=lambda one: -one.size_bytes)
-        running = [writers.submit(partial(self._bring, one, kept.get(one.path), progress)) for one in largest_first]
+        running = [
+            writers.submit(partial(self._fetch_file, one, kept.get(one.path), progress)) for one in largest_first
+        ]
         try:
             _finish(running, self._stop)
         finally:
@@ -108,22 +110,22 @@ class VersionFetch:
             raise StorageFailed(Code.CANCELLED, f"{self._url}: given up because of another file")
 
     def _kept(self, files: DirectoryFiles) -> Mapping[str, FinishedFile]:
-        """Return what an earlier attempt finished, and delete the rest of it that is of no use."""
+        """Return the files that an earlier attempt finished, and delete what it left otherwise."""
         for name in ("files", "parts"):
             (self._folder / name).mkdir(parents=True, exist_ok=True)
         journal = self._folder / "journal"
         finished = finished_files(_text(journal), files)
         _delete_others(self._folder / "files", finished)
         if _text(self._folder / "boot") != _text(BOOT_ID):
-            shutil.rmtree(self._folder / "parts")  # what no fsync covered may be lost since the machine went down
+            shutil.rmtree(self._folder / "parts")  # after a crash of the machine, bytes without an fsync may be missing
             (self._folder / "parts").mkdir()
             (self._folder / "boot").write_text(_text(BOOT_ID))
         _delete_others(self._folder / "parts", {identity(one) for one in files})
         journal.write_text("".join(one.to_line() for one in finished.values()))
         return finished
 
-    def _bring(self, file: FileEntry, kept: FinishedFile | None, progress: Progress) -> None:
-        """Bring one file, unless it is there."""
+    def _fetch_file(self, file: FileEntry, kept: FinishedFile | None, progress: Progress) -> None:
+        """Fetch one file, unless it is there."""
         target = self._folder / "files" / file.path
         if kept is not None and _is_intact(target, file, kept):
             progress.add(kept=file.size_bytes)
@@ -135,7 +137,7 @@ class VersionFetch:
         self._note(FinishedFile(file.path, identity(file), md5))
 
     def _download(self, file: FileEntry, part: Path, progress: Progress) -> str:
-        """Write a file until its bytes are right; gives their MD5."""
+        """Fetch a file until its bytes are verified; returns their MD5."""
         for _ in range(WRONG_BYTES_ATTEMPTS):
             md5 = self._write(file, part, progress)
             if self._is_right(file, part, md5):
@@ -148,7 +150,7 @@ class VersionFetch:
         )
 
     def _write(self, file: FileEntry, part: Path, progress: Progress) -> str:
-        """Append what is missing, in order, so that the size of the part tells how far it is."""
+        """Append the missing bytes in order, so that the size of the part is its progress; returns the MD5."""
         digest: Digest = hashlib.md5(usedforsecurity=False)
         with part.open("a+b") as out:
             out.truncate(min(out.tell(), file.size_bytes))
@@ -165,7 +167,7 @@ class VersionFetch:
         return digest.hexdigest()
 
     def _pieces(self, file: FileEntry, begun_bytes: int) -> Iterator[bytes]:
-        """Read some pieces ahead, and give them in order."""
+        """Yield the pieces in order, reading some of them ahead."""
         ahead: deque[Future[bytes]] = deque()
         for start, end in chunks(begun_bytes, file.size_bytes):
             ahead.append(self._readers.submit(partial(self._store.read, self._url, file.path, start, end)))
@@ -175,7 +177,7 @@ class VersionFetch:
             yield self._arrived(ahead.popleft())
 
     def _arrived(self, piece: Future[bytes]) -> bytes:
-        """Wait for a piece, but not longer than it is worth."""
+        """Wait for a piece, up to a time-out."""
         ends_at = time.monotonic() + CHUNK_TIMEOUT_S
         while time.monotonic() < ends_at:
             try:
@@ -185,7 +187,7 @@ class VersionFetch:
         raise StorageFailed(Code.UNAVAILABLE, f"{self._url}: no answer for {CHUNK_TIMEOUT_S:.0f} s")
 
     def _is_right(self, file: FileEntry, part: Path, md5: str) -> bool:
-        """Whether the bytes are the store's; where it gives no proof, their number has to do."""
+        """Whether the bytes are the store's; where it offers no proof, their number is all that is checked."""
         if file.etag == md5 or not file.size_bytes:
             return True
         proof = expected(self._store.checksums(self._url, file.path), file.etag)
@@ -200,7 +202,7 @@ class VersionFetch:
 
 
 def _finish(running: Iterable[Future[None]], stop: threading.Event) -> None:
-    """Wait until nobody writes any more; the first failure stops the others and is raised."""
+    """Wait until all have ended; the first failure stops the others and is raised."""
     unfinished = set(running)
     failure: BaseException | None = None
     while unfinished:
@@ -217,7 +219,7 @@ def _finish(running: Iterable[Future[None]], stop: threading.Event) -> None:
 
 
 def _name_of_unknown(file: FileEntry) -> str:
-    """Name the part of a file whose content cannot be known again; a later attempt deletes it."""
+    """Return the name of the part of a file whose content cannot be recognised; a later attempt deletes it."""
     return hashlib.sha256(file.path.encode(errors="surrogateescape")).hexdigest()
 
 
@@ -236,9 +238,9 @@ def _checksum(path: Path, algorithm: str) -> str:
     return digest.hexdigest()
 
 
-def _delete_others(folder: Path, wanted: Iterable[str]) -> None:
-    """Delete every file below a folder that is not wanted, by relative path, and folders that are empty then."""
-    keep = set(wanted)
+def _delete_others(folder: Path, kept: Iterable[str]) -> None:
+    """Delete every file below a folder whose relative path is not to be kept, and folders that are empty then."""
+    keep = set(kept)
     for path in sorted(folder.rglob("*"), reverse=True):
         if path.is_dir():
             with suppress(OSError):

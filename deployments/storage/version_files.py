@@ -1,4 +1,4 @@
-"""Where the files of a version lie on this node: at their local path, or in the cache for remote storage."""
+"""Finds the files of a version on this node: at their local path, or in the cache for remote storage."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ APPLICATION_FOLDER = "ray_model_server"
 
 
 def local_files(version: RemoteVersion, settings: ModelCacheSettings) -> Lease:
-    """Return a version's files as a local folder, fetched if need be; raises ServingError when they cannot be had."""
+    """Return a version's files as a local folder, fetched if necessary; raises ServingError when that fails."""
     if not is_remote(version.url):
         return Lease(version.url.removeprefix(LOCAL_SCHEME))
     folder = Path(settings.folder) if settings.folder else default_folder(os.environ)
@@ -25,9 +25,9 @@ def local_files(version: RemoteVersion, settings: ModelCacheSettings) -> Lease:
 
 
 def default_folder(environment: Mapping[str, str]) -> Path:
-    """Choose a folder that only this user can write: what lies there is code that models run.
+    """Return a folder that only this user can write: a model in it is code that is run.
 
-    The user's cache folder, or without a home that can be written, one in the folder for temporary files.
+    It is the user's cache folder or, where there is no writable home, one in the folder for temporary files.
     """
     named = environment.get("XDG_CACHE_HOME", "")
     for parent in (named, os.path.expanduser("~/.cache")):

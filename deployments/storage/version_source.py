@@ -29,7 +29,7 @@ LISTING_RETRIES = RetryPolicy(attempts=3, first_pause_s=0.3)
 
 
 class VersionSource:
-    """The Source of the server: picks the way by the form of the base path; may be used from several threads."""
+    """The Source of the server, local or remote by the form of the base path; may be used from several threads."""
 
     def __init__(self, store: RemoteStore | None = None) -> None:
         self._store = store or RetryingStore(FsspecStore(), LISTING_RETRIES, time.sleep)
@@ -40,12 +40,12 @@ class VersionSource:
             if is_remote(base_path):
                 return _list_remote(self._store, base_path, policy)
             return _list_local(base_path.removeprefix(LOCAL_SCHEME), policy)
-        except Exception as error:  # noqa: BLE001 - every store raises what it likes; one model's storage must not stop the others
+        except Exception as error:  # noqa: BLE001 - stores raise exceptions of every kind; one model's storage must not affect the others
             return VersionListing(error=_error_text(base_path, error))
 
 
 def _error_text(base_path: str, error: Exception) -> str:
-    """Say what is wrong, in a text that stays the same as long as the trouble does."""
+    """Return the text of an error, the same as long as its cause lasts."""
     if isinstance(error, StorageFailed):
         return f"{error.code.name}: {error}"
     if isinstance(error, FileNotFoundError):
@@ -64,7 +64,7 @@ def _list_local(base_path: str, policy: VersionPolicy) -> VersionListing:
 
 
 def _local_version(path: str) -> VersionDirectory:
-    """List the files of one version; one that cannot be read is there all the same, and hides no other."""
+    """Return one version with its files; one that cannot be read is listed all the same, and hides no other."""
     try:
         return VersionDirectory(path, frozenset(_local_files(path, "", _Links())))
     except OSError as error:
@@ -75,9 +75,9 @@ def _local_version(path: str) -> VersionDirectory:
 class _Links:
     """Links to directories within one version.
 
-    `left` has the folders that were left through one on the way here, `met` how often each target was met on all ways.
-    A link that leads back has no end. Links to and fro multiply with every turn, long before the operating system finds
-    that there are too many of them.
+    `left` has the folders that were left through a link on the way here, `met` how often each target was reached.
+    A link that leads back never ends. Links between two folders multiply with every turn, long before the operating
+    system reports that there are too many of them.
     """
 
     left: tuple[str, ...] = ()
@@ -95,7 +95,7 @@ class _Links:
 
 
 def _local_files(root: str, below: str, links: _Links) -> Iterator[FileEntry]:
-    """Yield all files below a directory; what vanishes while we look, or leads nowhere, counts as not there."""
+    """Yield all files below a directory; files that vanish meanwhile, and broken links, are left out."""
     try:
         entries = list(os.scandir(os.path.join(root, below)))
     except OSError as error:
@@ -117,13 +117,13 @@ def _local_files(root: str, below: str, links: _Links) -> Iterator[FileEntry]:
 
 
 def _expect_nothing_there(error: OSError) -> None:
-    """Pass what says that nothing is there, links in a circle included; raises everything else."""
+    """Raise an error unless it says that nothing is there, or that links form a circle."""
     if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
         raise error
 
 
 def _list_remote(store: RemoteStore, url: str, policy: VersionPolicy) -> VersionListing:
-    """List once, everything below the base path; an object store has no directories that could be listed alone."""
+    """List everything below the base path at once: object stores have no directories that could be listed alone."""
     url = url.rstrip("/")
     by_directory: dict[str, set[FileEntry]] = {}
     for path, entry in store.list_files(url).items():

@@ -1,4 +1,4 @@
-"""Listings of remote storage beside the ticks: a store that hangs stops neither the ticks nor other stores."""
+"""Threads that list remote storage: a store that hangs delays neither the ticks nor other stores."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from core.storage.version_listing import VersionListing
 from deployments.system.daemon_threads import DaemonThreads
 
 LISTINGS_AT_A_TIME = 8
-"""For each store; more wait for their turn."""
+"""For each store; further listings are queued."""
 
 
 class Background(Protocol):
-    """Where calls are made that may take long."""
+    """Runs calls that may take long."""
 
     def submit(self, store: str, call: Callable[[], VersionListing]) -> Future[VersionListing]:
-        """Have a call made at some time; calls for different stores do not wait for each other."""
+        """Queue a call; calls to different stores do not wait for each other."""
 
 
 class StoreThreads:
-    """A few threads for each store."""
+    """A thread pool for each store."""
 
     def __init__(self) -> None:
         self._threads: dict[str, DaemonThreads] = {}
 
     def submit(self, store: str, call: Callable[[], VersionListing]) -> Future[VersionListing]:
-        """Let a thread of this store make the call."""
+        """Queue a call for the threads of its store."""
         if store not in self._threads:
             self._threads[store] = DaemonThreads(f"lists {store}", LISTINGS_AT_A_TIME)
         return self._threads[store].submit(call)

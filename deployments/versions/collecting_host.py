@@ -1,4 +1,4 @@
-"""Serve for the watcher, with an ear for the numbers: whoever is about to be deleted is asked for them once more."""
+"""The watcher's access to Serve; collects the last metrics of an application before deleting it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ log = logging.getLogger(__name__)
 
 LAST_REPORT_TIMEOUT_S = 2.0
 ROUTERS_TIMEOUT_S = 0.4
-"""How long a page waits for the numbers of other routers; after that it has those of some seconds ago."""
+"""How long a page waits for the metrics of other routers; after that it shows those of some seconds ago."""
 
 
 class CollectingHost(RayServeHost):
-    """Gives the collector what it cannot hear from the routers that ask it."""
+    """Gives the collector the reports that no router brings to it."""
 
     def __init__(self, collector: Collector) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class CollectingHost(RayServeHost):
         return apps
 
     def delete(self, app: str) -> None:
-        """Delete an application and return at once; a running one is asked for its numbers before."""
+        """Delete an application and return at once; a running one is asked for its metrics before."""
         if app in self._running:
             self._collector.take(self._loop.run(self._last_reports(app)).result())
         super().delete(app)
@@ -56,7 +56,7 @@ class CollectingHost(RayServeHost):
         return reports
 
     def adopt(self) -> None:
-        """Let the collector go on from what routers keep, once; without their answers it is tried again."""
+        """Let the collector continue from the copies that routers keep, once; retried until they answer."""
         if self._collector.is_ready:
             return
         try:
@@ -67,7 +67,7 @@ class CollectingHost(RayServeHost):
         self._collector.adopt([copy for copy in copies if copy is not None])
 
     async def router_reports(self) -> list[bytes]:
-        """Return the present numbers of all routers, or nothing if one of them does not answer soon."""
+        """Return the present metrics of all routers, or nothing if one of them does not answer in time."""
         asked = self._loop.run(self._broadcast("metrics"))
         try:
             reports: list[bytes] = await asyncio.wait_for(asyncio.wrap_future(asked), ROUTERS_TIMEOUT_S)

@@ -1,6 +1,6 @@
-"""What the watcher answers to requests about the list of models: reload, read, change.
+"""Answers requests about the list of models: reload, read, change.
 
-An error is given back as a value: raised, it would be logged and wrapped on its way to the router.
+An error is returned as a value: raised, it would be logged and wrapped on its way to the router.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LOOK_EVERY_S = 0.05
 
 
 class ConfigRequests:
-    """Brings requests to the watch's configuration, and waits for the tick that takes them."""
+    """Hands requests to the reconciler's configuration, and waits for the tick that applies them."""
 
     def __init__(self, watch: Reconciler, wake: Callable[[], None]) -> None:
         self._watch = watch
@@ -43,7 +43,7 @@ class ConfigRequests:
         return success(request)
 
     async def get(self, raw: bytes) -> bytes | ServingError:
-        """Tell the list of models in force, and the versions that it wants now."""
+        """Return the list of models in force, and its aspired versions."""
         del raw
         in_force = self._configuration.in_force()
         if in_force is None:
@@ -57,7 +57,7 @@ class ConfigRequests:
         )
 
     async def change(self, raw: bytes) -> bytes | ServingError:
-        """Put another list in force; answers when routers were told, so that the change outlives this process."""
+        """Put another list in force; answers when routers have it, so that the change outlives this process."""
         try:
             request = admin_messages.read_change_request(raw)
             changed = self._configuration.change(request.config, request.expected_fingerprint, self._watch.table)

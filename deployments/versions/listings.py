@@ -30,12 +30,12 @@ SILENT_AFTER_S = 60.0
 """A store that has not answered for so long is a problem of the models that lie there."""
 
 SILENT = VersionListing(error=f"UNAVAILABLE: no answer for {SILENT_AFTER_S:.0f} s")
-"""What is known of such a store."""
+"""The answer that stands for such a store."""
 
 
 @dataclass(slots=True)
 class _Poll:
-    """When storage of one kind is asked again."""
+    """When storage of one kind is listed again."""
 
     period_s: float
     second_look_s: float
@@ -59,7 +59,7 @@ class _Asked:
 
 
 class Listings:
-    """What is known of each model's storage, by model: `core.versions.world.World` takes `by_model` as it is."""
+    """The storage of all models; `by_model` is what `core.versions.world.World` takes."""
 
     def __init__(self, source: Source, polling: PollingSettings, background: Background | None = None) -> None:
         self._source = source
@@ -104,7 +104,7 @@ class Listings:
         return due
 
     def _begin(self, model: ModelConfig) -> None:
-        """Know nothing of what stood at another base path: none of it may be loaded any more, nor compared with."""
+        """Forget the listing of another base path: it must be neither loaded from nor compared with."""
         self._forget(model.name)
         self._looked_at[model.name] = model.base_path
         if is_remote(model.base_path):

@@ -1,6 +1,6 @@
 """The watcher's tick: list, decide, act, publish. Blocking and single-threaded; the Watcher deployment calls it.
 
-Nothing that is kept here is lost with the process: records are rebuilt from Serve's status, listings from storage,
+The state kept here can be rebuilt after a restart: records are rebuilt from Serve's status, listings from storage,
 generation, list of models and failed attempts from the tables of the routers. A tick that is cut short at any point is
 completed by the next one.
 """
@@ -39,22 +39,22 @@ BUSY_TICK_S = 0.1
 """Pause between ticks while something is being loaded or unloaded."""
 
 ROUTER_FORGOTTEN_AFTER_S = 15.0
-"""A router that has not pulled for so long, and answers no broadcast, is gone."""
+"""A router that has neither pulled nor answered a broadcast for so long is gone."""
 
 FIRST_DELETE_AFTER_S = 6.0
-"""A new watcher deletes nothing that was routed to before every router, also one that is starting, could pull once."""
+"""A new watcher deletes no application with a route before every router, also a starting one, could pull once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """What a router said when it last pulled the table."""
+    """The report of a router when it last pulled the table."""
 
     report: RouterReport
     at_s: float
 
 
 class Reconciler:
-    """All that the watcher knows, and the tick that changes it."""
+    """The state of the watcher, and the tick that advances it."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Reconciler:
         self.replicas: Mapping[str, int] = {}  # those that run, by application
 
     def tick(self) -> float:
-        """Look at the world once and take the next steps; gives the seconds until the next tick is worth it."""
+        """Observe the world once and take the next steps; returns the seconds until the next tick is due."""
         now_s = self._clock.steady_s()
         self._adopt_table()
         self.configuration.poll(now_s, self.table)
@@ -143,13 +143,13 @@ class Reconciler:
         self._adopted = True
 
     def _perform(self, action: Load | Unload, now_s: float) -> None:
-        """Carry out an action; when Serve does not answer, it is known by the next look whether it was carried out."""
+        """Carry out an action; when Serve does not answer, the next tick observes whether it was carried out."""
         self._records = apply(self._records, action, now_s)
         if isinstance(action, Load):
             self._deploy(action, now_s)
 
     def _deploy(self, action: Load, now_s: float) -> None:
-        """Submit a version; one that is refused is a version that failed, and no matter of the others."""
+        """Submit a version; one that Serve refuses has failed, and does not affect the others."""
         app = app_name(action.servable)
         if app not in self._routed:
             self._unrouted.add(app)
@@ -177,7 +177,7 @@ class Reconciler:
         return next(config for config in self._models if config.name == servable.name)
 
     def _publish(self, world: World, in_force: InForce) -> None:
-        """Publish a new generation when anything that routers could notice has changed, or one of them is ahead."""
+        """Publish a new generation when the table has changed, or when a router is ahead."""
         table = replace(
             routing_table(self._records, world, self.table),
             config_text=in_force.text,
@@ -195,7 +195,7 @@ class Reconciler:
         self.published_number = in_force.number
 
     def _confirm(self) -> list[RouterReport] | None:
-        """Broadcast the table; None when some router did not answer. A router ahead of us makes us go past it."""
+        """Broadcast the table; None when some router did not answer. A router that is ahead is overtaken."""
         try:
             reports = self._with_pulls(self._host.publish(self.table))
         except ServingError as error:
@@ -234,7 +234,7 @@ class Reconciler:
         return self.table
 
     def _delete_unneeded(self, world: World) -> bool:
-        """Delete applications that no router can call any more; tells whether some are still waited for."""
+        """Delete applications that no router can call any more; returns whether any were unneeded."""
         unneeded = unneeded_apps(self._records, world)
         if not unneeded:
             return False
@@ -246,7 +246,7 @@ class Reconciler:
         return True
 
     def _released(self, apps: frozenset[str], world: World) -> frozenset[str]:
-        """Name those that routers have let go of, or whose time is up."""
+        """Return those that no router uses any more, or whose drain time is up."""
         if not apps or world.now_s < self._first_delete_s:
             return frozenset()
         reports = self._confirm()
@@ -255,7 +255,7 @@ class Reconciler:
         return confirmed | self._overdue(apps, world.now_s)
 
     def _overdue(self, apps: frozenset[str], now_s: float) -> frozenset[str]:
-        """Name applications whose drain time is up: they end although someone may still be waiting."""
+        """Return applications whose drain time is up: they end although calls may still be in flight."""
         late = {
             app_name(servable)
             for servable, one in self._records.items()
@@ -277,7 +277,7 @@ class Reconciler:
         )
 
     def _idle_s(self, now_s: float) -> float:
-        """Sleep until storage, the configuration or a retry is due, but look at Serve at least once a second."""
+        """Return the seconds until storage, the configuration or a retry is due; at most one, to observe Serve."""
         due = [self._listings.due_s, self.configuration.due_s, now_s + 1.0]
         due += [one.retry_at_s for one in self._records.values() if one.state is State.START and one.aspired]
         return max(BUSY_TICK_S, min(due) - now_s)

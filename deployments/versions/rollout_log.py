@@ -1,4 +1,4 @@
-"""Writes a line for each step of a rollout: which version went from which state to which, when, and why."""
+"""Logs each step of a rollout: the version, its states before and after, the duration, and the error."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _NONE: Mapping[ServableId, VersionRecord] = MappingProxyType({})
 
 
 class RolloutLog:
-    """Knows what was written last of every version."""
+    """Remembers the state that was logged last of every version."""
 
     def __init__(self) -> None:
         self._written = _NONE
 
     def follow(self, records: Mapping[ServableId, VersionRecord]) -> None:
-        """Write what has changed."""
+        """Log the changes since the last call."""
         for servable, record in records.items():
             before = self._written.get(servable)
             if before is None or before.state is not record.state or before.failure != record.failure:

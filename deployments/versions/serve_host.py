@@ -49,7 +49,7 @@ CONDITIONS: Mapping[ApplicationStatus, Condition] = {
 
 
 class ServeHost(Protocol):
-    """What the watcher needs of Serve."""
+    """The operations of Serve that the watcher uses."""
 
     def observe(self) -> Mapping[str, AppObservation]:
         """Return the version applications by name."""
@@ -61,10 +61,10 @@ class ServeHost(Protocol):
         """Delete an application and return at once."""
 
     def publish(self, table: RoutingTable) -> list[RouterReport]:
-        """Hand a table to every router and give what each says; raises Unavailable when one does not answer."""
+        """Send a table to every router and return their reports; raises Unavailable when one does not answer."""
 
     def tables(self) -> list[RoutingTable]:
-        """Return the tables that routers use now."""
+        """Return the tables that routers use at present."""
 
     def cpus(self) -> int:
         """Count the CPUs of the cluster."""
@@ -75,7 +75,7 @@ class RayServeHost:
 
     def __init__(self, router_app: str = ROUTER_APP) -> None:
         self._routers: DeploymentHandle[Any] = DeploymentHandle(ROUTER_DEPLOYMENT, router_app)
-        # A handle is used on one event loop only: what Serve's throughput-optimized mode asks for suits the others.
+        # Serve's throughput-optimized mode requires that a handle is used on one event loop only.
         self._loop = LoopThread("serve-host")
         self._cpus = 1
         self._cpus_due_s = 0.0
@@ -94,11 +94,11 @@ class RayServeHost:
         serve.delete(app, _blocking=False)
 
     def publish(self, table: RoutingTable) -> list[RouterReport]:
-        """Hand a table to every router and give what each says; raises Unavailable when one does not answer."""
+        """Send a table to every router and return their reports; raises Unavailable when one does not answer."""
         return self._ask_routers("apply", table)
 
     def tables(self) -> list[RoutingTable]:
-        """Return the tables that routers use now."""
+        """Return the tables that routers use at present."""
         return self._ask_routers("table")
 
     def _ask_routers(self, method: str, *arguments: Any) -> list[Any]:
@@ -145,9 +145,9 @@ def router_status() -> ApplicationStatusOverview | None:
 def version_target(spec: ServableSpec, resources: ModelResources) -> serve.RunTarget:
     """Return the application of a version, ready to be submitted."""
     options = deployment_options(resources)
-    if spec.batching is not None:  # what Serve holds back can fill no batch
-        wanted = spec.batching.requests_at_a_time(os.cpu_count() or 1)
-        options["max_ongoing_requests"] = max(wanted, resources.max_ongoing_requests)
+    if spec.batching is not None:  # requests that Serve holds back cannot fill a batch
+        needed = spec.batching.requests_at_a_time(os.cpu_count() or 1)
+        options["max_ongoing_requests"] = max(needed, resources.max_ongoing_requests)
     deployment = serve.deployment(**options)(ModelServer)
     return serve.RunTarget(
         target=deployment.bind(spec),
@@ -167,7 +167,7 @@ def _observation(seen: ApplicationStatusOverview) -> AppObservation:
     messages = [one.message for one in seen.deployments.values() if one.message]
     return AppObservation(
         CONDITIONS.get(seen.status, Condition.DEPLOYING),
-        "\n".join([seen.message, *messages]),  # the last line is shown of a process that could not say why it ended
+        "\n".join([seen.message, *messages]),  # of a process that ended without a report, the last line is shown
         sum(map(_running_replicas, seen.deployments.values())),
         seen.last_deployed_time_s,
     )
@@ -208,9 +208,9 @@ def deployment_options(resources: ModelResources) -> dict[str, Any]:
 
 
 def ingress_switches(environment: Mapping[str, str]) -> dict[str, str]:
-    """Keep Serve's direct ingress away from model servers where it is on.
+    """Return the variables that switch Serve's direct ingress off for model servers where it is on.
 
-    Otherwise every version would open public ports of its own, and take half a minute to give them back.
+    Otherwise every version would open public ports of its own, and take half a minute to release them.
     """
     switches = ("RAY_SERVE_ENABLE_HA_PROXY", "RAY_SERVE_ENABLE_DIRECT_INGRESS", "RAY_SERVE_THROUGHPUT_OPTIMIZED")
     return dict.fromkeys(switches, "0") if any(environment.get(name) == "1" for name in switches) else {}

@@ -1,4 +1,4 @@
-"""Counts what the watcher does with versions, from the tables that it publishes."""
+"""The watcher's metrics about versions, counted from the tables that it publishes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from core.telemetry.metrics import Metrics
 from deployments.telemetry.process_metrics import METRICS
 
 
-class VersionNumbers:
+class VersionCounts:
     """Follows the tables of one watcher."""
 
     def __init__(self, metrics: Metrics = METRICS) -> None:

@@ -56,8 +56,8 @@ class Node:
 
     def cache(self) -> ModelCache:
         """Open the cache as a model server does."""
-        patience = RetryPolicy(3, 0.001, 0.002)
-        return ModelCache(self.folder, self.max_bytes, self.store, disk=self.disk, patience=patience)
+        retries = RetryPolicy(3, 0.001, 0.002)
+        return ModelCache(self.folder, self.max_bytes, self.store, disk=self.disk, retries=retries)
 
     def obtain(self, number: int) -> Lease:
         """Obtain a version as a model server does."""

@@ -19,7 +19,7 @@ def main() -> None:
     """Do it."""
     folder, url, fingerprint, *rest = sys.argv[1:]
     max_bytes = int(rest[0]) if rest else 10**9
-    cache = ModelCache(Path(folder), max_bytes, FsspecStore(), patience=RetryPolicy(4, 0.01, 0.05))
+    cache = ModelCache(Path(folder), max_bytes, FsspecStore(), retries=RetryPolicy(4, 0.01, 0.05))
     try:
         lease = cache.obtain(RemoteVersion(url, fingerprint, "m"))
     except ServingError as error:

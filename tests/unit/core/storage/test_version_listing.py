@@ -316,5 +316,5 @@ def test_a_password_in_a_base_path_is_not_part_of_a_problem() -> None:
     """Everybody may ask for the status of models."""
     problem = judged(VersionListing(error="x"), UNKNOWN, ModelConfig("m", "sftp://user:secret@host/m"), NOW_S).problem
 
-    assert "sftp://…@host/m" in problem
+    assert "sftp://***@host/m" in problem
     assert "secret" not in problem

@@ -163,7 +163,7 @@ def test_a_version_of_a_living_server_is_not_evicted(uploaded: Bucket, tmp_path:
 def here(folder: Path, bucket: Bucket, version: int, max_bytes: int) -> str:
     """Obtain a version in this process; gives its path or the error."""
     url = bucket.url(f"m/{version}")
-    cache = ModelCache(folder, max_bytes, FsspecStore(), patience=RetryPolicy(4, 0.01, 0.05))
+    cache = ModelCache(folder, max_bytes, FsspecStore(), retries=RetryPolicy(4, 0.01, 0.05))
     try:
         lease = cache.obtain(RemoteVersion(url, "", "m"))
     except Exception as error:  # noqa: BLE001 - the test looks at it

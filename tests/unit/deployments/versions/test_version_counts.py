@@ -8,7 +8,7 @@ from core.telemetry.metric_names import LOAD_ATTEMPT_COUNT, ROLLOUT_STEPS, VERSI
 from core.telemetry.metrics import Metrics
 from core.versions.history import VersionHistory
 from core.versions.lifecycle import State, VersionStatus
-from deployments.versions.version_counts import VersionNumbers
+from deployments.versions.version_counts import VersionCounts
 
 
 def table(generation: int, state: State, failed_attempts: int = 0) -> RoutingTable:
@@ -21,7 +21,7 @@ def table(generation: int, state: State, failed_attempts: int = 0) -> RoutingTab
 def test_every_table_is_counted_once() -> None:
     """A tick that changes nothing leaves the same table; gauges show the newest one only; counters begin with 0."""
     metrics = Metrics()
-    numbers = VersionNumbers(metrics)
+    numbers = VersionCounts(metrics)
     loading, failed, available = table(1, State.LOADING), table(2, State.START, 1), table(3, State.AVAILABLE, 1)
 
     for one in (loading, loading, failed, failed, available):
