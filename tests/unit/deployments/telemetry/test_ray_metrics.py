@@ -76,7 +76,7 @@ def test_ray_gets_counters_and_gauges(recorded) -> None:
     gauge = Change("model_server_config_problems", MetricKind.GAUGE, {}, 0)
 
     for change in (counted, counted, gauge, gauge):
-        numbers.tell(change)
+        numbers.send(change)
 
     assert recorded == [
         ("made", "Counter", "model_server_request_count", ("model_name", "status")),
