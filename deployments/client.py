@@ -1,10 +1,10 @@
-"""A light client: numpy and gRPC, no TensorFlow. For this server and for TensorFlow Serving alike.
+"""A light client with numpy and gRPC, without TensorFlow, for this server and for TensorFlow Serving alike.
 
     with Client("127.0.0.1:8500") as client:
         client.predict("half_plus_two", {"x": [1.0, 2.0, 5.0]})["y"]
 
 Calls that find the server UNAVAILABLE are repeated by gRPC, up to four times within the call's time. Both clients have
-the methods of `core.grpc.client_calls`; the one makes them wait for the answer, the other gives it to `await`.
+the methods of `core.grpc.client_calls`; `Client` blocks until the answer, `AsyncClient` returns it to `await`.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ OPTIONS = (
 
 
 def _failure(error: grpc.RpcError) -> RuntimeFailure:
-    """Turn a failed call into our error, with the server's code and text."""
+    """Return the error of a failed call, with the server's code and text."""
     return RuntimeFailure(Code(error.code().value[0]), str(error.details()))
 
 
 def _described(method: F, make: Callable[..., object], answer: str) -> F:
-    """Let a client's method look like the function that makes its call."""
+    """Give a client's method the name, docstring and arguments of the function that makes its call."""
     asked = inspect.signature(make)
     itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
     returned = str(asked.return_annotation).removeprefix("ClientCall[").removesuffix("]")

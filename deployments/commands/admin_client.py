@@ -1,4 +1,4 @@
-"""The commands' way to a running server: the Admin service on its gRPC port or socket."""
+"""The commands' client of a running server: calls the Admin service on its gRPC port or socket."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from core.admin.profile_request import ProfileRequest
 from core.errors import Code, RuntimeFailure, Unavailable
 
 MOST_ATTEMPTS = 50
-"""How often a change is repeated when others change the list at the same time."""
+"""How often a change is repeated while other clients change the list."""
 
 LOOK_EVERY_S = 0.3
-PROFILE_PATIENCE_S = 40.0
+PROFILE_EXTRA_S = 40.0
 OPTIONS = (("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", -1))
-SILENT = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED})
+LIKE_NO_SERVER = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED})
 
 
 class NoServer(Unavailable):
-    """Nobody answers at the address, or not one of ours."""
+    """No server answers at the address, or it is not a Ray Model Server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class AdminClient:
         return admin_messages.read_config_answer(self._asked("GetConfig", b""))
 
     def change(self, change: Change) -> Changed:
-        """Apply a change to the list in force, again if somebody else was faster.
+        """Apply a change to the list in force; repeat it if another change came first.
 
         Raises what the change raises, NoServer, and RuntimeFailure with the server's code.
         """
@@ -91,7 +91,7 @@ class AdminClient:
         raise RuntimeFailure(Code.ABORTED, f"The list of models changed {MOST_ATTEMPTS} times meanwhile; try again.")
 
     def outcome(self, look: Look, generation: int, name: str, timeout_s: float) -> ChangeOutcome:
-        """Look at the status until it shows what became of a change, or the time is up."""
+        """Poll the status until it shows the outcome of a change, or the time is up."""
         ends_at = time.monotonic() + timeout_s
         while True:
             document = self.status()
@@ -105,16 +105,16 @@ class AdminClient:
             time.sleep(LOOK_EVERY_S)
 
     def profile(self, request: ProfileRequest) -> tuple[bytes, int]:
-        """Have a replica recorded; gives the trace and the version. Raises NoServer and RuntimeFailure."""
-        self._timeouts_s["Profile"] = request.seconds + PROFILE_PATIENCE_S
+        """Record a replica; returns the trace and the version. Raises NoServer and RuntimeFailure."""
+        self._timeouts_s["Profile"] = request.seconds + PROFILE_EXTRA_S
         return admin_messages.read_profile_answer(self._asked("Profile", admin_messages.profile_request(request)))
 
     def _asked(self, method: str, request: bytes) -> bytes:
-        """Call a method; what looks like silence is told from an answer by asking for the status."""
+        """Call a method; after an error that may mean that no server is there, check it with the status."""
         try:
             return self._call(method, request)
         except RuntimeFailure as error:
-            if error.code in SILENT or error.code is Code.UNIMPLEMENTED:
+            if error.code in LIKE_NO_SERVER or error.code is Code.UNIMPLEMENTED:
                 self.status()
             raise
 

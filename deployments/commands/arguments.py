@@ -1,4 +1,4 @@
-"""What the commands for a running server have in common: which server, how the answer is printed, exit statuses."""
+"""Arguments, output and exit statuses that all commands for a running server share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXIT_STATUSES = "exit status: 0 done, 1 refused or failed, 2 wrong arguments, 3 
 
 
 def parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
-    """Begin the parser of a command, with the arguments that all have."""
+    """Return a parser with the arguments of all commands."""
     made = argparse.ArgumentParser(
         prog=f"ray_model_server {name}",
         description=description,
@@ -45,13 +45,13 @@ def parser(name: str, description: str, examples: str) -> argparse.ArgumentParse
 
 
 def add_waiting(made: argparse.ArgumentParser) -> None:
-    """Let a command wait for what it began."""
+    """Add the arguments of commands that wait for their outcome."""
     made.add_argument("--no-wait", action="store_true", help="do not wait for the outcome")
     made.add_argument("--timeout", metavar="S", type=_seconds, default=300.0, help="seconds to wait (default: 300)")
 
 
 def version_number(text: str) -> int:
-    """Read a version number."""
+    """Parse a version number."""
     number = int(text) if text.isascii() and text.isdecimal() and len(text) <= len(str(HIGHEST_VERSION)) else -1
     if not 0 <= number <= HIGHEST_VERSION:
         raise argparse.ArgumentTypeError(f"{text} is not a version number")
@@ -59,7 +59,7 @@ def version_number(text: str) -> int:
 
 
 def name(text: str) -> str:
-    """Read a name or a path, which messages carry as UTF-8."""
+    """Parse a name or a path, which messages contain as UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -78,12 +78,12 @@ def _seconds(text: str) -> float:
 
 
 def client(given: argparse.Namespace) -> AdminClient:
-    """Make the client that the arguments ask for; raises ConfigError for files that cannot be read."""
+    """Return a client for the server in the arguments; raises ConfigError for files that cannot be read."""
     return AdminClient(target(given.server), _credentials(given))
 
 
 def target(address: str) -> str:
-    """Return an address as gRPC writes it, with our port where none is named."""
+    """Return an address in gRPC's form, with our port if it has none."""
     if address.startswith("/"):
         return f"unix:{address}"
     if address.startswith("unix:"):
@@ -112,7 +112,7 @@ def _content(file: str | None) -> bytes | None:
 
 
 def answered(work: Callable[[], int], *, as_json: bool) -> int:
-    """Do a command's work; an error becomes a text or a JSON document, and an exit status."""
+    """Run a command's work; an error becomes a text or a JSON document, and an exit status."""
     try:
         return work()
     except ServingError as error:

@@ -16,7 +16,7 @@ from deployments.config.files import read_text
 DESCRIPTION = """\
 Find every mistake in configuration files, with file, line and field.
 
-The kind of a file is found out from its content: models.config, our YAML settings, a config of Ray Serve, and the
+The kind of a file is recognized by its content: models.config, our YAML settings, a config of Ray Serve, and the
 parameter files for batching, monitoring, certificates and TensorFlow's session. A list of models and a settings file
 that are named together are also checked against each other."""
 
@@ -29,7 +29,7 @@ exit status: 0 no mistakes (there may be warnings), 1 mistakes, 2 wrong argument
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; gives the exit status."""
+    """Run the command; returns the exit status."""
     made = argparse.ArgumentParser(
         prog="ray_model_server check-config",
         description=DESCRIPTION,
@@ -82,7 +82,7 @@ def _missing_base_paths(found: Checked) -> Iterable[Problem]:
 
 
 def _with(one: Checked, problems: Iterable[Problem], warnings: Iterable[Problem]) -> Checked:
-    """Add what was found across files to the file that it stands in."""
+    """Add the findings across files to the file that they are about."""
     return replace(
         one,
         problems=(*one.problems, *(problem for problem in problems if problem.file == one.file)),

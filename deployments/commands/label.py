@@ -1,4 +1,4 @@
-"""`ray_model_server label`: points a label to a version, or takes it away."""
+"""`ray_model_server label`: points a label to a version, or removes it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from deployments.commands.arguments import answered, client, name, parser, versi
 from deployments.commands.model_change import ModelChange, carry_out
 
 DESCRIPTION = """\
-Point a label of a model to a version, wherever it pointed before, or take it away.
+Point a label of a model to a version, wherever it pointed before, or remove it.
 
-The label moves at once when the version answers. Otherwise it waits for it; a label that pointed elsewhere goes on
-naming that version meanwhile, so no request by it fails. What is changed here holds until the content of a
-configuration file changes; put it there too if it is to stay."""
+The label moves at once when the version answers. Otherwise it waits for it; until then a label keeps the version
+that it had, so no request by it fails. The change holds until the content of a
+configuration file changes; make it there too if it is to stay."""
 
 EXAMPLES = """\
   ray_model_server label half_plus_two stable 3
@@ -23,7 +23,7 @@ EXAMPLES = """\
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; gives the exit status."""
+    """Run the command; returns the exit status."""
     made = parser("label", DESCRIPTION, EXAMPLES)
     made.add_argument("model", metavar="MODEL", type=name, help="its name")
     made.add_argument("name", metavar="NAME", type=name, nargs="?", help="the label")

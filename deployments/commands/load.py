@@ -13,16 +13,16 @@ from deployments.commands.arguments import add_waiting, answered, client, name, 
 from deployments.commands.model_change import ModelChange, carry_out
 
 MOST_VERSIONS = 2**32 - 1
-"""What `num_versions` of a version policy can hold."""
+"""The largest `num_versions` of a version policy."""
 
 DESCRIPTION = """\
 Load a version of a model beside those that are served, or add a model.
 
 With VERSION, the model's version policy becomes `specific`: the versions that are served now and this one. A policy
-that wants the version already stays as it is. Without VERSION, the model is added: as the configuration files have it,
-or as --base-path and --policy say. For a model that is there, these two change what it has.
+that selects the version already stays as it is. Without VERSION, the model is added, from the configuration files or
+with --base-path and --policy. These two also change a model that is there.
 
-What is changed here holds until the content of a configuration file changes; put it there too if it is to stay."""
+The change holds until the content of a configuration file changes; make it there too if it is to stay."""
 
 EXAMPLES = """\
   ray_model_server load half_plus_two 2
@@ -31,7 +31,7 @@ EXAMPLES = """\
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; gives the exit status."""
+    """Run the command; returns the exit status."""
     made = parser("load", DESCRIPTION, EXAMPLES)
     made.add_argument("model", metavar="MODEL", type=name, help="its name")
     made.add_argument("version", metavar="VERSION", nargs="?", type=version_number, help="one of its versions")

@@ -1,4 +1,4 @@
-"""Carries out a change of one model for a command: changes the list, says what it did, waits for the outcome."""
+"""Carries out a change of one model for a command: changes the list, prints the differences, waits for the outcome."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LABEL_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class ModelChange:
-    """A change of a model, how its outcome is seen, and how long that is waited for (0: not at all)."""
+    """A change of a model, the look for its outcome, and the seconds to wait for that (0: not at all)."""
 
     model: str
     change: Change
@@ -24,7 +24,7 @@ class ModelChange:
 
 
 def carry_out(server: AdminClient, request: ModelChange, *, as_json: bool) -> int:
-    """Do it; gives the exit status."""
+    """Carry out the change; returns the exit status."""
     changed = server.change(request.change)
     lines = sorted(differences(changed.before, changed.after))
     if not as_json:

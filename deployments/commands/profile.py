@@ -1,4 +1,4 @@
-"""`ray_model_server profile`: what a replica of a running server does, as a file for Perfetto."""
+"""`ray_model_server profile`: records a replica of a running server into a file for Perfetto."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXAMPLES = """\
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; gives the exit status."""
+    """Run the command; returns the exit status."""
     made = parser("profile", "Record what a replica does: Python threads, and TensorFlow's operations.", EXAMPLES)
     made.add_argument("model", metavar="MODEL", type=name)
     which = made.add_mutually_exclusive_group()

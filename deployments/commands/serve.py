@@ -1,4 +1,4 @@
-"""`ray_model_server` without a subcommand: TensorFlow Serving's flags, a Ray of its own, and a clean end."""
+"""`ray_model_server` without a subcommand: runs the server with TensorFlow Serving's flags until it is stopped."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FAILED = 255
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the server until SIGTERM or SIGINT; gives the exit status."""
+    """Run the server until SIGTERM or SIGINT; returns the exit status."""
     parsed = parse_arguments(arguments)
     if parsed.outcome is ArgumentsOutcome.VERSION:
         print(f"Ray Model Server: {version('ray-model-server')}\nTensorFlow Library: {version('tensorflow')}")
@@ -67,7 +67,7 @@ def _require_free_ports(door: FrontDoorSettings) -> None:
 def _serve(settings: ServerSettings) -> None:
     """Start Ray, import the rest meanwhile, and run until SIGTERM or SIGINT.
 
-    Ray is imported late: it takes seconds, and a wrong flag should be told at once.
+    Ray is imported late: it takes seconds, and a wrong flag should be reported at once.
     """
     began_s = time.monotonic()
     stop = threading.Event()
@@ -98,6 +98,6 @@ def _serve(settings: ServerSettings) -> None:
 
 
 def _stop_on_signals(stop: threading.Event) -> None:
-    """Replace Ray's handlers, which end the process at once, by ours, which lets it drain."""
+    """Replace Ray's handlers, which end the process at once, by one that lets it drain."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

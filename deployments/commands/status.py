@@ -1,4 +1,4 @@
-"""`ray_model_server status`: the models of a running server, their versions and labels, and what is wrong."""
+"""`ray_model_server status`: shows the models of a running server, their versions and labels, and errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXAMPLES = """\
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; gives the exit status."""
+    """Run the command; returns the exit status."""
     made = parser("status", "Show the models of a running server: versions, labels, errors, rollouts.", EXAMPLES)
     made.add_argument("model", metavar="MODEL", nargs="?", default="", help="show this model only")
     given = made.parse_args(arguments)

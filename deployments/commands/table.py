@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A subcommand: the module whose `main(arguments)` gives the exit status, and what it is for."""
+    """A subcommand: the module whose `main(arguments)` returns the exit status, and its purpose."""
 
     module: str
     summary: str

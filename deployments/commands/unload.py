@@ -14,10 +14,10 @@ DESCRIPTION = """\
 Take a version of a model out of service, or remove a model.
 
 With VERSION, the model's version policy becomes `specific`: the versions that are served now, without this one. The
-last version is not taken without --force. Without VERSION, the model leaves with all versions and labels. Requests that
-are being answered are finished first.
+last version is not unloaded without --force. Without VERSION, the model is removed with all versions and labels.
+Requests in work are finished first.
 
-What is changed here holds until the content of a configuration file changes; put it there too if it is to stay."""
+The change holds until the content of a configuration file changes; make it there too if it is to stay."""
 
 EXAMPLES = """\
   ray_model_server unload half_plus_two 1
@@ -25,7 +25,7 @@ EXAMPLES = """\
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; gives the exit status."""
+    """Run the command; returns the exit status."""
     made = parser("unload", DESCRIPTION, EXAMPLES)
     made.add_argument("model", metavar="MODEL", type=name, help="its name")
     made.add_argument("version", metavar="VERSION", nargs="?", type=version_number, help="one of its versions")

@@ -1,4 +1,4 @@
-"""`ray_model_server warmup-record`: makes a version's warm-up file of request logs and of given requests."""
+"""`ray_model_server warmup-record`: makes a version's warm-up file from request logs and given requests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from core.routing.transport import Method
 from deployments.runtime.signature_file import declared_model
 
 FAILED = 1
-"""Exit status when no file could be made; arguments that make no sense end with 2, as usual."""
+"""Exit status when no file could be made; invalid arguments end with 2, as usual."""
 
 GIVEN = {
     "predict": Method.PREDICT,
@@ -33,7 +33,7 @@ DESCRIPTION = (
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Make the file; gives the exit status."""
+    """Make the file; returns the exit status."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.model is None and options.out is None:
@@ -78,7 +78,7 @@ def _count(text: str) -> int:
 
 
 def _chosen(options: Any, selection: WarmUpSelection) -> Iterator[bytes]:
-    """Choose given requests first, as somebody wants these, then those of the logs."""
+    """Yield given requests first, because the user chose these, then those of the logs."""
     for name, method in GIVEN.items():
         for file in getattr(options, name):
             if selection.is_full:
@@ -97,7 +97,7 @@ def _one_or_none(record: bytes | None) -> Iterator[bytes]:
 
 
 def _logged(file: Path) -> Iterator[bytes]:
-    """Read a log; a last record that is not whole belongs to a server that was killed, or still writes."""
+    """Yield the records of a log; an incomplete last one is from a server that was killed, or is still writing."""
     with file.open("rb") as stream:
         try:
             yield from records(stream)
@@ -108,7 +108,7 @@ def _logged(file: Path) -> Iterator[bytes]:
 
 
 def _write(target: Path, chosen: Iterator[bytes]) -> None:
-    """Put the file in place when it is whole; raises OSError and ServingError, and then nothing has changed."""
+    """Move the file to its place when it is complete; raises OSError and ServingError, and then changes nothing."""
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.name}.{os.getpid()}")
     try:

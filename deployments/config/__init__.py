@@ -1,5 +1,5 @@
-"""Configuration files: read, checked, in force.
+"""Configuration files: reading them, checking them, and the list of models in force.
 
-Belongs here: whatever opens a file that an operator wrote. Does not belong here: what its text means (`core.config`),
-and files of models (`deployments.storage`).
+Belongs here: everything that opens a file of the operator. Does not belong here: the meaning of its text
+(`core.config`), and files of models (`deployments.storage`).
 """

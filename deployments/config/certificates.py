@@ -1,7 +1,7 @@
-"""Certificates of an encrypted port, read from an SSLConfig file and again whenever that file changes.
+"""Certificates of an encrypted port, read from an SSLConfig file, and read again when that file changes.
 
-gRPC asks for the certificate at each handshake. Python's `ssl` does not, so the context that is given to uvicorn hands
-every new connection over to the context of the file's present content.
+gRPC requests the certificate at each handshake. Python's `ssl` does not, so the context that is given to uvicorn
+delegates every new connection to a context of the file's present content.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Certificates:
         given = self.config
 
         def fetch() -> grpc.ServerCertificateConfiguration | None:
-            """Return what this address does not have yet."""
+            """Return the credentials if they are new to this address, else None."""
             nonlocal given
             self._refresh()
             if given is self.config:
@@ -58,9 +58,9 @@ class Certificates:
         return self._context
 
     def _refresh(self) -> None:
-        """Read the file again if it has changed; one that cannot be used changes nothing.
+        """Read the file again if it has changed; an invalid one changes nothing.
 
-        gRPC decides at the start whether it asks clients for certificates, so that must not change.
+        gRPC decides at the start whether clients need certificates, so a file that changes this is refused.
         """
         stamp = _stamp(self._file)
         if stamp == self._stamp:
@@ -78,7 +78,7 @@ class Certificates:
 
 
 class _FollowingContext(ssl.SSLContext):
-    """Serves each connection with the context that is right when it begins."""
+    """Serves each connection with the context that is current when it begins."""
 
     _present: Callable[[], ssl.SSLContext]
 
@@ -96,12 +96,12 @@ class _FollowingContext(ssl.SSLContext):
         server_hostname: str | bytes | None = None,
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLObject:
-        """Begin a connection; asyncio's and uvloop's only way in."""
+        """Begin a connection; asyncio and uvloop call no other method."""
         return self._present().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
 
 
 def _stamp(file: str) -> Stamp:
-    """Tell one state of a file from another: also one that was renamed into place, or written within a clock's tick."""
+    """Return a value that differs between two states of a file, also after a rename or two writes in one tick."""
     try:
         seen = os.stat(file)
     except OSError:
@@ -110,7 +110,7 @@ def _stamp(file: str) -> Stamp:
 
 
 def _read(file: str) -> tuple[SslConfig, ssl.SSLContext]:
-    """Read and try a file; raises ConfigError."""
+    """Read and check a file; raises ConfigError."""
     config = ssl_config(read_text(file), file)
     try:
         return config, _context(config)
@@ -130,11 +130,11 @@ def _context(config: SslConfig) -> ssl.SSLContext:
 
 
 def _load_pair(context: ssl.SSLContext, config: SslConfig) -> None:
-    """Load key and certificate; `ssl` wants a file, which here exists in memory only."""
+    """Load key and certificate from a file in memory, because `ssl` accepts files only."""
     with open(os.memfd_create("certificate"), "wb") as memory:
         memory.write(f"{config.server_cert}\n{config.server_key}\n".encode())
         memory.flush()
-        # An empty password, because OpenSSL would ask on the terminal for that of an encrypted key.
+        # An empty password, because OpenSSL would prompt at the terminal for that of an encrypted key.
         context.load_cert_chain(f"/proc/self/fd/{memory.fileno()}", password="")
 
 

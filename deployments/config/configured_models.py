@@ -12,7 +12,7 @@ from deployments.config.files import read_text
 
 
 class ConfiguredModels:
-    """The models that settings lead to; every call reads the files anew."""
+    """The configured models; every call reads the files again."""
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
@@ -32,7 +32,7 @@ class ConfiguredModels:
         return ()
 
     def joined(self, listed: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
-        """Add what the YAML file says; raises ConfigError."""
+        """Join models with the YAML file; raises ConfigError."""
         own = self._own_settings()
         return (
             listed
@@ -41,7 +41,7 @@ class ConfiguredModels:
         )
 
     def placed(self, listed: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
-        """Return models as they are listed, with what only the YAML file can say of them; raises ConfigError."""
+        """Return models as listed, with the settings that only the YAML file can express; raises ConfigError."""
         own = self._own_settings()
         return listed if own is None else joined_models.placed(listed, own)
 
@@ -52,7 +52,7 @@ class ConfiguredModels:
     def batching(self) -> BatchingParameters | None:
         """Read the parameters for all models; None without batching.
 
-        With parameters beside each version, only the threads of these count.
+        With parameters beside each version, only the threads of these are used.
         """
         batching = self._settings.batching
         if not batching.enabled:
@@ -73,7 +73,7 @@ class ConfiguredModels:
         self.session_config()
 
     def warnings(self) -> tuple[str, ...]:
-        """Name what the files say without effect."""
+        """Return warnings about settings without effect."""
         session = self._settings.session.session_config_file
         found = session_config_warnings(read_text(session), session) if session else ()
         own = self._own_settings()

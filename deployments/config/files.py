@@ -9,13 +9,13 @@ import stat
 from core.errors import ConfigError, Problem
 
 LARGEST_FILE_BYTES = 16 * 1024 * 1024
-"""No list of models is so long; a larger file is a mistake that would cost memory and minutes."""
+"""Largest configuration file; a larger one is a mistake that would cost memory and minutes."""
 
 
 def read_text(path: str) -> str:
     """Read a configuration file; raises ConfigError when it cannot be read.
 
-    Only plain files are read: a pipe would hang whoever reads it for the second time. A byte order mark is no content.
+    Only plain files are read, because a second read of a pipe would block. A byte order mark is removed.
     """
     try:
         content = _content(path)

@@ -1,7 +1,7 @@
-"""The list of models in force: read from files, replaced by requests, and never half of either.
+"""Holds the list of models in force, which is read from files and replaced by requests.
 
-The ticks' thread polls the files and takes the list; another thread brings requests. A list that a request brought
-stays in force until the content of the files changes.
+The thread of the ticks polls the files and uses the list; another thread applies requests. The list of a request stays
+in force until the content of the files changes.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ NEVER = float("inf")
 
 
 class ModelList(Protocol):
-    """Where the configured models come from."""
+    """The source of the configured models."""
 
     def models(self) -> tuple[ModelConfig, ...]:
-        """Read the configuration anew; raises ConfigError with all mistakes."""
+        """Read the configuration; raises ConfigError with all mistakes."""
 
     def joined(self, listed: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
-        """Add what the YAML file says to models that a reload request lists."""
+        """Join the models of a reload request with the YAML file."""
 
     def placed(self, listed: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
-        """Return models as they are listed, with what only the YAML file can say of them."""
+        """Return models as listed, with the settings that only the YAML file can express."""
 
     def batching(self) -> BatchingParameters | None:
         """Read the parameters for all models; None without batching, or with parameters beside each version."""
@@ -46,9 +46,9 @@ class ModelList(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """One list of models, whether a request brought it, and how many requests were accepted before and with it.
+    """One list of models, whether it is from a request, and the number of requests accepted so far.
 
-    `text` is the list as it travels in the routing table; every tick needs it.
+    `text` is the list as the routing table contains it; every tick needs it.
     """
 
     models: tuple[ModelConfig, ...]
@@ -89,12 +89,12 @@ class Configuration:
         self.problems: tuple[Problem, ...] = ()
 
     def adopt(self, table: RoutingTable) -> None:
-        """Go on from the list that a former watcher published."""
+        """Continue with the list that a previous watcher published."""
         self._adopted = table
         self.files_fingerprint = table.files_fingerprint
 
     def poll(self, now_s: float, table: RoutingTable) -> None:
-        """Read the files when they are due; broken ones change nothing, nor do files that are as they were."""
+        """Read the files when due; invalid and unchanged files change nothing."""
         if self._in_force is not None and now_s < self.due_s:
             return
         poll_s = self._settings.model_config_file_poll_wait_s
@@ -108,7 +108,7 @@ class Configuration:
             self.problems = ()
 
     def _recall(self) -> None:
-        """Take up the list of a former watcher, unless a request was quicker."""
+        """Adopt the list of a previous watcher, unless a request came first."""
         if self._in_force is not None or not self._adopted.config_text:
             return
         models = self._model_list.placed(model_configs(self._adopted.config_text))
@@ -117,9 +117,9 @@ class Configuration:
                 self._in_force = InForce(models, is_requested=self._adopted.is_config_requested)
 
     def _take_files(self, files: tuple[ModelConfig, ...], table: RoutingTable) -> None:
-        """Take what the files say, if they say something new; labels are checked for all but the first list.
+        """Put the list of the files in force if it has changed; labels are checked for all but the first list.
 
-        Files that are not polled count once in the life of the server, however often the watcher starts.
+        Files that are not polled are used once in the life of the server, however often the watcher starts.
         """
         fingerprint = _content(files)
         is_polled = self._settings.model_config_file_poll_wait_s > 0
@@ -150,7 +150,7 @@ class Configuration:
             return self._files
 
     def reload(self, config: model_config_pb2.ModelServerConfig, table: RoutingTable) -> Reloaded:
-        """Put a list of a reload request in force; gives its number and the names that it adds.
+        """Put the list of a reload request in force; returns its number and the names that it adds.
 
         Raises ConfigError with all mistakes and FailedPrecondition for labels; then nothing changes.
         """
@@ -162,9 +162,9 @@ class Configuration:
         return Reloaded(number, frozenset(one.name for one in models) - {one.name for one in before})
 
     def change(self, config: model_config_pb2.ModelServerConfig, expected: str, table: RoutingTable) -> InForce:
-        """Put another list in force if the present one is the one that the caller knows; gives the new one.
+        """Put another list in force if the present one has the expected fingerprint; returns the new one.
 
-        Raises Aborted when it is not, otherwise as `reload`.
+        Raises Aborted when it has another one, otherwise as `reload`.
         """
         models = self._model_list.placed(self._read(config))
         self._rule.check(models, table)
@@ -183,7 +183,7 @@ class Configuration:
 
 
 def _content(models: tuple[ModelConfig, ...]) -> str:
-    """Return a short text that changes when anything that files say of models does, also what only our YAML can say."""
+    """Return a short text that changes with every setting of models in files, also with those of the YAML file."""
     ours = [(one.resources, one.batching, one.logging) for one in models]
     return _short_hash(f"{to_text(models)}\n{ours!r}")
 

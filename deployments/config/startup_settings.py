@@ -1,4 +1,4 @@
-"""From command-line arguments to checked settings: flags, the YAML's own flag values, and every file they name."""
+"""Turns command-line arguments into checked settings: flags, those of the YAML file, and the files that they name."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from deployments.config.files import read_text
 
 
 def parse_arguments(arguments: Sequence[str]) -> ParsedFlags:
-    """Read flags; values under `server:` in the YAML file count where the command line says nothing.
+    """Parse flags; values under `server:` in the YAML file apply where the command line gives none.
 
-    What makes no sense without that file may do so with it. Mistakes of the file are problems without an output.
+    Flags that are not valid alone may be valid with that file. Mistakes of the file are problems without an output.
     """
     parsed = parse_flags(arguments)
     file = parsed.given.get("model_settings_file")
@@ -39,7 +39,7 @@ def parse_arguments(arguments: Sequence[str]) -> ParsedFlags:
 def checked(settings: ServerSettings) -> tuple[ServerSettings, tuple[str, ...]]:
     """Return the settings with absolute paths, and warnings; raises ConfigError with the mistakes of the files.
 
-    Also raises FailedPrecondition for labels that must wait for their version, when they are asked to be strict.
+    Also raises FailedPrecondition for labels whose version is not available yet, when labels are strict.
     """
     absolute = _with_environment(with_absolute_paths(settings, os.getcwd()))
     models = ConfiguredModels(absolute)
@@ -55,13 +55,13 @@ def checked(settings: ServerSettings) -> tuple[ServerSettings, tuple[str, ...]]:
 
 
 def _with_environment(settings: ServerSettings) -> ServerSettings:
-    """Take along what OpenTelemetry's variables say here, if they are needed: other nodes do not see them."""
+    """Add OpenTelemetry's environment variables if tracing needs them, because other nodes do not have them."""
     tracing = replace(settings.tracing, environment=otel_variables(os.environ))
     return settings if tracing_plan(tracing) is None else replace(settings, tracing=tracing)
 
 
 def monitoring(settings: ServerSettings) -> MonitoringConfig:
-    """Read whether there is a page with metrics, and where; raises ConfigError."""
+    """Return whether there is a page with metrics, and its path; raises ConfigError."""
     file = settings.monitoring.config_file
     return monitoring_config(read_text(file), file) if file else MonitoringConfig()
 

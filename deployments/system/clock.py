@@ -1,4 +1,4 @@
-"""The two clocks: one that never steps, for deadlines and periods, and the one that people and other hosts read."""
+"""The two clocks: a monotonic one for deadlines and periods, and the time of day for people and other hosts."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What the watcher asks for the time."""
+    """A source of time; tests have one that they move."""
 
     def steady_s(self) -> float:
-        """Return seconds that never step, counted from anywhere."""
+        """Return the monotonic time in seconds."""
 
     def wall_s(self) -> float:
         """Return the seconds since the epoch."""
@@ -20,7 +20,7 @@ class SystemClock:
     """The clocks of this machine."""
 
     def steady_s(self) -> float:
-        """Return seconds that never step, counted from anywhere."""
+        """Return the monotonic time in seconds."""
         return time.monotonic()
 
     def wall_s(self) -> float:

@@ -1,4 +1,4 @@
-"""Threads for calls that may hang: they never keep the process from ending, which the standard library's pools do."""
+"""Daemon threads for calls that may block: unlike the standard library's pools, they never delay the process's end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 class DaemonThreads:
-    """At most `limit` threads, begun as calls come; further calls wait."""
+    """At most `limit` threads, started on demand; further calls wait."""
 
     def __init__(self, name: str, limit: int) -> None:
         self._name = name
@@ -23,7 +23,7 @@ class DaemonThreads:
         self._threads = 0
 
     def submit(self, call: Callable[[], Result]) -> Future[Result]:
-        """Let a thread make the call."""
+        """Run the call in a thread."""
         future: Future[Result] = Future()
         with self._lock:
             self._unfinished += 1
@@ -35,7 +35,7 @@ class DaemonThreads:
         return future
 
     def close(self) -> None:
-        """Let every thread end when it has nothing more to do; no call may be submitted afterwards."""
+        """End every thread after the submitted calls; no call may be submitted afterwards."""
         for _ in range(self._threads):
             self._calls.put(None)
 

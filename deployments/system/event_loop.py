@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, so that Serve's loops and ours cannot hold each other up."""
+"""An event loop in a thread of its own, so that Serve's loops and ours cannot delay each other."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class LoopThread:
         return asyncio.run_coroutine_threadsafe(work, self.loop)
 
     async def ping(self, timeout_s: float) -> None:
-        """Wait until the loop has turned once; raises TimeoutError."""
+        """Wait until the loop has run a coroutine; raises TimeoutError."""
         await asyncio.wait_for(asyncio.wrap_future(self.run(asyncio.sleep(0))), timeout_s)
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Locks on files, between all processes of a machine; the system gives one back when its holder dies, however that is.
+"""Locks on files between processes of a machine; the system releases a lock when its holder ends for any reason.
 
 A lock belongs to the open file, so two locks in one process exclude each other as well.
 """
@@ -20,7 +20,7 @@ class FileLock:
 
     @classmethod
     def take(cls, path: Path, *, shared: bool = False) -> FileLock:
-        """Wait for the lock, and make its file if there is none."""
+        """Wait for the lock; its file is created if missing."""
         lock = _attempt(path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         while lock is None:
             lock = _attempt(path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
@@ -28,25 +28,25 @@ class FileLock:
 
     @classmethod
     def take_if_free(cls, path: Path) -> FileLock | None:
-        """Take the lock for this process alone; None when somebody has it."""
+        """Take the lock exclusively; None when it is held."""
         try:
             return _attempt(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return None
 
     def touch(self) -> None:
-        """Let the file tell that it was used now."""
+        """Set the time of the file to now."""
         if self._descriptor is not None:
             os.utime(self._descriptor)
 
     def release(self) -> None:
-        """Return the lock back; repeating it does nothing."""
+        """Release the lock; repeating it does nothing."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
     def remove(self) -> None:
-        """Return the lock back and delete its file; only for a lock that nobody else can hold now."""
+        """Release the lock and delete its file; only for an exclusive lock."""
         self._path.unlink(missing_ok=True)
         self.release()
 
@@ -58,7 +58,7 @@ class FileLock:
 
 
 def _attempt(path: Path, how: int) -> FileLock | None:
-    """Open and lock the file; None when it was deleted meanwhile, and what is locked is no file of anybody."""
+    """Open and lock the file; None when it was deleted meanwhile, so that the lock would exclude no other process."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, how)

@@ -1,4 +1,4 @@
-"""The version of what is installed."""
+"""Installed versions."""
 
 from __future__ import annotations
 

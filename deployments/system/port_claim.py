@@ -1,12 +1,12 @@
-"""Proof that a port is ours before it is shared.
+"""Verifies that a port belongs to this application before replicas share it.
 
-Router replicas of one node share their ports with SO_REUSEPORT, and the kernel would as readily share them with a
-second, foreign server of the same user, which would then silently get half of the requests. So a port is first bound
-alone; when that fails, whoever answers on it must show the token of this very application. Behind TLS the token is out
-of reach where clients need a certificate; there the other side must have the certificate of this very server.
+Router replicas of one node share their ports with SO_REUSEPORT. The kernel would share them just the same with another
+server of the same user, which would then silently get half of the requests. So a port is first bound exclusively. When
+that fails, the listener must present the token of this application. Behind TLS with client certificates the token
+cannot be requested; there the listener must present the certificate of this server.
 
-A sibling may be bound without listening yet, and so may a stranger: a port is claimed when a router starts, and again
-just before it listens.
+A process may have bound the port without listening yet, so a port is claimed when a router starts, and again just
+before it listens.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class PortTaken(FailedPrecondition):
 
 
 def require_free(host: str, port: int, what: str) -> None:
-    """Bind the port alone for a moment.
+    """Bind the port exclusively for a moment.
 
     Raises PortTaken.
     """
@@ -49,7 +49,7 @@ def require_free(host: str, port: int, what: str) -> None:
 
 
 def is_free(host: str, port: int) -> bool:
-    """Whether nobody, not even a sibling, has bound the port."""
+    """Whether no process, not even a sibling, has bound the port."""
     family, address = _address(host, port)
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -71,7 +71,7 @@ def _address(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int
 
 
 def bracketed(host: str) -> str:
-    """Return a host as it stands before a port."""
+    """Return a host as written before a port."""
     return f"[{host}]" if ":" in host else host
 
 
@@ -86,13 +86,13 @@ def has_ipv6() -> bool:
 
 
 def shared_listener(host: str, port: int) -> socket.socket:
-    """Bind a port that sibling replicas may bind too; it does not listen yet."""
+    """Bind a port that sibling replicas may bind too, without listening yet."""
     family, address = _address(host, port)
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        # Its connections inherit this: clients whose machine is gone are noticed in the end.
+        # Its connections inherit this, so that connections of vanished machines end.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if family == socket.AF_INET6 and not host:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
@@ -104,7 +104,7 @@ def shared_listener(host: str, port: int) -> socket.socket:
 
 
 def http_token(host: str, port: int, *, is_encrypted: bool = False) -> str | None:
-    """Ask whoever listens on a REST port for its token; None when nobody listens yet, "" when it has none."""
+    """Request the token of the listener on a REST port; None when no process listens yet, "" when it has none."""
     connection = _http_connection(host or "localhost", port, is_encrypted=is_encrypted)
     try:
         connection.request("GET", "/healthz")
@@ -124,7 +124,7 @@ def _http_connection(host: str, port: int, *, is_encrypted: bool) -> http.client
 
 
 def grpc_token(host: str, port: int) -> str | None:
-    """Ask whoever listens on a gRPC port for its token; None when nobody listens yet, "" when it has none."""
+    """Request the token of the listener on a gRPC port; None when no process listens yet, "" when it has none."""
     try:
         socket.create_connection((host or "localhost", port), timeout=ANSWER_TIMEOUT_S).close()
     except OSError:
@@ -138,9 +138,9 @@ def grpc_token(host: str, port: int) -> str | None:
 
 
 def presented_certificate(host: str, port: int, protocol: str) -> bytes | None:
-    """Return the certificate of the listener, whose key it has proved to hold; None when nobody listens, b"" if none.
+    """Return the certificate of the listener, verified to have its key; None when no process listens, b"" without TLS.
 
-    With TLS 1.3, that comes before the server misses the certificate of a client.
+    With TLS 1.3, the handshake gets that far before the server refuses a client without a certificate.
     """
     try:
         with (
@@ -155,7 +155,7 @@ def presented_certificate(host: str, port: int, protocol: str) -> bytes | None:
 
 
 def _trusting(protocol: str) -> ssl.SSLContext:
-    """Make a context that talks to anyone: who it is shows what it says."""
+    """Make a TLS context that verifies nothing; the presented certificate is compared afterwards."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -1,7 +1,7 @@
 """UNIX sockets that one router takes over from another without a gap.
 
-A router that replaces another opens before the old one closes, and both have the same path. So each binds a name of its
-own and renames it onto the path, and removes the path at the end only if it still leads to its own socket.
+A new router opens its socket before the old one closes, and both have the same path. So each binds a name of its own
+and renames it to the path, and removes the path at the end only if it still is its own socket.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ class SocketPath:
         self._inode: int | None = None
 
     def clear(self) -> None:
-        """Remove what a dead process of the same number may have left."""
+        """Remove files that an ended process with the same id may have left."""
         with suppress(FileNotFoundError):
             os.unlink(self.bound)
 
     def listener(self) -> socket.socket:
-        """Bind the socket; it is found under its path when that is published."""
+        """Bind the socket under a name of its own; `publish` gives it the path."""
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.clear()
         try:
@@ -36,7 +36,7 @@ class SocketPath:
         return listener
 
     def publish(self) -> None:
-        """Let the path lead to the bound socket, whatever it led to before."""
+        """Rename the bound socket to the path, replacing another one."""
         self._inode = os.stat(self.bound).st_ino
         os.rename(self.bound, self._path)
 

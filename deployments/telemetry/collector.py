@@ -1,7 +1,7 @@
-"""The one place where the numbers of all processes are added up: part of the watcher.
+"""Sums the metrics of all processes; part of the watcher.
 
-`core.telemetry.metric_ledger` has the rules. Here are the clock, and a lock, because the ticks' thread and the event
-loop both bring reports.
+`core.telemetry.metric_ledger` has the rules. This module adds the clock and a lock, because the thread of the ticks and
+the event loop both deliver reports.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from deployments.telemetry.process_metrics import report
 log = logging.getLogger(__name__)
 
 LONGEST_STEP_S = 20.0
-"""The ledger's clock goes no further at a time: while this process was stopped, nobody could be heard."""
+"""Largest step of the ledger's clock: while this process was stopped, no report could arrive."""
 
 ROUTER_LEAVES_AFTER_S = 30.0
 
 SAMPLE_EVERY_S = 1.0
-"""How often at most sums are put into the history of the traffic."""
+"""Least time between two samples of the traffic."""
 
 
 class Collector:
-    """Takes reports, and tells their sums; nothing before `adopt`, because routers may hold what went before."""
+    """Takes reports and returns their sums; none before `adopt`, because routers may have a ledger to continue."""
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         self._now_s = now_s
@@ -45,16 +45,16 @@ class Collector:
 
     @property
     def is_ready(self) -> bool:
-        """Whether sums go on from where they were."""
+        """Whether the previous sums have been adopted."""
         return self._ledger is not None
 
     def adopt(self, copies: Iterable[bytes]) -> None:
-        """Go on from the newest copy that a router keeps."""
+        """Continue from the newest copy of the ledger that a router keeps."""
         with self._lock:
             self._ledger = adopted(copies, self._turn())
 
     def take(self, reports: Iterable[bytes]) -> None:
-        """Add the numbers of some processes; a report that cannot be read is left out."""
+        """Take reports of processes; one that cannot be read is left out."""
         readable = [one for one in map(_read, reports) if one is not None]
         with self._lock:
             if self._ledger is not None:
@@ -62,7 +62,7 @@ class Collector:
                 self._sample(self._ledger)
 
     def _sample(self, ledger: Ledger) -> None:
-        """Put the present sums into the history; its time is the true one, so that rates are right after a pause."""
+        """Add the present sums to the history, with the real time, so that rates are right after a pause."""
         now_s = self._now_s()
         if now_s - self._sampled_s < SAMPLE_EVERY_S:
             return
@@ -70,12 +70,12 @@ class Collector:
         self._history = self._history.after(Sample(now_s, counts(ledger.total(self._clock_s))))
 
     def traffic(self) -> dict[Version, Traffic]:
-        """Return how much each version answers, and how quickly."""
+        """Return the rates and latencies of each version."""
         with self._lock:
             return self._history.traffic(self._now_s())
 
     def collected(self, have: Stamp, *, with_page: bool) -> Collected | None:
-        """Tell the sums; None as long as they are not known."""
+        """Return the sums; None while they are not known."""
         self.take([report()])
         with self._lock:
             ledger, now_s = self._ledger, self._clock_s
@@ -85,14 +85,14 @@ class Collector:
         return Collected(page(ALL_METRICS, ledger.total(now_s)) if with_page else b"", copy)
 
     def has_others(self, router: str) -> bool:
-        """Note that a router asked, and tell whether others did lately."""
+        """Note a request of a router; whether others have requested sums recently."""
         now_s = self._now_s()
         self._routers[router] = now_s
         self._routers = {name: at_s for name, at_s in self._routers.items() if now_s - at_s <= ROUTER_LEAVES_AFTER_S}
         return len(self._routers) > 1
 
     def _turn(self) -> float:
-        """Let the ledger's clock go on."""
+        """Advance the ledger's clock."""
         now_s = self._now_s()
         self._clock_s += min(now_s - self._looked_s, LONGEST_STEP_S)
         self._looked_s = now_s

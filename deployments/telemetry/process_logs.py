@@ -1,7 +1,7 @@
-"""Where the logs of our processes go: a file for each in the folder of Ray's session, where Ray's dashboard shows it.
+"""Sets up logging: a file for each process in the folder of Ray's session, where Ray's dashboard shows it.
 
-Warnings, and the few lines that are announced, also go to the standard error of the process; Ray carries them to the
-terminal of `serve run`. A log that cannot be written never keeps a process from its work.
+Warnings and announced records also go to the standard error of the process; Ray forwards them to the terminal of
+`serve run`. A log that cannot be written never stops a process.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ UNFIT = re.compile(r"[^\w.-]", re.ASCII)
 
 
 def configure(settings: LogSettings, kind: str, *names: str) -> Path | None:
-    """Let this process log as a process of this kind; gives its file, or None where there can be none."""
+    """Set up the log of a process of this kind; returns its file, or None where there is no session."""
     return log_into(session_logs(), settings, kind, *names)
 
 
 def log_into(folder: Path, settings: LogSettings, kind: str, *names: str) -> Path | None:
-    """Let this process write its log into a folder."""
+    """Set up the log of this process in a folder."""
     formatter = LineFormatter(kind, LineStyle.JSON if settings.as_json else LineStyle.TEXT)
     file = folder / file_name(kind, *names)
     handlers: list[logging.Handler] = [_terminal(formatter)]
@@ -49,7 +49,7 @@ def log_into(folder: Path, settings: LogSettings, kind: str, *names: str) -> Pat
 
 
 def file_name(kind: str, *names: str) -> str:
-    """Return the name of a process's file, for people who look for it in a list."""
+    """Return the name of a process's file, recognizable in a list of files."""
     return UNFIT.sub("_", "_".join(("ray_model_server", kind, *names)))[:LONGEST_NAME] + ".log"
 
 
@@ -75,7 +75,7 @@ def _terminal(formatter: logging.Formatter) -> logging.Handler:
 
 
 def _use(handlers: list[logging.Handler], level: str) -> None:
-    """Replace the handlers of our loggers; what others do with the root logger does not double our lines."""
+    """Replace the handlers of our loggers, without propagation, so that the root logger does not repeat lines."""
     for name in OURS:
         logger = logging.getLogger(name)
         for old in tuple(logger.handlers):

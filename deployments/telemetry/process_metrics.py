@@ -1,4 +1,4 @@
-"""The metrics of this process: one object, because a process is what is counted, and the reports of it."""
+"""The metrics registry of this process, and the reports made from it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ _numbers = itertools.count(1)
 
 
 def report() -> bytes:
-    """Tell the numbers of this process; one report at a time, so that a later one never has smaller numbers."""
+    """Return a report of this process; one at a time, so that a later report never has smaller values."""
     with _lock:
         return to_bytes(Report(PROCESS, next(_numbers), METRICS.snapshot()))

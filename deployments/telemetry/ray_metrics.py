@@ -1,4 +1,4 @@
-"""Tells Ray's own metrics what this process has counted, so that Ray's dashboard shows it: at times, in a thread."""
+"""Copies the metrics of this process to Ray's own, periodically and in a thread, so that Ray's dashboard shows them."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from deployments.telemetry.process_metrics import METRICS
 
 log = logging.getLogger(__name__)
 
-TELL_EVERY_S = 10.0
-"""As often as Ray's processes send their numbers on."""
+SEND_EVERY_S = 10.0
+"""Period in which Ray's processes send their metrics."""
 
-Tell = Callable[[Change], None]
+Send = Callable[[Change], None]
 
 
-class RayNumbers:
-    """Ray's counters and gauges, made when they are first needed."""
+class RayCells:
+    """Ray's counters and gauges, created when first needed."""
 
     def __init__(self) -> None:
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
 
-    def tell(self, change: Change) -> None:
-        """Add to a counter, or set a gauge."""
+    def send(self, change: Change) -> None:
+        """Increase a counter, or set a gauge."""
         name, labels = change.name, tuple(change.labels)
         if change.kind is MetricKind.COUNTER:
             counter = self._counters.get(name) or self._counters.setdefault(name, Counter(name, tag_keys=labels))
@@ -39,33 +39,33 @@ class RayNumbers:
 
 
 class RayMetrics:
-    """Tells what has changed since the last time."""
+    """Sends changes since the last time."""
 
-    def __init__(self, metrics: Metrics = METRICS, tell: Tell | None = None, every_s: float = TELL_EVERY_S) -> None:
+    def __init__(self, metrics: Metrics = METRICS, send: Send | None = None, every_s: float = SEND_EVERY_S) -> None:
         self._metrics = metrics
-        self._tell = tell or RayNumbers().tell
+        self._send = send or RayCells().send
         self._every_s = every_s
-        self._told = MetricSnapshot()
+        self._sent = MetricSnapshot()
         self._stopping = threading.Event()
 
     def start(self) -> None:
-        """Tell now and then, as long as this process lives."""
+        """Send periodically, as long as this process lives."""
         threading.Thread(target=self._run, name="ray-metrics", daemon=True).start()
 
     def stop(self) -> None:
-        """Tell no more."""
+        """Stop sending."""
         self._stopping.set()
 
     def _run(self) -> None:
         while not self._stopping.wait(self._every_s):
             try:
-                self.tell_changes()
+                self.send_changes()
             except Exception:
                 log.exception("ray_metrics_failed")
 
-    def tell_changes(self) -> None:
-        """Tell once; what cannot be told is told the next time, or twice if it was half told."""
+    def send_changes(self) -> None:
+        """Send once; changes are sent again after a failure, so some may be counted twice."""
         now = self._metrics.snapshot()
-        for change in changes(self._told, now):
-            self._tell(change)
-        self._told = now
+        for change in changes(self._sent, now):
+            self._send(change)
+        self._sent = now

@@ -1,6 +1,6 @@
-"""Sends spans to a collector through OpenTelemetry: the only module that knows it.
+"""Sends spans to a collector with OpenTelemetry's SDK, which only this module imports.
 
-The queue is bounded. A collector that is slow, down or refuses costs spans, which are counted, and never a request.
+The queue is bounded. With a slow, absent or refusing collector spans are dropped and counted; no request is delayed.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ log = logging.getLogger(__name__)
 
 SERVICE = "ray-model-server"
 MOST_WAITING = 4096
-"""Spans that wait to be sent; more are dropped."""
+"""Most spans that wait to be sent; more are dropped."""
 LARGEST_EXPORT = 512
 MOST_REASONS = 5
-"""Messages about one failed export that are kept."""
+"""Most messages about one failed export that are kept."""
 KINDS = {SpanKind.INTERNAL: OtelKind.INTERNAL, SpanKind.SERVER: OtelKind.SERVER, SpanKind.CLIENT: OtelKind.CLIENT}
 UNSET = Status(StatusCode.UNSET)
 
 
 class SpanExport:
-    """Turns our spans into OpenTelemetry's, and lets them go in batches, from a thread of their own."""
+    """Converts spans to OpenTelemetry's, and sends them in batches from a thread of its own."""
 
     def __init__(self, url: str, environment: Iterable[tuple[str, str]], process: TracedProcess) -> None:
         for name, value in environment:
@@ -58,7 +58,7 @@ class SpanExport:
         self._processor = BatchSpanProcessor(self._exporter, MOST_WAITING, max_export_batch_size=LARGEST_EXPORT)
 
     def take(self, span: Span) -> None:
-        """Queue a span, unless too many wait."""
+        """Queue a span; drop it when too many wait."""
         if self._exporter.waiting >= MOST_WAITING:
             METRICS.count(DROPPED_SPANS, "queue_full")
             return
@@ -85,7 +85,7 @@ class SpanExport:
         )
 
     def close(self, timeout_s: float) -> None:
-        """Send what waits, then end; a collector that does not take it in time does not get it."""
+        """Send the waiting spans, then end; those that the collector does not accept in time are lost."""
         ending = threading.Thread(target=self._processor.shutdown, name="spans-end", daemon=True)
         ending.start()
         ending.join(timeout_s)
@@ -94,7 +94,7 @@ class SpanExport:
 
 
 class _Counting(SpanExporter):
-    """Counts what waits and what is lost, and says once when a collector does not take spans any more."""
+    """Counts waiting and lost spans, and logs once when a collector stops accepting spans."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
@@ -132,7 +132,7 @@ class _Counting(SpanExporter):
 
 
 class _Reasons(logging.Handler):
-    """Keeps from the log what OpenTelemetry says of every attempt, but remembers it for our own line."""
+    """Keeps OpenTelemetry's messages about every attempt out of the log, and collects them for a line of ours."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -142,7 +142,7 @@ class _Reasons(logging.Handler):
         self.said.append(record.getMessage())
 
     def take(self) -> str:
-        """Return what was said since the last time."""
+        """Return the messages since the last call."""
         said = tuple(self.said)
         self.said.clear()
         return " ".join(dict.fromkeys(said))
@@ -150,7 +150,7 @@ class _Reasons(logging.Handler):
 
 @functools.cache
 def _reasons() -> _Reasons:
-    """Listen in this process, from now on; what is said after the end is nobody's concern."""
+    """Install the handler in this process, and leave it there."""
     reasons = _Reasons()
     logger = logging.getLogger("opentelemetry.exporter")
     logger.addHandler(reasons)

@@ -1,6 +1,6 @@
-"""Spans in the making: which request gets one, and where it goes when it has ended.
+"""Begins and ends spans: decides which request gets one, and passes ended ones to the exporter.
 
-Nothing of this is in the way of a request unless tracing was asked for, and OpenTelemetry is imported only then.
+Without tracing, no request runs any of this code, and OpenTelemetry is not imported.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ NANOS_PER_S = 1_000_000_000
 
 
 class SpanSink(Protocol):
-    """Takes what has ended."""
+    """Takes ended spans."""
 
     def take(self, span: Span) -> None:
         """Keep a span until it is sent; never waits, never raises."""
 
     def close(self, timeout_s: float) -> None:
-        """Send what is left, for as long as that."""
+        """Send the remaining spans, for at most this time."""
 
 
 class Tracer:
-    """Begins spans, and hands them on when they have ended; used by all threads of a process."""
+    """Begins spans, and passes them on when they have ended; used by all threads of a process."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Tracer:
         self.clock_ns = clock_ns
 
     def request(self, parent: TraceContext | None) -> OpenSpan | None:
-        """Begin the span of a request that came with this parent; None for most."""
+        """Begin the span of a request with this parent; None for a request that is not recorded."""
         context = request_context(parent, self._rate, self._draw)
         if context is None:
             return None
@@ -61,16 +61,16 @@ class Tracer:
         return span
 
     def take(self, span: Span) -> None:
-        """Hand on a span that has ended."""
+        """Pass on an ended span."""
         self._sink.take(span)
 
     def close(self, timeout_s: float) -> None:
-        """Send what is left; spans that end later are lost."""
+        """Send the remaining spans; spans that end later are lost."""
         self._sink.close(timeout_s)
 
 
 class OpenSpan:
-    """A span that has begun; what is known of it is filled in until it ends."""
+    """A span that has begun; its attributes are filled in until it ends."""
 
     __slots__ = (
         "_tracer",
@@ -102,7 +102,7 @@ class OpenSpan:
         return self._tracer.below(self.context, name, kind)
 
     def end(self, end_ns: int | None = None) -> None:
-        """Hand the span on, once."""
+        """Pass the span on, once."""
         if not self.is_open:
             return
         self.is_open = False
@@ -124,7 +124,7 @@ def current_trace_id() -> str:
 
 
 def tracer_of(settings: TracingSettings, process: TracedProcess) -> Tracer | None:
-    """Return the tracer of this process; None when there is nothing to trace, or nothing to trace with."""
+    """Return the tracer of this process; None without tracing, or without OpenTelemetry."""
     plan = tracing_plan(settings)
     if plan is None:
         return None

@@ -1,4 +1,4 @@
-"""Batching, monitoring, certificates and TensorFlow's session as text files."""
+"""Batching, monitoring and certificates as text files."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import pytest
 
 from core.config.model_config import BatchingParameters
 from core.config.parameter_files import BATCHING_WITHOUT_FILE, batching_parameters, monitoring_config, ssl_config
-from core.config.server_settings import MonitoringConfig, SessionSettings, SslConfig
-from core.config.session_options import session_config, session_config_warnings
+from core.config.server_settings import MonitoringConfig, SslConfig
 from core.errors import ConfigError
-from core.protos import session_file_pb2
 
 PEM = "-----BEGIN CERTIFICATE-----"
 
@@ -138,40 +136,3 @@ def test_certificates_that_are_missing_or_file_names_are_refused() -> None:
         ssl_config("server_key: '/etc/key.pem'\nclient_verify: true", "ssl")
 
     assert [problem.field for problem in raised.value.problems] == ["server_key", "server_cert", "custom_ca"]
-
-
-def test_threads_and_gpu_share_come_from_the_settings() -> None:
-    """What the session file says about them is replaced, and a warning says so."""
-    text = "intra_op_parallelism_threads: 9\ngpu_options { per_process_gpu_memory_fraction: 0.9 allow_growth: true }"
-    settings = SessionSettings(2, 3, 0.5, session_config_file="s")
-    message = session_file_pb2.ConfigProto.FromString(session_config(settings, text))
-
-    assert (message.intra_op_parallelism_threads, message.inter_op_parallelism_threads) == (2, 3)
-    assert (message.gpu_options.per_process_gpu_memory_fraction, message.gpu_options.allow_growth) == (0.5, True)
-    assert [(one.line, one.message) for one in session_config_warnings(text)] == [
-        (1, "has no effect in this file; use --tensorflow_intra_op_parallelism"),
-        (2, "has no effect in this file; use --per_process_gpu_memory_fraction"),
-    ]
-
-
-def test_session_fields_that_are_not_passed_on_give_warnings() -> None:
-    """TensorFlow's configuration is large; what is left out is said."""
-    text = "experimental { use_tfrt: true }\nallow_soft_placement: true"
-    settings = SessionSettings(session_config_file="s")
-
-    assert session_file_pb2.ConfigProto.FromString(session_config(settings, text)).allow_soft_placement
-    assert [(one.line, one.field) for one in session_config_warnings(text)] == [(1, "experimental")]
-
-
-def test_bfloat16_reaches_tensorflows_graph_rewriter() -> None:
-    """The flag works without a file."""
-    message = session_file_pb2.ConfigProto.FromString(session_config(SessionSettings(bfloat16=True)))
-
-    assert (
-        message.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 == session_file_pb2.RewriterConfig.ON
-    )
-
-
-def test_default_settings_serialize_to_almost_nothing() -> None:
-    """Without any choice TensorFlow decides everything."""
-    assert len(session_config(SessionSettings())) <= 2

@@ -11,7 +11,7 @@ from core.telemetry.metric_changes import Change
 from core.telemetry.metric_names import REQUEST_COUNT
 from core.telemetry.metrics import MetricKind, Metrics
 from deployments.telemetry import ray_metrics
-from deployments.telemetry.ray_metrics import RayMetrics, RayNumbers
+from deployments.telemetry.ray_metrics import RayCells, RayMetrics
 
 
 def test_changes_are_told_once() -> None:
@@ -21,8 +21,8 @@ def test_changes_are_told_once() -> None:
     told: list[Change] = []
     bridge = RayMetrics(metrics, told.append)
 
-    bridge.tell_changes()
-    bridge.tell_changes()
+    bridge.send_changes()
+    bridge.send_changes()
 
     assert [one.value for one in told] == [1]
 
@@ -71,12 +71,12 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
 
 def test_ray_gets_counters_and_gauges(recorded) -> None:
     """Each is made once."""
-    numbers = RayNumbers()
+    numbers = RayCells()
     counted = Change("model_server_request_count", MetricKind.COUNTER, {"model_name": "m", "status": "OK"}, 2)
     gauge = Change("model_server_config_problems", MetricKind.GAUGE, {}, 0)
 
     for change in (counted, counted, gauge, gauge):
-        numbers.tell(change)
+        numbers.send(change)
 
     assert recorded == [
         ("made", "Counter", "model_server_request_count", ("model_name", "status")),

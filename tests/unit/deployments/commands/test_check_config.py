@@ -1,0 +1,50 @@
+"""`ray_model_server check-config`: what it prints, and its exit status."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from deployments.cli import main
+from tests.support.certificates import Authority, write_ssl_config
+
+
+def test_check_config_prints_and_exits(tmp_path: Path, capsys) -> None:
+    """Text or JSON; warnings are no failure."""
+    good, bad = tmp_path / "good.config", tmp_path / "bad.config"
+    good.write_text('model_config_list { config { name: "m" base_path: "/none" model_platform: "tensorflow" } }')
+    bad.write_text('model_config_list {\n config { name: "m" base_path: "rel" model_platform: "tensorflow" } }')
+
+    assert main(["check-config", str(good)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{good} (models): no mistakes, 1 warning",
+        f"  warning: {good}: m.base_path: /none is not there on this machine",
+    ]
+    assert main(["check-config", str(bad), str(tmp_path / "missing"), "--json"]) == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["ok"], [one["kind"] for one in answer["files"]]) == (False, ["models", None])
+    assert answer["files"][0]["problems"][0]["line"] == 2
+    assert "cannot be read" in answer["files"][1]["problems"][0]["message"]
+    assert main(["check-config", str(bad), "--relative_path_root", str(tmp_path)]) == 0
+
+
+def test_check_config_looks_into_certificates(tmp_path: Path, capsys) -> None:
+    """A key that does not belong to its certificate is found before a server starts with it."""
+    authority = Authority()
+    write_ssl_config(tmp_path / "good", authority)
+    assert main(["check-config", str(tmp_path / "good")]) == 0
+    (key, _), (_, certificate) = authority.issue(), authority.issue()
+    texts = [one.replace("\n", "\\n") for one in (key, certificate)]
+    (tmp_path / "bad").write_text(f'server_key: "{texts[0]}" server_cert: "{texts[1]}"')
+
+    assert main(["check-config", str(tmp_path / "bad")]) == 1
+    assert "(ssl): 1 mistake" in capsys.readouterr().out
+
+
+def test_check_config_checks_files_against_each_other(tmp_path: Path, capsys) -> None:
+    """A model that only the settings name has no effect."""
+    (tmp_path / "m.config").write_text("model_config_list {}")
+    (tmp_path / "s.yaml").write_text("models:\n  typo:\n    num_gpus: 1\n")
+
+    assert main(["check-config", str(tmp_path / "m.config"), str(tmp_path / "s.yaml")]) == 0
+    assert "models.typo: has no base_path and is not in models.config" in capsys.readouterr().out

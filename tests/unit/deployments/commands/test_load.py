@@ -1,0 +1,67 @@
+"""`ray_model_server load`: versions and models that are added, and what is said when they cannot be."""
+
+from __future__ import annotations
+
+import json
+
+from core.config.version_policy import Specific
+from tests.support.admin_server import AdminServer
+from tests.support.clients import wait_until
+from tests.support.commands import done, in_force, run
+
+
+def test_a_version_is_loaded_beside_the_others(live: AdminServer, capsys) -> None:
+    """The command waits until it answers, and says what it did."""
+    printed = done(live, capsys, "load", "m", "1")
+
+    assert printed == "m: policy latest 1 -> specific 1, 2\nm version 1: AVAILABLE after 0.2 s\n"
+    assert in_force(live)["m"].policy == Specific(frozenset({1, 2}))
+    assert live.site.host.running == {"m:1", "m:2"}
+    assert "nothing to change" in done(live, capsys, "load", "m", "1")
+
+
+def test_a_version_that_cannot_be_loaded_fails_the_command(live: AdminServer, capsys) -> None:
+    """At its first attempt; the server goes on trying."""
+    live.site.host.broken = lambda _: True
+
+    assert run(live, "load", "m", "1", "--json") == 1
+
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["ok"], answer["changes"]) == (False, ["m: policy latest 1 -> specific 1, 2"])
+    assert answer["outcome"].startswith("m version 1: could not be loaded: NOT_FOUND: no SavedModel there; tried again")
+
+
+def test_a_version_that_is_not_there_is_told_at_once(live: AdminServer, capsys) -> None:
+    """It is wanted from now on, and loaded when it comes."""
+    assert run(live, "load", "m", "7") == 1
+    assert "m version 7: not found below /m" in capsys.readouterr().out
+
+    live.site.source.write("/m", 7)
+
+    wait_until(lambda: "m:7" in live.site.host.running, "version 7 is loaded")
+
+
+def test_a_new_model_is_added_with_its_base_path_and_policy(live: AdminServer, capsys) -> None:
+    """And its policy can be changed afterwards."""
+    for version in (1, 2, 3):
+        live.site.source.write("/n", version)
+    done(live, capsys, "load", "n", "--base-path", "/n", "--policy", "latest:2")
+    wait_until(lambda: live.site.host.running == {"m:2", "n:2", "n:3"}, "both versions answer")
+
+    done(live, capsys, "load", "n", "--policy", "all")
+
+    wait_until(lambda: live.site.host.running == {"m:2", "n:1", "n:2", "n:3"}, "all versions answer")
+
+
+def test_a_version_that_a_new_model_does_not_have_is_told(live: AdminServer, capsys) -> None:
+    """At once, with those that it has."""
+    live.site.source.write("/n", 1)
+
+    assert run(live, "load", "n", "7", "--base-path", "/n") == 1
+    assert "n: The version policy of servable n lists only 7; base path /n has 1" in capsys.readouterr().out
+
+
+def test_a_base_path_that_is_missing_is_told(live: AdminServer, capsys) -> None:
+    """The model stays configured and waits."""
+    assert run(live, "load", "n", "--base-path", "/missing") == 1
+    assert "n: Could not find base path /missing" in capsys.readouterr().out
