@@ -41,6 +41,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ServerTogeth
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """Escape what is not UTF-8 in reports, such as logged texts of hostile requests: processes send them so."""
+    return _escaped((yield))
+
+
+def _escaped(data: Any) -> Any:
+    if isinstance(data, str):
+        return data.encode(errors="backslashreplace").decode()
+    if isinstance(data, dict):
+        return {_escaped(key): _escaped(value) for key, value in data.items()}
+    return type(data)(map(_escaped, data)) if isinstance(data, list | tuple) else data
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
     """Put integration tests first, whatever else orders them: they wait most, so that others have time beside them."""
     yield
