@@ -33,11 +33,11 @@ from core.config.server_settings import (
 from core.errors import RuntimeFailure
 from deployments.app import application
 from deployments.commands.admin_client import AdminClient
+from deployments.launch.ray_start import RayInit, start_ray
 from deployments.versions.serve_host import ROUTER_APP
 from tests.support.clients import RestClient, free_port, wait_until
 from tests.support.fault_proxy import FaultProxy, environment
 from tests.support.processes import replica_pids
-from tests.support.ray_start import again
 from tests.support.span_collector import SpanCollector
 
 FIXED_MODELS = (
@@ -55,7 +55,7 @@ FIXED_MODELS = (
     "no_signatures",
 )
 
-POLL_S = 0.2
+POLL_S = 0.4
 """Shorter than any operator's, who has whole seconds: most tests wait for files to be noticed."""
 
 OWN_SETTINGS = ("batched", "tf1_batched_plus2", "twice", "single", "scaled")
@@ -185,23 +185,19 @@ def cluster(store_proxy: FaultProxy) -> Iterator[None]:
     """A local Ray with Serve, without dashboard and proxies, and with a folder of its own for its files."""
     del store_proxy
     with tempfile.TemporaryDirectory(prefix="rms-", ignore_cleanup_errors=True) as folder:
-        again(lambda: start_ray(folder), ray.shutdown)
+        local = RayInit(
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            object_store_memory=256 * 1024 * 1024,
+            resources={"place": 1},
+            _temp_dir=folder,
+        )
+        start_ray(local, print)
         serve.start(proxy_location="Disabled")
         yield
         serve.shutdown()
         ray.shutdown()
-
-
-def start_ray(folder: str) -> None:
-    """Start a Ray for this process; fails when it is not up in half a minute."""
-    ray.init(
-        address="local",
-        include_dashboard=False,
-        log_to_driver=False,
-        object_store_memory=256 * 1024 * 1024,
-        resources={"place": 1},
-        _temp_dir=folder,
-    )
 
 
 @pytest.fixture(scope="session")

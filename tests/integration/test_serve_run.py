@@ -19,6 +19,7 @@ import yaml
 
 from core.protos import serving_pb2
 from deployments.client import Client
+from deployments.launch.ray_start import LATE, StartTimedOut, start_ray
 from tests.conftest import default_cache
 from tests.support.clients import ClosedLoop, RestClient, free_port, wait_until
 from tests.support.processes import hear_interrupts
@@ -60,26 +61,55 @@ def serve_run(
     (folder / "app.yaml").write_text(yaml.safe_dump(app))
     entries = (f'config {{ name: "{n}" base_path: "{p}" model_platform: "tensorflow" }}' for n, p in base_paths.items())
     (folder / "models.config").write_text(f"model_config_list {{ {' '.join(entries)} }}")
-    with tempfile.TemporaryDirectory(prefix="rms-") as ray_folder, (folder / "log").open("w") as log:
-        environment = os.environ | {"RAY_ADDRESS": "local", "RAY_TMPDIR": ray_folder, **env_vars}
-        command = [str(Path(sys.executable).with_name("serve")), "run", str(folder / "app.yaml")]
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            preexec_fn=hear_interrupts,  # noqa: PLW1509 - it only resets a signal
-        )
+    with tempfile.TemporaryDirectory(prefix="rms-", ignore_cleanup_errors=True) as ray_folder:
+        process = ServeRun(folder, rest, {"RAY_ADDRESS": "local", "RAY_TMPDIR": ray_folder, **env_vars})
         try:
-            wait_until(lambda: process.poll() is not None or answers(rest), "the REST port answers", 150)
+            start_ray(process, print)
             yield rest, rpc, proxy, proxy_rpc
         finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(timeout=90)
-            finally:
-                process.kill()
+            process.clear()
+
+
+class ServeRun:
+    """A process `serve run`, which ends when its Ray does not come up; implements `RayStart`."""
+
+    def __init__(self, folder: Path, rest_port: int, environment: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._rest_port = rest_port
+        self._environment = os.environ | environment
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers; raises StartTimedOut when Ray did not come up in time."""
+        log = self._folder / "log"
+        with log.open("w") as output:
+            self._process = subprocess.Popen(
+                [str(Path(sys.executable).with_name("serve")), "run", str(self._folder / "app.yaml")],
+                cwd=ROOT,
+                env=self._environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                preexec_fn=hear_interrupts,  # noqa: PLW1509 - it only resets a signal
+            )
+        wait_until(self._is_decided, "the REST port answers", 150)
+        if self._process.poll() is not None:
+            text = log.read_text(errors="replace")
+            if any(late in text for late in LATE):
+                raise StartTimedOut
+            raise AssertionError(text[-5000:])
+
+    def _is_decided(self) -> bool:
+        return self._process.poll() is not None or answers(self._rest_port)
+
+    def clear(self) -> None:
+        """End it, as a person does."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(timeout=90)
+        finally:
+            self._process.kill()
 
 
 def answers(port: int) -> bool:
