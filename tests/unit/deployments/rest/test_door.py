@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import ConfigError
 from core.routing.table import RoutingTable
-from deployments.config.certificates import Certificates
 from deployments.rest.api import HttpApi, HttpLimits
 from deployments.rest.door import HttpAddress, HttpDoor
 from deployments.routing.request_router import RequestRouter
@@ -177,36 +175,6 @@ def test_client_verify_changes_with_a_new_start_only(
 
     assert not answers(port, trusting(authority))
     assert "a new client_verify needs a new start" in caplog.text
-
-
-@pytest.mark.parametrize("mistake", ["another key", "encrypted key", "no certificate"])
-def test_certificates_that_cannot_work_are_refused_at_the_start(tmp_path: Path, mistake: str) -> None:
-    """The file is named; nobody is asked for a password."""
-    authority, file = Authority(), tmp_path / "ssl"
-    (key, certificate), (other, _) = authority.issue(), authority.issue()
-    pairs = {
-        "another key": (other, certificate),
-        "encrypted key": authority.issue(b"secret"),
-        "no certificate": (key, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
-    }
-    write_ssl_config(file, authority, pair=pairs[mistake])
-
-    with pytest.raises(ConfigError, match="the certificates cannot be used") as caught:
-        Certificates(str(file))
-
-    assert str(file) in str(caught.value)
-
-
-def test_a_broken_authority_is_refused_at_the_start(tmp_path: Path) -> None:
-    """Nobody would get in."""
-    authority, file = Authority(), tmp_path / "ssl"
-    write_ssl_config(file, authority, verify=True)
-    whole = file.read_text()
-    at = whole.index("custom_ca") + 60
-    file.write_text(whole[:at] + "!!!!" + whole[at + 4 :])
-
-    with pytest.raises(ConfigError, match="the certificates cannot be used"):
-        Certificates(str(file))
 
 
 @pytest.mark.parametrize("verify", [None, False, True], ids=["plain", "TLS", "mutual TLS"])
