@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from core.admin.status_document import AgedReport, Listener, RouterFacts, WatcherReport, status_document, status_json
-from core.admin.status_text import duration, latency, rate, status_text
+from core.admin.status_text import status_text
 from core.config.model_config import Rollout
 from core.config.version_policy import All, Latest, Specific
 from core.errors import Code, Problem
@@ -246,22 +246,6 @@ def test_the_terminal_shows_the_same() -> None:
     assert [" ".join(line.split()) for line in lines] == [" ".join(line.split()) for line in TEXT.splitlines()]
 
 
-@pytest.mark.parametrize(
-    ("per_s", "text"), [(0, "0.0"), (0.034, "0.03"), (1, "1.0"), (99.94, "99.9"), (1234.5, "1234")]
-)
-def test_a_rate_has_the_digits_that_matter(per_s: float, text: str) -> None:
-    """So that columns stay narrow."""
-    assert rate(per_s) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(None, ""), (0.00042, "0.42 ms"), (0.0999, "100 ms"), (1.5, "1.50 s"), (60.0, "60.00 s")]
-)
-def test_a_latency_has_the_digits_that_matter(seconds: float | None, text: str) -> None:
-    """And its unit."""
-    assert latency(seconds) == text
-
-
 def test_the_terminal_shows_problems_first_hand() -> None:
     """A refused file, a silent watcher, a stopping server, a failed version, models without versions."""
     failed = model(
@@ -295,12 +279,3 @@ def test_one_model_can_be_shown_alone_and_none_is_said_so() -> None:
     assert "changed at run time, until the content of /m.config changes" in status_text(document(requested), "here")
     assert "a  " not in status_text(seen, "here", "b").split("LABELS")[1]
     assert "No models." in status_text(document(RoutingTable(1, settled=True, started_s=START)), "here")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(-5, "0 s"), (0.9, "0 s"), (59, "59 s"), (60, "1 min"), (61, "1 min 1 s"), (7260, "2 h 1 min"), (90000, "1 d 1 h"), (86400, "1 d")],
-)  # fmt: skip
-def test_durations_are_short(seconds, text) -> None:
-    """Two units at most."""
-    assert duration(seconds) == text

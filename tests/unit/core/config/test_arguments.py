@@ -10,10 +10,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from core.config.arguments import EXIT_FAILURE, ArgumentsOutcome, ParsedFlags, parse_flags, usage
-from core.config.flag import Treatment
-from core.config.flag_table import FLAGS, TENSORFLOW_SERVING_FLAGS
-from core.config.own_flags import OUR_FLAGS
-from core.config.server_settings import LogSettings, ModelSourceSettings, ServerSettings, SessionSettings
+from core.config.flag_table import FLAGS
+from core.config.server_settings import LogSettings, ServerSettings, SessionSettings
 
 PATIENT = hypothesis_settings(deadline=None)
 
@@ -32,18 +30,6 @@ def refusals(*arguments: str) -> list[str]:
     parsed = parse_flags(arguments)
     assert (parsed.outcome, parsed.exit_code, parsed.settings) == (ArgumentsOutcome.REFUSED, EXIT_FAILURE, None)
     return [problem.message for problem in parsed.problems]
-
-
-def test_the_table_has_all_flags_of_tensorflow_serving() -> None:
-    """48 flags, each with a sentence, and none of ours takes one of their names."""
-    assert len(TENSORFLOW_SERVING_FLAGS) == 48
-    assert len(FLAGS) == 48 + len(OUR_FLAGS)
-    assert all(flag.help.endswith(".") for flag in FLAGS.values())
-
-
-def test_defaults_of_flags_are_those_of_the_settings() -> None:
-    """Nothing given means nothing changed."""
-    assert started() == ServerSettings(source=ModelSourceSettings(model_base_path="/m"))
 
 
 def test_flags_fill_their_settings() -> None:
@@ -273,13 +259,6 @@ def test_equal_ports_switch_rest_off() -> None:
 def test_flags_without_effect_are_warned_about(arguments: list[str], warning: str) -> None:
     """No flag is silently ignored."""
     assert parse_flags([BASE, *arguments]).warnings == (warning,)
-
-
-@pytest.mark.parametrize("flag", [flag for flag in FLAGS.values() if flag.treatment is not Treatment.HONOURED])
-def test_every_flag_that_is_not_honoured_says_why(flag: object) -> None:
-    """Refusals and warnings end with a remark."""
-    assert getattr(flag, "remark")  # noqa: B009
-    assert not getattr(flag, "target")  # noqa: B009
 
 
 def test_negative_waits_count_as_zero() -> None:
