@@ -10,7 +10,7 @@ from google.protobuf import text_format
 
 from core.config.log_collectors import collector_problems
 from core.config.model_config import LoggingConfig, ModelConfig, TaskSampling
-from core.config.text_format import Outline, parse_message
+from core.config.text_format import Outline, parse_text_message
 from core.config.version_policy import All, Latest, Specific, VersionPolicy
 from core.errors import ConfigError, Problem
 from core.protos import model_config_pb2
@@ -46,7 +46,7 @@ def model_configs(text: str, file: str = "", *, relative_path_root: str = "") ->
 
 
 def _read(text: str, file: str, root: str, *, allow_unknown: bool) -> tuple[ModelConfig, ...]:
-    message, places = parse_message(text, model_config_pb2.ModelServerConfig(), file, allow_unknown=allow_unknown)
+    message, places = parse_text_message(text, model_config_pb2.ModelServerConfig(), file, allow_unknown=allow_unknown)
     models = places.first("model_config_list")
     return _checked(message, root, file, places, models.each("config") if models else ())
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from core.config.model_config import BatchingParameters
 from core.config.server_settings import MonitoringConfig, SslConfig
-from core.config.text_format import Outline, parse_message
+from core.config.text_format import Outline, parse_text_message
 from core.errors import ConfigError, Problem
 from core.protos import model_config_pb2
 
@@ -18,7 +18,7 @@ BATCHING_WITHOUT_FILE = BatchingParameters(thread_pool_name="model_server_batch_
 
 def batching_parameters(text: str, file: str = "") -> BatchingParameters:
     """Read a BatchingParameters file; raises ConfigError with every mistake."""
-    message, places = parse_message(text, model_config_pb2.BatchingParameters(), file)
+    message, places = parse_text_message(text, model_config_pb2.BatchingParameters(), file)
     values: dict[str, Any] = {field.name: getattr(value, "value", value) for field, value in message.ListFields()}
     values["allowed_batch_sizes"] = tuple(message.allowed_batch_sizes)
     parameters = BatchingParameters(**values)
@@ -75,7 +75,7 @@ def _allowed_size_problems(parameters: BatchingParameters) -> Iterator[tuple[str
 
 def monitoring_config(text: str, file: str = "") -> MonitoringConfig:
     """Read a MonitoringConfig file; raises ConfigError."""
-    message, places = parse_message(text, model_config_pb2.MonitoringConfig(), file)
+    message, places = parse_text_message(text, model_config_pb2.MonitoringConfig(), file)
     prometheus = message.prometheus_config
     path = prometheus.path or DEFAULT_METRICS_PATH
     if not path.startswith("/"):
@@ -86,7 +86,7 @@ def monitoring_config(text: str, file: str = "") -> MonitoringConfig:
 
 def ssl_config(text: str, file: str = "") -> SslConfig:
     """Read an SSLConfig file, which holds PEM texts and not file names; raises ConfigError with every mistake."""
-    message, places = parse_message(text, model_config_pb2.SSLConfig(), file)
+    message, places = parse_text_message(text, model_config_pb2.SSLConfig(), file)
     problems = tuple(_ssl_problems(message, places, file))
     if problems:
         raise ConfigError(problems)

@@ -11,7 +11,7 @@ from typing import cast
 from google.protobuf.descriptor import Descriptor
 
 from core.config.server_settings import SessionSettings
-from core.config.text_format import parse_message, unknown_fields
+from core.config.text_format import parse_text_message, unknown_fields
 from core.errors import Problem
 from core.protos import session_file_pb2
 
@@ -29,7 +29,7 @@ def session_config(settings: SessionSettings, text: str = "", file: str = "") ->
     """
     message = session_file_pb2.ConfigProto()
     if settings.session_config_file:
-        parse_message(text, message, file, allow_unknown=True)
+        parse_text_message(text, message, file, allow_unknown=True)
     message.intra_op_parallelism_threads = settings.intra_op_threads
     message.inter_op_parallelism_threads = settings.inter_op_threads
     message.gpu_options.per_process_gpu_memory_fraction = settings.gpu_memory_fraction
@@ -40,7 +40,7 @@ def session_config(settings: SessionSettings, text: str = "", file: str = "") ->
 
 def session_config_warnings(text: str, file: str = "") -> tuple[Problem, ...]:
     """Return a warning for each field of a session file that a flag replaces or that is ignored; raises ConfigError."""
-    message, places = parse_message(text, session_file_pb2.ConfigProto(), file, allow_unknown=True)
+    message, places = parse_text_message(text, session_file_pb2.ConfigProto(), file, allow_unknown=True)
     replaced = tuple(
         Problem(f"has no effect in this file; use --{flag}", file, places.line_of(*field.split(".")), field)
         for field, flag in REPLACED_BY_FLAGS.items()

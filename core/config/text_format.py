@@ -34,7 +34,7 @@ def unknown_fields(place: Outline, message: Descriptor) -> Iterator[tuple[Outlin
     return iter(sorted(found, key=lambda pair: (pair[0].line, pair[0].column)))
 
 
-def parse_message(text: str, message: M, file: str = "", *, allow_unknown: bool = False) -> tuple[M, Outline]:
+def parse_text_message(text: str, message: M, file: str = "", *, allow_unknown: bool = False) -> tuple[M, Outline]:
     """Parse a text file into the message; raises ConfigError with all unknown fields and the first other mistake.
 
     The outline that is returned with the message has the lines of the fields. An empty file is a mistake, because a

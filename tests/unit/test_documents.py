@@ -30,7 +30,7 @@ PACKAGE_SOURCE = re.compile(
 
 def project_files() -> Iterator[Path]:
     """Yield the files of the project that a reader or a tool may open."""
-    yield from (path for path in ROOT.iterdir() if path.is_file() and path.name != ".coverage")
+    yield from (path for path in ROOT.iterdir() if path.is_file() and path.name not in {".coverage", ".git"})
     for folder in FOLDERS:
         yield from (
             path for path in (ROOT / folder).rglob("*") if path.is_file() and not SKIPPED.search(path.as_posix())

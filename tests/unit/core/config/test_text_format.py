@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.config.text_format import parse_message
+from core.config.text_format import parse_text_message
 from core.errors import ConfigError
 from core.protos import model_config_pb2
 
@@ -12,14 +12,14 @@ from core.protos import model_config_pb2
 def problems_of(text: str) -> tuple[tuple[int | None, str], ...]:
     """Return line and field of every problem of a ModelServerConfig text."""
     with pytest.raises(ConfigError) as raised:
-        parse_message(text, model_config_pb2.ModelServerConfig(), "models.config")
+        parse_text_message(text, model_config_pb2.ModelServerConfig(), "models.config")
     return tuple((problem.line, problem.field) for problem in raised.value.problems)
 
 
 def test_case_J27_a_text_that_is_no_config_is_refused_with_place_and_reason() -> None:
     """The text is the one operators know from TensorFlow Serving."""
     with pytest.raises(ConfigError) as raised:
-        parse_message("improperly formatted file", model_config_pb2.ModelServerConfig(), "models.config")
+        parse_text_message("improperly formatted file", model_config_pb2.ModelServerConfig(), "models.config")
 
     text = str(raised.value)
     assert "Error parsing text-format tensorflow.serving.ModelServerConfig: 1:1: " in text
@@ -41,7 +41,7 @@ def test_an_unknown_field_does_not_hide_another_mistake() -> None:
 
 def test_unknown_fields_can_be_allowed() -> None:
     """They are left out then."""
-    message, places = parse_message(
+    message, places = parse_text_message(
         "model_config_list { } other { a: 1 }", model_config_pb2.ModelServerConfig(), allow_unknown=True
     )
 
@@ -63,7 +63,7 @@ def test_hopeless_texts_are_one_problem(text: str) -> None:
 def test_a_long_line_is_not_repeated_in_the_problem() -> None:
     """A log line stays a log line."""
     with pytest.raises(ConfigError) as raised:
-        parse_message(
+        parse_text_message(
             "model_config_list { " + "config { } " * 10_000 + " config: 3 }", model_config_pb2.ModelServerConfig()
         )
 
