@@ -75,8 +75,8 @@ def _less(one: Distribution, other: Distribution) -> Distribution:
     return Distribution(counts, one.sum - other.sum)
 
 
-def _cells(numbers: Mapping[str, Mapping[Labels, V]]) -> Iterator[tuple[Metric, Labels, V]]:
-    return ((BY_NAME[name], labels, value) for name, cells in numbers.items() for labels, value in cells.items())
+def _cells(values: Mapping[str, Mapping[Labels, V]]) -> Iterator[tuple[Metric, Labels, V]]:
+    return ((BY_NAME[name], labels, value) for name, cells in values.items() for labels, value in cells.items())
 
 
 def _tags(metric: Metric, labels: Labels) -> dict[str, str]:

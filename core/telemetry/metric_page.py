@@ -21,18 +21,18 @@ _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 _LARGEST_EXACT = 2.0**53
 
 
-def page(metrics: Iterable[Metric], numbers: MetricSnapshot) -> bytes:
+def page(metrics: Iterable[Metric], snapshot: MetricSnapshot) -> bytes:
     """Return all metrics in the order of their names, also those without values."""
     ordered = sorted(metrics, key=lambda one: page_name(one.name))
-    return "".join(line for metric in ordered for line in lines(metric, numbers)).encode()
+    return "".join(line for metric in ordered for line in lines(metric, snapshot)).encode()
 
 
-def lines(metric: Metric, numbers: MetricSnapshot) -> Iterator[str]:
+def lines(metric: Metric, snapshot: MetricSnapshot) -> Iterator[str]:
     """Yield the lines of one metric: its type, and each value."""
     by_kind: Mapping[MetricKind, Mapping[str, Mapping[Labels, float | Distribution]]] = {
-        MetricKind.COUNTER: numbers.counters,
-        MetricKind.GAUGE: numbers.gauges,
-        MetricKind.HISTOGRAM: numbers.distributions,
+        MetricKind.COUNTER: snapshot.counters,
+        MetricKind.GAUGE: snapshot.gauges,
+        MetricKind.HISTOGRAM: snapshot.distributions,
     }
     cells = by_kind[metric.kind].get(metric.name, {})
     if metric.hidden_until_used and not cells:

@@ -122,11 +122,11 @@ def counts(total: MetricSnapshot) -> dict[Version, Count]:
     return idle | {version: Count(number, seconds[version], errors[version]) for version, number in requests.items()}
 
 
-def quantile(share: float, numbers: Sequence[int], limits: Sequence[float]) -> float | None:
+def quantile(share: float, bucket_counts: Sequence[int], limits: Sequence[float]) -> float | None:
     """Estimate a quantile from buckets by linear interpolation; the last bucket is unbounded."""
-    total = sum(numbers)
+    total = sum(bucket_counts)
     wanted, below, lower = share * total, 0, 0.0
-    for number, upper in zip(numbers, limits, strict=False):
+    for number, upper in zip(bucket_counts, limits, strict=False):
         if number and below + number >= wanted:
             return lower + (upper - lower) * (wanted - below) / number
         below, lower = below + number, upper

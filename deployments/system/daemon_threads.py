@@ -51,7 +51,7 @@ class DaemonThreads:
 def _fulfil(future: Future[Any], call: Callable[[], Any]) -> None:
     try:
         result = call()
-    except BaseException as error:  # noqa: BLE001 - whoever asked gets it
+    except BaseException as error:  # noqa: BLE001 - it is set on the future
         future.set_exception(error)
     else:
         future.set_result(result)
