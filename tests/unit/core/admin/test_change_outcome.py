@@ -1,4 +1,4 @@
-"""Tests of what the commands tell of the outcome of a change, from status documents."""
+"""Outcomes of changes in status documents."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def version(number: int, state: str = "AVAILABLE", **changes: Any) -> dict[str, 
 
 
 def document(*versions: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """Make the part of a document that tells of model `m`."""
+    """Make the part of a document about model `m`."""
     model = {
         "name": "m",
         "configured": True,
@@ -123,7 +123,7 @@ def test_a_label_says_at_once_what_it_names(shown, expected) -> None:
 
 
 def test_a_removed_label_is_gone() -> None:
-    """Until the table shows it, nothing is told."""
+    """Until the table shows it, there is no outcome."""
     assert label_removed("m", "a")(document()) == good("m: label a is removed")
     assert label_removed("m", "a")({"models": []}) == good("m: label a is removed")
     assert label_removed("m", "a")(one_label(pending=False, meanwhile=None)) is None

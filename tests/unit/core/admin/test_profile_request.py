@@ -48,7 +48,7 @@ def test_a_version_is_found_as_for_a_request(request_: ProfileRequest, version: 
         (ProfileRequest("m", 1.0, label="none"), LabelNotFound, "none"),
     ],
 )
-def test_what_cannot_be_profiled_is_told_with_the_reason(request_: ProfileRequest, error: type, text: str) -> None:
+def test_what_cannot_be_profiled_is_reported_with_the_reason(request_: ProfileRequest, error: type, text: str) -> None:
     """A version that is not there is something else than one that does not answer yet."""
     with pytest.raises(error, match=text):
         profiled_route(TABLE, request_)

@@ -1,4 +1,4 @@
-"""When a reload request is answered, and what it is told of models that do not answer."""
+"""When a reload request is answered, and its error for models that do not answer."""
 
 from __future__ import annotations
 

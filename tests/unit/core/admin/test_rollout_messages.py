@@ -36,13 +36,13 @@ def test_each_state_has_its_words(state: State, line: str) -> None:
     assert rollout_messages(NOTHING, table(of(3, state))) == [line]
 
 
-def test_a_failed_version_is_told_with_its_error() -> None:
+def test_a_failed_version_is_reported_with_its_error() -> None:
     """It stands out, because somebody has to do something."""
     assert rollout_messages(NOTHING, table(of(3, State.END, "no such file"))) == ["m version 3 FAILED: no such file"]
 
 
-def test_what_stays_the_same_is_not_told_again() -> None:
-    """Only the step of the other version is news."""
+def test_what_stays_the_same_is_not_repeated() -> None:
+    """Only the step of the other version is a message."""
     before = table(of(2, State.LOADING), of(1, State.AVAILABLE))
     after = table(of(2, State.AVAILABLE), of(1, State.AVAILABLE), generation=2)
 
@@ -50,14 +50,14 @@ def test_what_stays_the_same_is_not_told_again() -> None:
     assert rollout_messages(after, after) == []
 
 
-def test_a_version_that_comes_back_is_told_anew() -> None:
+def test_a_version_that_comes_back_is_reported_again() -> None:
     """What was said long ago does not count, only what was before."""
     ended = table(of(1, State.END))
 
     assert rollout_messages(ended, table(of(1, State.AVAILABLE))) == ["m version 1 is available"]
 
 
-def test_versions_are_told_in_their_order() -> None:
+def test_versions_are_reported_in_their_order() -> None:
     """Statuses are newest first, a story begins with the oldest."""
     assert [
         line.split()[2] for line in rollout_messages(NOTHING, table(of(2, State.LOADING), of(1, State.AVAILABLE)))
@@ -67,7 +67,7 @@ def test_versions_are_told_in_their_order() -> None:
     ]
 
 
-def test_a_label_is_told_when_it_answers() -> None:
+def test_a_label_is_reported_when_it_answers() -> None:
     """Not before, and again when it names another version."""
     both = (of(2, State.AVAILABLE), of(1, State.AVAILABLE))
     first = table(*both, labels={"stable": 1, "next": 3})
@@ -78,14 +78,14 @@ def test_a_label_is_told_when_it_answers() -> None:
     assert rollout_messages(first, second) == ["m label stable names version 2"]
 
 
-def test_what_keeps_a_version_or_a_model_from_loading_is_told() -> None:
+def test_what_keeps_a_version_or_a_model_from_loading_is_reported() -> None:
     """The reasons are those of the status page."""
     seen = table(waiting={4: "is not completely written"}, problem="no such folder")
 
     assert rollout_messages(NOTHING, seen) == ["m version 4 is not completely written", "m: no such folder"]
 
 
-def test_a_refused_configuration_is_told_once() -> None:
+def test_a_refused_configuration_is_reported_once() -> None:
     """With each of its mistakes."""
     bad = RoutingTable(1, problems=(Problem("unknown field x"),))
 
@@ -93,7 +93,7 @@ def test_a_refused_configuration_is_told_once() -> None:
     assert rollout_messages(bad, bad) == []
 
 
-def test_a_model_that_is_gone_is_told() -> None:
+def test_a_model_that_is_gone_is_reported() -> None:
     """Also while its versions are still unloading."""
     gone = table(of(1, State.UNLOADING), configured=False)
 

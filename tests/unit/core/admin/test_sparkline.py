@@ -12,7 +12,7 @@ from core.admin.sparkline import HEIGHT, MARGIN, WIDTH, Points, sparkline
 
 def lines(points: Points, span_s: float = 100.0) -> list[list[tuple[float, float]]]:
     """Draw, and read the lines back."""
-    drawn = ET.fromstring(sparkline("told", points, span_s))
+    drawn = ET.fromstring(sparkline("label", points, span_s))
     texts = [one.attrib["points"] for one in drawn.iter("polyline")]
     return [[tuple(map(float, pair.split(","))) for pair in text.split()] for text in texts]  # type: ignore[misc]
 
@@ -42,7 +42,7 @@ def test_a_lonely_point_can_be_seen() -> None:
 @pytest.mark.parametrize("points", [[], [(1.0, None)]])
 def test_nothing_known_draws_nothing(points: Points) -> None:
     """Not even an empty picture."""
-    assert sparkline("told", points, 100.0) == ""
+    assert sparkline("label", points, 100.0) == ""
 
 
 def test_zeros_are_a_line_at_the_bottom() -> None:
@@ -55,6 +55,6 @@ def test_points_that_are_too_old_stay_inside() -> None:
     assert lines([(130.0, 1.0), (0.0, 1.0)])[0][0][0] == MARGIN
 
 
-def test_what_is_told_cannot_break_out() -> None:
+def test_a_label_cannot_break_out() -> None:
     """It is an attribute."""
     assert re.search(r'aria-label="&quot;&lt;b&gt;"', sparkline('"<b>', [(0.0, 1.0)], 10.0))

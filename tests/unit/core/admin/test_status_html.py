@@ -187,7 +187,7 @@ def test_an_empty_server_has_a_page() -> None:
         assert told in page.text
 
 
-def test_a_watcher_that_does_not_answer_is_told() -> None:
+def test_a_watcher_that_does_not_answer_is_reported() -> None:
     """The numbers that only it knows are unknown, or old."""
     unknown = shown(busy_table(), known=AgedReport())
     old = shown(busy_table(), known=AgedReport(WatcherReport({}, 1.0), 90.0))
@@ -204,7 +204,7 @@ def test_a_stopping_server_says_so() -> None:
     assert "<title>Ray Model Server: stopping</title>" in shown(busy_table(), facts=stopping).source
 
 
-def test_models_that_came_by_a_request_are_told() -> None:
+def test_models_that_came_by_a_request_are_reported() -> None:
     """Nobody should look for them in the file."""
     table = RoutingTable(1, is_config_requested=True, settled=True)
 
@@ -260,7 +260,7 @@ def test_two_hundred_models_have_two_hundred_rows() -> None:
 
 
 def test_nothing_comes_from_outside() -> None:
-    """The page asks nobody else for anything, and the browser is told to refuse it."""
+    """The page asks nobody else for anything, and the browser is instructed to refuse it."""
     page = shown(busy_table())
     leads = [given[name] for _, given in page.tags for name in ("src", "href", "action") if name in given]
     policy = StyleAndScript("p { margin: 0 }", "let it = 1;").policy

@@ -46,7 +46,7 @@ def found(text: str, kind: FileKind | None = None, file: str = "f") -> list[str]
     return [str(problem) for problem in check_file(text, file, kind).problems]
 
 
-def test_every_mistake_of_a_list_of_models_is_told_at_once() -> None:
+def test_every_mistake_of_a_list_of_models_is_reported_at_once() -> None:
     """Also those beside a field that is misspelt."""
     text = 'model_config_list {\n config { name: "a" base_path: "/a" bas: 1 model_platform: "x" }\n config { name: "a" }\n}'
 
@@ -61,7 +61,7 @@ def test_every_mistake_of_a_list_of_models_is_told_at_once() -> None:
     ]
 
 
-def test_a_text_that_cannot_be_read_at_all_is_told_once() -> None:
+def test_a_text_that_cannot_be_read_at_all_is_reported_once() -> None:
     """A second reading must not double it."""
     assert len(found("improperly formatted file", FileKind.MODELS)) == 1
 
@@ -93,7 +93,7 @@ def test_labels_that_no_version_can_have_are_warned_of() -> None:
     ],
 )  # fmt: skip
 def test_mistakes_of_parameter_files_have_line_and_field(text, mistakes) -> None:
-    """As the server would tell them at its start."""
+    """As the server would report them at its start."""
     lines = found(text)
 
     assert len(lines) == len(mistakes)
@@ -114,8 +114,8 @@ def test_session_fields_without_effect_are_warned_of() -> None:
 
 
 @pytest.mark.parametrize("text", ["batch_timeout_micros { value: 5 }", "prometheus_config { enable: true }"])
-def test_sound_parameter_files_have_nothing_to_tell(text) -> None:
-    """No news is good news."""
+def test_sound_parameter_files_have_no_findings(text) -> None:
+    """Only mistakes and warnings are findings."""
     checked = check_file(text, "f")
 
     assert (checked.problems, checked.warnings) == ((), ())
@@ -164,7 +164,7 @@ def test_flags_in_a_config_of_serve_are_checked(args, mistakes) -> None:
         (SERVE.format("").replace("{}", "5"), "f: applications.router.args: must be flags"),
     ],
 )
-def test_a_config_of_serve_that_is_not_ours_is_told(text, start) -> None:
+def test_a_config_of_serve_that_is_not_ours_is_reported(text, start) -> None:
     """Nothing in it raises."""
     (line,) = found(text)
 

@@ -87,7 +87,7 @@ def test_samples_that_come_often_do_not_fill_the_history() -> None:
     assert traffic(past).rates.requests_per_s == pytest.approx(7.0)
 
 
-def test_errors_are_told_apart() -> None:
+def test_errors_are_distinguished() -> None:
     """They are requests too, but have no latency."""
     past = TrafficHistory((Sample(100, {M1: Count(10, errors=4)}), Sample(110, {M1: Count(30, errors=14)})))
 
@@ -118,7 +118,7 @@ def test_an_idle_version_has_no_curve() -> None:
     assert traffic(history((100, 9), (110, 9), (120, 9))).curve == ()
 
 
-def test_samples_too_close_together_tell_no_rate() -> None:
+def test_samples_too_close_together_give_no_rate() -> None:
     """A division by almost nothing would show a mountain."""
     assert history((100, 0), (100.1, 50)).traffic(100.1) == {}
     assert [one.ago_s for one in traffic(history((100, 0), (110, 5), (110.25, 9))).curve] == [0.25]

@@ -18,7 +18,7 @@ from tests.support.sites import Site
 
 
 def test_no_server_is_said_with_what_was_tried(capsys) -> None:
-    """And how to name another one; the exit status tells it from a refusal."""
+    """And how to name another one; the exit status differs from that of a refusal."""
     port = free_port()
 
     assert main(["label", "m", "a", "1", "--server", f"127.0.0.1:{port}"]) == 3

@@ -93,7 +93,7 @@ def test_every_command_explains_itself(command, capsys) -> None:
     ],
 )
 def test_what_no_message_can_hold_is_a_wrong_argument(arguments: list[str], reason: str, capsys) -> None:
-    """It is told before any server is asked, and nothing waits for a time that never comes."""
+    """It is reported before any server is asked, and nothing waits for a time that never comes."""
     with pytest.raises(SystemExit) as caught:
         main([*arguments, "--server", "127.0.0.1:1"])
 

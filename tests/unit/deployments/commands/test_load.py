@@ -31,7 +31,7 @@ def test_a_version_that_cannot_be_loaded_fails_the_command(live: AdminServer, ca
     assert answer["outcome"].startswith("m version 1: could not be loaded: NOT_FOUND: no SavedModel there; tried again")
 
 
-def test_a_version_that_is_not_there_is_told_at_once(live: AdminServer, capsys) -> None:
+def test_a_version_that_is_not_there_is_reported_at_once(live: AdminServer, capsys) -> None:
     """It is wanted from now on, and loaded when it comes."""
     assert run(live, "load", "m", "7") == 1
     assert "m version 7: not found below /m" in capsys.readouterr().out
@@ -53,7 +53,7 @@ def test_a_new_model_is_added_with_its_base_path_and_policy(live: AdminServer, c
     wait_until(lambda: live.site.host.running == {"m:2", "n:1", "n:2", "n:3"}, "all versions answer")
 
 
-def test_a_version_that_a_new_model_does_not_have_is_told(live: AdminServer, capsys) -> None:
+def test_a_version_that_a_new_model_does_not_have_is_reported(live: AdminServer, capsys) -> None:
     """At once, with those that it has."""
     live.site.source.write("/n", 1)
 
@@ -61,7 +61,7 @@ def test_a_version_that_a_new_model_does_not_have_is_told(live: AdminServer, cap
     assert "n: The version policy of servable n lists only 7; base path /n has 1" in capsys.readouterr().out
 
 
-def test_a_base_path_that_is_missing_is_told(live: AdminServer, capsys) -> None:
+def test_a_base_path_that_is_missing_is_reported(live: AdminServer, capsys) -> None:
     """The model stays configured and waits."""
     assert run(live, "load", "n", "--base-path", "/missing") == 1
     assert "n: Could not find base path /missing" in capsys.readouterr().out

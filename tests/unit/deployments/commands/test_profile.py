@@ -44,7 +44,7 @@ def test_a_profile_that_cannot_be_is_refused_with_the_reason(live: AdminServer, 
     assert text in capsys.readouterr().err
 
 
-def test_a_replica_that_does_not_answer_is_told(live: AdminServer, tmp_path: Path, capsys) -> None:
+def test_a_replica_that_does_not_answer_is_reported(live: AdminServer, tmp_path: Path, capsys) -> None:
     """It may be gone since the table was made."""
     live.recording_error = RayActorError()
 

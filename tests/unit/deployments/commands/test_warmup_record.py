@@ -140,7 +140,7 @@ def test_what_is_no_log_makes_no_file(
 def test_a_given_request_that_does_not_fit_is_a_mistake(
     version: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is told with the name of its file, and nothing is written."""
+    """It is reported with the name of its file, and nothing is written."""
     body = tmp_path / "body.json"
     body.write_text('{"instances": [{"wrong": 1.0}]}')
 

@@ -52,7 +52,7 @@ def names(made: Configuration) -> set[str]:
 
 
 def test_a_change_replaces_the_list_that_its_sender_knows() -> None:
-    """It is numbered, so that its sender can be told when it is in force."""
+    """It is numbered, so that its sender learns when it is in force."""
     made, _ = configuration(M)
 
     changed = made.change(message(M, N), fingerprint(made), EMPTY)
@@ -211,7 +211,7 @@ def test_a_changed_list_of_request_logs_is_new_content(tmp_path: Path) -> None:
     assert [one.filename_prefix for one in made.in_force().models[0].logging] == ["/logs/a", "/logs/c"]
 
 
-def test_unused_models_of_the_yaml_file_are_told_at_the_start(tmp_path: Path) -> None:
+def test_unused_models_of_the_yaml_file_are_reported_at_the_start(tmp_path: Path) -> None:
     """A name that is misspelt there would otherwise lose its settings silently."""
     (tmp_path / "models.config").write_text(
         'model_config_list { config { name: "m" base_path: "/m" model_platform: "tensorflow" } }'
@@ -291,7 +291,7 @@ def test_case_J24_without_strict_labels_every_label_may_move() -> None:
 
 
 def test_a_file_with_a_refused_label_is_taken_once_the_version_answers() -> None:
-    """Until then the old content is in force, and the reason is told."""
+    """Until then the old content is in force, and the reason is reported."""
     site = strict_site()
     site.source.write("/n", 1)
     site.model_list.configs = (labelled(canary=2), N)

@@ -41,7 +41,7 @@ class Site:
         return collected.copy.ledger
 
 
-def test_nothing_is_told_before_the_past_is_known() -> None:
+def test_nothing_is_returned_before_the_past_is_known() -> None:
     """Sums without what other processes counted before would be too small."""
     collector = Collector()
     collector.take([report("a", 1, 5)])

@@ -1,4 +1,4 @@
-"""Each process writes its own file, and tells a terminal only what matters there."""
+"""Each process writes its own file, and sends only warnings and announced lines to a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Ray's own metrics are told."""
+"""Changes that are sent to Ray's own metrics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deployments.telemetry import ray_metrics
 from deployments.telemetry.ray_metrics import RayCells, RayMetrics
 
 
-def test_changes_are_told_once() -> None:
+def test_changes_are_sent_once() -> None:
     """The second time there is nothing new."""
     metrics = Metrics()
     metrics.count(REQUEST_COUNT, "m", "OK")

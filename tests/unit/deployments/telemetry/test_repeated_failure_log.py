@@ -48,7 +48,7 @@ def test_the_lines_are_events_with_fields(caplog: pytest.LogCaptureFixture) -> N
     assert len(line) < 1000
 
 
-def test_a_table_that_no_router_confirms_for_minutes_is_told_each_minute(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_table_that_no_router_confirms_for_minutes_is_reported_each_minute(caplog: pytest.LogCaptureFixture) -> None:
     """Not in each of the ticks that try again."""
     patient = replace(M, resources=ModelResources(drain_timeout_s=1000.0))
     site = Site((1, 2), running=["m:1", "m:2"], configs=(patient,))

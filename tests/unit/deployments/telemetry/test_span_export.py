@@ -154,7 +154,7 @@ def test_a_collector_that_is_down_costs_spans_and_one_warning(export: Export, ca
     assert "onnection" in messages[0]
 
 
-def test_a_collector_that_comes_back_is_told_of(
+def test_a_collector_that_comes_back_is_noticed(
     collector: SpanCollector, export: Export, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Later spans arrive."""
