@@ -14,11 +14,6 @@ MOST_METHODS = 12
 MOST_MODULES = 16
 
 CALLBACKS = {
-    "deployments.router.Router": {
-        *("Predict", "Classify", "Regress", "MultiInference", "SessionRun"),  # Serve's gRPC proxy calls them by name
-        *("GetModelMetadata", "GetModelStatus", "HandleReloadConfigRequest"),
-        *("check_health",),  # Serve
-    },
     "deployments.routing.direct_connection.DirectConnection": {
         *("connection_made", "get_buffer", "buffer_updated", "connection_lost"),  # asyncio's BufferedProtocol
         *("pause_writing", "resume_writing"),
@@ -33,18 +28,13 @@ SAME_FUNCTION_NAME = {
     "plan_regress": "as plan_classify",
     "check_envelope": "the same check in each protocol, used by module",
     "read": "of the bodies of REST's two kinds of methods, used by module",
-    "parse": "of REST's paths and of protobuf messages: different formats",
 }
 """Names of public functions that several modules have, each with its reason."""
 
 # What follows is left from before these limits were tested. Each list becomes empty, and none may grow.
-LONG_BODIES = {"deployments.router.Router.__init__"}
+LONG_BODIES: set[str] = set()
 MANY_METHODS = {"core.json.exact_parser._Parser"}
 SAME_FUNCTION_NAME_LEFT = {
-    "cut",  # core.inference.batch_queue, core.routing.direct_frames
-    "error_answer",  # core.rest.http_answer, deployments.inference.direct_server
-    "header",  # core.routing.direct_frames, deployments.rest.asgi
-    "status_text",  # core.admin.status_text, core.http2.grpc_heads
     "text",  # core.config.yaml_reading, deployments.runtime.library
     "to_array",  # core.inference.tensor_proto, deployments.runtime.tensors
 }
