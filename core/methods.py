@@ -1,4 +1,4 @@
-"""The methods of a model server: which function plans a request, and which answers without running the model."""
+"""The methods of a model server: the function that plans its run, or that answers without running the model."""
 
 from __future__ import annotations
 

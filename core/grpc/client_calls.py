@@ -1,4 +1,4 @@
-"""What the Python client can ask: one function for each method, the same for the blocking client and for asyncio."""
+"""The calls of the Python client: one function for each method, shared by the blocking and the asyncio client."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ScoredLabel = tuple[str, float]
 
 @dataclass(frozen=True, slots=True)
 class ClientCall(Generic[T]):
-    """One call: method, request, how the answer is read, and how long it may take (None: as long as any other)."""
+    """One call: method, request, reader of the answer, and timeout (None: the timeout of the client)."""
 
     path: str
     body: bytes
@@ -42,7 +42,7 @@ def predict(
     signature: str = "",
     timeout_s: float | None = None,
 ) -> ClientCall[dict[str, np.ndarray]]:
-    """Run a signature on named arrays; gives the named outputs, or all of them."""
+    """Run a signature on named arrays; returns the named outputs, or all of them."""
     body = messages.predict_request(Target(model, version, label, signature), inputs, outputs)
     return ClientCall(f"{PREDICTION}Predict", body, messages.predict_answer, timeout_s)
 

@@ -1,8 +1,8 @@
-"""Which model a request is for, read without decoding the tensors behind it.
+"""Finds the requested model in a request without decoding its tensors.
 
-The router looks at every request. The protobuf runtime alone would copy a whole image to find a name, so the plain case
-(a few top-level fields with a length in front) is walked by hand. The walk never judges: whatever it does not expect
-goes to the protobuf runtime, which decides what is valid and what it means.
+The router does this for every request. The protobuf runtime alone would copy a whole image to find a name, so the plain
+case (a few top-level fields with a length in front) is walked by hand. The walk never judges: anything it does not
+expect goes to the protobuf runtime, which decides what is valid and what it means.
 """
 
 from __future__ import annotations

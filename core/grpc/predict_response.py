@@ -46,5 +46,5 @@ class ResponseWriter:
 
 
 def declared_type(spec: TensorSpec, array: np.ndarray) -> DataType | None:
-    """Tell quantized types from plain ones: believe the signature where the array does not contradict it."""
+    """Return the type that the signature declares, None where the array contradicts it; quantized types need it."""
     return spec.dtype if NUMPY_DTYPE.get(spec.dtype) == array.dtype else None

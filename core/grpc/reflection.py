@@ -1,8 +1,8 @@
 """Descriptors for gRPC reflection, under the names that clients know.
 
-TensorFlow's messages live in a package of ours here so that the originals can be imported beside them; a client that
-asks what a server speaks must see the original names, or its calls would not find the services. What is ours alone
-keeps its name.
+TensorFlow's messages live in a package of ours so that the originals can be imported beside them; a client that asks
+for the services of a server must see the original names, or its calls would not find them. Our own messages keep their
+names.
 """
 
 from __future__ import annotations

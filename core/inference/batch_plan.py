@@ -41,7 +41,7 @@ def queue_key(plan: RunPlan) -> QueueKey:
 
 
 def kind(plan: RunPlan, *, padded: bool = False) -> BatchKind:
-    """Return what else may share the request's run; rows that cannot be merged never meet, so none spoils the other."""
+    """Return the key of requests that may share a run; rows that cannot be merged have different keys."""
     feeds = plan.feeds
     if padded:
         return BatchKind(

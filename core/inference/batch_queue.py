@@ -1,7 +1,7 @@
-"""One queue of requests that become batches: when a batch is closed, when it is ready, and what is too much.
+"""One queue of batches: when a batch closes, when it is ready to run, and when a request is refused.
 
-Requests are never reordered. A batch takes requests until one does not fit, until it is full, or until its time to
-become full is over (TensorFlow Serving, forming a batch).
+Requests are never reordered. A batch takes requests until one does not fit, until it is full, or until its timeout has
+passed (TensorFlow Serving, forming a batch).
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def piece_rows(rows: int, room: int, limit: int) -> list[int]:
 
 
 def size_of(rows: int) -> int:
-    """Return the room that rows take; a request without rows takes some too, so that all that waits is bounded."""
+    """Return the room that rows take; a request without rows takes some too, so that the queue stays bounded."""
     return max(1, rows)
 
 
@@ -100,7 +100,7 @@ class BatchQueue(Generic[Request]):
     def add(self, request: Request, rows: int, kind: BatchKind, now: float) -> list[Piece[Request]]:
         """Let a request wait.
 
-        Raises InvalidArgument when it is too large and Unavailable when there is no room; nothing of it stays then.
+        Raises InvalidArgument when it is too large and Unavailable when there is no room; then none of it is queued.
         """
         if rows > self._limits.request:
             raise InvalidArgument(f"Task size {rows} is larger than maximum input batch size {self._limits.request}")
@@ -181,7 +181,7 @@ class BatchQueue(Generic[Request]):
             del self._open[batch.kind]
 
     def take(self, now: float) -> list[Piece[Request]]:
-        """Let the oldest batch go that is ready, and give its pieces; none when no batch is ready."""
+        """Remove the oldest batch that is ready and return its pieces; none when no batch is ready."""
         batch = next(iter(self._closed), None)
         opened = next(iter(self._open.values()), None)
         if opened is not None and opened.opened_at + self._limits.timeout_s <= now:

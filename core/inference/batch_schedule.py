@@ -1,7 +1,7 @@
-"""Which batch runs next: all queues of a version share its execution slots, in turns.
+"""Schedules the batches of a version: all of its queues share the execution slots in turns.
 
-A batch leaves its queue only when a slot is free. Until then it goes on filling up, so that the load itself makes
-batches larger.
+A batch leaves its queue only when a slot is free. Until then it fills up further, so that load itself makes batches
+larger.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from core.inference.batch_queue import BatchQueue, Limits, Piece, Request
 
 
 class BatchSchedule(Generic[Request]):
-    """All queues of one version, and how many of its slots are taken; time is given, never read."""
+    """All queues of one version, and how many of its slots are taken; time is passed in, never read."""
 
     def __init__(self, limits: Limits, slots: int) -> None:
         self._limits = limits
@@ -43,7 +43,7 @@ class BatchSchedule(Generic[Request]):
         return True
 
     def take(self, now: float) -> list[Piece[Request]]:
-        """Return the pieces of a batch that is ready, and a slot to run it in; none when there is no batch or no slot.
+        """Take a slot and return the pieces of a batch that is ready; none without a batch or a slot.
 
         The queue that it came from has its next turn last.
         """

@@ -1,4 +1,4 @@
-"""Classify without a protocol: which tensors it needs and what a valid answer is (TensorFlow Serving, Classify)."""
+"""Classify, independent of the protocol: the tensors of a run and the checks of its answer (TensorFlow Serving)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SCORES_KEY: Final = "scores"
 
 
 class ScoredClass(NamedTuple):
-    """One column of an answer; None stands for what the signature does not have."""
+    """One class of an answer; None for a label or a score that the signature does not have."""
 
     label: bytes | None
     score: float | None

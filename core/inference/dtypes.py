@@ -1,4 +1,4 @@
-"""TensorFlow's element types: numbers, names and numpy counterparts."""
+"""TensorFlow's element types: their wire numbers, their names and their numpy counterparts."""
 
 from __future__ import annotations
 
@@ -94,8 +94,7 @@ TYPE_OF: Mapping[np.dtype, DataType] = MappingProxyType(
 """The plain type of each numpy dtype; quantized types share theirs with plain ones."""
 
 REFERENCE: Final = 100
-"""What the number of a type is raised by where TensorFlow means a reference to a variable; whoever asks for it gets the
-value."""
+"""Offset of the numbers of reference types, which stand for variables; fetching a reference returns its value."""
 
 
 def data_type(number: int) -> DataType:

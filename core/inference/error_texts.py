@@ -1,4 +1,4 @@
-"""How error texts show names and signatures: sorted lists, and protobuf's text format of the SignatureDef."""
+"""Names and signatures in error texts: sorted lists, and protobuf's text format of the SignatureDef."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Classify and Regress share: serialized Examples in, one tensor of strings to the model, a checked answer out."""
+"""The common part of Classify and Regress: serialized Examples, fed as one tensor of strings, and a checked answer."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ExamplesPlan(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class ExamplesMethod(Generic[T]):
-    """How a signature is used for examples: what is fed, what is fetched, how an answer to `n` examples is read."""
+    """How a signature is used for examples: the fed tensor, the fetches, the reader of an answer to `n` examples."""
 
     tensor: str
     fetches: tuple[str, ...]
@@ -92,7 +92,7 @@ def examples_input(kind: str, signature: Signature) -> TensorSpec:
 
 
 def check_fetched(arrays: Sequence[np.ndarray], expected: int) -> None:
-    """Refuse a run that did not give one array for each fetch."""
+    """Refuse a run that did not return one array for each fetch."""
     if len(arrays) != expected:
         raise InvalidArgument(f"Expected {expected} output tensor(s).  Got: {len(arrays)}")
 

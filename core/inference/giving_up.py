@@ -1,8 +1,8 @@
-"""Whether long work is still worth going on with: it asks now and then, and whoever waits for its result answers.
+"""Cooperative cancellation: long loops over client input check whether anyone still waits for the result.
 
-Reading a hostile body takes a hundred times as long as reading an honest one of its size. What reads does not know how
-long somebody waits, or in which thread; what waits cannot interrupt. So every loop over something that a client chose
-asks here. Without anybody who would answer, asking costs nothing worth mentioning.
+Reading a hostile body takes a hundred times as long as reading an honest one of its size. The reader does not know the
+deadline or the thread it runs in, and the waiting side cannot interrupt it. So every loop over something that a client
+chose checks here. Outside of such a context the check costs next to nothing.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import TypeVar
 T = TypeVar("T")
 
 PORTION = 1024
-"""After so many items of a long list the question is asked again."""
+"""After so many items of a long list the check is made again."""
 
 _is_over: ContextVar[Callable[[], bool] | None] = ContextVar("is_over", default=None)
 
 
 class GivenUp(Exception):
-    """Nobody waits for the result any more, or not here."""
+    """The result is not waited for any more, or not in this thread."""
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def giving_up_when(is_over: Callable[[], bool]) -> Iterator[None]:
 
 
 def after(delay_s: float) -> Callable[[], bool]:
-    """Return whether so much time has passed since this call, as a function."""
+    """Return a function that says whether so much time has passed since this call."""
     ends_at = time.monotonic() + delay_s
     return lambda: time.monotonic() >= ends_at
 
@@ -47,7 +47,7 @@ def giving_up_after(delay_s: float) -> AbstractContextManager[None]:
 
 
 def go_on() -> None:
-    """Go on with long work; raises GivenUp when it is not wanted any more."""
+    """Check that long work is still wanted; raises GivenUp if it is not."""
     is_over = _is_over.get()
     if is_over is not None and is_over():
         raise GivenUp

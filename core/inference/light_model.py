@@ -1,8 +1,8 @@
-"""Light models: those whose runs are too short to be worth more than one thread.
+"""Light models: those whose runs are too short to gain from more than one thread.
 
-TensorFlow cuts operations into pieces for all cores, also those of a few microseconds. For a small model that costs
-more than the model: waking other threads takes half of the time of a run of a small MLP on two busy cores, and
-processor time that other requests need. They are recognised by their size and their operations.
+TensorFlow splits operations over all cores, also those of a few microseconds. For a small model that costs more than
+the operations themselves: waking other threads takes half of the time of a run of a small MLP on two busy cores, and
+processor time that other requests need. Light models are recognised by their size and their operations.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HEAVY: Final = re.compile(
     r"Conv|BatchMatMul|Einsum|FFT|RNN|LSTM|GRU|While|^Enter$|^For$|MapDefun|Matrix|Cholesky|^Svd|^Qr|Eig|Resize|Decode"
     r"|Xla|Cudnn|Tpu|PartitionedCallRemote|^Sort|TopK|Pool|Dataset"
 )
-"""Operations whose work has no bound in the number of weights."""
+"""Operations whose work is not bounded by the number of weights."""
 
 
 def is_light(saved_model: bytes, weights_bytes: int) -> bool:

@@ -51,7 +51,7 @@ def varint(value: int) -> bytes:
 
 
 def tag(number: int, wire_type: int = LENGTH_DELIMITED) -> bytes:
-    """Encode what stands in front of a field."""
+    """Encode the tag of a field."""
     return varint(number << 3 | wire_type)
 
 
@@ -92,7 +92,7 @@ def packed_varints(values: np.ndarray) -> bytes:
 
 
 def parse_message(kind: type[MessageT], body: bytes) -> MessageT:
-    """Parse a message; what protobuf refuses is the caller's mistake."""
+    """Parse a message; raises InvalidArgument where protobuf refuses it."""
     try:
         return kind.FromString(body)
     except DecodeError:

@@ -1,4 +1,4 @@
-"""Regress without a protocol: which tensors it needs and what a valid answer is (TensorFlow Serving, Regress)."""
+"""Regress, independent of the protocol: the tensors of a run and the checks of its answer (TensorFlow Serving)."""
 
 from __future__ import annotations
 

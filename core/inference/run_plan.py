@@ -1,4 +1,4 @@
-"""What one request asks of TensorFlow: tensors in, tensors out, and how the answer is written.
+"""The plan of one session run: tensors in, tensors out, and the encoding of the answer.
 
 Every method of every protocol is a function from request bytes to a `RunPlan`; the model server only runs plans. That
 keeps parsing and printing free of TensorFlow, and lets requests of different protocols share a batch.
@@ -23,8 +23,8 @@ class RunPlan:
     """One session run.
 
     `feeds` maps graph tensor names to arrays, `fetches` are graph tensor names without repetition, and `encode` turns
-    the fetched arrays, in the order of `fetches`, into the response body. `signature` is what the request is counted
-    under.
+    the fetched arrays, in the order of `fetches`, into the response body. `signature` is the name
+    under which the request is counted.
 
     `encode` raises ServingError when the model's answer does not fit the method.
     """

@@ -92,7 +92,7 @@ def numbers_text(array: np.ndarray) -> bytes:
     if array.ndim == 0:
         return numbers_text(array.reshape(1))[1:-1]
     text = orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY)
-    # orjson writes null for what is not finite, and for nothing else.
+    # orjson writes null for NaN and infinities, and for nothing else.
     if array.dtype.kind != "f" or b"null" not in text:
         return text
     return _name_not_finite(text, array[~np.isfinite(array)])
@@ -122,7 +122,7 @@ def _printable(array: np.ndarray) -> np.ndarray:
 
 
 def _name_not_finite(text: bytes, values: np.ndarray) -> bytes:
-    """Put the right words where the printer wrote null, which it does for nothing else."""
+    """Replace each null by the word of its value."""
     pieces = text.split(b"null")
     words = [_word(value) for value in values.tolist()]
     return b"".join(part for pair in zip(pieces, [*words, b""], strict=True) for part in pair)

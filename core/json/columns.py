@@ -1,7 +1,8 @@
-"""Numbers of a request to arrays without an object per number: buffers of simdjson, trusted for the skeleton.
+"""The fast lane: numbers of a request to arrays without an object per number, from buffers of simdjson.
 
-All functions work on a document of simdjson and either give arrays that are certainly right or raise one of the errors
-on which `core.json.document` gives up.
+A buffer does not show how its numbers were nested; comparing skeletons proves it. All functions work on a document of
+simdjson and either return arrays that are certainly right or raise one of the errors on which `core.json.document`
+leaves the lane.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The door of this room for requests: bodies read by simdjson where it can judge, by the exact parser elsewhere.
+"""The door for requests: bodies are read by simdjson where it can judge them, by the exact parser elsewhere.
 
 A body of predict is tried in three lanes. The fast lane copies numbers out of simdjson's document without an object per
 number; the second turns the document into values and reads those; the third parses exactly. simdjson decides only that
-a text is valid: `core.json.exact_parser` knows what TensorFlow Serving accepts beyond standard JSON and how it words
-its errors.
+a text is valid: `core.json.exact_parser` knows what TensorFlow Serving accepts beyond standard JSON and its error
+texts.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _parsers: list[simdjson.Parser] = []
 
 LARGEST_DOCUMENT_BYTES = 2 * 1024**3
 BYTES_PER_TOKEN: Mapping[bytes, int] = MappingProxyType({b"[": 112, b"{": 240, b":": 64, b",": 40, b"\\": 64})
-"""What a bracket, a member, an element or an escape costs at most while a document is read into values."""
+"""The most that a bracket, a member, an element or an escape costs while a document is read into values."""
 
 REFUSALS = (ValueError, RuntimeError, TypeError, KeyError)
 """simdjson's errors for bad, big, deep or unusual documents; UnicodeDecodeError is a ValueError."""
@@ -50,7 +50,7 @@ REFUSALS = (ValueError, RuntimeError, TypeError, KeyError)
 
 @dataclass(frozen=True, slots=True)
 class PredictBody:
-    """What a body asks for: a signature, as it was named, and the arrays that were sent for its inputs."""
+    """A body of predict: the signature, its name as sent, and the arrays that were sent for its inputs."""
 
     name: str
     signature: Signature
@@ -61,14 +61,14 @@ class PredictBody:
 def read_predict_body(body: bytes, signature_of: SignatureOf) -> PredictBody:
     """Read a body of predict for the signature that it names; raises ServingError.
 
-    Inputs may be absent: whether they may be is not judged here.
+    `signature_of` returns None for a name that the model does not have. Missing inputs are not judged here.
     """
     body = bytes(body)
     return _with_object(body, partial(_fast_request, signature_of, body)) or _exact_request(body, signature_of)
 
 
 def check_signature_name(body: bytes) -> None:
-    """Raise what a body of predict deserves before its model is looked up."""
+    """Make the checks of a body of predict that come before its model is looked up; raises ServingError."""
     body = bytes(body)
     if not _with_object(body, _has_good_name):
         document = parse_object(body)
@@ -94,7 +94,7 @@ def signature_name(members: Mapping[str, Value], document: JsonObject) -> str:
 
 
 def _with_object(body: bytes, use: Callable[[Element], T | None]) -> T | None:
-    """Apply a function to a valid top-level object; None when there is none, or the function gives up.
+    """Apply a function to a valid top-level object; None without one, or when the function gives up.
 
     The function must not keep any part of the document. Its own ValueError, RuntimeError, TypeError, KeyError mean that
     it gives up.
@@ -122,7 +122,7 @@ def _plain_object(element: Element) -> JsonObject:
 
 
 def _require_affordable(body: bytes) -> None:
-    """Refuse the few bodies whose values need a hundred times the memory of their text."""
+    """Refuse a body whose values would need far more memory than its text; raises InvalidArgument."""
     needed = sum(body.count(token) * cost for token, cost in BYTES_PER_TOKEN.items())
     if needed > LARGEST_DOCUMENT_BYTES:
         raise InvalidArgument(
@@ -141,7 +141,7 @@ def _name_in(document: Element, names: list[str]) -> Element:
 
 
 def _fast_request(signature_of: SignatureOf, body: bytes, document: Element) -> PredictBody | None:
-    """Read what the numbers' fast lane can read; everything unusual is left to the exact way."""
+    """Read a body in the fast lane; None for everything unusual."""
     names = list(document.keys())
     by_row = ROWS in names
     name = _name_in(document, names)

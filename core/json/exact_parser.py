@@ -1,7 +1,7 @@
-"""The exact JSON parser: what RapidJSON 1.1 accepts and says, for texts that the fast parser refuses.
+"""The exact JSON parser: accepts and reports what RapidJSON 1.1 does, for texts that simdjson refuses.
 
-It is iterative, so the depth of a document costs memory in proportion and no stack. It reads one value and does not
-look at what follows.
+It is iterative, so the depth of a document costs memory in proportion and no stack. It reads one value and ignores the
+text behind it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RUN_STARTS = b"[-0123456789NI"
 NOT_A_VALUE = b"]},:\0"
 SHORTEST_RUN_BYTES = 64
 STEPS = 1000
-"""After so many tokens the parser asks whether anybody still waits."""
+"""After so many tokens the parser checks whether anyone still waits."""
 SPACED_NUMBER = (
     rb"[ \t\n\r]*+"
     rb"(?:-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,2})?|NaN|-?Infinity)"
@@ -63,7 +63,7 @@ class _Parser:
         return self.root
 
     def peek(self) -> bytes:
-        """Skip white space and give the next byte; nothing at the end."""
+        """Skip white space and return the next byte; empty at the end."""
         byte = self.text[self.at : self.at + 1]
         if byte not in BLANKS:
             return byte

@@ -103,7 +103,7 @@ def _number(text: bytes, at: int) -> Token:
 
 
 def _check_whole(whole: bytes, at: int) -> None:
-    """Refuse more digits than a double can hold; what follows the digits does not matter any more."""
+    """Refuse more digits than a double can hold, whatever follows them."""
     if len(whole) > LARGEST_EXPONENT and math.isinf(float(whole)):
         raise parse_error(NUMBER_TOO_BIG, at)
 

@@ -24,7 +24,7 @@ class _EndOfDumpError(Exception):
 
 @dataclass(slots=True)
 class _Level:
-    """An open container: what is still to be written, and how much of it was."""
+    """An open container: the members still to be written, and the number of those that were."""
 
     names: Iterator[str] | None
     values: Iterator[Value]

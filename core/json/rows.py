@@ -1,8 +1,8 @@
 """Row and columnar requests to named tensors (TensorFlow Serving, `instances` and `inputs`).
 
-A row request is a list with one element per example, a columnar request holds whole tensors. Column by column is the
-quick way for rows; when anything is in doubt the elements are read one by one, as the texts of errors need it. If an
-element names an input twice, the first value counts.
+A row request is a list with one element per example, a columnar request holds whole tensors. Rows are read column by
+column where that is certainly right; when anything is in doubt they are read one by one, as the texts of errors need
+it. If an element names an input twice, the first value counts.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A text that a parser found valid, and whose skeleton equals the skeleton of regular nested lists, holds exactly these
 lists. So raggedness is judged by comparing bytes, without looking at single numbers. Only lists of none and of one
-element look the same; counting the elements tells them apart.
+element look the same; counting the elements separates them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""JSON values to arrays: which value each element type takes, and which shape a nested list has (TensorFlow Serving).
+"""JSON values to arrays: the values of each element type, and the shape of nested lists (TensorFlow Serving).
 
-Every function has a quick way that works on whole lists and only ever says "yes" or "I do not know"; the exact way
-walks the values in the order of the document and finds the error that TensorFlow Serving would report.
+Every function has a fast way that works on whole lists and returns None when anything is in doubt; the exact way walks
+the values in the order of the document and finds the error that TensorFlow Serving would report.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ INTEGERS: Mapping[DataType, tuple[int, int, type[np.generic]]] = MappingProxyTyp
         DataType.UINT64: (0, 2**64 - 1, np.uint64),
     }
 )
-"""What an integer type accepts and is read as; narrow types are read as int32 and then cut off."""
+"""The range that an integer type accepts, and the type it is read as; narrow types are read as int32 and wrap."""
 
 FLOATS = frozenset({DataType.FLOAT, DataType.DOUBLE})
 NUMBERS = frozenset({int, float})
@@ -64,7 +64,7 @@ def tensor(value: Value, dtype: DataType) -> Dense:
 
 
 def fast_tensor(value: Value, dtype: DataType) -> Dense | None:
-    """Read one whole tensor if nothing about it is in doubt."""
+    """Read one whole tensor; None if anything about it is in doubt."""
     flat = _flatten(value)
     if flat is None:
         return None
@@ -74,7 +74,7 @@ def fast_tensor(value: Value, dtype: DataType) -> Dense | None:
 
 
 def fast_values(leaves: list[Value], dtype: DataType) -> np.ndarray | None:
-    """Make an array of scalars if all are plainly right."""
+    """Return the array of scalars if all have the right type, else None."""
     kinds = set(map(type, leaves))
     if dtype is DataType.STRING and kinds <= {str, JsonObject}:
         return _fast_strings(leaves, kinds)
@@ -188,7 +188,7 @@ def _check_level(value: Value, level: int, rank: int) -> None:
 
 
 def _scalar(value: Value, dtype: DataType) -> Scalar:
-    """Read one element, or say why it does not fit the type."""
+    """Read one element; raises ServingError if it does not fit the type."""
     if dtype is DataType.STRING:
         return _string(value, dtype)
     if dtype in FLOATS and isinstance(value, (int, float)) and not isinstance(value, bool):

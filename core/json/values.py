@@ -1,4 +1,4 @@
-"""A JSON document as values: what the parsers give and the rules of the codec read.
+"""A JSON document as plain values: the result of both parsers.
 
 Strings are `str` with `surrogateescape`; integers that fit 64 bits are `int`, all other numbers are `float`; objects
 keep their members in order and with repetitions, because the first of two equal keys counts.
@@ -33,7 +33,7 @@ class JsonObject:
 
 
 def is_base64(value: Value) -> bool:
-    """Tell a binary value: an object whose only member is a string named `b64`."""
+    """Whether a value is binary: an object whose only member is a string named `b64`."""
     return isinstance(value, JsonObject) and value.names == ["b64"] and isinstance(value.values[0], str)
 
 

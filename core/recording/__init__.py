@@ -1,4 +1,4 @@
-"""Requests that are kept: request logs, and the warm-up files made of them.
+"""Recorded requests: request logs, and the warm-up files made of them.
 
 Belongs here: sampling, the form and names of log files, reading and choosing warm-up requests. Does not belong here:
 writing files and replaying requests (`deployments.inference`). The highest room: it reads bodies of both protocols.

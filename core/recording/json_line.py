@@ -1,4 +1,4 @@
-"""Records of the request log as lines of JSON, for people and for tools that know no protobuf.
+"""Records of the request log as lines of JSON, for people and for tools without protobuf.
 
 Numbers have the digits that read back the same value, NaN and infinities are texts, as in protobuf's JSON; bytes are
 texts where they are UTF-8 and `{"b64": ...}` otherwise.
@@ -113,7 +113,7 @@ def _value(tensor: tensor_pb2.TensorProto) -> Json:
 
 
 def _numbers(array: np.ndarray) -> bytes:
-    """Print numbers: complex ones as pairs, small floats that the printer does not know as common ones."""
+    """Print an array: complex elements as pairs, float types that the printer does not know as float32."""
     if array.dtype.kind == "c":
         array = np.stack((array.real, array.imag), axis=-1)
     if array.dtype.isbuiltin != 1:

@@ -1,7 +1,7 @@
-"""The files of a request log: how they are called, and when one is finished.
+"""The files of a request log: their names, and when a file is finished.
 
-A file has its final name only when it is whole, so that readers may take whatever has that name. Names of one log sort
-by the time when their files were begun, and no two processes ever choose the same.
+A file has its final name only when it is complete, so that readers may take every file with such a name. Names of one
+log sort by the time when their files were begun, and two processes never choose the same name.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Which loggers a process has: one for each distinct configuration, however many models share it.
+"""The loggers of a process: one for each distinct configuration, shared by all models that have it.
 
-What stays configured stays untouched, so that a change elsewhere closes no file. A configuration for which no logger
-can be made changes nothing.
+A configuration that stays keeps its logger, so that a change elsewhere closes no file. If a logger cannot be made, the
+loggers stay as they are.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class Closable(Protocol):
     """A logger, as far as it is of interest here."""
 
     def close(self) -> None:
-        """Take nothing more and write what was taken; returns at once."""
+        """Take no more records and write the queued ones; returns at once."""
 
 
 L = TypeVar("L", bound=Closable)

@@ -1,7 +1,7 @@
 """A request and its answer as a record of the request log (TensorFlow Serving, PredictionLog).
 
-What came over gRPC is copied as it came. What came over REST is logged as the gRPC request that asks the same, so that
-every log can become a warm-up file.
+gRPC messages are copied as they came. A REST request is logged as the equivalent gRPC request, so that every log can
+become a warm-up file.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class LogOrigin:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """How requests are logged: the field of PredictionLog, the class of answers, and what reads bodies of REST."""
+    """How requests are logged: the field of PredictionLog, the class of answers, and the reader of REST bodies."""
 
     field: str
     response: type[Message]
@@ -70,7 +70,7 @@ _KINDS: Final[Mapping[Method, _Kind]] = MappingProxyType(
     }
 )
 LOGGED_METHODS: Final = frozenset(_KINDS)
-"""The methods whose requests are logged; the others only ask what a model is."""
+"""The methods whose requests are logged; the others only describe the model."""
 
 _NUMBER: Final[Mapping[str, int]] = MappingProxyType(
     {field.name: field.number for field in prediction_log_pb2.PredictionLog.DESCRIPTOR.fields}
@@ -80,7 +80,7 @@ _NUMBER: Final[Mapping[str, int]] = MappingProxyType(
 def prediction_log(model: ServedModel, exchange: Exchange, origin: LogOrigin) -> bytes:
     """Serialize the record of an exchange; raises ServingError for a body that cannot be read.
 
-    An answer that no reader of the log could parse, because of labels that are no UTF-8, is left out.
+    An answer that readers of the log could not parse, because of labels that are not UTF-8, is left out.
     """
     kind = _KINDS[exchange.method]
     request, response = _messages(kind, model, exchange)
@@ -123,7 +123,7 @@ def _messages(kind: _Kind, model: ServedModel, exchange: Exchange) -> tuple[byte
 
 
 def _readable(kind: _Kind, make: Callable[[], bytes]) -> bytes:
-    """Make the message of an answer; what cannot be made or read is missing, as the request matters more."""
+    """Return the message of an answer; empty if it cannot be made or read, as the request matters more."""
     try:
         response = make()
         kind.response.FromString(response)

@@ -1,4 +1,4 @@
-"""REST requests and answers as the gRPC messages that say the same, for logs that only know those.
+"""Translates REST requests and answers into the equivalent gRPC messages, for logs that hold only those.
 
 An answer is read back by the reader of requests: rows and columns look the same in both directions.
 """
@@ -26,7 +26,7 @@ from core.rest import examples as rest_examples
 
 @dataclass(frozen=True, slots=True)
 class RestMessages:
-    """The message of a request, and what makes the message of its answer; that raises what reading JSON can raise."""
+    """The message of a request, and the function for the message of its answer, which raises what reading JSON can."""
 
     request: bytes
     response: Callable[[bytes], bytes]

@@ -1,4 +1,4 @@
-"""Which requests are logged (TensorFlow Serving, SamplingConfig): a share of them, drawn one by one."""
+"""Sampling of the request log (TensorFlow Serving, SamplingConfig): each request is drawn on its own."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """TFRecord files: TensorFlow's sequence of byte strings, each guarded by checksums; request logs and warm-up files.
 
-A record is its length (8 bytes), the checksum of those 8 bytes, the data, and the checksum of the data; numbers are
-little-endian. Checksums are CRC-32C, masked so that a checksum of data which holds checksums stays a good one.
+A record is its length (8 bytes), the checksum of those 8 bytes, the data, and the checksum of the data; integers are
+little-endian. Checksums are CRC-32C, masked so that the checksum of data which holds checksums stays a good one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CHECKSUM: Final = struct.Struct("<I")
 HEADER_BYTES: Final = LENGTH.size + CHECKSUM.size
 MASK: Final = 0xA282EAD8
 CHUNK_BYTES: Final = 1 << 20
-"""Most bytes that are asked for at once: memory grows with what a file holds, not with what it claims to hold."""
+"""Most bytes that are asked for at once: memory grows with the bytes of a file, not with the lengths that it claims."""
 
 
 class TruncatedRecord(DataLoss):

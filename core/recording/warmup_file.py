@@ -1,6 +1,6 @@
-"""Warm-up: the requests that a version brings along and answers before it serves (TensorFlow Serving, warm-up).
+"""Warm-up requests: those that a version brings along and answers before it serves (TensorFlow Serving, warm-up).
 
-They are a request log: records of PredictionLog. Whatever is wrong with them is an error of the load.
+They are a request log: records of PredictionLog. Any fault in them fails the load.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ _SHOWN_BYTES: Final = 256
 
 
 def replayed_calls(stream: BinaryIO, path: str) -> Iterator[Call | None]:
-    """Yield the call of each record, None for a record without a log; raises ServingError for what spoils the file.
+    """Yield the call of each record, None for a record without a log; raises ServingError for a fault of the file.
 
-    As in TensorFlow Serving, the first record beyond the limit is still given; the error comes after it.
+    As in TensorFlow Serving, the first record beyond the limit is still yielded; the error comes after it.
     """
     try:
         for number, record in enumerate(records(stream), start=1):

@@ -1,7 +1,7 @@
-"""Which requests become warm-up requests of a version: given ones, and those of a request log.
+"""Selects warm-up requests for a version: named requests, and requests of a request log.
 
-A request that a version cannot answer would fail its load, so that every one is planned here as the version will plan
-it. A request of a log that does not fit is left out; one that was given on purpose is a mistake.
+A request that a version cannot answer would fail its load, so every one is planned here as the version will plan it. A
+request of a log that does not fit is left out; a named request that does not fit is an error.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def _kind(name: str, value: Value) -> str:
 
 
 def _element(name: str, value: Value) -> Any:
-    """Return an element as its list holds it; what is wrong with it counts before what follows it."""
+    """Return an element as its list holds it; its own fault is reported before those of later elements."""
     if isinstance(value, float):
         return value
     if isinstance(value, int):

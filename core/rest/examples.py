@@ -1,7 +1,7 @@
 """REST classify and regress: JSON examples to tf.Examples, and results to the JSON answer (TensorFlow Serving).
 
-The kind of a feature is taken from the JSON alone: `20` is an integer, `20.0` a float, whatever the model expects. The
-context is merged by putting its bytes in front of the bytes of each example, as protobuf merges what is concatenated.
+The kind of a feature follows from the JSON alone: `20` is an integer, `20.0` a float, whatever the model expects. The
+context is merged by putting its bytes in front of the bytes of each example, as protobuf merges concatenated messages.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class RestExamples:
-    """What a body asks for: a signature, as it was named, and examples with the context in them."""
+    """A body of classify or regress: the name of the signature, and examples with the context in them."""
 
     name: str
     examples: list[bytes]
@@ -53,7 +53,7 @@ def plan_regress(model: ServedModel, body: bytes, *, check_method: bool = False)
 
 
 def check_examples_body(body: bytes) -> None:
-    """Raise what a body deserves before any model is looked up; that is everything about its JSON."""
+    """Make the checks of a body that come before its model is looked up: all of its JSON; raises ServingError."""
     read_examples_body(body)
 
 
@@ -89,7 +89,7 @@ def _encode(plan: ExamplesPlan[T], write: Callable[[T], bytes], arrays: Sequence
 
 
 def write_classes(results: list[list[ScoredClass]]) -> bytes:
-    """Write the answer of `:classify`: pairs of label and score, complete even if the model gives only one of them."""
+    """Write the answer of `:classify`: pairs of label and score, even if the model returns only one of them."""
     if not results:
         raise InvalidArgument("Cannot convert empty ClassificationResults to JSON")
     rows = [b"[%b]" % b", ".join(_pairs(classes)) for classes in results]

@@ -22,7 +22,7 @@ _ESCAPED: Final = re.compile("[<>\x7f-\x9f\u2028\u2029]")
 
 
 def metadata_body(model: ServedModel) -> bytes:
-    """Write what `GET /v1/models/<name>/metadata` answers."""
+    """Write the answer to `GET /v1/models/<name>/metadata`."""
     signatures = serving_pb2.SignatureDefMap.FromString(model.signature_def_map)
     return _printed(
         {
@@ -33,7 +33,7 @@ def metadata_body(model: ServedModel) -> bytes:
 
 
 def status_body(entries: Sequence[VersionStatus]) -> bytes:
-    """Write what `GET /v1/models/<name>` answers, newest version first."""
+    """Write the answer to `GET /v1/models/<name>`, newest version first."""
     return _printed(_fields(status_message(entries)))
 
 

@@ -1,4 +1,4 @@
-"""The REST API described for tools: an OpenAPI document, served at /openapi.json."""
+"""The OpenAPI document of the REST API, served at /openapi.json."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ def document() -> Json:
     """Describe every path of the REST API."""
     paths: dict[str, Json] = {
         "/v1/models": {"get": _operation("List all models", ANY_OBJECT, [])},
-        "/healthz": {"get": _operation("Tell whether the process answers", ANY_OBJECT, [])},
-        "/readyz": {"get": _operation("Tell whether requests should be sent here", ANY_OBJECT, [])},
+        "/healthz": {"get": _operation("Whether the process answers", ANY_OBJECT, [])},
+        "/readyz": {"get": _operation("Whether requests should be sent here", ANY_OBJECT, [])},
         "/status.json": {"get": _operation("Everything about the state of the server", status_schema.STATUS, [])},
     }
     for place, parameters in PLACES:
@@ -116,7 +116,7 @@ def document() -> Json:
 
 def _operation(summary: str, answer: Json, parameters: list[Json], request: Json | None = None) -> Json:
     responses = {"200": _json("The answer.", answer)}
-    responses |= {code: _json("What is wrong.", ERROR) for code in CLIENT_ERRORS if parameters}
+    responses |= {code: _json("The error.", ERROR) for code in CLIENT_ERRORS if parameters}
     operation: Json = {"summary": summary, "parameters": parameters, "responses": responses}
     if request is not None:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": request}}}

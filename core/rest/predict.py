@@ -1,7 +1,7 @@
-"""REST predict: a JSON body to a session run, and its tensors to the JSON answer (TensorFlow Serving, predict).
+"""REST predict: a JSON body to a session run (TensorFlow Serving, predict).
 
-The checks come in TensorFlow Serving's order; which model answers is decided before, so `check_predict_body` says what
-would have been said before the model was looked up.
+The checks come in TensorFlow Serving's order. Which model answers is decided by the router, so `check_predict_body`
+makes the checks that come before the model is looked up.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def plan_predict(model: ServedModel, body: bytes, *, check_method: bool = False)
 
 
 def check_predict_body(body: bytes) -> None:
-    """Raise what a body deserves before any model is looked up."""
+    """Make the checks of a body that come before its model is looked up; raises ServingError."""
     check_signature_name(body)
 
 
@@ -47,7 +47,7 @@ def _feed(request: PredictBody, name: str) -> np.ndarray:
 
 
 def _check_complete(request: PredictBody) -> None:
-    """Refuse what is left to refuse: binary rows for several inputs fill only one of them."""
+    """Refuse missing inputs; only binary rows for several inputs, which fill one of them, get this far without."""
     declared, sent = request.signature.inputs, request.inputs
     if len(sent) < len(declared) and not set(declared) <= set(sent) | set(request.signature.defaults):
         raise InvalidArgument(

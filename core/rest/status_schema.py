@@ -1,4 +1,4 @@
-"""The shape of the status document, as JSON Schema; part of the OpenAPI document.
+"""The schema of the status document (JSON Schema); part of the OpenAPI document.
 
 Members may be added in later versions; those that are here stay.
 """

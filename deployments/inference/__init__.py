@@ -1,5 +1,6 @@
 """A version at work in its replica: direct server, execution, batches, meters, warm-up, request log.
 
-Belongs here: what happens to a call between its frame and its answer. Does not belong here: what a request means
-(`core.inference`, `core.rest`, `core.grpc`), and the way to the replica (`deployments.routing`).
+Belongs here: everything between the frame of a call and its answer, and how a version is put together. Does not belong
+here: the meaning of a request (`core.inference`, `core.rest`, `core.grpc`), and the way to the replica
+(`deployments.routing`).
 """

@@ -1,4 +1,4 @@
-"""The steps from a call to its answer, the same with batching and without: read, run, print, count.
+"""The steps from a call to its answer, with batching and without: read, run, print, count.
 
 Every failure is an answer too. Without batching all steps take place in one thread; with batching the caller decides
 where each of them does, so that the event loop is free in between.
@@ -26,7 +26,7 @@ from deployments.inference.call_meter import CallMeter, VersionMeter
 log = logging.getLogger(__name__)
 
 LONGEST_ON_LOOP_S = 0.01
-"""What takes longer than this keeps other calls waiting if it is done on the event loop."""
+"""Work that takes longer than this keeps other calls waiting if it is done on the event loop."""
 
 HARMLESS_BYTES = 4096
 """A body up to this size is always read sooner; larger ones are watched while the event loop reads them."""
@@ -36,7 +36,7 @@ LARGE_BYTES = 64 * 1024
 
 
 class Loaded(Protocol):
-    """A loaded version: what it declares, and how it is run."""
+    """A loaded version: its signatures, and how it is run."""
 
     served: ServedModel
 
@@ -99,7 +99,7 @@ class Answering:
         return plan.answer(outputs)
 
     async def in_steps(self, call: Call, steps: Steps) -> Answer:
-        """Answer in steps that may wait; when the waiting task is cancelled there is no answer, and none is counted."""
+        """Answer in steps that may wait; if the task is cancelled there is no answer, and none is counted."""
         with _Attempt(self, self._meter.begin(call), call) as attempt:
             attempt.body = await self._respond_in_steps(call, attempt.meter, steps)
         return attempt.answer
@@ -118,10 +118,7 @@ class Answering:
 
 
 class _Attempt:
-    """A call on its way: its context ends with an answer, which is counted, and which a failure is too.
-
-    GivenUp and cancellation pass.
-    """
+    """Context of one call: ends with its answer, a failure included, and counts it; GivenUp and cancellation pass."""
 
     __slots__ = ("_answering", "_call", "answer", "body", "meter")
 

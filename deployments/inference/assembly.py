@@ -1,4 +1,4 @@
-"""How a version is put together: its files, its graph with TensorFlow's threads, its batching, its request log."""
+"""Assembles a version: its files, its graph and session, its execution with or without batching, its request log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a batch does when it has its slot: merge, run, split, in a thread of its own; the failed ones in halves."""
+"""Runs one batch in a worker thread: merges inputs, runs the model, splits outputs; a failing batch is bisected."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Run(Protocol):
 
 
 class BatchedRequest:
-    """One request in its queue: what it wants, until when, and the parts of its answer."""
+    """One request in its queue: its plan, its deadline, and the parts of its answer."""
 
     __slots__ = ("answer", "ends_at", "key", "parts", "pieces", "plan", "trace")
 
@@ -103,7 +103,7 @@ class BatchRun:
         return split(outputs, sizes, batch_rows)
 
     def _timeout_ms(self, pieces: Pieces) -> int | None:
-        """Return the run as much time as the most patient of its callers has left (TensorFlow Serving, deadlines)."""
+        """Return the time that the latest deadline of the callers leaves (TensorFlow Serving, deadlines)."""
         ends_at = max(piece.request.ends_at for piece in pieces)
         if ends_at == math.inf:
             return None

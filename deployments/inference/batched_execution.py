@@ -1,4 +1,4 @@
-"""How a model server works on its calls when batching is on: plan, wait in a queue, run with others, print."""
+"""Execution of calls with batching: read a body, queue its plan, run it together with others, print the answer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from deployments.inference.batcher import Batcher, BatchTraces, Through, through
 from deployments.inference.direct_server import Ticket
 
 BYTES_OF_A_TEXT = 64
-"""What an element that is no number is taken for, because its real length is not known without a look at it."""
+"""Assumed size of a string, because its real length is not known without looking at it."""
 
 
 class BatchedExecution:
@@ -104,12 +104,12 @@ class _BatchedSteps:
 
 
 def printed_bytes(output: np.ndarray) -> int:
-    """Estimate what an output costs to print."""
+    """Estimate the bytes to print for an output."""
     return output.size * BYTES_OF_A_TEXT if output.dtype.hasobject else output.nbytes
 
 
 class _Work:
-    """What a thread reads for a call: over when the call is, which the thread cannot see."""
+    """Reading in a thread for a call: over when the call is, which the thread cannot see."""
 
     def __init__(self, timeout_s: float | None) -> None:
         self.is_abandoned = False

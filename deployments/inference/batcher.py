@@ -1,8 +1,8 @@
 """Batching: requests of one version share runs.
 
-`core.inference.batch_schedule` decides what runs together and when; this module waits for it. A batch is formed when
-an execution slot is free, and is handed over whole to Ray Serve's `@serve.batch`, whose own forming does not look at
-slots (decision 0009).
+`core.inference.batch_schedule` decides which requests run together and when; this module waits for it. A batch is
+formed when an execution slot is free, and is handed over whole to Ray Serve's `@serve.batch`, whose own forming does
+not look at slots (decision 0009).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def through_serve(work: Work, limit: int, slots: int) -> HandOver:
 
 
 def total_size(formed: Sequence[Pieces]) -> int:
-    """Count rows; total, because an error here would end Serve's queue for ever."""
+    """Count rows; total, because an error here would end Serve's queue."""
     return sum(size_of(piece.rows) for pieces in formed for piece in pieces)
 
 
@@ -64,7 +64,7 @@ class BatchTraces(Protocol):
         """Note that a request has left its queue."""
 
     def batch_run(self, run: Run, parameters: BatchingParameters, clock: Callable[[], float]) -> BatchRun:
-        """Return what runs the batches."""
+        """Return the runner of batches."""
         ...
 
 
@@ -102,7 +102,7 @@ class Batcher:
         """Run a request together with others.
 
         Raises ServingError: the rules of `rows_of` and of a full queue, ResourceExhausted when the time is up before
-        the run has begun, or what the run gave. A cancelled caller's request leaves its queue.
+        the run has begun, or what the run raised. A cancelled caller's request leaves its queue.
         """
         rows, now = rows_of(plan), self._clock()
         loop = asyncio.get_running_loop()
@@ -124,7 +124,7 @@ class Batcher:
         return kind(plan, padded=parameters.pad_variable_length_inputs and rows <= parameters.execution_batch_size)
 
     def _leave(self, request: BatchedRequest) -> None:
-        """Take what still waits of a request out of its queue."""
+        """Remove the waiting pieces of a request from its queue."""
         withdrawn = [self._schedule.withdraw(request.key, piece) for piece in request.pieces]
         if request.answer.cancelled() and all(withdrawn):
             METRICS.count(DROPPED_REQUESTS, self._served[0], "cancelled")

@@ -1,7 +1,7 @@
-"""Counts the calls of one version: by method and signature, with the time that TensorFlow took.
+"""Counts the calls of one version: by method and signature, with the time of TensorFlow's runs.
 
-Calls are counted in several threads and often, so everything that a kind of call needs is looked up once and kept.
-Kinds are few: signatures are the model's own, and a request for another one has none.
+Calls are counted often and in several threads, so the metrics of each kind of call are looked up once and kept. Kinds
+are few: signatures are the model's own, and a request for another signature is counted without one.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ APIS: Mapping[Method, str] = MappingProxyType(
     }
 )
 TIMED = frozenset({"Predict", "Classify", "Regress"})
-"""Methods of which TensorFlow Serving times the run."""
+"""Methods whose runs TensorFlow Serving times."""
 
 
 class VersionMeter:
@@ -60,7 +60,7 @@ class VersionMeter:
         self._seconds: dict[str, Histogram] = {}
         self._runtimes: dict[Method, Histogram] = {}
         self._lock = Lock()
-        self._told_runs = self._told_micros = 0
+        self._counted_runs = self._counted_micros = 0
         metrics.before_snapshot(self._count_runs)
 
     def begin(self, call: Call) -> CallMeter:
@@ -85,7 +85,7 @@ class VersionMeter:
             (self._seconds.get(signature) or self._new_seconds(signature)).observe(took_s)
 
     def _new_runtime(self, method: Method) -> Histogram:
-        """Return the cell of a method; one of which TensorFlow Serving times no run gets a cell beside the page."""
+        """Return the histogram of a method; one that TensorFlow Serving does not time gets a histogram off the page."""
         api = APIS.get(method, "")
         metrics = self._metrics if api in TIMED else Metrics()
         return self._runtimes.setdefault(method, metrics.histogram(RUNTIME_LATENCY, self._name, api, RUNTIME))
@@ -95,9 +95,9 @@ class VersionMeter:
         with self._lock:
             cells = {id(cell): cell.value for cell in tuple(self._runtimes.values())}.values()
             runs, micros = sum(sum(one.counts) for one in cells), int(sum(one.sum for one in cells))
-            self._metrics.count(GRAPH_RUNS, by=runs - self._told_runs)
-            self._metrics.count(GRAPH_RUN_TIME, by=micros - self._told_micros)
-            self._told_runs, self._told_micros = runs, micros
+            self._metrics.count(GRAPH_RUNS, by=runs - self._counted_runs)
+            self._metrics.count(GRAPH_RUN_TIME, by=micros - self._counted_micros)
+            self._counted_runs, self._counted_micros = runs, micros
 
     def _new_answer(self, kind: tuple[Method, str, Code]) -> Counter:
         method, signature, code = kind
@@ -122,7 +122,7 @@ class CallMeter:
         self._began_s = time.perf_counter()
 
     def planned(self, plan: RunPlan) -> None:
-        """Note what the call asks for; its run begins now."""
+        """Note the plan of the call; its run begins now."""
         self._signature = plan.signature
         if self._method is Method.MULTI_INFERENCE:
             self._version.count_examples(next(iter(plan.feeds.values())).size)

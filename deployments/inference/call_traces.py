@@ -52,7 +52,7 @@ DIRECT, HANDLE = "direct", "handle"
 
 
 class Executes(CallTaker, Protocol):
-    """What works on the calls of a version."""
+    """An execution: works on the calls of a version."""
 
     async def call(self, call: Call) -> Answer:
         """Work on a call that came through a Serve handle."""
@@ -80,12 +80,12 @@ class CallTraces:
         span.end()
 
     def execution(self, loaded: Loaded, threads: int, answers: AnswerSettings) -> Execution:
-        """Return what works on calls one by one."""
+        """Return an execution without batching."""
         meter = TracedVersionMeter(loaded.served, traces=self)
         return TracedExecution(loaded, threads, answers, meter=meter, traces=self)
 
     def batch_run(self, run: Run, parameters: BatchingParameters, clock: Callable[[], float]) -> BatchRun:
-        """Return what runs batches."""
+        """Return the runner of batches."""
         return TracedBatchRun(run, parameters, clock, self)
 
 
@@ -96,7 +96,7 @@ def _end(span: OpenSpan, code: Code) -> None:
 
 
 class TracedCalls:
-    """Stands before what works on calls, and follows the traced ones."""
+    """Wraps an execution, and makes the spans of traced calls."""
 
     def __init__(self, execution: Executes, traces: CallTraces) -> None:
         self._execution = execution
@@ -143,7 +143,7 @@ class _TracedTicket:
 
 
 class TracedExecution(Execution):
-    """Works on calls, and tells how long the traced ones waited for a thread."""
+    """Works on calls, and makes the spans of the waits of traced ones."""
 
     def __init__(self, *arguments: Any, traces: CallTraces, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -197,7 +197,7 @@ class _TracedMeter(CallMeter):
 
 @dataclass(frozen=True, slots=True)
 class _RunTimes:
-    """When TensorFlow ran a batch, and how many rows it was given."""
+    """When TensorFlow ran a batch, and of how many rows."""
 
     begin_ns: int
     end_ns: int
@@ -243,7 +243,7 @@ class TracedBatchRun(BatchRun):
             self._end(spans, sum(piece.rows for piece in pieces), error)
 
     def _describe(self, spans: Sequence[OpenSpan], pieces: Pieces) -> None:
-        """Say what is in the batch, and let its spans know each other."""
+        """Describe the batch in its spans, and link them to each other."""
         traced = [piece for piece in pieces if piece.request.trace is not None]
         rows = sum(piece.rows for piece in pieces)
         for span, piece in zip(spans, traced, strict=True):

@@ -44,7 +44,7 @@ class Ticket(Protocol):
 
 
 class CallTaker(Protocol):
-    """What answers the calls."""
+    """Works on the calls."""
 
     def submit(self, call: Call, reply: Callable[[Answer], None]) -> Ticket | None:
         """Work on a call and reply on the event loop's thread, at once or later. None: already replied."""
@@ -165,7 +165,7 @@ class _Peer(asyncio.BufferedProtocol):
         self._close_if_done()
 
     def _hold(self, head: bytes, body: bytes | bytearray) -> None:
-        """Keep a reply for the end of what was read; a system call costs as much as a tiny model's run."""
+        """Hold a reply until all received frames are read; a system call costs as much as a tiny model's run."""
         now_s = time.monotonic()
         if not self._held:
             self._held_since_s = now_s
@@ -201,7 +201,7 @@ class DirectServer:
         self._servers: list[asyncio.Server] = []
 
     async def open(self, host: str) -> tuple[int, bool]:
-        """Listen on a free port of `host`; gives its number, and whether 127.0.0.1 answers on it too."""
+        """Listen on a free port of `host`; returns its number, and whether 127.0.0.1 answers on it too."""
         loop = asyncio.get_running_loop()
         server = await loop.create_server(lambda: _Peer(self), host, 0, backlog=1024)
         self._servers.append(server)
@@ -216,11 +216,11 @@ class DirectServer:
 
     @property
     def open_calls(self) -> float:
-        """Calls that all routers together have open here, as they said last."""
+        """Calls that all routers together have open here, by their last reports."""
         return sum(peer.open_calls for peer in self.peers)
 
     async def drain(self, timeout_s: float) -> bool:
-        """Take no more calls, wait until every answer is with its router; tell whether they were in time."""
+        """Take no more calls and wait until every answer is sent; returns whether that was in time."""
         self.is_draining = True
         for server in self._servers:
             server.close()

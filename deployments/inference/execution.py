@@ -1,7 +1,7 @@
-"""How a model server works on its calls: short ones at once on the event loop, long ones in a pool of threads.
+"""Execution of calls without batching: short ones on the event loop, long ones in a pool of threads.
 
-Which is which is learned: a moving average of the whole call (parse, run, print) per method and body size. A thread
-hand-over costs more than a tiny model's run, while a long run must not keep other answers waiting.
+Which calls are short is learned: a moving average of the whole call (parse, run, print) per method and body size. A
+hand-over to a thread costs more than a tiny model's run, while a long run must not keep other answers waiting.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ALWAYS_LONG_S = 1.0
 
 
 def expectation(before_s: float, took_s: float) -> float:
-    """Learn from one call: good news quickly, bad news slowly, unless it is certain.
+    """Return the new expectation after one call: it falls fast and rises slowly, unless the call was certainly long.
 
     A thread that has to wait for a busy core looks slow for a moment; taken at its word, it would send tiny calls to
     the pool just when there is no time for hand-overs.
@@ -56,12 +56,12 @@ class WaitingTicket:
         self.future: Future[None] | None = None
 
     def is_over(self) -> bool:
-        """Whether nobody waits any more."""
+        """Whether the caller has gone or its time is up."""
         return self.cancelled or (self.ends_at is not None and time.monotonic() >= self.ends_at)
 
     @property
     def left_s(self) -> float | None:
-        """What is left of the caller's time."""
+        """The rest of the caller's time; None without a deadline."""
         return None if self.ends_at is None else self.ends_at - time.monotonic()
 
     def cancel(self) -> None:

@@ -1,4 +1,4 @@
-"""Where the files of request logs are kept: a folder that this node has, or a store that fsspec knows."""
+"""Storage of request logs: a folder of this node, or a store that fsspec knows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class LogFile(Protocol):
 
 
 class LocalLogFile:
-    """A file beside its final name; what was added is with the operating system at once."""
+    """A file beside its final name; added bytes are with the operating system at once."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -49,7 +49,7 @@ class LocalLogFile:
 
 
 class RemoteLogFile:
-    """An object of a store, where nothing can be added: it is collected on this node and sent as a whole."""
+    """An object of a store, which cannot be appended to: it is collected on this node and sent as a whole."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -70,12 +70,12 @@ class RemoteLogFile:
                 raise OSError(f"{self._url} cannot be written: {error}") from error
 
     def discard(self) -> None:
-        """Forget what was collected."""
+        """Drop the collected bytes."""
         self._collected.close()
 
 
 def append_whole(file: IO[bytes], data: bytes) -> None:
-    """Write all of it, or truncate what could be written; raises OSError."""
+    """Write all of it, or truncate the part that was written; raises OSError."""
     begun = file.tell()
     rest = memoryview(data)
     try:

@@ -1,7 +1,7 @@
 """Writes one request log in a thread of its own, so that requests neither wait nor fail for it.
 
-What cannot be taken or written is dropped and counted. The thread looks into its queue a few times a second instead of
-being woken by every request.
+Records that cannot be queued or written are dropped and counted. The thread polls its queue a few times a second
+instead of being woken by every request.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 WRITE_EVERY_S = 0.2
 RETRY_AFTER_S = 5.0
-"""How long a log rests after storage refused a write; what comes meanwhile is dropped."""
+"""How long a log pauses after storage refused a write; records of that time are dropped."""
 
 MOST_WAITING = 10_000
 MOST_WAITING_BYTES = 64 * 1024 * 1024
@@ -43,7 +43,7 @@ class _Open:
 
 
 class LogWriter:
-    """A bounded queue of exchanges, and what turns them into files; one thread calls `turn` and `end`."""
+    """A bounded queue of exchanges, and the files they are written to; one thread calls `turn` and `end`."""
 
     def __init__(
         self,
@@ -78,21 +78,21 @@ class LogWriter:
         self._drop(1, "queue_full", Code.RESOURCE_EXHAUSTED)
 
     def end(self) -> None:
-        """Take nothing more, write what was taken and finish the file."""
+        """Take no more, write the queued exchanges and finish the file."""
         with self._lock:
             self._ended = True
         self.turn()
         self._finish()
 
     def turn(self) -> None:
-        """Write what waits, and finish the file if that is due."""
+        """Write the queued exchanges, and finish the file if that is due."""
         for chunk in _chunks(self._encoded(self._taken())):
             self._write(chunk)
         if self._open is not None and self._limits.are_reached(0, self._now_s() - self._open.begun_s):
             self._finish()
 
     def _taken(self) -> Iterator[Exchange]:
-        """Take what waits now, one by one, so that room is made as it is used."""
+        """Yield the queued exchanges one by one, which frees their room one by one."""
         for _ in range(len(self._waiting)):
             with self._lock:
                 exchange = self._waiting.popleft()
@@ -138,7 +138,7 @@ class LogWriter:
             self._tell_recovery()
 
     def _put_away(self) -> bool:
-        """Let readers see the file; tells whether there was one and they do."""
+        """Publish the file under its final name; returns whether there was one and that succeeded."""
         opened, self._open = self._open, None
         if opened is None:
             return False
@@ -187,7 +187,7 @@ class WriterThread:
         self._closing.set()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait until everything is written after `close`; tells whether it was in time."""
+        """Wait until everything is written after `close`; returns whether that was in time."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 

@@ -1,8 +1,8 @@
-"""Records what this process does for some seconds: its Python threads by sampling, and operations of TensorFlow's runs.
+"""Profiles this process for some seconds: its Python threads by sampling, and the operations of TensorFlow's runs.
 
-Nothing of this costs anything while no profile is recorded. Threads are sampled from inside, because a profiler outside
-would need rights that containers do not give. TensorFlow traces a share of the runs only: telling of every operation
-makes a small run several times slower.
+It costs nothing while no profile is recorded. Threads are sampled from inside, because a profiler outside would need
+rights that containers do not have. TensorFlow traces only a share of the runs: tracing every operation makes a small
+run several times slower.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TRACE_EVERY_S = 0.02
 """Runs that begin sooner after the last one that was traced are not traced."""
 
 MOST_RUNS = 2000
-MOST_TOLD_BYTES = 16 * 1024 * 1024
+MOST_METADATA_BYTES = 16 * 1024 * 1024
 
 
 class Profiler:
@@ -37,7 +37,7 @@ class Profiler:
         self._turn = Lock()
 
     def record(self, seconds: float) -> bytes:
-        """Record in this thread; gives a file for Perfetto.
+        """Record in this thread; returns a file for Perfetto.
 
         Raises FailedPrecondition while another profile is recorded.
         """
@@ -72,12 +72,12 @@ class Profiler:
 
 
 class SomeRuns:
-    """Chooses runs of the model, and keeps what TensorFlow tells of them."""
+    """Chooses runs of the model, and keeps TensorFlow's metadata of them."""
 
     def __init__(self) -> None:
         self.seen = 0
         self.traced: list[TracedRun] = []
-        self._told_bytes = 0
+        self._metadata_bytes = 0
         self._due_s = 0.0
         self._lock = Lock()
 
@@ -86,17 +86,17 @@ class SomeRuns:
         now_s = time.monotonic()
         with self._lock:
             self.seen += 1
-            if now_s < self._due_s or len(self.traced) >= MOST_RUNS or self._told_bytes > MOST_TOLD_BYTES:
+            if now_s < self._due_s or len(self.traced) >= MOST_RUNS or self._metadata_bytes > MOST_METADATA_BYTES:
                 return None
             self._due_s = now_s + TRACE_EVERY_S
         return time.time_ns()
 
     def end(self, began_ns: int, metadata: bytes) -> None:
-        """Take what TensorFlow told of a run."""
+        """Keep TensorFlow's metadata of a run."""
         run = TracedRun(ProfiledSpan(threading.get_ident(), "run", began_ns, time.time_ns()), metadata)
         with self._lock:
             self.traced.append(run)
-            self._told_bytes += len(metadata)
+            self._metadata_bytes += len(metadata)
 
 
 class ThreadStacks:

@@ -1,6 +1,6 @@
-"""The request log of a model server: draws which answers are logged, and hands those to the writers.
+"""The request log of a model server: samples answers and hands them to the writers.
 
-A model server has one model, so that its configurations are those of that model; two that are equal share a writer.
+A model server has one model, so its configurations are those of that model; two equal ones share a writer.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class RequestLog:
         self._threads: list[WriterThread] = []
 
     def configure(self, configs: Sequence[LoggingConfig]) -> None:
-        """Follow a new configuration; what did not change is not touched, what is gone ends by itself."""
+        """Apply a new configuration; unchanged logs stay open, removed ones are finished."""
         self._loggers.update({self._source.served.name: configs})
         self._threads = [thread for thread in self._threads if not thread.join(0)]
 
@@ -66,7 +66,7 @@ class RequestLog:
                 logger.writer.offer(Exchange(call.method, call.body, answer.body, time.time()))
 
     def close(self, timeout_s: float) -> bool:
-        """Write what was taken and finish all files; tells whether that was in time."""
+        """Write the queued exchanges and finish all files; returns whether that was in time."""
         self._loggers.update({})
         ends_at_s = time.monotonic() + timeout_s
         late = [thread for thread in self._threads if not thread.join(max(0.0, ends_at_s - time.monotonic()))]

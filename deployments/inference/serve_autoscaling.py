@@ -1,4 +1,4 @@
-"""Ray Serve's autoscaling of versions: what a replica reports, and the policy that the controller asks.
+"""Ray Serve's autoscaling of versions: the metric that replicas report, and the policy that the controller calls.
 
 Serve imports `follow_load` in its controller by name.
 """
@@ -19,7 +19,7 @@ DIRECT_CALLS = "direct_calls"
 
 
 def follow_load(context: AutoscalingContext) -> tuple[float, dict[str, Any]]:
-    """Tell Serve how many replicas the load of both transports asks for."""
+    """Return how many replicas the load of both transports needs."""
     reported = (context.aggregated_metrics or {}).get(DIRECT_CALLS, {})
     if context.config is None:
         return context.target_num_replicas, {}
@@ -32,6 +32,6 @@ def autoscaling_config(wanted: Autoscaling) -> AutoscalingConfig:
     chosen = {key: value for key, value in dataclasses.asdict(wanted).items() if value is not None}
     policy = AutoscalingPolicy(policy_function=f"{follow_load.__module__}:{follow_load.__name__}")
     with warnings.catch_warnings():
-        # Serve would rather have `metrics_interval_s` in an environment variable of the whole cluster.
+        # Serve prefers an environment variable of the whole cluster for `metrics_interval_s`.
         warnings.simplefilter("ignore", DeprecationWarning)
         return AutoscalingConfig(**chosen, policy=policy)

@@ -1,4 +1,4 @@
-"""Replays a version's warm-up requests through the very path that requests take, before anybody can call it.
+"""Replays a version's warm-up requests on the way of ordinary calls, before the version is available.
 
 Any failure is a failed load. There is no time limit, as in TensorFlow Serving; a load that is not wanted any more ends
 with its process.

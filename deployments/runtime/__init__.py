@@ -1,5 +1,5 @@
-"""TensorFlow's C API, and what is loaded through it.
+"""TensorFlow's C API, and everything that is loaded through it.
 
 The only room that knows the library: opening it, sessions, tensors in its memory, SavedModels. Does not belong here:
-when and with what a session runs (`deployments.inference`).
+when and with which inputs a session runs (`deployments.inference`).
 """

@@ -1,7 +1,7 @@
 """Opens TensorFlow's runtime library and declares the part of its C API that serving needs.
 
 The library comes with the `tensorflow` wheel, but Python TensorFlow is never imported: that would cost seconds and
-hundreds of megabytes in every process. What is declared here is in the wheel's `include/tensorflow/c`.
+hundreds of megabytes in every process. The declarations are from the wheel's `include/tensorflow/c`.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def new_status(lib: Any) -> Any:
 
 
 def check(lib: Any, status: Any) -> None:
-    """Raise what TensorFlow reports, if it reports an error."""
+    """Raise the error that TensorFlow reports, if any."""
     number = lib.TF_GetCode(status)
     if number:
         raise RuntimeFailure(_code(number), c_text(lib.TF_Message(status)))

@@ -1,7 +1,7 @@
-"""Turns the directory of a version into a servable that can be called: the loader.
+"""The loader: turns the directory of a version into a servable that can be called.
 
-Errors of loading are the ones TensorFlow Serving's users know: its texts for a directory that holds no SavedModel,
-TensorFlow's own code and text for everything that TensorFlow finds wrong inside of it.
+Load errors are those that users of TensorFlow Serving know: its texts for a directory without a SavedModel,
+TensorFlow's own code and text for every fault inside of one.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ VARIABLES_INDEX = "variables/variables.index"
 VARIABLE_OPERATIONS = frozenset({"VarHandleOp", "Variable", "VariableV2"})
 
 WIRINGS_KEPT = 1024
-"""Ways of calling one model that are remembered; clients who name outputs in ever new orders must not fill memory."""
+"""Ways of calling one model that are remembered; clients that name outputs in ever new orders must not fill memory."""
 
 
 class RunRecorder(Protocol):
-    """Who wants to know what TensorFlow does in some of the runs; called by the threads that run."""
+    """Chooses runs to be traced and takes their metadata; called by the threads that run."""
 
     def begin(self) -> int | None:
         """Return the present time in nanoseconds if the run that begins now should be traced."""
         ...
 
     def end(self, began_ns: int, metadata: bytes) -> None:
-        """Take what TensorFlow told of a run."""
+        """Take TensorFlow's metadata of a run."""
 
 
 class LoadedModel:
@@ -71,9 +71,9 @@ class LoadedModel:
         if recorder is None or began_ns is None:
             return session.run(wiring, feeds.values(), run_options(timeout_ms, in_caller_thread=in_caller_thread))
         options = run_options(timeout_ms, in_caller_thread=in_caller_thread, is_traced=True)
-        told = new_buffer()
-        outputs = session.run(wiring, feeds.values(), options, told)
-        recorder.end(began_ns, content_of(told))
+        metadata = new_buffer()
+        outputs = session.run(wiring, feeds.values(), options, metadata)
+        recorder.end(began_ns, content_of(metadata))
         return outputs
 
     def close(self) -> None:

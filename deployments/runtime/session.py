@@ -1,4 +1,4 @@
-"""One loaded graph with its session: names become graph outputs once, and runs cost as little as the C API allows."""
+"""One loaded graph with its session: names are resolved to graph outputs once, and runs cost as little as possible."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from deployments.runtime.tensors import from_tensor, to_tensor
 
 IN_CALLER_THREAD = -1
 SOFTWARE_TRACE = 1
-"""TensorFlow tells what each operation took, and asks no driver of a device."""
+"""TensorFlow reports the time of each operation, without asking the driver of a device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ _thread = threading.local()
 
 
 class Session:
-    """A graph and its session, freed together when nobody refers to them any more.
+    """A graph and its session, freed together with the last reference to them.
 
     Runs may overlap. Whoever runs holds a reference, so giving up a session never takes it away from a run.
     """
@@ -73,7 +73,7 @@ class Session:
         """Run the graph once; `arrays` come in the order of the wiring's feeds.
 
         TensorFlow works without Python's lock. An error carries TensorFlow's own code and message. What the options ask
-        TensorFlow to tell about the run comes into the buffer `metadata`.
+        TensorFlow to report about the run comes into the buffer `metadata`.
         """
         lib, fed, fetched = self._lib, len(wiring.feed_types), len(wiring.fetch_types)
         tensors = ffi.new("TF_Tensor*[]", fed + fetched)
@@ -156,7 +156,7 @@ def run_options(timeout_ms: int | None, *, in_caller_thread: bool, is_traced: bo
 
 
 def new_buffer() -> Any:
-    """Make an empty buffer for what TensorFlow tells of a run."""
+    """Make an empty buffer for TensorFlow's metadata of a run."""
     return ffi.gc(library().TF_NewBuffer(), library().TF_DeleteBuffer)
 
 

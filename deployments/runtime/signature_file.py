@@ -1,4 +1,4 @@
-"""Reads from a SavedModel, without TensorFlow, what a version declares and what kind of model it is."""
+"""Reads the signatures of a SavedModel without TensorFlow, and whether its model is a light one."""
 
 from __future__ import annotations
 

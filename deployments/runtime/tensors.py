@@ -39,8 +39,8 @@ def _give_back(_data: Any, _length: int, ticket: Any) -> None:
 def to_tensor(lib: Any, array: np.ndarray, expected: DataType) -> Any:
     """Make the tensor of an array; the caller deletes it.
 
-    `expected` is what the graph takes; an array of another type keeps its own, and TensorFlow itself says that it
-    does not fit.
+    `expected` is the type that the graph takes; an array of another type keeps its own, and TensorFlow itself reports
+    that it does not fit.
     """
     dtype = expected if NUMPY_DTYPE.get(expected) == array.dtype else _own_type(array)
     if dtype is DataType.STRING:
@@ -133,7 +133,7 @@ def _string_tensor(lib: Any, array: np.ndarray) -> Any:
 
 
 def _new_strings(lib: Any, count: int) -> Any:
-    """Make empty strings, which are all zero bytes; what they hold later is freed with them."""
+    """Make empty strings, which are all zero bytes; their later contents are freed with them."""
 
     def free(strings: Any) -> None:
         for index in range(count):

@@ -193,30 +193,6 @@ def test_small_answers_look_as_tensorflow_servings() -> None:
     )
 
 
-def test_two_outputs_may_share_a_tensor() -> None:
-    """Each name prints the tensor that it stands for."""
-    assert json.loads(write_rows({"a": 0, "b": 0}, [np.array([1])])) == {"predictions": [{"a": 1, "b": 1}]}
-
-
-def test_rows_need_a_first_dimension() -> None:
-    """A scalar cannot be split into examples."""
-    with pytest.raises(InvalidArgument, match=r"^Tensor name: y has no shape information $"):
-        write_rows({"y": 0}, [np.array(1.0)])
-
-
-def test_rows_need_equal_first_dimensions() -> None:
-    """Entries are made from all outputs together."""
-    with pytest.raises(InvalidArgument, match=r"^Tensor name: b has inconsistent batch size: 3 expecting: 2$"):
-        write_rows({"a": 0, "b": 1}, [np.zeros(2), np.zeros(3)])
-
-
-@pytest.mark.parametrize("form", [write_rows, write_columns])
-def test_an_answer_without_outputs_is_refused(form) -> None:
-    """Such signatures can be called, but not over REST."""
-    with pytest.raises(InvalidArgument, match=r"^Cannot convert empty tensor map to JSON$"):
-        form({}, [])
-
-
 def places(outputs: dict[str, np.ndarray]) -> dict[str, int]:
     return {name: index for index, name in enumerate(outputs)}
 

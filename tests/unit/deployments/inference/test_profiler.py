@@ -123,7 +123,7 @@ def test_runs_that_follow_closely_are_not_all_traced() -> None:
     wait_until(lambda: runs.begin() is not None, "a later one is traced again")
 
 
-@pytest.mark.parametrize(("limit", "value"), [("MOST_RUNS", 1), ("MOST_TOLD_BYTES", 3)])
+@pytest.mark.parametrize(("limit", "value"), [("MOST_RUNS", 1), ("MOST_METADATA_BYTES", 3)])
 def test_the_memory_of_a_profile_is_bounded(monkeypatch: pytest.MonkeyPatch, limit: str, value: int) -> None:
     """By the number of runs, and by what TensorFlow told of them."""
     monkeypatch.setattr(profiling, limit, value)

@@ -1,0 +1,76 @@
+"""Signatures: how they are read from a SavedModel's protos, and which of them Predict may call on demand."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from core.errors import Internal
+from core.inference.dtypes import REFERENCE, DataType
+from core.inference.signature import (
+    PREDICTABLE_METHODS,
+    Signature,
+    TensorSpec,
+    check_predictable,
+    signature,
+    tensor_spec,
+)
+from core.inference.tensor_proto import to_proto
+from core.protos import tensor_pb2
+
+
+def info(name: str = "x:0", dtype: int = 1, dims: tuple[int, ...] | None = (-1, 3)) -> tensor_pb2.TensorInfo:
+    """Make a TensorInfo; without dimensions its rank is unknown."""
+    made = tensor_pb2.TensorInfo(name=name, dtype=dtype)
+    made.tensor_shape.unknown_rank = dims is None
+    for size in dims or ():
+        made.tensor_shape.dim.add(size=size)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (info(), TensorSpec("x:0", DataType.FLOAT, (-1, 3))),
+        (info(dims=()), TensorSpec("x:0", DataType.FLOAT, ())),
+        (info(dims=None), TensorSpec("x:0", DataType.FLOAT, None)),
+        (info(dtype=REFERENCE + 7), TensorSpec("x:0", DataType.STRING, (-1, 3))),
+    ],
+    ids=["shape", "scalar", "unknown rank", "reference"],
+)
+def test_a_tensor_is_read_with_its_shape(given, expected) -> None:
+    """A scalar and an unknown rank differ; a reference to a variable has the type of its value."""
+    assert tensor_spec(given) == expected
+
+
+def test_a_signature_is_read_with_its_defaults() -> None:
+    """Default values are arrays."""
+    definition = tensor_pb2.SignatureDef(method_name="m", inputs={"x": info()}, outputs={"y": info("y:0")})
+    definition.defaults["x"].CopyFrom(to_proto(np.array([2.5], np.float32)))
+
+    read = signature(definition)
+
+    assert (dict(read.inputs), dict(read.outputs), read.method) == (
+        {"x": tensor_spec(info())},
+        {"y": tensor_spec(info("y:0"))},
+        "m",
+    )
+    assert read.defaults["x"].tolist() == [2.5]
+
+
+@pytest.mark.parametrize("method", PREDICTABLE_METHODS)
+def test_a_signature_of_each_known_method_can_be_predicted(method) -> None:
+    """Also those for examples."""
+    check_predictable(Signature({}, {}, method))
+
+
+def test_a_signature_of_another_method_is_refused_in_tensorflow_servings_words() -> None:
+    """All known methods are named."""
+    text = (
+        "Expected prediction signature method_name to be one of {tensorflow/serving/predict, "
+        "tensorflow/serving/classify, tensorflow/serving/regress}. Was: other"
+    )
+    with pytest.raises(Internal, match=f"^{re.escape(text)}$"):
+        check_predictable(Signature({}, {}, "other"))
