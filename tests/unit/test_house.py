@@ -52,6 +52,7 @@ SAME_FUNCTION_NAME_LEFT = {
 NOT_IMPORTED = {
     "deployments.cli": "the console script names it in pyproject.toml",
     "deployments.client": "users import it",
+    "deployments.launch.serve_run": "`make serve` runs it",
 }
 UNUSED_NAMES: dict[str, str] = {}
 """Public names of core that are kept although nothing uses them, each with its reason."""
