@@ -36,9 +36,9 @@ from deployments.commands.admin_client import AdminClient
 from deployments.launch.ray_start import RayInit, start_ray
 from deployments.versions.serve_host import ROUTER_APP
 from tests.support.clients import RestClient, free_port, wait_until
-from tests.support.fault_proxy import FaultProxy, environment
 from tests.support.processes import replica_pids
 from tests.support.span_collector import SpanCollector
+from tests.support.stores.fault_proxy import FaultProxy, environment
 
 FIXED_MODELS = (
     "half_plus_two",
