@@ -55,7 +55,7 @@ FIXED_MODELS = (
     "no_signatures",
 )
 
-POLL_S = 0.4
+POLL_S = 0.5
 """Shorter than any operator's, who has whole seconds: most tests wait for files to be noticed."""
 
 OWN_SETTINGS = ("batched", "tf1_batched_plus2", "twice", "single", "scaled")
@@ -292,6 +292,20 @@ def is_open(port: int) -> bool:
         return False
     finally:
         client.close()
+
+
+@pytest.fixture(autouse=True)
+def _own_models(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Models that a test added, and left behind because it failed, are removed before the next one."""
+    if "server" not in request.fixturenames:
+        yield
+        return
+    server: LiveServer = request.getfixturevalue("server")
+    before = dict(server.entries)
+    yield
+    if server.entries != before:
+        server.entries = before
+        server.apply_config()
 
 
 @pytest.fixture
