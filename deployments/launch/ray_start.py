@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +21,7 @@ from ray._private.node import Node
 from core.errors import Unavailable
 
 TRIES = 3
+KILLED_END_WITHIN_S = 5.0
 
 LATE: Final = ("timed out during startup", "Timed out waiting for file")
 """Texts of Ray's exceptions when the raylet, or the GCS before it, did not come up in time; they have no class."""
@@ -97,6 +99,7 @@ class RayInit:
             if _began(pid) == began:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+        _wait_for_end(below)  # until then they write into the folder
         shutil.rmtree(node.get_session_dir_path(), ignore_errors=True)
 
 
@@ -121,6 +124,16 @@ def _descendants(pids: Iterable[int]) -> dict[int, str]:
         above = children - found.keys()
         found |= {pid: _began(pid) for pid in above}
     return found
+
+
+def _wait_for_end(processes: Mapping[int, str]) -> None:
+    ends_at = time.monotonic() + KILLED_END_WITHIN_S
+    while any(_runs(pid, began) for pid, began in processes.items()) and time.monotonic() < ends_at:
+        time.sleep(0.02)
+
+
+def _runs(pid: int, began: str) -> bool:
+    return _began(pid) == began and _stat(pid)[:1] not in ([], ["Z"])
 
 
 def _began(pid: int) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.fault_proxy import FaultProxy, Reply, environment
-from tests.support.object_store import Bucket, s3_server
+from tests.support.stores.fault_proxy import FaultProxy, Reply, environment
+from tests.support.stores.object_store import Bucket, s3_server
 
 DISK_BYTES = 16 * 1024 * 1024
 FILLER = "filler"

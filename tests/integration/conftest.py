@@ -36,9 +36,9 @@ from deployments.commands.admin_client import AdminClient
 from deployments.launch.ray_start import RayInit, start_ray
 from deployments.versions.serve_host import ROUTER_APP
 from tests.support.clients import RestClient, free_port, wait_until
-from tests.support.fault_proxy import FaultProxy, environment
 from tests.support.processes import replica_pids
 from tests.support.span_collector import SpanCollector
+from tests.support.stores.fault_proxy import FaultProxy, environment
 
 FIXED_MODELS = (
     "half_plus_two",
@@ -55,7 +55,7 @@ FIXED_MODELS = (
     "no_signatures",
 )
 
-POLL_S = 0.4
+POLL_S = 0.5
 """Shorter than any operator's, who has whole seconds: most tests wait for files to be noticed."""
 
 OWN_SETTINGS = ("batched", "tf1_batched_plus2", "twice", "single", "scaled")
@@ -292,6 +292,20 @@ def is_open(port: int) -> bool:
         return False
     finally:
         client.close()
+
+
+@pytest.fixture(autouse=True)
+def _own_models(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Models that a test added, and left behind because it failed, are removed before the next one."""
+    if "server" not in request.fixturenames:
+        yield
+        return
+    server: LiveServer = request.getfixturevalue("server")
+    before = dict(server.entries)
+    yield
+    if server.entries != before:
+        server.entries = before
+        server.apply_config()
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ import pytest
 from deployments.client import Client
 from tests.support.certificates import Authority, write_ssl_config
 from tests.support.clients import RestClient, free_port, wait_until
-from tests.support.raw_http import RawConnection
+from tests.support.doors.raw_http import RawConnection
 
 SCRIPT = Path(sys.executable).with_name("ray_model_server")
 SLOW_BODY = b'{"inputs": 400}'

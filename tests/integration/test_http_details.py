@@ -24,8 +24,8 @@ from deployments.system.event_loop import LoopThread
 from tests.integration.conftest import LiveServer
 from tests.integration.test_model_settings import at_once
 from tests.support.clients import Reply, RestClient, free_port
+from tests.support.doors.raw_http import HOST, RawConnection, chunked, request
 from tests.support.hostile_bodies import UNITS, hostile
-from tests.support.raw_http import HOST, RawConnection, chunked, request
 
 PREDICT = "/v1/models/half_plus_two:predict"
 BODY = b'{"instances": [1.0, 2.0, 5.0]}'

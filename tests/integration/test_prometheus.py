@@ -19,7 +19,7 @@ pytestmark = pytest.mark.tools
 
 BODIES = {
     "half_plus_two:predict": {"instances": [1.0]},
-    "labelled/labels/stable:predict": {"instances": [1.0]},
+    "scraped/labels/stable:predict": {"instances": [1.0]},
     "batched:predict": {"instances": [[0.0] * 32]},
     "slow:predict": {"inputs": {"iterations": 25}},
     "nobody:predict": {"instances": [1.0]},
@@ -46,8 +46,8 @@ def test_every_panel_and_rule_is_answered_with_data(
 ) -> None:
     """While a little of everything is asked, Prometheus reads the page and has numbers for the whole dashboard."""
     program("prometheus")
-    server.configure("labelled", saved_models / "half_plus_two", 'version_labels { key: "stable" value: 1 }')
-    wait_until(lambda: client.available("labelled") == {1}, "the model with a label is available")
+    server.configure("scraped", saved_models / "half_plus_two", 'version_labels { key: "stable" value: 1 }')
+    wait_until(lambda: client.available("scraped") == {1}, "the model with a label is available")
     queries = panel_queries(window="15s")
     with prometheus(tmp_path, server.rest_port) as asked, ExitStack() as load:
         for target, body in BODIES.items():
@@ -56,7 +56,7 @@ def test_every_panel_and_rule_is_answered_with_data(
         wait_until(lambda: not unanswered(asked, queries), "every panel has data", 60)
         rules = [rule for group in asked.get("rules")["groups"] for rule in group["rules"]]
         [target] = asked.get("targets")["activeTargets"]
-    server.remove("labelled")
+    server.remove("scraped")
 
     assert len(queries) > 30
     assert {(rule["health"], rule.get("lastError", "")) for rule in rules} == {("ok", "")}

@@ -11,9 +11,9 @@ import pytest
 
 from tests.integration.conftest import LiveServer
 from tests.support.clients import RestClient, free_port, wait_until
-from tests.support.fault_proxy import FaultProxy
-from tests.support.object_store import Bucket, s3_server
 from tests.support.processes import version_pids
+from tests.support.stores.fault_proxy import FaultProxy
+from tests.support.stores.object_store import Bucket, s3_server
 
 WORDS, IDS = ["zero", "two", "nobody"], [0, 2, -1]
 

@@ -47,7 +47,7 @@ class Prometheus:
         """Whether it answers."""
         try:
             return bool(self.get("status/buildinfo"))
-        except OSError:
+        except (OSError, ValueError):  # while it starts, it answers in plain text
             return False
 
 

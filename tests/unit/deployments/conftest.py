@@ -10,8 +10,8 @@ import pytest
 import uvloop
 
 from tests.support.direct_sites import DEADLINE_S, Run
-from tests.support.fault_proxy import FaultProxy, environment
-from tests.support.object_store import Bucket, s3_server
+from tests.support.stores.fault_proxy import FaultProxy, environment
+from tests.support.stores.object_store import Bucket, s3_server
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ from core.inference.tensor_proto import to_proto
 from core.protos import serving_pb2
 from deployments.client import AsyncClient, Client
 from tests.support.clients import free_port
-from tests.support.grpc_stack import GrpcStack
+from tests.support.doors.grpc_stack import GrpcStack
 from tests.support.project import ROOT
 
 README = ROOT / "README.md"

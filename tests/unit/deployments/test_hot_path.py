@@ -35,8 +35,8 @@ from deployments.routing.request_router import RequestRouter
 from deployments.routing.request_traces import RequestTraces, TracedRouter
 from deployments.routing.version_transport import VersionTransport
 from deployments.telemetry.tracing import Tracer
-from tests.support.raw_http import request
-from tests.support.raw_http2 import OPENING, PREDICT, call, frames_of, message
+from tests.support.doors.raw_http import request
+from tests.support.doors.raw_http2 import OPENING, PREDICT, call, frames_of, message
 from tests.support.span_collector import SpanList
 
 ROUTE = Route.of(ServableId("m", 1))

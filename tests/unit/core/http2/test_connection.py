@@ -44,7 +44,7 @@ from core.http2.frames import (
 )
 from core.http2.grpc_heads import GOOD_END_BLOCK, OPENING_BLOCK, CallHead, header_block, refusal_block
 from core.http2.streams import STREAM_WINDOW, Stream
-from tests.support.raw_http2 import (
+from tests.support.doors.raw_http2 import (
     OPENING,
     PREDICT,
     Answers,

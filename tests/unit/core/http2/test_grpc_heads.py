@@ -25,7 +25,7 @@ from core.http2.grpc_heads import (
     read_head,
     refusal_block,
 )
-from tests.support.raw_http2 import PREDICT, head_block, head_fields
+from tests.support.doors.raw_http2 import PREDICT, head_block, head_fields
 
 
 def decoded(block: bytes) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from core.errors import Internal, ResourceExhausted
 from core.http2 import grpc_messages
 from core.http2.grpc_messages import MessageReader, only_message, prefix, unpacked
-from tests.support.raw_http2 import message
+from tests.support.doors.raw_http2 import message
 
 CLAIM_4_GIB = b"\x00\xff\xff\xff\xff"
 

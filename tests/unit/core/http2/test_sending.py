@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from core.http2.frames import DATA, END_STREAM, HEADERS, INITIAL_WINDOW, LARGEST_WINDOW, BrokenConnection, Fault
 from core.http2.sending import NO_TABLE, Sending, SendingStream
-from tests.support.raw_http2 import Frame, frames_of
+from tests.support.doors.raw_http2 import Frame, frames_of
 
 OPENING, END = b"opening", b"end"
 

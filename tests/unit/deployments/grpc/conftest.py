@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.grpc_sites import GrpcSite, GrpcSiteMaker, grpc_sites
+from tests.support.doors.grpc_sites import GrpcSite, GrpcSiteMaker, grpc_sites
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from core.errors import Code, RuntimeFailure
 from core.inference.dtypes import DataType
 from core.inference.tensor_proto import LARGEST_REPETITION_BYTES, to_array, to_proto
 from core.protos import serving_pb2, tensor_pb2
-from tests.support.grpc_stack import GrpcStack
+from tests.support.doors.grpc_stack import GrpcStack
 from tests.support.served_models import example
 
 PREDICTION = "/tensorflow.serving.PredictionService/"

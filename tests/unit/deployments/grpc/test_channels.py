@@ -24,7 +24,7 @@ from deployments.grpc.door import GrpcAddress, GrpcDoor
 from deployments.system.port_claim import PortTaken, grpc_token
 from tests.support.certificates import Authority, write_ssl_config
 from tests.support.clients import wait_until
-from tests.support.grpc_stack import GrpcStack
+from tests.support.doors.grpc_stack import GrpcStack
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 MODELS = {"half_plus_two": 1}

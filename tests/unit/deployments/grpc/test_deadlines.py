@@ -15,7 +15,7 @@ from core.protos import serving_pb2
 from core.telemetry.metric_names import DROPPED_REQUESTS
 from deployments.telemetry.process_metrics import METRICS
 from tests.support.clients import wait_until
-from tests.support.grpc_stack import GrpcStack
+from tests.support.doors.grpc_stack import GrpcStack
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 FOR_EVER = 2**31 - 1

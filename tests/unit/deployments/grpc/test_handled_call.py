@@ -19,9 +19,9 @@ from core.http2.frames import (
 )
 from deployments.grpc import handled_call
 from tests.support.clients import wait_until
-from tests.support.grpc_calls import BODY, GZIP, REFLECT, WATCH, asked, opened, whole
-from tests.support.grpc_sites import GrpcSite, GrpcSiteMaker
-from tests.support.raw_http2 import PREDICT, RawHttp2, call, head_block, message
+from tests.support.doors.grpc_calls import BODY, GZIP, REFLECT, WATCH, asked, opened, whole
+from tests.support.doors.grpc_sites import GrpcSite, GrpcSiteMaker
+from tests.support.doors.raw_http2 import PREDICT, RawHttp2, call, head_block, message
 
 
 def test_a_compressed_message_is_read(site: GrpcSite) -> None:

@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.versions.servable import ServableId
 from deployments.grpc.health import Health
-from tests.support.grpc_stack import GrpcStack
+from tests.support.doors.grpc_stack import GrpcStack
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

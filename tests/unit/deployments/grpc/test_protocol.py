@@ -21,9 +21,9 @@ from core.routing.transport import Answer, ConnectionLost
 from deployments.grpc import protocol as grpc_protocol
 from deployments.routing import direct_connection
 from tests.support.clients import wait_until
-from tests.support.grpc_calls import BODY, GZIP, WATCH, asked, opened, predict_body, whole
-from tests.support.grpc_sites import GrpcSite, GrpcSiteMaker
-from tests.support.raw_http2 import OPENING, PREDICT, RawHttp2, call, head_block, message
+from tests.support.doors.grpc_calls import BODY, GZIP, WATCH, asked, opened, predict_body, whole
+from tests.support.doors.grpc_sites import GrpcSite, GrpcSiteMaker
+from tests.support.doors.raw_http2 import OPENING, PREDICT, RawHttp2, call, head_block, message
 
 
 @pytest.mark.parametrize(

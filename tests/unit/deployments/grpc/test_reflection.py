@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from tests.support.grpc_stack import GrpcStack
+from tests.support.doors.grpc_stack import GrpcStack
 
 SERVICES = {
     "grpc.health.v1.Health": {"Check", "Watch", "List"},

@@ -21,9 +21,9 @@ from core.http2.frames import (
 )
 from deployments.grpc.protocol import GrpcProtocol
 from tests.support.clients import wait_until
-from tests.support.grpc_calls import BODY
-from tests.support.grpc_sites import GOOD, GrpcSite, GrpcSiteMaker
-from tests.support.raw_http2 import PREDICT, RawHttp2, call
+from tests.support.doors.grpc_calls import BODY
+from tests.support.doors.grpc_sites import GOOD, GrpcSite, GrpcSiteMaker
+from tests.support.doors.raw_http2 import PREDICT, RawHttp2, call
 
 
 def test_a_connection_that_is_gone_leaves_no_memory_behind(site: GrpcSite) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.asgi_client import Client
+from tests.support.doors.asgi_client import Client
 
 
 @pytest.fixture

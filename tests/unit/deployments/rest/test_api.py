@@ -11,7 +11,7 @@ from core.errors import Code, Unavailable
 from core.routing.table import RoutingTable
 from core.routing.transport import Answer, Call, Method
 from core.versions.servable import ServableId
-from tests.support.asgi_client import BODY, ODD_NAME, ODD_PATH, TABLE, Client
+from tests.support.doors.asgi_client import BODY, ODD_NAME, ODD_PATH, TABLE, Client
 
 CORS = {
     b"access-control-allow-origin": b"*",

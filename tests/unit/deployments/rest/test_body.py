@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deployments.rest import body as rest_body
-from tests.support.asgi_client import BODY, Client
+from tests.support.doors.asgi_client import BODY, Client
 
 
 @pytest.mark.parametrize(

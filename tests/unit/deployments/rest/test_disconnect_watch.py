@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from deployments.rest import disconnect_watch
-from tests.support.asgi_client import BODY
+from tests.support.doors.asgi_client import BODY
 
 
 async def test_a_client_that_goes_while_it_waits_withdraws_its_call(client, monkeypatch) -> None:

@@ -19,8 +19,8 @@ from deployments.rest.protocol import LARGEST_HEAD_BYTES
 from deployments.routing.request_router import RequestRouter
 from deployments.system.event_loop import LoopThread
 from tests.support.clients import free_port, wait_until
+from tests.support.doors.raw_http import RawConnection, chunked, request
 from tests.support.fakes import FakeTransport
-from tests.support.raw_http import RawConnection, chunked, request
 
 BODY = b'{"instances": [1.0]}'
 PREDICT = "/v1/models/h2:predict"

@@ -19,9 +19,9 @@ from deployments.routing import direct_connection
 from deployments.routing.request_router import RequestRouter
 from deployments.system.event_loop import LoopThread
 from tests.support.clients import Reply, free_port, wait_until
-from tests.support.door_sites import DoorSite
+from tests.support.doors.door_sites import DoorSite
+from tests.support.doors.raw_http import RawConnection, request
 from tests.support.fakes import FakeTransport
-from tests.support.raw_http import RawConnection, request
 
 PREDICT = "/v1/models/m:predict"
 GOOD = request("POST", PREDICT, b'{"instances": [1.0]}')

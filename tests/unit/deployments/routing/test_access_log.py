@@ -23,8 +23,8 @@ from deployments.rest.short_protocol import ShortProtocol, protocol_factory
 from deployments.routing.access_log import AccessLog, SampledRouter
 from deployments.routing.request_router import RequestRouter
 from tests.support.clients import free_port
+from tests.support.doors.raw_http import RawConnection, request
 from tests.support.fakes import FakeTransport
-from tests.support.raw_http import RawConnection, request
 
 TABLE = RoutingTable(1, {"m": ModelRoutes({3: Route.of(ServableId("m", 3))}, {"stable": 3})}, settled=True)
 SECRET = b'{"instances": ["s3cr3t"]}'

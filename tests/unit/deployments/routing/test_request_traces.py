@@ -30,8 +30,8 @@ from deployments.routing.request_router import RequestRouter
 from deployments.routing.request_traces import RequestTraces, TracedRouter
 from deployments.telemetry.tracing import Tracer, tracer_of
 from tests.support.clients import free_port
+from tests.support.doors.raw_http import RawConnection, request
 from tests.support.fakes import FakeTransport
-from tests.support.raw_http import RawConnection, request
 from tests.support.span_collector import SpanList
 
 TABLE = RoutingTable(1, {"m": ModelRoutes({3: Route.of(ServableId("m", 3))}, {"stable": 3})}, settled=True)

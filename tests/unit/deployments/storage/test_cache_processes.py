@@ -22,9 +22,9 @@ from core.storage.version_listing import VersionDirectory
 from deployments.storage.remote_store import FsspecStore
 from deployments.storage.version_cache import ModelCache, RemoteVersion
 from tests.support.clients import wait_until
-from tests.support.fault_proxy import cut, fails, held
-from tests.support.object_store import Bucket
 from tests.support.project import ROOT
+from tests.support.stores.fault_proxy import cut, fails, held
+from tests.support.stores.object_store import Bucket
 
 FILES: Mapping[str, bytes] = {"saved_model.pb": b"graph" * 20, "assets/vocabulary.txt": b"word\n" * 9}
 LARGE = "assets/embeddings.bin"
@@ -35,7 +35,7 @@ class Server:
 
     def __init__(self, folder: Path, bucket: Bucket, max_bytes: int = 10**9, **options: object) -> None:
         url = bucket.url("m/1")
-        command = [sys.executable, "-m", "tests.support.cache_process", str(folder), url, "", str(max_bytes)]
+        command = [sys.executable, "-m", "tests.support.stores.cache_process", str(folder), url, "", str(max_bytes)]
         self.process: subprocess.Popen[str] = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True, **options
         )
@@ -244,7 +244,7 @@ def nobody(folder: Path, url: str, fingerprint: str) -> dict[str, str]:
     code = f"""
 import os, sys
 sys.path.insert(0, {str(ROOT)!r})
-from tests.support import cache_process
+from tests.support.stores import cache_process
 if os.getuid() == 0:
     os.setgroups([])
     os.setgid(65534)

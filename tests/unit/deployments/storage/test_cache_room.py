@@ -15,7 +15,7 @@ from core.telemetry.metric_names import CACHE_EVICTIONS
 from deployments.storage import cache_room
 from deployments.storage.version_cache import Lease
 from deployments.system.file_lock import FileLock
-from tests.support.cache_node import FILES, SIZE, Node, contents, counted
+from tests.support.stores.cache_node import FILES, SIZE, Node, contents, counted
 
 
 @pytest.fixture

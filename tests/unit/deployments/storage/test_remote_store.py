@@ -19,9 +19,9 @@ from deployments.storage import remote_store
 from deployments.storage.remote_store import FsspecStore, RemoteStore, RetryingStore, symptoms_of
 from deployments.storage.version_source import LISTING_RETRIES, VersionSource
 from tests.support.clients import free_port
-from tests.support.fake_store import FakeStore
-from tests.support.fault_proxy import cut, edited, environment, fails, garbled, with_headers
-from tests.support.object_store import Bucket
+from tests.support.stores.fake_store import FakeStore
+from tests.support.stores.fault_proxy import cut, edited, environment, fails, garbled, with_headers
+from tests.support.stores.object_store import Bucket
 
 
 def impatient(store: RemoteStore, attempts: int = 3) -> RetryingStore:

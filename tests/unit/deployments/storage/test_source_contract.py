@@ -13,7 +13,7 @@ from core.config.version_policy import Latest
 from core.storage.version_listing import Source
 from deployments.storage.version_source import VersionSource
 from tests.support.fakes import FakeSource
-from tests.support.object_store import Bucket
+from tests.support.stores.object_store import Bucket
 
 FILES = ("saved_model.pb", "variables/variables.index")
 

@@ -15,7 +15,7 @@ from core.telemetry.metric_names import CACHE_LOOKUPS, FETCH_SECONDS, FETCHED_BY
 from deployments.storage import version_cache
 from deployments.storage.version_cache import Lease
 from deployments.telemetry.process_metrics import METRICS
-from tests.support.cache_node import BASE, FILES, SIZE, Node, contents, counted
+from tests.support.stores.cache_node import BASE, FILES, SIZE, Node, contents, counted
 
 
 @pytest.fixture

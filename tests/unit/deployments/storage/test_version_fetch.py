@@ -21,9 +21,9 @@ from core.storage.version_listing import DirectoryFiles, FileEntry
 from deployments.storage import version_fetch
 from deployments.storage.remote_store import FsspecStore, RemoteStore
 from deployments.storage.version_fetch import Progress, VersionFetch
-from tests.support.fake_store import FakeStore
-from tests.support.fault_proxy import cut, edited, fails, garbled, with_headers
-from tests.support.object_store import Bucket
+from tests.support.stores.fake_store import FakeStore
+from tests.support.stores.fault_proxy import cut, edited, fails, garbled, with_headers
+from tests.support.stores.object_store import Bucket
 
 QUICK = RetryPolicy(attempts=4, first_pause_s=0.001, longest_pause_s=0.01)
 FILES: Mapping[str, bytes] = {

@@ -16,9 +16,9 @@ from deployments.storage.version_source import VersionSource
 from deployments.versions.background_listings import LISTINGS_AT_A_TIME, StoreThreads
 from deployments.versions.listings import NEVER, REMOTE_SECOND_LOOK_S, SILENT_AFTER_S, Listings
 from tests.support.clients import wait_until
-from tests.support.fake_store import FakeBackground
 from tests.support.fakes import HALF_WRITTEN, FakeSource
-from tests.support.object_store import Bucket
+from tests.support.stores.fake_store import FakeBackground
+from tests.support.stores.object_store import Bucket
 
 WALL_S = 1e9
 LOCAL = ModelConfig("local", "/m")

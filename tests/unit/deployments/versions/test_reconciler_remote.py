@@ -13,9 +13,9 @@ from deployments.storage.remote_store import FsspecStore, RetryingStore
 from deployments.storage.version_source import VersionSource
 from tests.support.clients import wait_until
 from tests.support.fakes import FakeServeHost
-from tests.support.fault_proxy import fails
-from tests.support.object_store import Bucket
 from tests.support.sites import SETTINGS, Site
+from tests.support.stores.fault_proxy import fails
+from tests.support.stores.object_store import Bucket
 
 REMOTE = ModelConfig("m", "s3://bucket/m")
 POLLED = replace(SETTINGS, polling=PollingSettings(file_system_poll_wait_s=1, remote_poll_wait_s=1))

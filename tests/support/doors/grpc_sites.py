@@ -18,7 +18,7 @@ from deployments.grpc.server import GrpcServer
 from deployments.routing.request_router import RequestRouter
 from deployments.system.event_loop import LoopThread
 from tests.support.clients import free_port
-from tests.support.door_sites import DoorSite
+from tests.support.doors.door_sites import DoorSite
 from tests.support.fakes import FakeTransport
 
 ROUTES = ModelRoutes({1: Route.of(ServableId("m", 1))}, {"stable": 1}, (VersionStatus(1, State.AVAILABLE),))

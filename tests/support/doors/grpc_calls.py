@@ -5,8 +5,8 @@ from __future__ import annotations
 from core.grpc.model_spec import peek
 from core.http2.frames import DATA, END_HEADERS, END_STREAM, HEADERS, frame
 from core.protos import serving_pb2
-from tests.support.grpc_sites import GrpcSite
-from tests.support.raw_http2 import PREDICT, CallAnswer, RawHttp2, head_block
+from tests.support.doors.grpc_sites import GrpcSite
+from tests.support.doors.raw_http2 import PREDICT, CallAnswer, RawHttp2, head_block
 
 WATCH = "/grpc.health.v1.Health/Watch"
 REFLECT = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"

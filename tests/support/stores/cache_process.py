@@ -1,6 +1,6 @@
 """A process that obtains a version from a cache, says where it lies, and holds it until its input ends.
 
-`python -m tests.support.cache_process FOLDER URL FINGERPRINT [MAX_BYTES]`; prints one line of JSON.
+`python -m tests.support.stores.cache_process FOLDER URL FINGERPRINT [MAX_BYTES]`; prints one line of JSON.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from core.storage.version_listing import VersionDirectory
 from core.telemetry.metrics import Metric
 from deployments.storage.version_cache import Lease, ModelCache, RemoteVersion
 from deployments.telemetry.process_metrics import METRICS
-from tests.support.fake_store import FakeStore
+from tests.support.stores.fake_store import FakeStore
 
 FILES: Mapping[str, bytes] = {"saved_model.pb": b"graph" * 20, "assets/vocabulary.txt": b"word\n"}
 SIZE = sum(map(len, FILES.values()))

@@ -13,7 +13,7 @@ from typing import Any
 import boto3
 from moto.server import ThreadedMotoServer
 
-from tests.support.fault_proxy import CREDENTIALS, REGION, FaultProxy
+from tests.support.stores.fault_proxy import CREDENTIALS, REGION, FaultProxy
 
 _numbers = itertools.count()
 
