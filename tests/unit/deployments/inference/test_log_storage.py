@@ -166,7 +166,8 @@ file.finish()
 def test_a_real_file_that_cannot_grow_keeps_its_records(tmp_path: Path) -> None:
     """A limit of the operating system stands in for a full disk."""
     done = subprocess.run(
-        [sys.executable, "-c", WRITE_BEYOND_THE_LIMIT, f"{tmp_path}/a.log"],
+        # -B: under the limit Python would leave byte code cut off, which no later process could import.
+        [sys.executable, "-B", "-c", WRITE_BEYOND_THE_LIMIT, f"{tmp_path}/a.log"],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000)),
         capture_output=True,
         text=True,
