@@ -63,7 +63,7 @@ def _sentences(table: RoutingTable) -> dict[tuple[str, str], str]:
     sentences: dict[tuple[str, str], str] = {}
     for name, model in sorted(table.models.items()):
         sentences.update({(name, key): line for key, line in _of_model(name, model).items()})
-    return sentences | {("", str(one)): f"the configuration is refused: {one}" for one in table.problems}
+    return sentences | {("", str(one)): f"the configuration is refused: {one}" for one in table.in_force.problems}
 
 
 def _of_model(name: str, model: ModelRoutes) -> dict[str, str]:

@@ -75,9 +75,9 @@ def status_document(table: RoutingTable, facts: RouterFacts, watcher: AgedReport
         "server": _server(table, facts, wall_s),
         "watcher": _watcher(watcher),
         "configuration": {
-            "origin": "request" if table.is_config_requested else "files",
+            "origin": "request" if table.in_force.is_requested else "files",
             "files": list(facts.files),
-            "problems": [_problem(one) for one in table.problems],
+            "problems": [_problem(one) for one in table.in_force.problems],
         },
         "models": [_model(name, table.models[name], watcher) for name in sorted(table.models)],
     }

@@ -67,23 +67,36 @@ class ModelRoutes:
 
 
 @dataclass(frozen=True, slots=True)
+class ListInForce:
+    """The list of models that a table was made from, so that it outlives the watcher.
+
+    `text` is the list itself; `is_requested` says that it came by a request and not from flags and files, whose content
+    `files_fingerprint` identifies. `problems` are the mistakes for which a newer content of the files was refused.
+    """
+
+    text: str = ""
+    is_requested: bool = False
+    files_fingerprint: str = ""
+    problems: tuple[Problem, ...] = ()
+
+
+NOTHING_IN_FORCE = ListInForce()
+"""Before a first list could be read."""
+
+
+@dataclass(frozen=True, slots=True)
 class RoutingTable:
     """A snapshot of everything a router needs; a higher generation replaces a lower one.
 
-    `config_text` is the list of models in force, so that it outlives the watcher; `is_config_requested` says that it
-    came by a request and not from flags and files, whose content `files_fingerprint` identifies. `problems` are the
-    mistakes for which a newer content of the files was refused. `settled` turns true when every configured model has an
-    result: a version, an error, or nothing to load. `started_s` is when the first table was made, in seconds
-    since the epoch. `watcher` names its maker: another watcher may give the same generation to another table.
+    `in_force` is the list of models from which it was made. `settled` turns true when every configured model has a
+    result: a version, an error, or nothing to load. `started_s` is when the first table was made, in seconds since the
+    epoch. `watcher` names its maker: another watcher may give the same generation to another table.
     """
 
     generation: int
     models: Mapping[str, ModelRoutes] = field(default_factory=dict)
     settled: bool = False
-    config_text: str = ""
-    is_config_requested: bool = False
-    files_fingerprint: str = ""
-    problems: tuple[Problem, ...] = ()
+    in_force: ListInForce = NOTHING_IN_FORCE
     started_s: float = 0.0
     watcher: str = ""
 

@@ -41,7 +41,7 @@ def gauges(table: RoutingTable) -> dict[Metric, dict[Labels, float]]:
         },
         PENDING_LABELS: {(name,): len(model.pending_labels) for name, model in models if model.labels},
         STORAGE_PROBLEM: {(name,): int(bool(model.problem)) for name, model in models if model.configured},
-        CONFIG_PROBLEMS: {(): len(table.problems)},
+        CONFIG_PROBLEMS: {(): len(table.in_force.problems)},
     }
 
 

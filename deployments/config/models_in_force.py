@@ -18,7 +18,7 @@ from core.config.server_settings import ModelSourceSettings
 from core.errors import Aborted, ConfigError, FailedPrecondition, Problem
 from core.protos import model_config_pb2
 from core.routing.label_rule import LabelRule
-from core.routing.table import RoutingTable
+from core.routing.table import NOTHING_IN_FORCE, ListInForce, RoutingTable
 
 log = logging.getLogger(__name__)
 
@@ -81,17 +81,17 @@ class Configuration:
         self._model_list = model_list
         self._rule = LabelRule(settings.strict_version_labels, settings.allow_labels_for_unavailable)
         self._lock = threading.Lock()
-        self._adopted = RoutingTable(0)
+        self._adopted = NOTHING_IN_FORCE
         self._in_force: InForce | None = None
         self._files: tuple[ModelConfig, ...] = ()
         self.files_fingerprint = ""
         self.due_s = 0.0
         self.problems: tuple[Problem, ...] = ()
 
-    def adopt(self, table: RoutingTable) -> None:
+    def adopt(self, published: ListInForce) -> None:
         """Continue with the list that a previous watcher published."""
-        self._adopted = table
-        self.files_fingerprint = table.files_fingerprint
+        self._adopted = published
+        self.files_fingerprint = published.files_fingerprint
 
     def poll(self, now_s: float, table: RoutingTable) -> None:
         """Read the files when due; invalid and unchanged files change nothing."""
@@ -109,12 +109,12 @@ class Configuration:
 
     def _recall(self) -> None:
         """Adopt the list of a previous watcher, unless a request came first."""
-        if self._in_force is not None or not self._adopted.config_text:
+        if self._in_force is not None or not self._adopted.text:
             return
-        models = self._model_list.placed(model_configs(self._adopted.config_text))
+        models = self._model_list.placed(model_configs(self._adopted.text))
         with self._lock:
             if self._in_force is None:
-                self._in_force = InForce(models, is_requested=self._adopted.is_config_requested)
+                self._in_force = InForce(models, is_requested=self._adopted.is_requested)
 
     def _take_files(self, files: tuple[ModelConfig, ...], table: RoutingTable) -> None:
         """Put the list of the files in force if it has changed; labels are checked for all but the first list.
@@ -143,6 +143,10 @@ class Configuration:
         """Return the list in force; None before any was read."""
         with self._lock:
             return self._in_force
+
+    def published(self, in_force: InForce) -> ListInForce:
+        """Return a list in the form in which a later watcher adopts it."""
+        return ListInForce(in_force.text, in_force.is_requested, self.files_fingerprint, self.problems)
 
     def files(self) -> tuple[ModelConfig, ...]:
         """Return the list that the files hold."""

@@ -139,7 +139,7 @@ class Reconciler:
             if table.generation > self.table.generation:
                 self.table = table
         self._routed.update(self.table.apps)
-        self.configuration.adopt(self.table)
+        self.configuration.adopt(self.table.in_force)
         self._adopted = True
 
     def _perform(self, action: Load | Unload, now_s: float) -> None:
@@ -180,10 +180,7 @@ class Reconciler:
         """Publish a new generation when the table has changed, or when a router is ahead."""
         table = replace(
             routing_table(self._records, world, self.table),
-            config_text=in_force.text,
-            is_config_requested=in_force.is_requested,
-            files_fingerprint=self.configuration.files_fingerprint,
-            problems=self.configuration.problems,
+            in_force=self.configuration.published(in_force),
             started_s=self.table.started_s or world.wall_s,
         )
         ahead = self._ahead(one.report for one in tuple(self._pulls.values()))

@@ -10,7 +10,7 @@ from core.admin.status_document import AgedReport, Listener, RouterFacts, Watche
 from core.config.model_config import Rollout
 from core.config.version_policy import All, Latest, Specific
 from core.errors import Code, Problem
-from core.routing.table import ModelRoutes, Route, RoutingTable
+from core.routing.table import ListInForce, ModelRoutes, Route, RoutingTable
 from core.telemetry.traffic import Point, Rates, Traffic
 from core.versions.history import VersionHistory
 from core.versions.lifecycle import State, VersionStatus
@@ -94,7 +94,7 @@ def busy_table(generation: int = 41) -> RoutingTable:
         ),
     }
     problems = (Problem("is given twice", "models.config", 12, "model_config_list.config.name"),)
-    return RoutingTable(generation, models, settled=True, problems=problems, started_s=BEGAN_S)
+    return RoutingTable(generation, models, settled=True, in_force=ListInForce(problems=problems), started_s=BEGAN_S)
 
 
 def document(table: RoutingTable, *, facts: RouterFacts = FACTS, known: AgedReport | None = None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pytest
 
 from core.admin.rollout_messages import NOTHING, rollout_messages, summary, unfinished_versions
 from core.errors import Code, Problem
-from core.routing.table import ModelRoutes, Route, RoutingTable
+from core.routing.table import ListInForce, ModelRoutes, Route, RoutingTable
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.servable import ServableId
 
@@ -87,7 +87,7 @@ def test_what_keeps_a_version_or_a_model_from_loading_is_reported() -> None:
 
 def test_a_refused_configuration_is_reported_once() -> None:
     """With each of its mistakes."""
-    bad = RoutingTable(1, problems=(Problem("unknown field x"),))
+    bad = RoutingTable(1, in_force=ListInForce(problems=(Problem("unknown field x"),)))
 
     assert [line.startswith("the configuration is refused: ") for line in rollout_messages(NOTHING, bad)] == [True]
     assert rollout_messages(bad, bad) == []

@@ -14,7 +14,7 @@ from core.config.model_config import Rollout
 from core.config.version_policy import All, Latest, Specific
 from core.errors import Code, Problem
 from core.rest.status_schema import STATUS
-from core.routing.table import ModelRoutes, Route, RoutingTable
+from core.routing.table import ListInForce, ModelRoutes, Route, RoutingTable
 from core.telemetry.traffic import Point, Rates, Traffic
 from core.versions.history import VersionHistory
 from core.versions.lifecycle import State, VersionStatus
@@ -150,7 +150,9 @@ def test_traffic_of_long_ago_is_no_traffic_of_now(age_s: float, rate: float | No
 
 def test_the_configuration_says_where_it_comes_from_and_what_was_refused() -> None:
     """Each mistake has its file and line."""
-    seen = replace(table(), is_config_requested=True, problems=(Problem("typo", "/m.config", 3, "config[0].name"),))
+    seen = replace(
+        table(), in_force=ListInForce(is_requested=True, problems=(Problem("typo", "/m.config", 3, "config[0].name"),))
+    )
 
     assert document(seen)["configuration"] == {
         "origin": "request",
@@ -255,7 +257,7 @@ def test_the_terminal_shows_problems_first_hand() -> None:
     )
     seen = RoutingTable(
         1, {"m": failed, "empty": ModelRoutes(problem="Could not find base path /e")}, settled=True, started_s=START,
-        is_config_requested=True, problems=(Problem("typo", "/m.config", 3), Problem("worse")),
+        in_force=ListInForce(is_requested=True, problems=(Problem("typo", "/m.config", 3), Problem("worse"))),
     )  # fmt: skip
     facts = replace(FACTS, is_draining=True, listeners=(), files=())
 
@@ -275,7 +277,7 @@ def test_one_model_can_be_shown_alone_and_none_is_said_so() -> None:
     """`status MODEL`."""
     seen = document(table(a=model(), b=model()))
 
-    requested = replace(table(), is_config_requested=True)
+    requested = replace(table(), in_force=ListInForce(is_requested=True))
     assert "changed at run time, until the content of /m.config changes" in status_text(document(requested), "here")
     assert "a  " not in status_text(seen, "here", "b").split("LABELS")[1]
     assert "No models." in status_text(document(RoutingTable(1, settled=True, started_s=START)), "here")

@@ -10,7 +10,7 @@ import pytest
 
 from core.admin.status_document import AgedReport, RouterFacts, WatcherReport
 from core.admin.status_html import LONGEST_TEXT, StyleAndScript, status_page
-from core.routing.table import RoutingTable
+from core.routing.table import ListInForce, RoutingTable
 from core.versions.history import VersionHistory
 from core.versions.lifecycle import State
 from tests.support.status_pages import BEGAN_S, NOW_S, busy_table, document, model
@@ -206,7 +206,7 @@ def test_a_stopping_server_says_so() -> None:
 
 def test_models_that_came_by_a_request_are_reported() -> None:
     """Nobody should look for them in the file."""
-    table = RoutingTable(1, is_config_requested=True, settled=True)
+    table = RoutingTable(1, in_force=ListInForce(is_requested=True), settled=True)
 
     assert "a request at run time; until its content changes, not from models.config" in shown(table).text
 

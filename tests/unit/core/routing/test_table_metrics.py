@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from core.errors import Problem
-from core.routing.table import ModelRoutes, Route, RoutingTable
+from core.routing.table import ListInForce, ModelRoutes, Route, RoutingTable
 from core.routing.table_metrics import Step, gauges, steps
 from core.telemetry.metric_names import CONFIG_PROBLEMS, PENDING_LABELS, STORAGE_PROBLEM, VERSION_STATE
 from core.versions.history import VersionHistory
@@ -31,7 +31,9 @@ def test_gauges_show_the_state_of_every_version_and_what_is_wrong() -> None:
     )
     broken = ModelRoutes(problem="no such directory")
     gone = ModelRoutes(statuses=(VersionStatus(1, END),), configured=False)
-    now = RoutingTable(4, {"m": served, "broken": broken, "gone": gone}, problems=(Problem("a"), Problem("b")))
+    now = RoutingTable(
+        4, {"m": served, "broken": broken, "gone": gone}, in_force=ListInForce(problems=(Problem("a"), Problem("b")))
+    )
 
     assert gauges(now) == {
         VERSION_STATE: {("m", "3", "LOADING"): 1, ("m", "2", "AVAILABLE"): 1, ("gone", "1", "END"): 1},

@@ -193,7 +193,7 @@ def test_several_request_logs_outlive_a_change_and_the_watcher(tmp_path: Path) -
 
     (changed,) = made.change(message(replace(listed, labels={"a": 1})), fingerprint(made), EMPTY).models
     successor = with_logs(tmp_path / "settings.yaml", LOGS)
-    successor.adopt(RoutingTable(1, config_text=made.in_force().text, files_fingerprint=made.files_fingerprint))
+    successor.adopt(made.published(made.in_force()))
     successor.poll(0.0, EMPTY)
 
     assert changed.logging == listed.logging
@@ -297,13 +297,13 @@ def test_a_file_with_a_refused_label_is_taken_once_the_version_answers() -> None
     site.model_list.configs = (labelled(canary=2), N)
     site.settle()
     assert site.host.running == {"m:1"}
-    assert site.router.table.problems == (Problem(UNAVAILABLE),)
+    assert site.router.table.in_force.problems == (Problem(UNAVAILABLE),)
 
     site.source.write("/m", 2)
     site.settle(12)
 
     assert site.host.running == {"m:1", "m:2", "n:1"}
-    assert site.router.table.problems == ()
+    assert site.router.table.in_force.problems == ()
 
 
 def test_a_new_watcher_does_not_question_the_labels_in_force() -> None:
@@ -315,7 +315,7 @@ def test_a_new_watcher_does_not_question_the_labels_in_force() -> None:
     site.restart()
     site.settle()
 
-    assert (site.host.running, site.router.table.problems) == ({"m:2"}, ())
+    assert (site.host.running, site.router.table.in_force.problems) == ({"m:2"}, ())
 
 
 @pytest.mark.parametrize("allow", [False, True])

@@ -460,7 +460,7 @@ def test_a_reloaded_list_of_models_outlives_the_watcher(names) -> None:
 
     assert site.watch.configuration.reload(reload_of(*names), site.watch.table).added == set(names) - {"m"}
     site.settle()
-    assert site.router.table.is_config_requested
+    assert site.router.table.in_force.is_requested
     site.model_list.configs = ()
     site.restart()
     site.settle()
@@ -482,4 +482,4 @@ def test_a_reloaded_list_stays_until_the_configuration_file_changes() -> None:
     site.settle()
 
     assert site.host.running == {"m:1", "o:1"}
-    assert not site.router.table.is_config_requested
+    assert not site.router.table.in_force.is_requested

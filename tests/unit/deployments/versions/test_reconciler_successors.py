@@ -217,7 +217,7 @@ def test_a_new_watcher_with_a_broken_file_goes_on_with_the_last_good_list() -> N
     site.settle()
 
     assert site.host.running == {"m:2"}
-    assert site.router.table.problems == PROBLEMS
+    assert site.router.table.in_force.problems == PROBLEMS
 
 
 def test_a_file_that_changed_while_no_watcher_ran_is_taken() -> None:
