@@ -95,6 +95,7 @@ class RayInit:
         started = [one.process.pid for infos in node.all_processes.values() for one in infos]
         below = _descendants(started)
         node.kill_all_processes(check_alive=False, allow_graceful=True, wait=True)
+        below |= _of_session(node.get_session_dir_path())  # those that were started since
         for pid, began in below.items():
             if _began(pid) == began:
                 with suppress(ProcessLookupError):
@@ -123,6 +124,16 @@ def _descendants(pids: Iterable[int]) -> dict[int, str]:
         children = {pid for pid, stat in parents.items() if stat and int(stat[1]) in above}
         above = children - found.keys()
         found |= {pid: _began(pid) for pid in above}
+    return found
+
+
+def _of_session(folder: str) -> dict[int, str]:
+    """Return the processes whose command line names the session folder; nothing where there is no /proc."""
+    found: dict[int, str] = {}
+    for one in PROCESSES.glob("[0-9]*"):
+        with suppress(OSError):
+            if folder.encode() in (one / "cmdline").read_bytes():
+                found[int(one.name)] = _began(int(one.name))
     return found
 
 
