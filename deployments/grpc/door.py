@@ -7,7 +7,6 @@ gRPC's own library, are served by grpc.aio.
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,8 +25,6 @@ from deployments.grpc.reflection import add_reflection
 from deployments.grpc.server import GrpcServer
 from deployments.system.port_claim import bracketed, claim_grpc, has_ipv6, shared_listener
 from deployments.system.unix_socket import SocketPath
-
-log = logging.getLogger(__name__)
 
 UNIX = "unix:"
 CHANNEL_ARGUMENTS: Mapping[str, int | str] = MappingProxyType(

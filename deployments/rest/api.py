@@ -8,7 +8,6 @@ reports a malformed body before an unknown model.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -39,8 +38,6 @@ from deployments.rest.protocol import KEPT, TARGET
 from deployments.routing.access_log import AccessLog
 from deployments.routing.request_router import RequestRouter
 from deployments.routing.request_traces import RequestTraces
-
-log = logging.getLogger(__name__)
 
 Page = Callable[[str, str], Awaitable[HttpAnswer]]
 """Answers a method and a target; for pages outside the API."""

@@ -21,8 +21,6 @@ from deployments.rest.short_protocol import protocol_factory
 from deployments.system.port_claim import claim_http, shared_listener
 from deployments.system.unix_socket import SocketPath
 
-log = logging.getLogger(__name__)
-
 BACKLOG = 4096
 IDLE_CONNECTION_GRACE_S = 1.0
 """How long an idle keep-alive connection may still send a request while the port closes."""

@@ -7,7 +7,6 @@ All functions block on the Serve controller: call them in a thread. The names of
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import os
 import time
@@ -30,8 +29,6 @@ from deployments.inference.serve_autoscaling import autoscaling_config
 from deployments.model_server import ModelServer
 from deployments.system.event_loop import LoopThread
 from deployments.telemetry.serve_failures import SERVE_FAILURES
-
-log = logging.getLogger(__name__)
 
 ROUTER_APP = "router"
 ROUTER_DEPLOYMENT = "Router"
