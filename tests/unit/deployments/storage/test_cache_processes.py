@@ -179,7 +179,9 @@ def test_a_disk_that_fills_up_is_a_clear_error_and_tried_again(uploaded: Bucket,
     def small_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 
-    with servers(Server(tmp_path, uploaded, preexec_fn=small_files)) as (server,):
+    # A module compiled under that limit would be cut off where all later processes read it.
+    no_byte_code = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    with servers(Server(tmp_path, uploaded, preexec_fn=small_files, env=no_byte_code)) as (server,):
         answer = server.answer()
     left = list((tmp_path / "fetching").iterdir())
     with servers(Server(tmp_path, uploaded)) as (server,):
