@@ -6,7 +6,8 @@ import asyncio
 import gc
 import itertools
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -165,16 +166,25 @@ def test_a_tiny_request_is_answered_in_one_turn_and_one_write() -> None:
     on_a_router(check)
 
 
+@contextmanager
+def python_calls_into(calls: list[str]) -> Iterator[None]:
+    """Note every Python call, but for those of a garbage collection, which calls whatever other tests hung on it."""
+    gc.disable()
+    sys.setprofile(lambda frame, event, _: calls.append(frame.f_code.co_qualname) if event == "call" else None)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+        gc.enable()
+
+
 def calls_of_a_request(traces: RequestTraces | None = None) -> list[str]:
     """Note the Python calls of one request."""
     calls: list[str] = []
 
     async def check(router: Router) -> None:
-        sys.setprofile(lambda frame, event, _: calls.append(frame.f_code.co_qualname) if event == "call" else None)
-        try:
+        with python_calls_into(calls):
             router.serve_one()
-        finally:
-            sys.setprofile(None)
 
     on_a_router(check, traces)
     return calls
@@ -241,12 +251,9 @@ def test_a_tiny_call_over_grpc_needs_few_python_calls() -> None:
 
     async def check(router: Router) -> None:
         content = call(next(router.streams), GRPC_REQUEST, PREDICT, (b"grpc-timeout", b"10S"))
-        sys.setprofile(lambda frame, event, _: calls.append(frame.f_code.co_qualname) if event == "call" else None)
-        try:
+        with python_calls_into(calls):
             router.grpc.data_received(content)
             router._reply()
-        finally:
-            sys.setprofile(None)
 
     on_a_router(check)
 
