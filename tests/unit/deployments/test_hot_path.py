@@ -183,17 +183,7 @@ def calls_of_a_request(traces: RequestTraces | None = None) -> list[str]:
     calls: list[str] = []
 
     async def check(router: Router) -> None:
-<<<<<<< HEAD
         calls.extend(python_calls(router.serve_one))
-=======
-        gc.disable()  # Hypothesis listens to it with a Python function, which would count
-        sys.setprofile(lambda frame, event, _: calls.append(frame.f_code.co_qualname) if event == "call" else None)
-        try:
-            router.serve_one()
-        finally:
-            sys.setprofile(None)
-            gc.enable()
->>>>>>> work-e
 
     on_a_router(check, traces)
     return calls
@@ -260,18 +250,7 @@ def test_a_tiny_call_over_grpc_needs_few_python_calls() -> None:
 
     async def check(router: Router) -> None:
         content = call(next(router.streams), GRPC_REQUEST, PREDICT, (b"grpc-timeout", b"10S"))
-<<<<<<< HEAD
         calls.extend(python_calls(lambda: (router.grpc.data_received(content), router._reply())))
-=======
-        gc.disable()  # Hypothesis listens to it with a Python function, which would count
-        sys.setprofile(lambda frame, event, _: calls.append(frame.f_code.co_qualname) if event == "call" else None)
-        try:
-            router.grpc.data_received(content)
-            router._reply()
-        finally:
-            sys.setprofile(None)
-            gc.enable()
->>>>>>> work-e
 
     on_a_router(check)
 
