@@ -7,10 +7,15 @@ sentence for the operator. Mappings are plain dicts, never modified, because the
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Final
 
 from core.config.version_policy import Latest, VersionPolicy
+
+_ABSOLUTE: Final = re.compile(r"/|[A-Za-z][A-Za-z0-9+.\-]*://", re.ASCII)
 
 
 class Rollout(enum.Enum):
@@ -110,6 +115,19 @@ class TaskSampling:
     """Share of requests to log, 0 to 1."""
 
 
+class LogFormat(enum.Enum):
+    """How a request log is written; the value is the ending of its files' names."""
+
+    TF_RECORD = "tfrecord"
+    JSON_LINES = "jsonl"
+
+
+LOG_FORMATS: Final[Mapping[str, LogFormat]] = MappingProxyType(
+    {"": LogFormat.TF_RECORD, "tf_record": LogFormat.TF_RECORD, "json_lines": LogFormat.JSON_LINES}
+)
+"""The types of log collectors (LogCollectorConfig.type)."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoggingConfig:
     """Which requests of a model are logged, and to which files."""
@@ -204,3 +222,11 @@ class ModelConfig:
 
     batching: BatchingParameters | None = None
     """Batching of this model alone; None leaves it to the server's settings."""
+
+
+def collector_problems(kind: str, filename_prefix: str, *, logs: bool) -> Iterator[tuple[str, str]]:
+    """Yield the field and the text of each mistake; a log that samples no requests needs no destination."""
+    if kind not in LOG_FORMATS:
+        yield "type", f"Cannot find LogCollector::Factory for type: {kind}"
+    if logs and not _ABSOLUTE.match(filename_prefix):
+        yield "filename_prefix", f"must be an absolute path or a URI; was {filename_prefix!r}"

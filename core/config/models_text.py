@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from google.protobuf import text_format
 
-from core.config.log_collectors import collector_problems
-from core.config.model_config import LoggingConfig, ModelConfig, TaskSampling
+from core.config.model_config import LoggingConfig, ModelConfig, TaskSampling, collector_problems
 from core.config.text_format import Outline, parse_text_message
 from core.config.version_policy import All, Latest, Specific, VersionPolicy
 from core.errors import ConfigError, Problem

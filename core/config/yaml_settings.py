@@ -19,7 +19,6 @@ import yaml
 
 from core.config.flag import FlagKind, Value
 from core.config.flag_table import FLAGS
-from core.config.log_collectors import collector_problems
 from core.config.model_config import (
     Autoscaling,
     BatchingParameters,
@@ -27,6 +26,7 @@ from core.config.model_config import (
     ModelResources,
     Rollout,
     TaskSampling,
+    collector_problems,
 )
 from core.config.parameter_files import batching_problems
 from core.config.version_policy import All, Latest, Specific, VersionPolicy

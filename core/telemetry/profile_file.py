@@ -6,8 +6,10 @@ bounded, so that a profile of a busy replica cannot use up the memory.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 
 import orjson
 from google.protobuf.message import DecodeError
@@ -28,6 +30,9 @@ NANOS_PER_MICRO = 1000
 Event = Mapping[str, object]
 Stack = tuple[str, ...]
 """Names of functions, the outermost first."""
+
+_THREAD = re.compile(r"(?:Current thread|Thread) 0x([0-9a-f]+)")
+_FRAME = re.compile(r'  File "(.*)", line (?:\d+|\?\?\?) in (.*)')
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,3 +210,18 @@ def _complete(span: ProfiledSpan, group: int, base_ns: int, **args: object) -> E
     began, took = (span.began_ns - base_ns) / NANOS_PER_MICRO, (span.ended_ns - span.began_ns) / NANOS_PER_MICRO
     event = {"ph": "X", "name": span.name, "pid": group, "tid": span.thread, "ts": began, "dur": took}
     return {**event, "args": args} if args else event
+
+
+def thread_stacks(dump: str) -> dict[int, Stack]:
+    """Return the functions of each thread by its identity, the outermost first; lines of another form are left out."""
+    innermost_first: dict[int, list[str]] = {}
+    functions: list[str] = []
+    for line in dump.splitlines():
+        thread = _THREAD.match(line)
+        if thread is not None:
+            functions = innermost_first.setdefault(int(thread[1], 16), [])
+            continue
+        frame = _FRAME.fullmatch(line)
+        if frame is not None:
+            functions.append(f"{frame[2]} ({PurePath(frame[1]).name})")
+    return {thread: tuple(reversed(found)) for thread, found in innermost_first.items()}

@@ -16,8 +16,7 @@ from io import FileIO
 from threading import Lock
 
 from core.errors import FailedPrecondition
-from core.telemetry.profile_file import ProfiledSpan, Recording, Stack, StackSpans, TracedRun, trace_file
-from core.telemetry.thread_dump import thread_stacks
+from core.telemetry.profile_file import ProfiledSpan, Recording, Stack, StackSpans, TracedRun, thread_stacks, trace_file
 from deployments.runtime.saved_model import LoadedModel
 
 SAMPLE_EVERY_S = 0.01

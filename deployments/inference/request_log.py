@@ -12,8 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from core.config.log_collectors import FORMATS, LogFormat
-from core.config.model_config import LoggingConfig
+from core.config.model_config import LOG_FORMATS, LogFormat, LoggingConfig
 from core.config.server_settings import RequestLogSettings
 from core.inference.signature import ServedModel
 from core.recording.json_line import json_line
@@ -74,7 +73,7 @@ class RequestLog:
 
     def _logger(self, config: LoggingConfig) -> _Logger:
         settings, source = self._source.settings, self._source
-        kind = FORMATS[config.collector]
+        kind = LOG_FORMATS[config.collector]
         origin = LogOrigin(config, source.tags, settings.dc)
         writer = LogWriter(
             source.served.name,

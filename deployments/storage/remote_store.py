@@ -17,7 +17,7 @@ import fsspec
 
 from core.errors import Code
 from core.storage.checksums import StoredChecksums, of_info, of_s3
-from core.storage.fetch_plan import RetryPolicy
+from core.storage.retry_policy import RetryPolicy
 from core.storage.store_errors import UNKNOWN_STORE, StorageFailed, Symptoms, storage_failed
 from core.storage.version_listing import FileEntry
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from core.errors import Code, FailedPrecondition, ResourceExhausted, ServingError, Unavailable
 from core.storage.cache_entries import Manifest, damage, entry_name, url_name
-from core.storage.fetch_plan import RetryPolicy, unusable_name
+from core.storage.fetch_plan import unusable_name
+from core.storage.retry_policy import RetryPolicy
 from core.storage.store_errors import StorageFailed
 from core.storage.version_listing import DirectoryFiles, VersionDirectory, missing
 from core.telemetry.metric_names import CACHE_LOOKUPS, FETCH_SECONDS, FETCHED_BYTES

@@ -22,7 +22,8 @@ from typing import BinaryIO
 
 from core.errors import Code
 from core.storage.checksums import ALGORITHMS, Digest, expected
-from core.storage.fetch_plan import FinishedFile, RetryPolicy, chunks, finished_files, identity
+from core.storage.fetch_plan import FinishedFile, chunks, finished_files, identity
+from core.storage.retry_policy import RetryPolicy
 from core.storage.store_errors import StorageFailed
 from core.storage.version_listing import DirectoryFiles, FileEntry
 from deployments.storage.remote_store import RemoteStore, RetryingStore

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from core.config.version_policy import VersionPolicy
-from core.storage.fetch_plan import RetryPolicy
+from core.storage.retry_policy import RetryPolicy
 from core.storage.store_errors import StorageFailed, scrubbed
 from core.storage.version_listing import (
     LOCAL_SCHEME,

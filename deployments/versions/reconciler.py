@@ -16,7 +16,8 @@ from core.config.model_config import ModelConfig
 from core.config.server_settings import ServerSettings
 from core.config.session_options import with_gpu_share
 from core.errors import Code, ConfigError, ServingError
-from core.routing.router_report import RouterReport, deletable
+from core.routing.deletion import deletable
+from core.routing.router_report import RouterReport
 from core.routing.table import RoutingTable
 from core.routing.table_of_records import routing_table
 from core.storage.version_listing import Source

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from core.storage.fetch_plan import RetryPolicy
+from core.storage.retry_policy import RetryPolicy
 from core.storage.version_listing import VersionDirectory
 from core.telemetry.metrics import Metric
 from deployments.storage.version_cache import Lease, ModelCache, RemoteVersion

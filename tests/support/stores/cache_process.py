@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from core.errors import ServingError
-from core.storage.fetch_plan import RetryPolicy
+from core.storage.retry_policy import RetryPolicy
 from deployments.storage.remote_store import FsspecStore
 from deployments.storage.version_cache import ModelCache, RemoteVersion
 

@@ -6,15 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from core.storage.fetch_plan import (
-    CHUNK_BYTES,
-    FinishedFile,
-    RetryPolicy,
-    chunks,
-    finished_files,
-    identity,
-    unusable_name,
-)
+from core.storage.fetch_plan import CHUNK_BYTES, FinishedFile, chunks, finished_files, identity, unusable_name
 from core.storage.version_listing import FileEntry
 
 FILE = FileEntry("variables/variables.index", 10, 50.0, "etag")
@@ -34,14 +26,6 @@ FILE = FileEntry("variables/variables.index", 10, 50.0, "etag")
 def test_pieces_cover_what_is_missing(begun, size, pieces) -> None:
     """Without gaps, and none is empty."""
     assert list(chunks(begun, size)) == pieces
-
-
-def test_pauses_double_up_to_a_limit_and_end() -> None:
-    """Chance makes them shorter, never longer."""
-    patience = RetryPolicy(attempts=5, first_pause_s=1.0, longest_pause_s=4.0)
-
-    assert [patience.pause_s(failures, 0.0) for failures in range(1, 6)] == [1.0, 2.0, 4.0, 4.0, None]
-    assert patience.pause_s(2, 1.0) == 1.0
 
 
 @pytest.mark.parametrize(

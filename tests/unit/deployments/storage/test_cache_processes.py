@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from core.storage import fetch_plan
-from core.storage.fetch_plan import RetryPolicy
+from core.storage.retry_policy import RetryPolicy
 from core.storage.version_listing import VersionDirectory
 from deployments.storage.remote_store import FsspecStore
 from deployments.storage.version_cache import ModelCache, RemoteVersion

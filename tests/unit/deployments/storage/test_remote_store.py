@@ -12,7 +12,7 @@ import pytest
 from core.config.version_policy import Latest
 from core.errors import Code
 from core.storage.checksums import StoredChecksums
-from core.storage.fetch_plan import RetryPolicy
+from core.storage.retry_policy import RetryPolicy
 from core.storage.store_errors import StorageFailed
 from core.storage.version_listing import FileEntry
 from deployments.storage import remote_store

@@ -15,7 +15,8 @@ import pytest
 from core.errors import Code
 from core.storage import fetch_plan
 from core.storage.checksums import crc64nvme
-from core.storage.fetch_plan import CHUNK_BYTES, FinishedFile, RetryPolicy, identity
+from core.storage.fetch_plan import CHUNK_BYTES, FinishedFile, identity
+from core.storage.retry_policy import RetryPolicy
 from core.storage.store_errors import StorageFailed
 from core.storage.version_listing import DirectoryFiles, FileEntry
 from deployments.storage import version_fetch

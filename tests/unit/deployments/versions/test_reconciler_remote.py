@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from core.config.model_config import ModelConfig, ModelResources
 from core.config.server_settings import PollingSettings
-from core.storage.fetch_plan import RetryPolicy
+from core.storage.retry_policy import RetryPolicy
 from core.storage.version_listing import Source
 from core.versions.servable_spec import ServableSpec
 from deployments.storage.remote_store import FsspecStore, RetryingStore
