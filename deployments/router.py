@@ -59,6 +59,7 @@ log = logging.getLogger(__name__)
 PULL_EVERY_S = 5.0
 PULL_FIRST_EVERY_S = 0.1
 PULL_TIMEOUT_S = 10.0
+SIBLINGS_TIMEOUT_S = 2.0
 FIRST_PULL_TIMEOUT_S = 15.0
 OPEN_TIMEOUT_S = 30.0
 RELOAD_TIMEOUT_S = 600.0
@@ -74,6 +75,7 @@ class Router(ProxyMethods):
         self._name = serve.get_replica_context().replica_id.unique_id
         configure_logs(settings.logs, "router", self._name)
         self._watcher = watcher
+        self._siblings = _siblings()
         self._loop = LoopThread("front-door")
         handles = HandleTransport()
         node, is_direct = ray.get_runtime_context().get_node_id(), settings.cluster.direct_transport
@@ -85,7 +87,7 @@ class Router(ProxyMethods):
         kind = TracedRouter if traces else SampledRouter if access else RequestRouter
         self._router = kind(self._name, self._transport)
         shown = monitoring(settings)
-        self._page = self._metrics_page(shown.prometheus_path)
+        self._page = MetricsPage(shown.prometheus_path, self._name, self._transport, watcher, self._siblings)
         status = StatusPage(self._router, self._facts, self._watcher_report, SystemClock())
         pages = {STATUS_PATH: status.answer, HTML_PATH: HtmlPage(status.document).answer}
         if shown.prometheus_enabled:
@@ -99,7 +101,7 @@ class Router(ProxyMethods):
         self._grpc = GrpcDoor(grpc_address(settings), self._grpc_api, token)
         self._is_open = False
         self._failure: BaseException | None = None
-        self._pulled = threading.Event()
+        self._has_looked = threading.Event()
         self._opened = threading.Event()
         self._life = self._loop.run(self._live())
         self._wait_until_open()
@@ -121,26 +123,23 @@ class Router(ProxyMethods):
             },
         )
 
-    def _metrics_page(self, path: str) -> MetricsPage:
-        replica = serve.get_replica_context()
-        siblings: DeploymentHandle = DeploymentHandle(replica.deployment, replica.app_name)
-        return MetricsPage(path, replica.replica_id.unique_id, self._transport, self._watcher, siblings)
-
     def _wait_until_open(self) -> None:
-        """Return when the ports are open, if there is a settled table.
+        """Return when the ports are open, if other routers or the watcher have a settled table.
 
-        Serve stops the router that this one replaces as soon as this one has started. At the very first start the table
-        is not settled yet; then nothing is replaced, and this does not wait.
+        Serve stops the router that this one replaces as soon as this one has started. At the very first start no table
+        is settled yet; then nothing is replaced, and this does not wait.
         """
-        if self._pulled.wait(FIRST_PULL_TIMEOUT_S) and self._router.table.settled:
+        if self._has_looked.wait(FIRST_PULL_TIMEOUT_S) and self._router.table.settled:
             self._opened.wait(OPEN_TIMEOUT_S)
 
     async def _live(self) -> None:
         """Pull the first table, open the ports once it is settled, then keep the table and the connections fresh."""
         try:
+            await self._take_over()
+            await self._pull()
             while not self._router.table.settled:
-                await self._pull()
                 await asyncio.sleep(PULL_FIRST_EVERY_S)
+                await self._pull()
             await asyncio.gather(self._http.open(), self._grpc.open())
             self._grpc.health.open(self._router.table)
             self._is_open = True
@@ -152,6 +151,21 @@ class Router(ProxyMethods):
         except BaseException as error:
             self._failure = error
             raise
+
+    async def _take_over(self) -> None:
+        """Take the table of routers that run already, which this one may be about to replace.
+
+        The watcher alone cannot say so: one that is replaced at the same time has no table before it has asked routers.
+        """
+        try:
+            tables = await asyncio.wait_for(self._siblings.broadcast("table").results_async(), SIBLINGS_TIMEOUT_S)
+        except SERVE_FAILURES as error:
+            log.info("no_other_router error=%r", brief(error))
+            return
+        for table in tables:
+            await self._take(table)
+        if self._router.table.settled:
+            self._has_looked.set()
 
     async def _keep_table(self) -> None:
         while True:
@@ -166,7 +180,7 @@ class Router(ProxyMethods):
             log.info("table_not_pulled error=%r", brief(error))
             return
         await self._take(table)
-        self._pulled.set()
+        self._has_looked.set()
 
     async def _take(self, table: RoutingTable) -> RouterReport:
         """Connect to new versions before requests can choose them, then swap the table."""
@@ -264,6 +278,11 @@ class Router(ProxyMethods):
 async def _report() -> bytes:
     """Return the report from the loop of the ports, where everything is counted."""
     return report()
+
+
+def _siblings() -> DeploymentHandle:
+    replica = serve.get_replica_context()
+    return DeploymentHandle(replica.deployment, replica.app_name)
 
 
 def cluster_token() -> str:
