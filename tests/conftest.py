@@ -61,14 +61,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
     items.sort(key=lambda item: not item.nodeid.startswith(INTEGRATION))
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Escape lone surrogates in captured logs: a report could not be sent to another process with them."""
-    report = yield
-    report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
-    return report
-
-
 hypothesis.settings.register_profile("project", deadline=None)  # how long an example takes depends on the neighbours
 hypothesis.settings.load_profile("project")
 
