@@ -25,7 +25,7 @@ schema = schemathesis.openapi.from_dict(document())
 
 
 @schema.parametrize()
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 def test_no_request_makes_the_server_fail(case: schemathesis.Case, server: LiveServer) -> None:
     """Whatever is sent to a described path, the answer is a described one and never a defect of the server."""
     if "model" in case.path_parameters:

@@ -6,14 +6,11 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from core.config.arguments import EXIT_FAILURE, ArgumentsOutcome, ParsedFlags, parse_flags, usage
 from core.config.flag_table import FLAGS
 from core.config.server_settings import LogSettings, ServerSettings, SessionSettings
-
-PATIENT = hypothesis_settings(deadline=None)
 
 BASE = "--model_base_path=/m"
 
@@ -285,7 +282,6 @@ arguments = st.one_of(
 )
 
 
-@PATIENT
 @given(st.lists(arguments, max_size=8))
 def test_any_arguments_have_an_outcome(argv: list[str]) -> None:
     """No arguments can crash the program; settings are there exactly when it starts."""

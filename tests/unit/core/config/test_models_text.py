@@ -6,7 +6,6 @@ import contextlib
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from core.config.model_config import LoggingConfig, ModelConfig, TaskSampling
@@ -14,8 +13,6 @@ from core.config.models_text import model_configs, models_from_message, single_m
 from core.config.version_policy import All, Latest, Specific
 from core.errors import ConfigError, Problem
 from core.protos import model_config_pb2
-
-PATIENT = hypothesis_settings(deadline=None)
 
 FULL = """
 model_config_list: {
@@ -292,7 +289,6 @@ models = st.builds(
 )
 
 
-@PATIENT
 @given(st.lists(models, max_size=3, unique_by=lambda model: model.name))
 def test_what_is_written_reads_back_the_same(listed: list[ModelConfig]) -> None:
     """`to_text` loses nothing that the format can say."""
@@ -321,7 +317,6 @@ OTHERS = [
 fragments = st.sampled_from([*NAMES, *OTHERS])
 
 
-@PATIENT
 @given(st.one_of(st.text(max_size=100), st.lists(fragments, max_size=40).map(" ".join)))
 def test_any_text_gives_models_or_a_config_error(text: str) -> None:
     """No file can crash the server."""

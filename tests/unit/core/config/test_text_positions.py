@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from core.config.text_format import DEEPEST, Outline, outline
-
-PATIENT = hypothesis_settings(deadline=None)
 
 
 def described(place: Outline) -> list[object]:
@@ -56,7 +53,6 @@ def test_depth_is_bounded() -> None:
     assert outline("a{" * 100_000)[1] == DEEPEST + 1
 
 
-@PATIENT
 @given(st.text(alphabet="ab{}<>[]:,;'\"\\# \n-1", max_size=200))
 def test_any_text_can_be_scanned(text: str) -> None:
     """The scan never fails."""

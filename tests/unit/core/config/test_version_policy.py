@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from core.config.version_policy import All, Latest, Specific, VersionPolicy
-
-PATIENT = hypothesis_settings(deadline=None)
 
 FOUND = frozenset({1, 2, 3, 5, 8, 13})
 versions = st.frozensets(st.integers(0, 2**63 - 1))
@@ -35,7 +32,6 @@ def test_policy_selects_its_versions(policy: VersionPolicy, found: set[int], asp
     assert policy.select(frozenset(found)) == aspired
 
 
-@PATIENT
 @given(versions, st.integers(0, 5))
 def test_latest_takes_the_highest_numbers_and_no_more(found: frozenset[int], count: int) -> None:
     """Nothing that is left out is higher than anything taken."""

@@ -6,7 +6,6 @@ import contextlib
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from core.config.joined_models import joined
@@ -22,8 +21,6 @@ from core.config.model_config import (
 from core.config.version_policy import All, Latest, Specific
 from core.config.yaml_settings import read_yaml_settings
 from core.errors import ConfigError
-
-PATIENT = hypothesis_settings(deadline=None)
 
 ORDER = "min_replicas, initial_replicas and max_replicas must not decrease in this order"
 SIZES = "allowed_batch_sizes must be positive and increasing"
@@ -282,7 +279,6 @@ MARKS = ": |\n|  |{|}|[|]|, |- |&a |*a|<<|!!int |'|? |1:30|!!python/object:x |!!
 fragments = st.sampled_from([*WORDS.split(" "), *MARKS.split("|")])
 
 
-@PATIENT
 @given(st.one_of(st.text(max_size=60), st.lists(fragments, max_size=30).map("".join)))
 def test_any_text_gives_settings_or_a_config_error(text: str) -> None:
     """No file can crash the server."""

@@ -639,7 +639,7 @@ class Peer:
             self.exchange()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     sizes=st.lists(st.one_of(st.integers(0, 100), st.integers(0, 300_000)), min_size=1, max_size=6),
     window=st.one_of(st.integers(1000, 5000), st.integers(1000, 2**31 - 1)),

@@ -175,5 +175,5 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
             self.finish()
 
 
-AnyOrderOfEvents.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+AnyOrderOfEvents.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
 TestAnyOrderOfEvents = AnyOrderOfEvents.TestCase

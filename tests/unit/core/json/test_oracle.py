@@ -190,7 +190,7 @@ ONE = {"a": DataType.FLOAT}
 TWO = {"a": DataType.FLOAT, "b": DataType.FLOAT}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(bodies())
 @example(('{"instances":[[1],[]]}', ONE))
 @example(('{"instances":[[],[1]]}', ONE))

@@ -50,7 +50,7 @@ frames = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(frames, max_size=6), st.lists(st.integers(1, SCRATCH_BYTES), max_size=30))
 def test_any_split_of_any_frames_gives_the_same_frames(sent, cuts) -> None:
     """Where the network cuts the stream makes no difference."""

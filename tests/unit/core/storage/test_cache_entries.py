@@ -6,13 +6,11 @@ import json
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from core.errors import ResourceExhausted
 from core.storage.cache_entries import FileState, Manifest, Occupant, Room, damage, entry_name, url_name, victims
 
-PATIENT = hypothesis_settings(deadline=None)
 URL = "s3://bucket/models/half_plus_two/7"
 FILES = {"saved_model.pb": FileState(10, 1), "variables/variables.index": FileState(5, 2)}
 MANIFEST = Manifest(URL, "f1", FILES)
@@ -145,7 +143,6 @@ occupants = st.lists(
 )
 
 
-@PATIENT
 @given(occupants, st.integers(0, 100), st.integers(0, 200), st.integers(0, 200))
 def test_what_goes_makes_room_and_is_nobodys(present, wanted, limit, free) -> None:
     """Whatever lies there: afterwards the version fits, or nothing was chosen at all."""

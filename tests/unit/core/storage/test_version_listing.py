@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from core.config.model_config import ModelConfig, ModelResources
@@ -26,8 +25,6 @@ from core.storage.version_listing import (
     steadied,
     version_directories,
 )
-
-PATIENT = hypothesis_settings(deadline=None)
 
 MODEL = FileEntry("saved_model.pb", 100, 50.0)
 INDEX = FileEntry("variables/variables.index", 10, 50.0)
@@ -64,7 +61,6 @@ def test_other_names_are_ignored_with_a_reason(name: str, reason: str) -> None:
     assert not_a_version(name) == reason
 
 
-@PATIENT
 @given(st.text(max_size=300))
 def test_every_name_is_judged(name: str) -> None:
     """No name breaks the listing of its neighbours."""

@@ -238,5 +238,5 @@ class Cluster(RuleBasedStateMachine):
         assert requests(self.ledger, self.now_s) <= self.ever
 
 
-Cluster.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+Cluster.TestCase.settings = settings(max_examples=100, stateful_step_count=30)
 TestCluster = Cluster.TestCase

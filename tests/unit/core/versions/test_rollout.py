@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from core.config.model_config import Rollout
 from core.versions.lifecycle import State
 from core.versions.rollout import Action, RolloutVerb, VersionSnapshot, next_action
 
-PATIENT = hypothesis_settings(deadline=None)
 AVAILABILITY = Rollout.AVAILABILITY_PRESERVING
 RESOURCE = Rollout.RESOURCE_PRESERVING
 STATES = {
@@ -69,7 +67,6 @@ snapshots = st.builds(VersionSnapshot, st.integers(1, 9), st.sampled_from(State)
 streams = st.lists(snapshots, max_size=6, unique_by=lambda one: one.version)
 
 
-@PATIENT
 @given(st.sampled_from(Rollout), streams)
 def test_only_aspired_new_versions_load_and_only_retired_available_ones_unload(rollout, one_stream) -> None:
     """An action always fits the version it names."""
@@ -83,7 +80,6 @@ def test_only_aspired_new_versions_load_and_only_retired_available_ones_unload(r
             assert (chosen.aspired, chosen.state) == (False, State.AVAILABLE)
 
 
-@PATIENT
 @given(streams)
 def test_the_last_answering_version_stays_until_a_successor_answers(one_stream) -> None:
     """Availability-preserving never takes the last AVAILABLE version while any version is aspired."""
@@ -94,7 +90,6 @@ def test_the_last_answering_version_stays_until_a_successor_answers(one_stream) 
         assert available - {action.version}
 
 
-@PATIENT
 @given(streams)
 def test_resource_preserving_loads_only_when_nothing_retired_holds_resources(one_stream) -> None:
     """Of two versions for which there is one place, the old one goes first."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.versions.servable import ServableId, app_name, servables_of
 
-PATIENT = settings(deadline=None)
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=300)
 
 
@@ -24,7 +23,6 @@ def test_a_servable_prints_as_tensorflow_servings_texts_have_it() -> None:
     assert str(ServableId("m", 1)) == "{name: m version: 1}"
 
 
-@PATIENT
 @given(names, st.integers(0, 2**63 - 1))
 def test_application_names_are_harmless_for_files_and_urls(name, version) -> None:
     """Whatever a model is called, its application's name has only plain characters and a bounded length."""
@@ -34,7 +32,6 @@ def test_application_names_are_harmless_for_files_and_urls(name, version) -> Non
     assert len(app) < 150
 
 
-@PATIENT
 @given(names, names, st.integers(0, 20), st.integers(0, 20))
 def test_different_servables_have_different_applications(one, other, version, other_version) -> None:
     """No two versions can be confused."""
@@ -60,7 +57,6 @@ def test_servables_sort_by_name_and_version() -> None:
     ]
 
 
-@PATIENT
 @given(st.lists(names, max_size=5), st.integers(0, 2**63 - 1))
 def test_applications_lead_back_to_the_versions_of_known_models(models, version) -> None:
     """Also where the name of the application holds only a part of the model's."""

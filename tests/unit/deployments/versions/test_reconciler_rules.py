@@ -367,6 +367,5 @@ class TestRollouts(Rollouts.TestCase):
     settings = settings(
         max_examples=200,
         stateful_step_count=30,
-        deadline=None,
         suppress_health_check=list(HealthCheck),
     )
