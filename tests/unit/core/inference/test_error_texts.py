@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.inference.dtypes import DataType
-from core.inference.error_texts import debug_text
+from core.inference.error_texts import braced, debug_text, listed
 from core.inference.signature import Signature
 from tests.support.served_models import spec
 
@@ -24,3 +24,10 @@ def test_a_signature_is_shown_in_protobufs_text_format() -> None:
 def test_an_empty_signature_is_empty() -> None:
     """Nothing to see."""
     assert debug_text(Signature({}, {}, "")) == ""
+
+
+def test_names_are_sorted_and_separated_by_commas() -> None:
+    """Texts do not depend on the order of a request."""
+    assert listed({"b", "a"}) == "a,b"
+    assert braced({"b": 1, "a": 2}) == "{a,b}"
+    assert braced(()) == "{}"
