@@ -5,16 +5,14 @@ Ray gives its processes 30 s, a constant without a setting, and leaves them runn
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
+import psutil
 import ray
 from ray._private.node import Node
 
@@ -30,8 +28,6 @@ ADVICE = (
     f"Ray did not start in {TRIES} tries of 30 s each. The machine is too slow or too busy, or short of memory or of "
     "space below /tmp or /dev/shm. Free some and try again, or start Ray on its own (ray start --head) and join it."
 )
-
-PROCESSES = Path("/proc")
 
 Say = Callable[[str], None]
 
@@ -96,10 +92,9 @@ class RayInit:
         below = _descendants(started)
         node.kill_all_processes(check_alive=False, allow_graceful=True, wait=True)
         below |= _of_session(node.get_session_dir_path())  # those that were started since
-        for pid, began in below.items():
-            if _began(pid) == began:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+        for process in below:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         _wait_for_end(below)  # until then they write into the folder
         shutil.rmtree(node.get_session_dir_path(), ignore_errors=True)
 
@@ -115,46 +110,29 @@ def _node_of(error: BaseException) -> Node | None:
     return None
 
 
-def _descendants(pids: Iterable[int]) -> dict[int, str]:
-    """Return the processes below these, each with the time of its start; nothing where there is no /proc."""
-    parents = {int(one.name): _stat(int(one.name)) for one in PROCESSES.glob("[0-9]*")}
-    found: dict[int, str] = {}
-    above = set(pids)
-    while above:
-        children = {pid for pid, stat in parents.items() if stat and int(stat[1]) in above}
-        above = children - found.keys()
-        found |= {pid: _began(pid) for pid in above}
+def _descendants(pids: Iterable[int]) -> set[psutil.Process]:
+    """Return the processes below these."""
+    found: set[psutil.Process] = set()
+    for pid in pids:
+        with suppress(psutil.NoSuchProcess):
+            found.update(psutil.Process(pid).children(recursive=True))
     return found
 
 
-def _of_session(folder: str) -> dict[int, str]:
-    """Return the processes whose command line names the session folder; nothing where there is no /proc."""
-    found: dict[int, str] = {}
-    for one in PROCESSES.glob("[0-9]*"):
-        with suppress(OSError):
-            if folder.encode() in (one / "cmdline").read_bytes():
-                found[int(one.name)] = _began(int(one.name))
-    return found
+def _of_session(folder: str) -> set[psutil.Process]:
+    """Return the processes whose command line names the session folder."""
+    return {
+        one for one in psutil.process_iter(["cmdline"]) if any(folder in part for part in one.info["cmdline"] or ())
+    }
 
 
-def _wait_for_end(processes: Mapping[int, str]) -> None:
+def _wait_for_end(processes: Iterable[psutil.Process]) -> None:
     ends_at = time.monotonic() + KILLED_END_WITHIN_S
-    while any(_runs(pid, began) for pid, began in processes.items()) and time.monotonic() < ends_at:
+    while any(map(_runs, processes)) and time.monotonic() < ends_at:
         time.sleep(0.02)
 
 
-def _runs(pid: int, began: str) -> bool:
-    return _began(pid) == began and _stat(pid)[:1] not in ([], ["Z"])
-
-
-def _began(pid: int) -> str:
-    stat = _stat(pid)
-    return stat[19] if stat else ""
-
-
-def _stat(pid: int) -> list[str]:
-    """Return the fields of a process after its name, beginning with its state; empty when it is gone."""
-    try:
-        return (PROCESSES / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return []
+def _runs(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
