@@ -69,7 +69,7 @@ class GrpcAnswer:
     body: bytes = b""
 
 
-Answering = Coroutine[Any, Any, GrpcAnswer]
+PendingAnswer = Coroutine[Any, Any, GrpcAnswer]
 """A call that is being answered."""
 
 
@@ -128,7 +128,7 @@ class GrpcApi:
         except ServingError as error:
             return GrpcAnswer(error.code, bounded_text(str(error)))
 
-    def answer_traced(self, method: str, raw: bytes, metadata: Iterable[Any]) -> Answering:
+    def answer_traced(self, method: str, raw: bytes, metadata: Iterable[Any]) -> PendingAnswer:
         """Answer a call of Serve's own proxy, which does not pass deadlines on; in a span if it is traced."""
         work = self.answer(method, raw, None)
         if self._traces is None:
