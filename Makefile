@@ -33,12 +33,13 @@ test: $(STAMP)  ## every test: one process has the server that many tests share 
 unit: $(STAMP)  ## tests without Ray
 	$(BIN)/pytest $(UNIT)
 
-check: $(STAMP)  ## format, lint, types, import contracts, dependencies
+check: $(STAMP)  ## format, lint, types, import contracts, dependencies, limits of the source
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/deptry .
+	$(BIN)/pytest --quiet $(UNIT)/test_house.py
 
 format: $(STAMP)
 	$(BIN)/ruff format .

@@ -4,6 +4,7 @@ ServingError                     gRPC status          HTTP status
 ├── InvalidArgument              INVALID_ARGUMENT     400          the request is wrong; sending it again does not help
 │   ├── LabelNotFound            INVALID_ARGUMENT     400          no version has the requested label
 │   └── ConfigError              INVALID_ARGUMENT     400          a configuration has mistakes; carries all of them
+│       └── TransitionRefused    FAILED_PRECONDITION  400          it may not follow the configuration in force
 ├── NotFound                     NOT_FOUND            404          nothing answers under that name
 │   ├── ServableNotFound         NOT_FOUND            404          no version can answer the request at present
 │   └── StatusNotFound           NOT_FOUND            404          no version was ever seen under that name
@@ -220,3 +221,9 @@ class ConfigError(InvalidArgument):
 
     def __str__(self) -> str:
         return self.separator.join(str(problem) for problem in self.problems)
+
+
+class TransitionRefused(ConfigError):
+    """A configuration may not follow the one in force, which stays."""
+
+    code = Code.FAILED_PRECONDITION

@@ -14,11 +14,11 @@ from google.protobuf.descriptor import Descriptor
 from core.config import arguments, joined_models, yaml_settings
 from core.config.flag_table import FLAGS
 from core.config.model_config import ModelConfig
-from core.config.models_text import model_configs
+from core.config.models_text import NO_LIST, model_configs
 from core.config.parameter_files import batching_parameters, monitoring_config, ssl_config
 from core.config.server_settings import SessionSettings
 from core.config.session_options import session_config, session_config_warnings
-from core.config.text_format import outline
+from core.config.text_format import outline, says_nothing
 from core.config.version_policy import Specific
 from core.config.yaml_settings import YamlSettings
 from core.errors import ConfigError, Problem
@@ -58,6 +58,8 @@ REFUSED_FIELDS: Mapping[str, str] = MappingProxyType(
 )
 IMPORT_PATH = "deployments.app:build"
 NO_KIND = "The kind of this file cannot be recognized; give it with --kind"
+BLANK = "says nothing: it holds only blanks and comments"
+BLANK_LATER = f"{BLANK}; a running server whose file said more before refuses it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +92,20 @@ def check_file(text: str, file: str, kind: FileKind | None = None, *, relative_p
     """Read a file as the server would, and return every mistake and warning that the server would report."""
     chosen = kind or kind_of(text, file)
     if chosen is None:
-        return Checked(file, None, (Problem(NO_KIND, file),))
+        return Checked(file, None, (Problem(f"{BLANK}. {NO_KIND}" if says_nothing(text) else NO_KIND, file),))
     if chosen is FileKind.MODELS:
         return _checked_models(text, file, relative_path_root)
     if chosen is FileKind.SERVE:
         return _checked_serve(text, file)
     if chosen is FileKind.SETTINGS:
         return _checked_settings(text, file)
-    return Checked(file, chosen, *_parameters(chosen, text, file))
+    problems, warnings = _parameters(chosen, text, file)
+    return Checked(file, chosen, problems, (*warnings, *_blank(text, file)) if not problems else warnings)
+
+
+def _blank(text: str, file: str) -> Iterator[Problem]:
+    if says_nothing(text):
+        yield Problem(BLANK_LATER, file)
 
 
 def _checked_models(text: str, file: str, root: str) -> Checked:
@@ -105,6 +113,8 @@ def _checked_models(text: str, file: str, root: str) -> Checked:
         models = model_configs(text, file, relative_path_root=root)
     except ConfigError as error:
         return Checked(file, FileKind.MODELS, error.problems)
+    if says_nothing(text):
+        return Checked(file, FileKind.MODELS, (Problem(NO_LIST, file),))
     return Checked(file, FileKind.MODELS, warnings=tuple(_useless_labels(models, file)), models=models)
 
 
@@ -114,7 +124,8 @@ def _checked_settings(text: str, file: str) -> Checked:
     except ConfigError as error:
         return Checked(file, FileKind.SETTINGS, error.problems)
     parsed = arguments.parse_flags((), {"model_settings_file": file, **own.server})
-    return Checked(file, FileKind.SETTINGS, *_findings_about_flags(parsed, file, "server"), settings=own)
+    problems, warnings = _findings_about_flags(parsed, file, "server")
+    return Checked(file, FileKind.SETTINGS, problems, (*warnings, *_blank(text, file)), settings=own)
 
 
 def _findings_about_flags(

@@ -9,13 +9,20 @@ from dataclasses import dataclass
 from google.protobuf import text_format
 
 from core.config.model_config import LoggingConfig, ModelConfig, TaskSampling, collector_problems
-from core.config.text_format import Outline, parse_text_message
+from core.config.text_format import Outline, outline, parse_text_message, says_nothing
 from core.config.version_policy import All, Latest, Specific, VersionPolicy
-from core.errors import ConfigError, Problem
+from core.errors import ConfigError, Problem, TransitionRefused
 from core.protos import model_config_pb2
 
 PLATFORM = "tensorflow"
 CUSTOM_CONFIG = "ModelServer does not yet support custom model config."
+ONLY_LISTS = (
+    "Cannot transition to requested config. It is only legal to transition from one ModelConfigList to another."
+)
+NO_LIST = (
+    "says nothing: model_config_list is missing. A server that starts with it serves no model, and a running one "
+    "refuses it; an empty list is written model_config_list {}"
+)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://", re.ASCII)
 
 
@@ -33,15 +40,28 @@ class _Entry:
         return Problem(message, self.file, line, f"config[{self.index}].{'.'.join(path)}")
 
 
-def model_configs(text: str, file: str = "", *, relative_path_root: str = "") -> tuple[ModelConfig, ...]:
+def model_configs(
+    text: str, file: str = "", *, relative_path_root: str = "", follows_list: bool = False
+) -> tuple[ModelConfig, ...]:
     """Read a ModelServerConfig file; a file with neither choice set lists no models.
 
-    Raises ConfigError with every mistake, its line and its field.
+    With `follows_list`, an earlier content of the file was a list, and only another list may follow it (TensorFlow
+    Serving, config reload). Raises TransitionRefused, and ConfigError with every mistake, its line and its field.
     """
+    if follows_list:
+        _require_list(text, file)
     try:
         return _read(text, file, relative_path_root, allow_unknown=False)
     except ConfigError as error:
         raise ConfigError(_with_further(error.problems, text, file, relative_path_root)) from None
+
+
+def _require_list(text: str, file: str) -> None:
+    """Raise TransitionRefused for a text that parses and is not a list; other mistakes are found when it is read."""
+    places, _ = outline(text)
+    if says_nothing(text) or (places.fields and {one.name for one in places.fields} == {"custom_model_config"}):
+        line = places.fields[0].line if places.fields else None
+        raise TransitionRefused((Problem(ONLY_LISTS, file, line),))
 
 
 def _read(text: str, file: str, root: str, *, allow_unknown: bool) -> tuple[ModelConfig, ...]:

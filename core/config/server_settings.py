@@ -202,6 +202,9 @@ class MonitoringSettings:
     config_file: str = ""
     """MonitoringConfig text file; without it the page with metrics is at its usual path."""
 
+    taken: MonitoringConfig | None = None
+    """What the file said at the start: a router that starts later must not follow another content."""
+
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:

@@ -17,6 +17,7 @@ from core.errors import ConfigError, Problem
 M = TypeVar("M", bound=Message)
 OUR_PACKAGE = "ray_model_server."
 ANY = "google.protobuf.Any"
+MARKS = frozenset({"---", "..."})
 
 
 def unknown_fields(place: Outline, message: Descriptor) -> Iterator[tuple[Outline, Descriptor]]:
@@ -56,6 +57,15 @@ def parse_text_message(text: str, message: M, file: str = "", *, allow_unknown: 
         known = {problem.line for problem in unknown}
         raise ConfigError(tuple(unknown) if first.line in known else (*unknown, first)) from None
     return message, places
+
+
+def says_nothing(text: str) -> bool:
+    """Whether a file holds only blanks and comments; an empty one is a mistake and says nothing either.
+
+    Protobuf text files and YAML have the same comments; YAML's marks of documents say nothing.
+    """
+    lines = (line.strip() for line in text.split("\n"))
+    return all(not line or line.startswith("#") or line in MARKS for line in lines)
 
 
 def _place_and_detail(error: Exception, text: str) -> tuple[Outline, str]:

@@ -72,12 +72,14 @@ class ListInForce:
 
     `text` is the list itself; `is_requested` says that it came by a request and not from flags and files, whose content
     `files_fingerprint` identifies. `problems` are the mistakes for which a newer content of the files was refused.
+    `spoken` names the files that have said something: one that becomes blank is refused.
     """
 
     text: str = ""
     is_requested: bool = False
     files_fingerprint: str = ""
     problems: tuple[Problem, ...] = ()
+    spoken: frozenset[str] = frozenset()
 
 
 NOTHING_IN_FORCE = ListInForce()

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from core.config import joined_models, yaml_settings
 from core.config.model_config import BatchingParameters, ModelConfig
-from core.config.models_text import model_configs, single_model
+from core.config.models_text import NO_LIST, model_configs, single_model
 from core.config.parameter_files import BATCHING_WITHOUT_FILE, batching_parameters
 from core.config.server_settings import ServerSettings
 from core.config.session_options import session_config, session_config_warnings
+from core.config.text_format import says_nothing
+from core.errors import Problem
 from deployments.config.files import read_text
+from deployments.config.spoken_files import SpokenFiles
+
+SETTINGS_REMEDY = "write `models: {}` if its settings are to go"
+PARAMETERS_REMEDY = "write its fields again, or start the server anew without it"
 
 
 class ConfiguredModels:
@@ -17,16 +25,40 @@ class ConfiguredModels:
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
         self._source = settings.source
+        self._spoken = SpokenFiles()
+        self._has_looked = False
+
+    @property
+    def spoken(self) -> frozenset[str]:
+        """The files that have said something."""
+        return self._spoken.names
+
+    def recall(self, spoken: frozenset[str]) -> None:
+        """Continue with the files that a predecessor knew."""
+        self._spoken.recall(spoken)
 
     def models(self) -> tuple[ModelConfig, ...]:
-        """Read the configuration; raises ConfigError with all mistakes of all files."""
+        """Read the configuration; raises ConfigError with all mistakes of all files.
+
+        Raises TransitionRefused for a file that said something before and is blank now.
+        """
+        if not self._has_looked:
+            self._has_looked = True
+            self._spoken.look(self._batching_file, self._settings.session.session_config_file)
         return self.joined(self._listed())
+
+    @property
+    def _batching_file(self) -> str:
+        return self._settings.batching.parameters_file if self._settings.batching.enabled else ""
 
     def _listed(self) -> tuple[ModelConfig, ...]:
         root = self._source.relative_path_root
         if self._source.model_config_file:
             file = self._source.model_config_file
-            return model_configs(read_text(file), file, relative_path_root=root)
+            text = read_text(file)
+            models = model_configs(text, file, relative_path_root=root, follows_list=file in self.spoken)
+            self._spoken.note(file, text)
+            return models
         if self._source.model_base_path:
             return (single_model(self._source.model_name, self._source.model_base_path, relative_path_root=root),)
         return ()
@@ -47,7 +79,7 @@ class ConfiguredModels:
 
     def _own_settings(self) -> yaml_settings.YamlSettings | None:
         file = self._source.model_settings_file
-        return yaml_settings.read_yaml_settings(read_text(file), file) if file else None
+        return yaml_settings.read_yaml_settings(self._spoken.read(file, SETTINGS_REMEDY), file) if file else None
 
     def batching(self) -> BatchingParameters | None:
         """Read the parameters for all models; None without batching.
@@ -57,14 +89,16 @@ class ConfiguredModels:
         batching = self._settings.batching
         if not batching.enabled:
             return None
-        if not batching.parameters_file:
+        file = batching.parameters_file
+        if not file:
             return BATCHING_WITHOUT_FILE
-        return batching_parameters(read_text(batching.parameters_file), batching.parameters_file)
+        return batching_parameters(self._spoken.read(file, PARAMETERS_REMEDY), file)
 
     def session_config(self) -> bytes:
         """Return the serialized session options of every model server."""
         file = self._settings.session.session_config_file
-        return session_config(self._settings.session, read_text(file) if file else "", file)
+        text = self._spoken.read(file, PARAMETERS_REMEDY) if file else ""
+        return session_config(self._settings.session, text, file)
 
     def check(self) -> None:
         """Read all files once; raises ConfigError."""
@@ -78,4 +112,9 @@ class ConfiguredModels:
         found = session_config_warnings(read_text(session), session) if session else ()
         own = self._own_settings()
         unused = joined_models.unused_models(self._listed(), own) if own is not None else ()
-        return tuple(str(problem) for problem in (*unused, *found))
+        return tuple(str(problem) for problem in (*self._silent_list(), *unused, *found))
+
+    def _silent_list(self) -> Iterator[Problem]:
+        file = self._source.model_config_file
+        if file and says_nothing(read_text(file)):
+            yield Problem(NO_LIST, file)

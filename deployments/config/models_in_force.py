@@ -31,6 +31,13 @@ class ModelList(Protocol):
     def models(self) -> tuple[ModelConfig, ...]:
         """Read the configuration; raises ConfigError with all mistakes."""
 
+    @property
+    def spoken(self) -> frozenset[str]:
+        """The files that have said something; one that becomes blank is refused."""
+
+    def recall(self, spoken: frozenset[str]) -> None:
+        """Continue with the files that a predecessor knew."""
+
     def joined(self, listed: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
         """Join the models of a reload request with the YAML file."""
 
@@ -92,6 +99,7 @@ class Configuration:
         """Continue with the list that a previous watcher published."""
         self._adopted = published
         self.files_fingerprint = published.files_fingerprint
+        self._model_list.recall(published.spoken)
 
     def poll(self, now_s: float, table: RoutingTable) -> None:
         """Read the files when due; invalid and unchanged files change nothing."""
@@ -133,6 +141,9 @@ class Configuration:
                 self._in_force = InForce(files, number=self._in_force.number if self._in_force is not None else 0)
             if is_first or has_changed or not self.files_fingerprint:
                 self.files_fingerprint = fingerprint
+        file = self._settings.model_config_file
+        if is_first and file and file not in self._model_list.spoken:
+            log.info("config_empty file=%s Taking no action for empty config", file)
 
     def _note(self, problems: tuple[Problem, ...]) -> None:
         if problems != self.problems:
@@ -146,7 +157,9 @@ class Configuration:
 
     def published(self, in_force: InForce) -> ListInForce:
         """Return a list in the form in which a later watcher adopts it."""
-        return ListInForce(in_force.text, in_force.is_requested, self.files_fingerprint, self.problems)
+        return ListInForce(
+            in_force.text, in_force.is_requested, self.files_fingerprint, self.problems, self._model_list.spoken
+        )
 
     def files(self) -> tuple[ModelConfig, ...]:
         """Return the list that the files hold."""

@@ -49,7 +49,7 @@ def checked(settings: ServerSettings) -> tuple[ServerSettings, tuple[str, ...]]:
     )
     for file in filter(None, (absolute.front_door.ssl_config_file, absolute.front_door.rest_ssl_config_file)):
         Certificates(file)
-    monitoring(absolute)
+    absolute = replace(absolute, monitoring=replace(absolute.monitoring, taken=monitoring(absolute)))
     plan = tracing_plan(absolute.tracing)
     return absolute, (*models.warnings(), *(plan.warnings if plan is not None else ()))
 
@@ -62,6 +62,8 @@ def _with_environment(settings: ServerSettings) -> ServerSettings:
 
 def monitoring(settings: ServerSettings) -> MonitoringConfig:
     """Return whether there is a page with metrics, and its path; raises ConfigError."""
+    if settings.monitoring.taken is not None:
+        return settings.monitoring.taken
     file = settings.monitoring.config_file
     return monitoring_config(read_text(file), file) if file else MonitoringConfig()
 

@@ -97,6 +97,11 @@ class FakeModelList:
     def __init__(self, *configs: ModelConfig) -> None:
         self.configs = configs
         self.problems: tuple[Problem, ...] = ()
+        self.spoken: frozenset[str] = frozenset()
+
+    def recall(self, spoken: frozenset[str]) -> None:
+        """Add what a predecessor knew."""
+        self.spoken |= spoken
 
     def models(self) -> tuple[ModelConfig, ...]:
         """Return the configured models, or all mistakes."""

@@ -116,20 +116,3 @@ def _uses_of(user: Module) -> Iterator[tuple[str, str]]:
     for node in ast.walk(user.tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in aliases:
             yield aliases[node.value.id], node.attr
-
-
-def unreached(module: Module) -> list[str]:
-    """Return the public names that neither another module uses nor anything in their own module that is used."""
-    waiting = [name for name in uses()[module.name] if name in module.definitions]
-    waiting += [one.id for node in module.tree.body if not list(_bound(node)) for one in _names(node)]
-    reached: set[str] = set()
-    while waiting:
-        name = waiting.pop()
-        if name not in reached and name in module.definitions:
-            reached.add(name)
-            waiting += [one.id for one in _names(module.definitions[name])]
-    return sorted(name for name in module.definitions if name not in reached and not name.startswith("_"))
-
-
-def _names(node: ast.AST) -> Iterator[ast.Name]:
-    return (one for one in ast.walk(node) if isinstance(one, ast.Name))

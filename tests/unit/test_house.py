@@ -6,7 +6,9 @@ import ast
 import collections
 from collections.abc import Iterable
 
-from tests.support.source_tree import Function, body_lines, modules, ours, public_methods, unreached, uses
+from tests.support.liveness import unreached_definitions
+from tests.support.project import ROOT
+from tests.support.source_tree import Function, Module, body_lines, modules, ours, public_methods, uses
 
 LONGEST_MODULE = 350
 LONGEST_BODY = 40
@@ -37,8 +39,6 @@ NOT_IMPORTED = {
     "deployments.client": "users import it",
     "deployments.launch.serve_run": "`make serve` runs it with `python -m`",
 }
-UNUSED_NAMES: dict[str, str] = {}
-"""Public names of core that are kept although nothing uses them, each with its reason."""
 
 
 def repeated(names: Iterable[str]) -> set[str]:
@@ -108,8 +108,31 @@ def test_every_module_is_imported() -> None:
     assert NOT_IMPORTED.keys() <= modules().keys()
 
 
-def test_every_public_name_of_core_is_used() -> None:
-    """By another module, or by something in its own module that is; tests alone keep nothing alive."""
-    unused = {f"{one.name}.{name}" for one in ours() if one.name.startswith("core") for name in unreached(one)}
+def test_every_definition_of_core_is_used() -> None:
+    """The program must lead to it, also to each method; tests, and functions that only tests call, keep nothing alive."""
+    assert unreached_definitions(modules(), NOT_IMPORTED) == set()
 
-    assert unused == UNUSED_NAMES.keys()
+
+DEAD = """
+class Rule:
+    def used(self): ...
+    def forgotten(self): self.also_forgotten()
+    def also_forgotten(self): ...
+
+def asked(): return Rule().used()
+def check(): return _part()
+def _part(): return Rule().used()
+"""
+
+
+def test_what_only_dead_code_uses_is_dead() -> None:
+    """Otherwise one test would keep a whole chain of functions alive."""
+    texts = {"core.rule": DEAD, "deployments.cli": "from core import rule\nrule.asked()"}
+    tree = {name: Module(name, ROOT, ast.parse(text), 1) for name, text in texts.items()}
+
+    assert unreached_definitions(tree, ["deployments.cli"]) == {
+        "core.rule.Rule.forgotten",
+        "core.rule.Rule.also_forgotten",
+        "core.rule.check",
+        "core.rule._part",
+    }

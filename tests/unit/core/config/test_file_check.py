@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.config.file_check import NO_KIND, Checked, FileKind, across, check_file, kind_of
+from core.config.file_check import BLANK, NO_KIND, Checked, FileKind, across, check_file, kind_of
 from core.errors import Problem
 from tests.support.project import ROOT
 
@@ -37,7 +37,8 @@ def test_the_kind_of_a_file_shows_in_its_fields(text, file, kind) -> None:
 
 def test_a_file_of_no_kind_is_a_mistake_that_says_what_to_do() -> None:
     """An empty file is one that is just being written."""
-    assert check_file("", "x") == Checked("x", None, (Problem(NO_KIND, "x"),))
+    assert check_file("x y", "x") == Checked("x", None, (Problem(NO_KIND, "x"),))
+    assert check_file("", "x") == Checked("x", None, (Problem(f"{BLANK}. {NO_KIND}", "x"),))
     (problem,) = check_file("", "x", FileKind.MODELS).problems
     assert "The file is empty" in problem.message
 
@@ -205,3 +206,18 @@ def test_without_a_pair_little_can_be_said() -> None:
     models = checked(MODELS, "models.config")
     assert across([models]) == ((), ())
     assert across([models, models, relative]) == ((), ())
+
+
+@pytest.mark.parametrize("blank", ["\n", "# nothing\n", "  "])
+def test_a_blank_file_is_named_whatever_it_is(blank: str) -> None:
+    """A list of models must say something; of the others a running server keeps what they said."""
+    (unknown,) = check_file(blank, "f").problems
+    (models,) = check_file(blank, "f", FileKind.MODELS).problems
+    assert unknown.message.startswith("says nothing")
+    assert "model_config_list is missing" in models.message
+
+    for kind in (FileKind.SETTINGS, FileKind.BATCHING, FileKind.MONITORING, FileKind.SESSION):
+        checked = check_file(blank, "f", kind)
+        assert (checked.problems, ["says nothing" in one.message for one in checked.warnings]) == ((), [True]), kind
+    assert check_file("model_config_list {}", "f").problems == ()
+    assert check_file("models: {}", "s.yaml").warnings == ()
