@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from core.config import joined_models, yaml_settings
 from core.config.model_config import BatchingParameters, ModelConfig
 from core.config.models_text import model_configs, single_model
 from core.config.parameter_files import BATCHING_WITHOUT_FILE, batching_parameters
 from core.config.server_settings import ServerSettings
 from core.config.session_options import session_config, session_config_warnings
+from core.errors import Problem
+from core.storage.version_listing import is_remote
 from deployments.config.files import read_text
+from deployments.config.followed_files import FollowedFiles
 
 
 class ConfiguredModels:
-    """The configured models; every call reads the files again."""
+    """The configured models; every call reads the local files again, and those at URLs as they are `followed`."""
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: ServerSettings, followed: FollowedFiles | None = None) -> None:
         self._settings = settings
         self._source = settings.source
+        self._followed = followed
+        self._read: Callable[[str], str] = followed.read if followed is not None else read_text
 
     def models(self) -> tuple[ModelConfig, ...]:
         """Read the configuration; raises ConfigError with all mistakes of all files."""
@@ -26,7 +33,7 @@ class ConfiguredModels:
         root = self._source.relative_path_root
         if self._source.model_config_file:
             file = self._source.model_config_file
-            return model_configs(read_text(file), file, relative_path_root=root)
+            return model_configs(self._read(file), file, relative_path_root=root)
         if self._source.model_base_path:
             return (single_model(self._source.model_name, self._source.model_base_path, relative_path_root=root),)
         return ()
@@ -47,7 +54,7 @@ class ConfiguredModels:
 
     def _own_settings(self) -> yaml_settings.YamlSettings | None:
         file = self._source.model_settings_file
-        return yaml_settings.read_yaml_settings(read_text(file), file) if file else None
+        return yaml_settings.read_yaml_settings(self._read(file), file) if file else None
 
     def batching(self) -> BatchingParameters | None:
         """Read the parameters for all models; None without batching.
@@ -59,12 +66,20 @@ class ConfiguredModels:
             return None
         if not batching.parameters_file:
             return BATCHING_WITHOUT_FILE
-        return batching_parameters(read_text(batching.parameters_file), batching.parameters_file)
+        return batching_parameters(self._read(batching.parameters_file), batching.parameters_file)
 
     def session_config(self) -> bytes:
         """Return the serialized session options of every model server."""
         file = self._settings.session.session_config_file
-        return session_config(self._settings.session, read_text(file) if file else "", file)
+        return session_config(self._settings.session, self._read(file) if file else "", file)
+
+    def unread(self) -> tuple[Problem, ...]:
+        """Return the problems of files at URLs whose newest content could not be read; an earlier one counts."""
+        return self._followed.problems if self._followed is not None else ()
+
+    def changes(self) -> int:
+        """Return how often a file at a URL changed, or its problem."""
+        return self._followed.changes if self._followed is not None else 0
 
     def check(self) -> None:
         """Read all files once; raises ConfigError."""
@@ -75,7 +90,20 @@ class ConfiguredModels:
     def warnings(self) -> tuple[str, ...]:
         """Return warnings about settings without effect."""
         session = self._settings.session.session_config_file
-        found = session_config_warnings(read_text(session), session) if session else ()
+        found = session_config_warnings(self._read(session), session) if session else ()
         own = self._own_settings()
         unused = joined_models.unused_models(self._listed(), own) if own is not None else ()
         return tuple(str(problem) for problem in (*unused, *found))
+
+
+def followed_files(settings: ServerSettings) -> FollowedFiles:
+    """Return the files at URLs that a watcher reads, followed as often as local files or remote storage are polled."""
+    source, remote_s = settings.source, settings.polling.remote_poll_wait_s
+    list_s = source.model_config_file_poll_wait_s
+    periods = {
+        source.model_config_file: list_s,
+        source.model_settings_file: list_s or remote_s,
+        settings.batching.parameters_file: remote_s,
+        settings.session.session_config_file: remote_s,
+    }
+    return FollowedFiles({file: period_s for file, period_s in periods.items() if is_remote(file)})

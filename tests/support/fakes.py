@@ -97,6 +97,8 @@ class FakeModelList:
     def __init__(self, *configs: ModelConfig) -> None:
         self.configs = configs
         self.problems: tuple[Problem, ...] = ()
+        self.away: tuple[Problem, ...] = ()
+        self.changed = 0
 
     def models(self) -> tuple[ModelConfig, ...]:
         """Return the configured models, or all mistakes."""
@@ -111,6 +113,14 @@ class FakeModelList:
     def session_config(self) -> bytes:
         """Return the session options."""
         return b""
+
+    def unread(self) -> tuple[Problem, ...]:
+        """Return the problems of files that are away."""
+        return self.away
+
+    def changes(self) -> int:
+        """Return how often files at URLs changed."""
+        return self.changed
 
     def joined(self, listed: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
         """Nothing to add."""
