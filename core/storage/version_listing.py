@@ -190,6 +190,12 @@ def is_remote(path: str) -> bool:
     return "://" in path and not path.startswith(LOCAL_SCHEME)
 
 
+def local_path(path: str) -> str:
+    """Return the path of a local file or folder, which may be given as `file:///folder` or `file://localhost/folder`."""
+    plain = path.removeprefix(LOCAL_SCHEME)
+    return plain.removeprefix("localhost") if plain != path and plain.startswith("localhost/") else plain
+
+
 def steadied(now: VersionListing, before: VersionListing | None) -> tuple[VersionListing, frozenset[int]]:
     """Return a listing of a remote store with the versions that only this one misses, and their numbers.
 

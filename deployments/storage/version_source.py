@@ -13,11 +13,11 @@ from core.config.version_policy import VersionPolicy
 from core.storage.retry_policy import RetryPolicy
 from core.storage.store_errors import StorageFailed, scrubbed
 from core.storage.version_listing import (
-    LOCAL_SCHEME,
     FileEntry,
     VersionDirectory,
     VersionListing,
     is_remote,
+    local_path,
     version_directories,
 )
 from deployments.storage.remote_store import FsspecStore, RemoteStore, RetryingStore
@@ -39,7 +39,7 @@ class VersionSource:
         try:
             if is_remote(base_path):
                 return _list_remote(self._store, base_path, policy)
-            return _list_local(base_path.removeprefix(LOCAL_SCHEME), policy)
+            return _list_local(local_path(base_path), policy)
         except Exception as error:  # noqa: BLE001 - stores raise exceptions of every kind; one model's storage must not affect the others
             return VersionListing(error=_error_text(base_path, error))
 
