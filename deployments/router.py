@@ -44,6 +44,7 @@ from deployments.routing.profile_call import answer_profile, record_over_handle
 from deployments.routing.replica_directory import ReplicaDirectory
 from deployments.routing.request_router import RequestRouter
 from deployments.routing.request_traces import RequestTraces, TracedRouter
+from deployments.routing.table_follower import TableFollower
 from deployments.routing.version_transport import VersionTransport
 from deployments.system.clock import SystemClock
 from deployments.system.event_loop import LoopThread
@@ -56,8 +57,6 @@ from deployments.telemetry.tracing import tracer_of
 
 log = logging.getLogger(__name__)
 
-PULL_EVERY_S = 5.0
-PULL_FIRST_EVERY_S = 0.1
 PULL_TIMEOUT_S = 10.0
 SIBLINGS_TIMEOUT_S = 2.0
 FIRST_PULL_TIMEOUT_S = 15.0
@@ -86,6 +85,8 @@ class Router(ProxyMethods):
         traces = RequestTraces(self._tracer) if self._tracer else None
         kind = TracedRouter if traces else SampledRouter if access else RequestRouter
         self._router = kind(self._name, self._transport)
+        tables = _ServeTables(watcher, self._siblings)
+        self._follower = TableFollower(self._router, self._directory, tables, self._publish_health)
         shown = monitoring(settings)
         self._page = MetricsPage(shown.prometheus_path, self._name, self._transport, watcher, self._siblings)
         status = StatusPage(self._router, self._facts, self._watcher_report, SystemClock())
@@ -135,11 +136,12 @@ class Router(ProxyMethods):
     async def _live(self) -> None:
         """Pull the first table, open the ports once it is settled, then keep the table and the connections fresh."""
         try:
-            await self._take_over()
-            await self._pull()
-            while not self._router.table.settled:
-                await asyncio.sleep(PULL_FIRST_EVERY_S)
-                await self._pull()
+            await self._follower.take_over()
+            if self._router.table.settled:
+                self._has_looked.set()
+            await self._follower.pull()
+            self._has_looked.set()
+            await self._follower.follow_first()
             await asyncio.gather(self._http.open(), self._grpc.open())
             self._grpc.health.open(self._router.table)
             self._is_open = True
@@ -147,55 +149,18 @@ class Router(ProxyMethods):
             door = self._settings.front_door
             log.info("front_door_open rest_port=%s grpc_port=%s", door.rest_port, door.grpc_port, extra=announced())
             settle()
-            await asyncio.gather(self._keep_table(), self._directory.follow_load(), self._page.report_regularly())
+            await asyncio.gather(self._follower.follow(), self._directory.follow_load(), self._page.report_regularly())
         except BaseException as error:
             self._failure = error
             raise
 
-    async def _take_over(self) -> None:
-        """Take the table of routers that run already, which this one may be about to replace.
-
-        The watcher alone cannot say so: one that is replaced at the same time has no table before it has asked routers.
-        """
-        try:
-            tables = await asyncio.wait_for(self._siblings.broadcast("table").results_async(), SIBLINGS_TIMEOUT_S)
-        except SERVE_FAILURES as error:
-            log.info("no_other_router error=%r", brief(error))
-            return
-        for table in tables:
-            await self._take(table)
-        if self._router.table.settled:
-            self._has_looked.set()
-
-    async def _keep_table(self) -> None:
-        while True:
-            await asyncio.sleep(PULL_EVERY_S)
-            await self._pull()
-
-    async def _pull(self) -> None:
-        """Pull the watcher's table: replaces a lost broadcast, and gives a new router its first table."""
-        try:
-            table = await asyncio.wait_for(self._watcher.table.remote(self._router.report()), PULL_TIMEOUT_S)
-        except SERVE_FAILURES as error:
-            log.info("table_not_pulled error=%r", brief(error))
-            return
-        await self._take(table)
-        self._has_looked.set()
-
-    async def _take(self, table: RoutingTable) -> RouterReport:
-        """Connect to new versions before requests can choose them, then swap the table."""
-        if table.generation > self._router.table.generation:
-            self._directory.log_requests(table.logging)
-            await self._directory.connect(table.apps)
-            self._router.apply(table)
-            await self._directory.keep_only(self._router.table.apps)
-            if self._is_open:
-                self._grpc.health.follow(self._router.table)
-        return self._router.report()
+    def _publish_health(self) -> None:
+        if self._is_open:
+            self._grpc.health.follow(self._router.table)
 
     async def apply(self, table: RoutingTable) -> RouterReport:
         """Take a table from the watcher's broadcast; return the generation in use and the calls in flight."""
-        return await asyncio.wrap_future(self._loop.run(self._take(table)))
+        return await asyncio.wrap_future(self._loop.run(self._follower.take(table)))
 
     async def _hand_over(self, method: str, raw: bytes) -> bytes:
         """Forward a request about the list of models to the watcher."""
@@ -273,6 +238,33 @@ class Router(ProxyMethods):
         loop.stop()
         if self._tracer is not None:
             await asyncio.to_thread(self._tracer.close, LAST_SPANS_TIMEOUT_S)
+
+
+class _ServeTables:
+    """Tables of the watcher and of other routers, over Serve's handles."""
+
+    def __init__(self, watcher: DeploymentHandle, siblings: DeploymentHandle) -> None:
+        self._watcher = watcher
+        self._siblings = siblings
+
+    async def pull(self, report: RouterReport) -> RoutingTable | None:
+        """Report to the watcher and return its table; None when it does not answer."""
+        try:
+            table: RoutingTable = await asyncio.wait_for(self._watcher.table.remote(report), PULL_TIMEOUT_S)
+        except SERVE_FAILURES as error:
+            log.info("table_not_pulled error=%r", brief(error))
+            return None
+        return table
+
+    async def of_siblings(self) -> list[RoutingTable]:
+        """Return the tables of the routers that run already; none when they cannot be asked."""
+        try:
+            work = self._siblings.broadcast("table").results_async()
+            tables: list[RoutingTable] = await asyncio.wait_for(work, SIBLINGS_TIMEOUT_S)
+        except SERVE_FAILURES as error:
+            log.info("no_other_router error=%r", brief(error))
+            return []
+        return tables
 
 
 async def _report() -> bytes:

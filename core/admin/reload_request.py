@@ -48,7 +48,8 @@ def success(request: ReloadRequest) -> bytes:
 def is_settled(table: RoutingTable, added: Iterable[str]) -> bool:
     """Whether every added model has an aspired version that answers, an error, or nothing to load.
 
-    `table` is made of the list that added them, or of a later one. A model that was removed again counts as settled.
+    `table` is made of the list that added them, or of a later one, and every router uses it. A model that was removed
+    again counts as settled.
     """
     return all(name not in table.models or _has_outcome(table.models[name]) for name in added)
 
@@ -59,7 +60,7 @@ def _has_outcome(model: ModelRoutes) -> bool:
 
 def _answers(model: ModelRoutes) -> bool:
     """Whether an aspired version answers; one that is being unloaded does not count."""
-    return any(_is_aspired(model, version) for version in model.routes)
+    return any(_is_aspired(model, version) for version in model.available)
 
 
 def _failures(model: ModelRoutes) -> list[VersionStatus]:
@@ -77,7 +78,9 @@ def _is_aspired(model: ModelRoutes, version: int) -> bool:
 def require_available(table: RoutingTable, added: Iterable[str]) -> None:
     """Raise the error that names each added model that does not answer, with the reason."""
     found = {name: table.models.get(name, GONE) for name in sorted(added)}
-    failures = [_failure(name, model) for name, model in found.items() if not model.routes or not model.configured]
+    failures = [
+        _failure(name, model) for name, model in found.items() if not model.is_available or not model.configured
+    ]
     if failures:
         listed = ", ".join(failures)
         raise RuntimeFailure(Code.UNKNOWN, f"{len(failures)} model(s) did not become available: {{{listed}, }}")

@@ -43,8 +43,8 @@ def unfinished_versions(table: RoutingTable) -> list[str]:
 
 def summary(table: RoutingTable) -> str:
     """Return how many models and versions answer, and how many models do not."""
-    answering = [model for model in table.models.values() if model.routes]
-    versions = sum(len(model.routes) for model in answering)
+    answering = [model for model in table.models.values() if model.is_available]
+    versions = sum(len(model.available) for model in answering)
     missing = len(_configured(table)) - len(answering)
     answer = "answers" if len(answering) == 1 else "answer"
     text = f"{_count(len(answering), 'model')} with {_count(versions, 'version')} {answer}"
@@ -72,7 +72,7 @@ def _of_model(name: str, model: ModelRoutes) -> dict[str, str]:
         sentences[f"waiting {version}"] = f"{name} version {version} {why}"
     for label in sorted(model.labels):
         named = model.version_of(label)
-        if named in model.routes:
+        if named in model.available:
             sentences[f"label {label}"] = f"{name} label {label} names version {named}"
     if model.problem:
         sentences["problem"] = f"{name}: {model.problem}"

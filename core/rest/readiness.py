@@ -27,11 +27,11 @@ def readiness_body(table: RoutingTable, *, draining: bool) -> tuple[bool, bytes]
 
 
 def _is_missing(model: ModelRoutes) -> bool:
-    return model.configured and (not model.routes or bool(model.pending_labels))
+    return model.configured and (not model.is_available or bool(model.pending_labels))
 
 
 def _why_missing(model: ModelRoutes) -> str:
-    if model.routes:
+    if model.is_available:
         return f"labels whose version is not available: {', '.join(sorted(model.pending_labels))}"
     if model.problem:
         return model.problem
@@ -63,7 +63,7 @@ def _model_entry(name: str, model: ModelRoutes) -> dict[str, Any]:
 
 
 def _label_entry(label: str, version: int, model: ModelRoutes) -> dict[str, Any]:
-    entry: dict[str, Any] = {"version": str(version), "pending": version not in model.routes}
+    entry: dict[str, Any] = {"version": str(version), "pending": label in model.pending_labels}
     return entry | ({"meanwhile": str(model.held[label])} if label in model.held else {})
 
 

@@ -28,7 +28,7 @@ class LabelRule:
             known = table.models.get(model.name, ModelRoutes())
             for label, version in sorted(model.labels.items()):
                 is_new = known.labels.get(label, version) == version
-                if version not in known.routes and not (self.allows_new and is_new):
+                if version not in known.available and not (self.allows_new and is_new):
                     yield (
                         f"Request to assign label to version {version} of model {model.name}, "
                         "which is not currently available for inference"

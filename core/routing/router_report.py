@@ -15,6 +15,10 @@ class RouterReport:
     in_flight: Mapping[str, int] = field(default_factory=dict)
     watcher: str = ""
 
+    def uses(self, generation: int, watcher: str) -> bool:
+        """Whether this router uses that watcher's table of this generation, or a later one."""
+        return self.generation >= generation and self.watcher == watcher
+
     def keeps_its_table(self, generation: int, watcher: str) -> bool:
         """Whether this router would keep its table if another watcher published this generation."""
         return self.generation > generation or (self.generation == generation and self.watcher != watcher)

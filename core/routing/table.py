@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from core.config.model_config import LoggingConfig, Rollout
 from core.config.version_policy import VersionPolicy
-from core.errors import InvalidArgument, LabelNotFound, Problem, ServableNotFound, StatusNotFound
+from core.errors import InvalidArgument, LabelNotFound, NotFound, Problem, ServableNotFound, StatusNotFound, Unavailable
 from core.versions.history import VersionHistory
-from core.versions.lifecycle import VersionStatus
+from core.versions.lifecycle import State, VersionStatus
 from core.versions.servable import ServableId, app_name
 
 
@@ -32,9 +32,10 @@ class ModelRoutes:
 
     `routes` holds the versions that answer, `labels` every declared label, also those whose version does not answer
     yet (pending). `held` has the version that a pending label still names meanwhile, if it named one before.
-    `statuses` is newest first, `histories` has more of the same versions. `problem` says why storage has nothing to
-    load, if so; `ignored` has directories that are not versions and `waiting` versions that are not completely
-    written, each with the reason. `base_path`, `policy`, `rollout` and `logging` are as configured.
+    `statuses` is newest first, and shows a version as AVAILABLE only while every router has a route to it; `histories`
+    has more of the same versions. `problem` says why storage has nothing to load, if so; `ignored` has directories that
+    are not versions and `waiting` versions that are not completely written, each with the reason. `base_path`,
+    `policy`, `rollout` and `logging` are as configured.
     """
 
     routes: Mapping[int, Route] = field(default_factory=dict)
@@ -62,8 +63,19 @@ class ModelRoutes:
 
     @property
     def pending_labels(self) -> Mapping[str, int]:
-        """The labels whose version does not answer, with that version."""
-        return {label: version for label, version in self.labels.items() if version not in self.routes}
+        """The labels whose version does not answer at every router, with that version."""
+        available = self.available
+        return {label: version for label, version in self.labels.items() if version not in available}
+
+    @property
+    def available(self) -> frozenset[int]:
+        """The versions that answer whichever router is asked."""
+        return frozenset(one.version for one in self.statuses if one.state is State.AVAILABLE)
+
+    @property
+    def is_available(self) -> bool:
+        """Whether a version answers whichever router is asked."""
+        return bool(self.available)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +93,8 @@ class ListInForce:
     problems: tuple[Problem, ...] = ()
     spoken: frozenset[str] = frozenset()
 
+
+NO_TABLE = "This router has no routing table yet; try again."
 
 NOTHING_IN_FORCE = ListInForce()
 """Before a first list could be read."""
@@ -105,7 +119,7 @@ class RoutingTable:
     def resolve(self, name: str, version: int | None = None, label: str | None = None) -> Route:
         """Return the route of the version that answers a model spec (TensorFlow Serving, resolution of a model spec).
 
-        Raises InvalidArgument for an empty name, LabelNotFound, ServableNotFound.
+        Raises InvalidArgument for an empty name, LabelNotFound, ServableNotFound, and Unavailable before a first table.
         """
         model = self.models.get(name)
         if version is None and label is None:
@@ -113,33 +127,40 @@ class RoutingTable:
                 return model.latest
             if not name:
                 raise InvalidArgument("ModelSpec has no name specified.")
-            raise ServableNotFound(name, None)
+            raise self._missing(ServableNotFound(name, None))
         if not name:
             raise InvalidArgument("ModelSpec has no name specified.")
         if version is None:
             version = self._labelled(model, label or "")
         route = model.routes.get(version) if model is not None else None
         if route is None:
-            raise ServableNotFound(name, version)
+            raise self._missing(ServableNotFound(name, version))
         return route
+
+    @property
+    def _is_none_yet(self) -> bool:
+        return not (self.generation or self.models)
+
+    def _missing(self, error: NotFound) -> NotFound | Unavailable:
+        """Return the error for what is not here; the table of a router that has none yet knows of nothing."""
+        return Unavailable(NO_TABLE) if self._is_none_yet else error
 
     def statuses(self, name: str, version: int | None = None) -> tuple[VersionStatus, ...]:
         """Return the status of one version, or of all versions newest first (TensorFlow Serving, GetModelStatus).
 
-        Raises StatusNotFound.
+        Raises StatusNotFound, and Unavailable before a first table.
         """
         model = self.models.get(name)
         known = model.statuses if model is not None else ()
         wanted = tuple(one for one in known if version is None or one.version == version)
         if not wanted:
-            raise StatusNotFound(name, version)
+            raise self._missing(StatusNotFound(name, version))
         return wanted
 
-    @staticmethod
-    def _labelled(model: ModelRoutes | None, label: str) -> int:
+    def _labelled(self, model: ModelRoutes | None, label: str) -> int:
         version = model.version_of(label) if model is not None else None
         if version is None:
-            raise LabelNotFound(label)
+            raise Unavailable(f"Model labels does not init yet.{label}") if self._is_none_yet else LabelNotFound(label)
         return version
 
     @property

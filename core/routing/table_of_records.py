@@ -3,43 +3,82 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from core.config.model_config import ModelConfig
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.storage.version_listing import Judged
 from core.versions.history import VersionHistory, history_of
-from core.versions.lifecycle import State
+from core.versions.lifecycle import State, VersionStatus
 from core.versions.record import VersionRecord
 from core.versions.world import Records, World
 
 UNKNOWN = ModelRoutes(configured=False)
 
 
-def routing_table(records: Records, world: World, before: RoutingTable) -> RoutingTable:
+WITHDRAWN_WITHIN_S = 5.0
+"""How long a version that is unloaded stays in the table at most, until every router shows it as UNLOADING."""
+
+
+def routing_table(records: Records, world: World, before: RoutingTable, *, is_confirmed: bool = True) -> RoutingTable:
     """Return the table that follows from the records, under the generation of the one before.
 
-    The table is settled once every configured model has an available or failed version or nothing to load; it never
-    becomes unsettled again.
+    `is_confirmed` says that every router uses the table before. States lag behind routes when a version comes, and lead
+    when it goes: whichever router is asked, a version that it shows as AVAILABLE is answered by all of them. The table
+    is settled once every configured model has an available or failed version or nothing to load; it never becomes
+    unsettled again.
     """
     configs = {config.name: config for config in world.models}
     streams: dict[str, list[VersionRecord]] = {name: [] for name in configs}
     for servable in sorted(records, reverse=True):
         streams.setdefault(servable.name, []).append(records[servable])
     models = {
-        name: _model_routes(configs.get(name), stream, world, before.models.get(name, UNKNOWN))
+        name: _model_routes(
+            configs.get(name), stream, world, _Published(before.models.get(name, UNKNOWN), is_confirmed)
+        )
         for name, stream in streams.items()
     }
-    settled = before.settled or all(_is_settled(streams[name], world.storage_of(name)) for name in configs)
+    settled = before.settled or all(
+        _is_settled(streams[name], models[name], world.storage_of(name)) for name in configs
+    )
     return replace(before, models=models, settled=settled)
 
 
+@dataclass(frozen=True, slots=True)
+class _Published:
+    """A model as the table before has it, and whether every router uses that table."""
+
+    model: ModelRoutes
+    is_confirmed: bool
+
+    def is_routed(self, record: VersionRecord, now_s: float) -> bool:
+        """Whether a version belongs into the next table: one that goes stays until every router shows that it goes."""
+        if record.state is not State.UNLOADING:
+            return record.state is State.AVAILABLE
+        version = record.servable.version
+        is_shown = self.is_confirmed and self._state(version) is State.UNLOADING
+        is_late = now_s - record.since_s > WITHDRAWN_WITHIN_S
+        return version in self.model.routes and not is_shown and not is_late
+
+    def status(self, record: VersionRecord) -> VersionStatus:
+        """Return the status to show: one that comes is LOADING until every router has a table that leads to it."""
+        status = record.status()
+        if status.state is not State.AVAILABLE or self._state(status.version) is State.AVAILABLE:
+            return status
+        is_known = self.is_confirmed and status.version in self.model.routes
+        return status if is_known else replace(status, state=State.LOADING)
+
+    def _state(self, version: int) -> State | None:
+        return next((one.state for one in self.model.statuses if one.version == version), None)
+
+
 def _model_routes(
-    config: ModelConfig | None, stream: list[VersionRecord], world: World, before: ModelRoutes
+    config: ModelConfig | None, stream: list[VersionRecord], world: World, published: _Published
 ) -> ModelRoutes:
-    answering = [one.servable for one in stream if one.state is State.AVAILABLE]
+    before = published.model
+    answering = [one.servable for one in stream if published.is_routed(one, world.now_s)]
     routes = {one.version: before.routes.get(one.version) or Route.of(one) for one in answering}
-    statuses = tuple(one.status() for one in stream)
+    statuses = tuple(published.status(one) for one in stream)
     histories = _histories(stream, before, world)
     if config is None:
         return ModelRoutes(routes, statuses=statuses, histories=histories, configured=False)
@@ -74,8 +113,8 @@ def _held(labels: Mapping[str, int], routes: Mapping[int, Route], before: ModelR
     return {label: version for label, version in named if version is not None and version in routes}
 
 
-def _is_settled(stream: list[VersionRecord], storage: Judged) -> bool:
-    if any(one.state is State.AVAILABLE or one.failure is not None for one in stream):
+def _is_settled(stream: list[VersionRecord], model: ModelRoutes, storage: Judged) -> bool:
+    if model.is_available or any(one.failure is not None for one in stream):
         return True
     listed = storage.listing is not None and not storage.is_unsure
     nothing_to_load = listed and not any(one.aspired for one in stream)

@@ -39,7 +39,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
         """Report each model of the table; a model that left it stays known and does not serve."""
         if self._is_closed:
             return
-        models = {f"model/{name}": SERVING if one.routes else NOT_SERVING for name, one in table.models.items()}
+        models = {f"model/{name}": SERVING if one.is_available else NOT_SERVING for name, one in table.models.items()}
         gone = dict.fromkeys(self._status.keys() - models.keys() - set(ALWAYS), NOT_SERVING)
         self._status |= models | gone
         self._announce()

@@ -65,7 +65,7 @@ def announce(say: Say, door: FrontDoorSettings, monitoring: MonitoringConfig, ta
 
 def _example(door: FrontDoorSettings, table: RoutingTable) -> str:
     """Return an example request for a model that answers."""
-    answering = sorted(name for name, model in table.models.items() if model.routes)
+    answering = sorted(name for name, model in table.models.items() if model.is_available)
     for name in answering[:MOST_MODELS_ASKED]:
         body = example_body(_asked(door, f"/v1/models/{quote(name, safe='')}/metadata") or b"")
         if body is not None:

@@ -29,7 +29,10 @@ class ConfigRequests:
         self._wake = wake
 
     async def reload(self, raw: bytes) -> bytes | ServingError:
-        """Apply a HandleReloadConfigRequest; answers when every added model answers, failed, or has nothing to load."""
+        """Apply a HandleReloadConfigRequest.
+
+        Answers when every added model answers at every router, failed, or has nothing to load.
+        """
         try:
             request = read_request(raw)
             reloaded = self._configuration.reload(request.config, self._watch.table)
@@ -37,7 +40,7 @@ class ConfigRequests:
             names = sorted(reloaded.added)
             late = DeadlineExceeded(f"The models {names} were not loaded within {RELOAD_TIMEOUT_S:.0f} s.")
             await _until(lambda: self._is_settled(reloaded), RELOAD_TIMEOUT_S, late)
-            require_available(self._watch.table, reloaded.added)
+            require_available(self._watch.confirmed, reloaded.added)
         except ServingError as error:
             return error
         return success(request)
@@ -57,21 +60,21 @@ class ConfigRequests:
         )
 
     async def change(self, raw: bytes) -> bytes | ServingError:
-        """Put another list in force; answers when routers have it, so that the change outlives this process."""
+        """Put another list in force; answers when every router has it, so that the change outlives this process."""
         try:
             request = admin_messages.read_change_request(raw)
             changed = self._configuration.change(request.config, request.expected_fingerprint, self._watch.table)
             self._wake()
             late = DeadlineExceeded(
-                f"The change was accepted, but not published to the routers within {PUBLISH_TIMEOUT_S:.0f} s."
+                f"The change was accepted, but not every router confirmed it within {PUBLISH_TIMEOUT_S:.0f} s."
             )
             await _until(lambda: self._is_published(changed.number), PUBLISH_TIMEOUT_S, late)
         except ServingError as error:
             return error
-        return admin_messages.change_answer(changed.fingerprint, self._watch.table.generation)
+        return admin_messages.change_answer(changed.fingerprint, self._watch.confirmed.generation)
 
     def _is_settled(self, reloaded: Reloaded) -> bool:
-        return self._is_published(reloaded.number) and is_settled(self._watch.table, reloaded.added)
+        return self._is_published(reloaded.number) and is_settled(self._watch.confirmed, reloaded.added)
 
     def _is_published(self, number: int) -> bool:
         return self._watch.published_number >= number

@@ -39,6 +39,12 @@ log = logging.getLogger(__name__)
 BUSY_TICK_S = 0.1
 """Pause between ticks while something is being loaded or unloaded."""
 
+BROADCAST_AGAIN_S = 2.0
+"""Pause after a broadcast that not every router answered; pulls heal it meanwhile."""
+
+MOST_TABLES_A_TICK = 4
+"""Each confirmed table may lead to one that shows more; no version needs more than two of them."""
+
 ROUTER_FORGOTTEN_AFTER_S = 15.0
 """A router that has neither pulled nor answered a broadcast for so long is gone."""
 
@@ -75,6 +81,9 @@ class Reconciler:
         self._adopted = False
         self._steps = RolloutLog()
         self._failures = RepeatedFailureLog("table_not_confirmed", "table_confirmed_again")
+        self._answers: tuple[RouterReport, ...] | None = ()  # to the broadcast of the present table; None: one lacks
+        self._repeat_s = 0.0
+        self._all_known_s = 0.0
         self._name = uuid.uuid4().hex
         self._models: tuple[ModelConfig, ...] = ()
         self._first_delete_s = clock.steady_s() + FIRST_DELETE_AFTER_S
@@ -82,7 +91,8 @@ class Reconciler:
         self._unrouted: set[str] = set()
         self.configuration = Configuration(settings.source, model_list)
         self.table = RoutingTable(generation=0)
-        self.published_number = 0  # that of the list of models which the newest table holds
+        self.confirmed = self.table  # the newest table that every router used at one moment
+        self.published_number = 0  # that of the list of models which this table holds
         self.replicas: Mapping[str, int] = {}  # those that run, by application
 
     def tick(self) -> float:
@@ -92,6 +102,7 @@ class Reconciler:
         self.configuration.poll(now_s, self.table)
         in_force = self.configuration.in_force()
         if in_force is None:
+            self._publish_problems()
             return self._idle_s(now_s)
         self._models = in_force.models
         self._listings.refresh(self._models, now_s, self._clock.wall_s())
@@ -104,7 +115,7 @@ class Reconciler:
         self._steps.follow(self._records)
         self._publish(world, in_force)
         busy = self._delete_unneeded(world)
-        return BUSY_TICK_S if busy or self._is_moving() else self._idle_s(now_s)
+        return BUSY_TICK_S if busy or self._is_moving() or not self._is_confirmed() else self._idle_s(now_s)
 
     def _look(self, models: tuple[ModelConfig, ...], now_s: float) -> World:
         apps = self._host.observe()
@@ -136,9 +147,11 @@ class Reconciler:
         """Begin with the newest table that a router holds, so that generations rise over restarts of the watcher."""
         if self._adopted:
             return
-        for table in self._host.tables():
-            if table.generation > self.table.generation:
-                self.table = table
+        tables = self._host.tables()
+        self.table = max((self.table, *tables), key=lambda one: one.generation)
+        if self.table.generation:
+            self._all_known_s = self._first_delete_s
+            self._answers = () if all(one == self.table for one in tables) else None
         self._routed.update(self.table.apps)
         self.configuration.adopt(self.table.in_force)
         self._adopted = True
@@ -178,25 +191,58 @@ class Reconciler:
         return next(config for config in self._models if config.name == servable.name)
 
     def _publish(self, world: World, in_force: InForce) -> None:
-        """Publish a new generation when the table has changed, or when a router is ahead."""
-        table = replace(
-            routing_table(self._records, world, self.table),
-            in_force=self.configuration.published(in_force),
-            started_s=self.table.started_s or world.wall_s,
-        )
-        ahead = self._ahead(one.report for one in tuple(self._pulls.values()))
-        if table != self.table or ahead:
+        """Publish a new generation when the table has changed, or when a router is ahead.
+
+        What every router has confirmed may change what is shown of it, which is another table.
+        """
+        self._broadcast_again()
+        for _ in range(MOST_TABLES_A_TICK):
+            table = replace(
+                routing_table(self._records, world, self.table, is_confirmed=self._is_confirmed()),
+                in_force=self.configuration.published(in_force),
+                started_s=self.table.started_s or world.wall_s,
+            )
+            ahead = self._ahead(one.report for one in tuple(self._pulls.values()))
+            if table == self.table and not ahead:
+                break
             self._number(table, ahead)
             self._routed |= table.apps
             self._unrouted -= table.apps
             self._confirm()
-        self.published_number = in_force.number
+        if self._is_confirmed():
+            self.confirmed = self.table
+            self.published_number = in_force.number
+
+    def _publish_problems(self) -> None:
+        """Show why the files could not be read after a restart; what a former watcher published stays."""
+        in_force = replace(self.table.in_force, problems=self.configuration.problems)
+        if self.table.generation and in_force != self.table.in_force:
+            self._number(replace(self.table, in_force=in_force), 0)
+            self._confirm()
+
+    def _is_confirmed(self) -> bool:
+        """Whether every router is known to use the present table.
+
+        A new watcher knows every router only after each could pull once; the very first one is there before any router.
+        """
+        if self._answers is None or self._clock.steady_s() < self._all_known_s:
+            return False
+        ours = self.table
+        return all(one.uses(ours.generation, ours.watcher) for one in self._with_pulls(self._answers))
+
+    def _broadcast_again(self) -> None:
+        """Send the table again some time after a broadcast that not every router answered."""
+        if self._answers is None and self.table.generation and self._clock.steady_s() >= self._repeat_s:
+            self._confirm()
 
     def _confirm(self) -> list[RouterReport] | None:
         """Broadcast the table; None when some router did not answer. A router that is ahead is overtaken."""
         try:
-            reports = self._with_pulls(self._host.publish(self.table))
+            answers = self._host.publish(self.table)
+            reports = self._with_pulls(answers)
         except ServingError as error:
+            self._answers = None
+            self._repeat_s = self._clock.steady_s() + BROADCAST_AGAIN_S
             self._failures.failed(self._clock.steady_s(), error)
             return None
         self._failures.went_well(self._clock.steady_s())
@@ -204,6 +250,7 @@ class Reconciler:
         if ahead:
             self._number(self.table, ahead)
             return self._confirm()
+        self._answers = tuple(answers)
         return reports
 
     def _ahead(self, reports: Iterable[RouterReport]) -> int:
@@ -213,6 +260,7 @@ class Reconciler:
         return max(kept, default=0)
 
     def _number(self, table: RoutingTable, ahead: int) -> None:
+        self._answers = None
         self.table = replace(table, generation=max(table.generation, ahead) + 1, watcher=self._name)
 
     def _with_pulls(self, reports: Iterable[RouterReport]) -> list[RouterReport]:
@@ -233,7 +281,7 @@ class Reconciler:
 
     def _delete_unneeded(self, world: World) -> bool:
         """Delete applications that no router can call any more; returns whether any were unneeded."""
-        unneeded = unneeded_apps(self._records, world)
+        unneeded = unneeded_apps(self._records, world) - self.table.apps
         if not unneeded:
             return False
         never_routed = unneeded & self._unrouted

@@ -141,8 +141,8 @@ class FakeModelList:
 class FakeRouter:
     """A router that takes tables and counts calls.
 
-    `answers` is false while it is too slow for a broadcast; `is_known` is false while Serve does not yet send
-    broadcasts to it.
+    `answers` is false while it is too slow for a broadcast; `is_heard` is false while its answers are lost; `is_known`
+    is false while Serve does not yet send broadcasts to it; `is_open` says that it takes requests.
     """
 
     name: str
@@ -150,6 +150,8 @@ class FakeRouter:
     in_flight: Counter[str] = field(default_factory=Counter)
     answers: bool = True
     is_known: bool = True
+    is_heard: bool = True
+    is_open: bool = True
 
     def apply(self, table: RoutingTable) -> RouterReport:
         """Take a newer table."""
@@ -189,6 +191,7 @@ class FakeServeHost:
         self.deleted: list[str] = []
         self.published: list[RoutingTable] = []
         self.may_delete: Callable[[str], None] = lambda _: None
+        self.between: Callable[[], None] = lambda: None
         self.refused: dict[str, Exception] = {}
         self.calls = 0
         self.fail_at: int | None = None
@@ -229,7 +232,12 @@ class FakeServeHost:
         self._begin()
         self.published.append(table)
         known = [router for router in self.routers.values() if router.is_known]
-        reports = [router.apply(table) for router in known if router.answers]
+        reports = []
+        for router in known:
+            self.between()
+            report = router.apply(table) if router.answers else None
+            reports += [report] if report is not None and router.is_heard else []
+        self.between()
         self._end()
         if len(reports) < len(known):
             raise Unavailable("Not every router answered apply")

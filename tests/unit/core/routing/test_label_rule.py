@@ -8,6 +8,7 @@ from core.config.model_config import ModelConfig
 from core.errors import FailedPrecondition
 from core.routing.label_rule import LabelRule
 from core.routing.table import ModelRoutes, Route, RoutingTable
+from core.versions.lifecycle import State, VersionStatus
 from core.versions.servable import ServableId
 
 REFUSED = "Request to assign label to version {} of model m, which is not currently available for inference"
@@ -15,7 +16,8 @@ REFUSED = "Request to assign label to version {} of model m, which is not curren
 
 def table(**labels: int) -> RoutingTable:
     """Make a table in which version 1 of model `m` answers, with these labels in force."""
-    return RoutingTable(1, {"m": ModelRoutes({1: Route.of(ServableId("m", 1))}, labels)})
+    statuses = (VersionStatus(1, State.AVAILABLE),)
+    return RoutingTable(1, {"m": ModelRoutes({1: Route.of(ServableId("m", 1))}, labels, statuses)})
 
 
 def model(**labels: int) -> ModelConfig:

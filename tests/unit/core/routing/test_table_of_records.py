@@ -10,7 +10,7 @@ from core.config.model_config import ModelConfig, ModelResources, Rollout
 from core.config.version_policy import Specific
 from core.errors import LabelNotFound, ServableNotFound
 from core.routing.table import RoutingTable
-from core.routing.table_of_records import routing_table
+from core.routing.table_of_records import WITHDRAWN_WITHIN_S, routing_table
 from core.versions.lifecycle import State
 from core.versions.record import VersionRecord
 from core.versions.servable import ServableId
@@ -19,16 +19,30 @@ from core.versions.world import World
 M = ModelConfig("m", "/m")
 
 
-def table(before: RoutingTable, labels: dict[str, int], **states: State) -> RoutingTable:
-    """Return the table for `v1=State.AVAILABLE` and labels, after another one."""
+def published(
+    before: RoutingTable,
+    labels: dict[str, int] | None = None,
+    *,
+    is_confirmed: bool,
+    now_s: float = 1.0,
+    **states: State,
+) -> RoutingTable:
+    """Return the table that follows one that every router uses, or that some router does not use yet."""
     records = {
         (servable := ServableId("m", int(key[1:]))): VersionRecord(servable, "/m", state)
         for key, state in states.items()
     }
-    return routing_table(records, World(1.0, (replace(M, labels=labels),)), before)
+    world = World(now_s, (replace(M, labels=labels or {}),))
+    return routing_table(records, world, before, is_confirmed=is_confirmed)
 
 
-EMPTY = RoutingTable(0)
+def table(before: RoutingTable, labels: dict[str, int], **states: State) -> RoutingTable:
+    """Return the table for `v1=State.AVAILABLE` and labels, after every router confirmed those that lead to it."""
+    after = published(before, labels, is_confirmed=True, **states)
+    return after if after == before else table(after, labels, **states)
+
+
+EMPTY = RoutingTable(1)
 ONE = table(EMPTY, {"stable": 1}, v1=State.AVAILABLE)
 
 
@@ -98,3 +112,61 @@ def test_a_table_tells_how_its_models_are_configured() -> None:
     assert (model.base_path, model.policy, model.rollout) == ("/m", config.policy, Rollout.RESOURCE_PRESERVING)
     assert (gone.configured, gone.base_path, gone.policy) == (False, "", None)
     assert model.histories[1].state is State.AVAILABLE
+
+
+def test_a_version_is_shown_as_available_once_every_router_leads_to_it() -> None:
+    """Requests are answered from the first table on; until all have it, its state stays LOADING."""
+    first = published(EMPTY, is_confirmed=True, v1=State.AVAILABLE)
+    assert (first.resolve("m").app, first.models["m"].available) == ("m:1", frozenset())
+    assert first.statuses("m")[0].state is State.LOADING
+
+    waiting = published(first, is_confirmed=False, v1=State.AVAILABLE)
+    after = published(waiting, is_confirmed=True, v1=State.AVAILABLE)
+
+    assert (waiting, waiting.settled) == (first, False)
+    assert (after.models["m"].available, after.settled) == ({1}, True)
+    assert published(after, is_confirmed=False, v1=State.AVAILABLE) == after
+
+
+def test_a_version_that_is_lost_and_comes_back_is_shown_anew() -> None:
+    """A router may still have the table in between, which does not lead to it."""
+    served = table(EMPTY, {}, v1=State.AVAILABLE)
+    lost = published(served, is_confirmed=True, v1=State.START)
+    back = published(lost, is_confirmed=False, v1=State.AVAILABLE)
+
+    assert lost.models["m"].routes == {}
+    assert published(back, is_confirmed=False, v1=State.AVAILABLE).models["m"].available == frozenset()
+    assert published(back, is_confirmed=True, v1=State.AVAILABLE).models["m"].available == {1}
+
+
+def test_a_version_is_shown_as_unloading_before_it_is_answered_no_more() -> None:
+    """Otherwise a router that shows it as AVAILABLE would contradict one that does not find it."""
+    served = table(EMPTY, {}, v1=State.AVAILABLE, v2=State.AVAILABLE)
+    going = published(served, is_confirmed=True, v1=State.UNLOADING, v2=State.AVAILABLE)
+    assert going.resolve("m", 1).app == "m:1"
+    assert going.statuses("m", 1)[0].state is State.UNLOADING
+
+    assert published(going, is_confirmed=False, v1=State.UNLOADING, v2=State.AVAILABLE) == going
+    gone = published(going, is_confirmed=True, v1=State.UNLOADING, v2=State.AVAILABLE)
+    with pytest.raises(ServableNotFound):
+        gone.resolve("m", 1)
+
+
+def test_a_router_that_never_confirms_does_not_keep_a_version() -> None:
+    """Its application is about to end."""
+    served = table(EMPTY, {}, v1=State.AVAILABLE)
+    going = published(served, is_confirmed=True, v1=State.UNLOADING)
+    assert going.models["m"].routes
+
+    late = published(going, is_confirmed=False, now_s=WITHDRAWN_WITHIN_S + 0.1, v1=State.UNLOADING)
+
+    assert late.models["m"].routes == {}
+
+
+def test_a_label_is_pending_until_every_router_resolves_it() -> None:
+    """Whoever is told that it names the new version may ask any router."""
+    first = published(EMPTY, {"a": 1}, is_confirmed=True, v1=State.AVAILABLE)
+
+    assert first.resolve("m", label="a").app == "m:1"
+    assert first.models["m"].pending_labels == {"a": 1}
+    assert published(first, {"a": 1}, is_confirmed=True, v1=State.AVAILABLE).models["m"].pending_labels == {}

@@ -12,6 +12,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from core.routing.table import ModelRoutes, Route, RoutingTable
+from core.versions.lifecycle import State, VersionStatus
 from core.versions.servable import ServableId
 from deployments.grpc.health import Health
 from tests.support.doors.grpc_stack import GrpcStack
@@ -155,7 +156,7 @@ async def test_a_watcher_that_does_not_read_holds_nobody_up() -> None:
     """Others hear of every change at once; the slow one learns of the newest status when it reads again."""
     health, slow, quick = Health(), Reader(is_ready=False), Reader(is_ready=True)
     watching = [asyncio.ensure_future(health.Watch(question("model/m"), reader)) for reader in (slow, quick)]
-    route = ModelRoutes({1: Route.of(ServableId("m", 1))})
+    route = ModelRoutes({1: Route.of(ServableId("m", 1))}, statuses=(VersionStatus(1, State.AVAILABLE),))
 
     for routes in (ModelRoutes(), route, ModelRoutes(), route):
         await asyncio.sleep(0)

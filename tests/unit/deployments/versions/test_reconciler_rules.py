@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from core.admin.reload_request import is_settled, require_available
 from core.config.model_config import ModelConfig, ModelResources, Rollout
+from core.config.models_text import to_message
 from core.config.server_settings import LoadingSettings, ModelSourceSettings, PollingSettings, ServerSettings
 from core.config.version_policy import All, Latest, Specific
-from core.errors import Problem, Unavailable
+from core.errors import Problem, RuntimeFailure, Unavailable
 from core.routing.table import ModelRoutes, RoutingTable
 from core.storage.version_listing import UNKNOWN
 from core.versions.history import VersionHistory
 from core.versions.lifecycle import State
 from core.versions.servable import ServableId, app_name
 from core.versions.world import AppObservation, Condition
+from deployments.config.models_in_force import Reloaded
 from deployments.versions.reconciler import Reconciler
 from tests.support.fakes import COMPLETE, HALF_WRITTEN, FakeClock, FakeModelList, FakeRouter, FakeServeHost, FakeSource
 
@@ -49,6 +53,8 @@ class Rollouts(RuleBasedStateMachine):
         self.source = FakeSource({f"/{model}": [1] for model in MODELS})
         self.model_list = FakeModelList(*(ModelConfig(model, f"/{model}") for model in MODELS))
         self.host = FakeServeHost(routers=[FakeRouter("r1"), FakeRouter("r2")])
+        self.host.between = self.check_truth
+        self.router_count = 2
         self.host.broken = self.is_broken
         self.host.may_delete = self.check_deletion
         self.broken: set[str] = set()
@@ -60,6 +66,7 @@ class Rollouts(RuleBasedStateMachine):
         self.all_goes_on()
 
     def start_watcher(self) -> None:
+        self.reloads: list[tuple[Reloaded, frozenset[str]]] = []
         self.watch = Reconciler(SETTINGS, self.host, self.source, self.model_list, self.clock)
         self.ticked = False
 
@@ -134,13 +141,26 @@ class Rollouts(RuleBasedStateMachine):
         if condition is Condition.ABSENT:
             self.host.apps.pop(app, None)
 
-    @rule(name=st.sampled_from(["r1", "r2"]), answers=st.booleans(), is_known=st.booleans())
-    def a_router_changes(self, name, answers, is_known) -> None:
-        is_new = name not in self.host.routers
-        router = self.host.routers.setdefault(name, FakeRouter(name))
-        router.answers, router.is_known = answers, is_known
+    @rule(place=st.sampled_from(["r1", "r2"]), answers=st.booleans(), is_known=st.booleans(), is_heard=st.booleans())
+    def a_router_changes(self, place, answers, is_known, is_heard) -> None:
+        is_new = place not in self.host.routers
+        if is_new:
+            self.router_count += 1
+            self.host.routers[place] = FakeRouter(f"r{self.router_count}", is_open=False)
+        router = self.host.routers[place]
+        router.answers, router.is_known, router.is_heard = answers, is_known, is_heard
         if is_new:
             self.pull(router)
+
+    @rule(model=models, policy=policies, version=versions)
+    def request_a_model(self, model, policy, version) -> None:
+        """Reload a list with one model more, or with another label."""
+        if self.watch.configuration.in_force() is None:
+            return
+        config = ModelConfig(model, f"/{model}", policy, {"stable": version})
+        message = to_message([*(one for one in self.watch._models if one.name != model), config])
+        reloaded = self.watch.configuration.reload(message, self.watch.table)
+        self.reloads.append((reloaded, frozenset({model})))
 
     @rule(name=st.sampled_from(["r1", "r2"]))
     def a_router_dies(self, name) -> None:
@@ -164,6 +184,7 @@ class Rollouts(RuleBasedStateMachine):
 
     def pull(self, router: FakeRouter) -> None:
         router.apply(self.watch.pulled(router.report()))
+        router.is_open = router.is_open or router.table.settled
         self.pulled_s[router.name] = self.clock.now_s
 
     def pull_due(self) -> None:
@@ -239,9 +260,10 @@ class Rollouts(RuleBasedStateMachine):
         }
 
     def left(self, model: str) -> set[int]:
-        """Name the versions that the watcher took out of its table in an earlier tick; routers may not know it yet."""
+        """Name the versions that go since an earlier tick; routers may not know it yet, or still answer with them."""
         told = self.watch.table.models.get(model, ModelRoutes())
-        return {one.version for one in told.statuses} - set(told.routes)
+        going = {one.version for one in told.statuses if one.state is State.UNLOADING}
+        return {one.version for one in told.statuses} - set(told.routes) | going
 
     def check_availability(self, before: dict[str, set[int]]) -> None:
         """Where the last version answered, one still does, or nothing is there to be served instead."""
@@ -269,6 +291,62 @@ class Rollouts(RuleBasedStateMachine):
                     assert model.version_of(label) in model.routes, f"{label} of {name} names nothing any more"
 
     @invariant()
+    def what_is_told_is_true(self) -> None:
+        """After every step, and while a table is on its way to the routers."""
+        if hasattr(self, "watch"):
+            self.check_truth()
+
+    def check_truth(self) -> None:
+        """Success is told only from a table that every router uses, whichever of them is asked."""
+        routers = [one for one in self.host.routers.values() if one.is_open]
+        for router in routers:
+            assert router.table.generation >= self.watch.confirmed.generation
+            for name, model in router.table.models.items():
+                for version in model.available:
+                    self.check_available(name, version, routers)
+                for version in self.ended(router, model):
+                    self.check_ended(name, version, routers)
+        self.check_reloads(routers)
+
+    def check_available(self, name: str, version: int, routers: list[FakeRouter]) -> None:
+        """Whichever router is asked, it leads to a version that any of them shows as AVAILABLE."""
+        app = app_name(ServableId(name, version))
+        for router in routers:
+            known = router.table.models.get(name, ModelRoutes())
+            assert version in known.routes or app in self.lost, f"{app} is shown, and {router.name} does not find it"
+
+    def ended(self, router: FakeRouter, model: ModelRoutes) -> set[int]:
+        """Name the versions that a router with the newest table shows as END."""
+        if router.table.generation < self.watch.table.generation:
+            return set()
+        return {one.version for one in model.statuses if one.state is State.END}
+
+    def check_ended(self, name: str, version: int, routers: list[FakeRouter]) -> None:
+        app = app_name(ServableId(name, version))
+        for router in routers:
+            routed = version in router.table.models.get(name, ModelRoutes()).routes
+            assert not routed or app not in self.host.running, f"{app} has ended, and {router.name} leads to it"
+
+    def check_reloads(self, routers: list[FakeRouter]) -> None:
+        """Once a reload is answered with success, the models that it names answer, by their labels too."""
+        for reloaded, named in tuple(self.reloads):
+            if self.watch.published_number < reloaded.number or not is_settled(self.watch.confirmed, reloaded.added):
+                continue
+            self.reloads.remove((reloaded, named))
+            with suppress(RuntimeFailure):
+                require_available(self.watch.confirmed, reloaded.added)
+                for router in routers:
+                    self.check_told(router, reloaded.added, named)
+
+    def check_told(self, router: FakeRouter, added: frozenset[str], named: frozenset[str]) -> None:
+        for name in added:
+            assert router.table.resolve(name).app in self.host.running | self.lost
+        for name in named:
+            told, known = (one.models.get(name, ModelRoutes()) for one in (self.watch.confirmed, router.table))
+            for label in told.labels.keys() - told.pending_labels.keys() if told == known else ():
+                assert router.table.resolve(name, label=label) == self.watch.confirmed.resolve(name, label=label)
+
+    @invariant()
     def a_table_names_only_what_runs(self) -> None:
         """After a tick the table leads to running applications, or to what was lost since."""
         if not hasattr(self, "watch") or not self.ticked:
@@ -281,7 +359,7 @@ class Rollouts(RuleBasedStateMachine):
         self.source.errors.clear()
         self.model_list.problems = ()
         for router in self.host.routers.values():
-            router.answers = router.is_known = True
+            router.answers = router.is_known = router.is_heard = True
             router.in_flight.clear()
         for _ in range(18):
             self.clock.advance(RETRY_INTERVAL_S + 1.0)
@@ -298,9 +376,10 @@ class Rollouts(RuleBasedStateMachine):
         assert self.host.apps == {app: AppObservation(Condition.RUNNING) for app in table.apps}
         for router in self.host.routers.values():
             assert router.table == table
-        configured = {config.name for config in self.model_list.configs}
+        configs = self.watch.configuration.in_force().models  # those of the files, or of a request since
+        configured = {config.name for config in configs}
         assert not [name for name, model in table.models.items() if name not in configured and model.routes]
-        for config in self.model_list.configs:
+        for config in configs:
             self.check_model(config, set(table.models[config.name].routes))
 
     def check_model(self, config: ModelConfig, served: set[int]) -> None:
