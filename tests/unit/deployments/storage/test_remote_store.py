@@ -431,3 +431,14 @@ def test_one_client_serves_all_threads_of_a_bucket(bucket: Bucket) -> None:
 
     assert len(store._opened) == 1
     assert os.environ["AWS_ENDPOINT_URL"] == bucket.proxy.url
+
+
+def test_a_store_without_versions_shows_what_lies_there_instead(bucket: Bucket) -> None:
+    """As a local base path does, by the one request of the listing."""
+    bucket.put_files("m", {"readme.md": b"text", "deep/1/saved_model.pb": b"model"})
+    without = VersionSource().list_versions(bucket.url("m"), Latest()).outside
+    bucket.put("m/1/saved_model.pb", b"model")
+
+    assert without == {"readme.md", "deep/1/saved_model.pb"}
+    assert VersionSource().list_versions(bucket.url("m"), Latest()).outside == frozenset()
+    assert len(bucket.proxy.seen) == 2
