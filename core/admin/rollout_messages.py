@@ -82,4 +82,6 @@ def _of_model(name: str, model: ModelRoutes) -> dict[str, str]:
 def _of_version(name: str, status: VersionStatus) -> str:
     if status.state is State.END and status.message:
         return f"{name} version {status.version} FAILED: {status.message}"
+    if status.state is State.AVAILABLE and status.message:
+        return f"{name} version {status.version} is available, but {status.message}"
     return f"{name} version {status.version} {_WORDS[status.state]}"

@@ -6,7 +6,7 @@ from typing import Any
 
 from core.admin.json_page import json_page
 from core.routing.table import ModelRoutes, RoutingTable, is_ready
-from core.versions.lifecycle import State, VersionStatus
+from core.versions.lifecycle import VersionStatus
 
 
 def liveness_body() -> bytes:
@@ -27,10 +27,12 @@ def readiness_body(table: RoutingTable, *, draining: bool) -> tuple[bool, bytes]
 
 
 def _is_missing(model: ModelRoutes) -> bool:
-    return model.configured and (not model.is_available or bool(model.pending_labels))
+    return model.configured and (not model.is_available or model.is_failing or bool(model.pending_labels))
 
 
 def _why_missing(model: ModelRoutes) -> str:
+    if model.is_failing:
+        return "; ".join(f"version {one.version}: {one.message}" for one in model.failing.values())
     if model.is_available:
         return f"labels whose version is not available: {', '.join(sorted(model.pending_labels))}"
     if model.problem:
@@ -73,6 +75,6 @@ def _version_entry(status: VersionStatus, model: ModelRoutes) -> dict[str, Any]:
         "state": status.state.name,
         "labels": sorted(label for label, version in model.labels.items() if version == status.version),
     }
-    if status.state is State.END and status.message:
+    if status.message:
         entry["error"] = {"code": status.code.name, "message": status.message}
     return entry

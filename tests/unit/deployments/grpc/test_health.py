@@ -11,6 +11,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from core.errors import Code
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.servable import ServableId
@@ -169,3 +170,15 @@ async def test_a_watcher_that_does_not_read_holds_nobody_up() -> None:
     await asyncio.gather(*watching)
 
     assert slow.told == [SERVICE_UNKNOWN, NOT_SERVING]
+
+
+def test_a_model_that_answers_with_errors_only_does_not_serve(stack: GrpcStack, health) -> None:
+    """Until its replicas report a run that succeeded."""
+    route = {1: Route.of(ServableId("half_plus_two", 1))}
+    lost = VersionStatus(1, State.AVAILABLE, Code.INTERNAL, "every run failed so far: device lost")
+
+    follow(stack, half_plus_two=ModelRoutes(route, statuses=(lost,)))
+    assert (status(health, MODEL), status(health, "")) == (NOT_SERVING, SERVING)
+
+    follow(stack, half_plus_two=ModelRoutes(route, statuses=(VersionStatus(1, State.AVAILABLE),)))
+    assert status(health, MODEL) == SERVING
