@@ -166,7 +166,7 @@ def config_problems(client: RestClient) -> list[object]:
 
 
 def test_a_version_that_answers_with_errors_only_is_shown_as_failing(
-    server: LiveServer, client: RestClient, broken: Path, channel: grpc.Channel
+    server: LiveServer, client: RestClient, broken: Path
 ) -> None:
     """It loads and every run fails: AVAILABLE with the error, missing in /readyz, not serving for gRPC's health."""
     name = name_of(broken)
@@ -181,5 +181,7 @@ def test_a_version_that_answers_with_errors_only_is_shown_as_failing(
     wait_until(lambda: "Table not initialized" in client.get("/readyz").json["missing"].get(name, ""), "it shows")
     (status,) = client.get(f"/v1/models/{name}").json["model_version_status"]
     assert (status["state"], status["status"]["error_code"]) == ("AVAILABLE", "FAILED_PRECONDITION")
-    health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=f"model/{name}"))
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        asked = health_pb2.HealthCheckRequest(service=f"model/{name}")
+        health = health_pb2_grpc.HealthStub(channel).Check(asked, timeout=10)
     assert health.status == health_pb2.HealthCheckResponse.NOT_SERVING
