@@ -110,4 +110,4 @@ def test_versions_on_their_way_are_named() -> None:
 def test_the_summary_counts_what_answers_and_what_does_not() -> None:
     """A model without a version is not passed over."""
     assert summary(table(of(2, State.AVAILABLE), of(1, State.AVAILABLE))) == "1 model with 2 versions answers"
-    assert summary(table(of(1, State.END, "no"))) == "0 models with 0 versions answer, 1 does not"
+    assert summary(table(of(1, State.END, "no"))) == "0 models answer, 1 does not"
