@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from core.admin.json_page import json_page
-from core.routing.server_state import server_state, why_missing
+from core.routing.server_state import failed_loads, server_state, why_missing
 from core.routing.table import ModelRoutes, RoutingTable
 from core.versions.lifecycle import State, VersionStatus
 
@@ -75,6 +75,9 @@ def _version_entry(status: VersionStatus, model: ModelRoutes) -> dict[str, Any]:
         "state": status.state.name,
         "labels": sorted(label for label, version in model.labels.items() if version == status.version),
     }
+    failure = failed_loads(model).get(status.version)
     if status.state is State.END and status.message:
         entry["error"] = {"code": status.code.name, "message": status.message}
+    elif failure is not None:
+        entry["last_attempt"] = failure
     return entry

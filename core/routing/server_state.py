@@ -116,7 +116,7 @@ def _failed_load(status: VersionStatus, histories: Mapping[int, VersionHistory])
     text = f"version {status.version} could not be loaded: {history.failure.code.name}: {history.failure.message}"
     if history.state is State.LOADING:
         return f"{text}; attempt {history.failed_attempts + 1} runs"
-    again = f"next attempt at {iso_time(history.retry_at_s)}" if history.retry_at_s is not None else ""
-    counted = f"attempt {history.failed_attempts}" if history.failed_attempts > 1 or again else ""
-    details = "; ".join(part for part in (counted, again) if part)
-    return f"{text} ({details})" if details else text
+    again = "not tried again until its files change"
+    if history.retry_at_s is not None:
+        again = f"next attempt at {iso_time(history.retry_at_s)}"
+    return f"{text} (attempt {history.failed_attempts}; {again})"

@@ -113,8 +113,10 @@ def test_a_router_without_a_table_is_not_ready() -> None:
     [
         (failing(), f"version 1 {RETRY}"),
         (failing(State.LOADING, retry_at_s=None), RETRY.partition(" (")[0].join(["version 1 ", "; attempt 2 runs"])),
-        (failing(State.END, retry_at_s=None), "version 1 " + RETRY.partition(" (")[0]),
-        (failing(State.END, retry_at_s=None, failed_attempts=6), f"version 1 {RETRY.partition(' (')[0]} (attempt 6)"),
+        (
+            failing(State.END, retry_at_s=None, failed_attempts=6),
+            f"version 1 {RETRY.partition(' (')[0]} (attempt 6; not tried again until its files change)",
+        ),
         (failing(aspired=False), None),
         (VersionHistory(State.START, failure=GIVEN_UP), None),
         (ANSWERS, None),

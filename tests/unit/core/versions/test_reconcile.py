@@ -426,3 +426,19 @@ def test_a_model_of_which_nothing_answers_loads_before_a_second_version_of_anoth
     (action,) = next_actions(stream, World(NOW_S, configs), replace(LIMITS, max_concurrent=2))
 
     assert action == Load(ServableId("n", 1), "/n:1")
+
+
+def test_a_permanent_failure_is_not_tried_again_until_the_files_change() -> None:
+    """No time can mend it; GetModelStatus shows the error at once."""
+    one = ServableId("m", 1)
+    loading = records(v1=State.LOADING)[one]
+    limits = replace(LIMITS, max_retries=5)
+
+    ended = failed(loading, replace(NOT_FOUND, is_permanent=True), NOW_S, limits)
+    retried = failed(loading, NOT_FOUND, NOW_S, limits)
+
+    assert (ended.state, ended.failed_attempts, ended.status().code) == (State.END, 1, Code.NOT_FOUND)
+    assert (retried.state, retried.retry_at_s) == (State.START, NOW_S + 60.0)
+    same = observe({one: ended}, world(1), limits)[one]
+    repaired = observe({one: ended}, world(storage=Judged(listing(1, changed_s=9.0))), limits)[one]
+    assert (same.state, repaired.state) == (State.END, State.START)
