@@ -1,7 +1,7 @@
 """Replays a version's warm-up requests on the way of ordinary calls, before the version is available.
 
-Any failure is a failed load, and names the record and the file. There is no time limit, as in TensorFlow Serving; a load
-that is not wanted any more ends with its process.
+Any failure is a failed load, and names the record and the file. There is no time limit, as in TensorFlow Serving; a
+load that is not wanted any more ends with its process.
 """
 
 from __future__ import annotations
