@@ -12,7 +12,7 @@ from core.errors import ServingError
 from core.routing.router_report import RouterReport
 from core.routing.table import RoutingTable
 from core.telemetry.metric_ledger import Collected, Stamp
-from deployments.config.configured_models import ConfiguredModels
+from deployments.config.configured_models import ConfiguredModels, followed_files
 from deployments.storage.version_source import VersionSource
 from deployments.system.clock import SystemClock
 from deployments.telemetry.collector import Collector
@@ -37,7 +37,8 @@ class Watcher:
         self._collector = Collector()
         self._host = CollectingHost(self._collector)
         self._counts = VersionCounts()
-        self._watch = Reconciler(settings, self._host, VersionSource(), ConfiguredModels(settings), SystemClock())
+        models = ConfiguredModels(settings, followed_files(settings))
+        self._watch = Reconciler(settings, self._host, VersionSource(), models, SystemClock())
         self._ticked_s = time.monotonic()
         self._failures = RepeatedFailureLog("tick_failed", "ticks_work_again")
         self._stopping = threading.Event()

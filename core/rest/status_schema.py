@@ -103,7 +103,10 @@ MODEL = _object(
     version_policy=POLICY,
     labels=_list(LABEL),
     rollout=ROLLOUT,
-    problem={**_nothing_or(TEXT), "description": "why storage lists nothing to load"},
+    problem={
+        **_nothing_or(TEXT),
+        "description": "why storage lists nothing to load, or what is wrong with a version there",
+    },
     versions={**_list(VERSION_STATUS), "description": "newest first"},
     waiting=_list(_object(version=VERSION, reason=TEXT)),
     ignored=_list(_object(name=TEXT, reason=TEXT)),

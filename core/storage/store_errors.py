@@ -21,6 +21,9 @@ NOT_FOUND = "not found"
 UNKNOWN_STORE = "UnknownStore"
 """Stands among the classes of `Symptoms` when no library knows the scheme of a URL."""
 
+SHORT_READ = "ShortRead"
+"""Stands among them when fewer bytes came than were asked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Symptoms:
@@ -138,6 +141,7 @@ _FAILURES = (
         *("ServerDisconnectedError", "ResponseParserError", "ConnectionResetError", "BrokenPipeError"),
         passes=True,
     ),
+    _failure(Code.UNAVAILABLE, "fewer bytes came than were announced", SHORT_READ, passes=True),
     _failure(
         Code.UNAVAILABLE,
         "the store cannot be reached",
@@ -155,6 +159,7 @@ _FAILURES = (
     _failure(Code.INVALID_ARGUMENT, "the name of the bucket is not valid", "ParamValidationError", "InvalidBucketName"),
     _failure(Code.NOT_FOUND, NOT_FOUND, "NoSuchKey", "FileNotFoundError", 404),
     _failure(Code.FAILED_PRECONDITION, "not a directory", "NotADirectoryError"),
+    _failure(Code.FAILED_PRECONDITION, "a directory, not a file", "IsADirectoryError"),
     _failure(Code.FAILED_PRECONDITION, "", "ImportError"),
     _failure(Code.INVALID_ARGUMENT, "", UNKNOWN_STORE),
 )
@@ -173,15 +178,20 @@ _CHANGING = re.compile(
 )
 
 
-def storage_failed(symptoms: Symptoms, url: str) -> StorageFailed:
-    """Return the error to raise or show; equal failures with one URL give equal texts."""
+def storage_failed(symptoms: Symptoms, url: str, endpoint: str = "") -> StorageFailed:
+    """Return the error to raise or show; equal failures with one URL give equal texts.
+
+    `endpoint` is the address that was asked, where a URL does not name it: an error is often the answer of another
+    store than the one that was meant.
+    """
     failure = _known(symptoms)
     if failure is None:
         failure = _Failure(Code.UNAVAILABLE, "", frozenset(), passes=True)
     text = failure.text or scrubbed(symptoms.text)
     detail = f" ({symptoms.code})" if symptoms.code and not symptoms.code.isdecimal() else ""
     message = f"{url} not found" if text == NOT_FOUND else f"{url}: {text}{detail}"
-    return StorageFailed(failure.code, message, failure.passes, failure.is_about_credentials)
+    place = f"; endpoint {endpoint}" if endpoint else ""
+    return StorageFailed(failure.code, f"{message}{place}", failure.passes, failure.is_about_credentials)
 
 
 def _known(symptoms: Symptoms) -> _Failure | None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,12 +14,18 @@ from typing import Protocol
 
 from core.config.model_config import ModelConfig
 from core.config.version_policy import All, Specific, VersionPolicy
+from core.storage.layout_hints import base_path_hint, file_hint, is_version, version_hint
 from core.telemetry.redaction import without_secrets
 
 HIGHEST_VERSION = 2**63 - 1
 LOCAL_SCHEME = "file://"
 MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt", "model.tflite")
+_LACKS_MODEL = f"waits for {MODEL_FILES[0]}"
 VARIABLES = "variables/variables."
+MOST_OUTSIDE = 500
+"""Files outside of versions that a listing keeps, and how many folders deep."""
+
+DEEPEST_OUTSIDE = 4
 SETTLED_S = 10.0
 """Age in seconds from which the files of a directory seen for the first time count as stable."""
 
@@ -74,12 +81,14 @@ class VersionListing:
     """The contents of a base path at one moment.
 
     `ignored` names the directories that are not versions, each with the reason. `error` says why the base path could
-    not be listed; then nothing is known, and nothing may be unloaded because of it.
+    not be listed; then nothing is known, and nothing may be unloaded because of it. `outside` has files below the base
+    path where there are no versions, as far as `shown_outside` keeps them: they show what is there instead.
     """
 
     versions: Mapping[int, VersionDirectory] = field(default_factory=dict)
     ignored: Mapping[str, str] = field(default_factory=dict)
     error: str = ""
+    outside: frozenset[str] = frozenset()
 
 
 class Source(Protocol):
@@ -105,6 +114,12 @@ def version_directories(children: Iterable[str], policy: VersionPolicy) -> tuple
     return directories, ignored | {name: f"same version as {directories[int(name)]}" for name in losers}
 
 
+def shown_outside(paths: Iterable[str]) -> frozenset[str]:
+    """Return the files below a base path without versions that a listing keeps: the first ones, not too deep."""
+    near = (path for path in paths if path.count("/") <= DEEPEST_OUTSIDE)
+    return frozenset(itertools.islice(near, MOST_OUTSIDE))
+
+
 def not_a_version(name: str) -> str:
     """Return why a directory name is not a version number; empty if it is one (TensorFlow Serving, directory scan)."""
     number = _NUMBER.fullmatch(name)
@@ -121,8 +136,10 @@ class Judged:
 
     `listing` holds the versions that count, None until a first listing succeeds; `waiting` those that are not
     completely written, each with the reason; `is_unsure` says that only a second listing can show what to serve.
-    `problem` says why there is nothing to load, `error` why the newest listing failed, if it did. `found` is the
-    newest good listing as the store gave it: the next one is compared with that.
+    `problem` says why there is nothing to load, or why a version that should be served is not going to be complete;
+    `error` why the newest listing failed, if it did. `found` is the newest good listing as the store gave it: the next
+    one is compared with that. `hints` are the reasons in `waiting` that time does not mend. `resting` has the times
+    since which the files of versions are the same.
     """
 
     listing: VersionListing | None = None
@@ -131,6 +148,8 @@ class Judged:
     problem: str = ""
     error: str = ""
     found: VersionListing | None = None
+    hints: Mapping[int, str] = field(default_factory=dict)
+    resting: Mapping[int, float] = field(default_factory=dict)
 
 
 UNKNOWN = Judged()
@@ -145,20 +164,55 @@ def judged(now: VersionListing | None, before: Judged, model: ModelConfig, wall_
     the policy may have changed.
     """
     if now is None:
-        return before if before.error else replace(before, problem=_problem(before.listing, model))
+        return before if before.error else replace(before, problem=_problem(before.listing, before.hints, model))
     if now.error:
         text = f"Could not find base path {model.base_path} for servable {model.name} with error {now.error}"
-        return replace(before, error=now.error, problem=without_secrets(text))
+        return replace(before, error=now.error, problem=without_secrets(_with_hint(text, file_hint(model.base_path))))
     listing, missed = steadied(now, before.found) if is_remote(model.base_path) else (now, frozenset[int]())
-    waiting = {**_unfinished(now, before.found, model, wall_s), **dict.fromkeys(missed, MISSED)}
+    resting = _resting(now, before, wall_s)
+    unfinished = _unfinished(now, before.found, model, wall_s)
+    hints = _hints(unfinished, now, resting, wall_s)
+    waiting = {**unfinished, **dict.fromkeys(missed, MISSED), **hints}
     is_unsure = before.found is None and bool(waiting)
-    return Judged(listing, waiting, is_unsure, _problem(listing, model), found=now)
+    if is_version(now.outside):
+        listing = replace(listing, ignored={})  # parts of one version, and not folders that somebody named wrongly
+    return Judged(listing, waiting, is_unsure, _problem(listing, hints, model), "", now, hints, resting)
 
 
-def _problem(listing: VersionListing | None, model: ModelConfig) -> str:
+def _problem(listing: VersionListing | None, hints: Mapping[int, str], model: ModelConfig) -> str:
+    """Return why there is nothing to serve, or what is wrong with a version that should be."""
     if listing is None:
         return ""
-    return without_secrets(nothing_to_serve(model.name, model.base_path, model.policy, frozenset(listing.versions)))
+    found = frozenset(listing.versions)
+    nothing = nothing_to_serve(model.name, model.base_path, model.policy, found)
+    if nothing:
+        hint = base_path_hint(model.base_path, listing.outside) if not found else ""
+        return without_secrets(_with_hint(nothing, hint))
+    wrong = max(model.policy.select(found) & hints.keys(), default=None)
+    return "" if wrong is None else without_secrets(f"{listing.versions[wrong].path} {hints[wrong]}")
+
+
+def _with_hint(text: str, hint: str) -> str:
+    return f"{text} {hint}." if hint and text.endswith("?") else f"{text}. {hint}." if hint else text
+
+
+def _hints(
+    unfinished: Mapping[int, str], now: VersionListing, resting: Mapping[int, float], wall_s: float
+) -> Mapping[int, str]:
+    """Return what is wrong with versions that lack their model file, although nothing was written for some seconds."""
+    lacking = {number: now.versions[number].files for number, why in unfinished.items() if why == _LACKS_MODEL}
+    return {
+        number: f"{_LACKS_MODEL}: it {version_hint(one.path for one in files)}"
+        for number, files in lacking.items()
+        if wall_s - resting[number] >= SETTLED_S or (files and _settled(files, wall_s - SETTLED_S))
+    }
+
+
+def _resting(now: VersionListing, before: Judged, wall_s: float) -> Mapping[int, float]:
+    """Return since when the files of each version are as they are, as far as listings showed it."""
+    known = before.found.versions if before.found is not None else {}
+    same = {number for number, one in now.versions.items() if number in known and known[number].files == one.files}
+    return {number: before.resting.get(number, wall_s) if number in same else wall_s for number in now.versions}
 
 
 def _unfinished(
@@ -188,6 +242,12 @@ def _reason_to_wait(now: VersionDirectory, before: VersionDirectory | None, mode
 def is_remote(path: str) -> bool:
     """Whether a base path or version path is a URL of a store, and not a local folder."""
     return "://" in path and not path.startswith(LOCAL_SCHEME)
+
+
+def local_path(path: str) -> str:
+    """Return the path of a local file or folder, which may be given as `file:///folder` or `file://localhost/folder`."""
+    plain = path.removeprefix(LOCAL_SCHEME)
+    return plain.removeprefix("localhost") if plain != path and plain.startswith("localhost/") else plain
 
 
 def steadied(now: VersionListing, before: VersionListing | None) -> tuple[VersionListing, frozenset[int]]:
@@ -230,7 +290,7 @@ def missing(
 def _lacking_model(sizes: Mapping[str, int]) -> str:
     present = [name for name in MODEL_FILES if name in sizes]
     if not present:
-        return f"waits for {MODEL_FILES[0]}"
+        return _LACKS_MODEL
     return "" if any(sizes[name] for name in present) else f"waits for the content of {present[0]}"
 
 

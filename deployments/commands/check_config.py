@@ -64,10 +64,10 @@ def _checked(file: str, kind: FileKind | None, root: str) -> Checked:
 
 
 def _certificate_problems(file: str) -> tuple[Problem, ...]:
-    from deployments.config.certificates import Certificates  # noqa: PLC0415 - needs gRPC, as no other file does
+    from deployments.config.certificates import check_certificates  # noqa: PLC0415 - needs gRPC, as no other file does
 
     try:
-        Certificates(file)
+        check_certificates(file)
     except ConfigError as error:
         return error.problems
     return ()

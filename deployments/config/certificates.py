@@ -16,12 +16,17 @@ import grpc
 from core.config.parameter_files import ssl_config
 from core.config.server_settings import SslConfig
 from core.errors import ConfigError, Problem
+from core.storage.version_listing import is_remote, local_path
 from deployments.config.files import read_text
+from deployments.config.followed_files import FollowedFiles
 
 log = logging.getLogger(__name__)
 
 Stamp = tuple[int, int, int]
 NO_FILE: Stamp = (0, 0, 0)
+
+FOLLOWED_EVERY_S = 30.0
+"""How often a file at a URL is looked at."""
 
 
 class Certificates:
@@ -29,8 +34,9 @@ class Certificates:
 
     def __init__(self, file: str) -> None:
         self._file = file
-        self._stamp = _stamp(file)
-        self.config, self._context = _read(file)
+        self._followed = FollowedFiles({file: FOLLOWED_EVERY_S} if is_remote(file) else {})
+        self._stamp = self._present_stamp()
+        self.config, self._context = _checked(self._followed.read(file), file)
 
     def credentials(self) -> grpc.ServerCredentials:
         """Return gRPC's credentials for one address; new connections get the new certificate."""
@@ -62,12 +68,12 @@ class Certificates:
 
         gRPC decides at the start whether clients need certificates, so a file that changes this is refused.
         """
-        stamp = _stamp(self._file)
+        stamp = self._present_stamp()
         if stamp == self._stamp:
             return
         self._stamp = stamp
         try:
-            config, context = _read(self._file)
+            config, context = _checked(self._followed.read(self._file), self._file)
         except ConfigError as error:
             log.warning("certificate_not_reloaded file=%s error=%s", self._file, error)
             return
@@ -75,6 +81,10 @@ class Certificates:
             log.warning("certificate_not_reloaded file=%s error=a new client_verify needs a new start", self._file)
             return
         self.config, self._context = config, context
+
+    def _present_stamp(self) -> Stamp:
+        """Return a value that differs between two states of the file; nothing is waited for."""
+        return (self._followed.changes, 0, 0) if is_remote(self._file) else _stamp(local_path(self._file))
 
 
 class _FollowingContext(ssl.SSLContext):
@@ -109,9 +119,13 @@ def _stamp(file: str) -> Stamp:
     return seen.st_mtime_ns, seen.st_ino, seen.st_size
 
 
-def _read(file: str) -> tuple[SslConfig, ssl.SSLContext]:
-    """Read and check a file; raises ConfigError."""
-    config = ssl_config(read_text(file), file)
+def check_certificates(file: str) -> None:
+    """Read a file and check that its certificates can be used; raises ConfigError."""
+    _checked(read_text(file), file)
+
+
+def _checked(text: str, file: str) -> tuple[SslConfig, ssl.SSLContext]:
+    config = ssl_config(text, file)
     try:
         return config, _context(config)
     except (ssl.SSLError, ValueError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from core.config import joined_models, yaml_settings
 from core.config.model_config import BatchingParameters, ModelConfig
@@ -12,7 +12,9 @@ from core.config.server_settings import ServerSettings
 from core.config.session_options import session_config, session_config_warnings
 from core.config.text_format import says_nothing
 from core.errors import Problem
+from core.storage.version_listing import is_remote
 from deployments.config.files import read_text
+from deployments.config.followed_files import FollowedFiles
 from deployments.config.spoken_files import SpokenFiles
 
 SETTINGS_REMEDY = "write `models: {}` if its settings are to go"
@@ -20,12 +22,14 @@ PARAMETERS_REMEDY = "write its fields again, or start the server anew without it
 
 
 class ConfiguredModels:
-    """The configured models; every call reads the files again."""
+    """The configured models; every call reads the local files again, and those at URLs as they are `followed`."""
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: ServerSettings, followed: FollowedFiles | None = None) -> None:
         self._settings = settings
         self._source = settings.source
-        self._spoken = SpokenFiles()
+        self._followed = followed
+        self._read: Callable[[str], str] = followed.read if followed is not None else read_text
+        self._spoken = SpokenFiles(self._read)
         self._has_looked = False
 
     @property
@@ -55,7 +59,7 @@ class ConfiguredModels:
         root = self._source.relative_path_root
         if self._source.model_config_file:
             file = self._source.model_config_file
-            text = read_text(file)
+            text = self._read(file)
             models = model_configs(text, file, relative_path_root=root, follows_list=file in self.spoken)
             self._spoken.note(file, text)
             return models
@@ -100,6 +104,14 @@ class ConfiguredModels:
         text = self._spoken.read(file, PARAMETERS_REMEDY) if file else ""
         return session_config(self._settings.session, text, file)
 
+    def unread(self) -> tuple[Problem, ...]:
+        """Return the problems of files at URLs whose newest content could not be read; an earlier one counts."""
+        return self._followed.problems if self._followed is not None else ()
+
+    def changes(self) -> int:
+        """Return how often a file at a URL changed, or its problem."""
+        return self._followed.changes if self._followed is not None else 0
+
     def check(self) -> None:
         """Read all files once; raises ConfigError."""
         self.models()
@@ -109,12 +121,25 @@ class ConfiguredModels:
     def warnings(self) -> tuple[str, ...]:
         """Return warnings about settings without effect."""
         session = self._settings.session.session_config_file
-        found = session_config_warnings(read_text(session), session) if session else ()
+        found = session_config_warnings(self._read(session), session) if session else ()
         own = self._own_settings()
         unused = joined_models.unused_models(self._listed(), own) if own is not None else ()
         return tuple(str(problem) for problem in (*self._silent_list(), *unused, *found))
 
     def _silent_list(self) -> Iterator[Problem]:
         file = self._source.model_config_file
-        if file and says_nothing(read_text(file)):
+        if file and says_nothing(self._read(file)):
             yield Problem(NO_LIST, file)
+
+
+def followed_files(settings: ServerSettings) -> FollowedFiles:
+    """Return the files at URLs that a watcher reads, followed as often as local files or remote storage are polled."""
+    source, remote_s = settings.source, settings.polling.remote_poll_wait_s
+    list_s = source.model_config_file_poll_wait_s
+    periods = {
+        source.model_config_file: list_s,
+        source.model_settings_file: list_s or remote_s,
+        settings.batching.parameters_file: remote_s,
+        settings.session.session_config_file: remote_s,
+    }
+    return FollowedFiles({file: period_s for file, period_s in periods.items() if is_remote(file)})

@@ -50,6 +50,12 @@ class ModelList(Protocol):
     def session_config(self) -> bytes:
         """Return the serialized session options of every model server."""
 
+    def unread(self) -> tuple[Problem, ...]:
+        """Return the problems of files whose newest content could not be read, so that an earlier one counts."""
+
+    def changes(self) -> int:
+        """Return a number that grows when files are to be read again before the next poll is due."""
+
 
 @dataclass(frozen=True, slots=True)
 class InForce:
@@ -93,6 +99,7 @@ class Configuration:
         self._files: tuple[ModelConfig, ...] = ()
         self.files_fingerprint = ""
         self.due_s = 0.0
+        self._changes = 0
         self.problems: tuple[Problem, ...] = ()
 
     def adopt(self, published: ListInForce) -> None:
@@ -103,9 +110,11 @@ class Configuration:
 
     def poll(self, now_s: float, table: RoutingTable) -> None:
         """Read the files when due; invalid and unchanged files change nothing."""
-        if self._in_force is not None and now_s < self.due_s:
-            return
         poll_s = self._settings.model_config_file_poll_wait_s
+        changes = self._model_list.changes() if poll_s > 0 else 0
+        if self._in_force is not None and now_s < self.due_s and changes == self._changes:
+            return
+        self._changes = changes
         self.due_s = now_s + poll_s if poll_s > 0 else NEVER
         try:
             self._recall()
@@ -113,7 +122,7 @@ class Configuration:
         except (ConfigError, FailedPrecondition) as error:
             self._note(error.problems if isinstance(error, ConfigError) else (Problem(str(error)),))
         else:
-            self.problems = ()
+            self.problems = self._model_list.unread()
 
     def _recall(self) -> None:
         """Adopt the list of a previous watcher, unless a request came first."""

@@ -6,9 +6,10 @@ a template, and must not silently drop what the file said before.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from core.config.text_format import says_nothing
 from core.errors import ConfigError, Problem, TransitionRefused
-from deployments.config.files import read_text
 
 ONLY_BLANKS = "holds only blanks and comments, and what it said before stays in force; {remedy}"
 
@@ -16,7 +17,8 @@ ONLY_BLANKS = "holds only blanks and comments, and what it said before stays in 
 class SpokenFiles:
     """The files that have said something; `names` outlives the watcher in the routing table."""
 
-    def __init__(self) -> None:
+    def __init__(self, read: Callable[[str], str]) -> None:
+        self._read = read
         self.names: frozenset[str] = frozenset()
 
     def recall(self, names: frozenset[str]) -> None:
@@ -30,7 +32,7 @@ class SpokenFiles:
 
     def read(self, file: str, remedy: str) -> str:
         """Read a file; raises ConfigError, and TransitionRefused with a remedy for one that says nothing any more."""
-        text = read_text(file)
+        text = self._read(file)
         if text and file in self.names and says_nothing(text):
             raise TransitionRefused((Problem(ONLY_BLANKS.format(remedy=remedy), file),))
         self.note(file, text)
@@ -40,6 +42,6 @@ class SpokenFiles:
         """Note files that are used later; one that cannot be read is reported then."""
         for file in filter(None, files):
             try:
-                self.note(file, read_text(file))
+                self.note(file, self._read(file))
             except ConfigError:
                 continue

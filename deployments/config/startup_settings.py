@@ -15,7 +15,7 @@ from core.errors import ConfigError
 from core.routing.label_rule import LabelRule
 from core.routing.table import RoutingTable
 from core.telemetry.tracing_plan import otel_variables, tracing_plan
-from deployments.config.certificates import Certificates
+from deployments.config.certificates import check_certificates
 from deployments.config.configured_models import ConfiguredModels
 from deployments.config.files import read_text
 
@@ -48,7 +48,7 @@ def checked(settings: ServerSettings) -> tuple[ServerSettings, tuple[str, ...]]:
         models.models(), RoutingTable(0)
     )
     for file in filter(None, (absolute.front_door.ssl_config_file, absolute.front_door.rest_ssl_config_file)):
-        Certificates(file)
+        check_certificates(file)
     absolute = replace(absolute, monitoring=replace(absolute.monitoring, taken=monitoring(absolute)))
     plan = tracing_plan(absolute.tracing)
     return absolute, (*models.warnings(), *(plan.warnings if plan is not None else ()))

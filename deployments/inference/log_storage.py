@@ -7,9 +7,9 @@ import shutil
 import tempfile
 from typing import IO, Protocol
 
-import fsspec
-
 from core.recording.log_files import UNFINISHED
+from core.storage.version_listing import is_remote, local_path
+from deployments.storage.store_opening import open_store
 
 
 class LogFile(Protocol):
@@ -64,7 +64,7 @@ class RemoteLogFile:
         with self._collected:
             self._collected.seek(0)
             try:
-                with fsspec.open(self._url, "wb") as target:
+                with open_store(self._url).open(self._url, "wb") as target:
                     shutil.copyfileobj(self._collected, target)
             except Exception as error:  # each store has errors of its own
                 raise OSError(f"{self._url} cannot be written: {error}") from error
@@ -89,5 +89,4 @@ def append_whole(file: IO[bytes], data: bytes) -> None:
 
 def open_log_file(name: str) -> LogFile:
     """Begin a file under a path or URL; raises OSError."""
-    path = name.removeprefix("file://")
-    return RemoteLogFile(path) if "://" in path else LocalLogFile(path)
+    return RemoteLogFile(name) if is_remote(name) else LocalLogFile(local_path(name))

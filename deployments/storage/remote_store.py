@@ -1,37 +1,33 @@
-"""Remote storage through fsspec: lists files, reads pieces of them, asks for checksums; all errors are StorageFailed.
-
-Endpoint, region and credentials of S3 are found as botocore finds them: environment, `~/.aws`, the role of the machine.
-"""
+"""Remote storage through fsspec: lists files, reads pieces of them, asks for checksums; raises StorageFailed."""
 
 from __future__ import annotations
 
-import copy
 import logging
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
-
-import fsspec
 
 from core.errors import Code
 from core.storage.checksums import StoredChecksums, of_info, of_s3
 from core.storage.retry_policy import RetryPolicy
-from core.storage.store_errors import UNKNOWN_STORE, StorageFailed, Symptoms, storage_failed
+from core.storage.store_errors import SHORT_READ, StorageFailed, Symptoms, storage_failed
 from core.storage.version_listing import FileEntry
+from deployments.storage.store_opening import asked_endpoint, is_s3, open_store
 
 log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 
-S3_CLIENT = {
-    "connect_timeout": 5,
-    "read_timeout": 20,
-    "max_pool_connections": 32,
-    "retries": {"total_max_attempts": 1},
-}
-"""Options of botocore's client, which does not retry: `RetryingStore` does, for all kinds of stores alike."""
+
+@dataclass(frozen=True, slots=True)
+class WholeFile:
+    """The content of a small file, and the store's name for it, which is another when the content is another."""
+
+    content: bytes
+    state: str
 
 
 class RemoteStore(Protocol):
@@ -45,6 +41,9 @@ class RemoteStore(Protocol):
 
     def checksums(self, url: str, path: str) -> StoredChecksums:
         """Return the checksums that the store holds of a file."""
+
+    def read_whole(self, url: str, most_bytes: int, known_state: str = "") -> WholeFile | None:
+        """Return a small file; None while its state is the known one. More than `most_bytes` is RESOURCE_EXHAUSTED."""
 
 
 class FsspecStore:
@@ -60,17 +59,26 @@ class FsspecStore:
 
     def read(self, url: str, path: str, start: int, end: int) -> bytes:
         """Return a piece of a file; a piece that is too short counts as a broken connection."""
-        data: bytes = self._ask(url, lambda store, root: store.cat_file(f"{root}/{path}", start=start, end=end))
-        if len(data) != end - start:
-            raise StorageFailed(Code.UNAVAILABLE, f"{url}/{path}: fewer bytes came than were announced", passes=True)
-        return data
+
+        def question(store: Any, root: str) -> bytes:
+            data: bytes = store.cat_file(f"{root}/{path}", start=start, end=end)
+            if len(data) != end - start:
+                raise storage_failed(Symptoms(frozenset({SHORT_READ})), f"{url}/{path}", asked_endpoint(store))
+            return data
+
+        return self._ask(url, question)
 
     def checksums(self, url: str, path: str) -> StoredChecksums:
         """Return the checksums that the store holds of a file."""
         return self._ask(url, lambda store, root: _checksums(store, f"{root}/{path}"))
 
+    def read_whole(self, url: str, most_bytes: int, known_state: str = "") -> WholeFile | None:
+        """Return a small file by one request, or two where its state is not the known one."""
+        return self._ask(url, lambda store, path: _whole_file(store, url, path, most_bytes, known_state))
+
     def _ask(self, url: str, question: Callable[[Any, str], Answer]) -> Answer:
         place = _place(url)
+        store = None
         try:
             store = self._store(url, place)
             root: str = store._strip_protocol(url).rstrip("/")  # noqa: SLF001 - every file system of fsspec has it
@@ -78,7 +86,7 @@ class FsspecStore:
         except StorageFailed:
             raise
         except Exception as error:
-            failed = storage_failed(symptoms_of(error), url)
+            failed = storage_failed(symptoms_of(error), url, asked_endpoint(store))
             if failed.is_about_credentials:
                 self._opened.pop(place, None)
             raise failed from error
@@ -88,7 +96,7 @@ class FsspecStore:
         with self._lock:
             store = self._opened.get(place)
             if store is None:
-                store = _open(url)
+                store = open_store(url)
                 if store.async_impl:
                     self._opened[place] = store
             return store
@@ -114,6 +122,10 @@ class RetryingStore:
         """Ask for checksums, with retries."""
         return self._retried(lambda: self._store.checksums(url, path))
 
+    def read_whole(self, url: str, most_bytes: int, known_state: str = "") -> WholeFile | None:
+        """Read a small file, with retries."""
+        return self._retried(lambda: self._store.read_whole(url, most_bytes, known_state))
+
     def _retried(self, attempt: Callable[[], Answer]) -> Answer:
         failures = 0
         while True:
@@ -134,26 +146,8 @@ def _place(url: str) -> str:
     return f"{scheme}://{rest.partition('/')[0]}"
 
 
-def _open(url: str) -> Any:
-    """Open the store of a URL without fsspec's cache, which holds one for each thread."""
-    options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
-    if url.startswith(("s3://", "s3a://")):
-        options["config_kwargs"] = copy.deepcopy(S3_CLIENT)  # botocore writes into it
-    try:
-        store, _ = fsspec.core.url_to_fs(url, **options)
-    except ValueError as error:
-        raise storage_failed(Symptoms(frozenset({UNKNOWN_STORE}), text=str(error)), url) from error
-    if _is_s3(store):
-        store.retries = 1
-    return store
-
-
-def _is_s3(store: Any) -> bool:
-    return hasattr(store, "call_s3")
-
-
 def _list_files(store: Any, root: str) -> Mapping[str, FileEntry]:
-    found = _s3_objects(store, root) if _is_s3(store) else _found(store, root)
+    found = _s3_objects(store, root) if is_s3(store) else _found(store, root)
     return {path: _entry(path, info) for path, info in found.items() if path and not path.endswith("/")}
 
 
@@ -203,10 +197,21 @@ def _etag(info: Mapping[str, Any]) -> str:
 
 
 def _checksums(store: Any, path: str) -> StoredChecksums:
-    if not _is_s3(store):
+    if not is_s3(store):
         return of_info(store.info(path))
     bucket, key, _ = store.split_path(path)
     return of_s3(store.call_s3("head_object", Bucket=bucket, Key=key, ChecksumMode="ENABLED"), bucket)
+
+
+def _whole_file(store: Any, url: str, path: str, most_bytes: int, known_state: str) -> WholeFile | None:
+    info = store.info(path)
+    if info.get("type") == "directory":
+        raise IsADirectoryError(path)
+    entry = _entry(path, info)
+    if entry.size_bytes > most_bytes:
+        raise StorageFailed(Code.RESOURCE_EXHAUSTED, f"{url}: it is larger than {most_bytes} bytes")
+    state = f"{entry.etag} {entry.changed_s} {entry.size_bytes}" if entry.etag or entry.changed_s else ""
+    return None if state and state == known_state else WholeFile(bytes(store.cat_file(path)), state)
 
 
 def symptoms_of(error: BaseException) -> Symptoms:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from core.config.server_settings import ModelCacheSettings
 from core.errors import FailedPrecondition
-from core.storage.version_listing import LOCAL_SCHEME, is_remote
+from core.storage.version_listing import is_remote, local_path
 from deployments.storage.remote_store import FsspecStore
 from deployments.storage.version_cache import Lease, ModelCache, RemoteVersion
 
@@ -19,7 +19,7 @@ APPLICATION_FOLDER = "ray_model_server"
 def local_files(version: RemoteVersion, settings: ModelCacheSettings) -> Lease:
     """Return a version's files as a local folder, fetched if necessary; raises ServingError when that fails."""
     if not is_remote(version.url):
-        return Lease(version.url.removeprefix(LOCAL_SCHEME))
+        return Lease(local_path(version.url))
     folder = Path(settings.folder) if settings.folder else default_folder(os.environ)
     return ModelCache(folder, settings.max_bytes, FsspecStore()).obtain(version)
 

@@ -5,25 +5,30 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from core.config.version_policy import VersionPolicy
 from core.storage.retry_policy import RetryPolicy
 from core.storage.store_errors import StorageFailed, scrubbed
 from core.storage.version_listing import (
-    LOCAL_SCHEME,
     FileEntry,
     VersionDirectory,
     VersionListing,
     is_remote,
+    local_path,
+    shown_outside,
     version_directories,
 )
 from deployments.storage.remote_store import FsspecStore, RemoteStore, RetryingStore
 
 MOST_LINKS_TO_A_FOLDER = 16
 """How often a version may lead to the same folder through links."""
+
+MOST_FOLDERS_OUTSIDE = 100
+"""How many folders of a base path without versions are looked into."""
 
 LISTING_RETRIES = RetryPolicy(attempts=3, first_pause_s=0.3)
 
@@ -39,7 +44,7 @@ class VersionSource:
         try:
             if is_remote(base_path):
                 return _list_remote(self._store, base_path, policy)
-            return _list_local(base_path.removeprefix(LOCAL_SCHEME), policy)
+            return _list_local(local_path(base_path), policy)
         except Exception as error:  # noqa: BLE001 - stores raise exceptions of every kind; one model's storage must not affect the others
             return VersionListing(error=_error_text(base_path, error))
 
@@ -60,7 +65,21 @@ def _error_text(base_path: str, error: Exception) -> str:
 def _list_local(base_path: str, policy: VersionPolicy) -> VersionListing:
     directories, ignored = version_directories(os.listdir(base_path), policy)
     versions = {number: _local_version(os.path.join(base_path, name)) for number, name in directories.items()}
-    return VersionListing(versions, ignored)
+    outside = frozenset() if versions else shown_outside(_nearest_files(base_path))
+    return VersionListing(versions, ignored, outside=outside)
+
+
+def _nearest_files(base_path: str) -> Iterator[str]:
+    """Yield the files below a base path folder by folder, the nearest first; a wrong base path may be a whole disk."""
+    folders = deque([""])
+    for _ in range(MOST_FOLDERS_OUTSIDE):
+        if not folders:
+            return
+        below = folders.popleft()
+        with suppress(OSError):  # a hint is not worth an error
+            entries = sorted(os.scandir(os.path.join(base_path, below)), key=lambda one: one.name)
+            folders.extend(f"{below}{one.name}/" for one in entries if one.is_dir(follow_symlinks=False))
+            yield from (f"{below}{one.name}" for one in entries if not one.is_dir(follow_symlinks=False))
 
 
 def _local_version(path: str) -> VersionDirectory:
@@ -126,7 +145,8 @@ def _list_remote(store: RemoteStore, url: str, policy: VersionPolicy) -> Version
     """List everything below the base path at once: object stores have no directories that could be listed alone."""
     url = url.rstrip("/")
     by_directory: dict[str, set[FileEntry]] = {}
-    for path, entry in store.list_files(url).items():
+    found = store.list_files(url)
+    for path, entry in found.items():
         directory, slash, name = path.partition("/")
         files = by_directory.setdefault(directory, set())
         if slash:
@@ -135,4 +155,4 @@ def _list_remote(store: RemoteStore, url: str, policy: VersionPolicy) -> Version
     versions = {
         number: VersionDirectory(f"{url}/{name}", frozenset(by_directory[name])) for number, name in directories.items()
     }
-    return VersionListing(versions, ignored)
+    return VersionListing(versions, ignored, outside=frozenset() if versions else shown_outside(sorted(found)))

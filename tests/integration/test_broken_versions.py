@@ -12,6 +12,8 @@ import pytest
 from tests.integration.conftest import LiveServer
 from tests.support.clients import RestClient, wait_until
 
+LACKING = "waits for saved_model.pb"
+
 
 @pytest.fixture
 def broken(server: LiveServer, client: RestClient, base_path: Path) -> Iterator[Path]:
@@ -114,12 +116,16 @@ def test_names_that_are_no_versions_are_ignored_and_shown(server: LiveServer, cl
     """Files and other names do not disturb; the model list tells why each was ignored."""
     (broken / "README").write_text("not a version")
     (broken / "1.bak").mkdir()
+    (broken / "model.keras").write_bytes(b"PK")
     server.configure(name_of(broken), broken)
 
     wait_until(
-        lambda: set(entry(client, name_of(broken)).get("ignored", ())) == {"README", "1.bak"}, "ignored names are shown"
+        lambda: set(entry(client, name_of(broken)).get("ignored", ())) == {"README", "1.bak", "model.keras"},
+        "ignored names are shown",
     )
-    assert "Did you forget to name your leaf directory as a number" in entry(client, name_of(broken))["problem"]
+    problem = entry(client, name_of(broken))["problem"]
+    assert "Did you forget to name your leaf directory as a number" in problem
+    assert "It holds model.keras, a Keras archive and not a SavedModel" in problem
 
 
 def test_a_version_still_being_copied_is_not_loaded(
@@ -130,7 +136,7 @@ def test_a_version_still_being_copied_is_not_loaded(
     target = broken / "1"
     shutil.copytree(source / "variables", target / "variables")
     server.configure(name_of(broken), broken)
-    wait_until(lambda: entry(client, name_of(broken)).get("waiting") == {"1": "waits for saved_model.pb"}, "it waits")
+    wait_until(lambda: entry(client, name_of(broken)).get("waiting", {}).get("1", "").startswith(LACKING), "it waits")
     assert client.states(name_of(broken)) == {}
 
     shutil.copy(source / "saved_model.pb", target / "saved_model.pb")

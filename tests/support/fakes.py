@@ -98,6 +98,8 @@ class FakeModelList:
         self.configs = configs
         self.problems: tuple[Problem, ...] = ()
         self.spoken: frozenset[str] = frozenset()
+        self.away: tuple[Problem, ...] = ()
+        self.changed = 0
 
     def recall(self, spoken: frozenset[str]) -> None:
         """Add what a predecessor knew."""
@@ -116,6 +118,14 @@ class FakeModelList:
     def session_config(self) -> bytes:
         """Return the session options."""
         return b""
+
+    def unread(self) -> tuple[Problem, ...]:
+        """Return the problems of files that are away."""
+        return self.away
+
+    def changes(self) -> int:
+        """Return how often files at URLs changed."""
+        return self.changed
 
     def joined(self, listed: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
         """Nothing to add."""

@@ -10,6 +10,7 @@ from core.config.model_config import ModelConfig, ModelResources
 from core.config.version_policy import All, Latest, Specific
 from core.storage.version_listing import (
     MISSED,
+    MOST_OUTSIDE,
     REMOTE_SETTLED_S,
     SETTLED_S,
     UNKNOWN,
@@ -20,8 +21,10 @@ from core.storage.version_listing import (
     VersionListing,
     is_remote,
     judged,
+    local_path,
     missing,
     not_a_version,
+    shown_outside,
     steadied,
     version_directories,
 )
@@ -314,3 +317,101 @@ def test_a_password_in_a_base_path_is_not_part_of_a_problem() -> None:
 
     assert "sftp://***@host/m" in problem
     assert "secret" not in problem
+
+
+def keras(changed_s: float | None) -> VersionListing:
+    """Make a listing of version 1 with a Keras archive in place of a SavedModel."""
+    files = frozenset({FileEntry("model.keras", 5, changed_s)})
+    return VersionListing({1: VersionDirectory("/m/1", files), 0: VersionDirectory("/m/0", WHOLE)})
+
+
+HINTED = "waits for saved_model.pb: it holds model.keras, a Keras archive"
+
+
+def test_a_folder_of_another_format_gets_a_hint_when_nothing_is_written_any_more() -> None:
+    """Files that are old at the first look are hinted at once; the problem names the folder."""
+    young_one = judged(keras(NOW_S - 1), UNKNOWN, LOCAL, NOW_S)
+    old_one = judged(keras(NOW_S - SETTLED_S), UNKNOWN, LOCAL, NOW_S)
+
+    assert (young_one.waiting[1], young_one.problem) == ("waits for saved_model.pb", "")
+    assert old_one.waiting[1].startswith(HINTED)
+    assert old_one.problem.startswith(f"/m/1 {HINTED}")
+
+
+@pytest.mark.parametrize("files", [keras(None), keras(NOW_S + 500), VersionListing({1: VersionDirectory("/m/1")})])
+def test_files_without_a_time_get_a_hint_when_some_seconds_changed_nothing(files: VersionListing) -> None:
+    """As in stores without times, with clocks that differ, and in an empty folder."""
+    known = judged(files, UNKNOWN, LOCAL, NOW_S)
+    soon = judged(files, known, LOCAL, NOW_S + SETTLED_S - 1)
+    later = judged(files, soon, LOCAL, NOW_S + SETTLED_S)
+
+    assert [":" in one.waiting[1] for one in (known, soon, later)] == [False, False, True]
+
+
+def test_a_change_begins_the_time_anew() -> None:
+    """A copy that takes minutes is not called wrong."""
+    known = judged(keras(None), UNKNOWN, LOCAL, NOW_S)
+    changed = VersionListing({1: VersionDirectory("/m/1", frozenset({FileEntry("model.keras", 6)}))})
+
+    assert judged(changed, known, LOCAL, NOW_S + SETTLED_S).waiting[1] == "waits for saved_model.pb"
+
+
+def test_the_hint_is_a_problem_only_for_versions_that_should_be_served() -> None:
+    """What the policy leaves out hurts nobody; the reason is among the waiting ones all the same."""
+    other = ModelConfig("m", "/m", Specific(frozenset({0})))
+    after = judged(keras(0.0), UNKNOWN, other, NOW_S)
+
+    assert (after.problem, after.waiting[1].startswith(HINTED)) == ("", True)
+    assert judged(None, after, LOCAL, NOW_S).problem.startswith("/m/1 ")
+
+
+def test_a_missing_marker_is_the_only_reason_to_wait() -> None:
+    """Its absence says that the version is not finished, whatever else is there."""
+    marked = ModelConfig("m", "/m", resources=ModelResources(marker_file="_SUCCESS"))
+
+    assert judged(keras(0.0), UNKNOWN, marked, NOW_S).waiting[1] == "waits for the marker file _SUCCESS"
+
+
+def test_a_base_path_that_is_a_version_has_one_hint_and_no_ignored_rows() -> None:
+    """Its files are parts of one version, and not versions with wrong names."""
+    found = VersionListing(
+        {},
+        {"saved_model.pb": "not a whole number", "variables": "not a whole number"},
+        outside=frozenset({"saved_model.pb"}),
+    )
+
+    after = judged(found, UNKNOWN, ModelConfig("m", "/m/3"), NOW_S)
+
+    assert after.problem.endswith("(eg. '/1/')? It is itself a version: use its parent /m as the base path.")
+    assert after.listing is not None
+    assert not after.listing.ignored
+
+
+def test_a_base_path_that_names_a_file_has_a_hint() -> None:
+    """Beside the error of the store."""
+    after = judged(VersionListing(error="NOT_FOUND: x"), UNKNOWN, ModelConfig("m", "s3://b/model.keras"), NOW_S)
+
+    assert "with error NOT_FOUND: x. It names a file, a Keras archive" in after.problem
+
+
+def test_only_near_files_outside_of_versions_are_kept() -> None:
+    """A base path that is a whole bucket by mistake costs no memory."""
+    many = [f"a/{number}" for number in range(2 * MOST_OUTSIDE)]
+
+    assert len(shown_outside(many)) == MOST_OUTSIDE
+    assert shown_outside(["/".join("abcdef"), "a/b"]) == {"a/b"}
+
+
+@pytest.mark.parametrize(
+    ("path", "plain"),
+    [
+        ("/m", "/m"),
+        ("file:///m", "/m"),
+        ("file://localhost/m", "/m"),
+        ("localhost/m", "localhost/m"),
+        ("file://m", "m"),
+    ],
+)
+def test_local_paths_may_be_urls(path: str, plain: str) -> None:
+    """With or without the name of this machine."""
+    assert local_path(path) == plain

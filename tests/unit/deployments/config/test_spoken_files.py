@@ -19,6 +19,7 @@ from core.config.server_settings import (
 from core.errors import Code, ConfigError, TransitionRefused
 from core.routing.table import RoutingTable
 from deployments.config.configured_models import ConfiguredModels
+from deployments.config.files import read_text
 from deployments.config.models_in_force import Configuration
 from deployments.config.spoken_files import SpokenFiles
 from deployments.config.startup_settings import checked, monitoring
@@ -225,7 +226,7 @@ def test_parameter_files_are_looked_at_before_the_first_load(tmp_path: Path) -> 
 
 def test_a_file_that_cannot_be_read_is_left_for_its_first_use(tmp_path: Path) -> None:
     """Looking ahead reports nothing."""
-    spoken = SpokenFiles()
+    spoken = SpokenFiles(read_text)
 
     spoken.look(str(tmp_path / "missing"), "")
 

@@ -12,7 +12,7 @@ import pytest
 from core.config.version_policy import All, Latest
 from core.storage.version_listing import Source, VersionDirectory, VersionListing
 from deployments.storage import version_source
-from deployments.storage.version_source import VersionSource
+from deployments.storage.version_source import MOST_FOLDERS_OUTSIDE, VersionSource
 
 
 @pytest.fixture
@@ -245,3 +245,25 @@ def test_a_file_instead_of_a_base_path_is_named(memory) -> None:
     memory.pipe("/models/m", b"file")
 
     assert listed("memory://models/m").error == "FAILED_PRECONDITION: memory://models/m: not a directory"
+
+
+def test_files_outside_of_versions_are_listed_where_there_are_no_versions(tmp_path: Path) -> None:
+    """They show what lies there instead, nearest first; beside versions they say nothing, and links are not followed."""
+    for path in ("readme.md", "deep/1/saved_model.pb", "a/b/c/d/e/too_deep"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("text")
+    (tmp_path / "back").symlink_to(tmp_path)
+    without = VersionSource().list_versions(str(tmp_path), Latest()).outside
+    (tmp_path / "1").mkdir()
+
+    assert without == {"readme.md", "deep/1/saved_model.pb", "back"}
+    assert VersionSource().list_versions(str(tmp_path), Latest()).outside == frozenset()
+
+
+def test_a_base_path_without_versions_is_looked_into_as_far_as_a_hint_needs(tmp_path: Path) -> None:
+    """It may be a whole disk by mistake."""
+    for number in range(2 * MOST_FOLDERS_OUTSIDE):
+        (tmp_path / f"folder{number}").mkdir()
+        (tmp_path / f"folder{number}" / "file").touch()
+
+    assert len(VersionSource().list_versions(str(tmp_path), Latest()).outside) == MOST_FOLDERS_OUTSIDE - 1

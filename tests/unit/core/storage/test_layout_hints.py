@@ -1,0 +1,161 @@
+"""What lies where a SavedModel is expected, said in words that name the file and the next step."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.storage.layout_hints import base_path_hint, file_hint, is_version, version_hint
+
+EXPORT = "write a SavedModel with model.export(folder)"
+KERAS = f"a Keras archive and not a SavedModel: load it with Keras and {EXPORT}"
+ARCHIVE = "an archive, which is not opened: unpack it here"
+
+
+@pytest.mark.parametrize(
+    ("files", "hint"),
+    [
+        pytest.param(["model.keras"], f"holds model.keras, {KERAS}", id="keras"),
+        pytest.param(["notes.txt", "a/b/Model.KERAS"], f"holds a/b/Model.KERAS, {KERAS}", id="keras deeper"),
+        pytest.param(
+            ["m.h5"], f"holds m.h5, a Keras file and not a SavedModel: load it with Keras and {EXPORT}", id="h5"
+        ),
+        pytest.param(
+            ["config.json", "metadata.json", "model.weights.h5"],
+            f"holds model.weights.h5, weights without a model: load them into their Keras model and {EXPORT}",
+            id="an unpacked keras archive",
+        ),
+        pytest.param(["m.zip"], f"holds m.zip, {ARCHIVE}", id="zip"),
+        pytest.param(["m.tar.gz"], f"holds m.tar.gz, {ARCHIVE}", id="tar.gz"),
+        pytest.param(
+            ["checkpoint", "ckpt-1.index", "ckpt-1.data-00000-of-00001"],
+            "holds checkpoint, a training checkpoint and not a SavedModel: restore it into its model and export that",
+            id="checkpoint",
+        ),
+        pytest.param(
+            ["m.data-00000-of-00001", "m.index"],
+            "holds m.data-00000-of-00001, a training checkpoint and not a SavedModel: "
+            "restore it into its model and export that",
+            id="checkpoint without its list",
+        ),
+        pytest.param(
+            ["_CHECKPOINT_METADATA", "default/manifest.ocdbt"],
+            "holds an Orbax checkpoint and not a SavedModel: export the model with orbax-export",
+            id="orbax",
+        ),
+        pytest.param(
+            ["variables/variables.index", "variables/variables.data-00000-of-00001"],
+            "holds variables without saved_model.pb: copy the whole SavedModel again",
+            id="variables alone",
+        ),
+        pytest.param(
+            ["assets/vocabulary.txt"],
+            "holds assets without saved_model.pb: copy the whole SavedModel again",
+            id="assets",
+        ),
+        pytest.param(
+            ["fingerprint.pb"],
+            "holds fingerprint.pb without saved_model.pb: copy the whole SavedModel again",
+            id="rest",
+        ),
+        pytest.param(
+            ["saved_model.pb.part"],
+            "holds saved_model.pb.part: finish the copy, or rename the file to saved_model.pb",
+            id="half a copy",
+        ),
+        pytest.param(
+            ["Saved_Model.pb"],
+            "holds Saved_Model.pb: finish the copy, or rename the file to saved_model.pb",
+            id="another case",
+        ),
+        pytest.param(
+            ["frozen_graph.pb"],
+            "holds frozen_graph.pb, which is not named saved_model.pb: export a SavedModel, not a graph",
+            id="a graph",
+        ),
+        pytest.param(
+            ["1/saved_model.pb", "1/variables/variables.index"],
+            "holds one level too many: the SavedModel lies in 1/; move the files of that folder up into this one",
+            id="one folder too deep",
+        ),
+        pytest.param(
+            ["MLmodel", "data/model/saved_model.pb", "data/save_exported_model.txt"],
+            "is an MLflow model, whose SavedModel lies in data/model/; move the files of that folder up into this one",
+            id="MLflow with an exported model",
+        ),
+        pytest.param(
+            ["MLmodel", "conda.yaml", "tf2model/saved_model.pb"],
+            "is an MLflow model, whose SavedModel lies in tf2model/; move the files of that folder up into this one",
+            id="MLflow of a module",
+        ),
+        pytest.param(
+            ["MLmodel", "data/model.keras"],
+            f"holds data/model.keras, as MLflow writes it, {KERAS}",
+            id="MLflow of Keras",
+        ),
+        pytest.param(["readme.md"], "holds readme.md, and no SavedModel", id="one other file"),
+        pytest.param(["a", "b", "c"], "holds a and 2 more, and no SavedModel", id="other files"),
+        pytest.param([], "holds no files: write the version again", id="nothing"),
+    ],
+)
+def test_a_version_folder_without_a_model_says_what_it_holds(files: list[str], hint: str) -> None:
+    """The file that says most is named, with the next step."""
+    assert version_hint(files) == hint
+
+
+@pytest.mark.parametrize(
+    ("end", "kind"),
+    [
+        ("onnx", "ONNX"), ("tflite", "TensorFlow Lite"), ("pt", "PyTorch"), ("pth", "PyTorch"), ("mlmodel", "Core ML"),
+        ("safetensors", "weights"), ("pkl", "pickle"), ("joblib", "pickle"), ("hdf5", "Keras"), ("7z", "archive"),
+    ],
+)  # fmt: skip
+def test_other_formats_are_named(end: str, kind: str) -> None:
+    """As far as the end of a file's name says what it is."""
+    assert f"model.{end}, " in version_hint([f"model.{end}"])
+    assert kind in version_hint([f"model.{end}"])
+    assert kind in base_path_hint("/m", [f"model.{end}"])
+    assert kind in file_hint(f"/m/model.{end}")
+
+
+@pytest.mark.parametrize(
+    ("base_path", "files", "hint"),
+    [
+        ("/m/3", ["saved_model.pb", "variables/variables.index"], "It is itself a version: use its parent /m as the base path"),
+        ("/m/3/", ["saved_model.pbtxt"], "It is itself a version: use its parent /m as the base path"),
+        ("s3://b/m/3", ["saved_model.pb"], "It is itself a version: use its parent s3://b/m as the base path"),
+        ("/m", ["saved_model.pb"], "It holds a SavedModel directly: move its files into /m/1"),
+        ("/m", ["x/1/saved_model.pb", "x/2/saved_model.pb"], "Its versions lie deeper: use /m/x as the base path"),
+        ("/m", ["a/b/7/saved_model.pb"], "Its versions lie deeper: use /m/a/b as the base path"),
+        ("/m", ["v1/saved_model.pb"], "It holds a SavedModel in v1/: move the files of that folder into /m/1"),
+        ("/m", ["model.keras"], f"It holds model.keras, {KERAS}; a version's files belong in /m/1"),
+        ("/m", ["readme.md"], ""),
+        ("/m", [], ""),
+    ],
+)  # fmt: skip
+def test_a_base_path_without_versions_says_why(base_path: str, files: list[str], hint: str) -> None:
+    """A level too many or too few is named with the path that would be right."""
+    assert base_path_hint(base_path, files) == hint
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("/m/model.keras", f"It names a file, {KERAS}"),
+        ("s3://b/m.zip", f"It names a file, {ARCHIVE}"),
+        ("/m/1/saved_model.pb", "It names a file: use the folder above the version's folder as the base path"),
+        ("/m", ""),
+    ],
+)
+def test_a_base_path_that_names_a_file_is_recognized(path: str, hint: str) -> None:
+    """By its name alone: a store says only that nothing is there."""
+    assert file_hint(path) == hint
+
+
+@given(st.lists(st.text(min_size=1)))
+def test_every_listing_has_a_hint_that_begins_with_a_verb(paths: list[str]) -> None:
+    """Whatever the files are called."""
+    assert version_hint(paths).startswith(("holds ", "is "))
+    assert is_version(paths) is bool({"saved_model.pb", "saved_model.pbtxt"} & set(paths))
+    base_path_hint("/m", paths)
