@@ -18,8 +18,11 @@ from core.versions.world import Records, World
 UNKNOWN = ModelRoutes(configured=False)
 
 
-WITHDRAWN_WITHIN_S = 5.0
-"""How long a version that is unloaded stays in the table at most, until every router shows it as UNLOADING."""
+WITHDRAWN_WITHIN_S = 20.0
+"""How long a version that is unloaded stays in the table at most, until every router shows it as UNLOADING.
+
+Longer than a router pulls no table before it counts as gone.
+"""
 
 
 def routing_table(records: Records, world: World, before: RoutingTable, *, is_confirmed: bool = True) -> RoutingTable:
