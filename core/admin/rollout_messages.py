@@ -32,14 +32,19 @@ def rollout_messages(before: RoutingTable, now: RoutingTable) -> list[str]:
 
 
 def unfinished_versions(table: RoutingTable) -> list[str]:
-    """Return the versions that are waiting or loading."""
+    """Return the versions that are waiting or loading, but for those whose next attempt is not due yet."""
     moving = {State.START, State.LOADING}
     return [
         f"{name} version {one.version}"
         for name, model in sorted(table.models.items())
         for one in model.statuses
-        if one.state in moving
+        if one.state in moving and not _waits_for_retry(model, one.version)
     ]
+
+
+def _waits_for_retry(model: ModelRoutes, version: int) -> bool:
+    history = model.histories.get(version)
+    return history is not None and history.retry_at_s is not None
 
 
 def state_message(table: RoutingTable) -> str:
