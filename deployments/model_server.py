@@ -24,6 +24,7 @@ from core.routing.transport import Answer, Call, Endpoint, Method
 from core.telemetry.metric_names import LOAD_ATTEMPT_COUNT, LOAD_LATENCY, LOAD_SECONDS, REPLICAS, RESIDENT_BYTES
 from core.telemetry.spans import TracedProcess
 from core.telemetry.trace_context import unpack
+from core.versions.load_report import LoadStep
 from core.versions.servable import app_name
 from core.versions.servable_spec import ServableSpec
 from deployments.inference.assembly import execution_of, files_on_node, load_failures, loaded_model, request_log_of
@@ -81,7 +82,7 @@ class ModelServer:
         loading = self._spec.settings.loading
         if not loading.warm_up:
             return
-        with load_failures():
+        with load_failures(LoadStep.WARM_UP):
             warm_up(self._spec.servable, self._spec.path, self._answer, loading.warm_up_iterations)
 
     def _answer(self, call: Call) -> Answer:

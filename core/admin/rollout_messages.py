@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from core.routing.server_state import failed_loads, server_state
 from core.routing.table import ModelRoutes, RoutingTable
 from core.versions.lifecycle import State, VersionStatus
 
@@ -31,14 +32,26 @@ def rollout_messages(before: RoutingTable, now: RoutingTable) -> list[str]:
 
 
 def unfinished_versions(table: RoutingTable) -> list[str]:
-    """Return the versions that are waiting or loading."""
+    """Return the versions that are waiting or loading, but for those whose next attempt is not due yet."""
     moving = {State.START, State.LOADING}
     return [
         f"{name} version {one.version}"
         for name, model in sorted(table.models.items())
         for one in model.statuses
-        if one.state in moving
+        if one.state in moving and not _waits_for_retry(model, one.version)
     ]
+
+
+def _waits_for_retry(model: ModelRoutes, version: int) -> bool:
+    history = model.histories.get(version)
+    return history is not None and history.retry_at_s is not None
+
+
+def state_message(table: RoutingTable) -> str:
+    """Return the state of the server, how many models and versions answer, and how many problems there are."""
+    state = server_state(table)
+    problems = f" ({_count(len(state.reasons), 'problem')})" if state.reasons else ""
+    return f"{state.readiness.value}: {summary(table)}{problems}"
 
 
 def summary(table: RoutingTable) -> str:
@@ -47,7 +60,8 @@ def summary(table: RoutingTable) -> str:
     versions = sum(len(model.available) for model in answering)
     missing = len(_configured(table)) - len(answering)
     answer = "answers" if len(answering) == 1 else "answer"
-    text = f"{_count(len(answering), 'model')} with {_count(versions, 'version')} {answer}"
+    counted = f" with {_count(versions, 'version')}" if versions else ""
+    text = f"{_count(len(answering), 'model')}{counted} {answer}"
     return f"{text}, {missing} {'does' if missing == 1 else 'do'} not" if missing > 0 else text
 
 
@@ -67,7 +81,8 @@ def _sentences(table: RoutingTable) -> dict[tuple[str, str], str]:
 
 
 def _of_model(name: str, model: ModelRoutes) -> dict[str, str]:
-    sentences = {f"version {one.version}": _of_version(name, one) for one in reversed(model.statuses)}
+    failures = failed_loads(model)
+    sentences = {f"version {one.version}": _of_version(name, one, failures) for one in reversed(model.statuses)}
     for version, why in model.waiting.items():
         sentences[f"waiting {version}"] = f"{name} version {version} {why}"
     for label in sorted(model.labels):
@@ -79,7 +94,9 @@ def _of_model(name: str, model: ModelRoutes) -> dict[str, str]:
     return sentences
 
 
-def _of_version(name: str, status: VersionStatus) -> str:
+def _of_version(name: str, status: VersionStatus, failures: Mapping[int, str]) -> str:
+    if status.version in failures and status.state is not State.END:
+        return f"{name} {failures[status.version]}"
     if status.state is State.END and status.message:
         return f"{name} version {status.version} FAILED: {status.message}"
     if status.state is State.AVAILABLE and status.message:

@@ -13,7 +13,8 @@ from typing import Any
 from core.admin.json_page import json_page
 from core.config.version_policy import All, Latest, VersionPolicy
 from core.errors import Problem
-from core.routing.table import ModelRoutes, RoutingTable, is_ready
+from core.routing.server_state import server_state
+from core.routing.table import ModelRoutes, RoutingTable
 from core.telemetry.log_lines import iso_time
 from core.telemetry.redaction import without_secrets
 from core.telemetry.traffic import KEPT_S, WINDOW_S, Rates, Traffic, Version
@@ -85,12 +86,15 @@ def status_document(table: RoutingTable, facts: RouterFacts, watcher: AgedReport
 
 def _server(table: RoutingTable, facts: RouterFacts, wall_s: float) -> Json:
     started_s = table.started_s or facts.since_s
+    state = server_state(table, is_draining=facts.is_draining)
     return {
         "version": facts.version,
         "started": iso_time(started_s),
         "uptime_s": round(max(0.0, wall_s - started_s), 3),
         "generation": table.generation,
-        "ready": is_ready(table, draining=facts.is_draining),
+        "ready": state.is_ready,
+        "state": state.readiness.value,
+        "reasons": [without_secrets(one) for one in state.reasons],
         "draining": facts.is_draining,
         "router": {"name": facts.name, "started": iso_time(facts.since_s)},
         "listens": [

@@ -26,6 +26,7 @@ LONGEST_TEXT = 300
 FAILED = "FAILED"
 FAILING = "FAILING"
 STATE_CLASSES = {"AVAILABLE": "good", FAILED: "bad", FAILING: "bad", "END": "idle"}
+SERVER_CLASSES = {"ready": "good", "ready with problems": "warn", "not ready": "bad"}
 VERSIONS = ("Model", "Version", "State", "For", "Replicas", "Labels", "Requests/s", "p50", "p99", "Loaded in")
 
 
@@ -75,9 +76,7 @@ def status_page(document: Json, assets: StyleAndScript) -> str:
 
 
 def _condition(server: Json) -> str:
-    if server["draining"]:
-        return "stopping"
-    return "ready" if server["ready"] else "not ready"
+    return f"{server['state']}, stopping" if server["draining"] else str(server["state"])
 
 
 def _sections(document: Json) -> Iterator[str]:
@@ -103,14 +102,15 @@ def _summary(document: Json) -> str:
     """Return the summary, which screen readers announce when it changes."""
     shown = Counter(_shown(one) for model in document["models"] for one in model["versions"])
     states = ", ".join(f"{number} {state}" for state, number in sorted(shown.items())) or "none"
-    problems = len(document["configuration"]["problems"]) + sum(bool(one["problem"]) for one in document["models"])
+    reasons = document["server"]["reasons"]
     condition = _condition(document["server"])
-    state_class = {"ready": "good", "not ready": "bad"}.get(condition, "busy")
+    state_class = SERVER_CLASSES[document["server"]["state"]]
     counted = f"{_count(len(document['models']), 'model')}. Versions: {states}."
-    problems_text = f" Problems: {problems}." if problems else ""
+    problems_text = f" Problems: {len(reasons)}." if reasons else ""
+    why = f" {_text(reasons[0][:LONGEST_TEXT])}." if reasons and not document["server"]["ready"] else ""
     silent = "" if document["watcher"]["answers"] else " The watcher does not answer: no version changes until it does."
     state = f'<strong class="state {state_class}">{condition}</strong>'
-    text = f"{state} {counted}{problems_text}{silent}"
+    text = f"{state} {counted}{problems_text}{why}{silent}"
     return f'<p class="summary" role="status" aria-live="polite" data-key="summary">{text}</p>'
 
 

@@ -22,9 +22,10 @@ def status_text(document: Json, server: str, model: str = "") -> str:
 
 def _server_lines(document: Json, server: str) -> Iterable[str]:
     about = document["server"]
-    ready = "stopping" if about["draining"] else "ready" if about["ready"] else "NOT READY"
+    state = about.get("state") or ("ready" if about["ready"] else "not ready")  # earlier versions have two states
+    state = f"{state}, stopping" if about["draining"] else state
     up = duration(about["uptime_s"])
-    yield f"Ray Model Server {about['version']} at {server}: {ready}, up {up}, routing generation {about['generation']}"
+    yield f"Ray Model Server {about['version']} at {server}: {state}, up {up}, routing generation {about['generation']}"
     listens = (f"{one['protocol']} {one['address']}{' (TLS)' if one['encrypted'] else ''}" for one in about["listens"])
     yield f"Listens: {', '.join(listens) or 'nowhere'}"
     configuration = document["configuration"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from core.admin.json_page import json_page
-from core.routing.table import ModelRoutes, RoutingTable, is_ready
+from core.routing.server_state import failed_loads, failing_versions, server_state, why_missing
+from core.routing.table import ModelRoutes, RoutingTable
 from core.versions.lifecycle import VersionStatus
 
 
@@ -17,30 +18,31 @@ def liveness_body() -> bytes:
 def readiness_body(table: RoutingTable, *, draining: bool) -> tuple[bool, bytes]:
     """Whether requests should be sent here, and what is missing.
 
-    Ready means: the table is settled, the server is not stopping, and at least one configured model answers (or none is
-    configured). One broken model is named, but does not take the others out of service.
+    The rule is that of `core.routing.server_state`. `missing` names the models and labels that do not answer,
+    `reasons` everything that keeps the server from being ready without problems.
     """
-    missing = {name: _why_missing(model) for name, model in table.models.items() if _is_missing(model)}
-    ready = is_ready(table, draining=draining)
-    document = {"ready": ready, "draining": draining, "generation": table.generation, "missing": missing}
-    return ready, json_page(document)
+    state = server_state(table, is_draining=draining)
+    document = {
+        "ready": state.is_ready,
+        "state": state.readiness.value,
+        "draining": draining,
+        "generation": table.generation,
+        "missing": {name: _what_is_missing(model) for name, model in table.models.items() if _is_missing(model)},
+        "reasons": list(state.reasons),
+    }
+    return state.is_ready, json_page(document)
 
 
 def _is_missing(model: ModelRoutes) -> bool:
     return model.configured and (not model.is_available or model.is_failing or bool(model.pending_labels))
 
 
-def _why_missing(model: ModelRoutes) -> str:
+def _what_is_missing(model: ModelRoutes) -> str:
     if model.is_failing:
-        return "; ".join(f"version {one.version}: {one.message}" for one in model.failing.values())
+        return "; ".join(failing_versions(model))
     if model.is_available:
         return f"labels whose version is not available: {', '.join(sorted(model.pending_labels))}"
-    if model.problem:
-        return model.problem
-    if not model.statuses:
-        return "; ".join(f"version {number} {why}" for number, why in model.waiting.items()) or "no version was found"
-    newest = model.statuses[0]
-    return newest.message or f"version {newest.version} is in state {newest.state.name}"
+    return why_missing(model)
 
 
 def model_list_body(table: RoutingTable) -> bytes:
@@ -75,6 +77,9 @@ def _version_entry(status: VersionStatus, model: ModelRoutes) -> dict[str, Any]:
         "state": status.state.name,
         "labels": sorted(label for label, version in model.labels.items() if version == status.version),
     }
+    failure = failed_loads(model).get(status.version)
     if status.message:
         entry["error"] = {"code": status.code.name, "message": status.message}
+    elif failure is not None:
+        entry["last_attempt"] = failure
     return entry

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from core.routing.server_state import Readiness
+
 Json = dict[str, Any]
 
 TEXT: Json = {"type": "string"}
@@ -36,6 +38,8 @@ SERVER = _object(
     uptime_s=SECONDS,
     generation=WHOLE,
     ready=TRUTH,
+    state={"enum": [one.value for one in Readiness]},
+    reasons={**_list(TEXT), "description": "what is missing or wrong, a sentence each; empty when ready"},
     draining=TRUTH,
     router=_object(name=TEXT, started=TIME),
     listens=_list(LISTENER),

@@ -124,8 +124,9 @@ class RoutingTable:
     """A snapshot of everything a router needs; a higher generation replaces a lower one.
 
     `in_force` is the list of models from which it was made. `settled` turns true when every configured model has a
-    result: a version, an error, or nothing to load. `started_s` is when the first table was made, in seconds since the
-    epoch. `watcher` names its maker: another watcher may give the same generation to another table.
+    result: a version, an error, or nothing to load. `awaited` has the versions of the first list that a label or the
+    policy names, until each has answered or failed once. `started_s` is when the first table was made, in seconds since
+    the epoch. `watcher` names its maker: another watcher may give the same generation to another table.
     """
 
     generation: int
@@ -134,6 +135,7 @@ class RoutingTable:
     in_force: ListInForce = NOTHING_IN_FORCE
     started_s: float = 0.0
     watcher: str = ""
+    awaited: frozenset[ServableId] = frozenset()
 
     def resolve(self, name: str, version: int | None = None, label: str | None = None) -> Route:
         """Return the route of the version that answers a model spec (TensorFlow Serving, resolution of a model spec).
@@ -200,10 +202,3 @@ class RoutingTable:
             for name, model in self.models.items()
             for version, history in model.histories.items()
         }
-
-
-def is_ready(table: RoutingTable, *, draining: bool) -> bool:
-    """Whether requests should be sent here."""
-    wanted = [model for model in table.models.values() if model.configured]
-    answering = any(model.routes for model in wanted) or not wanted
-    return table.settled and answering and not draining

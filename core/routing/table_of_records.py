@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from core.config.model_config import ModelConfig
+from core.config.version_policy import Specific
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.storage.version_listing import Judged
 from core.versions.history import VersionHistory, history_of
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.record import VersionRecord
+from core.versions.servable import ServableId
 from core.versions.world import Records, World
 
 UNKNOWN = ModelRoutes(configured=False)
 
 
-WITHDRAWN_WITHIN_S = 5.0
-"""How long a version that is unloaded stays in the table at most, until every router shows it as UNLOADING."""
+WITHDRAWN_WITHIN_S = 20.0
+"""How long a version that is unloaded stays in the table at most, until every router shows it as UNLOADING.
+
+Longer than a router pulls no table before it counts as gone.
+"""
 
 
 def routing_table(records: Records, world: World, before: RoutingTable, *, is_confirmed: bool = True) -> RoutingTable:
@@ -41,7 +46,9 @@ def routing_table(records: Records, world: World, before: RoutingTable, *, is_co
     settled = before.settled or all(
         _is_settled(streams[name], models[name], world.storage_of(name)) for name in configs
     )
-    return replace(before, models=models, settled=settled)
+    is_complete = before.settled and not before.awaited
+    awaited = () if is_complete else (one for name in configs for one in _awaited(configs[name], models[name], world))
+    return replace(before, models=models, settled=settled, awaited=frozenset(awaited))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +126,21 @@ def _held(labels: Mapping[str, int], routes: Mapping[int, Route], before: ModelR
     """
     named = ((label, before.version_of(label)) for label, version in labels.items() if version not in routes)
     return {label: version for label, version in named if version is not None and version in routes}
+
+
+def _awaited(config: ModelConfig, model: ModelRoutes, world: World) -> Iterator[ServableId]:
+    """Yield versions that have neither answered nor failed: those that a label or the policy names, and the newest.
+
+    Requests are sent to these; a version that `latest` or `all` only finds is not waited for.
+    """
+    wanted = {version for version, history in model.histories.items() if history.aspired}
+    named = set(config.labels.values()) | (config.policy.versions if isinstance(config.policy, Specific) else set())
+    storage = world.storage_of(config.name)
+    unsure = set(storage.waiting) if storage.is_unsure else set()
+    for version in sorted(named & (wanted | unsure) | {max(wanted, default=-1)} & wanted):
+        history = model.histories.get(version)
+        if version not in model.available and (history is None or history.failure is None):
+            yield ServableId(config.name, version)
 
 
 def _is_settled(stream: list[VersionRecord], model: ModelRoutes, storage: Judged) -> bool:

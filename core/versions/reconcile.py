@@ -16,7 +16,7 @@ from core.versions.history import recalled
 from core.versions.lifecycle import State
 from core.versions.load_report import failure_in
 from core.versions.record import GIVEN_UP, Event, Failure, VersionRecord
-from core.versions.rollout import RolloutVerb, VersionSnapshot, next_action
+from core.versions.rollout import RolloutVerb, VersionSnapshot, load_rank, next_action
 from core.versions.servable import ServableId, app_name
 from core.versions.world import ABSENT, AppObservation, Condition, Load, LoadLimits, Records, Unload, World
 
@@ -157,10 +157,10 @@ def _follow_loading(record: VersionRecord, app: AppObservation, now_s: float, li
 
 
 def failed(record: VersionRecord, failure: Failure, now_s: float, limits: LoadLimits) -> VersionRecord:
-    """Return the record of a loading version after an attempt that failed."""
+    """Return the record of a loading version after an attempt that failed; a permanent failure is not tried again."""
     attempts = record.failed_attempts + 1
     record = replace(record, failed_attempts=attempts, failure=failure)
-    if attempts > limits.max_retries:
+    if attempts > limits.max_retries or failure.is_permanent:
         return record.after(Event.FAILED, now_s)
     retry_at_s = now_s + max(0.0, limits.retry_interval_s)
     return replace(record.after(Event.WILL_RETRY, now_s), retry_at_s=retry_at_s)
@@ -174,22 +174,20 @@ def _forget_or_keep(record: VersionRecord, world: World) -> VersionRecord | None
 
 
 def next_actions(records: Records, world: World, limits: LoadLimits) -> tuple[Load | Unload, ...]:
-    """Return at most one action per servable stream; loads are limited over all streams."""
+    """Return at most one action per servable stream; loads are limited over all streams.
+
+    Where not all have room, the models come first of which no version answers or loads.
+    """
     configs = {config.name: config for config in world.models}
     streams: dict[str, list[VersionRecord]] = {name: [] for name in configs}
     for servable in sorted(records):
         streams.setdefault(servable.name, []).append(records[servable])
     room = limits.max_concurrent - sum(one.state is State.LOADING for one in records.values())
-    actions: list[Load | Unload] = []
-    for name, stream in streams.items():
-        action = _stream_action(configs.get(name), stream, world)
-        if isinstance(action, Load):
-            if room <= 0:
-                continue
-            room -= 1
-        if action is not None:
-            actions.append(action)
-    return tuple(actions)
+    found = [_stream_action(configs.get(name), stream, world) for name, stream in streams.items()]
+    served = {one.servable.name for one in records.values() if one.state in {State.LOADING, State.AVAILABLE}}
+    loads = sorted((one for one in found if isinstance(one, Load)), key=lambda one: one.servable.name in served)
+    chosen = loads[: max(0, room)]
+    return tuple(one for one in found if isinstance(one, Unload) or one in chosen)
 
 
 def _stream_action(config: ModelConfig | None, stream: Iterable[VersionRecord], world: World) -> Load | Unload | None:
@@ -197,17 +195,20 @@ def _stream_action(config: ModelConfig | None, stream: Iterable[VersionRecord], 
     if config is None:
         gone = [one.servable for one in stream if one.state is State.AVAILABLE]
         return Unload(gone[0]) if gone else None
-    action = next_action(config.resources.rollout, [_snapshot(one, world) for one in stream])
+    aspired = [one.servable.version for one in stream if one.aspired]
+    ranks = {version: load_rank(version, config.labels, aspired) for version in aspired}
+    action = next_action(config.resources.rollout, [_snapshot(one, world, ranks) for one in stream])
     if action is None:
         return None
     record = next(one for one in stream if one.servable.version == action.version)
     return Unload(record.servable) if action.verb is RolloutVerb.UNLOAD else Load(record.servable, record.path)
 
 
-def _snapshot(record: VersionRecord, world: World) -> VersionSnapshot:
+def _snapshot(record: VersionRecord, world: World, ranks: Mapping[int, int]) -> VersionSnapshot:
     """Show a version whose next attempt must wait as loading, so that others need not wait for it."""
     waits = record.state is State.START and not _can_load(record, world)
-    return VersionSnapshot(record.servable.version, State.LOADING if waits else record.state, record.aspired)
+    version = record.servable.version
+    return VersionSnapshot(version, State.LOADING if waits else record.state, record.aspired, ranks.get(version, 0))
 
 
 def _can_load(record: VersionRecord, world: World) -> bool:

@@ -68,10 +68,11 @@ def step(state: State, event: Event) -> State:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a version could not be loaded."""
+    """Why a version could not be loaded; a permanent reason stays for as long as the files do."""
 
     code: Code
     message: str
+    is_permanent: bool = False
 
 
 GIVEN_UP = Failure(Code.CANCELLED, "Loading of servable cancelled")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -13,11 +13,12 @@ from core.versions.lifecycle import State
 
 @dataclass(frozen=True, slots=True)
 class VersionSnapshot:
-    """One version of a stream, reduced to what decides the order of loads and unloads."""
+    """One version of a stream, reduced to what decides the order of loads and unloads: a lower rank loads first."""
 
     version: int
     state: State
     aspired: bool
+    rank: int = 0
 
 
 class RolloutVerb(enum.Enum):
@@ -35,9 +36,27 @@ class Action:
     version: int
 
 
-def _newest_to_load(stream: Iterable[VersionSnapshot]) -> Action | None:
-    fresh = [one.version for one in stream if one.aspired and one.state is State.START]
-    return Action(RolloutVerb.LOAD, max(fresh)) if fresh else None
+ESTABLISHED = "stable"
+"""The label that by custom names the version with most of the traffic; it decides nothing but the order of loads."""
+
+
+def load_rank(version: int, labels: Mapping[str, int], aspired: Collection[int]) -> int:
+    """Return the place of a version in the order in which a model's versions are loaded; the lowest is first.
+
+    The version that the label `stable` names, then the newest, which answers requests without a version, then those of
+    other labels, then the rest.
+    """
+    if labels.get(ESTABLISHED) == version:
+        return 0
+    if version == max(aspired, default=version):
+        return 1
+    return 2 if version in labels.values() else 3
+
+
+def _first_to_load(stream: Iterable[VersionSnapshot]) -> Action | None:
+    """Return the load of the lowest rank; of one rank, the newest (TensorFlow Serving's order)."""
+    fresh = [(one.rank, -one.version) for one in stream if one.aspired and one.state is State.START]
+    return Action(RolloutVerb.LOAD, -min(fresh)[1]) if fresh else None
 
 
 def preserve_availability(stream: Sequence[VersionSnapshot]) -> Action | None:
@@ -51,7 +70,7 @@ def preserve_availability(stream: Sequence[VersionSnapshot]) -> Action | None:
     has_successor = any(one.state is State.AVAILABLE for one in aspired)
     if retired and (not aspired or has_successor or len(retired) > 1):
         return Action(RolloutVerb.UNLOAD, min(retired))
-    return _newest_to_load(aspired)
+    return _first_to_load(aspired)
 
 
 def preserve_resources(stream: Sequence[VersionSnapshot]) -> Action | None:
@@ -64,7 +83,7 @@ def preserve_resources(stream: Sequence[VersionSnapshot]) -> Action | None:
             return Action(RolloutVerb.UNLOAD, one.version)
     if any(not one.aspired and one.state not in {State.START, State.END} for one in stream):
         return None
-    return _newest_to_load(stream)
+    return _first_to_load(stream)
 
 
 POLICIES: Mapping[Rollout, Callable[[Sequence[VersionSnapshot]], Action | None]] = MappingProxyType(

@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from core.routing.server_state import server_state
 from core.routing.table import ModelRoutes, RoutingTable
 from deployments.grpc.api import MODEL_SERVICE, PREDICTION_SERVICE
 
@@ -28,17 +29,22 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
     def __init__(self) -> None:
         self._status: dict[str, int] = dict.fromkeys(ALWAYS, NOT_SERVING)
         self._changed = asyncio.Event()
-        self._is_closed = False
+        self._is_open = self._is_closed = False
 
     def open(self, table: RoutingTable) -> None:
-        """Report the server as serving."""
-        self._status |= dict.fromkeys(ALWAYS, SERVING)
+        """Report from now on what tables say: the ports are open."""
+        self._is_open = True
         self.follow(table)
 
     def follow(self, table: RoutingTable) -> None:
-        """Report each model of the table; a model that left it stays known and does not serve."""
+        """Report the server and each model of the table; a model that left it stays known and does not serve.
+
+        The server serves from the moment when `/readyz` first says so, and until it stops (TensorFlow Serving).
+        """
         if self._is_closed:
             return
+        if self._is_open and server_state(table).is_ready:
+            self._status |= dict.fromkeys(ALWAYS, SERVING)
         models = {f"model/{name}": _of_model(one) for name, one in table.models.items()}
         gone = dict.fromkeys(self._status.keys() - models.keys() - set(ALWAYS), NOT_SERVING)
         self._status |= models | gone

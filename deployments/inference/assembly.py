@@ -11,7 +11,7 @@ from core.config.model_config import BatchingParameters
 from core.config.parameter_files import batching_parameters
 from core.config.session_options import with_threads
 from core.errors import Code, ServingError
-from core.versions.load_report import LoadFailed
+from core.versions.load_report import LoadFailed, LoadStep, is_permanent
 from core.versions.servable_spec import ServableSpec
 from deployments.inference.batched_execution import BatchedExecution
 from deployments.inference.call_traces import CallTraces
@@ -26,12 +26,12 @@ PER_MODEL_PARAMETERS = "batching_params.pbtxt"
 
 
 @contextmanager
-def load_failures() -> Iterator[None]:
-    """Turn every failure into a LoadFailed, whose text survives Serve's status."""
+def load_failures(step: LoadStep) -> Iterator[None]:
+    """Turn every failure of a step into a LoadFailed, whose text survives Serve's status."""
     try:
         yield
     except ServingError as error:
-        raise LoadFailed(error.code, str(error)) from error
+        raise LoadFailed(error.code, str(error), is_permanent(step, error.code, str(error))) from error
     except Exception as error:
         raise LoadFailed(Code.UNKNOWN, f"{type(error).__name__}: {error}") from error
 
@@ -40,13 +40,13 @@ def files_on_node(spec: ServableSpec) -> Lease:
     """Fetch the version's files to this node and keep them there until the lease is released."""
     marker_file = spec.config.resources.marker_file if spec.config is not None else ""
     version = RemoteVersion(spec.path, spec.fingerprint, spec.servable.name, marker_file)
-    with load_failures():
+    with load_failures(LoadStep.FILES):
         return local_files(version, spec.settings.model_cache)
 
 
 def loaded_model(spec: ServableSpec) -> LoadedModel:
     """Load the version; raises LoadFailed."""
-    with load_failures():
+    with load_failures(LoadStep.GRAPH):
         return load(
             spec.path,
             tags=spec.settings.loading.saved_model_tags,
@@ -90,7 +90,7 @@ def _parameters_beside(file: Path) -> BatchingParameters | None:
     """Read the parameters beside a version; without the file it is not batched."""
     if not file.exists():
         return None
-    with load_failures():
+    with load_failures(LoadStep.GRAPH):
         return batching_parameters(file.read_text(encoding="utf-8"), str(file))
 
 

@@ -1,7 +1,7 @@
 """Replays a version's warm-up requests on the way of ordinary calls, before the version is available.
 
-Any failure is a failed load. There is no time limit, as in TensorFlow Serving; a load that is not wanted any more ends
-with its process.
+Any failure is a failed load, and names the record and the file. There is no time limit, as in TensorFlow Serving; a
+load that is not wanted any more ends with its process.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from core.errors import Code, RuntimeFailure, Unavailable
+from core.errors import Code, RuntimeFailure, ServingError, Unavailable
 from core.recording.warmup_file import FILE, replayed_calls
 from core.routing.transport import Answer, Call
 from core.telemetry.metric_names import WARMUP_LATENCY, WARMUP_RECORDS_READ, WARMUP_SECONDS
@@ -41,12 +41,16 @@ def warm_up(servable: ServableId, version_path: str, answer: Callable[[Call], An
 
 
 def _replay(file: Path, answer: Callable[[Call], Answer], iterations: int) -> int:
-    """Return the number of records."""
+    """Return the number of records; raises RuntimeFailure, which names the record that failed."""
     count = 0
     with file.open("rb") as stream:
-        for count, call in enumerate(replayed_calls(stream, str(file)), start=1):  # noqa: B007 - wanted after the loop
-            if call is not None:
-                _answer(call, answer, iterations)
+        try:
+            for call in replayed_calls(stream, str(file)):
+                if call is not None:
+                    _answer(call, answer, iterations)
+                count += 1
+        except ServingError as error:
+            raise RuntimeFailure(error.code, f"{error} (warm-up record {count + 1} of {file})") from error
     return count
 
 

@@ -1,6 +1,6 @@
 """Determines the versions that are submitted together with the router, so that they need not wait for the watcher.
 
-The launcher runs the watcher's first tick against a host that only collects applications: the real watcher then finds
+The launcher runs the watcher's first ticks against a host that only collects applications: the real watcher then finds
 them as if a predecessor had submitted them.
 """
 
@@ -15,7 +15,7 @@ from core.config.server_settings import ServerSettings
 from core.routing.router_report import RouterReport
 from core.routing.table import RoutingTable
 from core.versions.servable_spec import ServableSpec
-from core.versions.world import AppObservation
+from core.versions.world import AppObservation, Condition
 from deployments.config.configured_models import ConfiguredModels
 from deployments.storage.version_source import VersionSource
 from deployments.system.clock import SystemClock
@@ -30,8 +30,8 @@ class _Collector:
         self.targets: list[serve.RunTarget] = []
 
     def observe(self) -> Mapping[str, AppObservation]:
-        """Nothing runs."""
-        return {}
+        """Return what was collected, as if it were loading."""
+        return {one.name: AppObservation(Condition.DEPLOYING) for one in self.targets}
 
     def deploy(self, spec: ServableSpec, resources: ModelResources) -> None:
         """Collect the application of a version."""
@@ -55,7 +55,11 @@ class _Collector:
 
 
 def first_loads(settings: ServerSettings) -> list[serve.RunTarget]:
-    """Return the applications of the versions that the watcher would load first."""
+    """Return the applications of the versions that the watcher would load first, as many as may load at a time."""
     collector = _Collector()
-    Reconciler(settings, collector, VersionSource(), ConfiguredModels(settings), SystemClock()).tick()
+    watch = Reconciler(settings, collector, VersionSource(), ConfiguredModels(settings), SystemClock())
+    collected = -1
+    while len(collector.targets) > collected:
+        collected = len(collector.targets)
+        watch.tick()
     return collector.targets

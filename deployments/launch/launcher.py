@@ -44,6 +44,7 @@ class Launcher:
         self._start_application()
         if not self._stop.is_set():
             announce(self._say, self._settings.front_door, monitoring(self._settings), self._printer.table)
+            self._printer.say_state()
             threading.Thread(target=self._print_rollout_steps, name="rollout-steps", daemon=True).start()
         while not self._stop.wait(1.0):
             pass

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from urllib.parse import quote
 
 from core.admin.ready_message import curl, doors, example_body, rest_url, shown_host
-from core.admin.rollout_messages import NOTHING, rollout_messages, summary, unfinished_versions
+from core.admin.rollout_messages import NOTHING, rollout_messages, state_message, unfinished_versions
 from core.config.server_settings import FrontDoorSettings, MonitoringConfig
+from core.routing.server_state import Readiness, server_state
 from core.routing.table import RoutingTable
 
 STILL_LOADING_EVERY_S = 5.0
@@ -26,12 +27,21 @@ Say = Callable[[str], None]
 
 
 class RolloutPrinter:
-    """Prints the changes from table to table, and at times the versions that are still loading."""
+    """Prints the changes from table to table, and at times the versions that are still loading.
+
+    Once the addresses are announced, it also prints the state of the server whenever that changes.
+    """
 
     def __init__(self, say: Say) -> None:
         self._say = say
         self._said_s = time.monotonic()
+        self._readiness: Readiness | None = None
         self.table = NOTHING
+
+    def say_state(self) -> None:
+        """Print whether the server is ready, and from now on every change of that."""
+        self._readiness = server_state(self.table).readiness
+        self._print(state_message(self.table))
 
     def show(self, tables: Iterable[RoutingTable]) -> None:
         """Print the changes in the newest table."""
@@ -40,6 +50,8 @@ class RolloutPrinter:
             for line in rollout_messages(self.table, newest):
                 self._print(line)
             self.table = newest
+            if self._readiness not in (None, server_state(self.table).readiness):
+                self.say_state()
         loading = unfinished_versions(self.table)
         if loading and time.monotonic() - self._said_s > STILL_LOADING_EVERY_S:
             self._print(f"still loading: {', '.join(loading)}")
@@ -50,7 +62,7 @@ class RolloutPrinter:
 
 
 def announce(say: Say, door: FrontDoorSettings, monitoring: MonitoringConfig, table: RoutingTable) -> None:
-    """Print the addresses of the server, its pages, and an example request."""
+    """Print the addresses of the server, its pages, and an example request; the state of the server follows."""
     for line in doors(door):
         say(line)
     if _asked(door, "/") is not None:
@@ -60,7 +72,6 @@ def announce(say: Say, door: FrontDoorSettings, monitoring: MonitoringConfig, ta
     example = _example(door, table)
     if example:
         say(f"try: {example}")
-    say(f"ready: {summary(table)}")
 
 
 def _example(door: FrontDoorSettings, table: RoutingTable) -> str:

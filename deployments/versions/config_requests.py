@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from core.admin import messages as admin_messages
 from core.admin.reload_request import is_settled, read_request, require_available, success
 from core.errors import DeadlineExceeded, ServingError, Unavailable
+from core.routing.server_state import why_missing
+from core.routing.table import ModelRoutes
 from deployments.config.models_in_force import Reloaded
 from deployments.versions.reconciler import Reconciler
 
@@ -37,9 +39,8 @@ class ConfigRequests:
             request = read_request(raw)
             reloaded = self._configuration.reload(request.config, self._watch.table)
             self._wake()
-            names = sorted(reloaded.added)
-            late = DeadlineExceeded(f"The models {names} were not loaded within {RELOAD_TIMEOUT_S:.0f} s.")
-            await _until(lambda: self._is_settled(reloaded), RELOAD_TIMEOUT_S, late)
+            if not await _until(lambda: self._is_settled(reloaded), RELOAD_TIMEOUT_S):
+                raise DeadlineExceeded(self._late(reloaded))
             require_available(self._watch.confirmed, reloaded.added)
         except ServingError as error:
             return error
@@ -65,10 +66,10 @@ class ConfigRequests:
             request = admin_messages.read_change_request(raw)
             changed = self._configuration.change(request.config, request.expected_fingerprint, self._watch.table)
             self._wake()
-            late = DeadlineExceeded(
-                f"The change was accepted, but not every router confirmed it within {PUBLISH_TIMEOUT_S:.0f} s."
-            )
-            await _until(lambda: self._is_published(changed.number), PUBLISH_TIMEOUT_S, late)
+            if not await _until(lambda: self._is_published(changed.number), PUBLISH_TIMEOUT_S):
+                raise DeadlineExceeded(
+                    f"The change was accepted, but not every router confirmed it within {PUBLISH_TIMEOUT_S:.0f} s."
+                )
         except ServingError as error:
             return error
         return admin_messages.change_answer(changed.fingerprint, self._watch.confirmed.generation)
@@ -76,13 +77,28 @@ class ConfigRequests:
     def _is_settled(self, reloaded: Reloaded) -> bool:
         return self._is_published(reloaded.number) and is_settled(self._watch.confirmed, reloaded.added)
 
+    def _late(self, reloaded: Reloaded) -> str:
+        """Return why a reload was not answered in time: what each model waits for, or that a router is late."""
+        models = self._watch.table.models
+        reasons = [
+            f"{name}: {why_missing(models[name])}" for name in sorted(reloaded.added) if not _answers(models, name)
+        ]
+        text = f"The models {sorted(reloaded.added)} were not loaded within {RELOAD_TIMEOUT_S:.0f} s."
+        return " ".join([text, "; ".join(reasons) or "Not every router has confirmed the new routing table yet."])
+
     def _is_published(self, number: int) -> bool:
         return self._watch.published_number >= number
 
 
-async def _until(is_done: Callable[[], bool], timeout_s: float, late: ServingError) -> None:
+def _answers(models: Mapping[str, ModelRoutes], name: str) -> bool:
+    return name not in models or bool(models[name].routes)
+
+
+async def _until(is_done: Callable[[], bool], timeout_s: float) -> bool:
+    """Wait for something; returns whether it came in time."""
     ends_at = time.monotonic() + timeout_s
     while not is_done():
         if time.monotonic() > ends_at:
-            raise late
+            return False
         await asyncio.sleep(LOOK_EVERY_S)
+    return True

@@ -43,8 +43,15 @@ def final_error(client: RestClient, name: str, version: int = 1) -> dict[str, st
     return statuses[0]["status"]
 
 
+def attempts(client: RestClient, name: str, version: int = 1) -> int:
+    """Return how often loading a version was tried without success."""
+    models = client.get("/status.json").json["models"]
+    versions = next(one["versions"] for one in models if one["name"] == name)
+    return next(one["failed_attempts"] for one in versions if one["version"] == str(version))
+
+
 def test_random_bytes_are_no_saved_model(server: LiveServer, client: RestClient, broken: Path) -> None:
-    """A file that is not a SavedModel ends with TensorFlow's text; requests say that nothing answers."""
+    """A file that is not a SavedModel ends with TensorFlow's text, at once; requests say that nothing answers."""
     (broken / "1").mkdir()
     (broken / "1" / "saved_model.pb").write_bytes(bytes(range(256)) * 10)
     server.configure(name_of(broken), broken)
@@ -53,6 +60,7 @@ def test_random_bytes_are_no_saved_model(server: LiveServer, client: RestClient,
 
     assert status["error_code"] != "OK"
     assert "saved_model.pb" in status["error_message"]
+    assert attempts(client, name_of(broken)) == 1
     reply = client.post(f"/v1/models/{name_of(broken)}:predict", {"instances": [1]})
     assert (reply.status, reply.error) == (404, f"Servable not found for request: Latest({name_of(broken)})")
 
@@ -67,6 +75,7 @@ def test_an_operation_that_does_not_exist_is_named(
     server.configure(name_of(broken), broken)
 
     assert "AddX2" in final_error(client, name_of(broken))["error_message"]
+    assert attempts(client, name_of(broken)) == 1  # no time mends it
 
 
 def test_a_repaired_directory_is_loaded(

@@ -54,7 +54,7 @@ def test_a_version_answers_its_own_requests_before_anybody_elses(
     status = final_error(client, model, 2)
     assert status == {
         "error_code": "FAILED_PRECONDITION",
-        "error_message": 'Serving signature key "gone" not found.',
+        "error_message": (f'Serving signature key "gone" not found. (warm-up record 1 of {base_path / "2" / FILE})'),
     }
     assert client.available(model) == {1}
     assert client.predict(model, [[2.0]]) == [[3.0]]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from core.admin.rollout_messages import NOTHING, rollout_messages, summary, unfinished_versions
 from core.errors import Code, Problem
 from core.routing.table import ListInForce, ModelRoutes, Route, RoutingTable
+from core.versions.history import VersionHistory
 from core.versions.lifecycle import State, VersionStatus
+from core.versions.record import Failure
 from core.versions.servable import ServableId
 
 
@@ -107,10 +111,32 @@ def test_versions_on_their_way_are_named() -> None:
     assert unfinished_versions(seen) == ["m version 4", "m version 3"]
 
 
+RETRIED = VersionHistory(
+    State.START, failed_attempts=1, retry_at_s=60.0, failure=Failure(Code.UNAVAILABLE, "no memory")
+)
+FAILED_ONCE = (
+    "m version 1 could not be loaded: UNAVAILABLE: no memory (attempt 1; next attempt at 1970-01-01T00:01:00.000Z)"
+)
+
+
+def test_each_failed_attempt_is_a_message_with_the_time_of_the_next() -> None:
+    """Once each, and no line says in between that the version is still loading."""
+    loading = table(of(1, State.LOADING), histories={1: VersionHistory(State.LOADING)})
+    first = table(of(1, State.LOADING), histories={1: RETRIED}, generation=2)
+    again = replace(RETRIED, state=State.LOADING, retry_at_s=None)
+    running = table(of(1, State.LOADING), histories={1: again}, generation=3)
+    second = table(of(1, State.LOADING), histories={1: replace(RETRIED, failed_attempts=2)}, generation=4)
+
+    assert rollout_messages(loading, first) == [FAILED_ONCE]
+    assert rollout_messages(first, running) == [f"{FAILED_ONCE.partition(' (')[0]}; attempt 2 runs"]
+    assert rollout_messages(running, second) == [FAILED_ONCE.replace("attempt 1;", "attempt 2;")]
+    assert (unfinished_versions(loading), unfinished_versions(first)) == (["m version 1"], [])
+
+
 def test_the_summary_counts_what_answers_and_what_does_not() -> None:
     """A model without a version is not passed over."""
     assert summary(table(of(2, State.AVAILABLE), of(1, State.AVAILABLE))) == "1 model with 2 versions answers"
-    assert summary(table(of(1, State.END, "no"))) == "0 models with 0 versions answer, 1 does not"
+    assert summary(table(of(1, State.END, "no"))) == "0 models answer, 1 does not"
 
 
 def test_a_version_that_answers_with_errors_only_is_reported() -> None:

@@ -74,6 +74,14 @@ def test_the_server_says_who_and_where_it_is() -> None:
         "uptime_s": 3900.0,
         "generation": 17,
         "ready": True,
+        "state": "ready with problems",
+        "reasons": [
+            (
+                "m version 2 could not be loaded: NOT_FOUND: no SavedModel there "
+                "(attempt 1; next attempt at 2023-11-14T23:18:50.000Z)"
+            ),
+            "m label lost names version 9, which does not answer",
+        ],
         "draining": False,
         "router": {"name": "r1", "started": "2023-11-14T22:14:20.000Z"},
         "listens": [
@@ -240,7 +248,7 @@ def test_a_wall_clock_that_was_set_back_gives_no_negative_times() -> None:
 # At a terminal.
 
 TEXT = """\
-Ray Model Server 1.2.3 at localhost:8500: ready, up 1 h 5 min, routing generation 17
+Ray Model Server 1.2.3 at localhost:8500: ready with problems, up 1 h 5 min, routing generation 17
 Listens: grpc [::]:8500, rest [::]:8501 (TLS)
 Models: from /m.config
 

@@ -170,7 +170,8 @@ def test_the_summary_counts_states_and_problems() -> None:
     page = shown(busy_table())
 
     states = "1 AVAILABLE, 1 END, 1 FAILED, 1 LOADING, 1 START, 1 UNLOADING"
-    assert f"ready 5 models. Versions: {states}. Problems: 2." in page.text
+    assert f"ready with problems 5 models. Versions: {states}. Problems: 5." in page.text
+    assert 'class="state warn">ready with problems<' in page.source
     assert [one["aria-live"] for tag, one in page.tags if one.get("role") == "status"] == ["polite", "polite"]
 
 
@@ -180,7 +181,7 @@ def test_an_empty_server_has_a_page() -> None:
 
     assert page.tables == {}
     for told in [
-        "not ready 0 models. Versions: none.",
+        "not ready 0 models. Versions: none. Problems: 1. no routing table has come yet.",
         "There is no version.",
         "No model is configured.",
         "nowhere",
@@ -203,7 +204,7 @@ def test_a_stopping_server_says_so() -> None:
     """In the title too."""
     stopping = RouterFacts("r", "1", BEGAN_S, is_draining=True)
 
-    assert "<title>Ray Model Server: stopping</title>" in shown(busy_table(), facts=stopping).source
+    assert "<title>Ray Model Server: not ready, stopping</title>" in shown(busy_table(), facts=stopping).source
 
 
 def test_models_that_came_by_a_request_are_reported() -> None:

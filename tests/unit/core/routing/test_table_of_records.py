@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 
 from core.config.model_config import ModelConfig, ModelResources, Rollout
-from core.config.version_policy import Specific
-from core.errors import LabelNotFound, ServableNotFound
+from core.config.version_policy import All, Latest, Specific
+from core.errors import Code, LabelNotFound, ServableNotFound
 from core.routing.table import RoutingTable
 from core.routing.table_of_records import WITHDRAWN_WITHIN_S, routing_table
+from core.storage.version_listing import UNKNOWN, Judged, VersionDirectory, VersionListing
 from core.versions.lifecycle import State
-from core.versions.record import VersionRecord
+from core.versions.record import Failure, VersionRecord
 from core.versions.servable import ServableId
 from core.versions.world import World
 
@@ -170,3 +171,58 @@ def test_a_label_is_pending_until_every_router_resolves_it() -> None:
     assert first.resolve("m", label="a").app == "m:1"
     assert first.models["m"].pending_labels == {"a": 1}
     assert published(first, {"a": 1}, is_confirmed=True, v1=State.AVAILABLE).models["m"].pending_labels == {}
+
+
+def awaited(labels: dict[str, int], policy=None, *, judged: Judged = UNKNOWN, **states: State) -> set[int]:
+    """Return the versions that readiness waits for, with `f1=State.START` for one whose load failed once."""
+    records = {}
+    for key, state in states.items():
+        failure = Failure(Code.INTERNAL, "crashed") if key.startswith("f") else None
+        servable = ServableId("m", int(key[1:]))
+        records[servable] = VersionRecord(servable, "/m", state, failure=failure)
+    config = replace(M, labels=labels, policy=policy or Latest(5))
+    world = World(1.0, (config,), {"m": judged})
+    once = routing_table(records, world, EMPTY)
+    return {one.version for one in routing_table(records, world, once).awaited}
+
+
+@pytest.mark.parametrize(
+    ("labels", "states", "expected"),
+    [
+        ({}, {"v1": State.LOADING, "v2": State.LOADING}, {2}),
+        ({"stable": 1}, {"v1": State.LOADING, "v2": State.LOADING, "v3": State.LOADING}, {1, 3}),
+        ({"stable": 1}, {"v1": State.START, "v2": State.AVAILABLE}, {1}),
+        ({"stable": 1}, {"f1": State.START, "v2": State.AVAILABLE}, set()),
+        ({"stable": 1}, {"f1": State.END, "f2": State.END}, set()),
+        ({"stable": 1, "canary": 2}, {"v1": State.AVAILABLE, "v2": State.AVAILABLE}, set()),
+        ({"stable": 9}, {"v1": State.AVAILABLE}, set()),
+    ],
+)
+def test_readiness_waits_for_the_newest_version_and_for_those_of_labels(labels, states, expected) -> None:
+    """Until each has answered or failed once; a version that storage does not have is not waited for."""
+    assert awaited(labels, **states) == expected
+
+
+def test_readiness_waits_for_the_versions_that_the_policy_names() -> None:
+    """Those that it only finds may come later."""
+    states = {"v1": State.LOADING, "v2": State.LOADING, "v3": State.AVAILABLE}
+
+    assert awaited({}, Specific(frozenset({1, 3})), **states) == {1}
+    assert awaited({}, All(), **states) == set()
+
+
+def test_readiness_waits_for_a_declared_version_that_only_a_second_look_can_judge() -> None:
+    """At the start its files may be too young to count as complete."""
+    listing = VersionListing({1: VersionDirectory("/m/1"), 2: VersionDirectory("/m/2")})
+    unsure = Judged(listing, {1: "waits until its files stop changing"}, is_unsure=True)
+
+    assert awaited({"stable": 1}, judged=unsure, v2=State.AVAILABLE) == {1}
+    assert awaited({"stable": 1}, judged=replace(unsure, is_unsure=False), v2=State.AVAILABLE) == set()
+
+
+def test_what_comes_later_does_not_take_a_ready_server_out_of_service() -> None:
+    """Readiness waits for the first list only."""
+    ready = table(EMPTY, {"stable": 1}, v1=State.AVAILABLE)
+    assert (ready.settled, ready.awaited) == (True, frozenset())
+
+    assert table(ready, {"stable": 2}, v1=State.AVAILABLE, v2=State.LOADING).awaited == frozenset()

@@ -2,20 +2,61 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import Code
-from core.versions.load_report import LONGEST_MESSAGE, LoadFailed, failure_in
+from core.versions.load_report import LONGEST_MESSAGE, LoadFailed, LoadStep, failure_in, is_permanent
 from core.versions.record import Failure
 
 
-@given(st.sampled_from(Code), st.text(max_size=LONGEST_MESSAGE), st.text(max_size=30))
-def test_code_and_message_come_through_any_surrounding_text(code, message, noise) -> None:
+@given(st.sampled_from(Code), st.text(max_size=LONGEST_MESSAGE), st.text(max_size=30), st.booleans())
+def test_code_and_message_come_through_any_surrounding_text(code, message, noise, permanent) -> None:
     """Stack traces stand around the report; brackets, braces and newlines stand in it."""
-    text = f"Traceback:\n  {noise}\n{LoadFailed(code, message)}\n  {noise}]}})"
+    text = f"Traceback:\n  {noise}\n{LoadFailed(code, message, permanent)}\n  {noise}]}})"
 
-    assert failure_in(text) == Failure(code, message)
+    assert failure_in(text) == Failure(code, message, permanent)
+
+
+NO_OP = "Op type not registered 'AddX2' in binary running on host. Make sure the Op and Kernel are registered"
+NO_TAGS = "Could not find meta graph def matching supplied tags: { serve }. To inspect available tag-sets in the"
+NO_FILE = (
+    "Specified file path does not appear to contain a SavedModel bundle (should have a file called `saved_model.pb`)"
+)
+
+
+@pytest.mark.parametrize(
+    ("step", "code", "message", "expected"),
+    [
+        (LoadStep.GRAPH, Code.NOT_FOUND, NO_OP, True),
+        (LoadStep.GRAPH, Code.NOT_FOUND, NO_TAGS, True),
+        (LoadStep.GRAPH, Code.NOT_FOUND, NO_FILE, True),
+        (LoadStep.GRAPH, Code.NOT_FOUND, "Could not find SavedModel .pb or .pbtxt at supplied export directory", True),
+        (LoadStep.GRAPH, Code.NOT_FOUND, "/m/1/saved_model.pb has no graph with the tags serve, but with train", True),
+        (LoadStep.GRAPH, Code.NOT_FOUND, "Key w/.ATTRIBUTES/VARIABLE_VALUE not found in checkpoint", True),
+        (LoadStep.GRAPH, Code.NOT_FOUND, "/m/1/variables/variables.index; No such file or directory", False),
+        (LoadStep.GRAPH, Code.DATA_LOSS, "Can't parse /m/1/saved_model.pb as binary proto", True),
+        (LoadStep.GRAPH, Code.OUT_OF_RANGE, "Read less bytes than requested", True),
+        (LoadStep.GRAPH, Code.INVALID_ARGUMENT, "Tensor y:0 is not in the graph of the model", True),
+        (LoadStep.GRAPH, Code.UNIMPLEMENTED, "Session Bundle is deprecated and removed.", True),
+        (LoadStep.GRAPH, Code.RESOURCE_EXHAUSTED, "OOM when allocating tensor", False),
+        (LoadStep.GRAPH, Code.UNAVAILABLE, "Input/output error", False),
+        (LoadStep.GRAPH, Code.FAILED_PRECONDITION, "TensorFlow's runtime library is not installed here", False),
+        (LoadStep.GRAPH, Code.UNKNOWN, "MemoryError: ", False),
+        (LoadStep.FILES, Code.DATA_LOSS, "The checksum of saved_model.pb differs", False),
+        (LoadStep.FILES, Code.NOT_FOUND, "s3://b/m/1 is not there", False),
+        (LoadStep.FILES, Code.INVALID_ARGUMENT, "bad URL", False),
+        (LoadStep.WARM_UP, Code.INVALID_ARGUMENT, "input size does not match signature", True),
+        (LoadStep.WARM_UP, Code.FAILED_PRECONDITION, 'Serving signature key "x" not found.', True),
+        (LoadStep.WARM_UP, Code.DATA_LOSS, "truncated record at 7", True),
+        (LoadStep.WARM_UP, Code.RESOURCE_EXHAUSTED, "OOM when allocating tensor", False),
+        (LoadStep.WARM_UP, Code.UNAVAILABLE, "The warm-up requests cannot be read", False),
+    ],
+)
+def test_a_failure_that_only_other_files_can_mend_is_permanent(step, code, message, expected) -> None:
+    """All others may have come of the machine, the network or the store, and are tried again."""
+    assert is_permanent(step, code, message) is expected
 
 
 def test_a_long_message_is_cut() -> None:

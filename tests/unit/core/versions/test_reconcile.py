@@ -365,7 +365,7 @@ def test_a_table_leads_to_available_versions_only() -> None:
     before = replace(before, models=(replace(before.models[0], labels={"stable": 9}),))
     stream = records(v1=State.UNLOADING, v2=State.AVAILABLE, v3=State.LOADING)
 
-    model = routing_table(stream, before, RoutingTable(7)).models["m"]
+    model = routing_table(stream, before, routing_table(stream, before, RoutingTable(7))).models["m"]
 
     assert list(model.routes) == [2]
     assert [(entry.version, entry.state) for entry in model.statuses] == [
@@ -402,7 +402,7 @@ def test_a_table_settles_when_every_model_has_something_to_show(stream, changes,
     """One model without files must not keep the doors shut for all."""
     before = world(**changes)
 
-    assert routing_table(stream, before, RoutingTable(1)).settled is is_settled
+    assert routing_table(stream, before, routing_table(stream, before, RoutingTable(1))).settled is is_settled
     assert routing_table(stream, before, RoutingTable(1, settled=True)).settled
 
 
@@ -412,3 +412,33 @@ def test_the_same_world_gives_the_same_answer() -> None:
     once = observe(records(v1=State.AVAILABLE, v2=State.LOADING), before, LIMITS)
 
     assert observe(once, before, LIMITS) == once
+
+
+def test_a_model_of_which_nothing_answers_loads_before_a_second_version_of_another() -> None:
+    """Where not all have room: one version of each model serves more requests than two of one."""
+    configs = (ModelConfig("m", "/m", All()), ModelConfig("n", "/n", All()))
+    names = {"m:1": State.START, "m:2": State.LOADING, "n:1": State.START}
+    stream = {
+        (servable := ServableId(key[0], int(key[2:]))): VersionRecord(servable, f"/{key}", state)
+        for key, state in names.items()
+    }
+
+    (action,) = next_actions(stream, World(NOW_S, configs), replace(LIMITS, max_concurrent=2))
+
+    assert action == Load(ServableId("n", 1), "/n:1")
+
+
+def test_a_permanent_failure_is_not_tried_again_until_the_files_change() -> None:
+    """No time can mend it; GetModelStatus shows the error at once."""
+    one = ServableId("m", 1)
+    loading = records(v1=State.LOADING)[one]
+    limits = replace(LIMITS, max_retries=5)
+
+    ended = failed(loading, replace(NOT_FOUND, is_permanent=True), NOW_S, limits)
+    retried = failed(loading, NOT_FOUND, NOW_S, limits)
+
+    assert (ended.state, ended.failed_attempts, ended.status().code) == (State.END, 1, Code.NOT_FOUND)
+    assert (retried.state, retried.retry_at_s) == (State.START, NOW_S + 60.0)
+    same = observe({one: ended}, world(1), limits)[one]
+    repaired = observe({one: ended}, world(storage=Judged(listing(1, changed_s=9.0))), limits)[one]
+    assert (same.state, repaired.state) == (State.END, State.START)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from core.config.model_config import Rollout
 from core.versions.lifecycle import State
-from core.versions.rollout import Action, RolloutVerb, VersionSnapshot, next_action
+from core.versions.rollout import Action, RolloutVerb, VersionSnapshot, load_rank, next_action
 
 AVAILABILITY = Rollout.AVAILABILITY_PRESERVING
 RESOURCE = Rollout.RESOURCE_PRESERVING
@@ -98,3 +98,31 @@ def test_resource_preserving_loads_only_when_nothing_retired_holds_resources(one
     held = [one for one in one_stream if not one.aspired and one.state not in {State.START, State.END}]
     if action is not None and action.verb is RolloutVerb.LOAD:
         assert not held
+
+
+@pytest.mark.parametrize(
+    ("labels", "order"),
+    [
+        ({}, [3, 2, 1]),
+        ({"stable": 1}, [1, 3, 2]),
+        ({"stable": 1, "canary": 3}, [1, 3, 2]),
+        ({"canary": 2}, [3, 2, 1]),
+        ({"old": 1}, [3, 1, 2]),
+        ({"stable": 3, "old": 1}, [3, 1, 2]),
+        ({"stable": 9}, [3, 2, 1]),
+    ],
+)
+@pytest.mark.parametrize("rollout", Rollout)
+def test_versions_that_requests_are_sent_to_load_first(labels, order, rollout) -> None:
+    """The established one, the newest, those of other labels; without labels the order is TensorFlow Serving's."""
+    states = dict.fromkeys((1, 2, 3), State.START)
+    loaded = []
+    while State.START in states.values():
+        ranks = {version: load_rank(version, labels, states) for version in states}
+        stream = [
+            VersionSnapshot(version, state, aspired=True, rank=ranks[version]) for version, state in states.items()
+        ]
+        loaded.append(next_action(rollout, stream).version)
+        states[loaded[-1]] = State.LOADING
+
+    assert loaded == order

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -182,3 +183,23 @@ def test_a_model_that_answers_with_errors_only_does_not_serve(stack: GrpcStack, 
 
     follow(stack, half_plus_two=ModelRoutes(route, statuses=(VersionStatus(1, State.AVAILABLE),)))
     assert status(health, MODEL) == SERVING
+
+
+async def test_the_server_serves_once_it_is_ready_as_readyz_says() -> None:
+    """A declared version is awaited after the ports are open; later nothing but the stop ends it."""
+    model = ModelRoutes({1: Route.of(ServableId("m", 1))}, statuses=(VersionStatus(1, State.AVAILABLE),))
+    ready = RoutingTable(2, {"m": model}, settled=True)
+    health = Health()
+    seen = []
+
+    for act in (
+        lambda: health.follow(ready),
+        lambda: health.open(replace(ready, awaited=frozenset({ServableId("m", 2)}))),
+        lambda: health.follow(ready),
+        lambda: health.follow(RoutingTable(3, {"m": ModelRoutes()}, settled=True)),
+        health.close,
+    ):
+        act()
+        seen.append((await health.Check(question(""), None)).status)
+
+    assert seen == [NOT_SERVING, NOT_SERVING, SERVING, SERVING, NOT_SERVING]

@@ -13,7 +13,7 @@ import pytest
 from core.config.model_config import BatchingParameters, ModelConfig, ModelResources
 from core.config.server_settings import LoadingSettings, ServerSettings
 from core.errors import Code, NotFound
-from core.versions.load_report import LoadFailed
+from core.versions.load_report import LoadFailed, LoadStep
 from core.versions.servable import ServableId
 from core.versions.servable_spec import ServableSpec
 from deployments.inference.assembly import (
@@ -86,7 +86,7 @@ def test_a_light_version_gets_one_thread_for_an_operation(saved_models: Path, tm
 )
 def test_every_failure_of_a_load_is_one_error_with_a_code(error, code, text) -> None:
     """Its text travels through Serve's status."""
-    with pytest.raises(LoadFailed) as raised, load_failures():
+    with pytest.raises(LoadFailed) as raised, load_failures(LoadStep.GRAPH):
         raise error
 
     assert raised.value.args[0] is code

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 
 from core.config.model_config import BatchingParameters
-from core.errors import Code, DataLoss, InvalidArgument, RuntimeFailure, Unavailable
+from core.errors import Code, RuntimeFailure, Unavailable
 from core.recording.warmup_file import FILE
 from core.routing.transport import Answer, Call
 from core.telemetry.metric_names import WARMUP_LATENCY, WARMUP_RECORDS_READ, WARMUP_SECONDS
@@ -136,6 +135,7 @@ def test_a_request_that_fails_fails_the_load(saved_models, tmp_path, log, code) 
         warm_up(H2, str(tmp_path), answer)
 
     assert caught.value.code is code
+    assert str(caught.value).endswith(f"(warm-up record 2 of {tmp_path / FILE})")
     assert counting.runs == 1
 
 
@@ -144,7 +144,9 @@ def test_case_O7_the_status_of_the_request_is_the_error(tmp_path: Path) -> None:
     write_warm_up(tmp_path, serialized([predict_log(1.0)] * 2))
     failing = Answers(Answer(Code.INVALID_ARGUMENT, b"Run failed"))
 
-    with pytest.raises(RuntimeFailure, match=r"^Run failed$") as caught:
+    with pytest.raises(
+        RuntimeFailure, match=r"^Run failed \(warm-up record 1 of .*/tf_serving_warmup_requests\)$"
+    ) as caught:
         warm_up(H2, str(tmp_path), failing)
 
     assert caught.value.code is Code.INVALID_ARGUMENT
@@ -180,9 +182,12 @@ def test_records_before_a_damage_are_replayed(tmp_path: Path, fine: Answers) -> 
     file = write_warm_up(tmp_path, serialized([predict_log(1.0)]))
     write_raw_warm_up(tmp_path, file.read_bytes() + b"no record at all")
 
-    with pytest.raises(DataLoss, match=re.escape("Please verify your warmup data is in TFRecord format.")):
+    with pytest.raises(
+        RuntimeFailure, match=r"Please verify your warmup data is in TFRecord format\. .*record 2 of"
+    ) as caught:
         warm_up(H2, str(tmp_path), fine)
 
+    assert caught.value.code is Code.DATA_LOSS
     assert len(fine.calls) == 1
 
 
@@ -202,7 +207,7 @@ def test_a_replay_that_ended_early_is_not_counted(tmp_path: Path, fine: Answers)
     """As in TensorFlow Serving, numbers are written at the end of the file only."""
     write_warm_up(tmp_path, [b"malformed_record"])
 
-    with pytest.raises(InvalidArgument):
+    with pytest.raises(RuntimeFailure, match="warm-up record 1 of"):
         warm_up(H2, str(tmp_path), fine)
 
     assert (str(tmp_path), "OK") not in METRICS.snapshot().counters.get(WARMUP_RECORDS_READ.name, {})

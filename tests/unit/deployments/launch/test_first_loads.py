@@ -27,7 +27,20 @@ def settings(folder: Path, *, threads: int) -> ServerSettings:
     )
 
 
-@pytest.mark.parametrize(("threads", "expected"), [(1, ["a:2"]), (4, ["a:2", "b:2"])])
+@pytest.mark.parametrize(("threads", "expected"), [(1, ["a:2"]), (2, ["a:2", "b:2"])])
 def test_the_newest_versions_are_submitted_first(tmp_path: Path, threads: int, expected: list[str]) -> None:
-    """One of each model, and no more at a time than the watcher itself would load."""
+    """First one of each model, and no more at a time than the watcher itself would load."""
     assert [target.name for target in first_loads(settings(tmp_path, threads=threads))] == expected
+
+
+def test_a_declared_label_need_not_wait_for_the_watcher(tmp_path: Path) -> None:
+    """The version that `stable` names is submitted first, and all others for which there is room."""
+    made = settings(tmp_path, threads=3)
+    text = "".join(
+        f"  {one}: {{base_path: {tmp_path / one}, marker_file: done, labels: {{stable: 1, canary: 2}}, "
+        "version_policy: all}\n"
+        for one in ("a", "b")
+    )
+    (tmp_path / "settings.yaml").write_text(f"models:\n{text}")
+
+    assert [target.name for target in first_loads(made)] == ["a:1", "b:1", "a:2"]

@@ -12,8 +12,8 @@ from dataclasses import replace
 import pytest
 
 from core.config.server_settings import FrontDoorSettings, MonitoringConfig
-from core.errors import Code
-from core.routing.table import ModelRoutes, Route, RoutingTable
+from core.errors import Code, Problem
+from core.routing.table import ListInForce, ModelRoutes, Route, RoutingTable
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.servable import ServableId
 from deployments.launch import terminal
@@ -116,7 +116,6 @@ def test_ready_comes_with_addresses_pages_and_a_request(open_pages) -> None:
         f"status page: {url}/",
         f"metrics: {url}/monitoring/prometheus/metrics",
         f"""try: curl -d '{{"instances": [1.0]}}' {url}/v1/models/m:predict""",
-        "ready: 1 model with 1 version answers",
     ]
 
 
@@ -152,7 +151,7 @@ def test_a_page_that_is_not_there_is_not_announced(open_pages) -> None:
     announce(said.append, door, MonitoringConfig(prometheus_enabled=False), table(1, State.AVAILABLE))
 
     url = f"http://127.0.0.1:{door.rest_port}"
-    assert said[1:] == [f"try: curl {url}/v1/models/m", "ready: 1 model with 1 version answers"]
+    assert said[1:] == [f"try: curl {url}/v1/models/m"]
 
 
 @pytest.mark.parametrize("tls_file", ["", "some file"])
@@ -163,7 +162,7 @@ def test_a_port_that_does_not_answer_costs_no_start(tls_file: str) -> None:
 
     announce(said.append, door, MonitoringConfig(prometheus_enabled=False), table(1, State.END))
 
-    assert len(said) == 2
+    assert len(said) == 1
 
 
 def test_without_rest_only_grpc_is_announced() -> None:
@@ -172,7 +171,31 @@ def test_without_rest_only_grpc_is_announced() -> None:
 
     announce(said.append, FrontDoorSettings(), MonitoringConfig(), table(1, State.AVAILABLE))
 
-    assert said == ["gRPC is open: 127.0.0.1:8500", "ready: 1 model with 1 version answers"]
+    assert said == ["gRPC is open: 127.0.0.1:8500"]
+
+
+def named(table: RoutingTable, **changes: object) -> RoutingTable:
+    """Return a table that every model has a result in, with some changes."""
+    return replace(table, **{"settled": True, **changes})
+
+
+def test_the_state_of_the_server_is_printed_when_it_changes() -> None:
+    """First when the addresses were announced, and never `ready` while requests should not come."""
+    said: list[str] = []
+    printer = RolloutPrinter(said.append)
+    printer.show([named(table(1, State.LOADING))])
+    printer.say_state()
+    printer.show([named(table(2, State.AVAILABLE), awaited=frozenset({ServableId("m", 2)}))])
+    printer.show([named(table(3, State.AVAILABLE))])
+    printer.show([named(table(4, State.AVAILABLE))])
+    problem = ListInForce(problems=(Problem("typo", "models.config", 3),))
+    printer.show([named(table(5, State.AVAILABLE), in_force=problem)])
+
+    assert [one for one in said if "ready" in one] == [
+        "not ready: 0 models answer, 1 does not (1 problem)",
+        "ready: 1 model with 1 version answers",
+        "ready with problems: 1 model with 1 version answers (1 problem)",
+    ]
 
 
 def test_the_noise_of_c_code_is_kept_away_and_errors_are_not(capfd: pytest.CaptureFixture[str]) -> None:

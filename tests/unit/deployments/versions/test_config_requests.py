@@ -17,6 +17,8 @@ from core.protos import serving_pb2
 from core.versions.lifecycle import State
 from deployments.versions import config_requests
 from deployments.versions.config_requests import ConfigRequests
+from deployments.versions.reconciler import BROADCAST_AGAIN_S
+from tests.support.fakes import FakeRouter
 from tests.support.sites import M, Site
 
 N = ModelConfig("n", "/n")
@@ -86,6 +88,36 @@ async def test_a_model_that_is_never_listed_ends_the_wait(monkeypatch: pytest.Mo
 
     assert isinstance(error, DeadlineExceeded)
     assert "['n']" in str(error)
+    assert "n: version 1 is in state LOADING" in str(error)
+
+
+async def test_a_reload_that_comes_too_late_names_the_last_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a load is retried, nothing else shows the reason to whoever waits."""
+    monkeypatch.setattr(config_requests, "RELOAD_TIMEOUT_S", 0.1)
+    site = Site(configs=())
+    site.settle()
+    site.host.finish_deploying = lambda app: site.host.fail(app, Code.UNAVAILABLE, "no memory")
+
+    error = await answered(site, lambda requests: requests.reload(reload_request(M)))
+
+    assert "m: version 1 could not be loaded: UNAVAILABLE: no memory (attempt 1; next attempt at " in str(error)
+
+
+async def test_a_reload_waits_for_the_router_that_has_not_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests through it would not find the model."""
+    monkeypatch.setattr(config_requests, "RELOAD_TIMEOUT_S", 0.1)
+    site = Site(configs=())
+    site.settle()
+    slow = site.host.routers["slow"] = FakeRouter("slow", site.router.table, answers=False)
+
+    late = await answered(site, lambda requests: requests.reload(reload_request(M)))
+    assert "Not every router has confirmed the new routing table yet." in str(late)
+    assert site.router.table.resolve("m").app == "m:1"
+    assert site.router.table.statuses("m")[0].state is State.LOADING
+
+    slow.answers = True
+    site.tick(BROADCAST_AGAIN_S)
+    assert slow.table.statuses("m")[0].state is State.AVAILABLE
 
 
 @pytest.mark.parametrize(

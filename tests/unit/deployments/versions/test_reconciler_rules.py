@@ -297,8 +297,12 @@ class Rollouts(RuleBasedStateMachine):
             self.check_truth()
 
     def check_truth(self) -> None:
-        """Success is told only from a table that every router uses, whichever of them is asked."""
-        routers = [one for one in self.host.routers.values() if one.is_open]
+        """Success is told only from a table that every router uses, whichever of them is asked.
+
+        A router with the table of a former watcher does not count while the present one cannot ask for it.
+        """
+        maker = self.watch.table.watcher
+        routers = [one for one in self.host.routers.values() if one.is_open and one.table.watcher == maker]
         for router in routers:
             assert router.table.generation >= self.watch.confirmed.generation
             for name, model in router.table.models.items():

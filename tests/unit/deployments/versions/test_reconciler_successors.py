@@ -265,3 +265,19 @@ def test_a_label_that_was_held_is_held_by_the_next_watcher() -> None:
 
 def label(model: ModelRoutes) -> tuple[int | None, bool]:
     return model.version_of("stable"), "stable" in model.pending_labels
+
+
+def test_a_successor_that_cannot_read_the_files_says_so_and_changes_nothing() -> None:
+    """Without a list nothing is loaded or unloaded; the routers show why."""
+    site = Site()
+    site.settle()
+    site.model_list.problems = (Problem("holds only blanks and comments", "settings.yaml"),)
+    site.model_list.placed = lambda _: site.model_list.models()  # the YAML file has what a published list lacks
+    site.restart()
+
+    site.tick()
+    site.tick()
+
+    assert site.router.table.in_force.problems == site.model_list.problems
+    assert site.router.table.resolve("m").app == "m:1"
+    assert len(site.host.published) == len({one.generation for one in site.host.published})
