@@ -99,12 +99,12 @@ class ModelServer:
         return Endpoint(host, port, token, self._replica, node, has_loopback, is_scaled)
 
     async def endpoint(self, logs: tuple[LoggingConfig, ...]) -> Endpoint:
-        """Return where the direct transport listens, and take over the settings of request logs.
+        """Return where the direct transport listens and how runs went, and take over the settings of request logs.
 
         Called by every router through a broadcast.
         """
         self._log_requests(logs)
-        return self._endpoint
+        return replace(self._endpoint, health=self._execution.answering.health)
 
     def _log_requests(self, logs: tuple[LoggingConfig, ...]) -> None:
         """Follow a configuration of request logs; without one, answering costs nothing more."""

@@ -99,4 +99,6 @@ def _of_version(name: str, status: VersionStatus, failures: Mapping[int, str]) -
         return f"{name} {failures[status.version]}"
     if status.state is State.END and status.message:
         return f"{name} version {status.version} FAILED: {status.message}"
+    if status.state is State.AVAILABLE and status.message:
+        return f"{name} version {status.version} is available, but {status.message}"
     return f"{name} version {status.version} {_WORDS[status.state]}"

@@ -181,6 +181,7 @@ def _version(servable: ServableId, status: VersionStatus, model: ModelRoutes, wa
         "failed_attempts": history.failed_attempts,
         "next_attempt": iso_time(history.retry_at_s) if history.retry_at_s is not None else None,
         "error": _error(history.failure),
+        "failing": _error(Failure(status.code, status.message)) if servable.version in model.failing else None,
         "traffic": _traffic(servable, watcher),
     }
 

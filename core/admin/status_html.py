@@ -24,7 +24,8 @@ LONGEST_TEXT = 300
 """Characters of a text that are shown unfolded, so that one error does not fill the screen."""
 
 FAILED = "FAILED"
-STATE_CLASSES = {"AVAILABLE": "good", FAILED: "bad", "END": "idle"}
+FAILING = "FAILING"
+STATE_CLASSES = {"AVAILABLE": "good", FAILED: "bad", FAILING: "bad", "END": "idle"}
 SERVER_CLASSES = {"ready": "good", "ready with problems": "warn", "not ready": "bad"}
 VERSIONS = ("Model", "Version", "State", "For", "Replicas", "Labels", "Requests/s", "p50", "p99", "Loaded in")
 
@@ -85,6 +86,7 @@ def _sections(document: Json) -> Iterator[str]:
     yield _table("Configuration problems", ("Place", "Field", "Problem"), _problems(document["configuration"]))
     yield _table("Models with a problem", ("Model", "Problem"), _model_problems(models))
     yield _table("Failed loads", ("Model", "Version", "Error", "Attempts"), _failures(models))
+    yield _table("Versions that answer with errors only", ("Model", "Version", "Error"), _failing(models))
     yield _table("Rollouts in progress", ("Model", "Loading", "Unloading", "Order"), _rollouts(models))
     yield _table("Versions", VERSIONS, _versions(models, now)) or _empty("Versions", "There is no version.")
     yield _table("Labels", ("Label", "Model", "Version", "State"), _labels(models))
@@ -202,6 +204,8 @@ def _curve(traffic: Json, member: str, title: str, written: Callable[[float], st
 
 
 def _shown(version: Json) -> str:
+    if version["failing"] is not None:
+        return FAILING
     failed = version["error"] is not None and version["state"] == "END" and version["aspired"]
     return FAILED if failed else str(version["state"])
 
@@ -221,6 +225,15 @@ def _failures(models: Sequence[Json]) -> Iterator[_Row]:
         if error is not None:
             text = f"{_text(error['code'])}: {_long(error['message'])}"
             yield _Row(f"{name} {number}", (_text(name), _text(number), text, _attempts(one)))
+
+
+def _failing(models: Sequence[Json]) -> Iterator[_Row]:
+    for name, one in ((model["name"], one) for model in models for one in model["versions"]):
+        error, number = one["failing"], one["version"]
+        if error is not None:
+            yield _Row(
+                f"{name} {number}", (_text(name), _text(number), f"{_text(error['code'])}: {_long(error['message'])}")
+            )
 
 
 def _attempts(version: Json) -> str:

@@ -55,7 +55,7 @@ def _row(name: str, version: Json, model: Json, now: datetime) -> Sequence[str]:
     return (
         name,
         version["version"],
-        "FAILED" if failed else state,
+        "FAILED" if failed else "FAILING" if version["failing"] is not None else state,
         duration((now - _moment(version["since"])).total_seconds()),
         f"{version['load_s']:.1f} s" if version["load_s"] is not None else "",
         str(version["replicas"]) if version["replicas"] else "",
@@ -119,9 +119,7 @@ def _model_remarks(model: Json) -> Iterable[str]:
     if model["problem"]:
         yield f"{name}: {model['problem']}"
     for one in model["versions"]:
-        if one["error"] is not None and one["aspired"]:
-            again = f" (attempt {one['failed_attempts'] + 1} at {one['next_attempt']})" if one["next_attempt"] else ""
-            yield f"{name} version {one['version']}: {one['error']['message']}{again}"
+        yield from (f"{name} version {one['version']}: {text}" for text in _errors(one))
     known = {one["version"] for one in model["versions"]}
     for one in model["labels"]:
         if one["pending"] and one["version"] not in known:
@@ -130,6 +128,15 @@ def _model_remarks(model: Json) -> Iterable[str]:
         yield f"{name} version {one['version']}: not loaded, {one['reason']}"
     for one in model["ignored"]:
         yield f"{name} directory {one['name']}: ignored, {one['reason']}"
+
+
+def _errors(version: Json) -> Iterable[str]:
+    error, failing = version["error"], version["failing"]
+    if error is not None and version["aspired"]:
+        attempt = f" (attempt {version['failed_attempts'] + 1} at {version['next_attempt']})"
+        yield f"{error['message']}{attempt if version['next_attempt'] else ''}"
+    if failing is not None:
+        yield f"{failing['code']}: {failing['message']}"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

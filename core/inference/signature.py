@@ -42,6 +42,15 @@ class Signature:
     defaults: Mapping[str, np.ndarray] = field(default_factory=lambda: MappingProxyType({}))
 
 
+def fixed_tensors(signatures: Mapping[str, Signature]) -> frozenset[str]:
+    """Return the graph's names of the inputs whose first dimension is a fixed size.
+
+    Rows of several requests must not be merged there: the graph was built for so many rows and no others.
+    """
+    inputs = (one for signature in signatures.values() for one in signature.inputs.values())
+    return frozenset(one.tensor for one in inputs if one.shape and one.shape[0] >= 0)
+
+
 def check_predictable(signature: Signature) -> None:
     """Refuse a signature that was exported for no known method; servers do this only on demand."""
     if signature.method not in PREDICTABLE_METHODS:

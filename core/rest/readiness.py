@@ -34,10 +34,12 @@ def readiness_body(table: RoutingTable, *, draining: bool) -> tuple[bool, bytes]
 
 
 def _is_missing(model: ModelRoutes) -> bool:
-    return model.configured and (not model.is_available or bool(model.pending_labels))
+    return model.configured and (not model.is_available or model.is_failing or bool(model.pending_labels))
 
 
 def _what_is_missing(model: ModelRoutes) -> str:
+    if model.is_failing:
+        return "; ".join(f"version {one.version}: {one.message}" for one in model.failing.values())
     if model.is_available:
         return f"labels whose version is not available: {', '.join(sorted(model.pending_labels))}"
     return why_missing(model)
@@ -76,7 +78,7 @@ def _version_entry(status: VersionStatus, model: ModelRoutes) -> dict[str, Any]:
         "labels": sorted(label for label, version in model.labels.items() if version == status.version),
     }
     failure = failed_loads(model).get(status.version)
-    if status.state is State.END and status.message:
+    if status.message and status.state in {State.AVAILABLE, State.END}:
         entry["error"] = {"code": status.code.name, "message": status.message}
     elif failure is not None:
         entry["last_attempt"] = failure

@@ -91,6 +91,10 @@ VERSION_STATUS = _object(
     failed_attempts=WHOLE,
     next_attempt=_nothing_or(TIME),
     error=_nothing_or(_object(code=TEXT, message=TEXT)),
+    failing={
+        **_nothing_or(_object(code=TEXT, message=TEXT)),
+        "description": "the error of every run of a version that is loaded; null for one that answers",
+    },
     traffic={
         **_nothing_or(TRAFFIC),
         "description": "of all replicas, whichever router was asked; null while it is not known",

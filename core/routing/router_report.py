@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from core.versions.record import Failure
+
 
 @dataclass(frozen=True, slots=True)
 class RouterReport:
-    """The state of one router: its name, the table in use (generation and watcher), calls in flight by application."""
+    """The state of one router: its name, the table in use (generation and watcher), calls in flight by application.
+
+    `failing` has the applications in which every run fails, with the error, as their replicas reported it.
+    """
 
     router: str
     generation: int
     in_flight: Mapping[str, int] = field(default_factory=dict)
     watcher: str = ""
+    failing: Mapping[str, Failure] = field(default_factory=dict)
 
     def uses(self, generation: int, watcher: str) -> bool:
         """Whether this router uses that watcher's table of this generation, or a later one."""

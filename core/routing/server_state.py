@@ -74,6 +74,7 @@ def _of_model(model: ModelRoutes) -> Iterator[str]:
         yield f"does not answer: {why_missing(model)}"
         return
     yield from failed_loads(model).values()
+    yield from (f"version {one.version} answers with errors only: {one.message}" for one in model.failing.values())
     if model.problem:
         yield f"cannot be listed: {model.problem}"
     yield from _broken_labels(model)

@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 
 from core.config.model_config import LoggingConfig, Rollout
 from core.config.version_policy import VersionPolicy
-from core.errors import InvalidArgument, LabelNotFound, NotFound, Problem, ServableNotFound, StatusNotFound, Unavailable
+from core.errors import (
+    Code,
+    InvalidArgument,
+    LabelNotFound,
+    NotFound,
+    Problem,
+    ServableNotFound,
+    StatusNotFound,
+    Unavailable,
+)
 from core.versions.history import VersionHistory
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.servable import ServableId, app_name
@@ -60,6 +69,16 @@ class ModelRoutes:
     def version_of(self, label: str) -> int | None:
         """Return the version that a label names now; None for a label that is not declared."""
         return self.held.get(label, self.labels.get(label))
+
+    @property
+    def failing(self) -> Mapping[int, VersionStatus]:
+        """The versions in which every run fails, with the error."""
+        return {one.version: one for one in self.statuses if one.state is State.AVAILABLE and one.code is not Code.OK}
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether requests that name no version get errors only."""
+        return self.latest is not None and self.latest.servable.version in self.failing
 
     @property
     def pending_labels(self) -> Mapping[str, int]:

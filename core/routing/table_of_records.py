@@ -85,7 +85,7 @@ def _model_routes(
     before = published.model
     answering = [one.servable for one in stream if published.is_routed(one, world.now_s)]
     routes = {one.version: before.routes.get(one.version) or Route.of(one) for one in answering}
-    statuses = tuple(published.status(one) for one in stream)
+    statuses = tuple(_status(published.status(one), one, world) for one in stream)
     histories = _histories(stream, before, world)
     if config is None:
         return ModelRoutes(routes, statuses=statuses, histories=histories, configured=False)
@@ -104,6 +104,14 @@ def _model_routes(
         rollout=config.resources.rollout,
         logging=config.logging,
     )
+
+
+def _status(status: VersionStatus, record: VersionRecord, world: World) -> VersionStatus:
+    """Return the public status; a version that answers with errors only is AVAILABLE, with its error."""
+    failing = world.failing.get(record.servable)
+    if failing is None or status.state is not State.AVAILABLE:
+        return status
+    return replace(status, code=failing.code, message=failing.message)
 
 
 def _histories(stream: Iterable[VersionRecord], before: ModelRoutes, world: World) -> Mapping[int, VersionHistory]:

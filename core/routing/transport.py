@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from core.errors import Code, Unavailable
 from core.routing.table import Route
 from core.telemetry.trace_context import TraceContext
+from core.versions.record import Failure
+from core.versions.run_health import UNTRIED, RunHealth
 
 LOOPBACK = "127.0.0.1"
 TIMED_OUT = "Timed out waiting for notification"
@@ -113,13 +116,17 @@ class Transport(Protocol):
         """Deliver a call once more, elsewhere, after its connection was lost; raises as `call` does."""
         ...
 
+    def failing(self) -> Mapping[str, Failure]:
+        """Return the applications in which every run fails, with the error."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Address of a replica's direct transport, the node it is on, and the token that it expects.
 
     `has_loopback`: the port answers on 127.0.0.1 too, for routers of the same node. `wants_load` asks routers to report
-    how many calls they have open here, because Serve scales by that.
+    how many calls they have open here, because Serve scales by that. `health` says how its runs went so far.
     """
 
     host: str
@@ -129,6 +136,7 @@ class Endpoint:
     node: str = ""
     has_loopback: bool = False
     wants_load: bool = False
+    health: RunHealth = field(default=UNTRIED, compare=False)
 
     def host_from(self, node: str) -> str:
         """Return the host that a router on `node` connects to."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from core.config.model_config import ModelConfig
 from core.storage.version_listing import UNKNOWN, Judged, VersionDirectory
 from core.versions.history import Moment, VersionHistory
-from core.versions.record import VersionRecord
+from core.versions.record import Failure, VersionRecord
 from core.versions.servable import ServableId
 
 
@@ -54,8 +54,8 @@ class World:
     """The input of a tick.
 
     `storage` says what is known of each model's storage. `apps` holds the applications of Serve by version, `strays`
-    those of unknown models by name. `remembered` is what the table in force says of versions. `now_s` is of
-    a steady clock, `wall_s` the same moment of the wall clock.
+    those of unknown models by name. `failing` has the versions in which every run fails. `remembered` is what the table
+    in force says of versions. `now_s` is of a steady clock, `wall_s` the same moment of the wall clock.
     """
 
     now_s: float
@@ -65,6 +65,7 @@ class World:
     strays: Mapping[str, AppObservation] = field(default_factory=dict)
     remembered: Mapping[ServableId, VersionHistory] = field(default_factory=dict)
     wall_s: float = 0.0
+    failing: Mapping[ServableId, Failure] = field(default_factory=dict)
 
     @property
     def moment(self) -> Moment:

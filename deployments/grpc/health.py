@@ -12,7 +12,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from core.routing.server_state import server_state
-from core.routing.table import RoutingTable
+from core.routing.table import ModelRoutes, RoutingTable
 from deployments.grpc.api import MODEL_SERVICE, PREDICTION_SERVICE
 
 ALWAYS = ("", "ModelService", "PredictionService", MODEL_SERVICE, PREDICTION_SERVICE)
@@ -45,7 +45,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
             return
         if self._is_open and server_state(table).is_ready:
             self._status |= dict.fromkeys(ALWAYS, SERVING)
-        models = {f"model/{name}": SERVING if one.is_available else NOT_SERVING for name, one in table.models.items()}
+        models = {f"model/{name}": _of_model(one) for name, one in table.models.items()}
         gone = dict.fromkeys(self._status.keys() - models.keys() - set(ALWAYS), NOT_SERVING)
         self._status |= models | gone
         self._announce()
@@ -91,3 +91,9 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
         del request, context
         statuses = {name: health_pb2.HealthCheckResponse(status=status) for name, status in self._status.items()}
         return health_pb2.HealthListResponse(statuses=statuses)
+
+
+def _of_model(model: ModelRoutes) -> int:
+    """Return whether a model serves: a version is there, and the one that answers by default does not always fail."""
+    serves = model.is_available and not model.is_failing
+    return int(SERVING if serves else NOT_SERVING)

@@ -15,12 +15,13 @@ from typing import Protocol, Self
 import numpy as np
 
 from core.config.server_settings import AnswerSettings
-from core.errors import Code, ServingError
+from core.errors import Code, RuntimeFailure, ServingError
 from core.inference.giving_up import GivenUp
 from core.inference.run_plan import RunPlan
 from core.inference.signature import ServedModel
 from core.methods import RESPONDERS, Planner, planners
 from core.routing.transport import Answer, Call
+from core.versions.run_health import SOUND, UNTRIED, RunHealth, after_failure
 from deployments.inference.call_meter import CallMeter, VersionMeter
 
 log = logging.getLogger(__name__)
@@ -79,6 +80,8 @@ class Answering:
         self.on_answer: Callable[[Call, Answer], None] | None = None
         """Is called with every answer that is not an error, in the thread that made it."""
 
+        self.health: RunHealth = UNTRIED
+
     def at_once(self, call: Call, *, in_caller_thread: bool = False) -> Answer:
         """Answer in this thread; raises GivenUp while the body is read."""
         with _Attempt(self, self._meter.begin(call), call) as attempt:
@@ -96,6 +99,8 @@ class Answering:
         meter.planned(plan)
         outputs = self._loaded.run(plan.feeds, plan.fetches, timeout_ms=timeout_ms, in_caller_thread=in_caller_thread)
         meter.ran()
+        if self.health is not SOUND:
+            self.health = SOUND
         return plan.answer(outputs)
 
     async def in_steps(self, call: Call, steps: Steps) -> Answer:
@@ -114,7 +119,18 @@ class Answering:
         meter.planned(plan)
         outputs = await steps.run(plan, call, left_s)
         meter.ran()
+        if self.health is not SOUND:
+            self.health = SOUND
         return await steps.write(plan, outputs)
+
+    def run_failed(self, error: RuntimeFailure) -> None:
+        """Judge the version by a run that failed; threads may count a run too few, which the next one makes up for."""
+        before = self.health
+        self.health = after_failure(before, error.code, str(error))
+        problem = self.health.problem
+        if problem is not None and not before.is_failing:
+            served = self._loaded.served
+            log.error("version_failing model=%s version=%d problem=%s", served.name, served.version, problem.message)
 
 
 class _Attempt:
@@ -136,6 +152,8 @@ class _Attempt:
             self.answer = Answer(Code.OK, self.body)
         elif isinstance(error, Exception) and not isinstance(error, GivenUp):
             self.answer = failure_answer(self._call, error)
+            if isinstance(error, RuntimeFailure):
+                self._answering.run_failed(error)
         else:
             return False
         self.meter.ended(self.answer.code)

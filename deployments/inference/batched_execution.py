@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -14,12 +15,14 @@ from core.config.server_settings import AnswerSettings
 from core.errors import DeadlineExceeded
 from core.inference.giving_up import GivenUp, after, giving_up_after, giving_up_when
 from core.inference.run_plan import RunPlan
-from core.inference.signature import ServedModel
+from core.inference.signature import ServedModel, fixed_tensors
 from core.methods import Planner
 from core.routing.transport import TIMED_OUT, Answer, Call
 from deployments.inference.answering import LARGE_BYTES, LONGEST_ON_LOOP_S, Answering, Loaded
 from deployments.inference.batcher import Batcher, BatchTraces, Through, through_serve
 from deployments.inference.direct_server import Ticket
+
+log = logging.getLogger(__name__)
 
 BYTES_OF_A_TEXT = 64
 """Assumed size of a string, because its real length is not known without looking at it."""
@@ -49,6 +52,7 @@ class BatchedExecution:
             traces=traces,
         )
         self._steps = _BatchedSteps(served, self._batcher)
+        _note_unbatched(served)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def submit(self, call: Call, reply: Callable[[Answer], None]) -> Ticket | None:
@@ -77,6 +81,7 @@ class _BatchedSteps:
     def __init__(self, served: ServedModel, batcher: Batcher) -> None:
         self._served = served
         self._batcher = batcher
+        self._fixed = fixed_tensors(served.signatures)
 
     async def read(self, planner: Planner, call: Call) -> RunPlan:
         """Read a body: a small one here unless that takes long, any other in a thread."""
@@ -93,7 +98,9 @@ class _BatchedSteps:
             work.is_abandoned = True
 
     async def run(self, plan: RunPlan, call: Call, left_s: float | None) -> Sequence[np.ndarray]:
-        """Run a plan in a batch."""
+        """Run a plan in a batch; alone where an input has a fixed number of rows."""
+        if self._fixed and not self._fixed.isdisjoint(plan.feeds):
+            return await self._batcher.run_alone(plan, left_s)
         return await self._batcher.run(plan, left_s, call.trace)
 
     async def write(self, plan: RunPlan, outputs: Sequence[np.ndarray]) -> bytes:
@@ -101,6 +108,18 @@ class _BatchedSteps:
         if sum(map(printed_bytes, outputs)) < LARGE_BYTES:
             return plan.answer(outputs)
         return await asyncio.to_thread(plan.answer, outputs)
+
+
+def _note_unbatched(served: ServedModel) -> None:
+    """Log the signatures whose requests are not batched although the model is."""
+    names = sorted(name for name, one in served.signatures.items() if fixed_tensors({name: one}))
+    if names:
+        log.warning(
+            "not_batched model=%s version=%d signatures=%s reason=an input has a fixed first dimension",
+            served.name,
+            served.version,
+            ",".join(names),
+        )
 
 
 def printed_bytes(output: np.ndarray) -> int:

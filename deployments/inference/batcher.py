@@ -8,6 +8,7 @@ not look at slots (decision 0009).
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import math
 import time
@@ -83,6 +84,7 @@ class Batcher:
         traces: BatchTraces | None = None,
     ) -> None:
         self._batch_run = (BatchRun if traces is None else traces.batch_run)(run, parameters, clock)
+        self._run = run
         self._traces = traces
         self._parameters = parameters
         self._served = served
@@ -117,6 +119,12 @@ class Batcher:
                 timer.cancel()
             self._leave(request)
             del request  # an error's traceback would keep it, with its tensors
+
+    async def run_alone(self, plan: RunPlan, timeout_s: float | None = None) -> Outputs:
+        """Run a request that must not share a run, in a thread of the batches; raises what the run raises."""
+        timeout_ms = None if timeout_s is None else max(1, int(timeout_s * 1000))
+        run = functools.partial(self._run, plan.feeds, plan.fetches, timeout_ms=timeout_ms)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, run)
 
     def _kind(self, plan: RunPlan, rows: int) -> BatchKind:
         """Pad rows of different widths, but not those of a request that needs several runs."""

@@ -75,39 +75,44 @@ def announce(say: Say, door: FrontDoorSettings, monitoring: MonitoringConfig, ta
 
 
 def _example(door: FrontDoorSettings, table: RoutingTable) -> str:
-    """Return an example request for a model that answers."""
-    answering = sorted(name for name, model in table.models.items() if model.is_available)
+    """Return an example request that was answered; the status of a model where none was, or none in some seconds."""
+    answering = sorted(name for name, model in table.models.items() if model.is_available and not model.is_failing)
+    ends_s = time.monotonic() + ASK_TIMEOUT_S
     for name in answering[:MOST_MODELS_ASKED]:
-        body = example_body(_asked(door, f"/v1/models/{quote(name, safe='')}/metadata") or b"")
-        if body is not None:
+        path = f"/v1/models/{quote(name, safe='')}"
+        body = example_body(_asked(door, f"{path}/metadata") or b"")
+        left_s = ends_s - time.monotonic()
+        if body is not None and left_s > 0 and _asked(door, f"{path}:predict", body, left_s) is not None:
             return curl(door, name, body)
     return curl(door, answering[0], None) if answering else ""
 
 
-def _asked(door: FrontDoorSettings, path: str) -> bytes | None:
+def _asked(
+    door: FrontDoorSettings, path: str, body: str | None = None, timeout_s: float = ASK_TIMEOUT_S
+) -> bytes | None:
     """Return the answer of our own REST port; None when it has none."""
     if not door.rest_port:
         return None
-    connection = _connection(door)
+    connection = _connection(door, timeout_s)
     try:
-        connection.request("GET", path)
+        connection.request("GET" if body is None else "POST", path, body)
         answer = connection.getresponse()
-        body = answer.read()
+        content = answer.read()
     except (OSError, http.client.HTTPException):
         return None
     finally:
         connection.close()
-    return body if answer.status == OK else None
+    return content if answer.status == OK else None
 
 
-def _connection(door: FrontDoorSettings) -> http.client.HTTPConnection:
+def _connection(door: FrontDoorSettings, timeout_s: float) -> http.client.HTTPConnection:
     host = shown_host(door).strip("[]")
     if not door.rest_ssl_config_file:
-        return http.client.HTTPConnection(host, door.rest_port, timeout=ASK_TIMEOUT_S)
+        return http.client.HTTPConnection(host, door.rest_port, timeout=timeout_s)
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    return http.client.HTTPSConnection(host, door.rest_port, timeout=ASK_TIMEOUT_S, context=context)
+    return http.client.HTTPSConnection(host, door.rest_port, timeout=timeout_s, context=context)
 
 
 @contextmanager

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Mapping
 from core.config.model_config import LoggingConfig
 from core.errors import ServingError
 from core.routing.transport import Endpoint
+from core.versions.record import Failure
+from core.versions.run_health import version_problem
 from deployments.routing.direct_connection import DirectConnection
 from deployments.routing.handle_transport import HandleTransport
 from deployments.routing.replica_set import ReplicaSet
@@ -24,7 +26,9 @@ log = logging.getLogger(__name__)
 
 BROADCAST_TIMEOUT_S = 5.0
 REFRESH_EVERY_S = 10.0
-REFRESH_SCALED_EVERY_S = 2.0
+REFRESH_SOON_EVERY_S = 2.0
+"""For replicas that Serve scales, and for versions that may have recovered."""
+
 RETRY_AFTER_S = 0.5
 SAMPLE_LOAD_EVERY_S = 0.1
 SAMPLES_PER_REPORT = 10
@@ -41,6 +45,8 @@ class ReplicaDirectory:
         self._refreshing: dict[str, asyncio.Task[None]] = {}
         self._logs: Mapping[str, tuple[LoggingConfig, ...]] = {}
         self._sent_logs: dict[str, tuple[LoggingConfig, ...]] = {}
+        self.failing: Mapping[str, Failure] = {}
+        """The applications in which every run fails."""
 
     def log_requests(self, logs: Mapping[str, tuple[LoggingConfig, ...]]) -> None:
         """Take over what each application logs, and send it to those that have other settings.
@@ -68,6 +74,7 @@ class ReplicaDirectory:
             self.replicas.pop(app).retire()
             self._refreshed_s.pop(app, None)
             self._sent_logs.pop(app, None)
+            self._note_health(app, None)
             await self._handles.forget(app)
 
     async def follow_load(self) -> None:
@@ -94,7 +101,7 @@ class ReplicaDirectory:
         now_s = time.monotonic()
         for app, replicas in self.replicas.items():
             age_s = now_s - self._refreshed_s.get(app, 0.0)
-            if age_s > (_refresh_every_s(replicas) if self._has_logs(app) else RETRY_AFTER_S):
+            if age_s > self._refresh_every_s(app, replicas):
                 self.refresh_soon(app)
 
     def refresh_soon(self, app: str) -> asyncio.Task[None]:
@@ -119,18 +126,23 @@ class ReplicaDirectory:
             return
         if endpoints is not None:
             self._sent_logs[app] = logs
+            self._note_health(app, version_problem(one.health for one in endpoints))
         self._refreshed_s[app] = time.monotonic()
         await replicas.update(replicas.endpoints if endpoints is None else endpoints)
         if self.replicas.get(app) is not replicas:
             replicas.retire()
+
+    def _note_health(self, app: str, problem: Failure | None) -> None:
+        """Keep what is wrong with an application; the mapping is replaced, because reports hold it."""
+        others = {other: one for other, one in self.failing.items() if other != app}
+        self.failing = others if problem is None else {**others, app: problem}
 
     async def _endpoints(self, app: str) -> list[Endpoint]:
         asked = self._handles.handle(app).broadcast("endpoint", self._logs.get(app, ()))
         endpoints: list[Endpoint] = await asked.results_async()
         return endpoints
 
-
-def _refresh_every_s(replicas: ReplicaSet) -> float:
-    if replicas.is_degraded:
-        return RETRY_AFTER_S
-    return REFRESH_SCALED_EVERY_S if replicas.scaled else REFRESH_EVERY_S
+    def _refresh_every_s(self, app: str, replicas: ReplicaSet) -> float:
+        if replicas.is_degraded or not self._has_logs(app):
+            return RETRY_AFTER_S
+        return REFRESH_SOON_EVERY_S if replicas.scaled or app in self.failing else REFRESH_EVERY_S

@@ -79,7 +79,7 @@ class RequestRouter:
     def report(self) -> RouterReport:
         """Return the generation in use and the calls in flight by application."""
         in_flight = {app: count for app, count in self._in_flight.items() if count}
-        return RouterReport(self._name, self.table.generation, in_flight, self.table.watcher)
+        return RouterReport(self._name, self.table.generation, in_flight, self.table.watcher, self._transport.failing())
 
     async def counted(self, name: str, entry_point: str, api: str, work: Awaitable[A]) -> A:
         """Wait for the answer to a request, and count it for the model that it named; raises what `work` raises."""

@@ -13,6 +13,7 @@ from core.routing.table import Route
 from core.routing.transport import Answer, Call, Method, OpenCall, Waiting
 from core.telemetry.metric_names import FORWARDED_REQUESTS, REPEATED_REQUESTS
 from core.telemetry.metrics import Counter
+from core.versions.record import Failure
 from deployments.routing.awaited_call import call_over
 from deployments.routing.direct_connection import DirectConnection
 from deployments.routing.handle_transport import HandleTransport
@@ -77,6 +78,10 @@ class VersionTransport:
 
     def _new_direct(self, model: str) -> Counter:
         return self._direct.setdefault(model, METRICS.counter(FORWARDED_REQUESTS, model, "direct"))
+
+    def failing(self) -> Mapping[str, Failure]:
+        """Return the applications in which every run fails, as their replicas report it."""
+        return self._directory.failing
 
     async def reports(self, timeout_s: float) -> list[bytes]:
         """Ask all model servers for their metrics; returns the answers of those that answer in time."""

@@ -132,7 +132,16 @@ class Reconciler:
             {app: seen for app, seen in apps.items() if app not in servables},
             self.table.histories,
             self._clock.wall_s(),
+            {servables[app]: one for app, one in self._failing().items() if app in servables},
         )
+
+    def _failing(self) -> Mapping[str, Failure]:
+        """Return the applications in which every run fails, as any router that pulls reports it."""
+        pulls = (one for one in tuple(self._pulls.values()) if self._is_present(one))
+        return {app: failure for one in pulls for app, failure in one.report.failing.items()}
+
+    def _is_present(self, pulled: Pulled) -> bool:
+        return self._clock.steady_s() - pulled.at_s <= ROUTER_FORGOTTEN_AFTER_S
 
     @property
     def _limits(self) -> LoadLimits:
@@ -266,9 +275,8 @@ class Reconciler:
     def _with_pulls(self, reports: Iterable[RouterReport]) -> list[RouterReport]:
         """Add routers that pulled lately but do not take broadcasts yet, because they are still starting."""
         answered = {report.router: report for report in reports}
-        now_s = self._clock.steady_s()
         for router, pulled in tuple(self._pulls.items()):
-            if now_s - pulled.at_s > ROUTER_FORGOTTEN_AFTER_S:
+            if not self._is_present(pulled):
                 del self._pulls[router]
             else:
                 answered.setdefault(router, pulled.report)

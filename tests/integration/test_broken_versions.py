@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from core.versions.run_health import FIRST_RUNS
 from tests.integration.conftest import LiveServer
 from tests.support.clients import RestClient, wait_until
 
@@ -169,3 +172,25 @@ def config_problems(client: RestClient) -> list[object]:
     """Return the mistakes for which the newest configuration was refused, as routers know them."""
     problems: list[object] = client.get("/status.json").json["configuration"]["problems"]
     return problems
+
+
+def test_a_version_that_answers_with_errors_only_is_shown_as_failing(
+    server: LiveServer, client: RestClient, broken: Path
+) -> None:
+    """It loads and every run fails: AVAILABLE with the error, missing in /readyz, not serving for gRPC's health."""
+    name = name_of(broken)
+    server.copy_version("unfilled_table", 1, broken)
+    server.configure(name, broken)
+    wait_until(lambda: client.available(name) == {1}, "the version is available")
+    assert name not in client.get("/readyz").json["missing"]
+
+    for _ in range(FIRST_RUNS):
+        assert client.post(f"/v1/models/{name}:predict", {"instances": ["zero"]}).status == 400
+
+    wait_until(lambda: "Table not initialized" in client.get("/readyz").json["missing"].get(name, ""), "it shows")
+    (status,) = client.get(f"/v1/models/{name}").json["model_version_status"]
+    assert (status["state"], status["status"]["error_code"]) == ("AVAILABLE", "FAILED_PRECONDITION")
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        asked = health_pb2.HealthCheckRequest(service=f"model/{name}")
+        health = health_pb2_grpc.HealthStub(channel).Check(asked, timeout=10)
+    assert health.status == health_pb2.HealthCheckResponse.NOT_SERVING

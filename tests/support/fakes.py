@@ -18,6 +18,7 @@ from core.routing.table import Route, RoutingTable
 from core.routing.transport import TIMED_OUT, Answer, Call, Waiting
 from core.storage.version_listing import FileEntry, VersionDirectory, VersionListing
 from core.versions.load_report import LoadFailed
+from core.versions.record import Failure
 from core.versions.servable import app_name
 from core.versions.servable_spec import ServableSpec
 from core.versions.world import ABSENT, AppObservation, Condition
@@ -306,6 +307,7 @@ class FakeTransport:
         self.calls: list[tuple[Route, Call]] = []
         self.gate: asyncio.Event | None = None
         self.cancelled = 0
+        self.failures: dict[str, Failure] = {}
         self.sends_at_once = True
 
     def hold(self) -> asyncio.Event:
@@ -329,6 +331,10 @@ class FakeTransport:
     async def repeat(self, route: Route, call: Call) -> Answer:
         """Do the same again."""
         return await self.call(route, call)
+
+    def failing(self) -> Mapping[str, Failure]:
+        """Return the applications that a test lets fail."""
+        return self.failures
 
     def begin(self, route: Route, call: Call, waiting: Waiting) -> FakeOpenCall | None:
         """Send a call without waiting, unless `call` must be used."""

@@ -139,6 +139,12 @@ def matrix(out: Path) -> None:
     save(out, "matrix", tf.Module(), serving_default=traced)
 
 
+def two_rows(out: Path) -> None:
+    """Write y = 2 x for exactly two rows, as exporters write it that keep a fixed batch."""
+    traced = function(lambda x: {"y": 2.0 * tf.reshape(x, [2, 3])}, spec(tf.float32, "x", [2, 3]))
+    save(out, "two_rows", tf.Module(), serving_default=traced)
+
+
 def slow(out: Path) -> None:
     """Write a loop that burns one core for as many rounds as asked."""
 
@@ -241,6 +247,14 @@ def references_graph() -> dict[str, Any]:
     }
 
 
+def unfilled_table_graph() -> dict[str, Any]:
+    """Build a lookup in a table that nothing fills: the model loads, and every run fails."""
+    words = v1.placeholder(tf.string, [None], name="words")
+    content = tf.lookup.KeyValueTensorInitializer(["zero"], tf.constant([0], tf.int64))
+    ids = tf.lookup.StaticHashTable(content, -1).lookup(words)
+    return {"serving_default": signature_def("predict", {"words": words}, {"ids": ids})}
+
+
 def build_all(out: Path) -> None:
     """Write every model under `out`."""
     half_plus(out, "half_plus_two", 2.0)
@@ -255,6 +269,7 @@ def build_all(out: Path) -> None:
         all_dtypes,
         counter,
         matrix,
+        two_rows,
         slow,
         scalar_output,
         two_variables,
@@ -265,6 +280,7 @@ def build_all(out: Path) -> None:
     save_graph(out / "two_tag_sets" / "1", half_plus_two_graph, ["serve"], ["serve", "gpu"])
     save_graph(out / "odd_outputs" / "1", odd_outputs_graph, ["serve"])
     save_graph(out / "references" / "1", references_graph, ["serve"])
+    save_graph(out / "unfilled_table" / "1", unfilled_table_graph, ["serve"])
 
 
 def examples(*values: float) -> np.ndarray:

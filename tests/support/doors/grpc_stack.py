@@ -12,6 +12,7 @@ from core.errors import ServingError
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.routing.transport import LOOPBACK, Answer, Call, ConnectionLost, Endpoint, OpenCall, Waiting
 from core.versions.lifecycle import State, VersionStatus
+from core.versions.record import Failure
 from core.versions.servable import ServableId
 from deployments.grpc.api import GrpcApi
 from deployments.grpc.door import GrpcAddress, GrpcDoor
@@ -51,6 +52,10 @@ class DirectTransport:
     async def repeat(self, route: Route, call: Call) -> Answer:
         """There is nowhere else to go."""
         raise ConnectionLost(f"The replica was lost for {call.method.name} of {route.servable}")
+
+    def failing(self) -> Mapping[str, Failure]:
+        """Nobody reports a version that fails."""
+        return {}
 
 
 class GrpcStack:

@@ -137,3 +137,12 @@ def test_the_summary_counts_what_answers_and_what_does_not() -> None:
     """A model without a version is not passed over."""
     assert summary(table(of(2, State.AVAILABLE), of(1, State.AVAILABLE))) == "1 model with 2 versions answers"
     assert summary(table(of(1, State.END, "no"))) == "0 models answer, 1 does not"
+
+
+def test_a_version_that_answers_with_errors_only_is_reported() -> None:
+    """And its recovery, as any other change."""
+    failing = table(of(1, State.AVAILABLE, "every run failed so far: device lost"))
+    sound = table(of(1, State.AVAILABLE))
+
+    assert rollout_messages(sound, failing) == ["m version 1 is available, but every run failed so far: device lost"]
+    assert rollout_messages(failing, sound) == ["m version 1 is available"]

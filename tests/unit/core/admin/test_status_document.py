@@ -116,7 +116,7 @@ def test_a_version_says_since_when_how_long_and_why_not() -> None:
     assert serving == {
         "version": "1", "state": "AVAILABLE", "aspired": False, "since": "2023-11-14T22:13:30.000Z",
         "labels": ["old", "stable"], "replicas": 1, "load_s": 4.25, "failed_attempts": 0, "next_attempt": None,
-        "error": None,
+        "error": None, "failing": None,
         "traffic": {
             "requests_per_s": 12.5, "p50_s": 0.0042, "p99_s": 0.25, "errors_per_s": 0.5, "window_s": 30.0, "history_s": 300.0,
             "history": [
@@ -130,6 +130,21 @@ def test_a_version_says_since_when_how_long_and_why_not() -> None:
     )  # fmt: skip
     assert failing["error"] == {"code": "NOT_FOUND", "message": "no SavedModel there"}
     assert (loading["replicas"], loading["load_s"], loading["traffic"]) == (2, None, None)
+
+
+LOST = VersionStatus(1, State.AVAILABLE, Code.INTERNAL, "every run failed so far: device lost")
+
+
+def test_a_version_that_answers_with_errors_only_shows_the_error() -> None:
+    """In the document, at the terminal, and not as a failed load."""
+    seen = document(table(m=model(statuses=(LOST,))))
+    (version,) = seen["models"][0]["versions"]
+    text = status_text(seen, "localhost")
+
+    assert (version["state"], version["error"]) == ("AVAILABLE", None)
+    assert version["failing"] == {"code": "INTERNAL", "message": LOST.message}
+    assert "FAILING" in text
+    assert f"m version 1: INTERNAL: {LOST.message}" in text
 
 
 @pytest.mark.parametrize(

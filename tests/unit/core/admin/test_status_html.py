@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 
 from core.admin.status_document import AgedReport, RouterFacts, WatcherReport
 from core.admin.status_html import LONGEST_TEXT, StyleAndScript, status_page
+from core.errors import Code
 from core.routing.table import ListInForce, RoutingTable
 from core.versions.history import VersionHistory
-from core.versions.lifecycle import State
+from core.versions.lifecycle import State, VersionStatus
 from tests.support.status_pages import BEGAN_S, NOW_S, busy_table, document, model
 
 HOSTILE = """<script>alert("1")</script>'&\x1b"""
@@ -295,3 +297,13 @@ def test_tables_say_what_their_cells_are() -> None:
     assert heads == {("col", "columnheader"), ("row", "rowheader")}
     assert [given["lang"] for tag, given in page.tags if tag == "html"] == ["en"]
     assert {"header", "main", "footer", "h1", "h2", "caption"} <= {tag for tag, _ in page.tags}
+
+
+def test_a_version_that_answers_with_errors_only_is_bad_and_says_why() -> None:
+    """Its state is AVAILABLE for programs, and FAILING for people."""
+    lost = VersionStatus(1, State.AVAILABLE, Code.INTERNAL, "every run failed so far: device <lost>")
+    seen = one_model("m", (1, VersionHistory(State.AVAILABLE)))
+    page = shown(replace(seen, models={"m": replace(seen.models["m"], statuses=(lost,))}))
+
+    assert page.tables["Versions that answer with errors only"][1:] == [["m", "1", f"INTERNAL: {lost.message}"]]
+    assert page.tables["Versions"][1][2] == "FAILING"

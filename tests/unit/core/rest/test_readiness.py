@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -18,7 +19,7 @@ FAILED = VersionStatus(4, State.END, Code.NOT_FOUND, "no SavedModel there")
 
 def answering(**changes: object) -> ModelRoutes:
     """Make a model of which version 3 answers."""
-    return ModelRoutes({3: Route.of(ServableId("m", 3))}, statuses=(AVAILABLE,), **changes)
+    return ModelRoutes(**{"routes": {3: Route.of(ServableId("m", 3))}, "statuses": (AVAILABLE,), **changes})
 
 
 def readiness(models, *, settled=True, draining=False):
@@ -69,6 +70,29 @@ def test_ready_means_settled_and_answering_and_staying(models, settled, draining
 def test_what_is_missing_says_why(model, why) -> None:
     """The operator needs no second look."""
     assert readiness({"m": model})[1] == {"m": why}
+
+
+FAILING = VersionStatus(3, State.AVAILABLE, Code.INTERNAL, "every run failed so far: INTERNAL: device lost")
+
+
+def test_a_model_that_answers_with_errors_only_is_missing_and_says_why() -> None:
+    """Others are not taken out of service for it, and an older version that fails hurts nobody by default."""
+    failing = answering(statuses=(FAILING,))
+    newer = replace(failing, routes={4: Route.of(ServableId("m", 4)), **failing.routes})
+
+    ready, missing = readiness({"m": failing, "n": answering()})
+
+    assert (ready, missing) == (True, {"m": f"version 3: {FAILING.message}"})
+    assert readiness({"m": newer})[1] == {}
+
+
+def test_a_version_that_fails_is_listed_with_its_error() -> None:
+    """It is AVAILABLE, as it is for TensorFlow Serving's clients."""
+    listed = json.loads(model_list_body(RoutingTable(1, {"m": answering(statuses=(FAILING,))})))
+
+    assert listed["models"][0]["versions"] == [
+        {"version": "3", "state": "AVAILABLE", "labels": [], "error": {"code": "INTERNAL", "message": FAILING.message}}
+    ]
 
 
 def test_nothing_is_missing_of_a_model_that_answers() -> None:

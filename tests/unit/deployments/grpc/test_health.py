@@ -12,6 +12,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from core.errors import Code
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.servable import ServableId
@@ -190,3 +191,15 @@ async def test_the_server_serves_once_it_is_ready_as_readyz_says() -> None:
         seen.append((await health.Check(question(""), None)).status)
 
     assert seen == [NOT_SERVING, NOT_SERVING, SERVING, SERVING, NOT_SERVING]
+
+
+def test_a_model_that_answers_with_errors_only_does_not_serve(stack: GrpcStack, health) -> None:
+    """Until its replicas report a run that succeeded."""
+    route = {1: Route.of(ServableId("half_plus_two", 1))}
+    lost = VersionStatus(1, State.AVAILABLE, Code.INTERNAL, "every run failed so far: device lost")
+
+    follow(stack, half_plus_two=ModelRoutes(route, statuses=(lost,)))
+    assert (status(health, MODEL), status(health, "")) == (NOT_SERVING, SERVING)
+
+    follow(stack, half_plus_two=ModelRoutes(route, statuses=(VersionStatus(1, State.AVAILABLE),)))
+    assert status(health, MODEL) == SERVING

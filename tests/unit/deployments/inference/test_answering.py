@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from core.config.server_settings import AnswerSettings
-from core.errors import Code, FailedPrecondition
+from core.errors import Code, FailedPrecondition, RuntimeFailure
 from core.inference.giving_up import GivenUp, giving_up_when
 from core.inference.run_plan import RunPlan
 from core.methods import Planner
 from core.routing.transport import Answer, Call, Method
 from core.telemetry.metrics import Metrics
+from core.versions.run_health import FIRST_RUNS, LATER_RUNS, SOUND
 from deployments.inference.answering import Answering, failure_answer
 from deployments.inference.call_meter import VersionMeter
 from tests.support.fakes import FakeLoaded
+from tests.support.loaded_models import loaded
 from tests.support.served_models import half_plus_two
 
 CALL = Call(Method.REST_PREDICT, b'{"instances": [2.0, 4.0]}')
@@ -162,3 +165,59 @@ def test_the_code_of_a_failure_follows_from_its_kind(error, expected, caplog) ->
     """Only a defect is logged, because only it is a surprise to the operator."""
     assert failure_answer(CALL, error) == expected
     assert ("call_failed method=REST_PREDICT" in caplog.text) == (expected.code is Code.INTERNAL)
+
+
+class Failing(FakeLoaded):
+    """Half plus two; every run fails as long as `error` is set."""
+
+    def __init__(self, error: RuntimeFailure | None) -> None:
+        self.error = error
+        super().__init__(half_plus_two(), self._answer)
+
+    def _answer(self, fed: np.ndarray) -> np.ndarray:
+        if self.error is not None:
+            raise self.error
+        return fed / 2 + 2
+
+
+UNFILLED = RuntimeFailure(Code.FAILED_PRECONDITION, "Table not initialized.")
+
+
+@pytest.mark.parametrize("respond", [at_once, in_steps])
+def test_a_version_whose_runs_all_fail_is_failing_until_one_succeeds(respond: Respond, caplog) -> None:
+    """It is logged once; requests that cannot be read never reach a run."""
+    model = Failing(UNFILLED)
+    answering = Answering(model)
+    for _ in range(2 * FIRST_RUNS):
+        respond(answering, CALL)
+        respond(answering, Call(Method.REST_PREDICT, b"no JSON"))
+
+    assert answering.health.is_failing
+    assert caplog.text.count("version_failing model=") == 1
+
+    model.error = None
+    respond(answering, CALL)
+    assert answering.health is SOUND
+
+
+def test_a_model_with_a_table_that_nothing_fills_is_failing(saved_models: Path) -> None:
+    """TensorFlow loads it, and answers every request with the same error."""
+    answering = Answering(loaded(saved_models, "unfilled_table"))
+
+    codes = {at_once(answering, Call(Method.REST_PREDICT, b'{"instances": ["zero"]}')).code for _ in range(FIRST_RUNS)}
+
+    assert codes == {Code.FAILED_PRECONDITION}
+    assert "Table not initialized" in answering.health.text
+    assert answering.health.is_failing
+
+
+def test_requests_of_the_wrong_size_leave_a_model_with_a_fixed_batch_sound(saved_models: Path) -> None:
+    """The graph refuses them, and answers those that fit."""
+    answering = Answering(loaded(saved_models, "two_rows"))
+
+    for _ in range(LATER_RUNS):
+        assert (
+            at_once(answering, Call(Method.REST_PREDICT, b'{"instances": [[1, 2, 3]]}')).code is Code.INVALID_ARGUMENT
+        )
+
+    assert not answering.health.is_failing

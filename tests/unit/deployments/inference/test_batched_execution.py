@@ -265,3 +265,18 @@ async def test_rows_of_a_real_model_grow_together(saved_models: Path) -> None:
     narrow, wide = (to_array(serving_pb2.PredictResponse.FromString(one.body).outputs["y"]) for one in answers)
     assert (narrow.tolist(), wide.tolist()) == ([[3.0] * 3] * 4, [[4.0] * 3] * 4)
     execution.close()
+
+
+async def test_requests_of_a_signature_with_a_fixed_batch_run_alone(saved_models: Path, caplog) -> None:
+    """Merged, their rows would not fit the graph: every request would fail that is right by itself."""
+    served = loaded(saved_models, "two_rows")
+    execution = execution_of(served, BatchingParameters(8, 10**6, num_batch_threads=1))
+    rows = b'{"instances": [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]}'
+
+    answers = await asyncio.gather(*(execution.call(Call(Method.REST_PREDICT, rows, 30.0)) for _ in range(4)))
+    wrong = await execution.call(Call(Method.REST_PREDICT, b'{"instances": [[1.0, 2.0, 3.0]]}'))
+
+    assert {json.loads(one.body)["predictions"][1][2] for one in answers} == {12.0}
+    assert wrong.code is Code.INVALID_ARGUMENT
+    assert "not_batched model=two_rows version=1 signatures=serving_default" in caplog.text
+    execution.close()

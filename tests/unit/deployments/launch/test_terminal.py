@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from core.config.server_settings import FrontDoorSettings, MonitoringConfig
-from core.errors import Problem
+from core.errors import Code, Problem
 from core.routing.table import ListInForce, ModelRoutes, Route, RoutingTable
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.servable import ServableId
@@ -22,6 +22,7 @@ from tests.support.clients import free_port
 
 TENSOR = {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": "-1"}]}}
 SIGNATURE = {"method_name": "tensorflow/serving/predict", "inputs": {"x": TENSOR}}
+PREDICT = "/v1/models/m:predict"
 METADATA = {"metadata": {"signature_def": {"signature_def": {"serving_default": SIGNATURE}}}}
 
 
@@ -32,6 +33,10 @@ def table(generation: int, state: State) -> RoutingTable:
 
 class _Pages(http.server.BaseHTTPRequestHandler):
     pages: dict[str, bytes] = {}  # noqa: RUF012 - replaced by a subclass for each server
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.do_GET()
 
     def do_GET(self) -> None:
         body = self.pages.get(self.path)
@@ -101,7 +106,7 @@ def test_a_long_load_is_told_again_and_again(monkeypatch: pytest.MonkeyPatch) ->
 def test_ready_comes_with_addresses_pages_and_a_request(open_pages) -> None:
     """Everything that a first user asks next."""
     said: list[str] = []
-    door = open_pages({"/": b"page", "/v1/models/m/metadata": json.dumps(METADATA).encode()})
+    door = open_pages({"/": b"page", "/v1/models/m/metadata": json.dumps(METADATA).encode(), PREDICT: b"{}"})
 
     announce(said.append, door, MonitoringConfig(), table(1, State.AVAILABLE))
 
@@ -112,6 +117,30 @@ def test_ready_comes_with_addresses_pages_and_a_request(open_pages) -> None:
         f"metrics: {url}/monitoring/prometheus/metrics",
         f"""try: curl -d '{{"instances": [1.0]}}' {url}/v1/models/m:predict""",
     ]
+
+
+def test_an_example_that_is_not_answered_is_not_recommended(open_pages) -> None:
+    """A model may load and fail in every run, or take other values than its signature shows."""
+    said: list[str] = []
+    door = open_pages({"/v1/models/m/metadata": json.dumps(METADATA).encode()})
+
+    announce(said.append, door, MonitoringConfig(prometheus_enabled=False), table(1, State.AVAILABLE))
+
+    assert said[1] == f"try: curl http://127.0.0.1:{door.rest_port}/v1/models/m"
+
+
+def test_a_model_that_is_known_to_fail_is_not_asked(open_pages) -> None:
+    """The next one is."""
+    said: list[str] = []
+    pages = {f"/v1/models/{name}/metadata": json.dumps(METADATA).encode() for name in "mn"}
+    door = open_pages({**pages, PREDICT: b"{}", "/v1/models/n:predict": b"{}"})
+    good = table(1, State.AVAILABLE).models["m"]
+    bad = replace(good, statuses=(VersionStatus(1, State.AVAILABLE, Code.INTERNAL, "every run failed so far"),))
+    other = replace(good, routes={1: Route.of(ServableId("n", 1))})
+
+    announce(said.append, door, MonitoringConfig(prometheus_enabled=False), RoutingTable(1, {"m": bad, "n": other}))
+
+    assert "/v1/models/n:predict" in said[1]
 
 
 def test_a_page_that_is_not_there_is_not_announced(open_pages) -> None:

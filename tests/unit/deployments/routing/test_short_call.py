@@ -13,6 +13,7 @@ from core.grpc.model_spec import ModelSpecRef
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.routing.transport import Answer, Call, ConnectionLost, Method, OpenCall, Waiting
 from core.telemetry.metrics import Metrics
+from core.versions.record import Failure
 from core.versions.servable import ServableId
 from deployments.routing.request_router import RequestRouter
 from deployments.routing.short_call import ShortCall
@@ -55,6 +56,10 @@ class Wire:
         if isinstance(self.again, Exception):
             raise self.again
         return self.again
+
+    def failing(self) -> dict[str, Failure]:
+        """No version fails."""
+        return {}
 
 
 class Noted(ShortCall):

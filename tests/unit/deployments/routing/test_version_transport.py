@@ -13,6 +13,7 @@ import pytest
 from core.errors import Code, Unavailable
 from core.routing.table import Route
 from core.routing.transport import LOOPBACK, Answer, Call, Endpoint, Method
+from core.versions.run_health import SOUND, RunHealth
 from core.versions.servable import ServableId
 from deployments.inference.direct_server import DirectServer
 from deployments.routing import replica_directory
@@ -217,7 +218,7 @@ async def test_only_replicas_that_are_scaled_are_told_their_load(site, monkeypat
 async def test_new_replicas_of_a_scaled_version_soon_take_calls(site, monkeypatch) -> None:
     """Serve adds replicas because there is load: it must reach them within seconds."""
     monkeypatch.setattr("deployments.routing.replica_directory.SAMPLE_LOAD_EVERY_S", 0.001)
-    monkeypatch.setattr("deployments.routing.replica_directory.REFRESH_SCALED_EVERY_S", 0.01)
+    monkeypatch.setattr("deployments.routing.replica_directory.REFRESH_SOON_EVERY_S", 0.01)
     directory, replicas = site.directory, site.replicas
     first, second = (replace(endpoint, wants_load=True) for _, endpoint in replicas.values())
     directory.known = [first]
@@ -253,3 +254,27 @@ async def test_without_scaled_replicas_nobody_wakes_up_to_look_at_load(site, mon
     connections[replace(endpoint, wants_load=True)] = connections.pop(endpoint)
     await directory._sample_load()
     assert pauses[1:] == [pytest.approx(0.1)] * 1000
+
+
+async def test_what_replicas_say_of_their_runs_is_reported_to_the_watcher(site, monkeypatch) -> None:
+    """A version that fails is asked again soon, and forgotten with its application."""
+    directory = site.directory
+    endpoint = site.replicas["one"][1]
+    directory.known = [replace(endpoint, health=RunHealth(3, Code.INTERNAL, "device lost"))]
+    await directory.connect([ROUTE.app])
+    router = RequestRouter("r", VersionTransport(directory, directory._handles))
+
+    assert router.report().failing[ROUTE.app].message == "every run failed so far: device lost"
+    assert directory.replicas[ROUTE.app].endpoints == {endpoint}
+
+    directory.known = [replace(endpoint, health=SOUND)]
+    monkeypatch.setattr(replica_directory, "REFRESH_SOON_EVERY_S", -1.0)
+    directory.refresh_due()
+    await asyncio.gather(*directory._refreshing.values())
+    assert router.report().failing == {}
+
+    directory.known = [replace(endpoint, health=RunHealth(3, Code.INTERNAL, "device lost"))]
+    await directory.refresh_soon(ROUTE.app)
+    assert set(directory.failing) == {ROUTE.app}
+    await directory.keep_only([])
+    assert directory.failing == {}

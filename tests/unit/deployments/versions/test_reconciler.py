@@ -14,6 +14,7 @@ from core.protos import model_config_pb2
 from core.routing.router_report import RouterReport
 from core.routing.table import RoutingTable
 from core.versions.lifecycle import State
+from core.versions.record import Failure
 from core.versions.world import AppObservation, Condition
 from deployments.versions.reconciler import BUSY_TICK_S, ROUTER_FORGOTTEN_AFTER_S
 from tests.support.fakes import HALF_WRITTEN, FakeRouter, Killed
@@ -483,3 +484,36 @@ def test_a_reloaded_list_stays_until_the_configuration_file_changes() -> None:
 
     assert site.host.running == {"m:1", "o:1"}
     assert not site.router.table.in_force.is_requested
+
+
+def test_a_version_whose_runs_all_fail_is_published_with_its_error() -> None:
+    """Routers report it when they pull; it stays AVAILABLE and routed, and recovers with their next report."""
+    site = Site(running=["m:1"])
+    site.tick()
+    lost = Failure(Code.INTERNAL, "every run failed so far: device lost")
+
+    site.watch.pulled(RouterReport("r", 1, failing={"m:1": lost, "gone:7": lost}))
+    site.tick()
+    (status,) = site.watch.table.statuses("m", 1)
+    assert (status.state, status.code, status.message) == (State.AVAILABLE, lost.code, lost.message)
+    assert site.watch.table.models["m"].is_failing
+    generation = site.watch.table.generation
+    site.tick()
+    assert site.watch.table.generation == generation
+
+    site.watch.pulled(RouterReport("r", 2))
+    site.tick()
+    assert not site.watch.table.models["m"].is_failing
+
+
+def test_the_report_of_a_router_that_is_gone_is_forgotten() -> None:
+    """Otherwise its last word would hold for as long as the watcher lives."""
+    site = Site(running=["m:1"])
+    site.tick()
+    site.watch.pulled(RouterReport("other", 1, failing={"m:1": Failure(Code.INTERNAL, "device lost")}))
+    site.tick()
+    assert site.watch.table.models["m"].is_failing
+
+    site.tick(ROUTER_FORGOTTEN_AFTER_S + 1.0)
+
+    assert not site.watch.table.models["m"].is_failing
