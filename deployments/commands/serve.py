@@ -14,6 +14,7 @@ from contextlib import suppress
 from importlib.metadata import version
 
 from core.config.arguments import ArgumentsOutcome
+from core.config.serve_ports import ports_of_door
 from core.config.server_settings import ServerSettings
 from core.errors import ConfigError
 from deployments.commands.table import overview
@@ -52,9 +53,8 @@ def _serve(settings: ServerSettings, warnings: Iterable[str]) -> int:
     """Run the server in a process of its own until it has drained; returns the exit status."""
     began_s = time.monotonic()
     _warn(warnings)
-    for port, what in ((settings.front_door.grpc_port, "gRPC"), (settings.front_door.rest_port, "REST")):
-        if port:
-            require_free(settings.front_door.host, port, what)
+    for use in ports_of_door(settings.front_door):
+        require_free(use.host, use.port, use.what)
 
     def say(text: str) -> None:
         print_line(f"[{time.monotonic() - began_s:5.1f} s] {text}")

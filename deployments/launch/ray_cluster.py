@@ -24,6 +24,7 @@ OBJECT_STORE_BYTES = 256 * 1024 * 1024
 
 CONNECTED_WITHIN_S = 5.0
 JOINED_WITHIN_S = 60.0
+HIGHEST_PORT = 65535
 
 VITAL = MappingProxyType({PROCESS_TYPE_RAYLET: "Ray's raylet", PROCESS_TYPE_GCS_SERVER: "Ray's control store"})
 """Processes of Ray by kind that cannot be replaced; the others only collect logs and metrics."""
@@ -91,15 +92,13 @@ class RayCluster:
 def require_listener(address: str) -> None:
     """Raise Unavailable when nothing listens at HOST:PORT; Ray itself would try again without end."""
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal():
+    if not host or not port.isdecimal() or int(port) > HIGHEST_PORT:
         return
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECTED_WITHIN_S).close()
-    except (OSError, OverflowError) as error:
-        raise Unavailable(
-            f"No Ray cluster answers at {address} ({error.strerror or error}). Correct --ray_address, or start Ray there: "
-            f"ray start --head --port={port}"
-        ) from error
+    except OSError as error:
+        advice = f"Correct --ray_address, or start Ray there: ray start --head --port={port}"
+        raise Unavailable(f"No Ray cluster answers at {address} ({error.strerror or error}). {advice}") from error
 
 
 def _give_up(address: str) -> None:

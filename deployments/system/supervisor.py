@@ -171,6 +171,7 @@ def _run(work: Work, supervised: Supervised, parents_end: int, clear: Callable[[
     status = FAILED
     try:
         os.setsid()
+        _adopt_orphans()  # whom nobody would find once the supervisor is killed
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGTERM, signal.SIGHUP})
         threading.Thread(target=_take_signals, args=(supervised.stop,), name="signals", daemon=True).start()
