@@ -13,8 +13,7 @@ from ray import serve
 from ray.serve import Application
 
 from core.config.server_settings import ServerSettings
-from core.errors import InvalidArgument
-from deployments.config.startup_settings import checked, parse_arguments
+from deployments.config.startup_settings import settings_of_config
 from deployments.grpc.serve_proxy import add_services
 from deployments.router import Router
 from deployments.versions.serve_host import ROUTER_DEPLOYMENT
@@ -34,13 +33,8 @@ def build(args: Mapping[str, object]) -> Application:
     Raises InvalidArgument for flags that make no sense and ConfigError for files that cannot be used, so that a broken
     deployment fails at once and with its reasons.
     """
-    parsed = parse_arguments([f"--{name}={_text(value)}" for name, value in args.items()])
-    unknown = [name for name in args if name not in parsed.given]
-    if parsed.settings is None or unknown:
-        mistakes = (*map(str, parsed.problems), *parsed.warnings, *(f"unknown argument: {name}" for name in unknown))
-        raise InvalidArgument("\n".join(dict.fromkeys(mistakes)))
-    settings, warnings = checked(parsed.settings)
-    for warning in (*parsed.warnings, *warnings):
+    settings, warnings = settings_of_config(args)
+    for warning in warnings:
         log.warning("configuration: %s", warning)
     return application(settings)
 
@@ -70,9 +64,3 @@ def application(settings: ServerSettings) -> Application:
     )(serve.ingress()(Router))
     bound: Application = router.bind(settings, watcher.bind(settings))
     return bound
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)

@@ -7,51 +7,80 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import json
 import os
 import sys
 from collections.abc import Sequence
 
+from core.admin.start_failures import failure_text
 from deployments.commands.table import COMMANDS
+from deployments.launch.endings import INTERRUPTED, STDOUT, refused, show_traceback
 
 UNKNOWN_COMMAND = 2
 """Exit status for an unknown subcommand, and for arguments that a subcommand does not accept."""
 
-INTERRUPTED = 130
-"""Exit status of a subcommand that SIGINT ended, as shells report it."""
+FAILED = 1
+"""Exit status of a subcommand that failed."""
 
 UNREAD = 141
-"""Exit status of a subcommand whose reader left before the end of its output (SIGPIPE)."""
+"""Exit status of a run whose reader left before the end of its output (SIGPIPE)."""
 
 SERVER = "deployments.commands.serve"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the console script; returns the exit status."""
+    """Run the console script; returns the exit status. Nothing that fails ends in a traceback."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        try:
+            return _chosen(given)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+        return UNREAD
+
+
+def _chosen(given: Sequence[str]) -> int:
     first = given[0] if given else ""
     if first in COMMANDS:
-        return _run_command(COMMANDS[first].module, given[1:])
+        return _run_command(first, given[1:])
     near = difflib.get_close_matches(first, COMMANDS, n=1)
     if near and not first.startswith("-"):
         print(f"ray_model_server: there is no command {first}; did you mean {near[0]}?", file=sys.stderr)
         return UNKNOWN_COMMAND
-    return _run(SERVER, given)
+    return _run_server(given)
 
 
-def _run_command(module: str, arguments: Sequence[str]) -> int:
-    """Run a subcommand; an interrupt, or a reader that leaves early, ends it without a traceback."""
+def _run_server(arguments: Sequence[str]) -> int:
     try:
-        status = _run(module, arguments)
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        return INTERRUPTED
+        return _main(SERVER, arguments)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return UNREAD
-    return status
+        raise
+    except Exception as error:  # noqa: BLE001 - this is the last place before a traceback
+        return refused(error)
 
 
-def _run(module: str, arguments: Sequence[str]) -> int:
+def _run_command(name: str, arguments: Sequence[str]) -> int:
+    """Run a subcommand; a failure that is not its own ends it with one line, or with a document if that was wanted."""
+    try:
+        return _main(COMMANDS[name].module, arguments)
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - this is the last place before a traceback
+        show_traceback(error)
+        code, _, text = failure_text(error).partition(": ")
+        if "--json" in arguments:
+            print(json.dumps({"error": {"code": code, "message": text}}, indent=2))
+        else:
+            print(f"ray_model_server {name}: {code}: {text}", file=sys.stderr)
+        return FAILED
+
+
+def _main(module: str, arguments: Sequence[str]) -> int:
     status: int = importlib.import_module(module).main(arguments)
     return status
 

@@ -227,10 +227,10 @@ class Router(ProxyMethods):
 
     async def __del__(self) -> None:
         """Close the ports, and wait for requests in flight."""
-        loop = getattr(self, "_loop", None)
-        if loop is None:
+        loop, life = getattr(self, "_loop", None), getattr(self, "_life", None)
+        if loop is None or life is None:  # the constructor failed
             return
-        self._life.cancel()
+        life.cancel()
         if self._is_open:
             await asyncio.wrap_future(loop.run(self._drain()))
         else:

@@ -164,13 +164,14 @@ def _findings_about_arguments(
     field = f"applications.{application.get('name', 'default')}.args"
     if not isinstance(given, dict):
         return (Problem("must be flags with their values", file, None, field),), ()
-    parsed = arguments.parse_flags([f"--{name}={_argument(value)}" for name, value in given.items()])
+    parsed = arguments.parse_flags([f"--{name}={argument_text(value)}" for name, value in given.items()])
     problems, warnings = _findings_about_flags(parsed, file, field)
     unknown = (name for name in given if name not in FLAGS)
     return (*(Problem("is not a flag", file, None, f"{field}.{name}") for name in unknown), *problems), warnings
 
 
-def _argument(value: object) -> str:
+def argument_text(value: object) -> str:
+    """Return the value of a flag as it is written on a command line."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

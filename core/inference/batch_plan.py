@@ -25,7 +25,7 @@ class QueueKey(NamedTuple):  # a named tuple: every request hashes it, and tuple
 
 
 class BatchKind(NamedTuple):
-    """Which requests of a queue can share a run: those with equal types and rows of equal shape.
+    """Which requests of a queue can share a run: those with equal types and rows of equal shape, in any order.
 
     With padding, rows need only be of equal rank.
     """
@@ -42,12 +42,12 @@ def queue_key(plan: RunPlan) -> QueueKey:
 
 def kind(plan: RunPlan, *, padded: bool = False) -> BatchKind:
     """Return the key of requests that may share a run; rows that cannot be merged have different keys."""
-    feeds = plan.feeds
+    feeds, fetches = plan.feeds, tuple(sorted(plan.fetches))
     if padded:
         return BatchKind(
-            tuple((feeds[name].dtype, (feeds[name].ndim,)) for name in sorted(feeds)), plan.fetches, is_padded=True
+            tuple((feeds[name].dtype, (feeds[name].ndim,)) for name in sorted(feeds)), fetches, is_padded=True
         )
-    return BatchKind(tuple((feeds[name].dtype, feeds[name].shape[1:]) for name in sorted(feeds)), plan.fetches)
+    return BatchKind(tuple((feeds[name].dtype, feeds[name].shape[1:]) for name in sorted(feeds)), fetches)
 
 
 def rows_of(plan: RunPlan) -> int:
@@ -138,6 +138,14 @@ def split(outputs: Outputs, sizes: Sequence[int], batch_rows: int) -> list[Outpu
             )
     ends = itertools.accumulate(sizes)
     return [[output[end - size : end] for output in outputs] for size, end in zip(sizes, ends, strict=True)]
+
+
+def in_order(outputs: Outputs, fetched: Sequence[str], wanted: Sequence[str]) -> Outputs:
+    """Return outputs in the order that one request of a batch asks for; `fetched` is the order of the run."""
+    if fetched == wanted:
+        return outputs
+    places = {name: place for place, name in enumerate(fetched)}
+    return [outputs[places[name]] for name in wanted]
 
 
 def join(pieces: Sequence[Outputs]) -> Outputs:

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
+import shutil
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 
 from core.config.arguments import ArgumentsOutcome
-from core.config.server_settings import FrontDoorSettings, ServerSettings
-from core.errors import ConfigError, ServingError
+from core.config.serve_ports import ports_of_door
+from core.config.server_settings import ServerSettings
+from core.errors import ConfigError
 from deployments.commands.table import overview
 from deployments.config.startup_settings import checked, parse_arguments
 from deployments.launch import ray_environment
-from deployments.launch.terminal import without_stderr
+from deployments.launch.endings import FAILED_START, explained, print_line, refused, status_of_start
+from deployments.launch.terminal import Say, without_stderr
 from deployments.system.port_claim import require_free
-
-FAILED = 255
-"""Exit status of a failed start (TensorFlow Serving, -1)."""
+from deployments.system.supervisor import Supervised, supervise
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -36,68 +38,58 @@ def main(arguments: Sequence[str]) -> int:
         print(parsed.output, flush=True)
     _warn(parsed.warnings)
     if parsed.settings is None:
-        return parsed.exit_code or FAILED if parsed.output else _refuse(ConfigError(parsed.problems))
-    try:
-        settings, warnings = checked(parsed.settings)
-        _warn(warnings)
-        _require_free_ports(settings.front_door)
-        _serve(settings)
-    except ServingError as error:
-        return _refuse(error)
-    return 0
+        return parsed.exit_code or FAILED_START if parsed.output else refused(ConfigError(parsed.problems))
+    flags = parsed.settings
+    return status_of_start(lambda: _serve(*checked(flags)))
 
 
 def _warn(warnings: Iterable[str]) -> None:
     for warning in warnings:
-        print(warning, file=sys.stderr, flush=True)
+        with suppress(OSError):
+            print(warning, file=sys.stderr, flush=True)
 
 
-def _refuse(error: ServingError) -> int:
-    print(f"Failed to start server. Error: {error.code.name}: {error}", flush=True)
-    return FAILED
+def _serve(settings: ServerSettings, warnings: Iterable[str]) -> int:
+    """Run the server in a process of its own until it has drained; returns the exit status."""
+    began_s = time.monotonic()
+    _warn(warnings)
+    for use in ports_of_door(settings.front_door):
+        require_free(use.host, use.port, use.what)
+
+    def say(text: str) -> None:
+        print_line(f"[{time.monotonic() - began_s:5.1f} s] {text}")
+
+    address = settings.cluster.ray_address
+    folder = "" if address else tempfile.mkdtemp(prefix="rms-")
+    ending = supervise(
+        lambda supervised: status_of_start(lambda: _run(settings, folder, supervised, say)),
+        lambda: shutil.rmtree(folder, ignore_errors=True) if folder else None,
+    )
+    return explained(ending, say)
 
 
-def _require_free_ports(door: FrontDoorSettings) -> None:
-    """Raise PortTaken before anything is started."""
-    for port, what in ((door.grpc_port, "gRPC"), (door.rest_port, "REST")):
-        if port:
-            require_free(door.host, port, what)
-
-
-def _serve(settings: ServerSettings) -> None:
-    """Start Ray, import the rest meanwhile, and run until SIGTERM or SIGINT.
+def _run(settings: ServerSettings, folder: str, supervised: Supervised, say: Say) -> int:
+    """Start Ray, import the rest meanwhile, and run until a stop is requested.
 
     Ray is imported late: it takes seconds, and a wrong flag should be reported at once.
     """
-    began_s = time.monotonic()
-    stop = threading.Event()
-
-    def say(text: str) -> None:
-        print(f"[{time.monotonic() - began_s:5.1f} s] {text}", flush=True)
-
-    if not settings.cluster.ray_address:
+    address = settings.cluster.ray_address
+    if not address:
         ray_environment.prepare(os.environ)
-    say(f"joining Ray at {settings.cluster.ray_address}" if settings.cluster.ray_address else "starting Ray")
+    say(f"joining Ray at {address}" if address else "starting Ray")
     from deployments.launch.ray_cluster import RayCluster  # noqa: PLC0415
 
     importing = threading.Thread(target=importlib.import_module, args=("deployments.launch.launcher",), daemon=True)
     importing.start()
-    cluster = RayCluster(settings.cluster.ray_address)
-    _stop_on_signals(stop)
+    cluster = RayCluster(address, folder)
     try:
-        cluster.start(stop, say)
-        _stop_on_signals(stop)
+        cluster.start(supervised.stop, say)
+        supervised.report_up()
         importing.join()
         from deployments.launch.launcher import Launcher  # noqa: PLC0415
 
-        Launcher(settings, cluster, stop, say).run()
+        Launcher(settings, cluster, supervised.stop, say).run()
     finally:
         with without_stderr():
             cluster.stop()
-    say("stopped")
-
-
-def _stop_on_signals(stop: threading.Event) -> None:
-    """Replace Ray's handlers, which end the process at once, by one that lets it drain."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    return 0

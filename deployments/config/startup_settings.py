@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from core.config import yaml_settings
 from core.config.arguments import ParsedFlags, parse_flags
+from core.config.file_check import argument_text
 from core.config.parameter_files import monitoring_config
 from core.config.server_settings import MonitoringConfig, ServerSettings
-from core.errors import ConfigError
+from core.errors import ConfigError, InvalidArgument
 from core.routing.label_rule import LabelRule
 from core.routing.table import RoutingTable
 from core.telemetry.tracing_plan import otel_variables, tracing_plan
@@ -34,6 +35,20 @@ def parse_arguments(arguments: Sequence[str]) -> ParsedFlags:
     except ConfigError as error:
         return replace(parsed, settings=None, output="", problems=error.problems)
     return parse_flags(arguments, preset)
+
+
+def settings_of_config(args: Mapping[str, object]) -> tuple[ServerSettings, tuple[str, ...]]:
+    """Return checked settings and warnings for the `args` of our application in a config of Ray Serve.
+
+    Raises InvalidArgument with every mistake of the flags, and what `checked` raises.
+    """
+    parsed = parse_arguments([f"--{name}={argument_text(value)}" for name, value in args.items()])
+    unknown = [name for name in args if name not in parsed.given]
+    if parsed.settings is None or unknown:
+        mistakes = (*map(str, parsed.problems), *parsed.warnings, *(f"unknown argument: {name}" for name in unknown))
+        raise InvalidArgument("\n".join(dict.fromkeys(mistakes)))
+    settings, warnings = checked(parsed.settings)
+    return settings, (*parsed.warnings, *warnings)
 
 
 def checked(settings: ServerSettings) -> tuple[ServerSettings, tuple[str, ...]]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from core.config.model_config import BatchingParameters
 from core.errors import Code, DeadlineExceeded, ServingError
-from core.inference.batch_plan import Outputs, QueueKey, join, merge, queue_key, rows_between, split
+from core.inference.batch_plan import Outputs, QueueKey, in_order, join, merge, queue_key, rows_between, split
 from core.inference.batch_queue import Piece
 from core.inference.run_plan import RunPlan
 from core.routing.transport import TIMED_OUT
@@ -100,7 +100,8 @@ class BatchRun:
         count_run(sizes, len(feeds), batch_rows)
         fetches = pieces[0].request.plan.fetches
         outputs = self._run(feeds, fetches, timeout_ms=self._timeout_ms(pieces))
-        return split(outputs, sizes, batch_rows)
+        parts = split(outputs, sizes, batch_rows)
+        return [in_order(part, fetches, piece.request.plan.fetches) for part, piece in zip(parts, pieces, strict=True)]
 
     def _timeout_ms(self, pieces: Pieces) -> int | None:
         """Return the time that the latest deadline of the callers leaves (TensorFlow Serving, deadlines)."""

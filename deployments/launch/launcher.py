@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -11,16 +12,20 @@ from contextlib import suppress
 from ray import serve
 from ray.serve.schema import ApplicationStatus
 
+from core.admin.start_failures import failure_text, last_cause
 from core.config.server_settings import ServerSettings
 from core.errors import FailedPrecondition, Unavailable
 from deployments.app import application
 from deployments.config.startup_settings import monitoring
+from deployments.launch.endings import ServerLost
 from deployments.launch.first_loads import first_loads
 from deployments.launch.ray_cluster import RayCluster
 from deployments.launch.terminal import RolloutPrinter, Say, announce, without_stderr
+from deployments.system.service_notice import READY, STOPPING, notify_service
 from deployments.versions.serve_host import ROUTER_APP, RayServeHost, router_status, router_target, submit
 
 POLL_S = 0.1
+LIFE_CHECKED_EVERY_S = 1.0
 ROLLOUT_STEPS_EVERY_S = 2.0
 LONGEST_DELETE_S = 60.0
 
@@ -37,7 +42,7 @@ class Launcher:
         self._host: RayServeHost | None = None
 
     def run(self) -> None:
-        """Start, serve until a stop is requested, drain, end."""
+        """Start, serve until a stop is requested, drain, end; raises ServerLost for what fails after the start."""
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         if self._stop.is_set():
             return
@@ -45,12 +50,20 @@ class Launcher:
         if not self._stop.is_set():
             announce(self._say, self._settings.front_door, monitoring(self._settings), self._printer.table)
             self._printer.say_state()
+            notify_service(os.environ, READY)
             threading.Thread(target=self._print_rollout_steps, name="rollout-steps", daemon=True).start()
-        while not self._stop.wait(1.0):
-            pass
+        while not self._stop.wait(LIFE_CHECKED_EVERY_S):
+            self._cluster.require_alive()
+        self._drain()
+
+    def _drain(self) -> None:
         self._say("stopping: finishing the requests in flight")
-        with without_stderr():
-            self._stop_application()
+        notify_service(os.environ, STOPPING)
+        try:
+            with without_stderr():
+                self._stop_application()
+        except Exception as error:
+            raise ServerLost(f"It could not be stopped in order: {failure_text(error)}") from error
 
     def _start_application(self) -> None:
         self._say("starting Ray Serve")
@@ -74,7 +87,7 @@ class Launcher:
             return False
         if seen.status is ApplicationStatus.DEPLOY_FAILED:
             details = [one.message for one in seen.deployments.values() if one.message]
-            raise Unavailable("\n".join(details) or seen.message)
+            raise Unavailable("\n".join(map(last_cause, details)) or seen.message)
         return seen.status is ApplicationStatus.RUNNING
 
     def _is_open(self, host: RayServeHost) -> bool:

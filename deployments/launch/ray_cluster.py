@@ -7,24 +7,36 @@ waiting.
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
+import os
+import socket
 import threading
+from types import MappingProxyType
 
 import ray
+from ray._private.ray_constants import PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET
 
+from core.errors import Unavailable
+from deployments.launch.endings import ServerLost, refused
 from deployments.launch.ray_start import RayInit, Say, start_ray
 
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
 """Requests do not pass through Ray's object store; only large answers over the handle transport do."""
 
+CONNECTED_WITHIN_S = 5.0
+JOINED_WITHIN_S = 60.0
+HIGHEST_PORT = 65535
+
+VITAL = MappingProxyType({PROCESS_TYPE_RAYLET: "Ray's raylet", PROCESS_TYPE_GCS_SERVER: "Ray's control store"})
+"""Processes of Ray by kind that cannot be replaced; the others only collect logs and metrics."""
+
 
 class RayCluster:
     """A connection to Ray, and the local Ray behind it if it is ours."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, folder: str = "") -> None:
+        """Take the address of a running cluster, or a folder for the files of a local Ray."""
         self._address = address
-        self._folder = ""
+        self._folder = folder
 
     @property
     def is_own(self) -> bool:
@@ -38,9 +50,8 @@ class RayCluster:
         """
         logging.getLogger("ray").setLevel(logging.WARNING)
         if self._address:
-            ray.init(address=self._address, log_to_driver=False, logging_level=logging.WARNING)
+            self._join()
             return
-        self._folder = tempfile.mkdtemp(prefix="rms-")
         local = RayInit(
             address="local",
             include_dashboard=False,
@@ -51,8 +62,48 @@ class RayCluster:
         )
         start_ray(local, say, stop.is_set)
 
+    def _join(self) -> None:
+        """Join the cluster; what answers at its address but is not Ray would be asked without end."""
+        if not self._address.startswith("ray://"):
+            require_listener(self._address)
+        late = threading.Timer(JOINED_WITHIN_S, _give_up, [self._address])
+        late.daemon = True
+        late.start()
+        try:
+            ray.init(address=self._address, log_to_driver=False, logging_level=logging.WARNING)
+        finally:
+            late.cancel()
+
+    def require_alive(self) -> None:
+        """Raise ServerLost when a process without which a local Ray does nothing has ended."""
+        node = ray._private.worker._global_node if self.is_own else None  # noqa: SLF001 - has no public name
+        if node is None:
+            return
+        for kind, process in node.dead_processes():
+            if kind in VITAL:
+                raise ServerLost(f"{VITAL[kind]} has ended (exit status {process.returncode})")
+
     def stop(self) -> None:
-        """Disconnect; a local Ray ends, and its folder is removed."""
-        ray.shutdown()
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        """Leave a cluster that was joined; a local Ray ends with the process that started it, which is quicker."""
+        if not self.is_own:
+            ray.shutdown()
+
+
+def require_listener(address: str) -> None:
+    """Raise Unavailable when nothing listens at HOST:PORT; Ray itself would try again without end."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > HIGHEST_PORT:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECTED_WITHIN_S).close()
+    except OSError as error:
+        advice = f"Correct --ray_address, or start Ray there: ray start --head --port={port}"
+        raise Unavailable(f"No Ray cluster answers at {address} ({error.strerror or error}). {advice}") from error
+
+
+def _give_up(address: str) -> None:
+    """End this process while Ray is still asking, which cannot be interrupted."""
+    status = refused(
+        Unavailable(f"What listens at {address} did not answer as a Ray cluster within {JOINED_WITHIN_S:.0f} s.")
+    )
+    os._exit(status)

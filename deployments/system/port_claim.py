@@ -13,11 +13,15 @@ from __future__ import annotations
 
 import errno
 import http.client
+import os
 import re
 import socket
 import ssl
+from contextlib import suppress
+from typing import Any
 
 import grpc
+import psutil
 
 from core.config.server_settings import SslConfig
 from core.errors import FailedPrecondition
@@ -31,12 +35,12 @@ PEM_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICAT
 class PortTaken(FailedPrecondition):
     """Another program listens on the port."""
 
-    def __init__(self, port: int, what: str) -> None:
-        Exception.__init__(self, port, what)
+    def __init__(self, port: int, what: str, holder: str = "another program") -> None:
+        Exception.__init__(self, port, what, holder)
 
     def __str__(self) -> str:
-        port, what = self.args
-        return f"Port {port} ({what}) is taken by another program on this machine; choose another or stop that program."
+        port, what, holder = self.args
+        return f"Port {port} ({what}) is taken by {holder} on this machine; choose another or stop that program."
 
 
 def require_free(host: str, port: int, what: str) -> None:
@@ -45,7 +49,27 @@ def require_free(host: str, port: int, what: str) -> None:
     Raises PortTaken.
     """
     if not is_free(host, port):
-        raise PortTaken(port, what)
+        raise PortTaken(port, what, holder_of(port))
+
+
+def holder_of(port: int) -> str:
+    """Return name and id of a process that listens on a TCP port, as far as this user may see it."""
+    with suppress(psutil.Error, OSError):
+        for one in psutil.net_connections("tcp"):
+            bound: Any = one.laddr
+            if one.status == psutil.CONN_LISTEN and one.pid is not None and bound.port == port:
+                return f"{_shown_name(psutil.Process(one.pid))} (process {one.pid})"
+    return "another program"
+
+
+def _shown_name(process: psutil.Process) -> str:
+    """Return the title that a process gave itself, the script or module that an interpreter runs, or the program."""
+    words = [one for one in process.cmdline() if one.strip()]
+    if not words or not os.path.basename(words[0]).startswith("python"):
+        return os.path.basename(words[0].strip()) if words else process.name()
+    if "-c" in words:
+        return process.name()
+    return os.path.basename(next((one for one in words[1:] if not one.startswith("-")), words[0]))
 
 
 def is_free(host: str, port: int) -> bool:
@@ -181,7 +205,7 @@ def claim_http(host: str, port: int, token: str, tls: SslConfig | None = None) -
     else:
         is_sibling = http_token(host, port, is_encrypted=tls is not None) in {None, token}
     if not is_sibling:
-        raise PortTaken(port, "REST")
+        raise PortTaken(port, "REST", holder_of(port))
 
 
 def claim_grpc(host: str, port: int, token: str, tls: SslConfig | None = None) -> None:
@@ -196,4 +220,4 @@ def claim_grpc(host: str, port: int, token: str, tls: SslConfig | None = None) -
     else:
         is_sibling = presented_certificate(host, port, "h2") in {None, own_certificate(tls)}
     if not is_sibling:
-        raise PortTaken(port, "gRPC")
+        raise PortTaken(port, "gRPC", holder_of(port))

@@ -1,8 +1,9 @@
-"""`serve run app.yaml`, the main mode, with Serve's default settings and with its HAProxy mode."""
+"""`make serve`, Ray's `serve run` under a supervisor, with Serve's default settings and with its HAProxy mode."""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,10 +20,8 @@ import yaml
 
 from core.protos import serving_pb2
 from deployments.client import Client
-from deployments.launch.ray_start import LATE, StartTimedOut, start_ray
 from tests.conftest import default_cache
 from tests.support.clients import ClosedLoop, RestClient, free_port, wait_until
-from tests.support.processes import hear_interrupts
 from tests.support.project import ROOT
 from tests.support.stock_client import compared
 
@@ -48,7 +47,7 @@ HA_PROXY = {
 def serve_run(
     folder: Path, base_paths: Mapping[str, Path], env_vars: Mapping[str, str]
 ) -> Iterator[tuple[int, int, int, int]]:
-    """`serve run` on a changed copy of configs/app.yaml; gives REST, gRPC and Serve's own HTTP and gRPC port."""
+    """The command on a changed copy of configs/app.yaml; gives REST, gRPC and Serve's own HTTP and gRPC port."""
     app: dict[str, Any] = yaml.safe_load((ROOT / "configs" / "app.yaml").read_text())
     rest, rpc, proxy, proxy_rpc = (free_port() for _ in range(4))
     app["http_options"] = {"host": "0.0.0.0", "port": proxy}
@@ -62,54 +61,36 @@ def serve_run(
     entries = (f'config {{ name: "{n}" base_path: "{p}" model_platform: "tensorflow" }}' for n, p in base_paths.items())
     (folder / "models.config").write_text(f"model_config_list {{ {' '.join(entries)} }}")
     with tempfile.TemporaryDirectory(prefix="rms-", ignore_cleanup_errors=True) as ray_folder:
-        process = ServeRun(folder, rest, {"RAY_ADDRESS": "local", "RAY_TMPDIR": ray_folder, **env_vars})
-        try:
-            start_ray(process, print)
-            yield rest, rpc, proxy, proxy_rpc
-        finally:
-            process.clear()
-
-
-class ServeRun:
-    """A process `serve run`, which ends when its Ray does not come up; implements `RayStart`."""
-
-    def __init__(self, folder: Path, rest_port: int, environment: Mapping[str, str]) -> None:
-        self._folder = folder
-        self._rest_port = rest_port
-        self._environment = os.environ | environment
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it and wait until it answers; raises StartTimedOut when Ray did not come up in time."""
-        log = self._folder / "log"
-        with log.open("w") as output:
-            self._process = subprocess.Popen(
-                [str(Path(sys.executable).with_name("serve")), "run", str(self._folder / "app.yaml")],
-                cwd=ROOT,
-                env=self._environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                preexec_fn=hear_interrupts,  # noqa: PLW1509 - it only resets a signal
+        environment = os.environ | {"RAY_ADDRESS": "local", "RAY_TMPDIR": ray_folder, **env_vars}
+        with (folder / "log").open("w") as output:
+            process = subprocess.Popen(
+                command(folder), cwd=ROOT, env=environment, stdout=output, stderr=output, process_group=0
             )
-        wait_until(self._is_decided, "the REST port answers", 150)
-        if self._process.poll() is not None:
-            text = log.read_text(errors="replace")
-            if any(late in text for late in LATE):
-                raise StartTimedOut
-            raise AssertionError(text[-5000:])
-
-    def _is_decided(self) -> bool:
-        return self._process.poll() is not None or answers(self._rest_port)
-
-    def clear(self) -> None:
-        """End it, as a person does."""
-        if self._process is None:
-            return
-        self._process.send_signal(signal.SIGINT)
         try:
-            self._process.wait(timeout=90)
+            wait_until(lambda: process.poll() is not None or answers(rest), "the REST port answers", 150)
+            assert process.poll() is None, (folder / "log").read_text(errors="replace")[-5000:]
+            yield rest, rpc, proxy, proxy_rpc
+            os.killpg(process.pid, signal.SIGTERM)
+            assert process.wait(timeout=90) == 0
+            assert (folder / "log").read_text().endswith("stopped\n")
         finally:
-            self._process.kill()
+            process.kill()
+
+
+def command(folder: Path) -> list[str]:
+    """Return the command of `make serve`."""
+    return [sys.executable, "-m", "deployments.launch.serve_run", str(folder / "app.yaml")]
+
+
+def assert_a_second_one_is_refused(folder: Path, port: int) -> None:
+    """It ends with one line, which names the port and its holder, before anything of Ray starts."""
+    environment = os.environ | {"RAY_ADDRESS": "local"}
+    second = subprocess.run(command(folder), cwd=ROOT, env=environment, capture_output=True, timeout=60, check=False)
+    text = (
+        rf"Failed to start server\. Error: FAILED_PRECONDITION: Port {port} \(gRPC\) is taken by .* \(process \d+\).*\n"
+    )
+    assert second.returncode == 255
+    assert re.fullmatch(text, second.stdout.decode())
 
 
 def answers(port: int) -> bool:
@@ -141,6 +122,7 @@ def test_serve_run_answers_on_all_doors(tmp_path: Path, saved_models: Path, env_
         with Client(f"127.0.0.1:{proxy_rpc}") as light:
             assert light.predict("m", {"x": large})["y"].tobytes() == np.full_like(large, 1.0).tobytes()
         if not env_vars:
+            assert_a_second_one_is_refused(tmp_path, rpc)
             stock = {"m": base / "1"} | {name: saved_models / name / version for name, version in STOCK_MODELS.items()}
             told = compared(default_cache().parent, f"127.0.0.1:{proxy_rpc}", stock)
             assert (told["different"], set(told["compared"])) == ([], STOCK_METHODS)

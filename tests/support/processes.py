@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
 import signal
+import subprocess
+import termios
+from collections.abc import Sequence
+from typing import Any
 
 import psutil
 
@@ -43,3 +49,30 @@ def _title(process: psutil.Process) -> str:
 def hear_interrupts() -> None:
     """Undo, in a new process, what a shell does to programs that it starts in the background: SIGINT is ignored."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def on_terminal(command: Sequence[Any], **options: Any) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a program in the foreground of a terminal of its own; gives it and the terminal's other end.
+
+    Ctrl-C is the byte 3 written there; closing it hangs up.
+    """
+    ours, theirs = pty.openpty()
+
+    def take_terminal() -> None:
+        hear_interrupts()
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+
+    try:
+        started = subprocess.Popen(
+            command,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            preexec_fn=take_terminal,  # noqa: PLW1509 - it only prepares signals and the terminal
+            **options,
+        )
+    finally:
+        os.close(theirs)
+    return started, ours

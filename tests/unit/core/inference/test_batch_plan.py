@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.errors import FailedPrecondition, Internal, InvalidArgument
-from core.inference.batch_plan import join, kind, merge, padded_size, queue_key, rows_between, rows_of, split
+from core.inference.batch_plan import in_order, join, kind, merge, padded_size, queue_key, rows_between, rows_of, split
 from core.inference.run_plan import RunPlan
 
 
@@ -76,8 +76,9 @@ def test_requests_that_cannot_be_merged_are_of_different_kinds(other) -> None:
 
 
 def test_requests_of_one_kind_may_have_any_number_of_rows() -> None:
-    """And may name their inputs in any order."""
+    """And may name their inputs and outputs in any order."""
     assert kind(plan(a=floats(1, 2), b=floats(1))) == kind(plan(b=floats(9), a=floats(9, 2)))
+    assert kind(plan(("y:0", "z:0"), x=floats(1))) == kind(plan(("z:0", "y:0"), x=floats(2)))
 
 
 def test_with_padding_only_ranks_and_types_must_agree() -> None:
@@ -227,6 +228,16 @@ def test_pieces_of_a_request_are_views_and_fit_together_again() -> None:
     assert join(outputs)[0].tolist() == feeds["x"].tolist()
     assert join(outputs)[1].tolist() == feeds["x"][:, 0].tolist()
     assert join(outputs[:1]) is outputs[0]
+
+
+@pytest.mark.parametrize("wanted", [("y", "z"), ("z", "y"), ("z",), ("y", "y")])
+def test_each_request_gets_the_outputs_in_its_own_order(wanted: tuple[str, ...]) -> None:
+    """Whatever the order of the run that it shared."""
+    outputs = {"y": floats(1), "z": floats(2)}
+
+    answer = in_order(list(outputs.values()), ("y", "z"), wanted)
+
+    assert [one is outputs[name] for one, name in zip(answer, wanted, strict=True)] == [True] * len(wanted)
 
 
 def test_pieces_whose_answers_differ_in_width_are_an_error() -> None:

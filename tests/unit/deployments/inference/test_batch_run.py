@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
 
 from core.config.model_config import BatchingParameters
 from core.errors import Code, DeadlineExceeded, InvalidArgument
-from core.inference.batch_plan import kind
+from core.inference.batch_plan import Outputs, kind
 from core.inference.batch_queue import Batch, Piece
 from core.inference.run_plan import RunPlan
 from deployments.inference.batch_run import BatchedRequest, BatchRun, Pieces, code_of, feeds_of, light
@@ -47,6 +48,24 @@ async def test_each_request_gets_its_own_rows(run) -> None:
 
     assert values(results) == [[2.0, 4.0], [6.0]]
     assert run.fed == [[1.0, 2.0, 3.0, 3.0]]
+
+
+async def test_requests_that_order_their_outputs_differently_share_a_run() -> None:
+    """A client's `output_filter` may name the same outputs in any order (TensorFlow Serving, batching session)."""
+    runs: list[tuple[str, ...]] = []
+
+    def named(feeds: Mapping[str, np.ndarray], fetches: Sequence[str], *, timeout_ms: int | None = None) -> Outputs:
+        del timeout_ms
+        runs.append(tuple(fetches))
+        (x,) = feeds.values()
+        return [x * {"y": 10, "z": 100}[name] for name in fetches]
+
+    pieces: Pieces = [piece(plan(1.0, fetches=order)) for order in (("z", "y"), ("y", "z"))]
+
+    results = BatchRun(named, PARAMETERS).results(pieces)
+
+    assert [[one.tolist() for one in result] for result in results] == [[[100.0], [10.0]], [[10.0], [100.0]]]
+    assert len(runs) == 1
 
 
 async def test_a_batch_that_fails_is_run_again_in_halves(run) -> None:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import os
 import pickle
+import re
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent import futures
+from pathlib import Path
 
 import grpc
 import pytest
@@ -21,6 +26,7 @@ from deployments.system.port_claim import (
     claim_http,
     grpc_token,
     has_ipv6,
+    holder_of,
     http_token,
     is_free,
     require_free,
@@ -106,10 +112,30 @@ def test_a_port_on_which_someone_listens_is_taken(host) -> None:
         with pytest.raises(PortTaken) as caught:
             require_free(host, port, "gRPC")
 
-    assert str(caught.value) == (
-        f"Port {port} (gRPC) is taken by another program on this machine; choose another or stop that program."
-    )
+    holder = rf"\S+ \(process {os.getpid()}\)"
+    text = rf"Port {port} \(gRPC\) is taken by {holder} on this machine; choose another or stop that program\."
+    assert re.fullmatch(text, str(caught.value))
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+HOLDER = """
+import socket, sys
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_holder_of_a_port_is_named_as_people_know_it(tmp_path: Path) -> None:
+    """The script, and not the interpreter that runs it; a port without a listener has no holder to name."""
+    (tmp_path / "holder.py").write_text(HOLDER)
+    command = [sys.executable, "-u", tmp_path / "holder.py"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert holder_of(int(process.stdout.readline())) == f"holder.py (process {process.pid})"
+        process.communicate()
+
+    assert holder_of(free_port()) == "another program"
 
 
 def test_a_shared_port_is_not_free_while_a_sibling_listens() -> None:
