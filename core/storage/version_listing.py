@@ -35,6 +35,9 @@ REMOTE_SETTLED_S = 60.0
 MOST_SHOWN = 5
 """Versions that a text lists at most, the newest first."""
 
+NOT_LISTED = "Could not find base path"
+"""The beginning of every problem of a base path that could not be listed (TensorFlow Serving)."""
+
 MISSED = "is missing from the newest listing"
 """Why a version waits that one listing of a remote store did not have."""
 
@@ -166,7 +169,7 @@ def judged(now: VersionListing | None, before: Judged, model: ModelConfig, wall_
     if now is None:
         return before if before.error else replace(before, problem=_problem(before.listing, before.hints, model))
     if now.error:
-        text = f"Could not find base path {model.base_path} for servable {model.name} with error {now.error}"
+        text = f"{NOT_LISTED} {model.base_path} for servable {model.name} with error {now.error}"
         return replace(before, error=now.error, problem=without_secrets(_with_hint(text, file_hint(model.base_path))))
     listing, missed = steadied(now, before.found) if is_remote(model.base_path) else (now, frozenset[int]())
     resting = _resting(now, before, wall_s)

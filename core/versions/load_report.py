@@ -70,6 +70,16 @@ class LoadFailed(ServingError):
         return f"[load-failure {report}]"
 
 
+def out_of_space(status_text: str, full_disk: str) -> str:
+    """Return the text of a failed application for a machine whose disk is full, as `full_disk` says.
+
+    A process that cannot open its log ends before it could say why, and Ray guesses other reasons.
+    """
+    if not full_disk or MARK.search(status_text) is not None:
+        return status_text
+    return str(LoadFailed(Code.RESOURCE_EXHAUSTED, full_disk))
+
+
 def failure_in(status_text: str) -> Failure:
     """Return the error in the text that Serve shows for a failed application.
 

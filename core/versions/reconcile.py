@@ -157,10 +157,13 @@ def _follow_loading(record: VersionRecord, app: AppObservation, now_s: float, li
 
 
 def failed(record: VersionRecord, failure: Failure, now_s: float, limits: LoadLimits) -> VersionRecord:
-    """Return the record of a loading version after an attempt that failed; a permanent failure is not tried again."""
+    """Return the record of a loading version after an attempt that failed.
+
+    A permanent failure is not tried again, and one for want of space again and again: it is not the version's.
+    """
     attempts = record.failed_attempts + 1
     record = replace(record, failed_attempts=attempts, failure=failure)
-    if attempts > limits.max_retries or failure.is_permanent:
+    if (attempts > limits.max_retries and not failure.is_about_space) or failure.is_permanent:
         return record.after(Event.FAILED, now_s)
     retry_at_s = now_s + max(0.0, limits.retry_interval_s)
     return replace(record.after(Event.WILL_RETRY, now_s), retry_at_s=retry_at_s)

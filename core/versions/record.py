@@ -66,6 +66,10 @@ def step(state: State, event: Event) -> State:
         raise IllegalTransition(state, event) from None
 
 
+FULL = ("The disk of ", "The model cache has no room ")
+"""How the errors of a full disk and of a full cache begin."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why a version could not be loaded; a permanent reason stays for as long as the files do."""
@@ -73,6 +77,11 @@ class Failure:
     code: Code
     message: str
     is_permanent: bool = False
+
+    @property
+    def is_about_space(self) -> bool:
+        """Whether a disk or the model cache was full: attempts go on, because somebody will make room."""
+        return self.code is Code.RESOURCE_EXHAUSTED and self.message.startswith(FULL)
 
 
 GIVEN_UP = Failure(Code.CANCELLED, "Loading of servable cancelled")

@@ -49,6 +49,10 @@ class _Collector:
         """No router runs."""
         return []
 
+    def full_disk(self) -> str:
+        """Assume that there is room: the watcher looks."""
+        return ""
+
     def cpus(self) -> int:
         """Count the CPUs of the cluster."""
         return RayServeHost().cpus()

@@ -30,6 +30,7 @@ from core.versions.world import Load, LoadLimits, Unload, World
 from deployments.config.models_in_force import Configuration, InForce, ModelList
 from deployments.system.clock import Clock
 from deployments.telemetry.repeated_failure_log import RepeatedFailureLog
+from deployments.versions.disk_watch import DiskWatch
 from deployments.versions.listings import Listings
 from deployments.versions.rollout_log import RolloutLog
 from deployments.versions.serve_host import ServeHost
@@ -89,6 +90,7 @@ class Reconciler:
         self._first_delete_s = clock.steady_s() + FIRST_DELETE_AFTER_S
         self._routed: set[str] = set()
         self._unrouted: set[str] = set()
+        self._disk = DiskWatch(host.full_disk)
         self.configuration = Configuration(settings.source, model_list)
         self.table = RoutingTable(generation=0)
         self.confirmed = self.table  # the newest table that every router used at one moment
@@ -118,7 +120,7 @@ class Reconciler:
         return BUSY_TICK_S if busy or self._is_moving() or not self._is_confirmed() else self._idle_s(now_s)
 
     def _look(self, models: tuple[ModelConfig, ...], now_s: float) -> World:
-        apps = self._host.observe()
+        apps = self._disk.look(self._host.observe())
         self.replicas = {app: one.replicas for app, one in apps.items()}
         if not self._records:
             self._routed.update(apps)
@@ -174,14 +176,20 @@ class Reconciler:
     def _deploy(self, action: Load, now_s: float) -> None:
         """Submit a version; one that Serve refuses has failed, and does not affect the others."""
         app = app_name(action.servable)
+        if self._disk.problem:
+            self._fail(action.servable, Failure(Code.RESOURCE_EXHAUSTED, self._disk.problem), now_s)
+            return
         if app not in self._routed:
             self._unrouted.add(app)
         try:
             self._host.deploy(self._spec(action), self._config_of(action.servable).resources)
         except (ConfigError, TypeError, ValueError) as error:
-            record = self._records[action.servable]
             failure = Failure(Code.INVALID_ARGUMENT, f"The deployment was refused: {error}")
-            self._records = {**self._records, action.servable: failed(record, failure, now_s, self._limits)}
+            self._fail(action.servable, failure, now_s)
+
+    def _fail(self, servable: ServableId, failure: Failure, now_s: float) -> None:
+        record = failed(self._records[servable], failure, now_s, self._limits)
+        self._records = {**self._records, servable: record}
 
     def _spec(self, action: Load) -> ServableSpec:
         config = self._config_of(action.servable)

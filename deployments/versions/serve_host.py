@@ -27,7 +27,9 @@ from core.versions.servable_spec import ServableSpec
 from core.versions.world import AppObservation, Condition
 from deployments.inference.serve_autoscaling import autoscaling_config
 from deployments.model_server import ModelServer
+from deployments.system.disk_space import full_disk
 from deployments.system.event_loop import LoopThread
+from deployments.telemetry.process_logs import session_logs
 from deployments.telemetry.serve_failures import SERVE_FAILURES
 
 ROUTER_APP = "router"
@@ -65,6 +67,9 @@ class ServeHost(Protocol):
 
     def cpus(self) -> int:
         """Count the CPUs of the cluster."""
+
+    def full_disk(self) -> str:
+        """Return that no process can start on this node because its disk is full; empty while there is room."""
 
 
 class RayServeHost:
@@ -113,6 +118,10 @@ class RayServeHost:
         """Whether routers run and all of their front doors are open."""
         doors = self._ask_routers("is_open")
         return bool(doors) and all(doors)
+
+    def full_disk(self) -> str:
+        """Look at the disk of Ray's session, where every process opens its logs before anything else."""
+        return full_disk(session_logs())
 
     def cpus(self) -> int:
         """Count the CPUs of the cluster, as of the last minute."""

@@ -198,6 +198,11 @@ class FakeServeHost:
         self.fail_at: int | None = None
         self.fail_after_effect = False
         self.fail_with: BaseException = Unavailable("Serve does not answer")
+        self.disk = ""
+
+    def full_disk(self) -> str:
+        """Return what the test says of the disk."""
+        return self.disk
 
     def observe(self) -> Mapping[str, AppObservation]:
         """Return the version applications by name."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from core.errors import Code, Problem
@@ -33,6 +35,7 @@ def failing(state: State = State.START, **known: object) -> VersionHistory:
     return VersionHistory(state, **{"failed_attempts": 1, "retry_at_s": 60.0, "failure": NO_OP, **known})
 
 
+LOST = VersionStatus(1, State.AVAILABLE, Code.INTERNAL, "every run failed so far: device lost")
 ANSWERS = VersionHistory(State.AVAILABLE)
 LOADS = VersionHistory(State.LOADING)
 RETRY = "could not be loaded: INVALID_ARGUMENT: Op type not registered 'Zz' (attempt 1; next attempt at 1970-01-01T00:01:00.000Z)"
@@ -64,8 +67,16 @@ REFUSED = ListInForce(problems=(Problem("typo", "models.config", 3),))
             ["m label a waits for version 9, and names version 1 until it answers"], id="a_label_waits_for_nothing",
         ),
         pytest.param(
-            {"m": model((1, ANSWERS), problem="store is away")}, {}, PROBLEMS,
-            ["m cannot be listed: store is away"], id="storage_is_away",
+            {"m": model((1, ANSWERS), problem="Could not find base path /m: store is away")}, {}, PROBLEMS,
+            ["m cannot be listed: Could not find base path /m: store is away"], id="storage_is_away",
+        ),
+        pytest.param(
+            {"m": model((1, ANSWERS), problem="/m/2 waits for saved_model.pb: it holds model.keras")}, {}, PROBLEMS,
+            ["m /m/2 waits for saved_model.pb: it holds model.keras"], id="a_successor_is_not_a_saved_model",
+        ),
+        pytest.param(
+            {"m": replace(model((1, ANSWERS)), statuses=(LOST,))}, {}, PROBLEMS,
+            ["m version 1: every run failed so far: device lost"], id="every_run_fails",
         ),
         pytest.param(
             {"m": model((1, ANSWERS))}, {"in_force": REFUSED}, PROBLEMS,

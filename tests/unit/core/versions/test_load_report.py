@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import Code
-from core.versions.load_report import LONGEST_MESSAGE, LoadFailed, LoadStep, failure_in, is_permanent
+from core.versions.load_report import LONGEST_MESSAGE, LoadFailed, LoadStep, failure_in, is_permanent, out_of_space
 from core.versions.record import Failure
 
 
@@ -91,3 +91,35 @@ def test_a_damaged_report_is_shown_as_it_is() -> None:
 def test_the_code_of_the_error_is_the_loads() -> None:
     """Whoever catches it in the process sees the code too."""
     assert LoadFailed(Code.DATA_LOSS, "x").code is Code.DATA_LOSS
+
+
+@pytest.mark.parametrize(
+    ("status", "full_disk", "failure"),
+    [
+        (
+            "killed by the OOM killer",
+            "The disk of /r is full",
+            Failure(Code.RESOURCE_EXHAUSTED, "The disk of /r is full"),
+        ),
+        ("killed", "", Failure(Code.UNAVAILABLE, "The loading process ended without an answer: killed")),
+        (str(LoadFailed(Code.NOT_FOUND, "x")), "The disk of /r is full", Failure(Code.NOT_FOUND, "x")),
+    ],
+)
+def test_a_full_disk_explains_a_process_that_could_not(status: str, full_disk: str, failure: Failure) -> None:
+    """What a process could report itself is better known."""
+    assert failure_in(out_of_space(status, full_disk)) == failure
+
+
+@pytest.mark.parametrize(
+    ("failure", "is_about_space"),
+    [
+        (Failure(Code.RESOURCE_EXHAUSTED, "The disk of the model cache /c is full: No space left on device"), True),
+        (Failure(Code.RESOURCE_EXHAUSTED, "The disk of the model cache has no room for a version of 9 bytes"), True),
+        (Failure(Code.RESOURCE_EXHAUSTED, "The model cache has no room for a version of 9 bytes"), True),
+        (Failure(Code.RESOURCE_EXHAUSTED, "OOM when allocating tensor"), False),
+        (Failure(Code.UNAVAILABLE, "The disk of x"), False),
+    ],
+)
+def test_want_of_space_is_recognized(failure: Failure, is_about_space: bool) -> None:  # noqa: FBT001 - a table
+    """Memory is not space on a disk: a model that does not fit does not fit the next time either."""
+    assert failure.is_about_space is is_about_space
