@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 
+from core.admin.serve_ports import ports_of_door
 from core.config.arguments import ArgumentsOutcome
-from core.config.serve_ports import ports_of_door
 from core.config.server_settings import ServerSettings
 from core.errors import ConfigError
 from deployments.commands.table import overview

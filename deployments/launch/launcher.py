@@ -8,10 +8,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 from ray import serve
 from ray.serve.schema import ApplicationStatus
 
+from core.admin.serve_ports import ports_to_hold
 from core.admin.start_failures import failure_text, last_cause
 from core.config.server_settings import ServerSettings
 from core.errors import FailedPrecondition, Unavailable
@@ -21,6 +23,7 @@ from deployments.launch.endings import ServerLost
 from deployments.launch.first_loads import first_loads
 from deployments.launch.ray_cluster import RayCluster
 from deployments.launch.terminal import RolloutPrinter, Say, announce, without_stderr
+from deployments.system.held_ports import HeldPorts
 from deployments.system.service_notice import READY, STOPPING, notify_service
 from deployments.versions.serve_host import ROUTER_APP, RayServeHost, router_status, router_target, submit
 
@@ -40,6 +43,7 @@ class Launcher:
         self._say = say
         self._printer = RolloutPrinter(say)
         self._host: RayServeHost | None = None
+        self._held: HeldPorts | None = None
 
     def run(self) -> None:
         """Start, serve until a stop is requested, drain, end; raises ServerLost for what fails after the start."""
@@ -72,10 +76,21 @@ class Launcher:
         elif router_status() is not None:
             raise FailedPrecondition("A Ray Model Server already runs on this cluster; stop it first.")
         self._say("starting router and watcher")
+        self._hold_ports()
         submit([router_target(application(self._settings)), *first_loads(self._settings)])
         self._wait(self._is_running)
         self._host = host = RayServeHost()
         self._wait(lambda: self._is_open(host))
+
+    def _hold_ports(self) -> None:
+        """Hold the ports of a lone router; several share them by SO_REUSEPORT, and the others take over at once."""
+        cluster = self._settings.cluster
+        routers = cluster.routers(RayServeHost().cpus())
+        door = self._settings.front_door
+        if routers == 1 and self._cluster.folder:
+            door = replace(door, held_ports=f"{self._cluster.folder}/ports")
+            self._held = HeldPorts(door.held_ports, [(one.host, one.port) for one in ports_to_hold(door)])
+        self._settings = replace(self._settings, front_door=door, cluster=replace(cluster, router_replicas=routers))
 
     def _wait(self, done: Callable[[], bool]) -> None:
         while not self._stop.is_set() and not done():
@@ -105,6 +120,8 @@ class Launcher:
 
     def _stop_application(self) -> None:
         """Stop routers first and models after them, so that requests in flight still find their version."""
+        if self._held is not None:
+            self._held.close()
         host = RayServeHost()
         host.delete(ROUTER_APP)
         self._wait_gone(lambda: router_status() is None)

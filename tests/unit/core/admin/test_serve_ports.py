@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
+from core.admin.serve_ports import PortUse, arguments_of_config, ports_of_door, ports_of_proxies
 from core.config.arguments import parse_flags
-from core.config.serve_ports import PortUse, arguments_of_config, ports_of_door, ports_of_proxies
 from tests.support.project import ROOT
 
 HTTP, GRPC = "Ray Serve's HTTP proxy", "Ray Serve's gRPC proxy"
