@@ -188,6 +188,8 @@ class Http2Connection(Http2Reader):
         elif self._past.is_idle(stream_id):
             # A stream that was never opened cannot be reset.
             raise BrokenConnection(fault, f"a priority of the stream {stream_id} that is not allowed")
+        elif not self._past.may_go_on(stream_id):
+            self._reset(stream_id, fault)
 
     def _known(self, stream_id: int) -> Stream | None:
         """Return a stream, None if it is over; raises BrokenConnection where there was none."""

@@ -66,7 +66,7 @@ class PastStreams:
         Others raise BrokenConnection: with STREAM_CLOSED where the stream was open once, with PROTOCOL_ERROR where a
         later one was opened instead (5.1.1).
         """
-        if self._may_go_on(stream_id):
+        if self.may_go_on(stream_id):
             if flags & END_STREAM:
                 self.end(stream_id)
         elif any(low < stream_id < high for low, high in self._gaps):
@@ -80,11 +80,12 @@ class PastStreams:
         Raises BrokenConnection for a stream that was never opened.
         """
         self.require_opened(stream_id)
-        if stream_id <= self.last_id and not self._may_go_on(stream_id):
+        if not self.may_go_on(stream_id):
             return False
         if flags & END_STREAM:
             self.end(stream_id)
         return True
 
-    def _may_go_on(self, stream_id: int) -> bool:
-        return stream_id in self._left or stream_id <= self._forgotten_to
+    def may_go_on(self, stream_id: int) -> bool:
+        """Whether the peer may still send for a stream, because it may not know yet that it is over."""
+        return stream_id in self._left or stream_id <= self._forgotten_to or stream_id > self.last_id
