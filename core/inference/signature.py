@@ -19,8 +19,11 @@ CLASSIFY_METHOD = "tensorflow/serving/classify"
 REGRESS_METHOD = "tensorflow/serving/regress"
 PREDICTABLE_METHODS = (PREDICT_METHOD, CLASSIFY_METHOD, REGRESS_METHOD)
 
-COMPOSITES: Mapping[bytes, str] = MappingProxyType({b"\x08\x01": "sparse", b"\x08\x03": "ragged"})
-"""What a composite tensor is, by the beginning of its TypeSpecProto: the enum value in field 1."""
+_TypeSpec = tensor_pb2.TypeSpecProto
+COMPOSITES: Mapping[int, str] = MappingProxyType(
+    {_TypeSpec.SPARSE_TENSOR_SPEC: "sparse", _TypeSpec.RAGGED_TENSOR_SPEC: "ragged"}
+)
+"""What a composite tensor is, by the class of its type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,7 @@ def _composite(info: tensor_pb2.TensorInfo) -> str:
         return "sparse"
     if not info.HasField("composite_tensor"):
         return ""
-    return COMPOSITES.get(info.composite_tensor.type_spec[:2], "composite")
+    return COMPOSITES.get(info.composite_tensor.type_spec.type_spec_class, "composite")
 
 
 def signature(definition: tensor_pb2.SignatureDef) -> Signature:

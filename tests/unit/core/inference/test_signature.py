@@ -78,9 +78,9 @@ def test_a_signature_of_another_method_is_refused_in_tensorflow_servings_words()
 
 
 RAGGED = tensor_pb2.TensorInfo()
-RAGGED.composite_tensor.type_spec = b"\x08\x03"
+RAGGED.composite_tensor.type_spec.type_spec_class = tensor_pb2.TypeSpecProto.RAGGED_TENSOR_SPEC
 OTHER = tensor_pb2.TensorInfo()
-OTHER.composite_tensor.type_spec = b"\x08\x02"
+OTHER.composite_tensor.type_spec.type_spec_class = tensor_pb2.TypeSpecProto.INDEXED_SLICES_SPEC
 SPARSE = tensor_pb2.TensorInfo(coo_sparse={"values_tensor_name": "v:0"})
 PARTS = "which consists of several tensors; export a signature that has its parts, or a dense form of it, as tensors of their own."
 TYPE = "which requests and answers cannot carry; export a signature that casts it to another type."
