@@ -102,7 +102,6 @@ class HttpDoor:
             log_level=logging.ERROR,
             server_header=False,
             proxy_headers=False,
-            timeout_keep_alive=75,
             backlog=BACKLOG,
             h11_max_incomplete_event_size=None,
             ssl_context_factory=None if certificates is None else lambda _, __: certificates.context(),
