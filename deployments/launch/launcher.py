@@ -13,7 +13,7 @@ from dataclasses import replace
 from ray import serve
 from ray.serve.schema import ApplicationStatus
 
-from core.admin.serve_ports import ports_to_hold
+from core.admin.serve_ports import ports_of_door, ports_to_hold
 from core.admin.start_failures import failure_text, last_cause
 from core.config.server_settings import ServerSettings
 from core.errors import FailedPrecondition, Unavailable
@@ -21,9 +21,11 @@ from deployments.app import application
 from deployments.config.startup_settings import monitoring
 from deployments.launch.endings import ServerLost
 from deployments.launch.first_loads import first_loads
+from deployments.launch.launch_record import forget_launch, is_alive, record_launch, recorded_launch
 from deployments.launch.ray_cluster import RayCluster
 from deployments.launch.terminal import RolloutPrinter, Say, announce, without_stderr
 from deployments.system.held_ports import HeldPorts
+from deployments.system.port_claim import require_free
 from deployments.system.service_notice import READY, STOPPING, notify_service
 from deployments.versions.serve_host import ROUTER_APP, RayServeHost, router_status, router_target, submit
 
@@ -73,14 +75,37 @@ class Launcher:
         self._say("starting Ray Serve")
         if self._cluster.is_own:
             serve.start(proxy_location="Disabled")
-        elif router_status() is not None:
-            raise FailedPrecondition("A Ray Model Server already runs on this cluster; stop it first.")
+        else:
+            self._take_over()
         self._say("starting router and watcher")
         self._hold_ports()
-        submit([router_target(application(self._settings)), *first_loads(self._settings)])
+        running = RayServeHost().observe()
+        loads = [one for one in first_loads(self._settings) if one.name not in running]
+        submit([router_target(application(self._settings)), *loads])
+        record_launch()
         self._wait(self._is_running)
         self._host = host = RayServeHost()
         self._wait(lambda: self._is_open(host))
+
+    def _take_over(self) -> None:
+        """Find out what runs on a cluster that was joined: nothing, what a killed process left, or another server.
+
+        Raises FailedPrecondition unless it is ours to replace. Routers prove to each other that they are of one server.
+        """
+        if router_status() is None:
+            for use in ports_of_door(self._settings.front_door):
+                require_free(use.host, use.port, use.what)
+            return
+        left_by = recorded_launch()
+        if left_by is None:
+            raise FailedPrecondition(
+                "A Ray Model Server already runs on this cluster, and was not started by ray_model_server; stop it "
+                "first: `serve shutdown`."
+            )
+        if is_alive(left_by):
+            raise FailedPrecondition(f"A Ray Model Server already runs on this cluster ({left_by}); stop it first.")
+        versions = ", ".join(sorted(RayServeHost().observe())) or "no versions"
+        self._say(f"taking over the server that {left_by} left behind: its routers are replaced, {versions} stay")
 
     def _hold_ports(self) -> None:
         """Hold the ports of a lone router; several share them by SO_REUSEPORT, and the others take over at once."""
@@ -128,6 +153,7 @@ class Launcher:
         for app in host.observe():
             host.delete(app)
         self._wait_gone(lambda: not host.observe())
+        forget_launch()
 
     def _wait_gone(self, gone: Callable[[], bool]) -> None:
         ends_at = time.monotonic() + self._settings.front_door.drain_timeout_s + LONGEST_DELETE_S
