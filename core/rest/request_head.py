@@ -66,8 +66,10 @@ def _codings_refusal(values: Sequence[bytes], version: str) -> int | None:
 def with_path(target: bytes) -> bytes:
     """Return a target; one in absolute-form without a path gets its root (RFC 9110 4.2.3)."""
     found = NO_TARGET.match(target)
-    return target if found is None or target[found.end() :].startswith(b"/") else target.replace(
-        found[0], found[0] + b"/", 1
+    return (
+        target
+        if found is None or target[found.end() :].startswith(b"/")
+        else target.replace(found[0], found[0] + b"/", 1)
     )
 
 
