@@ -7,6 +7,7 @@ application whose `args` change, so settings that may change at run time belong 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 
 from ray import serve
@@ -54,7 +55,7 @@ def application(settings: ServerSettings) -> Application:
     router = serve.deployment(
         name=ROUTER_DEPLOYMENT,
         ray_actor_options={"num_cpus": 0},
-        num_replicas=settings.cluster.router_replicas,
+        num_replicas=settings.cluster.routers(os.cpu_count() or 1),
         max_ongoing_requests=10_000,
         max_surge_percent=100,
         max_constructor_retry_count=2,

@@ -21,7 +21,7 @@ from tests.support import stock_client, tools
 from tests.support.saved_models import ensure_models
 
 INTEGRATION = "tests/integration/"
-OWN_SERVERS = ("test_cli.py", "test_ray_start.py", "test_serve_run.py")
+OWN_SERVERS = ("test_cli.py", "test_ray_start.py", "test_serve_run.py", "test_take_over.py")
 """Modules of integration tests that each start servers of their own."""
 
 

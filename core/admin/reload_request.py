@@ -46,7 +46,7 @@ def success(request: ReloadRequest) -> bytes:
 
 
 def is_settled(table: RoutingTable, added: Iterable[str]) -> bool:
-    """Whether every added model has an aspired version that answers, an error, or nothing to load.
+    """Whether every added model answers, by its labels too, has an error, or nothing to load.
 
     `table` is made of the list that added them, or of a later one, and every router uses it. A model that was removed
     again counts as settled.
@@ -55,7 +55,8 @@ def is_settled(table: RoutingTable, added: Iterable[str]) -> bool:
 
 
 def _has_outcome(model: ModelRoutes) -> bool:
-    return bool(not model.configured or model.problem or _answers(model) or _failures(model))
+    answers = _answers(model) and not model.awaited
+    return bool(not model.configured or model.problem or answers or (_failures(model) and not _answers(model)))
 
 
 def _answers(model: ModelRoutes) -> bool:

@@ -77,10 +77,11 @@ OUR_FLAGS: Final = (
     Flag(
         "router_replicas",
         _INT32,
-        1,
-        "Routers that share the ports of their node; more than one use more CPUs, and survive the loss of one.",
+        0,
+        "Routers that share the ports of their node; more than one use more CPUs, and survive the loss of one. "
+        "0: two from 4 CPUs on, otherwise one.",
         "cluster.router_replicas",
-        lambda count: max(1, count),
+        lambda count: max(0, count),
     ),
     Flag(
         "direct_transport",

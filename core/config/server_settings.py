@@ -7,6 +7,7 @@ operator.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 ChannelArgument = tuple[str, int | str]
 """Name and value of one gRPC channel argument."""
@@ -57,6 +58,9 @@ class FrontDoorSettings:
 
     drain_timeout_s: float = 30.0
     """Seconds that requests may take to finish when the server stops."""
+
+    held_ports: str = ""
+    """UNIX socket of the process that holds the ports of a lone router; empty when none does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,18 +238,28 @@ class TracingSettings:
     """OpenTelemetry's variables where the server was started; may hold secrets."""
 
 
+CPUS_FOR_TWO_ROUTERS: Final = 4
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterSettings:
     """The Ray cluster."""
 
-    router_replicas: int = 1
-    """Routers; those of one node share its ports, so that one may fail and several CPUs take requests."""
+    router_replicas: int = 0
+    """Routers; those of one node share its ports, so that one may fail and several CPUs take requests.
+
+    0 leaves it to the number of CPUs.
+    """
 
     direct_transport: bool = True
     """Send requests straight to model servers; without it, through Serve's handles."""
 
     ray_address: str = ""
     """Address of a running cluster; empty uses the one this node belongs to, or starts one here."""
+
+    def routers(self, cpus: int) -> int:
+        """Return the number of routers on so many CPUs: two where neither takes the CPUs of the models."""
+        return self.router_replicas or (2 if cpus >= CPUS_FOR_TWO_ROUTERS else 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,14 @@ from core.grpc.predict_response import ResponseWriter
 from core.inference.error_texts import braced, listed
 from core.inference.protobuf_wire import parse_message
 from core.inference.run_plan import RunPlan
-from core.inference.signature import DEFAULT_SIGNATURE, ServedModel, Signature, TensorSpec, check_predictable
+from core.inference.signature import (
+    DEFAULT_SIGNATURE,
+    ServedModel,
+    Signature,
+    TensorSpec,
+    check_carried,
+    check_predictable,
+)
 from core.inference.tensor_proto import to_array
 from core.protos import serving_pb2, tensor_pb2
 
@@ -31,6 +38,8 @@ def plan_predict(model: ServedModel, body: bytes, *, as_content: bool = False, c
     signature = _signature(model, key, check_method=check_method)
     feeds = _feeds(signature, request.inputs)
     outputs = _outputs(signature.outputs, request.output_filter)
+    if not signature.is_carried:
+        check_carried(key, signature, [alias for alias, _ in outputs])
     fetches = tuple(dict.fromkeys([spec.tensor for _, spec in outputs]))
     writer = ResponseWriter(outputs, fetches, answer_spec(model.name, model.version, key), as_content)
     return RunPlan(feeds, fetches, writer.encode, key)

@@ -7,8 +7,9 @@ Theory of operation. `receive` takes bytes from the peer, frame by frame. Each s
 A receive window is widened again as soon as half of it is used, because data is kept until its message is complete; the
 length of messages is bounded by the owner.
 
-An error of the peer that leaves the connection's state unknown raises BrokenConnection. Frames for streams that have
-ended are ignored, because the peer may have sent them before it could know.
+An error of the peer that leaves the connection's state unknown raises BrokenConnection; one that concerns a single
+stream resets that. Frames for a stream that this side has ended are passed over as long as the peer may not know so
+(`past_streams`).
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ from core.http2.frames import (
     END_STREAM,
     INITIAL_WINDOW,
     LARGEST_WINDOW,
+    PADDED,
     PING,
+    PRIORITY,
     RST_STREAM,
+    SELF_DEPENDENT,
     SETTINGS,
     STREAM_MASK,
     WINDOW_UPDATE,
@@ -33,6 +37,7 @@ from core.http2.frames import (
     frame,
     goaway,
     number,
+    priority_fault,
     read_parameters,
     reset,
     settings,
@@ -40,6 +45,7 @@ from core.http2.frames import (
     window_update,
 )
 from core.http2.grpc_heads import LARGEST_HEAD_BYTES, CallHead, HeadReader
+from core.http2.past_streams import PastStreams
 from core.http2.reading import Http2Reader
 from core.http2.sending import Sending
 from core.http2.streams import NOBODY, STREAM_WINDOW, Receiver, Stream
@@ -60,6 +66,7 @@ class Http2Connection(Http2Reader):
         super().__init__(
             {
                 DATA: self._take_data,
+                PRIORITY: self._take_priority,
                 RST_STREAM: self._take_reset,
                 SETTINGS: self._take_settings,
                 PING: self._take_ping,
@@ -69,11 +76,10 @@ class Http2Connection(Http2Reader):
         self._open_stream = open_stream
         self._heads = HeadReader()
         self._streams: dict[int, Stream] = {}
-        self._last_id = 0
+        self._past = PastStreams()
         self._room = CONNECTION_WINDOW
         self._renewable = 0
         self._is_leaving = False
-        self.has_left = False
         self.sending = Sending()
         offered = {
             Setting.MAX_CONCURRENT_STREAMS: MOST_STREAMS,
@@ -81,6 +87,11 @@ class Http2Connection(Http2Reader):
             Setting.MAX_HEADER_LIST_SIZE: LARGEST_HEAD_BYTES,
         }
         self.sending.unsent += (settings(offered), window_update(0, CONNECTION_WINDOW - INITIAL_WINDOW))
+
+    @property
+    def has_left(self) -> bool:
+        """Whether calls are not taken any more."""
+        return not self._past.takes_new
 
     @property
     def is_idle(self) -> bool:
@@ -93,8 +104,11 @@ class Http2Connection(Http2Reader):
         stream = self._streams.get(stream_id)
         if stream is None:
             stream = self._opened(stream_id, flags, call)
-        elif stream.is_ended or not flags & END_STREAM or not call.is_trailers:
-            self._refuse(stream, Fault.STREAM_CLOSED if stream.is_ended else Fault.PROTOCOL_ERROR)
+        elif stream.is_ended:
+            self._refuse(stream, Fault.STREAM_CLOSED)
+            return
+        elif not flags & END_STREAM or not call.is_trailers or flags & SELF_DEPENDENT:
+            self._refuse(stream, Fault.PROTOCOL_ERROR)
             return
         if stream is not None and flags & END_STREAM:
             self._end(stream, b"")
@@ -102,45 +116,55 @@ class Http2Connection(Http2Reader):
     def _opened(self, stream_id: int, flags: int, call: CallHead) -> Stream | None:
         if not stream_id & 1:
             raise BrokenConnection(Fault.PROTOCOL_ERROR, f"a stream with the number {stream_id}")
-        if stream_id <= self._last_id:
-            self._require_trailers(stream_id, call)
+        if stream_id <= self._past.last_id:
+            self._past.take_headers(stream_id, flags)
             return None
-        if self.has_left:
+        if not self._past.takes_new:
             return None
-        self._last_id = stream_id
-        if call.is_malformed or len(self._streams) >= MOST_STREAMS:
-            fault = Fault.PROTOCOL_ERROR if call.is_malformed else Fault.REFUSED_STREAM
-            self.sending.unsent.append(reset(stream_id, fault))
+        self._past.open(stream_id)
+        is_malformed = call.is_malformed or flags & SELF_DEPENDENT
+        if is_malformed or len(self._streams) >= MOST_STREAMS:
+            self._reset(stream_id, Fault.PROTOCOL_ERROR if is_malformed else Fault.REFUSED_STREAM, flags)
             return None
         stream = self._streams[stream_id] = Stream(stream_id)
         stream.is_ended = bool(flags & END_STREAM)
+        stream.body_left = call.content_length
         stream.receiver = self._open_stream(stream, call)
         return stream
 
-    def _require_trailers(self, stream_id: int, call: CallHead) -> None:
-        """Distinguish trailers of a call that was answered before its end from a call with an old number."""
-        if not call.is_trailers:
-            raise BrokenConnection(Fault.PROTOCOL_ERROR, f"the stream {stream_id} is opened after later ones")
+    def _reset(self, stream_id: int, fault: Fault, flags: int = 0) -> None:
+        """Reset a stream whose peer may still be sending, unless `flags` end it."""
+        self.sending.unsent.append(reset(stream_id, fault))
+        if not flags & END_STREAM:
+            self._past.leave(stream_id)
 
     def _end(self, stream: Stream, payload: bytes) -> None:
         stream.is_ended = True
-        stream.receiver.data(payload, is_last=True)
+        if stream.body_left is None or stream.fits(len(payload), is_last=True):
+            stream.receiver.data(payload, is_last=True)
+        else:
+            self._refuse(stream, Fault.PROTOCOL_ERROR)
 
     def _take_data(self, stream_id: int, flags: int, payload: bytes) -> None:
         length = len(payload)
         self._use_room(length)
+        if flags & PADDED:
+            payload = unpadded(payload, flags)
         stream = self._streams.get(stream_id)
         if stream is None:
-            self._require_known(stream_id)
+            if not self._past.take_data(stream_id, flags):
+                self._reset(stream_id, Fault.STREAM_CLOSED, flags)
         elif stream.is_ended:
             self._refuse(stream, Fault.STREAM_CLOSED)
         elif flags & END_STREAM:
-            self._end(stream, unpadded(payload, flags))
-        else:
+            self._end(stream, payload)
+        elif stream.body_left is None or stream.fits(len(payload), is_last=False):
             renewed = stream.use_room(length)
             if renewed:
                 self.sending.unsent.append(window_update(stream_id, renewed))
-            stream.receiver.data(unpadded(payload, flags), is_last=False)
+            stream.receiver.data(payload, is_last=False)
+        else:
+            self._refuse(stream, Fault.PROTOCOL_ERROR)
 
     def _use_room(self, length: int) -> None:
         self._room -= length
@@ -152,23 +176,40 @@ class Http2Connection(Http2Reader):
             self._room += self._renewable
             self._renewable = 0
 
-    def _require_known(self, stream_id: int) -> None:
-        """Distinguish a stream that has ended from one that was never opened."""
-        if not stream_id & 1 or (stream_id > self._last_id and not self.has_left):
-            raise BrokenConnection(Fault.PROTOCOL_ERROR, f"a frame for the stream {stream_id}, which was never opened")
+    def _take_priority(self, stream_id: int, flags: int, payload: bytes) -> None:
+        """Check a priority, which changes nothing: RFC 9113 has done away with them (5.3.2)."""
+        del flags
+        fault = priority_fault(stream_id, payload)
+        if fault is None:
+            return
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            self._refuse(stream, fault)
+        elif self._past.is_idle(stream_id):
+            # A stream that was never opened cannot be reset.
+            raise BrokenConnection(fault, f"a priority of the stream {stream_id} that is not allowed")
+        elif not self._past.may_go_on(stream_id):
+            self._reset(stream_id, fault)
+
+    def _known(self, stream_id: int) -> Stream | None:
+        """Return a stream, None if it is over; raises BrokenConnection where there was none."""
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            self._past.require_opened(stream_id)
+        return stream
 
     def _take_reset(self, stream_id: int, flags: int, payload: bytes) -> None:
         del flags
         number(payload)
-        stream = self._streams.get(stream_id)
+        stream = self._known(stream_id)
         if stream is None:
-            self._require_known(stream_id)
+            self._past.end(stream_id)
         else:
             self._drop(stream)
 
     def _refuse(self, stream: Stream, fault: Fault) -> None:
         """Reset a stream after an error of the peer that does not concern other streams."""
-        self.sending.unsent.append(reset(stream.id, fault))
+        self._reset(stream.id, fault)
         self._drop(stream)
 
     def _drop(self, stream: Stream) -> None:
@@ -184,19 +225,28 @@ class Http2Connection(Http2Reader):
             if payload:
                 raise BrokenConnection(Fault.FRAME_SIZE_ERROR, f"SETTINGS acknowledged with {len(payload)} bytes")
             return
-        given, sending = read_parameters(payload), self.sending
-        sending.largest_frame = given.get(Setting.MAX_FRAME_SIZE, sending.largest_frame)
-        sending.bound_table(given.get(Setting.HEADER_TABLE_SIZE, LARGEST_WINDOW))
-        before = sending.stream_window
-        sending.stream_window = given.get(Setting.INITIAL_WINDOW_SIZE, before)
-        if sending.stream_window > before:
+        sizes = self.sending.take_parameters(read_parameters(payload))
+        if sizes:
+            self._take_windows(sizes)
+        self.sending.unsent.append(frame(SETTINGS, ACK, 0))
+
+    def _take_windows(self, sizes: list[int]) -> None:
+        """Take the initial windows of one SETTINGS frame, the last of which stays in force (6.9.2)."""
+        before, highest = self.sending.stream_window, max(sizes)
+        if highest > sizes[-1]:
+            self.sending.stream_window = highest
+            self._require_windows()
+        self.sending.stream_window = sizes[-1]
+        if sizes[-1] > before:
             # Once for all SETTINGS of a turn: it visits all streams.
             self._at_end_of_turn = self._resume_all
-        sending.unsent.append(frame(SETTINGS, ACK, 0))
 
-    def _resume_all(self) -> None:
+    def _require_windows(self) -> None:
         for stream in self._streams.values():
             self.sending.require_window(stream)
+
+    def _resume_all(self) -> None:
+        self._require_windows()
         for stream in tuple(self._streams.values()):
             self._resume(stream)
 
@@ -212,17 +262,18 @@ class Http2Connection(Http2Reader):
     def _take_window_update(self, stream_id: int, flags: int, payload: bytes) -> None:
         del flags
         increment = number(payload) & LARGEST_WINDOW
-        if not increment:
-            raise BrokenConnection(Fault.PROTOCOL_ERROR, "a window that is widened by nothing")
         if not stream_id:
+            if not increment:
+                raise BrokenConnection(Fault.PROTOCOL_ERROR, "a window that is widened by nothing")
             self._went_on(self._streams[one.id] for one in self.sending.widen(increment))
             return
-        stream = self._streams.get(stream_id)
+        stream = self._known(stream_id)
         if stream is None:
-            self._require_known(stream_id)
             return
         stream.credit += increment
-        if stream.credit + self.sending.stream_window > LARGEST_WINDOW:
+        if not increment:
+            self._refuse(stream, Fault.PROTOCOL_ERROR)
+        elif stream.credit + self.sending.stream_window > LARGEST_WINDOW:
             self._refuse(stream, Fault.FLOW_CONTROL_ERROR)
         else:
             self._resume(stream)
@@ -272,7 +323,7 @@ class Http2Connection(Http2Reader):
         del self._streams[stream.id]
         stream.receiver = NOBODY
         if not stream.is_ended:
-            self.sending.unsent.append(reset(stream.id, Fault.NO_ERROR))
+            self._reset(stream.id, Fault.NO_ERROR)
 
     def leave(self) -> None:
         """Send GOAWAY; streams that the peer has opened before it reads that are still taken."""
@@ -281,13 +332,13 @@ class Http2Connection(Http2Reader):
 
     def leave_now(self) -> None:
         """Take no more streams, and say in GOAWAY which one was the last."""
-        if not self.has_left:
-            self.has_left = True
-            self.sending.unsent.append(goaway(self._last_id, Fault.NO_ERROR))
+        if self._past.takes_new:
+            self._past.takes_new = False
+            self.sending.unsent.append(goaway(self._past.last_id, Fault.NO_ERROR))
 
     def break_off(self, error: BrokenConnection) -> None:
         """Send GOAWAY with the reason why the connection ends."""
-        self.sending.unsent.append(goaway(self._last_id, error.fault, str(error)))
+        self.sending.unsent.append(goaway(self._past.last_id, error.fault, str(error)))
 
     def close(self) -> None:
         """Cancel all calls: the connection is gone."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 import struct
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from core.errors import InvalidArgument
@@ -35,6 +37,8 @@ ACK: Final = 0x1
 END_HEADERS: Final = 0x4
 PADDED: Final = 0x8
 WITH_PRIORITY: Final = 0x20
+SELF_DEPENDENT: Final = 0x100
+"""Beyond the 8 bits of a frame's flags: set by `fragment` where the priority of HEADERS names its own stream."""
 
 _SETTING: Final = struct.Struct(">HI")
 _U32: Final = struct.Struct(">I")
@@ -64,6 +68,17 @@ class Fault(enum.IntEnum):
     CANCEL = 8
     COMPRESSION_ERROR = 9
     ENHANCE_YOUR_CALM = 11
+
+
+_ANYTHING: Final = (0, 2**32 - 1, Fault.NO_ERROR)
+_ALLOWED: Final[Mapping[int, tuple[int, int, Fault]]] = MappingProxyType(
+    {
+        Setting.ENABLE_PUSH: (0, 1, Fault.PROTOCOL_ERROR),
+        Setting.INITIAL_WINDOW_SIZE: (0, LARGEST_WINDOW, Fault.FLOW_CONTROL_ERROR),
+        Setting.MAX_FRAME_SIZE: (LARGEST_FRAME_BYTES, 2**24 - 1, Fault.PROTOCOL_ERROR),
+    }
+)
+"""The least and the largest value of a setting, and the fault of others (RFC 9113, 6.5.2)."""
 
 
 class BrokenConnection(InvalidArgument):
@@ -97,17 +112,18 @@ def settings(values: dict[Setting, int]) -> bytes:
     return frame(SETTINGS, 0, 0, b"".join(_SETTING.pack(key, value) for key, value in values.items()))
 
 
-def read_parameters(payload: bytes) -> dict[int, int]:
-    """Read and check the payload of SETTINGS; raises BrokenConnection."""
+def read_parameters(payload: bytes) -> tuple[tuple[int, int], ...]:
+    """Read the payload of SETTINGS, each value judged in the order in which they stand (RFC 9113, 6.5.3).
+
+    A later value does not heal an earlier one. Raises BrokenConnection.
+    """
     if len(payload) % _SETTING.size:
         raise BrokenConnection(Fault.FRAME_SIZE_ERROR, f"SETTINGS of {len(payload)} bytes")
-    given = dict(_SETTING.iter_unpack(payload))
-    if given.get(Setting.ENABLE_PUSH, 0) > 1:
-        raise BrokenConnection(Fault.PROTOCOL_ERROR, "ENABLE_PUSH that is neither on nor off")
-    if given.get(Setting.INITIAL_WINDOW_SIZE, 0) > LARGEST_WINDOW:
-        raise BrokenConnection(Fault.FLOW_CONTROL_ERROR, "a window larger than windows may be")
-    if not LARGEST_FRAME_BYTES <= given.get(Setting.MAX_FRAME_SIZE, LARGEST_FRAME_BYTES) < 2**24:
-        raise BrokenConnection(Fault.PROTOCOL_ERROR, "a size of frames that is not allowed")
+    given = tuple(_SETTING.iter_unpack(payload))
+    for key, value in given:
+        lowest, highest, fault = _ALLOWED.get(key, _ANYTHING)
+        if not lowest <= value <= highest:
+            raise BrokenConnection(fault, f"the setting {Setting(key).name} with the value {value}")
     return given
 
 
@@ -135,9 +151,46 @@ def number(payload: bytes) -> int:
 
 
 def unpadded(payload: bytes, flags: int) -> bytes:
-    """Return the payload of DATA or HEADERS without padding; raises BrokenConnection."""
+    """Return the payload of DATA without padding (RFC 9113, 6.1); raises BrokenConnection."""
     if not flags & PADDED:
         return payload
-    if not payload or payload[0] >= len(payload):
+    if not payload:
+        raise BrokenConnection(Fault.FRAME_SIZE_ERROR, "padding without its length")
+    if payload[0] >= len(payload):
         raise BrokenConnection(Fault.PROTOCOL_ERROR, "more padding than payload")
     return payload[1 : len(payload) - payload[0]]
+
+
+def fragment(stream_id: int, flags: int, payload: bytes) -> tuple[int, bytes]:
+    """Return the flags of HEADERS and its part of a header block, without padding and priority (RFC 9113, 6.2).
+
+    Raises BrokenConnection. The flag SELF_DEPENDENT is added where the priority makes the stream depend on itself.
+    """
+    start = 1 if flags & PADDED else 0
+    before = start + PRIORITY_BYTES if flags & WITH_PRIORITY else start
+    if len(payload) < before:
+        raise BrokenConnection(Fault.FRAME_SIZE_ERROR, "headers without the padding or the priority that they promise")
+    padding = payload[0] if start else 0
+    if padding > len(payload) - before:
+        raise BrokenConnection(Fault.PROTOCOL_ERROR, "more padding than payload")
+    if before > start and depends_on(payload[start:before]) == stream_id:
+        flags |= SELF_DEPENDENT
+    return flags, payload[before : len(payload) - padding]
+
+
+def depends_on(priority: bytes) -> int:
+    """Return the stream that a priority (5 bytes) makes its own stream depend on."""
+    stream_id: int = _U32.unpack_from(priority)[0] & STREAM_MASK
+    return stream_id
+
+
+def priority_fault(stream_id: int, payload: bytes) -> Fault | None:
+    """Return the fault of a PRIORITY frame that concerns its stream (RFC 9113, 6.3; RFC 7540, 5.3.1).
+
+    Raises BrokenConnection for one of no stream.
+    """
+    if not stream_id:
+        raise BrokenConnection(Fault.PROTOCOL_ERROR, "a priority of no stream")
+    if len(payload) != PRIORITY_BYTES:
+        return Fault.FRAME_SIZE_ERROR
+    return Fault.PROTOCOL_ERROR if depends_on(payload) == stream_id else None

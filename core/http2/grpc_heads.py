@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from hpack import Decoder, HPACKError
+from hpack import Decoder, HPACKError, OversizedHeaderListError
 
 from core.errors import Code
+from core.http2.field_rules import CONTENT_LENGTH, METHOD, PATH, PSEUDO, Fields, SoundFields, content_length, is_request
 from core.http2.frames import BrokenConnection, Fault
-
-Fields = tuple[tuple[bytes, bytes], ...]
 
 LARGEST_HEAD_BYTES: Final = 64 * 1024
 """The limit for the headers of a call, as HTTP/2 counts them; it is sent to peers."""
@@ -38,9 +37,9 @@ UNITS_S: Final[Mapping[bytes, float]] = MappingProxyType(
 CONTENT_TYPE: Final = re.compile(rb"application/grpc(?:[;+].*)?", re.IGNORECASE | re.DOTALL)
 UNFIT_FOR_MESSAGE: Final = re.compile(rb"[^ -$&-~]|^ | $")
 """All but printable ASCII, the percent sign, and blanks at both ends, which HTTP/2 forbids."""
-PSEUDO: Final = frozenset({b":method", b":scheme", b":path", b":authority"})
-FORBIDDEN: Final = frozenset({b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"})
-"""Headers of HTTP/1.1 that mean nothing in HTTP/2."""
+BINARY_SUFFIX: Final = b"-bin"
+BINARY: Final = re.compile(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==)?|[A-Za-z0-9+/]{3}=?)?")
+"""Base64, padded or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,9 @@ class CallHead:
 
     `http_status` is that of a refusal where this is not gRPC at all, otherwise 0. `problem` is the error in a gRPC
     call, otherwise empty; `timeout_s` is None for a caller without a deadline. `is_malformed`: the request violates
-    HTTP/2.
+    HTTP/2 (RFC 9113, 8.1.1), as trailers would; `is_trailers`: these may be the trailers of a request. The answer to a
+    request that `is_bodiless` has no body; one that `awaits_answer` may not go on before it has an answer.
+    `content_length` is the announced length of the body in bytes, None if it was not announced.
     """
 
     path: str = ""
@@ -60,11 +61,10 @@ class CallHead:
     code: Code = Code.OK
     problem: str = ""
     is_malformed: bool = False
-
-    @property
-    def is_trailers(self) -> bool:
-        """Whether these are trailers, not the headers of a request."""
-        return not any(name.startswith(b":") for name, _ in self.fields)
+    is_trailers: bool = False
+    is_bodiless: bool = False
+    awaits_answer: bool = False
+    content_length: int | None = None
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
@@ -79,6 +79,7 @@ class HeadReader:
     def __init__(self) -> None:
         self._decoder = Decoder(LARGEST_DECODED_BYTES)
         self._known: dict[bytes, CallHead] = {}
+        self._sound = SoundFields()
 
     def read(self, block: bytes) -> CallHead:
         """Return the headers of a block; raises BrokenConnection, after which the connection cannot go on."""
@@ -90,9 +91,11 @@ class HeadReader:
         before = len(entries), entries[0] if entries else None
         try:
             fields = tuple((bytes(one[0]), bytes(one[1])) for one in self._decoder.decode(block, raw=True))
+        except OversizedHeaderListError as error:
+            raise BrokenConnection(Fault.ENHANCE_YOUR_CALM, f"headers of a call that are too large: {error}") from error
         except (HPACKError, IndexError) as error:
             raise BrokenConnection(Fault.COMPRESSION_ERROR, f"headers that cannot be decoded: {error}") from error
-        head = read_head(fields)
+        head = read_head(fields, self._sound)
         # An entry that did not fit into a smaller table changes the meaning of later blocks once the table has grown.
         if len(entries) != before[0] or (entries and entries[0] is not before[1]) or _changes_table_size(block):
             self._known.clear()
@@ -107,47 +110,61 @@ def _changes_table_size(block: bytes) -> bool:
     return bool(block) and block[0] & 0xE0 == 0x20
 
 
-def read_head(fields: Fields) -> CallHead:
+def read_head(fields: Fields, sound: SoundFields | None = None) -> CallHead:
     """Return what decoded headers ask for; never raises: an error is a part of the result."""
+    is_sound = (sound or SoundFields()).include(fields)
+    names = [name for name, _ in fields]
+    if PSEUDO.isdisjoint(names):
+        return CallHead(fields=fields, is_malformed=True, is_trailers=is_sound)
     given = dict(reversed(fields))
-    if _is_malformed(fields, given):
+    length = content_length(fields) if CONTENT_LENGTH in given else None
+    if not is_sound or length == -1 or not is_request(names, given):
         return CallHead(fields=fields, is_malformed=True)
-    if given[b":method"] != b"POST":
-        return CallHead(fields=fields, http_status=405)
-    if not CONTENT_TYPE.fullmatch(given.get(b"content-type", b"")):
-        return CallHead(fields=fields, http_status=415)
-    return _read_call(fields, given)
+    kind = given.get(b"content-type", b"")
+    is_post = given[METHOD] == b"POST"
+    if is_post and (kind == b"application/grpc" or CONTENT_TYPE.fullmatch(kind)):
+        return _read_call(fields, given, length)
+    return CallHead(
+        fields=fields,
+        http_status=415 if is_post else 405,
+        is_bodiless=given[METHOD] == b"HEAD",
+        awaits_answer=given[METHOD] == b"CONNECT" or b"expect" in given,
+        content_length=length,
+    )
 
 
-def _read_call(fields: Fields, given: Mapping[bytes, bytes]) -> CallHead:
-    path = given[b":path"].decode("latin-1")
+def _read_call(fields: Fields, given: Mapping[bytes, bytes], length: int | None) -> CallHead:
+    path = given[PATH].decode("latin-1")
     encoding = given.get(b"grpc-encoding", b"identity").decode("latin-1")
     if encoding not in ENCODINGS:
         text = f"Messages compressed with {encoding!r} are not understood; {', '.join(ENCODINGS)} are."
-        return CallHead(path, None, fields=fields, code=Code.UNIMPLEMENTED, problem=text)
-    size = sum(FIELD_BYTES + len(name) + len(value) for name, value in fields)
+        return CallHead(path, fields=fields, code=Code.UNIMPLEMENTED, problem=text)
+    names, values = zip(*fields, strict=True)
+    size = FIELD_BYTES * len(fields) + sum(map(len, names)) + sum(map(len, values))
     if size > LARGEST_HEAD_BYTES:
         text = f"The headers of a call may have {LARGEST_HEAD_BYTES} bytes; these have {size}."
         return CallHead(path, None, encoding, (), code=Code.RESOURCE_EXHAUSTED, problem=text)
+    if odd := _odd_binary(fields, names):
+        text = f"The header {odd} must be base64, because its name ends in -bin."
+        return CallHead(path, None, encoding, fields, code=Code.INTERNAL, problem=text)
     timeout = given.get(b"grpc-timeout")
     if timeout is None:
-        return CallHead(path, None, encoding, fields)
+        return CallHead(path, None, encoding, fields, content_length=length)
     matched = TIMEOUT.fullmatch(timeout)
     if matched is None:
         text = f"The header grpc-timeout cannot be read: {timeout.decode('latin-1')!r}"
         return CallHead(path, None, encoding, fields, code=Code.INTERNAL, problem=text)
-    return CallHead(path, int(matched[1]) * UNITS_S[matched[2]], encoding, fields)
+    return CallHead(path, int(matched[1]) * UNITS_S[matched[2]], encoding, fields, content_length=length)
 
 
-def _is_malformed(fields: Fields, given: Mapping[bytes, bytes]) -> bool:
-    """Whether HTTP/2 itself forbids a request with these headers (RFC 9113, 8.2 and 8.3)."""
-    names = [name for name, _ in fields]
-    pseudo = [name for name in names if name.startswith(b":")]
-    if pseudo != names[: len(pseudo)] or len(set(pseudo)) < len(pseudo) or not PSEUDO.issuperset(pseudo):
-        return True
-    if not (given.get(b":method") and given.get(b":scheme") and given.get(b":path")):
-        return True
-    return not FORBIDDEN.isdisjoint(names) or any(name != name.lower() for name in names)
+def _odd_binary(fields: Fields, names: Iterable[bytes]) -> str:
+    """Return the name of a binary header that is not base64; empty if there is none."""
+    if BINARY_SUFFIX not in b" ".join(names):
+        return ""
+    for name, value in fields:
+        if name.endswith(BINARY_SUFFIX) and not all(BINARY.fullmatch(one.strip(b" \t")) for one in value.split(b",")):
+            return name.decode("latin-1")
+    return ""
 
 
 def header_block(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
@@ -201,9 +218,18 @@ def refusal_block(code: int, message: str) -> bytes:
     return header_block((*_OPENING, *status_fields(code, message)))
 
 
+HTTP_REFUSAL: Final = b"This port speaks gRPC: send POST with the content-type application/grpc.\n"
+"""The body of an answer to a request that is not gRPC."""
+
+
 def http_refusal_block(status: int) -> bytes:
-    """Encode the answer to a request that is not gRPC."""
-    return header_block([(b":status", b"%d" % status), (b"content-length", b"0")])
+    """Encode the headers of the answer to a request that is not gRPC; its body is HTTP_REFUSAL."""
+    fields = [
+        (b":status", b"%d" % status),
+        (b"content-type", b"text/plain"),
+        (b"content-length", b"%d" % len(HTTP_REFUSAL)),
+    ]
+    return header_block([*fields, (b"allow", b"POST")] if status == 405 else fields)
 
 
 LONGEST_MESSAGE_BYTES: Final = 1024

@@ -34,7 +34,14 @@ def only_message(parts: Sequence[bytes]) -> tuple[bool, bytes]:
         raise Internal("The call ended before its message.")
     if len(message) > length:
         raise Internal("The call has more than one message.")
-    return first[0] != 0, message
+    return is_compressed(first[0]), message
+
+
+def is_compressed(flag: int) -> bool:
+    """Whether the first byte of a message's prefix says that it is compressed; raises Internal for odd ones."""
+    if flag > 1:
+        raise Internal(f"A message begins with the byte {flag}; it must be 0 (plain) or 1 (compressed).")
+    return flag == 1
 
 
 def require_allowed(length: int) -> None:
@@ -63,9 +70,9 @@ class MessageReader:
             if len(self._rest) < end:
                 return
             with memoryview(self._rest) as view:
-                is_compressed, message = view[0] != 0, bytes(view[PREFIX_BYTES:end])
+                flag, message = view[0], bytes(view[PREFIX_BYTES:end])
             del self._rest[:end]
-            yield is_compressed, message
+            yield is_compressed(flag), message
 
 
 def unpacked(message: bytes, encoding: str) -> bytes:

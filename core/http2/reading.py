@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from core.http2.frames import (
+    ACK,
     CONTINUATION,
     END_HEADERS,
     FRAME,
@@ -17,36 +18,32 @@ from core.http2.frames import (
     LARGEST_FRAME_BYTES,
     PADDED,
     PREFACE,
-    PRIORITY,
-    PRIORITY_BYTES,
     PUSH_PROMISE,
+    SETTINGS,
     STREAM_MASK,
     WITH_PRIORITY,
     BrokenConnection,
     Fault,
-    unpadded,
+    fragment,
 )
 
 LARGEST_BLOCK_BYTES: Final = 256 * 1024
 """The limit for the frames of one header block."""
 
+GOAWAY_BYTES: Final = 8
+"""The least payload of GOAWAY: the last stream and the error code."""
+
 Taker = Callable[[int, int, bytes], None]
 """Takes the stream, the flags and the payload of a frame."""
 
 
-def _check_priority(stream_id: int, flags: int, payload: bytes) -> None:
-    del flags
-    if not stream_id:
-        raise BrokenConnection(Fault.PROTOCOL_ERROR, "a priority of no stream")
-    if len(payload) != PRIORITY_BYTES:
-        raise BrokenConnection(Fault.FRAME_SIZE_ERROR, f"a priority of {len(payload)} bytes")
-
-
 def _check_goaway(stream_id: int, flags: int, payload: bytes) -> None:
     """Check a frame that needs no reaction: the peer closes the connection when it has its answers."""
-    del flags, payload
+    del flags
     if stream_id:
         raise BrokenConnection(Fault.PROTOCOL_ERROR, f"GOAWAY for the stream {stream_id}")
+    if len(payload) < GOAWAY_BYTES:
+        raise BrokenConnection(Fault.FRAME_SIZE_ERROR, f"GOAWAY of {len(payload)} bytes")
 
 
 def _refuse_push(stream_id: int, flags: int, payload: bytes) -> None:
@@ -54,9 +51,7 @@ def _refuse_push(stream_id: int, flags: int, payload: bytes) -> None:
     raise BrokenConnection(Fault.PROTOCOL_ERROR, "a client cannot push")
 
 
-UNNEEDED: Final[Mapping[int, Taker]] = MappingProxyType(
-    {PRIORITY: _check_priority, GOAWAY: _check_goaway, PUSH_PROMISE: _refuse_push}
-)
+UNNEEDED: Final[Mapping[int, Taker]] = MappingProxyType({GOAWAY: _check_goaway, PUSH_PROMISE: _refuse_push})
 """Frames that are only checked."""
 
 
@@ -77,7 +72,7 @@ class Http2Reader:
 
     @abstractmethod
     def _take_block(self, stream_id: int, flags: int, block: bytes) -> None:
-        """Take a whole header block, with the flags of its first frame."""
+        """Take a whole header block, with the flags of its first frame, and SELF_DEPENDENT."""
 
     def receive(self, data: bytes) -> None:
         """Take bytes from the peer; raises BrokenConnection."""
@@ -104,25 +99,28 @@ class Http2Reader:
             work()
 
     def _take_preface(self, data: bytes) -> int:
-        """Return the number of bytes taken."""
-        if data.startswith(PREFACE):
-            self.is_established = True
-            return len(PREFACE)
-        if PREFACE.startswith(data):
+        """Return the number of bytes taken: none until the first frame's head shows SETTINGS (RFC 9113, 3.4)."""
+        if not data.startswith(PREFACE):
+            if PREFACE.startswith(data):
+                return 0
+            raise BrokenConnection(Fault.PROTOCOL_ERROR, "this port speaks gRPC, over HTTP/2")
+        if len(data) < len(PREFACE) + HEAD_BYTES:
             return 0
-        raise BrokenConnection(Fault.PROTOCOL_ERROR, "this port speaks gRPC, over HTTP/2")
+        _, _, kind, flags, _ = FRAME.unpack_from(data, len(PREFACE))
+        if kind != SETTINGS or flags & ACK:
+            raise BrokenConnection(Fault.PROTOCOL_ERROR, "the first frame is not the client's SETTINGS")
+        self.is_established = True
+        return len(PREFACE)
 
     def _take_headers(self, stream_id: int, flags: int, payload: bytes) -> None:
         if flags & (PADDED | WITH_PRIORITY):
-            payload = unpadded(payload, flags)
-            if flags & WITH_PRIORITY:
-                if len(payload) < PRIORITY_BYTES:
-                    raise BrokenConnection(Fault.FRAME_SIZE_ERROR, "headers without the priority that they promise")
-                payload = payload[PRIORITY_BYTES:]
+            flags, payload = fragment(stream_id, flags, payload)
         if flags & END_HEADERS:
             self._take_block(stream_id, flags, payload)
-        else:
+        elif stream_id & 1:
             self._block = stream_id, flags, bytearray(payload)
+        else:
+            raise BrokenConnection(Fault.PROTOCOL_ERROR, f"a stream with the number {stream_id}")
 
     def _take_continuation(self, stream_id: int, flags: int, payload: bytes) -> None:
         if self._block is None or self._block[0] != stream_id:

@@ -8,6 +8,7 @@ SETTINGS, resumes them, so that a WINDOW_UPDATE never visits all streams.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 from typing import Final
 
 from core.http2.frames import (
@@ -20,6 +21,7 @@ from core.http2.frames import (
     LARGEST_WINDOW,
     BrokenConnection,
     Fault,
+    Setting,
     frame,
     head,
 )
@@ -82,6 +84,18 @@ class Sending:
         flags = END_HEADERS | END_STREAM if is_last else END_HEADERS
         self.unsent.append(frame(HEADERS, flags, stream.id, block))
 
+    def take_parameters(self, parameters: Iterable[tuple[int, int]]) -> list[int]:
+        """Take the peer's limits for frames and our table of headers; return its initial windows, in their order."""
+        windows = []
+        for key, value in parameters:
+            if key == Setting.INITIAL_WINDOW_SIZE:
+                windows.append(value)
+            elif key == Setting.MAX_FRAME_SIZE:
+                self.largest_frame = value
+            elif key == Setting.HEADER_TABLE_SIZE:
+                self.bound_table(value)
+        return windows
+
     def bound_table(self, size: int) -> None:
         """Take the peer's limit for our table of headers, which we do not use.
 
@@ -94,7 +108,10 @@ class Sending:
         return NO_TABLE + block
 
     def data(self, stream: SendingStream, data: bytes | bytearray, end: bytes | None = None) -> None:
-        """Send data, and behind it the trailers that end the answer; what the windows do not allow yet waits."""
+        """Send data, and behind it the trailers that end the answer; what the windows do not allow yet waits.
+
+        An answer with an empty `end` has no trailers: an empty frame of data ends it.
+        """
         if data:
             stream.waiting.append(memoryview(data))
         stream.end = end
@@ -112,8 +129,11 @@ class Sending:
             return False
         if stream.waiting:
             return True
-        if stream.end is not None:
+        if stream.end:
             self.headers(stream, stream.end, is_last=True)
+        elif stream.end is not None:
+            stream.is_answered = True
+            self.unsent.append(frame(DATA, END_STREAM, stream.id))
         return False
 
     def _send_frame(self, stream: SendingStream) -> bool:

@@ -42,17 +42,26 @@ NOBODY: Final[Receiver] = _Nobody()
 class Stream(SendingStream):
     """One call, in both directions.
 
-    `is_ended`: the peer has sent all of its request. `is_answered`: all of the answer has been sent.
+    `is_ended`: the peer has sent all of its request. `is_answered`: all of the answer has been sent. `body_left`: the
+    bytes of the body that its content-length announced and that have not come yet; None if it announced none.
     """
 
-    __slots__ = ("_renewable", "_room", "is_ended", "receiver")
+    __slots__ = ("_renewable", "_room", "body_left", "is_ended", "receiver")
 
     def __init__(self, stream_id: int) -> None:
         super().__init__(stream_id)
         self._room = STREAM_WINDOW
         self._renewable = 0
         self.is_ended = False
+        self.body_left: int | None = None
         self.receiver = NOBODY
+
+    def fits(self, length: int, *, is_last: bool) -> bool:
+        """Whether a part of the body agrees with the announced length (RFC 9113, 8.1.1)."""
+        if self.body_left is None:
+            return True
+        self.body_left -= length
+        return self.body_left == 0 if is_last else self.body_left >= 0
 
     def use_room(self, length: int) -> int:
         """Take received data off the stream's window; returns by how much to widen it again, mostly 0.

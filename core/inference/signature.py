@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
 
-from core.errors import Internal
-from core.inference.dtypes import DataType, data_type
+from core.errors import Code, Internal, RuntimeFailure
+from core.inference.dtypes import NUMPY_DTYPE, DataType, data_type
 from core.inference.tensor_proto import to_array
 from core.protos import tensor_pb2
 
@@ -19,27 +19,39 @@ CLASSIFY_METHOD = "tensorflow/serving/classify"
 REGRESS_METHOD = "tensorflow/serving/regress"
 PREDICTABLE_METHODS = (PREDICT_METHOD, CLASSIFY_METHOD, REGRESS_METHOD)
 
+_TypeSpec = tensor_pb2.TypeSpecProto
+COMPOSITES: Mapping[int, str] = MappingProxyType(
+    {_TypeSpec.SPARSE_TENSOR_SPEC: "sparse", _TypeSpec.RAGGED_TENSOR_SPEC: "ragged"}
+)
+"""What a composite tensor is, by the class of its type."""
+
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
     """One input or output of a signature.
 
     `tensor` is the graph's own name (`x:0`); `shape` holds -1 for an unknown dimension and is None for an unknown rank.
+    `composite` says what it is where it is not one tensor but several (`sparse`, `ragged`), and then it has no name.
     """
 
     tensor: str
     dtype: DataType
     shape: tuple[int, ...] | None
+    composite: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """Named inputs and outputs; `defaults` are the inputs that a request may leave out."""
+    """Named inputs and outputs; `defaults` are the inputs that a request may leave out.
+
+    `is_carried`: requests and answers can carry all of them, so that no call needs `check_carried`.
+    """
 
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
     method: str = PREDICT_METHOD
     defaults: Mapping[str, np.ndarray] = field(default_factory=lambda: MappingProxyType({}))
+    is_carried: bool = True
 
 
 def fixed_tensors(signatures: Mapping[str, Signature]) -> frozenset[str]:
@@ -49,6 +61,31 @@ def fixed_tensors(signatures: Mapping[str, Signature]) -> frozenset[str]:
     """
     inputs = (one for signature in signatures.values() for one in signature.inputs.values())
     return frozenset(one.tensor for one in inputs if one.shape and one.shape[0] >= 0)
+
+
+def check_carried(key: str, signature: Signature, outputs: Iterable[str]) -> None:
+    """Refuse a call of a signature whose inputs, or requested outputs, cannot be in a request or an answer.
+
+    Raises RuntimeFailure: INVALID_ARGUMENT for what is not one tensor, UNIMPLEMENTED for a type.
+    """
+    for alias, spec in signature.inputs.items():
+        _check_carried(f'Input "{alias}" of signature "{key}"', spec)
+    for alias in outputs:
+        _check_carried(f'Output "{alias}" of signature "{key}"', signature.outputs[alias])
+
+
+def _check_carried(what: str, spec: TensorSpec) -> None:
+    if spec.composite:
+        advice = "export a signature that has its parts, or a dense form of it, as tensors of their own"
+        text = f"{what} is a {spec.composite} tensor, which consists of several tensors; {advice}."
+        raise RuntimeFailure(Code.INVALID_ARGUMENT, text)
+    if spec.dtype is DataType.INVALID:
+        raise RuntimeFailure(
+            Code.INVALID_ARGUMENT, f"{what} is an operation without a value, which cannot be asked for."
+        )
+    if spec.dtype not in NUMPY_DTYPE:
+        text = f"{what} has type {spec.dtype.label}, which requests and answers cannot carry"
+        raise RuntimeFailure(Code.UNIMPLEMENTED, f"{text}; export a signature that casts it to another type.")
 
 
 def check_predictable(signature: Signature) -> None:
@@ -76,14 +113,25 @@ class ServedModel:
 def tensor_spec(info: tensor_pb2.TensorInfo) -> TensorSpec:
     """Read one TensorInfo."""
     shape = None if info.tensor_shape.unknown_rank else tuple(dim.size for dim in info.tensor_shape.dim)
-    return TensorSpec(info.name, data_type(info.dtype), shape)
+    return TensorSpec(info.name, data_type(info.dtype), shape, _composite(info))
+
+
+def _composite(info: tensor_pb2.TensorInfo) -> str:
+    if info.HasField("coo_sparse"):
+        return "sparse"
+    if not info.HasField("composite_tensor"):
+        return ""
+    return COMPOSITES.get(info.composite_tensor.type_spec.type_spec_class, "composite")
 
 
 def signature(definition: tensor_pb2.SignatureDef) -> Signature:
     """Read one SignatureDef."""
+    inputs = {key: tensor_spec(info) for key, info in definition.inputs.items()}
+    outputs = {key: tensor_spec(info) for key, info in definition.outputs.items()}
     return Signature(
-        inputs=MappingProxyType({key: tensor_spec(info) for key, info in definition.inputs.items()}),
-        outputs=MappingProxyType({key: tensor_spec(info) for key, info in definition.outputs.items()}),
+        inputs=MappingProxyType(inputs),
+        outputs=MappingProxyType(outputs),
         method=definition.method_name,
         defaults=MappingProxyType({key: to_array(value) for key, value in definition.defaults.items()}),
+        is_carried=all(not one.composite and one.dtype in NUMPY_DTYPE for one in (*inputs.values(), *outputs.values())),
     )

@@ -26,7 +26,7 @@ from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 from google.protobuf import wrappers_pb2 as google_dot_protobuf_dot_wrappers__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63ore/protos/model_config.proto\x12#ray_model_server.tensorflow.serving\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\xf6\x03\n!FileSystemStoragePathSourceConfig\x1a\xd0\x03\n\x15ServableVersionPolicy\x12u\n\x06latest\x18\x64 \x01(\x0b\x32\x63.ray_model_server.tensorflow.serving.FileSystemStoragePathSourceConfig.ServableVersionPolicy.LatestH\x00\x12o\n\x03\x61ll\x18\x65 \x01(\x0b\x32`.ray_model_server.tensorflow.serving.FileSystemStoragePathSourceConfig.ServableVersionPolicy.AllH\x00\x12y\n\x08specific\x18\x66 \x01(\x0b\x32\x65.ray_model_server.tensorflow.serving.FileSystemStoragePathSourceConfig.ServableVersionPolicy.SpecificH\x00\x1a\x1e\n\x06Latest\x12\x14\n\x0cnum_versions\x18\x01 \x01(\r\x1a\x05\n\x03\x41ll\x1a\x1c\n\x08Specific\x12\x10\n\x08versions\x18\x01 \x03(\x03\x42\x0f\n\rpolicy_choice\"\x8d\x02\n\x0eSamplingConfig\x12\x15\n\rsampling_rate\x18\x01 \x01(\x01\x12\x12\n\nattributes\x18\x02 \x01(\x05\x12l\n\x19per_task_sampling_configs\x18\x03 \x03(\x0b\x32I.ray_model_server.tensorflow.serving.SamplingConfig.PerTaskSamplingConfig\x1a\x62\n\x15PerTaskSamplingConfig\x12\n\n\x02\x64\x63\x18\x01 \x01(\t\x12\x17\n\ntask_index\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x15\n\rsampling_rate\x18\x03 \x01(\x01\x42\r\n\x0b_task_index\";\n\x12LogCollectorConfig\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x17\n\x0f\x66ilename_prefix\x18\x02 \x01(\t\"\xe9\x01\n\rLoggingConfig\x12U\n\x14log_collector_config\x18\x01 \x01(\x0b\x32\x37.ray_model_server.tensorflow.serving.LogCollectorConfig\x12L\n\x0fsampling_config\x18\x02 \x01(\x0b\x32\x33.ray_model_server.tensorflow.serving.SamplingConfig\x12\x33\n\x15\x63ustom_logging_config\x18\x03 \x01(\x0b\x32\x14.google.protobuf.Any\"\xf1\x03\n\x0bModelConfig\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tbase_path\x18\x02 \x01(\t\x12\x42\n\nmodel_type\x18\x03 \x01(\x0e\x32..ray_model_server.tensorflow.serving.ModelType\x12\x16\n\x0emodel_platform\x18\x04 \x01(\t\x12J\n\x0elogging_config\x18\x06 \x01(\x0b\x32\x32.ray_model_server.tensorflow.serving.LoggingConfig\x12z\n\x14model_version_policy\x18\x07 \x01(\x0b\x32\\.ray_model_server.tensorflow.serving.FileSystemStoragePathSourceConfig.ServableVersionPolicy\x12[\n\x0eversion_labels\x18\x08 \x03(\x0b\x32\x43.ray_model_server.tensorflow.serving.ModelConfig.VersionLabelsEntry\x1a\x34\n\x12VersionLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01J\x04\x08\x05\x10\x06J\x04\x08\t\x10\n\"S\n\x0fModelConfigList\x12@\n\x06\x63onfig\x18\x01 \x03(\x0b\x32\x30.ray_model_server.tensorflow.serving.ModelConfig\"\xa5\x01\n\x11ModelServerConfig\x12Q\n\x11model_config_list\x18\x01 \x01(\x0b\x32\x34.ray_model_server.tensorflow.serving.ModelConfigListH\x00\x12\x33\n\x13\x63ustom_model_config\x18\x02 \x01(\x0b\x32\x14.google.protobuf.AnyH\x00\x42\x08\n\x06\x63onfig\"\xf1\x03\n\x12\x42\x61tchingParameters\x12\x33\n\x0emax_batch_size\x18\x01 \x01(\x0b\x32\x1b.google.protobuf.Int64Value\x12\x39\n\x14\x62\x61tch_timeout_micros\x18\x02 \x01(\x0b\x32\x1b.google.protobuf.Int64Value\x12\x39\n\x14max_enqueued_batches\x18\x03 \x01(\x0b\x32\x1b.google.protobuf.Int64Value\x12\x36\n\x11num_batch_threads\x18\x04 \x01(\x0b\x32\x1b.google.protobuf.Int64Value\x12\x36\n\x10thread_pool_name\x18\x05 \x01(\x0b\x32\x1c.google.protobuf.StringValue\x12\x1b\n\x13\x61llowed_batch_sizes\x18\x06 \x03(\x03\x12\"\n\x1apad_variable_length_inputs\x18\x07 \x01(\x08\x12@\n\x1c\x65nable_large_batch_splitting\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.BoolValue\x12=\n\x18max_execution_batch_size\x18\t \x01(\x0b\x32\x1b.google.protobuf.Int64Value\"0\n\x10PrometheusConfig\x12\x0e\n\x06\x65nable\x18\x01 \x01(\x08\x12\x0c\n\x04path\x18\x02 \x01(\t\"d\n\x10MonitoringConfig\x12P\n\x11prometheus_config\x18\x01 \x01(\x0b\x32\x35.ray_model_server.tensorflow.serving.PrometheusConfig\"^\n\tSSLConfig\x12\x12\n\nserver_key\x18\x01 \x01(\t\x12\x13\n\x0bserver_cert\x18\x02 \x01(\t\x12\x11\n\tcustom_ca\x18\x03 \x01(\t\x12\x15\n\rclient_verify\x18\x04 \x01(\x08*B\n\tModelType\x12\x1a\n\x16MODEL_TYPE_UNSPECIFIED\x10\x00\x12\x0e\n\nTENSORFLOW\x10\x01\x12\t\n\x05OTHER\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63ore/protos/model_config.proto\x12#ray_model_server.tensorflow.serving\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\xf6\x03\n!FileSystemStoragePathSourceConfig\x1a\xd0\x03\n\x15ServableVersionPolicy\x12u\n\x06latest\x18\x64 \x01(\x0b\x32\x63.ray_model_server.tensorflow.serving.FileSystemStoragePathSourceConfig.ServableVersionPolicy.LatestH\x00\x12o\n\x03\x61ll\x18\x65 \x01(\x0b\x32`.ray_model_server.tensorflow.serving.FileSystemStoragePathSourceConfig.ServableVersionPolicy.AllH\x00\x12y\n\x08specific\x18\x66 \x01(\x0b\x32\x65.ray_model_server.tensorflow.serving.FileSystemStoragePathSourceConfig.ServableVersionPolicy.SpecificH\x00\x1a\x1e\n\x06Latest\x12\x14\n\x0cnum_versions\x18\x01 \x01(\r\x1a\x05\n\x03\x41ll\x1a\x1c\n\x08Specific\x12\x10\n\x08versions\x18\x01 \x03(\x03\x42\x0f\n\rpolicy_choice\"b\n\x15PerTaskSamplingConfig\x12\n\n\x02\x64\x63\x18\x01 \x01(\t\x12\x17\n\ntask_index\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x15\n\rsampling_rate\x18\x03 \x01(\x01\x42\r\n\x0b_task_index\"\x9a\x01\n\x0eSamplingConfig\x12\x15\n\rsampling_rate\x18\x01 \x01(\x01\x12\x12\n\nattributes\x18\x02 \x01(\x05\x12]\n\x19per_task_sampling_configs\x18\x03 \x03(\x0b\x32:.ray_model_server.tensorflow.serving.PerTaskSamplingConfig\";\n\x12LogCollectorConfig\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x17\n\x0f\x66ilename_prefix\x18\x02 \x01(\t\"\xe9\x01\n\rLoggingConfig\x12U\n\x14log_collector_config\x18\x01 \x01(\x0b\x32\x37.ray_model_server.tensorflow.serving.LogCollectorConfig\x12L\n\x0fsampling_config\x18\x02 \x01(\x0b\x32\x33.ray_model_server.tensorflow.serving.SamplingConfig\x12\x33\n\x15\x63ustom_logging_config\x18\x03 \x01(\x0b\x32\x14.google.protobuf.Any\"\xf1\x03\n\x0bModelConfig\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tbase_path\x18\x02 \x01(\t\x12\x42\n\nmodel_type\x18\x03 \x01(\x0e\x32..ray_model_server.tensorflow.serving.ModelType\x12\x16\n\x0emodel_platform\x18\x04 \x01(\t\x12J\n\x0elogging_config\x18\x06 \x01(\x0b\x32\x32.ray_model_server.tensorflow.serving.LoggingConfig\x12z\n\x14model_version_policy\x18\x07 \x01(\x0b\x32\\.ray_model_server.tensorflow.serving.FileSystemStoragePathSourceConfig.ServableVersionPolicy\x12[\n\x0eversion_labels\x18\x08 \x03(\x0b\x32\x43.ray_model_server.tensorflow.serving.ModelConfig.VersionLabelsEntry\x1a\x34\n\x12VersionLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01J\x04\x08\x05\x10\x06J\x04\x08\t\x10\n\"S\n\x0fModelConfigList\x12@\n\x06\x63onfig\x18\x01 \x03(\x0b\x32\x30.ray_model_server.tensorflow.serving.ModelConfig\"\xa5\x01\n\x11ModelServerConfig\x12Q\n\x11model_config_list\x18\x01 \x01(\x0b\x32\x34.ray_model_server.tensorflow.serving.ModelConfigListH\x00\x12\x33\n\x13\x63ustom_model_config\x18\x02 \x01(\x0b\x32\x14.google.protobuf.AnyH\x00\x42\x08\n\x06\x63onfig\"\xf1\x03\n\x12\x42\x61tchingParameters\x12\x33\n\x0emax_batch_size\x18\x01 \x01(\x0b\x32\x1b.google.protobuf.Int64Value\x12\x39\n\x14\x62\x61tch_timeout_micros\x18\x02 \x01(\x0b\x32\x1b.google.protobuf.Int64Value\x12\x39\n\x14max_enqueued_batches\x18\x03 \x01(\x0b\x32\x1b.google.protobuf.Int64Value\x12\x36\n\x11num_batch_threads\x18\x04 \x01(\x0b\x32\x1b.google.protobuf.Int64Value\x12\x36\n\x10thread_pool_name\x18\x05 \x01(\x0b\x32\x1c.google.protobuf.StringValue\x12\x1b\n\x13\x61llowed_batch_sizes\x18\x06 \x03(\x03\x12\"\n\x1apad_variable_length_inputs\x18\x07 \x01(\x08\x12@\n\x1c\x65nable_large_batch_splitting\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.BoolValue\x12=\n\x18max_execution_batch_size\x18\t \x01(\x0b\x32\x1b.google.protobuf.Int64Value\"0\n\x10PrometheusConfig\x12\x0e\n\x06\x65nable\x18\x01 \x01(\x08\x12\x0c\n\x04path\x18\x02 \x01(\t\"d\n\x10MonitoringConfig\x12P\n\x11prometheus_config\x18\x01 \x01(\x0b\x32\x35.ray_model_server.tensorflow.serving.PrometheusConfig\"^\n\tSSLConfig\x12\x12\n\nserver_key\x18\x01 \x01(\t\x12\x13\n\x0bserver_cert\x18\x02 \x01(\t\x12\x11\n\tcustom_ca\x18\x03 \x01(\t\x12\x15\n\rclient_verify\x18\x04 \x01(\x08*B\n\tModelType\x12\x1a\n\x16MODEL_TYPE_UNSPECIFIED\x10\x00\x12\x0e\n\nTENSORFLOW\x10\x01\x12\t\n\x05OTHER\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,8 +35,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MODELCONFIG_VERSIONLABELSENTRY']._loaded_options = None
   _globals['_MODELCONFIG_VERSIONLABELSENTRY']._serialized_options = b'8\001'
-  _globals['_MODELTYPE']._serialized_start=2705
-  _globals['_MODELTYPE']._serialized_end=2771
+  _globals['_MODELTYPE']._serialized_start=2690
+  _globals['_MODELTYPE']._serialized_end=2756
   _globals['_FILESYSTEMSTORAGEPATHSOURCECONFIG']._serialized_start=131
   _globals['_FILESYSTEMSTORAGEPATHSOURCECONFIG']._serialized_end=633
   _globals['_FILESYSTEMSTORAGEPATHSOURCECONFIG_SERVABLEVERSIONPOLICY']._serialized_start=169
@@ -47,28 +47,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FILESYSTEMSTORAGEPATHSOURCECONFIG_SERVABLEVERSIONPOLICY_ALL']._serialized_end=586
   _globals['_FILESYSTEMSTORAGEPATHSOURCECONFIG_SERVABLEVERSIONPOLICY_SPECIFIC']._serialized_start=588
   _globals['_FILESYSTEMSTORAGEPATHSOURCECONFIG_SERVABLEVERSIONPOLICY_SPECIFIC']._serialized_end=616
-  _globals['_SAMPLINGCONFIG']._serialized_start=636
-  _globals['_SAMPLINGCONFIG']._serialized_end=905
-  _globals['_SAMPLINGCONFIG_PERTASKSAMPLINGCONFIG']._serialized_start=807
-  _globals['_SAMPLINGCONFIG_PERTASKSAMPLINGCONFIG']._serialized_end=905
-  _globals['_LOGCOLLECTORCONFIG']._serialized_start=907
-  _globals['_LOGCOLLECTORCONFIG']._serialized_end=966
-  _globals['_LOGGINGCONFIG']._serialized_start=969
-  _globals['_LOGGINGCONFIG']._serialized_end=1202
-  _globals['_MODELCONFIG']._serialized_start=1205
-  _globals['_MODELCONFIG']._serialized_end=1702
-  _globals['_MODELCONFIG_VERSIONLABELSENTRY']._serialized_start=1638
-  _globals['_MODELCONFIG_VERSIONLABELSENTRY']._serialized_end=1690
-  _globals['_MODELCONFIGLIST']._serialized_start=1704
-  _globals['_MODELCONFIGLIST']._serialized_end=1787
-  _globals['_MODELSERVERCONFIG']._serialized_start=1790
-  _globals['_MODELSERVERCONFIG']._serialized_end=1955
-  _globals['_BATCHINGPARAMETERS']._serialized_start=1958
-  _globals['_BATCHINGPARAMETERS']._serialized_end=2455
-  _globals['_PROMETHEUSCONFIG']._serialized_start=2457
-  _globals['_PROMETHEUSCONFIG']._serialized_end=2505
-  _globals['_MONITORINGCONFIG']._serialized_start=2507
-  _globals['_MONITORINGCONFIG']._serialized_end=2607
-  _globals['_SSLCONFIG']._serialized_start=2609
-  _globals['_SSLCONFIG']._serialized_end=2703
+  _globals['_PERTASKSAMPLINGCONFIG']._serialized_start=635
+  _globals['_PERTASKSAMPLINGCONFIG']._serialized_end=733
+  _globals['_SAMPLINGCONFIG']._serialized_start=736
+  _globals['_SAMPLINGCONFIG']._serialized_end=890
+  _globals['_LOGCOLLECTORCONFIG']._serialized_start=892
+  _globals['_LOGCOLLECTORCONFIG']._serialized_end=951
+  _globals['_LOGGINGCONFIG']._serialized_start=954
+  _globals['_LOGGINGCONFIG']._serialized_end=1187
+  _globals['_MODELCONFIG']._serialized_start=1190
+  _globals['_MODELCONFIG']._serialized_end=1687
+  _globals['_MODELCONFIG_VERSIONLABELSENTRY']._serialized_start=1623
+  _globals['_MODELCONFIG_VERSIONLABELSENTRY']._serialized_end=1675
+  _globals['_MODELCONFIGLIST']._serialized_start=1689
+  _globals['_MODELCONFIGLIST']._serialized_end=1772
+  _globals['_MODELSERVERCONFIG']._serialized_start=1775
+  _globals['_MODELSERVERCONFIG']._serialized_end=1940
+  _globals['_BATCHINGPARAMETERS']._serialized_start=1943
+  _globals['_BATCHINGPARAMETERS']._serialized_end=2440
+  _globals['_PROMETHEUSCONFIG']._serialized_start=2442
+  _globals['_PROMETHEUSCONFIG']._serialized_end=2490
+  _globals['_MONITORINGCONFIG']._serialized_start=2492
+  _globals['_MONITORINGCONFIG']._serialized_end=2592
+  _globals['_SSLCONFIG']._serialized_start=2594
+  _globals['_SSLCONFIG']._serialized_end=2688
 # @@protoc_insertion_point(module_scope)

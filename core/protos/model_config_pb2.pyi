@@ -44,24 +44,25 @@ class FileSystemStoragePathSourceConfig(_message.Message):
         def __init__(self, latest: _Optional[_Union[FileSystemStoragePathSourceConfig.ServableVersionPolicy.Latest, _Mapping]] = ..., all: _Optional[_Union[FileSystemStoragePathSourceConfig.ServableVersionPolicy.All, _Mapping]] = ..., specific: _Optional[_Union[FileSystemStoragePathSourceConfig.ServableVersionPolicy.Specific, _Mapping]] = ...) -> None: ...
     def __init__(self) -> None: ...
 
+class PerTaskSamplingConfig(_message.Message):
+    __slots__ = ("dc", "task_index", "sampling_rate")
+    DC_FIELD_NUMBER: _ClassVar[int]
+    TASK_INDEX_FIELD_NUMBER: _ClassVar[int]
+    SAMPLING_RATE_FIELD_NUMBER: _ClassVar[int]
+    dc: str
+    task_index: int
+    sampling_rate: float
+    def __init__(self, dc: _Optional[str] = ..., task_index: _Optional[int] = ..., sampling_rate: _Optional[float] = ...) -> None: ...
+
 class SamplingConfig(_message.Message):
     __slots__ = ("sampling_rate", "attributes", "per_task_sampling_configs")
-    class PerTaskSamplingConfig(_message.Message):
-        __slots__ = ("dc", "task_index", "sampling_rate")
-        DC_FIELD_NUMBER: _ClassVar[int]
-        TASK_INDEX_FIELD_NUMBER: _ClassVar[int]
-        SAMPLING_RATE_FIELD_NUMBER: _ClassVar[int]
-        dc: str
-        task_index: int
-        sampling_rate: float
-        def __init__(self, dc: _Optional[str] = ..., task_index: _Optional[int] = ..., sampling_rate: _Optional[float] = ...) -> None: ...
     SAMPLING_RATE_FIELD_NUMBER: _ClassVar[int]
     ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
     PER_TASK_SAMPLING_CONFIGS_FIELD_NUMBER: _ClassVar[int]
     sampling_rate: float
     attributes: int
-    per_task_sampling_configs: _containers.RepeatedCompositeFieldContainer[SamplingConfig.PerTaskSamplingConfig]
-    def __init__(self, sampling_rate: _Optional[float] = ..., attributes: _Optional[int] = ..., per_task_sampling_configs: _Optional[_Iterable[_Union[SamplingConfig.PerTaskSamplingConfig, _Mapping]]] = ...) -> None: ...
+    per_task_sampling_configs: _containers.RepeatedCompositeFieldContainer[PerTaskSamplingConfig]
+    def __init__(self, sampling_rate: _Optional[float] = ..., attributes: _Optional[int] = ..., per_task_sampling_configs: _Optional[_Iterable[_Union[PerTaskSamplingConfig, _Mapping]]] = ...) -> None: ...
 
 class LogCollectorConfig(_message.Message):
     __slots__ = ("type", "filename_prefix")

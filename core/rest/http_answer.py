@@ -23,8 +23,19 @@ LARGEST_UNZIPPED_BYTES = 100 * 1024 * 1024
 GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
 REASONS: Mapping[int, str] = MappingProxyType(
-    {400: "Bad Request", 404: "Not Found", 431: "Request Header Fields Too Large", 501: "Not Implemented"}
+    {
+        400: "Bad Request",
+        404: "Not Found",
+        408: "Request Timeout",
+        414: "URI Too Long",
+        417: "Expectation Failed",
+        431: "Request Header Fields Too Large",
+        501: "Not Implemented",
+        505: "HTTP Version Not Supported",
+    }
 )
+KNOWN_METHODS = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"})
+"""Methods that get an answer of the API, if only that they are not possible; others are not implemented."""
 
 Header = tuple[bytes, bytes]
 

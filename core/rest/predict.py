@@ -13,17 +13,27 @@ import numpy as np
 from core.errors import InvalidArgument
 from core.inference.error_texts import braced
 from core.inference.run_plan import RunPlan
-from core.inference.signature import DEFAULT_SIGNATURE, ServedModel, check_predictable
+from core.inference.signature import DEFAULT_SIGNATURE, ServedModel, Signature, check_carried, check_predictable
 from core.json.document import PredictBody, check_signature_name, read_predict_body
 from core.rest.predict_answer import write_columns, write_rows
 
 
 def plan_predict(model: ServedModel, body: bytes, *, check_method: bool = False) -> RunPlan:
     """Turn a body into a session run of the model; all of the body is judged before the method of its signature."""
-    request = read_predict_body(body, model.signatures.get)
+    request = read_predict_body(body, partial(_readable_signature, model))
+    if not request.signature.is_carried:
+        check_carried(request.name or DEFAULT_SIGNATURE, request.signature, request.signature.outputs)
     if check_method:
         check_predictable(request.signature)
     return _run_plan(request)
+
+
+def _readable_signature(model: ServedModel, key: str) -> Signature | None:
+    """Return a signature whose inputs can be in a body; raises RuntimeFailure for others, None if it is not there."""
+    signature = model.signatures.get(key)
+    if signature is not None and not signature.is_carried:
+        check_carried(key, signature, ())
+    return signature
 
 
 def check_predict_body(body: bytes) -> None:

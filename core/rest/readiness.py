@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from core.admin.json_page import json_page
-from core.routing.server_state import failed_loads, server_state, why_missing
+from core.routing.server_state import failed_loads, failing_versions, server_state, why_missing
 from core.routing.table import ModelRoutes, RoutingTable
-from core.versions.lifecycle import State, VersionStatus
+from core.versions.lifecycle import VersionStatus
 
 
 def liveness_body() -> bytes:
@@ -39,7 +39,7 @@ def _is_missing(model: ModelRoutes) -> bool:
 
 def _what_is_missing(model: ModelRoutes) -> str:
     if model.is_failing:
-        return "; ".join(f"version {one.version}: {one.message}" for one in model.failing.values())
+        return "; ".join(failing_versions(model))
     if model.is_available:
         return f"labels whose version is not available: {', '.join(sorted(model.pending_labels))}"
     return why_missing(model)
@@ -78,7 +78,7 @@ def _version_entry(status: VersionStatus, model: ModelRoutes) -> dict[str, Any]:
         "labels": sorted(label for label, version in model.labels.items() if version == status.version),
     }
     failure = failed_loads(model).get(status.version)
-    if status.message and status.state in {State.AVAILABLE, State.END}:
+    if status.message:
         entry["error"] = {"code": status.code.name, "message": status.message}
     elif failure is not None:
         entry["last_attempt"] = failure

@@ -75,7 +75,7 @@ def _of_model(model: ModelRoutes) -> Iterator[str]:
         yield f"does not answer: {why_missing(model)}"
         return
     yield from failed_loads(model).values()
-    yield from (f"version {one.version} answers with errors only: {one.message}" for one in model.failing.values())
+    yield from failing_versions(model)
     if model.problem:
         yield f"cannot be listed: {model.problem}" if model.problem.startswith(NOT_LISTED) else model.problem
     yield from _broken_labels(model)
@@ -104,6 +104,11 @@ def why_missing(model: ModelRoutes) -> str:
         return "; ".join(f"version {number} {why}" for number, why in model.waiting.items()) or "no version was found"
     newest = model.statuses[0]
     return newest.message or f"version {newest.version} is in state {newest.state.name}"
+
+
+def failing_versions(model: ModelRoutes) -> Iterator[str]:
+    """Yield a sentence for each version that is loaded and answers with errors only."""
+    yield from (f"version {number}: {one.message}" for number, one in sorted(model.failing.items()))
 
 
 def failed_loads(model: ModelRoutes) -> Mapping[int, str]:

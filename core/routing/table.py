@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from core.config.model_config import LoggingConfig, Rollout
-from core.config.version_policy import VersionPolicy
+from core.config.version_policy import Specific, VersionPolicy
 from core.errors import (
     Code,
     InvalidArgument,
@@ -79,6 +79,23 @@ class ModelRoutes:
     def is_failing(self) -> bool:
         """Whether requests that name no version get errors only."""
         return self.latest is not None and self.latest.servable.version in self.failing
+
+    @property
+    def named(self) -> frozenset[int]:
+        """The versions that a label or the policy names."""
+        by_policy = self.policy.versions if isinstance(self.policy, Specific) else ()
+        return frozenset((*self.labels.values(), *by_policy))
+
+    @property
+    def awaited(self) -> frozenset[int]:
+        """The versions that have neither answered nor failed once, of those named and the newest that is wanted.
+
+        Requests are sent to these; a version that `latest` or `all` only finds is not waited for.
+        """
+        wanted = {version: one for version, one in self.histories.items() if one.aspired}
+        asked_for = self.named & wanted.keys() | {max(wanted, default=-1)} & wanted.keys()
+        available = self.available
+        return frozenset(one for one in asked_for if one not in available and wanted[one].failure is None)
 
     @property
     def pending_labels(self) -> Mapping[str, int]:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from core.config.model_config import ModelConfig
-from core.config.version_policy import Specific
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.storage.version_listing import Judged
 from core.versions.history import VersionHistory, history_of
@@ -47,7 +46,9 @@ def routing_table(records: Records, world: World, before: RoutingTable, *, is_co
         _is_settled(streams[name], models[name], world.storage_of(name)) for name in configs
     )
     is_complete = before.settled and not before.awaited
-    awaited = () if is_complete else (one for name in configs for one in _awaited(configs[name], models[name], world))
+    awaited = (
+        () if is_complete else (one for name in configs for one in _awaited(name, models[name], world.storage_of(name)))
+    )
     return replace(before, models=models, settled=settled, awaited=frozenset(awaited))
 
 
@@ -128,19 +129,10 @@ def _held(labels: Mapping[str, int], routes: Mapping[int, Route], before: ModelR
     return {label: version for label, version in named if version is not None and version in routes}
 
 
-def _awaited(config: ModelConfig, model: ModelRoutes, world: World) -> Iterator[ServableId]:
-    """Yield versions that have neither answered nor failed: those that a label or the policy names, and the newest.
-
-    Requests are sent to these; a version that `latest` or `all` only finds is not waited for.
-    """
-    wanted = {version for version, history in model.histories.items() if history.aspired}
-    named = set(config.labels.values()) | (config.policy.versions if isinstance(config.policy, Specific) else set())
-    storage = world.storage_of(config.name)
-    unsure = set(storage.waiting) if storage.is_unsure else set()
-    for version in sorted(named & (wanted | unsure) | {max(wanted, default=-1)} & wanted):
-        history = model.histories.get(version)
-        if version not in model.available and (history is None or history.failure is None):
-            yield ServableId(config.name, version)
+def _awaited(name: str, model: ModelRoutes, storage: Judged) -> Iterator[ServableId]:
+    """Yield the versions that readiness waits for, also those that only a second look at storage can judge."""
+    unsure = model.named & storage.waiting.keys() if storage.is_unsure else frozenset()
+    yield from (ServableId(name, version) for version in model.awaited | (unsure - model.histories.keys()))
 
 
 def _is_settled(stream: list[VersionRecord], model: ModelRoutes, storage: Judged) -> bool:

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 
+from core.admin.serve_ports import ports_of_door
 from core.config.arguments import ArgumentsOutcome
-from core.config.serve_ports import ports_of_door
 from core.config.server_settings import ServerSettings
 from core.errors import ConfigError
 from deployments.commands.table import overview
@@ -53,8 +53,9 @@ def _serve(settings: ServerSettings, warnings: Iterable[str]) -> int:
     """Run the server in a process of its own until it has drained; returns the exit status."""
     began_s = time.monotonic()
     _warn(warnings)
-    for use in ports_of_door(settings.front_door):
-        require_free(use.host, use.port, use.what)
+    if not settings.cluster.ray_address:  # on a cluster, they may be held by routers of ours
+        for use in ports_of_door(settings.front_door):
+            require_free(use.host, use.port, use.what)
 
     def say(text: str) -> None:
         print_line(f"[{time.monotonic() - began_s:5.1f} s] {text}")

@@ -23,6 +23,7 @@ from deployments.grpc.api import GrpcApi
 from deployments.grpc.health import Health
 from deployments.grpc.reflection import add_reflection
 from deployments.grpc.server import GrpcServer
+from deployments.system.held_ports import held_listener
 from deployments.system.port_claim import bracketed, claim_grpc, has_ipv6, shared_listener
 from deployments.system.unix_socket import SocketPath
 
@@ -39,13 +40,17 @@ CHANNEL_ARGUMENTS: Mapping[str, int | str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class GrpcAddress:
-    """Where gRPC listens: a TCP port (0 for none) of an interface, and a UNIX socket path (empty for none)."""
+    """Where gRPC listens: a TCP port (0 for none) of an interface, and a UNIX socket path (empty for none).
+
+    `held_ports` names the process that holds the port for a lone router; gRPC's own library cannot take it from there.
+    """
 
     host: str
     port: int
     socket_path: str = ""
     channel_arguments: tuple[tuple[str, int | str], ...] = ()
     ssl_config_file: str = ""
+    held_ports: str = ""
 
 
 def grpc_address(settings: ServerSettings) -> GrpcAddress:
@@ -57,6 +62,7 @@ def grpc_address(settings: ServerSettings) -> GrpcAddress:
         door.grpc_socket_path,
         door.grpc_channel_arguments,
         door.ssl_config_file,
+        door.held_ports,
     )
 
 
@@ -71,7 +77,8 @@ class GrpcDoor:
         self.health = Health()
         self._socket_path = SocketPath(address.socket_path) if address.socket_path else None
         self._certificates = Certificates(address.ssl_config_file) if address.ssl_config_file else None
-        if address.port:
+        self._held = held_listener(address.held_ports, address.port)
+        if address.port and self._held is None:
             self._claim()
 
     def _claim(self) -> None:
@@ -85,7 +92,7 @@ class GrpcDoor:
         """
         if not self._address.port and self._socket_path is None:
             return
-        if self._address.port:
+        if self._address.port and self._held is None:
             await asyncio.to_thread(self._claim)
         if self._certificates is None and not self._address.channel_arguments:
             await self._serve()
@@ -103,7 +110,7 @@ class GrpcDoor:
         try:
             if target.startswith(UNIX) and self._socket_path is not None:
                 return self._socket_path.listener()
-            return shared_listener(self._address.host, self._address.port)
+            return self._held or shared_listener(self._address.host, self._address.port)
         except OSError as error:
             raise Unavailable(f"Failed to bind gRPC to {target}: {error}") from error
 

@@ -19,6 +19,7 @@ from core.http2.connection import Http2Connection
 from core.http2.frames import BrokenConnection
 from core.http2.grpc_heads import (
     GOOD_END_BLOCK,
+    HTTP_REFUSAL,
     IDENTITY,
     OPENING_BLOCK,
     CallHead,
@@ -158,8 +159,7 @@ class GrpcProtocol(asyncio.Protocol):
 
     def _open_stream(self, stream: Stream, head: CallHead) -> Receiver:
         if head.http_status:
-            self.http2.begin(stream, http_refusal_block(head.http_status), is_last=True)
-            return NOBODY
+            return HttpRefusal(self.http2, stream, head)
         if head.problem:
             return self._refused(stream, head.code, head.problem)
         short = self.calls.short(head.path)
@@ -187,6 +187,38 @@ class GrpcProtocol(asyncio.Protocol):
         self.http2.begin(stream, OPENING_BLOCK)
         self.http2.send(stream, before)
         self.http2.send(stream, body, GOOD_END_BLOCK)
+
+
+class HttpRefusal:
+    """The answer to a request that is not gRPC; implements `core.http2.streams.Receiver`.
+
+    It is sent when the request has ended, so that all of the request is judged, unless the client may wait for it.
+    """
+
+    __slots__ = ("_head", "_http2", "_stream")
+
+    def __init__(self, http2: Http2Connection, stream: Stream, head: CallHead) -> None:
+        self._http2 = http2
+        self._stream = stream
+        self._head = head
+        if head.awaits_answer and not stream.is_ended:
+            self._answer()
+
+    def data(self, payload: bytes, *, is_last: bool) -> None:
+        """Drop the body."""
+        del payload
+        if is_last:
+            self._answer()
+
+    def _answer(self) -> None:
+        self._http2.begin(self._stream, http_refusal_block(self._head.http_status), is_last=self._head.is_bodiless)
+        self._http2.send(self._stream, HTTP_REFUSAL, b"")
+
+    def cancelled(self) -> None:
+        """Nothing has begun."""
+
+    def sent(self) -> None:
+        """Nothing follows the answer."""
 
 
 class UnaryCall(ShortCall):

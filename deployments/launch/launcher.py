@@ -8,10 +8,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 from ray import serve
 from ray.serve.schema import ApplicationStatus
 
+from core.admin.serve_ports import ports_of_door, ports_to_hold
 from core.admin.start_failures import failure_text, last_cause
 from core.config.server_settings import ServerSettings
 from core.errors import FailedPrecondition, Unavailable
@@ -19,8 +21,11 @@ from deployments.app import application
 from deployments.config.startup_settings import monitoring
 from deployments.launch.endings import ServerLost
 from deployments.launch.first_loads import first_loads
+from deployments.launch.launch_record import forget_launch, is_alive, record_launch, recorded_launch
 from deployments.launch.ray_cluster import RayCluster
 from deployments.launch.terminal import RolloutPrinter, Say, announce, without_stderr
+from deployments.system.held_ports import HeldPorts
+from deployments.system.port_claim import require_free
 from deployments.system.service_notice import READY, STOPPING, notify_service
 from deployments.versions.serve_host import ROUTER_APP, RayServeHost, router_status, router_target, submit
 
@@ -40,6 +45,7 @@ class Launcher:
         self._say = say
         self._printer = RolloutPrinter(say)
         self._host: RayServeHost | None = None
+        self._held: HeldPorts | None = None
 
     def run(self) -> None:
         """Start, serve until a stop is requested, drain, end; raises ServerLost for what fails after the start."""
@@ -69,13 +75,47 @@ class Launcher:
         self._say("starting Ray Serve")
         if self._cluster.is_own:
             serve.start(proxy_location="Disabled")
-        elif router_status() is not None:
-            raise FailedPrecondition("A Ray Model Server already runs on this cluster; stop it first.")
+        else:
+            self._take_over()
         self._say("starting router and watcher")
-        submit([router_target(application(self._settings)), *first_loads(self._settings)])
+        self._hold_ports()
+        running = RayServeHost().observe()
+        loads = [one for one in first_loads(self._settings) if one.name not in running]
+        submit([router_target(application(self._settings)), *loads])
+        record_launch()
         self._wait(self._is_running)
         self._host = host = RayServeHost()
         self._wait(lambda: self._is_open(host))
+
+    def _take_over(self) -> None:
+        """Find out what runs on a cluster that was joined: nothing, what a killed process left, or another server.
+
+        Raises FailedPrecondition unless it is ours to replace. Routers prove to each other that they are of one server.
+        """
+        if router_status() is None:
+            for use in ports_of_door(self._settings.front_door):
+                require_free(use.host, use.port, use.what)
+            return
+        left_by = recorded_launch()
+        if left_by is None:
+            raise FailedPrecondition(
+                "A Ray Model Server already runs on this cluster, and was not started by ray_model_server; stop it "
+                "first: `serve shutdown`."
+            )
+        if is_alive(left_by):
+            raise FailedPrecondition(f"A Ray Model Server already runs on this cluster ({left_by}); stop it first.")
+        versions = ", ".join(sorted(RayServeHost().observe())) or "no versions"
+        self._say(f"taking over the server that {left_by} left behind: its routers are replaced, {versions} stay")
+
+    def _hold_ports(self) -> None:
+        """Hold the ports of a lone router; several share them by SO_REUSEPORT, and the others take over at once."""
+        cluster = self._settings.cluster
+        routers = cluster.routers(RayServeHost().cpus())
+        door = self._settings.front_door
+        if routers == 1 and self._cluster.folder:
+            door = replace(door, held_ports=f"{self._cluster.folder}/ports")
+            self._held = HeldPorts(door.held_ports, [(one.host, one.port) for one in ports_to_hold(door)])
+        self._settings = replace(self._settings, front_door=door, cluster=replace(cluster, router_replicas=routers))
 
     def _wait(self, done: Callable[[], bool]) -> None:
         while not self._stop.is_set() and not done():
@@ -105,12 +145,15 @@ class Launcher:
 
     def _stop_application(self) -> None:
         """Stop routers first and models after them, so that requests in flight still find their version."""
+        if self._held is not None:
+            self._held.close()
         host = RayServeHost()
         host.delete(ROUTER_APP)
         self._wait_gone(lambda: router_status() is None)
         for app in host.observe():
             host.delete(app)
         self._wait_gone(lambda: not host.observe())
+        forget_launch()
 
     def _wait_gone(self, gone: Callable[[], bool]) -> None:
         ends_at = time.monotonic() + self._settings.front_door.drain_timeout_s + LONGEST_DELETE_S

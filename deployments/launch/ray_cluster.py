@@ -43,6 +43,11 @@ class RayCluster:
         """Whether this Ray was started for this server alone."""
         return not self._address
 
+    @property
+    def folder(self) -> str:
+        """The folder for the files of a local Ray, and of its server; empty for a cluster that was joined."""
+        return self._folder
+
     def start(self, stop: threading.Event, say: Say) -> None:
         """Join the cluster at the address, or start a local Ray without dashboard.
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 import yaml
 
-from core.config.serve_ports import PortUse, arguments_of_config, ports_of_door, ports_of_proxies
+from core.admin.serve_ports import PortUse, arguments_of_config, ports_of_door, ports_of_proxies
 from deployments.config.files import read_text
 from deployments.config.startup_settings import settings_of_config
 from deployments.launch.endings import FAILED_LATER, explained, status_of_start

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from core.errors import ServingError
 from core.rest import examples as rest_examples
 from core.rest import predict as rest_predict
+from core.rest.connection_limits import ConnectionLimits
 from core.rest.http_answer import (
     CORS_HEADERS,
+    KNOWN_METHODS,
     Header,
     HttpAnswer,
     answer_of,
@@ -52,7 +54,6 @@ METHOD_OF: Mapping[Verb, Method] = {
     Verb.REGRESS: Method.REST_REGRESS,
     Verb.METADATA: Method.REST_METADATA,
 }
-KNOWN_METHODS = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class HttpLimits:
     timeout_s: float | None = 30.0
     max_body_bytes: int = 2**31 - 1
     cors: bool = False
+    connection: ConnectionLimits = field(default_factory=ConnectionLimits)
 
 
 class HttpApi:

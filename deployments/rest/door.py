@@ -18,6 +18,7 @@ import uvicorn
 from deployments.config.certificates import Certificates
 from deployments.rest.api import HttpApi
 from deployments.rest.short_protocol import protocol_factory
+from deployments.system.held_ports import held_listener
 from deployments.system.port_claim import claim_http, shared_listener
 from deployments.system.unix_socket import SocketPath
 
@@ -28,12 +29,16 @@ IDLE_CONNECTION_GRACE_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class HttpAddress:
-    """Where REST listens: a TCP port (0 for none) of an interface, and a UNIX socket path (empty for none)."""
+    """Where REST listens: a TCP port (0 for none) of an interface, and a UNIX socket path (empty for none).
+
+    `held_ports` names the process that holds the port for a lone router.
+    """
 
     host: str
     port: int
     socket_path: str = ""
     ssl_config_file: str = ""
+    held_ports: str = ""
 
 
 class _ServerWithoutSignals(uvicorn.Server):
@@ -55,7 +60,11 @@ class HttpDoor:
         self._serving: asyncio.Task[None] | None = None
         self._socket_path = SocketPath(address.socket_path) if address.socket_path else None
         self._certificates = Certificates(address.ssl_config_file) if address.ssl_config_file else None
-        if address.port:
+        held = held_listener(address.held_ports, address.port)
+        self._is_held = held is not None
+        if held is not None:
+            self._listeners.append(held)
+        elif address.port:
             self._claim()
             self._listeners.append(shared_listener(address.host, address.port))
 
@@ -65,7 +74,7 @@ class HttpDoor:
 
     async def open(self) -> None:
         """Begin to accept connections; returns when the port is open."""
-        if self._address.port:
+        if self._address.port and not self._is_held:
             await asyncio.to_thread(self._claim)
         if self._socket_path is not None:
             self._listeners.append(self._socket_path.listener())
@@ -93,7 +102,6 @@ class HttpDoor:
             log_level=logging.ERROR,
             server_header=False,
             proxy_headers=False,
-            timeout_keep_alive=75,
             backlog=BACKLOG,
             h11_max_incomplete_event_size=None,
             ssl_context_factory=None if certificates is None else lambda _, __: certificates.context(),

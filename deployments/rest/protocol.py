@@ -1,48 +1,177 @@
 """The REST port's HTTP/1.1: uvicorn's protocol, with the parts that TensorFlow Serving's clients would miss.
 
 The application sees the whole target, with fragment and empty query. Bytes that are not HTTP get the page that
-TensorFlow Serving's HTTP library sends, after the answers to earlier requests on the connection. The size of a head is
-bounded, because one client must not take the memory of all.
+TensorFlow Serving's HTTP library sends, after the answers to earlier requests on the connection.
+
+One client must not take memory or time from all: a request is parsed when the one before it has its answer, and when
+the client has taken what was written; what it sends ahead of that is kept as it came, and reading stops (back-pressure)
+above a bound. Limits of time are checked by a look at the connection now and then, which costs a request nothing.
 """
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from core.rest.http_answer import REASONS, html_error
+from core.rest.connection_limits import ConnectionLimits, Glance, Phase, Progress
+from core.rest.http_answer import KNOWN_METHODS, REASONS, html_error
+from core.rest.request_head import head_refusal, syntax_refusal, with_path
+from core.rest.unparsed import MixedLineEndsError, Place, UnparsedBytes
 from deployments.rest.body import LINGER_S
 
-LARGEST_HEAD_BYTES = 1024 * 1024
-"""The limit of a head, and of the bytes between two pieces of a body."""
 LONGEST_SPLIT_TARGET_BYTES = 32 * 1024
 """The part of a target that uvicorn parses: it refuses 64 KiB, and the application reads the whole target itself."""
 TARGET = "target"
 KEPT = "kept"
 """Key in the state of an ASGI scope: a client of HTTP/1.0 asked for its connection to stay open."""
+KNOWN_NAMES = frozenset(method.encode() for method in KNOWN_METHODS)
+
+
+class _RefusedHeadError(Exception):
+    """Stops the parser behind a head that is refused."""
+
+
+class ReadingGate(FlowControl):
+    """uvicorn's flow control, in which reading stays stopped while too many bytes wait for the parser."""
+
+    is_shut = False
+
+    def shut(self) -> None:
+        """Stop reading, whatever requests want."""
+        self.is_shut = True
+        self.pause_reading()
+
+    def open(self) -> None:
+        """Let requests read again."""
+        self.is_shut = False
+        self.resume_reading()
+
+    def resume_reading(self) -> None:
+        """Read on, unless the gate is shut."""
+        if not self.is_shut:
+            super().resume_reading()
 
 
 class RestProtocol(HttpToolsProtocol):
     """One connection of a client."""
 
-    _head_bytes = 0
+    flow: ReadingGate
+    limits = ConnectionLimits()
+    _fed = 0
+    _answers = 0
     _unanswered = 0
     _refusal: int | None = None
+    _refused_head = 400
+    _in_body = False
+    _body_left = 0
+    """Bytes of the body that were announced and have not come; negative for a body in chunks."""
+    _framed_at = 0
+    """How much had come with the last piece of a body, or end of a head: what came since is a head, or framing."""
+    _pieces = 0
+    _piece = limits.least_piece
+    _is_parsing = False
+    _later: asyncio.Handle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        """Begin to watch the progress of the connection."""
+        super().connection_made(transport)
+        self.flow = ReadingGate(transport)
+        self._unparsed = UnparsedBytes()
+        self._progress = Progress(Glance(Phase.IDLE), self.loop.time())
+        self._timer = self.loop.call_later(self.limits.look_s, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Drop what was not parsed, and stop to watch."""
+        self._timer.cancel()
+        if self._later is not None:
+            self._later.cancel()
+        self._unparsed.clear()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has arrived, unless earlier bytes were refused."""
+        """Parse what has arrived as far as it is its turn, unless earlier bytes were refused."""
         if self._refusal is not None:
             return
-        self._head_bytes += len(data)
-        self._unset_keepalive_if_required()
+        if self._is_usual(data):
+            self._feed(data)
+            return
+        self._unparsed.add(data)
+        self._go_on()
+
+    def _is_usual(self, data: bytes) -> bool:
+        """Whether bytes can go to the parser as a whole: a part of a body, or a small request with CRLF."""
+        if self._unparsed.size:
+            return False
+        if self._in_body:
+            return len(data) <= self._body_left
+        if self._unanswered or self.headers is not None or self.flow.write_paused:
+            return False
+        return len(data) <= self.limits.usual_read and data.find(b"\r\n") + 1 == data.find(b"\n") > 0
+
+    def _go_on(self) -> None:
+        """Parse until nothing is left, a request waits for its answer, or this turn of the event loop is used up."""
+        self._later = None
+        if self._is_parsing or self.parser is None:
+            return
+        self._is_parsing = True
+        self._pieces = 0
+        while self._may_parse():
+            if self._pieces >= self.limits.turn_pieces:
+                self._later = self.loop.call_soon(self._go_on)
+                break
+            self._feed_next()
+        self._is_parsing = False
+        if self._unparsed.size > self.limits.held:
+            self.flow.shut()
+        elif self.flow.is_shut:
+            self.flow.open()
+
+    def _may_parse(self) -> bool:
+        if not self._unparsed.size or self._refusal is not None or self.transport.is_closing():
+            return False
+        return self._in_body or not (self._unanswered or self.flow.write_paused)
+
+    def _feed_next(self) -> None:
         try:
-            rest: bytes | memoryview = data
+            piece = self._unparsed.next_piece(*self._place())
+        except MixedLineEndsError:
+            self._refuse(400)
+            return
+        done = self._work_done()
+        self._feed(piece)
+        if self._in_body or self.headers is None:
+            self._unparsed.head_ended()
+        else:
+            self._pieces += self.limits.turn_pieces // self.limits.turn_heads
+            if len(self.headers) > self.limits.head_fields:
+                self._refuse(431)
+        self._piece = self.limits.next_piece(self._piece, self._work_done() - done)
+
+    def _work_done(self) -> int:
+        return self._pieces + (0 if self.headers is None else len(self.headers))
+
+    def _place(self) -> tuple[Place, int]:
+        """Return where the parser stands, and how many bytes it may have at most."""
+        if self._in_body:
+            return Place.BODY, self._body_left if self._body_left > 0 else self._piece
+        return Place.START if self.headers is None else Place.HEAD, self._piece
+
+    def _feed(self, data: bytes | memoryview) -> None:
+        self._fed += len(data)
+        try:
+            rest = data
             while rest:
                 rest = self._rest_after_offer(rest)
+        except httptools.HttpParserCallbackError:
+            self._refuse(self._refused_head)
         except httptools.HttpParserError:
-            self._refuse(400)
-        if self._head_bytes > LARGEST_HEAD_BYTES:
-            self._refuse(431)
+            self._refuse(400 if self._in_body else syntax_refusal(bytes(data), KNOWN_NAMES))
+        if self._fed - self._framed_at > self.limits.head:
+            self._refuse(414 if len(self.url) > self.limits.head // 2 else 431)
 
     def _rest_after_offer(self, data: bytes | memoryview) -> bytes | memoryview:
         """Parse to the end, or to the end of a head that offers another protocol; return the bytes after it.
@@ -70,10 +199,11 @@ class RestProtocol(HttpToolsProtocol):
         return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
 
     def on_headers_complete(self) -> None:
-        """Keep the target as it was sent for the application."""
-        self._head_bytes = 0
+        """Check the head, and keep the target as it was sent for the application."""
+        self._framed_at = self._fed
         if self.is_offer():
             return
+        self._check_head()
         if self.url.startswith(b"/"):
             self.scope["state"][TARGET] = self.url
             self.url = self.url[:LONGEST_SPLIT_TARGET_BYTES]
@@ -83,29 +213,80 @@ class RestProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         # Behind `super`: a target that uvicorn refuses by an error is not answered by the application.
         self._unanswered += 1
-        if self.parser.get_http_version() == "1.0" and self.parser.should_keep_alive():
+        self._in_body = True
+        # Fields of a trailer are dropped: those of the head decide (RFC 9110 6.5.1).
+        self.headers = []
+        if self.parser.get_http_version() == "1.0":
+            self._serve_http_1_0()
+
+    def _check_head(self) -> None:
+        headers: list[tuple[bytes, bytes]] = self.scope["headers"]  # type: ignore[assignment]  # uvicorn's is a list
+        refusal = head_refusal(self.url, self.parser.get_method(), self.parser.get_http_version(), headers)
+        if refusal is not None:
+            self._refused_head = refusal
+            raise _RefusedHeadError
+        self.url = with_path(self.url)
+        lengths = [int(value) for name, value in headers if name == b"content-length"]
+        self._body_left = lengths[0] if lengths else -1
+
+    def _serve_http_1_0(self) -> None:
+        """Do as clients of HTTP/1.0 expect, which know no interim answers (RFC 9110 10.1.1)."""
+        self.cycle.waiting_for_100_continue = False
+        if self.parser.should_keep_alive():
             self.cycle.keep_alive = self.scope["state"][KEPT] = True
 
     def on_body(self, body: bytes) -> None:
-        """Take a piece of a body."""
-        self._head_bytes = 0
-        super().on_body(body)
+        """Take a piece of a body; wakes the application with the first of those that it has not taken."""
+        self._framed_at = self._fed
+        self._body_left -= len(body)
+        self._pieces += 1
+        cycle = self.cycle
+        if cycle.response_complete:
+            return
+        kept = cycle.body
+        kept += body
+        if len(kept) == len(body):
+            cycle.message_event.set()
+        elif len(kept) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
         """Take the end of a request."""
         if not self.is_offer():
+            self._in_body = False
+            self._framed_at = self._fed
             super().on_message_complete()
+            self.headers = None  # type: ignore[assignment]  # as before the first request
 
     def on_response_complete(self) -> None:
         """Go on with the next request, or with the refusal that was due after this answer."""
         self._unanswered -= 1
-        super().on_response_complete()
+        self._answers += 1
+        self.server_state.total_requests += 1
+        if self.pipeline or self._unparsed.size or self.flow.read_paused or self._refusal is not None:
+            self._follow()
+
+    def _follow(self) -> None:
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._unparsed.size:
+            self._go_on()
         if self._refusal is not None:
             self._refuse_if_due(self._refusal)
+
+    def resume_writing(self) -> None:
+        """Go on with what was not parsed because the client took no answers."""
+        super().resume_writing()
+        if self._unparsed.size:
+            self._go_on()
 
     def _refuse(self, status: int) -> None:
         if self._refusal is None:
             self._refusal = status
+            self._unparsed.clear()
             self._refuse_if_due(status)
 
     def _refuse_if_due(self, status: int) -> None:
@@ -118,8 +299,37 @@ class RestProtocol(HttpToolsProtocol):
         headers = (*self.server_state.default_headers, *page.headers, (b"content-length", b"%d" % len(page.body)))
         lines += [b"%b: %b" % header for header in headers]
         self.transport.write(b"\r\n".join([*lines, b"", bytes(page.body)]))
-        self.flow.resume_reading()
+        self.flow.open()
         if self.transport.can_write_eof():
             self.transport.write_eof()
         # Closing at once would discard what the client has not read yet.
         self.loop.call_later(LINGER_S, self.transport.close)
+
+    def _look(self) -> None:
+        """End the connection if it has made no progress for too long."""
+        now_s, limits = self.loop.time(), self.limits
+        self._timer = self.loop.call_later(limits.look_s, self._look)
+        self._progress = self._progress.seen(self._glance(), now_s, limits)
+        if self._progress.is_overdue(now_s, limits):
+            self._end(self._progress.glance.phase)
+
+    def _end(self, phase: Phase) -> None:
+        if phase is Phase.UNREAD or self._refusal is not None:
+            self.transport.abort()
+        elif phase is Phase.IDLE or self._unanswered > self._in_body:
+            self.transport.close()
+        else:
+            self._refuse(408)
+
+    def _glance(self) -> Glance:
+        unread = self.transport.get_write_buffer_size()
+        return Glance(self._phase(unread), self._answers, self._fed, unread)
+
+    def _phase(self, unread: int) -> Phase:
+        if unread:
+            return Phase.UNREAD
+        if self._in_body:
+            return Phase.ANSWER if self.pipeline or self.flow.read_paused else Phase.BODY
+        if self._unanswered:
+            return Phase.ANSWER
+        return Phase.IDLE if self.headers is None and not self._unparsed.size else Phase.HEAD

@@ -23,7 +23,7 @@ def http_limits(settings: ServerSettings) -> HttpLimits:
 def http_address(settings: ServerSettings) -> HttpAddress:
     """Return the REST addresses that the settings ask for."""
     door = settings.front_door
-    return HttpAddress(door.host, door.rest_port, door.rest_socket_path, door.rest_ssl_config_file)
+    return HttpAddress(door.host, door.rest_port, door.rest_socket_path, door.rest_ssl_config_file, door.held_ports)
 
 
 def on_loop(app: AsgiApp, thread: LoopThread) -> AsgiApp:

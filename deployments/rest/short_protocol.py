@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from core.errors import Code, ServingError
 from core.rest.http_answer import CORS_HEADERS, JSON, HttpAnswer, answer_of
 from core.rest.path import RestRequest, parse_request
+from core.rest.request_head import is_host
 from core.routing.transport import Answer, Call, Method
 from deployments.rest.api import METHOD_OF, HttpApi
 from deployments.rest.protocol import RestProtocol
@@ -147,6 +148,8 @@ class ShortProtocol(RestProtocol):
         self._known = known
         self._heads = heads
         self._begun: ShortRequest | None = None
+        self.limits = api.limits.connection
+        self._host: bytes | None = None
 
     def on_headers_complete(self) -> None:
         """Choose the way."""
@@ -154,7 +157,8 @@ class ShortProtocol(RestProtocol):
         if wanted is None:
             super().on_headers_complete()
             return
-        self._head_bytes = 0
+        self._framed_at = self._fed
+        self._in_body = True
         self.cycle = ShortRequest(self, self._api.router, wanted)  # type: ignore[assignment]  # it has what uvicorn asks of a cycle
 
     def _short_request(self) -> Wanted | None:
@@ -170,11 +174,19 @@ class ShortProtocol(RestProtocol):
 
     def _has_small_body(self) -> bool:
         length = -1
+        host = None
         for name, value in self.headers:
-            if name in UNUSUAL:
+            if name in UNUSUAL or (name == b"host" and host is not None):
                 return False
             if name == b"content-length":
                 length = int(value)
+            elif name == b"host":
+                host = value
+        self._body_left = length
+        if host != self._host or host is None:
+            if host is None or not is_host(host):
+                return False
+            self._host = host
         return 0 <= length <= min(LARGEST_SHORT_BODY_BYTES, self._api.limits.max_body_bytes)
 
     def on_message_complete(self) -> None:

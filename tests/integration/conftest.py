@@ -21,6 +21,7 @@ from ray.serve.schema import ApplicationStatus
 from core.config.model_config import ModelConfig
 from core.config.models_text import model_configs
 from core.config.server_settings import (
+    ClusterSettings,
     FrontDoorSettings,
     LoadingSettings,
     ModelCacheSettings,
@@ -226,6 +227,7 @@ def server(
         model_cache=ModelCacheSettings(folder=str(folder / "cache")),
         loading=LoadingSettings(max_num_load_retries=1, load_retry_interval_s=POLL_S, num_load_threads=4),
         request_log=RequestLogSettings(max_file_age_s=0.5),
+        cluster=ClusterSettings(router_replicas=1),
         tracing=TracingSettings(collector.url, 0.0, (("OTEL_BSP_SCHEDULE_DELAY", "200"),)),
     )
     live = LiveServer(settings, folder / "models.config", folder, saved_models)

@@ -77,6 +77,21 @@ def descendants(pid: int) -> list[int]:
     return [*children, *(pid for child in children for pid in descendants(child))]
 
 
+def kill_router(server: int) -> None:
+    """Kill the only router of a server."""
+    [router] = [pid for pid in descendants(server) if b"ServeReplica:router:Router" in cmdline(pid)]
+    os.kill(router, signal.SIGKILL)
+    wait_until(lambda: not Path(f"/proc/{router}").exists(), "the router is gone")
+
+
+def cmdline(pid: int) -> bytes:
+    """Return the command line, or the title, of a process; empty when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 @pytest.mark.timeout(300)
 def test_two_servers_run_side_by_side_and_stop_cleanly(saved_models: Path, tmp_path: Path) -> None:
     """Each has its own Ray; SIGTERM to all of one's processes lets a request in flight finish, and leaves nothing behind.
@@ -90,7 +105,7 @@ def test_two_servers_run_side_by_side_and_stop_cleanly(saved_models: Path, tmp_p
     tls = ssl.create_default_context(cadata=authority.certificate)
     with (
         running(
-            "--port=0", "--grpc_socket_path=", f"--port={free_port()}",
+            f"--port={free_port()}", "--router_replicas=1",
             "--model_name=slow", f"--model_base_path={saved_models / 'slow'}", rest_port=first,
         ) as one,
         running(
@@ -99,6 +114,8 @@ def test_two_servers_run_side_by_side_and_stop_cleanly(saved_models: Path, tmp_p
             rest_port=second, tls=tls,
         ) as other,
     ):  # fmt: skip
+        kill_router(one.pid)
+        assert answers(first), "the connection waits for the next router, and is not refused"
         below = descendants(one.pid)
         with RawConnection(first, timeout_s=60) as connection:
             assert connection.ask(SLOW_HEAD).status == 100  # the server has the request, and waits for its body

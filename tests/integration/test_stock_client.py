@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from core.protos import model_config_pb2, prediction_log_pb2, serving_pb2
 from tests.conftest import default_cache
 from tests.integration.conftest import LiveServer
-from tests.support.stock_client import compared
+from tests.support.original_messages import field_facts, original_pool, own_messages
+from tests.support.stock_client import compared, environment
 
 VERSIONS = {
     "half_plus_two": 1,
@@ -34,6 +36,16 @@ METHODS = {
     "SessionRun": 1,
 }
 """How often each method must have been compared at least."""
+OWN_ONLY = frozenset(
+    {
+        "BatchingParameters", "MonitoringConfig", "PrometheusConfig", "RequestEnvelope", "SSLConfig",
+        "SerializedExamplesRequest", "SerializedInput", "SerializedLog", "SerializedMultiInferenceRequest",
+        "SerializedPredictionLog",
+    }
+)  # fmt: skip
+"""Views of ours on TensorFlow Serving's messages, and messages that its client's package lacks."""
+CUT_DOWN = {"FileSystemStoragePathSourceConfig", "SessionRunResponse"}
+"""Messages that are read in part only, or passed on as they are."""
 
 
 @pytest.mark.stock_client
@@ -46,3 +58,17 @@ def test_the_stock_client_gets_what_the_model_gives_in_process(server: LiveServe
 
     assert told["different"] == []
     assert {name: count for name, count in METHODS.items() if told["compared"].get(name, 0) < count} == {}
+
+
+@pytest.mark.stock_client
+@pytest.mark.timeout(400)
+def test_our_messages_are_those_of_tensorflow_servings_client() -> None:
+    """Field by field, as its package describes them: what JSON and reflection show of them is the same."""
+    (packages,) = environment(default_cache().parent).parents[1].glob("lib/python*/site-packages")
+    modules = (one.relative_to(packages) for one in packages.glob("tensorflow_serving/*/*_pb2.py"))
+    pool = original_pool(packages, [str(one).replace("_pb2.py", ".proto") for one in modules])
+    files = (serving_pb2.DESCRIPTOR, model_config_pb2.DESCRIPTOR, prediction_log_pb2.DESCRIPTOR)
+
+    for own in (one for file in files for one in own_messages(file, OWN_ONLY | CUT_DOWN)):
+        theirs = pool.FindMessageTypeByName(own.full_name.removeprefix("ray_model_server."))
+        assert field_facts(own, "ray_model_server.tensorflow") == field_facts(theirs, "tensorflow"), own.full_name

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from deployments.cli import UNKNOWN_COMMAND, main
+from deployments.cli import FAILED, UNKNOWN_COMMAND, main
+from deployments.commands import check_config, serve
 from deployments.commands.table import COMMANDS
 
 
@@ -33,3 +36,33 @@ def test_anything_else_is_the_servers(capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["--version"]) == 0
 
     assert capsys.readouterr().out.startswith("Ray Model Server: ")
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_defect_of_a_command_is_one_line_or_one_document(
+    as_json: bool,  # noqa: FBT001
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not a traceback, which says nothing to its reader, and not JSON that cannot be parsed."""
+    monkeypatch.setattr(check_config, "_checked", lambda *_: {}["odd"])
+
+    assert main(["check-config", "file", *(["--json"] if as_json else [])]) == FAILED
+
+    shown = capsys.readouterr()
+    if as_json:
+        assert json.loads(shown.out)["error"]["code"] == "INTERNAL"
+    else:
+        assert shown.err.startswith("ray_model_server check-config: INTERNAL: KeyError: 'odd'")
+        assert shown.err.count("\n") == 1
+
+
+def test_a_defect_before_the_start_is_a_failed_start(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one in the reading of flags."""
+    monkeypatch.setattr(serve, "parse_arguments", lambda _: {}["odd"])
+
+    assert main(["--port=1"]) == 255
+
+    assert capsys.readouterr().out.startswith("Failed to start server. Error: INTERNAL: KeyError: 'odd'")

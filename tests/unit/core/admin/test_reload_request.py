@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from core.admin.reload_request import is_settled, require_available
-from core.errors import Code, RuntimeFailure
+from core.admin.reload_request import is_settled, read_request, require_available
+from core.config.version_policy import All, Specific
+from core.errors import Code, InvalidArgument, RuntimeFailure
+from core.protos import model_config_pb2, serving_pb2
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.versions.history import VersionHistory
 from core.versions.lifecycle import State, VersionStatus
@@ -42,6 +44,14 @@ WANTED, LEAVING = True, False
         pytest.param(model((1, State.END, Code.ABORTED, WANTED)), False, id="given_up_before_it_was_added_again"),
         pytest.param(model((1, State.END, Code.CANCELLED, WANTED)), True, id="failed_by_cancellation"),
         pytest.param(model((1, State.END, Code.OK, LEAVING)), False, id="ended_well_before"),
+        pytest.param(model((2, State.LOADING, Code.OK, WANTED), (1, State.AVAILABLE, Code.OK, WANTED),
+                           labels={"canary": 2}), False, id="one_that_a_label_names_loads"),
+        pytest.param(model((3, State.AVAILABLE, Code.OK, WANTED), (2, State.LOADING, Code.OK, WANTED),
+                           policy=Specific(frozenset({2, 3}))), False, id="one_that_the_policy_names_loads"),
+        pytest.param(model((3, State.AVAILABLE, Code.OK, WANTED), (2, State.LOADING, Code.OK, WANTED),
+                           policy=All()), True, id="an_older_one_loads"),
+        pytest.param(model((1, State.AVAILABLE, Code.OK, WANTED), labels={"canary": 9}), True,
+                     id="a_label_names_what_is_not_there"),
         pytest.param(model(problem="no such folder"), True, id="nothing_to_load"),
         pytest.param(model((1, State.END, Code.CANCELLED, LEAVING), configured=False), True, id="removed_again"),
     ],
@@ -83,3 +93,25 @@ def test_nothing_is_raised_when_all_answer() -> None:
     table = RoutingTable(1, {"m": model((1, State.AVAILABLE, Code.OK, WANTED)), "other": model(problem="none")})
 
     require_available(table, ["m"])
+
+
+CUSTOM = model_config_pb2.ModelServerConfig()
+CUSTOM.custom_model_config.type_url = "x/google.protobuf.Any"
+
+
+@pytest.mark.parametrize("config", [model_config_pb2.ModelServerConfig(), CUSTOM], ids=["neither", "custom"])
+def test_a_request_without_a_list_is_refused(config) -> None:
+    """Before anything is compared with what is in force (TensorFlow Serving's text)."""
+    with pytest.raises(InvalidArgument) as caught:
+        read_request(serving_pb2.ReloadConfigRequest(config=config).SerializeToString())
+
+    assert str(caught.value) == (
+        "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently supported"
+    )
+
+
+def test_an_empty_list_is_a_list() -> None:
+    """It removes every model."""
+    config = model_config_pb2.ModelServerConfig(model_config_list=model_config_pb2.ModelConfigList())
+
+    assert read_request(serving_pb2.ReloadConfigRequest(config=config).SerializeToString()).config == config

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
@@ -316,3 +317,13 @@ def test_a_flipped_byte_is_planned_or_refused(position, value) -> None:
     raw = VALID[:position] + bytes([value]) + VALID[position + 1 :]
     with contextlib.suppress(ServingError):
         assert grpc_predict.plan_predict(half_plus_two(), raw).fetches
+
+
+def test_only_the_outputs_that_are_asked_for_must_fit_into_an_answer() -> None:
+    """A ragged one is refused by its name in the signature, as it has none in the graph."""
+    outputs = {"y": spec("y:0"), "words": replace(spec(""), composite="ragged")}
+    model = with_signature(Signature({"x": spec("x:0")}, outputs, is_carried=False))
+
+    assert grpc_predict.plan_predict(model, body({"x": X}, outputs=["y"])).fetches == ("y:0",)
+    with pytest.raises(ServingError, match=r'^Output "words" of signature "serving_default" is a ragged tensor'):
+        grpc_predict.plan_predict(model, body({"x": X}))

@@ -35,13 +35,15 @@ def decoded(block: bytes) -> list[tuple[str, str]]:
 
 def test_a_call_says_what_it_wants() -> None:
     """Path, time, encoding, and the caller's own headers."""
-    fields = head_fields(PREDICT, (b"grpc-timeout", b"250m"), (b"grpc-encoding", b"gzip"), (b"a-bin", b"\xff"))
+    fields = head_fields(
+        PREDICT, (b"grpc-timeout", b"250m"), (b"grpc-encoding", b"gzip"), (b"a-bin", b"/w"), (b"b", b"\xff")
+    )
 
     head = read_head(tuple(fields))
 
     assert (head.path, head.timeout_s, head.encoding) == (PREDICT, 0.25, "gzip")
     assert (head.code, head.problem, head.http_status, head.is_malformed) == (Code.OK, "", 0, False)
-    assert head.metadata[-1] == ("a-bin", "\xff")
+    assert head.metadata[-2:] == (("a-bin", "/w"), ("b", "\xff"))
     assert not any(name.startswith(":") for name, _ in head.metadata)
     assert not head.is_trailers
 
@@ -56,7 +58,7 @@ def test_times_have_units(timeout: bytes, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "timeout", [b"", b"1", b"S", b"-1S", b"1.5S", b"1s", b"123456789S", b"1S ", "\u0661S".encode()]
+    "timeout", [b"", b"1", b"S", b"-1S", b"1.5S", b"1s", b"123456789S", b"1S1", "\u0661S".encode()]
 )
 def test_a_time_that_cannot_be_read_is_told(timeout: bytes) -> None:
     """A call that would wait for ever instead would surprise its caller."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.http2.frames import (
+    ACK,
     CONTINUATION,
     DATA,
     END_HEADERS,
@@ -14,8 +15,8 @@ from core.http2.frames import (
     PADDED,
     PING,
     PREFACE,
-    PRIORITY,
     PUSH_PROMISE,
+    SETTINGS,
     WITH_PRIORITY,
     BrokenConnection,
     Fault,
@@ -23,13 +24,14 @@ from core.http2.frames import (
     head,
 )
 from core.http2.reading import LARGEST_BLOCK_BYTES, Http2Reader
+from tests.support.doors.raw_http2 import OPENING
 
 
 class Reader(Http2Reader):
     """Notes what it reads."""
 
     def __init__(self) -> None:
-        super().__init__({DATA: self._take_data})
+        super().__init__({DATA: self._take_data, SETTINGS: lambda *_: None})
         self.seen: list[tuple[str, int, int, bytes]] = []
 
     def _take_data(self, stream_id: int, flags: int, payload: bytes) -> None:
@@ -42,7 +44,7 @@ class Reader(Http2Reader):
 def read(*frames: bytes) -> list[tuple[str, int, int, bytes]]:
     """Read frames behind a preface."""
     reader = Reader()
-    reader.receive(PREFACE + b"".join(frames))
+    reader.receive(OPENING + b"".join(frames))
     return reader.seen
 
 
@@ -53,7 +55,7 @@ def fault_of(*frames: bytes) -> Fault:
     return caught.value.fault
 
 
-CONTENT = PREFACE + frame(HEADERS, END_HEADERS, 1, b"head") + frame(DATA, END_STREAM, 1, b"body") + frame(DATA, 0, 3)
+CONTENT = OPENING + frame(HEADERS, END_HEADERS, 1, b"head") + frame(DATA, END_STREAM, 1, b"body") + frame(DATA, 0, 3)
 SEEN = [("block", 1, END_HEADERS, b"head"), ("data", 1, END_STREAM, b"body"), ("data", 3, 0, b"")]
 
 
@@ -68,15 +70,34 @@ def test_frames_are_the_same_however_their_bytes_arrive(size: int) -> None:
     assert reader.seen == SEEN
 
 
-def test_a_connection_is_established_by_its_preface() -> None:
-    """Not before its last byte."""
+@pytest.mark.parametrize("size", [1, len(PREFACE) - 1, len(PREFACE), len(OPENING) - 1])
+def test_a_connection_is_established_by_its_preface_and_the_head_of_settings(size: int) -> None:
+    """Not before its last byte (RFC 9113, 3.4)."""
     reader = Reader()
-    reader.receive(PREFACE[:-1])
+    reader.receive(OPENING[:size])
     assert not reader.is_established
 
-    reader.receive(PREFACE[-1:])
+    reader.receive(OPENING[size:])
 
     assert reader.is_established
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        frame(PING, 0, 0, bytes(8)),
+        frame(HEADERS, END_HEADERS, 1, b"a"),
+        frame(SETTINGS, ACK, 0),
+        frame(0x77, 0, 0, b"?"),
+    ],
+    ids=["PING", "HEADERS", "acknowledgement", "unknown"],
+)
+def test_the_first_frame_is_settings(first: bytes) -> None:
+    """A client's preface ends with its own SETTINGS, which may be empty but not an acknowledgement (RFC 9113, 3.4)."""
+    with pytest.raises(BrokenConnection) as caught:
+        Reader().receive(PREFACE + first)
+
+    assert caught.value.fault is Fault.PROTOCOL_ERROR
 
 
 def test_another_protocol_is_refused_at_its_first_wrong_byte() -> None:
@@ -122,8 +143,11 @@ def test_frames_of_unknown_kinds_are_ignored() -> None:
             [frame(HEADERS, 0, 1, bytes(16_384)), *[frame(CONTINUATION, 0, 1, bytes(16_384))] * (LARGEST_BLOCK_BYTES // 16_384)],
             Fault.ENHANCE_YOUR_CALM,
         ),
-        ([frame(PRIORITY, 0, 0, bytes(5))], Fault.PROTOCOL_ERROR),
-        ([frame(PRIORITY, 0, 1, bytes(4))], Fault.FRAME_SIZE_ERROR),
+        ([frame(HEADERS, 0, 0, b"a")], Fault.PROTOCOL_ERROR),
+        ([frame(HEADERS, 0, 2, b"a")], Fault.PROTOCOL_ERROR),
+        ([frame(HEADERS, END_HEADERS | PADDED, 1)], Fault.FRAME_SIZE_ERROR),
+        ([frame(HEADERS, END_HEADERS | PADDED | WITH_PRIORITY, 1, b"\x0112345")], Fault.PROTOCOL_ERROR),
+        ([frame(GOAWAY, 0, 0, bytes(7))], Fault.FRAME_SIZE_ERROR),
         ([frame(GOAWAY, 0, 1, bytes(8))], Fault.PROTOCOL_ERROR),
         ([frame(PUSH_PROMISE, END_HEADERS, 1, bytes(4))], Fault.PROTOCOL_ERROR),
     ],

@@ -7,12 +7,13 @@ import re
 import numpy as np
 import pytest
 
-from core.errors import Internal
+from core.errors import Code, Internal, RuntimeFailure
 from core.inference.dtypes import REFERENCE, DataType
 from core.inference.signature import (
     PREDICTABLE_METHODS,
     Signature,
     TensorSpec,
+    check_carried,
     check_predictable,
     signature,
     tensor_spec,
@@ -74,3 +75,45 @@ def test_a_signature_of_another_method_is_refused_in_tensorflow_servings_words()
     )
     with pytest.raises(Internal, match=f"^{re.escape(text)}$"):
         check_predictable(Signature({}, {}, "other"))
+
+
+RAGGED = tensor_pb2.TensorInfo()
+RAGGED.composite_tensor.type_spec.type_spec_class = tensor_pb2.TypeSpecProto.RAGGED_TENSOR_SPEC
+OTHER = tensor_pb2.TensorInfo()
+OTHER.composite_tensor.type_spec.type_spec_class = tensor_pb2.TypeSpecProto.INDEXED_SLICES_SPEC
+SPARSE = tensor_pb2.TensorInfo(coo_sparse={"values_tensor_name": "v:0"})
+PARTS = "which consists of several tensors; export a signature that has its parts, or a dense form of it, as tensors of their own."
+TYPE = "which requests and answers cannot carry; export a signature that casts it to another type."
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "text"),
+    [
+        (RAGGED, Code.INVALID_ARGUMENT, f"is a ragged tensor, {PARTS}"),
+        (SPARSE, Code.INVALID_ARGUMENT, f"is a sparse tensor, {PARTS}"),
+        (OTHER, Code.INVALID_ARGUMENT, f"is a composite tensor, {PARTS}"),
+        (tensor_pb2.TensorInfo(name="NoOp"), Code.INVALID_ARGUMENT, "is an operation without a value, which cannot be asked for."),
+        (info(dtype=DataType.INT4), Code.UNIMPLEMENTED, f"has type int4, {TYPE}"),
+        (info(dtype=DataType.FLOAT8_E5M2FNUZ), Code.UNIMPLEMENTED, f"has type float8_e5m2fnuz, {TYPE}"),
+        (info(dtype=DataType.VARIANT), Code.UNIMPLEMENTED, f"has type variant, {TYPE}"),
+    ],
+    ids=["ragged", "sparse", "composite", "operation", "int4", "float8", "variant"],
+)  # fmt: skip
+def test_what_no_request_can_carry_is_named_with_the_remedy(
+    given: tensor_pb2.TensorInfo, code: Code, text: str
+) -> None:
+    """By its name in the signature: the graph's own name, if there is one, means nothing to a caller."""
+    outputs = signature(tensor_pb2.SignatureDef(inputs={"x": info()}, outputs={"y": given, "z": info("z:0")}))
+    inputs = signature(tensor_pb2.SignatureDef(inputs={"x": given}, outputs={"y": info("y:0")}))
+
+    for read, what in ((outputs, 'Output "y"'), (inputs, 'Input "x"')):
+        assert not read.is_carried
+        with pytest.raises(RuntimeFailure) as caught:
+            check_carried("tokens", read, read.outputs)
+        assert (caught.value.code, str(caught.value)) == (code, f'{what} of signature "tokens" {text}')
+    check_carried("tokens", outputs, ["z"])
+
+
+def test_usual_tensors_need_no_check() -> None:
+    """So that usual calls do not pay for it."""
+    assert signature(tensor_pb2.SignatureDef(inputs={"x": info()}, outputs={"y": info("y:0")})).is_carried

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -303,3 +304,17 @@ def test_a_float_beyond_double_is_left_to_the_exact_parser() -> None:
     """The quick way says only that it does not know."""
     assert fast_tensor([{}], F) is None  # type: ignore[list-item]
     assert tensors(b'{"inputs":[1.8e308]}', {"a": DataType.DOUBLE})["a"].tolist() == [np.inf]
+
+
+RAGGED = replace(spec(""), composite="ragged")
+
+
+@pytest.mark.parametrize("inputs", [{"x": RAGGED}, {"x": spec("x:0")}])
+def test_a_signature_with_a_ragged_tensor_is_refused_by_its_name(inputs) -> None:
+    """Before the body is read by a type that such an input does not have."""
+    model = with_signature(Signature(inputs, {"y": RAGGED}, is_carried=False))
+
+    with pytest.raises(
+        ServingError, match=r"^(Input \"x\"|Output \"y\") of signature \"serving_default\" is a ragged tensor"
+    ):
+        rest_predict.plan_predict(model, b'{"inputs": {"x": [[1.0]]}}')

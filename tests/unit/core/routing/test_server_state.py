@@ -76,7 +76,7 @@ REFUSED = ListInForce(problems=(Problem("typo", "models.config", 3),))
         ),
         pytest.param(
             {"m": replace(model((1, ANSWERS)), statuses=(LOST,))}, {}, PROBLEMS,
-            ["m version 1 answers with errors only: every run failed so far: device lost"], id="every_run_fails",
+            ["m version 1: every run failed so far: device lost"], id="every_run_fails",
         ),
         pytest.param(
             {"m": model((1, ANSWERS))}, {"in_force": REFUSED}, PROBLEMS,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.doors.grpc_sites import GrpcSite, GrpcSiteMaker, grpc_sites
+from tests.support.doors.http2_probes import Bystander
 
 
 @pytest.fixture(scope="module")
@@ -26,3 +27,18 @@ def make_site() -> Iterator[GrpcSiteMaker]:
 @pytest.fixture
 def site(make_site: GrpcSiteMaker) -> GrpcSite:
     return make_site()
+
+
+@pytest.fixture(scope="module")
+def probed_site() -> Iterator[GrpcSite]:
+    """One port for all probes of a module."""
+    with grpc_sites() as make:
+        yield make()
+
+
+@pytest.fixture(scope="module")
+def bystander(probed_site: GrpcSite) -> Iterator[Bystander]:
+    """Another client of that port, connected all the time."""
+    client = Bystander(probed_site)
+    yield client
+    client.close()

@@ -214,7 +214,7 @@ def test_any_signature_can_be_predicted(ask: Asker, model, signature, inputs, ou
         pytest.param(predict(X, signature="Serving_Default"), "FAILED_PRECONDITION", 'Serving signature key "Serving_Default" not found.', id="unknown signature"),
         pytest.param(predict({"x": tensor(DataType.STRING, (1,), string_val=[b"a"])}), "INVALID_ARGUMENT", "Expects arg[0] to be float but string is provided", id="string for float"),
         pytest.param(predict({"x": tensor(DataType.DOUBLE, (1,), double_val=[1])}), "INVALID_ARGUMENT", "Expects arg[0] to be float but double is provided", id="double for float"),
-        pytest.param(predict(X, "odd_outputs", "variant"), "UNIMPLEMENTED", "Tensor EmptyTensorList:0 has type variant, which cannot leave the model", id="variant"),
+        pytest.param(predict(X, "odd_outputs", "variant"), "UNIMPLEMENTED", 'Output "y" of signature "variant" has type variant, which requests and answers cannot carry; export a signature that casts it to another type.', id="variant"),
         pytest.param(predict({}, "", label="x"), "INVALID_ARGUMENT", "ModelSpec has no name specified.", id="no name"),
         pytest.param(b"", "INVALID_ARGUMENT", "Missing ModelSpec", id="nothing"),
     ],

@@ -173,6 +173,18 @@ async def test_a_watcher_that_does_not_read_holds_nobody_up() -> None:
     assert slow.told == [SERVICE_UNKNOWN, NOT_SERVING]
 
 
+def test_a_model_that_answers_with_errors_only_does_not_serve(stack: GrpcStack, health) -> None:
+    """Until its replicas report a run that succeeded."""
+    route = {1: Route.of(ServableId("half_plus_two", 1))}
+    lost = VersionStatus(1, State.AVAILABLE, Code.INTERNAL, "every run failed so far: device lost")
+
+    follow(stack, half_plus_two=ModelRoutes(route, statuses=(lost,)))
+    assert (status(health, MODEL), status(health, "")) == (NOT_SERVING, SERVING)
+
+    follow(stack, half_plus_two=ModelRoutes(route, statuses=(VersionStatus(1, State.AVAILABLE),)))
+    assert status(health, MODEL) == SERVING
+
+
 async def test_the_server_serves_once_it_is_ready_as_readyz_says() -> None:
     """A declared version is awaited after the ports are open; later nothing but the stop ends it."""
     model = ModelRoutes({1: Route.of(ServableId("m", 1))}, statuses=(VersionStatus(1, State.AVAILABLE),))
@@ -191,15 +203,3 @@ async def test_the_server_serves_once_it_is_ready_as_readyz_says() -> None:
         seen.append((await health.Check(question(""), None)).status)
 
     assert seen == [NOT_SERVING, NOT_SERVING, SERVING, SERVING, NOT_SERVING]
-
-
-def test_a_model_that_answers_with_errors_only_does_not_serve(stack: GrpcStack, health) -> None:
-    """Until its replicas report a run that succeeded."""
-    route = {1: Route.of(ServableId("half_plus_two", 1))}
-    lost = VersionStatus(1, State.AVAILABLE, Code.INTERNAL, "every run failed so far: device lost")
-
-    follow(stack, half_plus_two=ModelRoutes(route, statuses=(lost,)))
-    assert (status(health, MODEL), status(health, "")) == (NOT_SERVING, SERVING)
-
-    follow(stack, half_plus_two=ModelRoutes(route, statuses=(VersionStatus(1, State.AVAILABLE),)))
-    assert status(health, MODEL) == SERVING

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
+from core.admin.serve_ports import PortUse, arguments_of_config, ports_of_door, ports_of_proxies, ports_to_hold
 from core.config.arguments import parse_flags
-from core.config.serve_ports import PortUse, arguments_of_config, ports_of_door, ports_of_proxies
 from tests.support.project import ROOT
 
 HTTP, GRPC = "Ray Serve's HTTP proxy", "Ray Serve's gRPC proxy"
@@ -55,3 +55,20 @@ def test_a_door_without_a_port_uses_none() -> None:
     assert settings is not None
 
     assert ports_of_door(settings.front_door) == ()
+
+
+@pytest.mark.parametrize(
+    ("flags", "held"),
+    [
+        ([], {"gRPC", "REST"}),
+        (["--rest_api_ssl_config_file=/s"], {"gRPC", "REST"}),
+        (["--ssl_config_file=/s"], {"REST"}),
+        (["--grpc_channel_arguments=grpc.max_send_message_length=1"], {"REST"}),
+    ],
+)
+def test_a_port_that_grpcs_own_library_binds_is_not_held(flags: list[str], held: set[str]) -> None:
+    """The library has no way to take a socket that is bound."""
+    settings = parse_flags(["--port=1", "--rest_api_port=2", "--model_base_path=/m", *flags]).settings
+    assert settings is not None
+
+    assert {use.what for use in ports_to_hold(settings.front_door)} == held

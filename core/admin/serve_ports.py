@@ -28,6 +28,15 @@ def ports_of_door(door: FrontDoorSettings) -> tuple[PortUse, ...]:
     return tuple(use for use in uses if use.port)
 
 
+def ports_to_hold(door: FrontDoorSettings) -> tuple[PortUse, ...]:
+    """Return the ports that another process may hold for a router.
+
+    gRPC's own library, which serves TLS and takes channel arguments, binds its port itself.
+    """
+    by_library = bool(door.ssl_config_file or door.grpc_channel_arguments)
+    return tuple(use for use in ports_of_door(door) if use.what != "gRPC" or not by_library)
+
+
 def arguments_of_config(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Yield the `args` of each of our applications in a config; what is not of the expected type is left out."""
     applications = document.get("applications")

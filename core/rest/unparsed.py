@@ -1,0 +1,114 @@
+"""The bytes of a connection that its HTTP parser has not been given yet, and how many of them it may have next.
+
+An HTTP parser that runs over a whole read makes a request of each head in it: thousands, where a client sends ahead. So
+it is given pieces that end where a head ends. It also insists on CRLF; a head whose lines all end in a bare LF is given
+to it with CRLF instead (RFC 9112 2.2). A head that mixes both is refused, because an intermediary that takes LF for a
+part of a value would have seen other fields than this server.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+CR = 0x0D
+LF = 0x0A
+
+
+class Place(Enum):
+    """Where in a request the next byte stands."""
+
+    START = "start"
+    HEAD = "head"
+    BODY = "body"
+
+
+class MixedLineEndsError(ValueError):
+    """A head some of whose lines end in LF, and some in CRLF."""
+
+
+class _Lines(Enum):
+    UNKNOWN = "unknown"
+    CRLF = "crlf"
+    LF = "lf"
+
+
+class UnparsedBytes:
+    """Bytes in the order of their arrival; `size` of them are left."""
+
+    __slots__ = ("_at", "_data", "_last", "_lines", "size")
+
+    def __init__(self) -> None:
+        self._data = b""
+        self._at = 0
+        self._last = CR
+        self._lines = _Lines.CRLF
+        self.size = 0
+
+    def add(self, data: bytes) -> None:
+        """Append what has arrived; without a copy where nothing was left."""
+        self._data = self._data[self._at :] + data if self.size else data
+        self._at = 0
+        self.size += len(data)
+
+    def clear(self) -> None:
+        """Drop all."""
+        self._data = b""
+        self._at = self.size = 0
+
+    def head_ended(self) -> None:
+        """Forget how the lines of the last head ended."""
+        self._lines = _Lines.CRLF
+
+    def next_piece(self, place: Place, most: int) -> bytes | memoryview:
+        """Take at most so many bytes for the parser, and of a head none behind its end.
+
+        Empty lines before a request are dropped (RFC 9112 2.2). Raises MixedLineEndsError.
+        """
+        if place is Place.BODY:
+            return self._take(min(most, self.size))
+        if place is Place.START:
+            self._skip_empty_lines()
+            self._lines, self._last = _Lines.UNKNOWN, CR
+        if self.size == 0:
+            return b""
+        if self._lines is _Lines.UNKNOWN:
+            self._lines = self._ends_of_lines(most)
+        if self._lines is _Lines.LF:
+            return self._take_with_crlf(most)
+        end = self._data.find(b"\r\n\r\n", self._at, self._at + most)
+        return self._take(min(most, self.size) if end < 0 else end + 4 - self._at)
+
+    def _skip_empty_lines(self) -> None:
+        while self.size and self._data[self._at] in (CR, LF):
+            self._at += 1
+            self.size -= 1
+
+    def _ends_of_lines(self, most: int) -> _Lines:
+        """Return how the request line ends, if its end is among the next bytes."""
+        end = self._data.find(b"\n", self._at, self._at + most)
+        if end < 0:
+            return _Lines.UNKNOWN
+        before = self._data[end - 1] if end > self._at else self._last
+        return _Lines.CRLF if before == CR else _Lines.LF
+
+    def _take_with_crlf(self, most: int) -> bytes:
+        if self._last == LF and self._data[self._at] == LF:
+            size = 1
+        else:
+            end = self._data.find(b"\n\n", self._at, self._at + most)
+            size = min(most, self.size) if end < 0 else end + 2 - self._at
+        piece = bytes(self._take(size))
+        if CR in piece:
+            raise MixedLineEndsError
+        return piece.replace(b"\n", b"\r\n")
+
+    def _take(self, size: int) -> memoryview:
+        start = self._at
+        self._at += size
+        self.size -= size
+        piece = memoryview(self._data)[start : self._at]
+        if self._lines is not _Lines.CRLF and size:
+            self._last = piece[-1]
+        if self.size == 0:
+            self._data, self._at = b"", 0
+        return piece
