@@ -1,20 +1,21 @@
 """The fast lane: numbers of a request to arrays without an object per number, from buffers of simdjson.
 
 A buffer does not show how its numbers were nested; comparing skeletons proves it. All functions work on a document of
-simdjson and either return arrays that are certainly right or raise one of the errors on which `core.json.document`
-leaves the lane.
+simdjson and either return arrays that are certainly right or raise UnsuitableDocumentError, on which
+`core.json.document` leaves the lane.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
 import simdjson
 
 from core.inference.dtypes import NUMPY_DTYPE, DataType
-from core.json.elements import Element, UnsuitableDocumentError, member_names
+from core.json.elements import Element, UnsuitableDocumentError, member_names, numbers
 from core.json.rows import DTypes
 from core.json.skeleton import Shape, check_skeleton, list_shape, list_skeleton, object_skeleton, value_shape
 from core.json.tensors import FLOATS, INTEGERS, fast_tensor, fast_values, to_float32
@@ -40,7 +41,10 @@ def one_tensor(document: Element, key: str, dtype: DataType, body: bytes) -> np.
 def named_tensors(document: Element, key: str, dtypes: DTypes, body: bytes) -> Arrays:
     """Read an object with one list per input."""
     value = document[key]
-    shapes = [value_shape(value[name]) for name in member_names(value)]
+    names = member_names(value)
+    if not dtypes.keys() <= set(names):
+        raise UnsuitableDocumentError
+    shapes = [value_shape(value[name]) for name in names]
     check_skeleton(document, key, object_skeleton([list_skeleton(shape, limit=len(body)) for shape in shapes]), body)
     return {name: _member(value, name, dtype) for name, dtype in dtypes.items()}
 
@@ -78,7 +82,7 @@ def _member(value: Element, name: str, dtype: DataType) -> np.ndarray:
 
 def _tensor(value: Element, shape: Shape, dtype: DataType) -> np.ndarray:
     if dtype in FLOATS or dtype in INTEGERS:
-        return _numbers(value.as_buffer(of_type=_kind(dtype)), shape, dtype)
+        return _numbers(numbers(value, _kind(dtype)), shape, dtype)
     dense = fast_tensor(value.as_list(), dtype)
     if dense is None:
         raise UnsuitableDocumentError
@@ -90,16 +94,13 @@ def _column(values: Sequence[Element], shape: Shape, dtype: DataType) -> np.ndar
     if not shape:
         return _known(fast_values(list(values), dtype))
     if dtype in FLOATS or dtype in INTEGERS:
-        buffer = b"".join(_buffers(values, _kind(dtype)))
+        kind = _kind(dtype)
+        buffer = b"".join([numbers(value, kind) for value in values])
         return _numbers(buffer, (len(values), *shape), dtype)
     dense = fast_tensor([value.as_list() for value in values], dtype)
     if dense is None:
         raise UnsuitableDocumentError
     return dense.values.reshape(dense.shape)
-
-
-def _buffers(values: Iterable[Element], kind: str) -> Iterable[bytes]:
-    return [value.as_buffer(of_type=kind) for value in values]
 
 
 def _kind(dtype: DataType) -> str:
@@ -108,9 +109,11 @@ def _kind(dtype: DataType) -> str:
     return "u" if INTEGERS[dtype][0] == 0 else "i"
 
 
-def _numbers(buffer: bytes, shape: Shape, dtype: DataType) -> np.ndarray:
+def _numbers(buffer: bytes | memoryview, shape: Shape, dtype: DataType) -> np.ndarray:
     values = np.frombuffer(buffer, dtype=BUFFERS[_kind(dtype)])
-    # Lists of none and of one element have the same skeleton; reshape refuses the wrong number of values.
+    # Lists of none and of one element have the same skeleton.
+    if values.size != math.prod(shape):
+        raise UnsuitableDocumentError
     return _cast(values, dtype).reshape(shape)
 
 

@@ -20,7 +20,7 @@ import simdjson
 from core.errors import InvalidArgument
 from core.inference.signature import DEFAULT_SIGNATURE, Signature
 from core.json.columns import Arrays, named_rows, named_tensors, one_tensor
-from core.json.elements import Element, plain
+from core.json.elements import Element, UnsuitableDocumentError, parsed, plain
 from core.json.exact_parser import parse_exactly
 from core.json.picture import complaint
 from core.json.rows import read_inputs, read_instances
@@ -43,9 +43,6 @@ _parsers: list[simdjson.Parser] = []
 LARGEST_DOCUMENT_BYTES = 2 * 1024**3
 BYTES_PER_TOKEN: Mapping[bytes, int] = MappingProxyType({b"[": 112, b"{": 240, b":": 64, b",": 40, b"\\": 64})
 """The most that a bracket, a member, an element or an escape costs while a document is read into values."""
-
-REFUSALS = (ValueError, RuntimeError, TypeError, KeyError)
-"""simdjson's errors for bad, big, deep or unusual documents; UnicodeDecodeError is a ValueError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +93,7 @@ def signature_name(members: Mapping[str, Value], document: JsonObject) -> str:
 def _with_object(body: bytes, use: Callable[[Element], T | None]) -> T | None:
     """Apply a function to a valid top-level object; None without one, or when the function gives up.
 
-    The function must not keep any part of the document. Its own ValueError, RuntimeError, TypeError, KeyError mean that
-    it gives up.
+    The function must not keep any part of the document. Its UnsuitableDocumentError means that it gives up.
     """
     try:
         parser = _parsers.pop()
@@ -105,7 +101,7 @@ def _with_object(body: bytes, use: Callable[[Element], T | None]) -> T | None:
         parser = simdjson.Parser()
     try:
         result = _apply(parser, body, use)
-    except REFUSALS:
+    except UnsuitableDocumentError:
         return None
     if len(body) <= LARGEST_KEPT_BODY_BYTES and len(_parsers) < KEPT_PARSERS:
         _parsers.append(parser)
@@ -113,7 +109,7 @@ def _with_object(body: bytes, use: Callable[[Element], T | None]) -> T | None:
 
 
 def _apply(parser: simdjson.Parser, body: bytes, use: Callable[[Element], T | None]) -> T | None:
-    document: Element = parser.parse(body)
+    document = parsed(parser, body)
     return use(document) if type(document) is simdjson.Object else None
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from itertools import islice
-from typing import Any, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 import simdjson
 
@@ -15,10 +16,38 @@ Element: TypeAlias = Any
 
 MOST_MEMBERS = 64
 ELEMENTS_AT_ONCE = 20_000
+OWN_ERROR: Final = re.compile(r"[A-Z0-9_]+: ")
+"""The beginning of simdjson's error texts: the name of its error."""
 
 
-class UnsuitableDocumentError(ValueError):
-    """The document is valid, but of a form that only the exact way can judge."""
+class UnsuitableDocumentError(Exception):
+    """The document is of a form that only the exact way can judge; nothing else leaves the lanes of simdjson."""
+
+
+def parsed(parser: simdjson.Parser, body: bytes) -> Element:
+    """Parse a text; raises UnsuitableDocumentError for what simdjson refuses: mistakes, and numbers beyond 64 bits.
+
+    An error without the name of one of simdjson's own is a mistake of ours, such as a document that is still in use.
+    """
+    try:
+        return parser.parse(body)
+    except (ValueError, RuntimeError) as error:
+        if isinstance(error, UnicodeDecodeError) or OWN_ERROR.match(str(error)):
+            raise UnsuitableDocumentError from error
+        raise
+
+
+def numbers(array: Element, kind: str) -> memoryview:
+    """Return the numbers of an array, however they are nested, of the kind `d`, `i` or `u` (double, int64, uint64).
+
+    Raises UnsuitableDocumentError where another value is among them, or a number that the kind cannot hold.
+    """
+    try:
+        return memoryview(array.as_buffer(of_type=kind))
+    except (TypeError, ValueError) as error:
+        if OWN_ERROR.match(str(error)):
+            raise UnsuitableDocumentError from error
+        raise
 
 
 def member_names(element: Element) -> list[str]:
@@ -51,7 +80,8 @@ def plain(element: Element) -> Value:
             elif type(item) is simdjson.Object:
                 names = member_names(item)
                 members: list[Element] = [item[name] for name in names]
-                values[index] = JsonObject(names, members)
+                values[index] = made = JsonObject(names, [])
+                made.values = members  # elements of simdjson until their turn comes
                 pending.append(members)
     return cast(Value, root[0])
 

@@ -19,7 +19,7 @@ F, D, N, U, S, B = (
     DataType.STRING,
     DataType.BOOL,
 )
-GIVES_UP = (UnsuitableDocumentError, ValueError, TypeError, KeyError)
+GIVES_UP = UnsuitableDocumentError
 
 
 def one(body: bytes, dtype: DataType) -> np.ndarray:
@@ -63,7 +63,6 @@ def test_a_regular_list_is_a_tensor_of_its_type(body, dtype, expected) -> None:
         (b'{"k": [1]}', S),
         (b'{"k": [1]}', B),
         (b'{"k": [1], "more": [2]}', F),
-        (b'{"other": [1]}', F),
     ],
     ids=[
         "ragged",
@@ -76,7 +75,6 @@ def test_a_regular_list_is_a_tensor_of_its_type(body, dtype, expected) -> None:
         "no text",
         "no bool",
         "more",
-        "absent",
     ],
 )
 def test_whatever_is_in_doubt_is_left_to_the_exact_way(body, dtype) -> None:
