@@ -20,7 +20,7 @@ import simdjson
 from core.errors import InvalidArgument
 from core.inference.signature import DEFAULT_SIGNATURE, Signature
 from core.json.columns import Arrays, named_rows, named_tensors, one_tensor
-from core.json.elements import Element, UnsuitableDocumentError, parsed, plain
+from core.json.elements import Element, UnsuitableDocumentError, parsed_element, plain
 from core.json.exact_parser import parse_exactly
 from core.json.picture import complaint
 from core.json.rows import read_inputs, read_instances
@@ -109,7 +109,7 @@ def _with_object(body: bytes, use: Callable[[Element], T | None]) -> T | None:
 
 
 def _apply(parser: simdjson.Parser, body: bytes, use: Callable[[Element], T | None]) -> T | None:
-    document = parsed(parser, body)
+    document = parsed_element(parser, body)
     return use(document) if type(document) is simdjson.Object else None
 
 

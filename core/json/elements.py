@@ -24,7 +24,7 @@ class UnsuitableDocumentError(Exception):
     """The document is of a form that only the exact way can judge; nothing else leaves the lanes of simdjson."""
 
 
-def parsed(parser: simdjson.Parser, body: bytes) -> Element:
+def parsed_element(parser: simdjson.Parser, body: bytes) -> Element:
     """Parse a text; raises UnsuitableDocumentError for what simdjson refuses: mistakes, and numbers beyond 64 bits.
 
     An error without the name of one of simdjson's own is a mistake of ours, such as a document that is still in use.

@@ -75,7 +75,7 @@ class ConnectionLimits:
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """A connection as it is now: counts of all its answers and bytes so far, and the bytes that its client left unread."""
+    """A connection as it is now: counts of its answers and bytes so far, and the bytes that its client left unread."""
 
     phase: Phase
     answers: int = 0
@@ -84,15 +84,15 @@ class Glance:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class ConnectionProgress:
     """The last glance at which a connection had made progress, and its time."""
 
     glance: Glance
     at_s: float
 
-    def seen(self, now: Glance, now_s: float, limits: ConnectionLimits) -> Progress:
+    def seen(self, now: Glance, now_s: float, limits: ConnectionLimits) -> ConnectionProgress:
         """Return the progress after another glance."""
-        return Progress(now, now_s) if self._has_moved(now, limits) else self
+        return ConnectionProgress(now, now_s) if self._has_moved(now, limits) else self
 
     def _has_moved(self, now: Glance, limits: ConnectionLimits) -> bool:
         before = self.glance

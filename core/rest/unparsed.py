@@ -8,8 +8,11 @@ part of a value would have seen other fields than this server.
 
 from __future__ import annotations
 
+import re
 from enum import Enum
+from typing import Final
 
+LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,19})[ \t]*\r\n", re.IGNORECASE)
 CR = 0x0D
 LF = 0x0A
 
@@ -20,6 +23,16 @@ class Place(Enum):
     START = "start"
     HEAD = "head"
     BODY = "body"
+
+
+def is_one_request(data: bytes, most: int) -> bool:
+    """Whether a read begins with a head, in so many bytes, and holds nothing but its body, or the first part of that.
+
+    For a parser that accepts only one length, and no chunks beside it, this is certain.
+    """
+    end = data.find(b"\r\n\r\n", 0, most)
+    length = LENGTH.search(data, 0, end + 2) if end > 0 else None
+    return length is not None and end + 4 + int(length[1]) >= len(data)
 
 
 class MixedLineEndsError(ValueError):

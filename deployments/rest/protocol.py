@@ -11,16 +11,15 @@ above a bound. Limits of time are checked by a look at the connection now and th
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from core.rest.connection_limits import ConnectionLimits, Glance, Phase, Progress
+from core.rest.connection_limits import ConnectionLimits, ConnectionProgress, Glance, Phase
 from core.rest.http_answer import KNOWN_METHODS, REASONS, html_error
 from core.rest.request_head import head_refusal, syntax_refusal, with_path
-from core.rest.unparsed import MixedLineEndsError, Place, UnparsedBytes
+from core.rest.unparsed import MixedLineEndsError, Place, UnparsedBytes, is_one_request
 from deployments.rest.body import LINGER_S
 
 LONGEST_SPLIT_TARGET_BYTES = 32 * 1024
@@ -81,7 +80,7 @@ class RestProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.flow = ReadingGate(transport)
         self._unparsed = UnparsedBytes()
-        self._progress = Progress(Glance(Phase.IDLE), self.loop.time())
+        self._progress = ConnectionProgress(Glance(Phase.IDLE), self.loop.time())
         self._timer = self.loop.call_later(self.limits.look_s, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -103,14 +102,16 @@ class RestProtocol(HttpToolsProtocol):
         self._go_on()
 
     def _is_usual(self, data: bytes) -> bool:
-        """Whether bytes can go to the parser as a whole: a part of a body, or a small request with CRLF."""
+        """Whether bytes can go to the parser as a whole: a part of a body, or a request with CRLF."""
         if self._unparsed.size:
             return False
         if self._in_body:
             return len(data) <= self._body_left
         if self._unanswered or self.headers is not None or self.flow.write_paused:
             return False
-        return len(data) <= self.limits.usual_read and data.find(b"\r\n") + 1 == data.find(b"\n") > 0
+        if not data.find(b"\r\n") + 1 == data.find(b"\n") > 0:
+            return False
+        return len(data) <= self.limits.usual_read or is_one_request(data, self.limits.largest_piece)
 
     def _go_on(self) -> None:
         """Parse until nothing is left, a request waits for its answer, or this turn of the event loop is used up."""

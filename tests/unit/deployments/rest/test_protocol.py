@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import pytest
 
+from core.rest.connection_limits import ConnectionLimits
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.servable import ServableId
 from deployments.rest import body as rest_body
 from deployments.rest.api import HttpApi, HttpLimits
 from deployments.rest.door import HttpAddress, HttpDoor
-from core.rest.connection_limits import ConnectionLimits
 from deployments.routing.request_router import RequestRouter
 from deployments.system.event_loop import LoopThread
 from tests.support.clients import free_port, wait_until
