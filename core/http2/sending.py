@@ -8,8 +8,10 @@ SETTINGS, resumes them, so that a WINDOW_UPDATE never visits all streams.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Mapping
 from typing import Final
 
+from core.http2.budget import Merits
 from core.http2.frames import (
     DATA,
     END_HEADERS,
@@ -20,6 +22,7 @@ from core.http2.frames import (
     LARGEST_WINDOW,
     BrokenConnection,
     Fault,
+    Setting,
     frame,
     head,
 )
@@ -47,10 +50,15 @@ class SendingStream:
 
 
 class Sending:
-    """The frames to be sent on one connection, and the windows that bound them."""
+    """The frames to be sent on one connection, and the windows that bound them.
+
+    `waiting_bytes`: what waits for the peer's windows, of all streams.
+    """
 
     def __init__(self) -> None:
         self.unsent: list[bytes | memoryview] = []
+        self.waiting_bytes = 0
+        self.merits = Merits()
         self.stream_window = INITIAL_WINDOW
         self.largest_frame = LARGEST_FRAME_BYTES
         self._table_bytes = TABLE_BYTES
@@ -82,7 +90,15 @@ class Sending:
         flags = END_HEADERS | END_STREAM if is_last else END_HEADERS
         self.unsent.append(frame(HEADERS, flags, stream.id, block))
 
-    def bound_table(self, size: int) -> None:
+    def apply(self, given: Mapping[int, int]) -> bool:
+        """Take the peer's settings; whether they widen the windows of streams."""
+        self.largest_frame = given.get(Setting.MAX_FRAME_SIZE, self.largest_frame)
+        self._bound_table(given.get(Setting.HEADER_TABLE_SIZE, LARGEST_WINDOW))
+        before = self.stream_window
+        self.stream_window = given.get(Setting.INITIAL_WINDOW_SIZE, before)
+        return self.stream_window > before
+
+    def _bound_table(self, size: int) -> None:
         """Take the peer's limit for our table of headers, which we do not use.
 
         A reduced table must be confirmed by the next header block (RFC 7541, 4.2).
@@ -97,6 +113,7 @@ class Sending:
         """Send data, and behind it the trailers that end the answer; what the windows do not allow yet waits."""
         if data:
             stream.waiting.append(memoryview(data))
+            self.waiting_bytes += len(data)
         stream.end = end
         self.resume(stream)
 
@@ -126,6 +143,8 @@ class Sending:
             return False
         self._window -= size
         stream.credit -= size
+        self.waiting_bytes -= size
+        self.merits.sent_bytes += size
         self.unsent += (head(size, DATA, 0, stream.id), data[:size])
         if size < len(data):
             stream.waiting[0] = data[size:]
@@ -155,5 +174,6 @@ class Sending:
     def forget(self, stream: SendingStream) -> None:
         """Drop the data of a stream that waits."""
         self._turns.pop(stream.id, None)
+        self.waiting_bytes -= sum(map(len, stream.waiting))
         stream.waiting.clear()
         stream.end = None

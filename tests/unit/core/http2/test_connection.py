@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.http2 import frames as http2
-from core.http2.connection import CONNECTION_WINDOW, LEAVING, MOST_STREAMS, Http2Connection
+from core.http2.connection import CONNECTION_WINDOW, LEAVING, Http2Connection
 from core.http2.frames import (
     ACK,
     CONTINUATION,
@@ -141,7 +141,7 @@ def test_a_connection_begins_with_settings_and_a_wide_window() -> None:
 
     told, widened = server.answers.frames
     assert http2.read_parameters(told.payload) == {
-        Setting.MAX_CONCURRENT_STREAMS: MOST_STREAMS,
+        Setting.MAX_CONCURRENT_STREAMS: DEFAULT_LIMITS.streams,
         Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
         Setting.MAX_HEADER_LIST_SIZE: 64 * 1024,
     }
@@ -245,11 +245,11 @@ def test_streams_are_bounded() -> None:
     """One too many is refused in a way that lets clients repeat it."""
     server = Server()
     server.receive(
-        b"".join(frame(HEADERS, END_HEADERS, 1 + 2 * index, head_block()) for index in range(MOST_STREAMS + 1))
+        b"".join(frame(HEADERS, END_HEADERS, 1 + 2 * index, head_block()) for index in range(DEFAULT_LIMITS.streams + 1))
     )
 
-    assert len(server.calls) == MOST_STREAMS
-    assert server.answer(1 + 2 * MOST_STREAMS).reset == Fault.REFUSED_STREAM
+    assert len(server.calls) == DEFAULT_LIMITS.streams
+    assert server.answer(1 + 2 * DEFAULT_LIMITS.streams).reset == Fault.REFUSED_STREAM
 
 
 # Mistakes of a stream.

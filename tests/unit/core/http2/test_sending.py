@@ -179,7 +179,7 @@ def test_windows_have_a_largest_size() -> None:
 def test_a_smaller_table_of_headers_is_confirmed_once(in_one_piece) -> None:
     """By the next header block; decoders take the lack of it for an error."""
     sending, blocks = Sending(), []
-    sending.bound_table(4096)
+    sending.apply({Setting.HEADER_TABLE_SIZE: 4096})
     for number in (1, 3, 5):
         stream = SendingStream(number)
         if in_one_piece:
@@ -187,7 +187,7 @@ def test_a_smaller_table_of_headers_is_confirmed_once(in_one_piece) -> None:
         else:
             sending.headers(stream, OPENING)
         blocks.append(taken(sending)[0].payload)
-        sending.bound_table(0)
+        sending.apply({Setting.HEADER_TABLE_SIZE: 0})
 
     assert blocks == [OPENING, NO_TABLE + OPENING, OPENING]
 
