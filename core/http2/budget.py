@@ -38,11 +38,11 @@ class ConnectionLimits:
     """What one connection may cost.
 
     `turn`: units of work, each about a microsecond, before other connections have their turns; `work_of_a_call`,
-    `work_of_a_reset`: what opening a call counts, and what withdrawing it. `control`: frames that carry nothing of a call. `resets`: calls that end before their answer,
-    and those that had to be refused for a mistake. `head_work`: bytes of large header blocks, and their fields.
-    `unfinished_bytes`: windows for requests of which a part is missing, besides 64 KiB a stream and one request of any
-    size. `work_bytes`: large requests that are complete and not answered. `unread_bytes`: answers that wait for the
-    peer's windows.
+    `work_of_a_reset`: what opening a call counts, and what withdrawing it. `control`: frames that carry nothing of a
+    call. `resets`: calls that end before their answer, and those that had to be refused for a mistake. `head_work`:
+    bytes of large header blocks, and their fields. `unfinished_bytes`: what is kept of requests of which a part is
+    missing, before windows become narrow, and what wide windows may allow then. `work_bytes`: large requests that are
+    complete and not answered. `unread_bytes`: answers that wait for the peer's windows.
     """
 
     streams: int = 1000
@@ -87,14 +87,14 @@ class Allowance:
     def spend(self, amount: int) -> bool:
         """Take an amount out; whether it was there."""
         self._left -= amount
-        return self._left >= 0 or self._fill()
+        return self._left >= 0 or self._fill(amount)
 
-    def _fill(self) -> bool:
+    def _fill(self, amount: int) -> bool:
         rate, merits, now_s = self._rate, self._merits, self._clock()
         worth = merits.answers * rate.per_answer + merits.refusals * rate.per_refusal
         worth += merits.sent_bytes * rate.per_byte
         earned = (now_s - self._filled_s) * rate.per_s + worth - self._counted
-        self._left = min(self._left + earned, rate.burst)
+        self._left = min(self._left + amount + earned, rate.burst) - amount
         self._filled_s, self._counted = now_s, worth
         return self._left >= 0
 

@@ -1,7 +1,7 @@
 """How much each stream of a connection may send: windows that keep the bytes of unfinished requests bounded.
 
-At first each stream has a wide window, so that a large request never waits. When requests of which a part is missing
-take more bytes than a connection may keep, SETTINGS make all windows narrow; while the peer has not acknowledged that,
+At first each stream has a wide window, so that a large request never waits. When a request arrives beside others of
+which a part is missing, and those take more bytes than a connection may keep, SETTINGS make all windows narrow; while the peer has not acknowledged that,
 the connection's window is not renewed. From then on a large request is widened only while the sum of what wide windows
 allow stays bounded, and waits otherwise until another one ends. One stream may always be widened, so that some request
 can be completed, whatever its size.
@@ -74,7 +74,7 @@ class ReceiveWindows:
     def _take_wide(self, stream: Stream, left: int) -> None:
         if self._is_narrowing:
             return
-        if self._kept > self._limits.unfinished_bytes:
+        if self._kept - stream.received > self._limits.unfinished_bytes:
             self._is_narrowing = True
             self._unacknowledged += 1
             self._sending.unsent.append(settings({Setting.INITIAL_WINDOW_SIZE: NARROW_WINDOW}))

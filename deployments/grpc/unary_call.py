@@ -1,4 +1,4 @@
-"""A call of an inference method on the short way: from its last frame straight to a direct connection, without a task."""
+"""A call of an inference method on the short way: from its last frame to a direct connection, without a task."""
 
 from __future__ import annotations
 
