@@ -4,8 +4,8 @@ Theory of operation. `receive` takes bytes from the peer, frame by frame. Each s
 `Receiver` from `open_stream`, which takes the stream's data and its end. Frames to be sent are collected in
 `sending.unsent`, which the owner of the connection writes after each turn.
 
-A receive window is widened again as soon as half of it is used, because data is kept until its message is complete; the
-length of messages is bounded by the owner.
+The connection's receive window is widened again as soon as half of it is used; what is kept is bounded by the windows
+of streams (`core.http2.receive_windows`), and what the peer costs otherwise by `core.http2.budget`.
 
 An error of the peer that leaves the connection's state unknown raises BrokenConnection; one that concerns a single
 stream resets that. Frames for a stream that this side has ended are passed over as long as the peer may not know so
@@ -14,9 +14,18 @@ stream resets that. Frames for a stream that this side has ended are passed over
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from core.http2.budget import (
+    CLOSELY_COUNTED_BLOCK_BYTES,
+    CLOSELY_COUNTED_FIELDS,
+    DEFAULT_LIMITS,
+    WORK_OF_A_FIELD,
+    Budget,
+    ConnectionLimits,
+)
 from core.http2.frames import (
     ACK,
     DATA,
@@ -46,12 +55,14 @@ from core.http2.frames import (
 )
 from core.http2.grpc_heads import LARGEST_HEAD_BYTES, CallHead, HeadReader
 from core.http2.past_streams import PastStreams
+from core.http2.progress import Unfinished
 from core.http2.reading import Http2Reader
+from core.http2.receive_windows import CONNECTION_WINDOW, ReceiveWindows
 from core.http2.sending import Sending
-from core.http2.streams import NOBODY, STREAM_WINDOW, Receiver, Stream
+from core.http2.streams import NOBODY, STREAM, Receiver, Stream
 
-CONNECTION_WINDOW: Final = 16 * 1024 * 1024
-MOST_STREAMS: Final = 10_000
+LEAST_DATA_BYTES: Final = 64
+"""A frame of DATA with less, which does not end a stream, counts as a control frame."""
 LEAVING: Final = b"leaving."
 """The eight bytes of the ping whose answer shows that the peer has read our GOAWAY."""
 
@@ -62,7 +73,14 @@ OpenStream = Callable[[Stream, CallHead], Receiver]
 class Http2Connection(Http2Reader):
     """The state of one connection."""
 
-    def __init__(self, open_stream: OpenStream) -> None:
+    def __init__(
+        self,
+        open_stream: OpenStream,
+        limits: ConnectionLimits = DEFAULT_LIMITS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.sending = Sending()
+        self._budget = Budget(limits, self.sending.merits, clock)
         super().__init__(
             {
                 DATA: self._take_data,
@@ -71,19 +89,20 @@ class Http2Connection(Http2Reader):
                 SETTINGS: self._take_settings,
                 PING: self._take_ping,
                 WINDOW_UPDATE: self._take_window_update,
-            }
+            },
+            limits.turn,
+            self._budget.count_control,
         )
+        self._limits = limits
         self._open_stream = open_stream
         self._heads = HeadReader()
         self._streams: dict[int, Stream] = {}
         self._past = PastStreams()
-        self._room = CONNECTION_WINDOW
-        self._renewable = 0
         self._is_leaving = False
-        self.sending = Sending()
+        self._windows = ReceiveWindows(limits, self.sending)
         offered = {
-            Setting.MAX_CONCURRENT_STREAMS: MOST_STREAMS,
-            Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+            Setting.MAX_CONCURRENT_STREAMS: limits.streams,
+            Setting.INITIAL_WINDOW_SIZE: self._windows.initial,
             Setting.MAX_HEADER_LIST_SIZE: LARGEST_HEAD_BYTES,
         }
         self.sending.unsent += (settings(offered), window_update(0, CONNECTION_WINDOW - INITIAL_WINDOW))
@@ -99,8 +118,14 @@ class Http2Connection(Http2Reader):
         return not self._streams
 
     def _take_block(self, stream_id: int, flags: int, block: bytes) -> None:
+        self._work -= self._limits.work_of_a_call
+        if len(block) > CLOSELY_COUNTED_BLOCK_BYTES:
+            self._count_head(len(block))
         # Always decoded: the table of headers must stay the same at both ends.
         call = self._heads.read(block)
+        if self._heads.decoded_fields > CLOSELY_COUNTED_FIELDS:
+            self._count_head(WORK_OF_A_FIELD * self._heads.decoded_fields)
+            self._heads.decoded_fields = 0
         stream = self._streams.get(stream_id)
         if stream is None:
             stream = self._opened(stream_id, flags, call)
@@ -113,6 +138,10 @@ class Http2Connection(Http2Reader):
         if stream is not None and flags & END_STREAM:
             self._end(stream, b"")
 
+    def _count_head(self, work: int) -> None:
+        self._work -= work
+        self._budget.count_head(work)
+
     def _opened(self, stream_id: int, flags: int, call: CallHead) -> Stream | None:
         if not stream_id & 1:
             raise BrokenConnection(Fault.PROTOCOL_ERROR, f"a stream with the number {stream_id}")
@@ -123,10 +152,12 @@ class Http2Connection(Http2Reader):
             return None
         self._past.open(stream_id)
         is_malformed = call.is_malformed or flags & SELF_DEPENDENT
-        if is_malformed or len(self._streams) >= MOST_STREAMS:
+        if is_malformed or len(self._streams) >= self._limits.streams:
             self._reset(stream_id, Fault.PROTOCOL_ERROR if is_malformed else Fault.REFUSED_STREAM, flags)
+            self._budget.count_reset()
             return None
         stream = self._streams[stream_id] = Stream(stream_id)
+        stream.allowed = self._windows.initial
         stream.is_ended = bool(flags & END_STREAM)
         stream.body_left = call.content_length
         stream.receiver = self._open_stream(stream, call)
@@ -140,6 +171,8 @@ class Http2Connection(Http2Reader):
 
     def _end(self, stream: Stream, payload: bytes) -> None:
         stream.is_ended = True
+        if stream.received:
+            self._windows.complete(stream)
         if stream.body_left is None or stream.fits(len(payload), is_last=True):
             stream.receiver.data(payload, is_last=True)
         else:
@@ -147,38 +180,40 @@ class Http2Connection(Http2Reader):
 
     def _take_data(self, stream_id: int, flags: int, payload: bytes) -> None:
         length = len(payload)
-        self._use_room(length)
+        self._windows.take_of_connection(length)
         if flags & PADDED:
             payload = unpadded(payload, flags)
         stream = self._streams.get(stream_id)
         if stream is None:
-            if not self._past.take_data(stream_id, flags):
-                self._reset(stream_id, Fault.STREAM_CLOSED, flags)
+            self._take_late_data(stream_id, flags, length)
         elif stream.is_ended:
             self._refuse(stream, Fault.STREAM_CLOSED)
         elif flags & END_STREAM:
             self._end(stream, payload)
-        elif stream.body_left is None or stream.fits(len(payload), is_last=False):
-            renewed = stream.use_room(length)
-            if renewed:
-                self.sending.unsent.append(window_update(stream_id, renewed))
-            stream.receiver.data(payload, is_last=False)
         else:
-            self._refuse(stream, Fault.PROTOCOL_ERROR)
+            self._take_part(stream, length, payload)
 
-    def _use_room(self, length: int) -> None:
-        self._room -= length
-        self._renewable += length
-        if self._room < 0:
-            raise BrokenConnection(Fault.FLOW_CONTROL_ERROR, "more data than the connection's window")
-        if self._renewable >= CONNECTION_WINDOW // 2:
-            self.sending.unsent.append(window_update(0, self._renewable))
-            self._room += self._renewable
-            self._renewable = 0
+    def _take_late_data(self, stream_id: int, flags: int, length: int) -> None:
+        """Take data of a stream that is over."""
+        if not self._past.take_data(stream_id, flags):
+            self._reset(stream_id, Fault.STREAM_CLOSED, flags)
+            self._budget.count_reset()
+        elif length < LEAST_DATA_BYTES:
+            self._count_control()
+
+    def _take_part(self, stream: Stream, length: int, payload: bytes) -> None:
+        if stream.body_left is not None and not stream.fits(len(payload), is_last=False):
+            self._refuse(stream, Fault.PROTOCOL_ERROR)
+            return
+        self._windows.take(stream, length)
+        if len(payload) < LEAST_DATA_BYTES:
+            self._count_control()
+        stream.receiver.data(payload, is_last=False)
 
     def _take_priority(self, stream_id: int, flags: int, payload: bytes) -> None:
         """Check a priority, which changes nothing: RFC 9113 has done away with them (5.3.2)."""
         del flags
+        self._count_control()
         fault = priority_fault(stream_id, payload)
         if fault is None:
             return
@@ -204,16 +239,24 @@ class Http2Connection(Http2Reader):
         stream = self._known(stream_id)
         if stream is None:
             self._past.end(stream_id)
+            self._count_control()
         else:
             self._drop(stream)
+            self._count_reset()
 
     def _refuse(self, stream: Stream, fault: Fault) -> None:
         """Reset a stream after an error of the peer that does not concern other streams."""
         self._reset(stream.id, fault)
         self._drop(stream)
+        self._count_reset()
+
+    def _count_reset(self) -> None:
+        self._work -= self._limits.work_of_a_reset
+        self._budget.count_reset()
 
     def _drop(self, stream: Stream) -> None:
-        self._streams.pop(stream.id, None)
+        if self._streams.pop(stream.id, None) is not None and stream.received:
+            self._windows.forget(stream)
         self.sending.forget(stream)
         receiver, stream.receiver = stream.receiver, NOBODY
         receiver.cancelled()
@@ -221,9 +264,11 @@ class Http2Connection(Http2Reader):
     def _take_settings(self, stream_id: int, flags: int, payload: bytes) -> None:
         if stream_id:
             raise BrokenConnection(Fault.PROTOCOL_ERROR, f"SETTINGS for stream {stream_id}")
+        self._count_control()
         if flags & ACK:
             if payload:
                 raise BrokenConnection(Fault.FRAME_SIZE_ERROR, f"SETTINGS acknowledged with {len(payload)} bytes")
+            self._windows.acknowledged(self._streams.values())
             return
         sizes = self.sending.take_parameters(read_parameters(payload))
         if sizes:
@@ -254,6 +299,7 @@ class Http2Connection(Http2Reader):
         if stream_id or len(payload) != len(LEAVING):
             fault = Fault.PROTOCOL_ERROR if stream_id else Fault.FRAME_SIZE_ERROR
             raise BrokenConnection(fault, f"a ping of {len(payload)} bytes for stream {stream_id}")
+        self._count_control()
         if not flags & ACK:
             self.sending.unsent.append(frame(PING, ACK, 0, payload))
         elif payload == LEAVING and self._is_leaving:
@@ -262,6 +308,7 @@ class Http2Connection(Http2Reader):
     def _take_window_update(self, stream_id: int, flags: int, payload: bytes) -> None:
         del flags
         increment = number(payload) & LARGEST_WINDOW
+        self._count_control()
         if not stream_id:
             if not increment:
                 raise BrokenConnection(Fault.PROTOCOL_ERROR, "a window that is widened by nothing")
@@ -288,15 +335,29 @@ class Http2Connection(Http2Reader):
         """End or resume streams of which nothing waits any more."""
         for stream in streams:
             if stream.is_answered:
+                self.sending.merits.answers += 1
                 self._answered(stream)
             else:
                 stream.receiver.sent()
+
+    def unfinished(self) -> dict[Unfinished, int]:
+        """Return what the peer has begun to send and must complete, with the number of bytes that have come."""
+        found, windows = super().unfinished(), self._windows
+        for stream in () if self.has_more else self._streams.values():
+            if not stream.is_ended and stream.receiver.is_incomplete and not windows.is_waiting(stream):
+                found[STREAM, stream.id] = stream.received
+        return found
+
+    def open_stream(self, stream_id: int) -> Stream | None:
+        """Return a stream; None if it has ended."""
+        return self._streams.get(stream_id)
 
     def answer(self, stream: Stream, opening: bytes, body: bytes, end: bytes) -> None:
         """Send a whole answer: headers, body, trailers."""
         if stream.id not in self._streams:
             return
         if self.sending.answer(stream, opening, body, end):
+            self.sending.merits.answers += 1
             self._answered(stream)
         else:
             self.sending.headers(stream, opening)
@@ -308,6 +369,7 @@ class Http2Connection(Http2Reader):
             return
         self.sending.headers(stream, opening, is_last=is_last)
         if is_last:
+            self.sending.merits.refusals += 1
             self._answered(stream)
 
     def send(self, stream: Stream, data: bytes | bytearray, end: bytes | None = None) -> None:
@@ -316,11 +378,14 @@ class Http2Connection(Http2Reader):
             return
         self.sending.data(stream, data, end)
         if stream.is_answered:
+            self.sending.merits.answers += 1
             self._answered(stream)
 
     def _answered(self, stream: Stream) -> None:
         """Forget a stream; one whose peer is still sending is reset."""
         del self._streams[stream.id]
+        if stream.received:
+            self._windows.forget(stream)
         stream.receiver = NOBODY
         if not stream.is_ended:
             self._reset(stream.id, Fault.NO_ERROR)

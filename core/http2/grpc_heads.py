@@ -74,12 +74,16 @@ class CallHead:
 
 
 class HeadReader:
-    """Decodes the header blocks of one connection, in the order in which they come."""
+    """Decodes the header blocks of one connection, in the order in which they come.
+
+    `decoded_fields`: those of the last block that was not known.
+    """
 
     def __init__(self) -> None:
         self._decoder = Decoder(LARGEST_DECODED_BYTES)
         self._known: dict[bytes, CallHead] = {}
         self._sound = SoundFields()
+        self.decoded_fields = 0
 
     def read(self, block: bytes) -> CallHead:
         """Return the headers of a block; raises BrokenConnection, after which the connection cannot go on."""
@@ -95,6 +99,7 @@ class HeadReader:
             raise BrokenConnection(Fault.ENHANCE_YOUR_CALM, f"headers of a call that are too large: {error}") from error
         except (HPACKError, IndexError) as error:
             raise BrokenConnection(Fault.COMPRESSION_ERROR, f"headers that cannot be decoded: {error}") from error
+        self.decoded_fields = len(fields)
         head = read_head(fields, self._sound)
         # An entry that did not fit into a smaller table changes the meaning of later blocks once the table has grown.
         if len(entries) != before[0] or (entries and entries[0] is not before[1]) or _changes_table_size(block):

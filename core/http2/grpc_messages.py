@@ -18,13 +18,13 @@ def prefix(length: int) -> bytes:
     return b"\x00" + length.to_bytes(4, "big")
 
 
-def only_message(parts: Sequence[bytes]) -> tuple[bool, bytes]:
+def only_message(parts: Sequence[bytes | bytearray]) -> tuple[bool, bytes]:
     """Return whether the one message of a whole body is compressed, and the message.
 
     Raises Internal where there is not exactly one, and ResourceExhausted.
     """
-    first = parts[0] if parts and len(parts[0]) >= PREFIX_BYTES else b"".join(parts)
-    others = parts[1:] if parts and first is parts[0] else ()
+    first = bytes(parts[0]) if parts and len(parts[0]) >= PREFIX_BYTES else b"".join(parts)
+    others = parts[1:] if parts and len(parts[0]) >= PREFIX_BYTES else ()
     if len(first) < PREFIX_BYTES:
         raise Internal("The call ended before its message." if first else "The call has no message.")
     length = int.from_bytes(first[1:PREFIX_BYTES], "big")

@@ -26,6 +26,7 @@ from core.http2.frames import (
     Fault,
     fragment,
 )
+from core.http2.progress import Unfinished
 
 LARGEST_BLOCK_BYTES: Final = 256 * 1024
 """The limit for the frames of one header block."""
@@ -56,30 +57,65 @@ UNNEEDED: Final[Mapping[int, Taker]] = MappingProxyType({GOAWAY: _check_goaway, 
 
 
 class Http2Reader:
-    """Hands each frame to its taker; frames of unknown kinds are ignored, as HTTP/2 requires."""
+    """Hands each frame to its taker; frames of unknown kinds are ignored, as HTTP/2 requires.
 
-    def __init__(self, takers: dict[int, Taker]) -> None:
+    `turn`: the work after which others have their turns; a frame is one unit, and takers subtract more from `_work`.
+    `count_control` is called for each frame that carries nothing of a call.
+    """
+
+    def __init__(self, takers: dict[int, Taker], turn: int, count_control: Callable[[], None]) -> None:
         self._takers = {
-            **UNNEEDED,
+            **{kind: self._counted(check) for kind, check in UNNEEDED.items()},
             **takers,
             HEADERS: self._take_headers,
             CONTINUATION: self._take_continuation,
         }
+        self._turn = turn
+        self._count_control = count_control
+        self._work = 0
         self._rest = b""
+        self._begin = 0
+        self._frames = 0
         self._block: tuple[int, int, bytearray] | None = None
         self._at_end_of_turn: Callable[[], None] | None = None
         self.is_established = False
+        self.has_more = False
+
+    def _counted(self, check: Taker) -> Taker:
+        def checked(stream_id: int, flags: int, payload: bytes) -> None:
+            check(stream_id, flags, payload)
+            self._count_control()
+
+        return checked
 
     @abstractmethod
     def _take_block(self, stream_id: int, flags: int, block: bytes) -> None:
         """Take a whole header block, with the flags of its first frame, and SELF_DEPENDENT."""
 
-    def receive(self, data: bytes) -> None:
-        """Take bytes from the peer; raises BrokenConnection."""
-        if self._rest:
-            data = self._rest + data
-        position = 0 if self.is_established else self._take_preface(data)
-        size = len(data) if self.is_established else 0
+    def receive(self, data: bytes, *, is_new_turn: bool = True) -> None:
+        """Take bytes from the peer, until the work of a turn is done; raises BrokenConnection.
+
+        While `has_more`, call it again with no bytes when others have had their turns.
+        """
+        if is_new_turn:
+            self._work = self._turn
+        position = 0
+        if self._rest or not self.is_established:
+            data, position = self._unread(data)
+        if self.is_established:
+            position = self._take_frames(data, position)
+        if self.has_more:
+            # Not cut, so that many turns do not copy it many times.
+            self._rest, self._begin = data, position
+        else:
+            self._rest, self._begin = data[position:], 0
+        if self._at_end_of_turn is not None:
+            work, self._at_end_of_turn = self._at_end_of_turn, None
+            work()
+
+    def _take_frames(self, data: bytes, begin: int) -> int:
+        """Take the frames that are whole; return where the rest begins."""
+        position, size, self.has_more = begin, len(data), False
         while size - position >= HEAD_BYTES:
             high, low, kind, flags, stream_id = FRAME.unpack_from(data, position)
             start, length = position + HEAD_BYTES, high << 16 | low
@@ -87,16 +123,41 @@ class Http2Reader:
                 raise BrokenConnection(Fault.FRAME_SIZE_ERROR, f"a frame of {length} bytes")
             if start + length > size:
                 break
+            if self._work <= 0:
+                self.has_more = True
+                break
+            self._work -= 1
             position = start + length
             if self._block is not None and kind != CONTINUATION:
                 raise BrokenConnection(Fault.PROTOCOL_ERROR, "headers that do not end")
-            taker = self._takers.get(kind)
-            if taker is not None:
-                taker(stream_id & STREAM_MASK, flags, data[start:position])
-        self._rest = data[position:]
-        if self._at_end_of_turn is not None:
-            work, self._at_end_of_turn = self._at_end_of_turn, None
-            work()
+            taker = self._takers.get(kind, self._take_unknown)
+            taker(stream_id & STREAM_MASK, flags, data[start:position])
+        self._frames += position > begin
+        return position
+
+    def _take_unknown(self, stream_id: int, flags: int, payload: bytes) -> None:
+        del stream_id, flags, payload
+        self._count_control()
+
+    def _unread(self, data: bytes) -> tuple[bytes, int]:
+        """Return what is to be read now, and where it begins."""
+        position = 0
+        if not data:
+            data, position = self._rest, self._begin
+        elif self._rest:
+            data = self._rest[self._begin :] + data
+        return (data, position) if self.is_established else (data, self._take_preface(data))
+
+    def unfinished(self) -> dict[Unfinished, int]:
+        """Return the frame and the head of which a part is missing, with the number of their bytes."""
+        if self.has_more:
+            return {}
+        rest, unfinished = len(self._rest) - self._begin, {}
+        if rest:
+            unfinished["frame", self._frames] = rest
+        if self._block is not None:
+            unfinished["head", self._block[0]] = len(self._block[2]) + rest
+        return unfinished
 
     def _take_preface(self, data: bytes) -> int:
         """Return the number of bytes taken: none until the first frame's head shows SETTINGS (RFC 9113, 3.4)."""
@@ -133,3 +194,5 @@ class Http2Reader:
         if flags & END_HEADERS:
             self._block = None
             self._take_block(stream_id, first_flags, bytes(block))
+        else:
+            self._count_control()

@@ -11,6 +11,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable
 from typing import Final
 
+from core.http2.budget import Merits
 from core.http2.frames import (
     DATA,
     END_HEADERS,
@@ -49,10 +50,15 @@ class SendingStream:
 
 
 class Sending:
-    """The frames to be sent on one connection, and the windows that bound them."""
+    """The frames to be sent on one connection, and the windows that bound them.
+
+    `waiting_bytes`: what waits for the peer's windows, of all streams.
+    """
 
     def __init__(self) -> None:
         self.unsent: list[bytes | memoryview] = []
+        self.waiting_bytes = 0
+        self.merits = Merits()
         self.stream_window = INITIAL_WINDOW
         self.largest_frame = LARGEST_FRAME_BYTES
         self._table_bytes = TABLE_BYTES
@@ -114,6 +120,7 @@ class Sending:
         """
         if data:
             stream.waiting.append(memoryview(data))
+            self.waiting_bytes += len(data)
         stream.end = end
         self.resume(stream)
 
@@ -146,6 +153,8 @@ class Sending:
             return False
         self._window -= size
         stream.credit -= size
+        self.waiting_bytes -= size
+        self.merits.sent_bytes += size
         self.unsent += (head(size, DATA, 0, stream.id), data[:size])
         if size < len(data):
             stream.waiting[0] = data[size:]
@@ -175,5 +184,6 @@ class Sending:
     def forget(self, stream: SendingStream) -> None:
         """Drop the data of a stream that waits."""
         self._turns.pop(stream.id, None)
+        self.waiting_bytes -= sum(map(len, stream.waiting))
         stream.waiting.clear()
         stream.end = None

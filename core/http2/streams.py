@@ -1,17 +1,24 @@
-"""One stream of an HTTP/2 connection, on the server's side: its states, its receive window, its receiver."""
+"""One stream of an HTTP/2 connection, on the server's side: its states, what it has received, its receiver."""
 
 from __future__ import annotations
 
 from typing import Final, Protocol
 
-from core.http2.frames import BrokenConnection, Fault
 from core.http2.sending import SendingStream
 
 STREAM_WINDOW: Final = 4 * 1024 * 1024
+"""The window of a stream that sends a large request."""
+STREAM: Final = "stream"
+"""What a stream is called among what is unfinished."""
 
 
 class Receiver(Protocol):
     """Receives the data of one stream."""
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether a part of a message is missing, which the peer must send."""
+        ...
 
     def data(self, payload: bytes, *, is_last: bool) -> None:
         """Take a part of the request's body; nothing comes after the last one."""
@@ -25,6 +32,8 @@ class Receiver(Protocol):
 
 class _Nobody:
     """Ignores the data of a call that is answered already."""
+
+    is_incomplete = False
 
     def data(self, payload: bytes, *, is_last: bool) -> None:
         """Ignore it."""
@@ -42,16 +51,19 @@ NOBODY: Final[Receiver] = _Nobody()
 class Stream(SendingStream):
     """One call, in both directions.
 
-    `is_ended`: the peer has sent all of its request. `is_answered`: all of the answer has been sent. `body_left`: the
-    bytes of the body that its content-length announced and that have not come yet; None if it announced none.
+    `is_ended`: the peer has sent all of its request. `is_answered`: all of the answer has been sent. `received`,
+    `allowed`: bytes that have come in frames before the last one, and that may come; `promised`: what of them is
+    promised to it beside others. `body_left`: the bytes of the body that its content-length announced and that have not
+    come yet; None if it announced none.
     """
 
-    __slots__ = ("_renewable", "_room", "body_left", "is_ended", "receiver")
+    __slots__ = ("allowed", "body_left", "is_ended", "promised", "received", "receiver")
 
     def __init__(self, stream_id: int) -> None:
         super().__init__(stream_id)
-        self._room = STREAM_WINDOW
-        self._renewable = 0
+        self.received = 0
+        self.allowed = STREAM_WINDOW
+        self.promised = 0
         self.is_ended = False
         self.body_left: int | None = None
         self.receiver = NOBODY
@@ -62,18 +74,3 @@ class Stream(SendingStream):
             return True
         self.body_left -= length
         return self.body_left == 0 if is_last else self.body_left >= 0
-
-    def use_room(self, length: int) -> int:
-        """Take received data off the stream's window; returns by how much to widen it again, mostly 0.
-
-        Raises BrokenConnection where the peer has sent more than the window allows.
-        """
-        self._room -= length
-        self._renewable += length
-        if self._room < 0:
-            raise BrokenConnection(Fault.FLOW_CONTROL_ERROR, "more data than the stream's window")
-        if self._renewable < STREAM_WINDOW // 2:
-            return 0
-        renewed, self._renewable = self._renewable, 0
-        self._room += renewed
-        return renewed

@@ -87,6 +87,10 @@ class HandledCall:
         """The caller's headers."""
         return self._head
 
+    @property
+    def is_incomplete(self) -> bool:
+        return not (self._handler.request_streaming and self._reader.is_between_messages)
+
     def time_remaining(self) -> float | None:
         """Return the seconds until the caller's deadline; None if it has none."""
         return None if self._ends_at_s is None else max(0.0, self._ends_at_s - time.perf_counter())

@@ -8,99 +8,171 @@ the same functions.
 from __future__ import annotations
 
 import asyncio
-import time
-from typing import Protocol, cast
+import math
+from typing import ClassVar, Protocol, cast
 
-import grpc
-
-from core.errors import Code, ServingError
-from core.grpc.model_spec import peek
+from core.errors import Code
+from core.http2.budget import DEFAULT_LIMITS, ConnectionLimits
 from core.http2.connection import Http2Connection
-from core.http2.frames import BrokenConnection
+from core.http2.frames import BrokenConnection, Fault
 from core.http2.grpc_heads import (
     GOOD_END_BLOCK,
-    HTTP_REFUSAL,
     IDENTITY,
     OPENING_BLOCK,
     CallHead,
     bounded_text,
-    http_refusal_block,
     refusal_block,
 )
-from core.http2.grpc_messages import LARGEST_MESSAGE_BYTES, PREFIX_BYTES, only_message, prefix
-from core.http2.streams import NOBODY, Receiver, Stream
-from core.routing.transport import Answer, Call
+from core.http2.grpc_messages import prefix
+from core.http2.progress import ProgressLimits, ProgressWatch, Unfinished
+from core.http2.streams import NOBODY, STREAM, Receiver, Stream
 from deployments.grpc.api import ShortMethod
 from deployments.grpc.handled_call import HandledCall
-from deployments.routing.request_router import RequestRouter
-from deployments.routing.short_call import ShortCall
+from deployments.grpc.http_refusal import HttpRefusal
+from deployments.grpc.unary_call import Handlers, UnaryCall
 
-LARGEST_BODY_BYTES = LARGEST_MESSAGE_BYTES + PREFIX_BYTES
 LARGEST_COPIED_BYTES = 16 * 1024
 PREFACE_TIMEOUT_S = 60.0
 """How long a connection may stay open that has not sent the preface of HTTP/2."""
-GOAWAY_TIME_S = 5.0
+GOAWAY_TIME_S = 1.0
 """How long a client may take to read the GOAWAY that says why its connection is closed."""
+LOOK_INTERVAL_S = 10.0
+"""How often a connection is searched for requests and answers that make no progress."""
+REQUEST_LIMITS = ProgressLimits()
+TOO_MUCH_UNREAD = "Too many bytes of answers wait until this client reads them."
+FULL_READ_BYTES = 64 * 1024
+"""At least this is read when there is more to be read."""
+ANSWER_LIMITS = ProgressLimits(still_s=300.0, grace_s=math.inf)
+"""Callers may be busy for minutes before they read on."""
 
 
-class Calls(Protocol):
+class Calls(Handlers, Protocol):
     """The part of a port that its connections use."""
 
     connections: set[GrpcProtocol]
 
-    @property
-    def router(self) -> RequestRouter:
-        """The router that carries inference calls."""
-        ...
-
     def short(self, path: str) -> ShortMethod | None:
         """Return an inference method; None for other methods, and where calls are bounded, logged or traced."""
-        ...
-
-    def handler(self, path: str) -> grpc.RpcMethodHandler | None:
-        """Return the handler of a method."""
         ...
 
 
 class GrpcProtocol(asyncio.Protocol):
     """Reads frames, begins calls, writes answers."""
 
+    limits: ClassVar[ConnectionLimits] = DEFAULT_LIMITS
+
     def __init__(self, calls: Calls, loop: asyncio.AbstractEventLoop) -> None:
         self.calls = calls
         self.loop = loop
-        self.http2 = Http2Connection(self._open_stream)
+        self.http2 = Http2Connection(self._open_stream, self.limits)
         self.writable = asyncio.Event()
         self.writable.set()
         self._transport: asyncio.Transport | None = None
         self._ends_when_idle = False
         self._timer: asyncio.TimerHandle | None = None
+        self._made_s = 0.0
+        self._was_full = False
+        self._goes_on = False
+        self._requests = ProgressWatch(REQUEST_LIMITS)
+        self._answers = ProgressWatch(ANSWER_LIMITS)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self.calls.connections.add(self)
-        self._timer = self.loop.call_later(PREFACE_TIMEOUT_S, self._abort_without_preface)
+        self._made_s = self.loop.time()
+        self._look_later()
         self.flush()
 
-    def _abort_without_preface(self) -> None:
-        if not self.http2.is_established:
-            self.abort()
+    def _look_later(self) -> None:
+        self._timer = self.loop.call_later(min(LOOK_INTERVAL_S, PREFACE_TIMEOUT_S), self._look)
 
-    def data_received(self, data: bytes) -> None:
+    def _look(self) -> None:
+        """End what makes no progress."""
+        now_s = self.loop.time()
+        if not self.http2.is_established and now_s - self._made_s >= PREFACE_TIMEOUT_S:
+            self.abort()
+            return
         try:
-            self.http2.receive(data)
+            self._end_requests(now_s)
         except BrokenConnection as error:
             self._break_off(error)
+            return
+        if self._answers.overdue(self._unread(), now_s):
+            self.abort()
         else:
-            self.flush()
+            self._look_later()
+
+    def _end_requests(self, now_s: float) -> None:
+        # A client that does not read its answers is not read from, and cannot complete anything.
+        unfinished = self.http2.unfinished() if self.writable.is_set() else {}
+        for kind, number in self._requests.overdue(unfinished, now_s):
+            stream = self.http2.open_stream(number) if kind == STREAM else None
+            if stream is None:
+                raise BrokenConnection(Fault.ENHANCE_YOUR_CALM, f"a {kind} that is not completed")
+            receiver = stream.receiver
+            self.refuse(stream, Code.DEADLINE_EXCEEDED, "The request was not completed: too little of it arrives.")
+            receiver.cancelled()
+        self.flush()
+
+    def _unread(self) -> dict[Unfinished, int]:
+        """Return what the client must read, with a number that changes when it does."""
+        sending, unread = self.http2.sending, {}
+        if sending.waiting_bytes:
+            unread["answers", 0] = sending.merits.sent_bytes
+        if self._transport is not None and not self.writable.is_set():
+            unread["socket", 0] = self._transport.get_write_buffer_size()
+        return unread
+
+    def data_received(self, data: bytes) -> None:
+        # libuv reads a connection again, up to 32 times, before it looks at others, if its buffer was full.
+        is_same_turn, self._was_full = self._was_full, len(data) >= FULL_READ_BYTES
+        try:
+            self.http2.receive(data, is_new_turn=not is_same_turn)
+        except BrokenConnection as error:
+            self._break_off(error)
+            return
+        self.flush()
+        if self.http2.has_more:
+            self._end_turn()
+
+    def _end_turn(self) -> None:
+        """Let other connections have their turns."""
+        if self._goes_on or self._transport is None or self._transport.is_closing():
+            return
+        self._goes_on = True
+        self._transport.pause_reading()
+        self.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._goes_on = False
+        if not self.writable.is_set():
+            return
+        self._was_full = False
+        self.data_received(b"")
+        self._resume_reading()
+
+    def _resume_reading(self) -> None:
+        """Read on, unless something must be written or taken first."""
+        if self._goes_on or not self.writable.is_set():
+            return
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _break_off(self, error: BrokenConnection) -> None:
-        """Close the connection of a client that violated the protocol; its calls are cancelled."""
+        """Close the connection of a client that violated the protocol; its calls are cancelled.
+
+        What it still sends is not read, but the socket stays open for a moment: closed with unread data, it would send
+        a reset, which can overtake the reason.
+        """
         self.http2.break_off(error)
         self.flush()
-        self.close()
+        transport, self._transport = self._transport, None
         self.http2.close()
         self._stop_timer()
-        self._timer = self.loop.call_later(GOAWAY_TIME_S, self.abort)
+        if transport is not None and not transport.is_closing():
+            transport.pause_reading()
+            transport.write_eof()
+            self._timer = self.loop.call_later(GOAWAY_TIME_S, transport.abort)
 
     def _stop_timer(self) -> None:
         # A timer that is not cancelled keeps its connection in memory.
@@ -124,8 +196,10 @@ class GrpcProtocol(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.writable.set()
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        if self.http2.has_more:
+            self._end_turn()
+        else:
+            self._resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
@@ -162,6 +236,8 @@ class GrpcProtocol(asyncio.Protocol):
             return HttpRefusal(self.http2, stream, head)
         if head.problem:
             return self._refused(stream, head.code, head.problem)
+        if self.http2.sending.waiting_bytes > self.limits.unread_bytes:
+            return self._refused(stream, Code.RESOURCE_EXHAUSTED, TOO_MUCH_UNREAD)
         short = self.calls.short(head.path)
         if short is not None and head.encoding == IDENTITY:
             return UnaryCall(self, stream, head, short)
@@ -187,113 +263,3 @@ class GrpcProtocol(asyncio.Protocol):
         self.http2.begin(stream, OPENING_BLOCK)
         self.http2.send(stream, before)
         self.http2.send(stream, body, GOOD_END_BLOCK)
-
-
-class HttpRefusal:
-    """The answer to a request that is not gRPC; implements `core.http2.streams.Receiver`.
-
-    It is sent when the request has ended, so that all of the request is judged, unless the client may wait for it.
-    """
-
-    __slots__ = ("_head", "_http2", "_stream")
-
-    def __init__(self, http2: Http2Connection, stream: Stream, head: CallHead) -> None:
-        self._http2 = http2
-        self._stream = stream
-        self._head = head
-        if head.awaits_answer and not stream.is_ended:
-            self._answer()
-
-    def data(self, payload: bytes, *, is_last: bool) -> None:
-        """Drop the body."""
-        del payload
-        if is_last:
-            self._answer()
-
-    def _answer(self) -> None:
-        self._http2.begin(self._stream, http_refusal_block(self._head.http_status), is_last=self._head.is_bodiless)
-        self._http2.send(self._stream, HTTP_REFUSAL, b"")
-
-    def cancelled(self) -> None:
-        """Nothing has begun."""
-
-    def sent(self) -> None:
-        """Nothing follows the answer."""
-
-
-class UnaryCall(ShortCall):
-    """One call of an inference method; implements `core.http2.streams.Receiver`."""
-
-    __slots__ = ("_bytes", "_head", "_method", "_opened_s", "_parts", "_protocol", "_stream")
-    entry_point = "GRPC"
-
-    def __init__(self, protocol: GrpcProtocol, stream: Stream, head: CallHead, short: ShortMethod) -> None:
-        super().__init__(protocol.calls.router, short.api, protocol.loop)
-        self._protocol = protocol
-        self._stream = stream
-        self._head = head
-        self._method = short.method
-        self._opened_s = time.perf_counter()
-        self._parts: list[bytes] = []
-        self._bytes = 0
-
-    def data(self, payload: bytes, *, is_last: bool) -> None:
-        if payload:
-            self._parts.append(payload)
-            self._bytes += len(payload)
-        if self._bytes > LARGEST_BODY_BYTES:
-            self._parts.clear()
-            self._refuse(Code.RESOURCE_EXHAUSTED, f"Messages may have {LARGEST_MESSAGE_BYTES} bytes.")
-        elif is_last:
-            self._take_whole()
-
-    def _take_whole(self) -> None:
-        parts, self._parts = self._parts, []
-        try:
-            is_compressed, body = only_message(parts)
-        except ServingError as error:
-            self._refuse(error.code, str(error))
-            return
-        if is_compressed:
-            self._refuse(Code.INTERNAL, "A message is compressed, and the header grpc-encoding does not say so.")
-        elif not self._begin(body):
-            self._take_the_long_way(body)
-
-    def _begin(self, body: bytes) -> bool:
-        """Send the call; False if that is not possible now, or an error must be reported."""
-        began_s, timeout_s = time.perf_counter(), self._head.timeout_s
-        if timeout_s is not None:
-            timeout_s -= began_s - self._opened_s
-            if timeout_s <= 0:
-                return False
-        try:
-            spec = peek(body)
-        except ServingError:
-            return False
-        return self.send(spec, Call(self._method, body, timeout_s), began_s)
-
-    def _take_the_long_way(self, body: bytes) -> None:
-        handler = self._protocol.calls.handler(self._head.path)
-        assert handler is not None  # noqa: S101 - a method with a short way has a handler too
-        handled = HandledCall(self._protocol, self._stream, self._head, handler, self._opened_s)
-        self._stream.receiver = handled
-        handled.message(body)
-
-    def _refuse(self, code: Code, text: str) -> None:
-        self._protocol.refuse(self._stream, code, text)
-
-    def cancelled(self) -> None:
-        self.withdraw()
-
-    def sent(self) -> None:
-        """Nothing follows the answer."""
-
-    def ended(self, answer: Answer) -> None:
-        if answer.code is Code.OK:
-            self._protocol.answer(self._stream, answer.body)
-        else:
-            self._refuse(answer.code, answer.text)
-        self._protocol.flush()
-
-    def gave_up(self) -> None:
-        """The stream is gone already."""

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.http2 import frames as http2
-from core.http2.connection import CONNECTION_WINDOW, LEAVING, MOST_STREAMS, Http2Connection
+from core.http2.budget import DEFAULT_LIMITS, ConnectionLimits, Rate
+from core.http2.connection import LEAVING, Http2Connection
 from core.http2.frames import (
     ACK,
     CONTINUATION,
@@ -43,7 +44,8 @@ from core.http2.frames import (
     window_update,
 )
 from core.http2.grpc_heads import GOOD_END_BLOCK, OPENING_BLOCK, CallHead, header_block, refusal_block
-from core.http2.streams import STREAM_WINDOW, Stream
+from core.http2.receive_windows import CONNECTION_WINDOW
+from core.http2.streams import STREAM, STREAM_WINDOW, Stream
 from tests.support.doors.raw_http2 import (
     OPENING,
     PREDICT,
@@ -70,6 +72,7 @@ class Call:
         self.head = head
         self.body = b""
         self.events: list[str] = []
+        self.is_incomplete = True
 
     def data(self, payload: bytes, *, is_last: bool) -> None:
         assert "end" not in self.events
@@ -89,12 +92,19 @@ class Call:
 class Server:
     """A connection with what it was told, and what it said."""
 
-    def __init__(self, opening: bytes = OPENING, *, echoes: bool = False, refuses: bool = False) -> None:
+    def __init__(
+        self,
+        opening: bytes = OPENING,
+        *,
+        echoes: bool = False,
+        refuses: bool = False,
+        limits: ConnectionLimits = DEFAULT_LIMITS,
+    ) -> None:
         self.echoes = echoes
         self.refuses = refuses
         self.calls: list[Call] = []
         self.answers = Answers()
-        self.http2 = Http2Connection(self._open)
+        self.http2 = Http2Connection(self._open, limits, lambda: 0.0)
         self.receive(opening)
 
     def _open(self, stream: Stream, head: CallHead) -> Call:
@@ -106,6 +116,8 @@ class Server:
     def receive(self, data: bytes) -> list[Frame]:
         """Take bytes; gives the frames that are sent in return."""
         self.http2.receive(data)
+        while self.http2.has_more:
+            self.http2.receive(b"")
         return self.said()
 
     def said(self) -> list[Frame]:
@@ -141,7 +153,7 @@ def test_a_connection_begins_with_settings_and_a_wide_window() -> None:
 
     told, widened = server.answers.frames
     assert dict(http2.read_parameters(told.payload)) == {
-        Setting.MAX_CONCURRENT_STREAMS: MOST_STREAMS,
+        Setting.MAX_CONCURRENT_STREAMS: DEFAULT_LIMITS.streams,
         Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
         Setting.MAX_HEADER_LIST_SIZE: 64 * 1024,
     }
@@ -245,11 +257,13 @@ def test_streams_are_bounded() -> None:
     """One too many is refused in a way that lets clients repeat it."""
     server = Server()
     server.receive(
-        b"".join(frame(HEADERS, END_HEADERS, 1 + 2 * index, head_block()) for index in range(MOST_STREAMS + 1))
+        b"".join(
+            frame(HEADERS, END_HEADERS, 1 + 2 * index, head_block()) for index in range(DEFAULT_LIMITS.streams + 1)
+        )
     )
 
-    assert len(server.calls) == MOST_STREAMS
-    assert server.answer(1 + 2 * MOST_STREAMS).reset == Fault.REFUSED_STREAM
+    assert len(server.calls) == DEFAULT_LIMITS.streams
+    assert server.answer(1 + 2 * DEFAULT_LIMITS.streams).reset == Fault.REFUSED_STREAM
 
 
 # Mistakes of a stream.
@@ -396,7 +410,10 @@ def test_more_data_than_the_windows_allow_ends_the_connection(monkeypatch) -> No
     for of_stream in (False, True):
         server = Server()
         server.receive(OPEN)
-        monkeypatch.setattr(server.only.stream if of_stream else server.http2, "_room", 10)
+        if of_stream:
+            server.only.stream.allowed = 10
+        else:
+            monkeypatch.setattr(server.http2._windows, "_room", 10)
 
         assert fault_of(frame(DATA, 0, 1, bytes(11)), server) is Fault.FLOW_CONTROL_ERROR
 
@@ -463,6 +480,161 @@ def test_the_windows_of_all_streams_are_looked_at_once_a_turn(monkeypatch) -> No
 
     assert len(acknowledged) == 101
     assert looks == [1]
+
+
+# Budgets. Whether as many as an honest peer sends are allowed is tested with the limits that connections have.
+
+
+SMALL = ConnectionLimits(
+    streams=5,
+    control=Rate(5, 1.0, per_answer=2.0, per_refusal=1.0, per_byte=1 / 256),
+    resets=Rate(3, 1.0, per_answer=1.0),
+    head_work=Rate(2000, 1.0, per_answer=2000.0),
+)
+CANCEL_1 = reset(1, Fault.CANCEL)
+PART = frame(HEADERS, 0, 3, head_block()[:-9])
+
+
+@pytest.mark.parametrize(
+    ("opening", "content"),
+    [
+        (b"", frame(PRIORITY, 0, 1, bytes(5))),
+        (b"", frame(99, 0, 0)),
+        (b"", frame(PING, 0, 0, bytes(8))),
+        (b"", frame(PING, ACK, 0, bytes(8))),
+        (b"", frame(SETTINGS, 0, 0)),
+        (b"", frame(SETTINGS, ACK, 0)),
+        (b"", frame(GOAWAY, 0, 0, bytes(8))),
+        (b"", window_update(0, 1)),
+        (OPEN, window_update(1, 1)),
+        (OPEN, frame(DATA, 0, 1)),
+        (OPEN, frame(DATA, PADDED, 1, bytes([200]) + bytes(200))),
+        (OPEN, frame(DATA, 0, 1, b"x")),
+        (OPEN + CANCEL_1, CANCEL_1),
+        (OPEN + CANCEL_1, window_update(1, 1)),
+        (OPEN + CANCEL_1, frame(DATA, 0, 1)),
+        (PART, frame(CONTINUATION, 0, 3, head_block()[-9:-8])),
+    ],
+    ids=["priority", "unknown", "ping", "answer to a ping", "settings", "settings acknowledged", "goaway", "window", "window of a stream", "empty data", "padding", "a byte", "reset of a closed stream", "window of a closed stream", "data of a closed stream", "a part of a head"],
+)  # fmt: skip
+def test_frames_that_no_call_needs_end_the_connection(opening: bytes, content: bytes) -> None:
+    """Some are allowed; one more is too much."""
+    server = Server(limits=SMALL)
+    server.receive(opening + content * 4)
+
+    assert fault_of(content * 2, server) is Fault.ENHANCE_YOUR_CALM
+
+
+def opened(stream: int, *fields: tuple[bytes, bytes]) -> bytes:
+    return frame(HEADERS, END_HEADERS, stream, head_block(PREDICT, *fields))
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        lambda stream: opened(stream) + reset(stream, Fault.CANCEL),
+        lambda stream: call(stream) + reset(stream, Fault.CANCEL),
+        lambda stream: call(stream) + frame(DATA, END_STREAM, stream),
+        lambda stream: opened(stream) + window_update(stream, LARGEST_WINDOW),
+        lambda stream: frame(HEADERS, END_HEADERS, stream, header_block([(b"a", b"b")])),
+    ],
+    ids=["half a call", "a call", "data behind the end", "a window too wide", "malformed"],
+)
+def test_calls_that_are_opened_and_reset_end_the_connection(ends: Any) -> None:
+    """Whichever side resets them."""
+    server = Server(limits=SMALL)
+    for number_ in range(3):
+        server.receive(ends(1 + 2 * number_))
+
+    assert fault_of(ends(7), server) is Fault.ENHANCE_YOUR_CALM
+    assert all(one.events[-1] == "cancelled" for one in server.calls)
+
+
+def test_streams_beyond_the_bound_end_the_connection() -> None:
+    """A peer that has been refused often enough knows the bound."""
+    server = Server(limits=SMALL)
+    server.receive(b"".join(opened(number_) for number_ in range(1, 17, 2)))
+    assert len(server.calls) == 5
+
+    assert fault_of(opened(17), server) is Fault.ENHANCE_YOUR_CALM
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [[(b"a", b"x" * 900)], [(b"a", b"")] * 80],
+    ids=["large", "many"],
+)
+def test_large_heads_end_the_connection(fields: list[tuple[bytes, bytes]]) -> None:
+    """Counted by their bytes and by their fields, because both take time."""
+    server = Server(limits=SMALL)
+
+    heads = [opened(number_, *fields, (b"n", b"%d" % number_ + b"y" * 200)) for number_ in range(1, 21, 2)]
+    server.receive(heads[0])
+
+    assert fault_of(b"".join(heads[1:]), server) is Fault.ENHANCE_YOUR_CALM
+
+
+def test_answers_pay_for_what_belongs_to_them() -> None:
+    """A connection that is used for calls may send resets, windows, pings and metadata with each of them, for years."""
+    server = Server(echoes=True, limits=SMALL)
+    for number_ in range(1, 401, 4):
+        server.receive(opened(number_, (b"n", b"%d" % number_ * 500)) + frame(DATA, 0, number_, b"x" * 100))
+        server.receive(frame(DATA, END_STREAM, number_, b"x") + frame(PING, 0, 0, bytes(8)) + window_update(0, 100))
+        server.receive(opened(number_ + 2) + reset(number_ + 2, Fault.CANCEL))
+
+    assert server.answer(397).status == 0
+
+
+HONEST = {
+    "a ping for each burst of data": frame(PING, 0, 0, bytes(8)) * 3 + window_update(0, 10),
+    "windows of both kinds": window_update(0, 10) * 4,
+    "priorities for each call": frame(PRIORITY, 0, 1, bytes(5)) * 3 + window_update(0, 10),
+}
+
+
+@pytest.mark.parametrize("extra", HONEST.values(), ids=HONEST.keys())
+@pytest.mark.parametrize("refuses", [False, True])
+def test_honest_patterns_go_on_without_end(extra: bytes, *, refuses: bool) -> None:
+    """Far beyond any burst, and without a second that passes."""
+    if refuses:
+        extra = b""
+    server = Server(echoes=True, refuses=refuses)
+    for number_ in range(1, 8001, 2):
+        server.http2.receive(call(number_, b"x") + extra)
+        server.http2.sending.unsent.clear()
+
+    assert server.http2.is_idle
+    assert server.http2.sending.merits.answers == (0 if refuses else 4000)
+
+
+def test_all_open_calls_may_be_reset_at_once() -> None:
+    """As when all of them have the same deadline; again after a second."""
+    server = Server()
+    for first in (1, 2001):
+        server.receive(b"".join(opened(one) for one in range(first, first + 2000, 2)))
+        server.receive(b"".join(reset(one, Fault.CANCEL) for one in range(first, first + 2000, 2)))
+
+    assert server.http2.is_idle
+
+
+def test_the_work_of_calls_ends_a_turn() -> None:
+    """Long before as many frames have been taken."""
+    server = Server(limits=ConnectionLimits(turn=100, work_of_a_call=30))
+    server.http2.receive(b"".join(opened(one) for one in range(1, 21, 2)))
+
+    assert server.http2.has_more
+    assert len(server.calls) == 4
+
+
+def test_unfinished_requests_are_known() -> None:
+    """Those of which the peer must send more; not those that wait for an answer."""
+    server = Server()
+    server.receive(OPEN + frame(DATA, 0, 1, b"x" * 100) + call(3) + opened(5) + opened(7))
+    server.calls[2].is_incomplete = False
+
+    assert server.http2.unfinished() == {(STREAM, 1): 100, (STREAM, 7): 0}
+    assert server.http2.open_stream(7) is server.calls[3].stream
+    assert server.http2.open_stream(9) is None
 
 
 # Leaving.

@@ -15,6 +15,7 @@ from core.http2.frames import (
     PADDED,
     PING,
     PREFACE,
+    PRIORITY,
     PUSH_PROMISE,
     SETTINGS,
     WITH_PRIORITY,
@@ -30,9 +31,13 @@ from tests.support.doors.raw_http2 import OPENING
 class Reader(Http2Reader):
     """Notes what it reads."""
 
-    def __init__(self) -> None:
-        super().__init__({DATA: self._take_data, SETTINGS: lambda *_: None})
+    def __init__(self, turn: int = 1000) -> None:
+        super().__init__({DATA: self._take_data, SETTINGS: lambda *_: None}, turn, self._count)
         self.seen: list[tuple[str, int, int, bytes]] = []
+        self.control_frames = 0
+
+    def _count(self) -> None:
+        self.control_frames += 1
 
     def _take_data(self, stream_id: int, flags: int, payload: bytes) -> None:
         self.seen.append(("data", stream_id, flags, payload))
@@ -155,3 +160,62 @@ def test_frames_of_unknown_kinds_are_ignored() -> None:
 def test_violations_end_the_connection(frames: list[bytes], fault: Fault) -> None:
     """With the fault that HTTP/2 names for them."""
     assert fault_of(*frames) is fault
+
+
+@pytest.mark.parametrize("turn", [1, 2, 3])
+def test_a_turn_ends_when_its_work_is_done(turn: int) -> None:
+    """What is left is taken in the next turns, in order, and new bytes behind it."""
+    reader = Reader(turn)
+    reader.receive(OPENING)
+
+    reader.receive(CONTENT[len(OPENING) :])
+    assert len(reader.seen) == turn
+    assert reader.has_more == (turn < len(SEEN))
+    reader.receive(CONTENT[len(OPENING) :])
+    while reader.has_more:
+        before = len(reader.seen)
+        reader.receive(b"")
+        assert len(reader.seen) - before <= turn
+
+    assert reader.seen == SEEN * 2
+
+
+def test_reads_of_the_same_turn_share_its_work() -> None:
+    """A socket is read several times before others have their turns."""
+    reader = Reader(2)
+
+    reader.receive(OPENING)
+
+    reader.receive(frame(DATA, 0, 1))
+    reader.receive(frame(DATA, 0, 1) * 2, is_new_turn=False)
+    assert (len(reader.seen), reader.has_more) == (2, True)
+    reader.receive(b"")
+
+    assert (len(reader.seen), reader.has_more) == (3, False)
+
+
+def test_frames_that_carry_nothing_are_counted() -> None:
+    """Priorities, goodbyes, unknown kinds, and each part of a head but the last."""
+    reader = Reader()
+
+    reader.receive(OPENING + frame(PRIORITY, 0, 1, bytes(5)) + frame(GOAWAY, 0, 0, bytes(8)) + frame(0x77, 0, 1))
+    reader.receive(frame(HEADERS, 0, 1, b"a") + frame(CONTINUATION, 0, 1, b"b"))
+    reader.receive(frame(CONTINUATION, END_HEADERS, 1, b"c") + frame(DATA, 0, 1, b"d"))
+
+    assert reader.control_frames == 4
+
+
+def test_what_is_unfinished_is_known() -> None:
+    """A frame that was cut, and a head that goes on; not frames that only wait for their turn."""
+    reader = Reader(1)
+    reader.receive(OPENING)
+    assert reader.unfinished() == {}
+
+    reader.receive(frame(HEADERS, 0, 5, b"abc") + b"\x00\x00")
+    assert reader.unfinished() == {("frame", 2): 2, ("head", 5): 5}
+    reader.receive(frame(CONTINUATION, END_HEADERS, 5, b"d")[2:])
+    assert reader.unfinished() == {}
+    reader.receive(frame(DATA, 0, 1) * 2)
+
+    assert reader.has_more
+    assert reader.unfinished() == {}

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.http2.frames import DATA, END_STREAM, HEADERS, INITIAL_WINDOW, LARGEST_WINDOW, BrokenConnection, Fault
+from core.http2.frames import (
+    DATA,
+    END_STREAM,
+    HEADERS,
+    INITIAL_WINDOW,
+    LARGEST_WINDOW,
+    BrokenConnection,
+    Fault,
+)
 from core.http2.sending import NO_TABLE, Sending, SendingStream
 from tests.support.doors.raw_http2 import Frame, frames_of
 
@@ -224,3 +232,18 @@ def test_whatever_windows_do_everything_arrives_within_them(bodies, largest, ini
     assert [body_of(frames, stream.id) for stream in streams] == bodies
     assert all(len(one.payload) <= largest for one in frames if one.kind == DATA)
     assert all(stream.is_answered for stream in streams)
+
+
+def test_what_waits_and_what_was_sent_are_counted() -> None:
+    """So that a connection knows what it keeps for a peer that does not read, and whether it reads."""
+    sending, stream, other = Sending(), SendingStream(1), SendingStream(3)
+    sending.stream_window = 10
+
+    sending.data(stream, bytes(30))
+    sending.data(other, bytes(15))
+    assert (sending.waiting_bytes, sending.merits.sent_bytes) == (25, 20)
+    sending.forget(other)
+    stream.credit += 20
+    sending.resume(stream)
+
+    assert (sending.waiting_bytes, sending.merits.sent_bytes) == (0, 40)

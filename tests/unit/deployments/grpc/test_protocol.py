@@ -190,7 +190,7 @@ def test_a_storm_of_resets_leaves_nothing(site: GrpcSite) -> None:
         head, data, number = head_block(), frame(DATA, END_STREAM, 0, message(BODY))[9:], 1
         for round_ in range(10):
             storm = bytearray()
-            for _ in range(500):
+            for _ in range(150):
                 storm += frame(HEADERS, END_HEADERS, number, head) + frame(DATA, END_STREAM, number, data)
                 storm += reset(number, Fault.CANCEL)
                 number += 2
@@ -200,13 +200,13 @@ def test_a_storm_of_resets_leaves_nothing(site: GrpcSite) -> None:
         assert all(one.http2.is_idle for one in site.connections)
 
     wait_until(lambda: site.is_idle, "nothing is in flight", 5)
-    assert site.counts == {("m", "OK"): 10, ("m", "CANCELLED"): 5000}
+    assert site.counts == {("m", "OK"): 10, ("m", "CANCELLED"): 1500}
 
 
 def test_many_streams_without_window_cost_others_nothing(make_site: GrpcSiteMaker) -> None:
     """Neither windows that are widened one by one, nor one that all streams have, are looked at again and again."""
     site = make_site(answer=Answer(Code.OK, b"x" * 100))
-    streams = range(1, 8001, 2)
+    streams = range(1, 2001, 2)
     with RawHttp2(site.port) as client:
         client.tell(initial_window_size=0)
         client.send(b"".join(call(number, BODY) for number in streams))
