@@ -55,7 +55,7 @@ class PredictBody:
     by_row: bool
 
 
-def read_predict_body(body: bytes, signature_of: SignatureOf) -> PredictBody:
+def read_predict_body(body: bytes | bytearray, signature_of: SignatureOf) -> PredictBody:
     """Read a body of predict for the signature that it names; raises ServingError.
 
     `signature_of` returns None for a name that the model does not have. Missing inputs are not judged here.
@@ -64,7 +64,7 @@ def read_predict_body(body: bytes, signature_of: SignatureOf) -> PredictBody:
     return _with_object(body, partial(_fast_request, signature_of, body)) or _exact_request(body, signature_of)
 
 
-def check_signature_name(body: bytes) -> None:
+def check_signature_name(body: bytes | bytearray) -> None:
     """Make the checks of a body of predict that come before its model is looked up; raises ServingError."""
     body = bytes(body)
     if not _with_object(body, _has_good_name):

@@ -127,6 +127,6 @@ def _readable(kind: _Kind, make: Callable[[], bytes]) -> bytes:
     try:
         response = make()
         kind.response.FromString(response)
-    except (ServingError, DecodeError, ValueError, KeyError, TypeError):
+    except (ServingError, DecodeError):
         return b""
     return response

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from core.errors import InvalidArgument
 from core.grpc.client_messages import Target, predict_request
 from core.grpc.examples_response import classification_result, examples_response, regression_result
 from core.grpc.model_spec import answer_spec
@@ -26,7 +27,7 @@ from core.rest import examples as rest_examples
 
 @dataclass(frozen=True, slots=True)
 class RestMessages:
-    """The message of a request, and the function for the message of its answer, which raises what reading JSON can."""
+    """The message of a request, and the function for the message of its answer, which raises ServingError."""
 
     request: bytes
     response: Callable[[bytes], bytes]
@@ -45,7 +46,7 @@ def classify_messages(model: ServedModel, body: bytes) -> RestMessages:
     request = rest_examples.read_examples_body(body)
 
     def response(answer: bytes) -> bytes:
-        rows = [[ScoredClass(_bytes(label), float(score)) for label, score in row] for row in _results(answer)]
+        rows = [[_scored(pair) for pair in _listed(row)] for row in _results(answer)]
         return _examples_response(model, request, classification_result(rows))
 
     return RestMessages(_examples_request(model, request), response)
@@ -56,7 +57,7 @@ def regress_messages(model: ServedModel, body: bytes) -> RestMessages:
     request = rest_examples.read_examples_body(body)
 
     def response(answer: bytes) -> bytes:
-        values = [float(value) for value in _results(answer)]
+        values = [_number(value) for value in _results(answer)]
         return _examples_response(model, request, regression_result(values))
 
     return RestMessages(_examples_request(model, request), response)
@@ -91,9 +92,31 @@ def _examples_response(model: ServedModel, request: rest_examples.RestExamples, 
     return examples_response(result, answer_spec(model.name, model.version, request.name or DEFAULT_SIGNATURE))
 
 
-def _results(answer: bytes) -> Any:
-    """Read the results of classify and regress, labels of arbitrary bytes included."""
-    return json.loads(answer.decode("utf-8", "surrogateescape"))["results"]
+def _results(answer: bytes) -> list[Any]:
+    """Read the results of classify and regress, labels of arbitrary bytes included; raises InvalidArgument."""
+    try:
+        document = json.loads(answer.decode("utf-8", "surrogateescape"))
+    except json.JSONDecodeError as error:
+        raise InvalidArgument(f"An answer that is not JSON: {error}") from error
+    return _listed(document.get("results") if isinstance(document, dict) else None)
+
+
+def _listed(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise InvalidArgument("An answer without a list of results.")
+    return value
+
+
+def _scored(pair: Any) -> ScoredClass:
+    if not isinstance(pair, list) or len(pair) != 2 or not isinstance(pair[0], str):
+        raise InvalidArgument("An answer with a result that is not a label and its score.")
+    return ScoredClass(_bytes(pair[0]), _number(pair[1]))
+
+
+def _number(value: Any) -> float:
+    if not isinstance(value, (int, float)):
+        raise InvalidArgument("An answer with a result that is not a number.")
+    return float(value)
 
 
 def _bytes(label: str) -> bytes:

@@ -36,7 +36,7 @@ def _readable_signature(model: ServedModel, key: str) -> Signature | None:
     return signature
 
 
-def check_predict_body(body: bytes) -> None:
+def check_predict_body(body: bytes | bytearray) -> None:
     """Make the checks of a body that come before its model is looked up; raises ServingError."""
     check_signature_name(body)
 

@@ -27,6 +27,7 @@ from deployments.launch.terminal import RolloutPrinter, Say, announce, without_s
 from deployments.system.held_ports import HeldPorts
 from deployments.system.port_claim import require_free
 from deployments.system.service_notice import READY, STOPPING, notify_service
+from deployments.telemetry.serve_failures import SERVE_FAILURES
 from deployments.versions.serve_host import ROUTER_APP, RayServeHost, router_status, router_target, submit
 
 POLL_S = 0.1
@@ -140,7 +141,7 @@ class Launcher:
     def _print_rollout_steps(self) -> None:
         """Print rollout steps; in a thread of its own, because a failing cluster may not answer for long."""
         while self._host is not None and not self._stop.wait(ROLLOUT_STEPS_EVERY_S):
-            with suppress(Exception):  # a server does not end because steps cannot be printed
+            with suppress(Unavailable, OSError, *SERVE_FAILURES):  # nobody answers just now, or the terminal is gone
                 self._printer.show(self._host.tables())
 
     def _stop_application(self) -> None:

@@ -163,7 +163,23 @@ def test_an_answer_that_cannot_be_read_back_is_left_out() -> None:
     assert not log.predict_log.response.outputs
 
 
-@pytest.mark.parametrize("damaged", [b"", b"{", b"[]", b'{"results": 3}', b'{"other": 3}', b"\xff"])
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"results": 3}',
+        b'{"other": 3}',
+        b"\xff",
+        b'{"results": [null]}',
+        b'{"results": ["a"]}',
+        b'{"results": [["a", 1]]}',
+        b'{"results": [[["a"]]]}',
+        b'{"results": [[["a", "b"]]]}',
+        b'{"results": [[[1, 2]]]}',
+    ],
+)
 @pytest.mark.parametrize("method", [Method.REST_CLASSIFY, Method.REST_REGRESS, Method.REST_PREDICT])
 def test_no_answer_can_lose_a_request(method: Method, damaged: bytes) -> None:
     """Whatever an answer holds, the request is logged."""
