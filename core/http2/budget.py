@@ -55,6 +55,10 @@ class ConnectionLimits:
     unfinished_bytes: int = 24 * MIB
     work_bytes: int = 1024 * MIB
     unread_bytes: int = 64 * MIB
+    calls_in_work: int = 16
+    """So many complete requests begin whatever size is expected of their answers."""
+    assumed_answer_bytes: int = 640 * 1024
+    """The expected size of an answer before the first one."""
 
 
 DEFAULT_LIMITS = ConnectionLimits()

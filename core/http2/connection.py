@@ -15,15 +15,15 @@ stream resets that. Frames for a stream that this side has ended are passed over
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
+from core.http2.answering import AnsweringConnection
 from core.http2.budget import (
     CLOSELY_COUNTED_BLOCK_BYTES,
     CLOSELY_COUNTED_FIELDS,
     DEFAULT_LIMITS,
     WORK_OF_A_FIELD,
-    Budget,
     ConnectionLimits,
 )
 from core.http2.frames import (
@@ -31,15 +31,12 @@ from core.http2.frames import (
     DATA,
     END_STREAM,
     INITIAL_WINDOW,
-    LARGEST_WINDOW,
     PADDED,
     PING,
     PRIORITY,
     RST_STREAM,
     SELF_DEPENDENT,
-    SETTINGS,
     STREAM_MASK,
-    WINDOW_UPDATE,
     BrokenConnection,
     Fault,
     Setting,
@@ -47,19 +44,13 @@ from core.http2.frames import (
     goaway,
     number,
     priority_fault,
-    read_parameters,
-    reset,
     settings,
     unpadded,
     window_update,
 )
 from core.http2.grpc_heads import LARGEST_HEAD_BYTES, CallHead, HeadReader
-from core.http2.past_streams import PastStreams
-from core.http2.progress import Unfinished
-from core.http2.reading import Http2Reader
-from core.http2.receive_windows import CONNECTION_WINDOW, ReceiveWindows
-from core.http2.sending import Sending
-from core.http2.streams import NOBODY, STREAM, Receiver, Stream
+from core.http2.receive_windows import CONNECTION_WINDOW
+from core.http2.streams import Receiver, Stream
 
 LEAST_DATA_BYTES: Final = 64
 """A frame of DATA with less, which does not end a stream, counts as a control frame."""
@@ -70,7 +61,7 @@ LEAVING: Final = b"leaving."
 OpenStream = Callable[[Stream, CallHead], Receiver]
 
 
-class Http2Connection(Http2Reader):
+class Http2Connection(AnsweringConnection):
     """The state of one connection."""
 
     def __init__(
@@ -79,27 +70,16 @@ class Http2Connection(Http2Reader):
         limits: ConnectionLimits = DEFAULT_LIMITS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.sending = Sending()
-        self._budget = Budget(limits, self.sending.merits, clock)
-        super().__init__(
-            {
-                DATA: self._take_data,
-                PRIORITY: self._take_priority,
-                RST_STREAM: self._take_reset,
-                SETTINGS: self._take_settings,
-                PING: self._take_ping,
-                WINDOW_UPDATE: self._take_window_update,
-            },
-            limits.turn,
-            self._budget.count_control,
-        )
-        self._limits = limits
+        takers = {
+            DATA: self._take_data,
+            PRIORITY: self._take_priority,
+            RST_STREAM: self._take_reset,
+            PING: self._take_ping,
+        }
+        super().__init__(takers, limits, clock)
         self._open_stream = open_stream
         self._heads = HeadReader()
-        self._streams: dict[int, Stream] = {}
-        self._past = PastStreams()
         self._is_leaving = False
-        self._windows = ReceiveWindows(limits, self.sending)
         offered = {
             Setting.MAX_CONCURRENT_STREAMS: limits.streams,
             Setting.INITIAL_WINDOW_SIZE: self._windows.initial,
@@ -111,11 +91,6 @@ class Http2Connection(Http2Reader):
     def has_left(self) -> bool:
         """Whether calls are not taken any more."""
         return not self._past.takes_new
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether no call is open."""
-        return not self._streams
 
     def _take_block(self, stream_id: int, flags: int, block: bytes) -> None:
         self._work -= self._limits.work_of_a_call
@@ -163,18 +138,12 @@ class Http2Connection(Http2Reader):
         stream.receiver = self._open_stream(stream, call)
         return stream
 
-    def _reset(self, stream_id: int, fault: Fault, flags: int = 0) -> None:
-        """Reset a stream whose peer may still be sending, unless `flags` end it."""
-        self.sending.unsent.append(reset(stream_id, fault))
-        if not flags & END_STREAM:
-            self._past.leave(stream_id)
-
     def _end(self, stream: Stream, payload: bytes) -> None:
         stream.is_ended = True
         if stream.received:
             self._windows.complete(stream)
         if stream.body_left is None or stream.fits(len(payload), is_last=True):
-            stream.receiver.data(payload, is_last=True)
+            self._calls.take(stream, payload)
         else:
             self._refuse(stream, Fault.PROTOCOL_ERROR)
 
@@ -226,13 +195,6 @@ class Http2Connection(Http2Reader):
         elif not self._past.may_go_on(stream_id):
             self._reset(stream_id, fault)
 
-    def _known(self, stream_id: int) -> Stream | None:
-        """Return a stream, None if it is over; raises BrokenConnection where there was none."""
-        stream = self._streams.get(stream_id)
-        if stream is None:
-            self._past.require_opened(stream_id)
-        return stream
-
     def _take_reset(self, stream_id: int, flags: int, payload: bytes) -> None:
         del flags
         number(payload)
@@ -244,57 +206,6 @@ class Http2Connection(Http2Reader):
             self._drop(stream)
             self._count_reset()
 
-    def _refuse(self, stream: Stream, fault: Fault) -> None:
-        """Reset a stream after an error of the peer that does not concern other streams."""
-        self._reset(stream.id, fault)
-        self._drop(stream)
-        self._count_reset()
-
-    def _count_reset(self) -> None:
-        self._work -= self._limits.work_of_a_reset
-        self._budget.count_reset()
-
-    def _drop(self, stream: Stream) -> None:
-        if self._streams.pop(stream.id, None) is not None and stream.received:
-            self._windows.forget(stream)
-        self.sending.forget(stream)
-        receiver, stream.receiver = stream.receiver, NOBODY
-        receiver.cancelled()
-
-    def _take_settings(self, stream_id: int, flags: int, payload: bytes) -> None:
-        if stream_id:
-            raise BrokenConnection(Fault.PROTOCOL_ERROR, f"SETTINGS for stream {stream_id}")
-        self._count_control()
-        if flags & ACK:
-            if payload:
-                raise BrokenConnection(Fault.FRAME_SIZE_ERROR, f"SETTINGS acknowledged with {len(payload)} bytes")
-            self._windows.acknowledged(self._streams.values())
-            return
-        sizes = self.sending.take_parameters(read_parameters(payload))
-        if sizes:
-            self._take_windows(sizes)
-        self.sending.unsent.append(frame(SETTINGS, ACK, 0))
-
-    def _take_windows(self, sizes: list[int]) -> None:
-        """Take the initial windows of one SETTINGS frame, the last of which stays in force (6.9.2)."""
-        before, highest = self.sending.stream_window, max(sizes)
-        if highest > sizes[-1]:
-            self.sending.stream_window = highest
-            self._require_windows()
-        self.sending.stream_window = sizes[-1]
-        if sizes[-1] > before:
-            # Once for all SETTINGS of a turn: it visits all streams.
-            self._at_end_of_turn = self._resume_all
-
-    def _require_windows(self) -> None:
-        for stream in self._streams.values():
-            self.sending.require_window(stream)
-
-    def _resume_all(self) -> None:
-        self._require_windows()
-        for stream in tuple(self._streams.values()):
-            self._resume(stream)
-
     def _take_ping(self, stream_id: int, flags: int, payload: bytes) -> None:
         if stream_id or len(payload) != len(LEAVING):
             fault = Fault.PROTOCOL_ERROR if stream_id else Fault.FRAME_SIZE_ERROR
@@ -304,91 +215,6 @@ class Http2Connection(Http2Reader):
             self.sending.unsent.append(frame(PING, ACK, 0, payload))
         elif payload == LEAVING and self._is_leaving:
             self.leave_now()
-
-    def _take_window_update(self, stream_id: int, flags: int, payload: bytes) -> None:
-        del flags
-        increment = number(payload) & LARGEST_WINDOW
-        self._count_control()
-        if not stream_id:
-            if not increment:
-                raise BrokenConnection(Fault.PROTOCOL_ERROR, "a window that is widened by nothing")
-            self._went_on(self._streams[one.id] for one in self.sending.widen(increment))
-            return
-        stream = self._known(stream_id)
-        if stream is None:
-            return
-        stream.credit += increment
-        if not increment:
-            self._refuse(stream, Fault.PROTOCOL_ERROR)
-        elif stream.credit + self.sending.stream_window > LARGEST_WINDOW:
-            self._refuse(stream, Fault.FLOW_CONTROL_ERROR)
-        else:
-            self._resume(stream)
-
-    def _resume(self, stream: Stream) -> None:
-        if stream.waiting:
-            self.sending.resume(stream)
-            if not stream.waiting:
-                self._went_on((stream,))
-
-    def _went_on(self, streams: Iterable[Stream]) -> None:
-        """End or resume streams of which nothing waits any more."""
-        for stream in streams:
-            if stream.is_answered:
-                self.sending.merits.answers += 1
-                self._answered(stream)
-            else:
-                stream.receiver.sent()
-
-    def unfinished(self) -> dict[Unfinished, int]:
-        """Return what the peer has begun to send and must complete, with the number of bytes that have come."""
-        found, windows = super().unfinished(), self._windows
-        for stream in () if self.has_more else self._streams.values():
-            if not stream.is_ended and stream.receiver.is_incomplete and not windows.is_waiting(stream):
-                found[STREAM, stream.id] = stream.received
-        return found
-
-    def open_stream(self, stream_id: int) -> Stream | None:
-        """Return a stream; None if it has ended."""
-        return self._streams.get(stream_id)
-
-    def answer(self, stream: Stream, opening: bytes, body: bytes, end: bytes) -> None:
-        """Send a whole answer: headers, body, trailers."""
-        if stream.id not in self._streams:
-            return
-        if self.sending.answer(stream, opening, body, end):
-            self.sending.merits.answers += 1
-            self._answered(stream)
-        else:
-            self.sending.headers(stream, opening)
-            self.send(stream, body, end)
-
-    def begin(self, stream: Stream, opening: bytes, *, is_last: bool = False) -> None:
-        """Send the first headers of an answer, or an answer of nothing but headers."""
-        if stream.id not in self._streams:
-            return
-        self.sending.headers(stream, opening, is_last=is_last)
-        if is_last:
-            self.sending.merits.refusals += 1
-            self._answered(stream)
-
-    def send(self, stream: Stream, data: bytes | bytearray, end: bytes | None = None) -> None:
-        """Send data, and behind it the trailers that end the answer."""
-        if stream.id not in self._streams:
-            return
-        self.sending.data(stream, data, end)
-        if stream.is_answered:
-            self.sending.merits.answers += 1
-            self._answered(stream)
-
-    def _answered(self, stream: Stream) -> None:
-        """Forget a stream; one whose peer is still sending is reset."""
-        del self._streams[stream.id]
-        if stream.received:
-            self._windows.forget(stream)
-        stream.receiver = NOBODY
-        if not stream.is_ended:
-            self._reset(stream.id, Fault.NO_ERROR)
 
     def leave(self) -> None:
         """Send GOAWAY; streams that the peer has opened before it reads that are still taken."""

@@ -54,10 +54,10 @@ class Stream(SendingStream):
     `is_ended`: the peer has sent all of its request. `is_answered`: all of the answer has been sent. `received`,
     `allowed`: bytes that have come in frames before the last one, and that may come; `promised`: what of them is
     promised to it beside others. `body_left`: the bytes of the body that its content-length announced and that have not
-    come yet; None if it announced none.
+    come yet; None if it announced none. `is_in_work`: its receiver has all of the request, and no answer has begun.
     """
 
-    __slots__ = ("allowed", "body_left", "is_ended", "promised", "received", "receiver")
+    __slots__ = ("allowed", "body_left", "is_ended", "is_in_work", "promised", "received", "receiver")
 
     def __init__(self, stream_id: int) -> None:
         super().__init__(stream_id)
@@ -65,6 +65,7 @@ class Stream(SendingStream):
         self.allowed = STREAM_WINDOW
         self.promised = 0
         self.is_ended = False
+        self.is_in_work = False
         self.body_left: int | None = None
         self.receiver = NOBODY
 

@@ -39,7 +39,6 @@ GOAWAY_TIME_S = 1.0
 LOOK_INTERVAL_S = 10.0
 """How often a connection is searched for requests and answers that make no progress."""
 REQUEST_LIMITS = ProgressLimits()
-TOO_MUCH_UNREAD = "Too many bytes of answers wait until this client reads them."
 FULL_READ_BYTES = 64 * 1024
 """At least this is read when there is more to be read."""
 ANSWER_LIMITS = ProgressLimits(still_s=300.0, grace_s=math.inf)
@@ -236,8 +235,6 @@ class GrpcProtocol(asyncio.Protocol):
             return HttpRefusal(self.http2, stream, head)
         if head.problem:
             return self._refused(stream, head.code, head.problem)
-        if self.http2.sending.waiting_bytes > self.limits.unread_bytes:
-            return self._refused(stream, Code.RESOURCE_EXHAUSTED, TOO_MUCH_UNREAD)
         short = self.calls.short(head.path)
         if short is not None and head.encoding == IDENTITY:
             return UnaryCall(self, stream, head, short)

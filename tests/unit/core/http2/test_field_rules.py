@@ -16,7 +16,7 @@ from core.http2.field_rules import (
 )
 
 
-@given(st.binary(max_size=4))
+@given(st.binary(max_size=4).filter(lambda name: name != b"te"))
 def test_names_are_visible_ascii_without_capitals_and_colons(name: bytes) -> None:
     """At least one character of it (RFC 9113, 8.2.1)."""
     allowed = all(0x21 <= one <= 0x7E and not 0x41 <= one <= 0x5A and one != 0x3A for one in name)
