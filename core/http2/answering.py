@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from core.http2.budget import Budget, ConnectionLimits
+from core.http2.budget import Budget, Http2Limits
 from core.http2.calls_in_work import CallsInWork
 from core.http2.frames import (
     ACK,
@@ -33,7 +33,7 @@ from core.http2.streams import NOBODY, STREAM, Stream
 class AnsweringConnection(Http2Reader):
     """The open streams of one connection."""
 
-    def __init__(self, takers: Mapping[int, Taker], limits: ConnectionLimits, clock: Callable[[], float]) -> None:
+    def __init__(self, takers: Mapping[int, Taker], limits: Http2Limits, clock: Callable[[], float]) -> None:
         self.sending = Sending()
         self._budget = Budget(limits, self.sending.merits, clock)
         super().__init__(

@@ -34,7 +34,7 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
-class ConnectionLimits:
+class Http2Limits:
     """What one connection may cost.
 
     `turn`: units of work, each about a microsecond, before other connections have their turns; `work_of_a_call`,
@@ -61,7 +61,7 @@ class ConnectionLimits:
     """The expected size of an answer before the first one."""
 
 
-DEFAULT_LIMITS = ConnectionLimits()
+DEFAULT_LIMITS = Http2Limits()
 
 
 class Merits:
@@ -106,7 +106,7 @@ class Allowance:
 class Budget:
     """Counts what one connection costs; raises BrokenConnection where that is too much."""
 
-    def __init__(self, limits: ConnectionLimits, merits: Merits, clock: Callable[[], float]) -> None:
+    def __init__(self, limits: Http2Limits, merits: Merits, clock: Callable[[], float]) -> None:
         self._control = Allowance(limits.control, merits, clock)
         self._resets = Allowance(limits.resets, merits, clock)
         self._head_work = Allowance(limits.head_work, merits, clock)

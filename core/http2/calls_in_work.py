@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.http2.budget import ConnectionLimits
+from core.http2.budget import Http2Limits
 from core.http2.sending import Sending
 from core.http2.streams import Stream
 
@@ -10,7 +10,7 @@ from core.http2.streams import Stream
 class CallsInWork:
     """Hands whole requests to their receivers; the size of answers is expected as a moving average."""
 
-    def __init__(self, limits: ConnectionLimits, sending: Sending) -> None:
+    def __init__(self, limits: Http2Limits, sending: Sending) -> None:
         self._least = limits.calls_in_work
         self._most_bytes = limits.unread_bytes
         self._sending = sending

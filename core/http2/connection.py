@@ -24,7 +24,7 @@ from core.http2.budget import (
     CLOSELY_COUNTED_FIELDS,
     DEFAULT_LIMITS,
     WORK_OF_A_FIELD,
-    ConnectionLimits,
+    Http2Limits,
 )
 from core.http2.frames import (
     ACK,
@@ -67,7 +67,7 @@ class Http2Connection(AnsweringConnection):
     def __init__(
         self,
         open_stream: OpenStream,
-        limits: ConnectionLimits = DEFAULT_LIMITS,
+        limits: Http2Limits = DEFAULT_LIMITS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         takers = {

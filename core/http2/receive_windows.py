@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Final
 
-from core.http2.budget import MIB, ConnectionLimits
+from core.http2.budget import MIB, Http2Limits
 from core.http2.frames import INITIAL_WINDOW, BrokenConnection, Fault, Setting, settings, window_update
 from core.http2.sending import Sending
 from core.http2.streams import STREAM_WINDOW, Stream
@@ -30,7 +30,7 @@ class ReceiveWindows:
     `initial` is the window of a new stream. Only streams whose request takes several frames are known here.
     """
 
-    def __init__(self, limits: ConnectionLimits, sending: Sending) -> None:
+    def __init__(self, limits: Http2Limits, sending: Sending) -> None:
         self._limits: Final = limits
         self._sending = sending
         self._room = CONNECTION_WINDOW

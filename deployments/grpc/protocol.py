@@ -12,7 +12,7 @@ import math
 from typing import ClassVar, Protocol, cast
 
 from core.errors import Code
-from core.http2.budget import DEFAULT_LIMITS, ConnectionLimits
+from core.http2.budget import DEFAULT_LIMITS, Http2Limits
 from core.http2.connection import Http2Connection
 from core.http2.frames import BrokenConnection, Fault
 from core.http2.grpc_heads import (
@@ -58,7 +58,7 @@ class Calls(Handlers, Protocol):
 class GrpcProtocol(asyncio.Protocol):
     """Reads frames, begins calls, writes answers."""
 
-    limits: ClassVar[ConnectionLimits] = DEFAULT_LIMITS
+    limits: ClassVar[Http2Limits] = DEFAULT_LIMITS
 
     def __init__(self, calls: Calls, loop: asyncio.AbstractEventLoop) -> None:
         self.calls = calls

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from core.http2.budget import Allowance, Budget, ConnectionLimits, Merits, Rate
+from core.http2.budget import Allowance, Budget, Http2Limits, Merits, Rate
 from core.http2.frames import BrokenConnection, Fault
 from tests.support.fakes import FakeClock
 
@@ -51,7 +51,7 @@ def test_what_a_connection_was_good_for_is_counted_once(merit: str, rate: Rate) 
     assert spent(allowance) == 0
 
 
-LIMITS = ConnectionLimits(control=Rate(3, 1.0), resets=Rate(3, 1.0), head_work=Rate(3, 1.0))
+LIMITS = Http2Limits(control=Rate(3, 1.0), resets=Rate(3, 1.0), head_work=Rate(3, 1.0))
 
 
 @pytest.mark.parametrize(

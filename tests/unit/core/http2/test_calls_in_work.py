@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from core.http2.budget import ConnectionLimits
+from core.http2.budget import Http2Limits
 from core.http2.calls_in_work import CallsInWork
 from core.http2.sending import Sending
 from core.http2.streams import Stream
 
-LIMITS = ConnectionLimits(unread_bytes=100, calls_in_work=2, assumed_answer_bytes=40)
+LIMITS = Http2Limits(unread_bytes=100, calls_in_work=2, assumed_answer_bytes=40)
 
 
 class Begun:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.http2 import frames as http2
-from core.http2.budget import DEFAULT_LIMITS, ConnectionLimits, Rate
+from core.http2.budget import DEFAULT_LIMITS, Http2Limits, Rate
 from core.http2.connection import LEAVING, Http2Connection
 from core.http2.frames import (
     ACK,
@@ -98,7 +98,7 @@ class Server:
         *,
         echoes: bool = False,
         refuses: bool = False,
-        limits: ConnectionLimits = DEFAULT_LIMITS,
+        limits: Http2Limits = DEFAULT_LIMITS,
     ) -> None:
         self.echoes = echoes
         self.refuses = refuses
@@ -485,7 +485,7 @@ def test_the_windows_of_all_streams_are_looked_at_once_a_turn(monkeypatch) -> No
 # Budgets. Whether as many as an honest peer sends are allowed is tested with the limits that connections have.
 
 
-SMALL = ConnectionLimits(
+SMALL = Http2Limits(
     streams=5,
     control=Rate(5, 1.0, per_answer=2.0, per_refusal=1.0, per_byte=1 / 256),
     resets=Rate(3, 1.0, per_answer=1.0),
@@ -619,7 +619,7 @@ def test_all_open_calls_may_be_reset_at_once() -> None:
 
 def test_the_work_of_calls_ends_a_turn() -> None:
     """Long before as many frames have been taken."""
-    server = Server(limits=ConnectionLimits(turn=100, work_of_a_call=30))
+    server = Server(limits=Http2Limits(turn=100, work_of_a_call=30))
     server.http2.receive(b"".join(opened(one) for one in range(1, 21, 2)))
 
     assert server.http2.has_more

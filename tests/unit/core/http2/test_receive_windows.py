@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from core.http2.budget import ConnectionLimits
+from core.http2.budget import Http2Limits
 from core.http2.frames import SETTINGS, BrokenConnection, Fault, number
 from core.http2.receive_windows import CONNECTION_WINDOW, NARROW_WINDOW, ReceiveWindows
 from core.http2.sending import Sending
@@ -14,13 +14,13 @@ from core.http2.streams import STREAM_WINDOW, Stream
 from tests.support.doors.raw_http2 import frames_of
 
 PIECE = 16_384
-LIMITS = ConnectionLimits(unfinished_bytes=3 * STREAM_WINDOW, work_bytes=2 * STREAM_WINDOW)
+LIMITS = Http2Limits(unfinished_bytes=3 * STREAM_WINDOW, work_bytes=2 * STREAM_WINDOW)
 
 
 class Uploads:
     """A peer that sends as much as it may, and acknowledges settings when the test says so."""
 
-    def __init__(self, count: int, limits: ConnectionLimits = LIMITS) -> None:
+    def __init__(self, count: int, limits: Http2Limits = LIMITS) -> None:
         self.sending = Sending()
         self.windows = ReceiveWindows(limits, self.sending)
         self.windows.acknowledged(())
@@ -79,7 +79,7 @@ class Uploads:
 
 def test_one_large_request_never_waits() -> None:
     """Its window is renewed long before it is used up."""
-    uploads = Uploads(1, ConnectionLimits())
+    uploads = Uploads(1, Http2Limits())
     (stream,) = uploads.streams
     uploads.most_bytes = 20_000 * PIECE
 
@@ -146,7 +146,7 @@ def test_requests_wait_while_too_many_bytes_are_in_work() -> None:
 @pytest.mark.parametrize("of_stream", [True, False])
 def test_more_data_than_a_window_allows_is_a_fault(*, of_stream: bool) -> None:
     """The connection ends, because the peer does not count."""
-    windows = ReceiveWindows(ConnectionLimits(), Sending())
+    windows = ReceiveWindows(Http2Limits(), Sending())
 
     stream = Stream(1)
     count = (
