@@ -33,15 +33,14 @@ class Phase(Enum):
 class ConnectionLimits:
     """The budget of one connection; sizes in bytes, times in seconds.
 
-    `usual_read` is the largest read that goes to the parser as it is. A larger one goes in pieces, up to the end of a
-    head at most, so that no second request is parsed before the first has its answer. Reading stops while more than
-    `held` bytes wait for the parser. A turn of the event loop ends after `turn_pieces` pieces of a body, or
-    `turn_heads` of a head. A body must bring `least_body` bytes in each `body_s`.
+    Reads go to the parser in pieces, up to the end of a head at most, so that no second request is parsed before the
+    first has its answer. Reading stops while more than `held` bytes wait for the parser. A turn of the event loop ends
+    after `turn_pieces` pieces of a body, or `turn_heads` of a head. A body must bring `least_body` bytes in each
+    `body_s`.
     """
 
     head: int = 1024 * KIB
     head_fields: int = 1000
-    usual_read: int = KIB
     least_piece: int = 4 * KIB
     largest_piece: int = 16 * KIB
     held: int = 16 * KIB

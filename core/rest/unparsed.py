@@ -28,11 +28,13 @@ class Place(Enum):
 def is_one_request(data: bytes, most: int) -> bool:
     """Whether a read begins with a head, in so many bytes, and holds nothing but its body, or the first part of that.
 
-    For a parser that accepts only one length, and no chunks beside it, this is certain.
+    For a parser that accepts only CRLF and one length, and no chunks beside it, this is certain.
     """
     end = data.find(b"\r\n\r\n", 0, most)
-    length = LENGTH.search(data, 0, end + 2) if end > 0 else None
-    return length is not None and end + 4 + int(length[1]) >= len(data)
+    if end < 0 or data.find(b"\r\n") + 1 != data.find(b"\n"):
+        return False
+    length = LENGTH.search(data, 0, end + 2)
+    return end + 4 + (0 if length is None else int(length[1])) >= len(data)
 
 
 class MixedLineEndsError(ValueError):

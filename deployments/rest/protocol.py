@@ -21,9 +21,12 @@ from core.rest.http_answer import KNOWN_METHODS, REASONS, html_error
 from core.rest.request_head import head_refusal, syntax_refusal, with_path
 from core.rest.unparsed import MixedLineEndsError, Place, UnparsedBytes, is_one_request
 from deployments.rest.body import LINGER_S
+from deployments.system.send_queue import unacknowledged_bytes
 
 LONGEST_SPLIT_TARGET_BYTES = 32 * 1024
 """The part of a target that uvicorn parses: it refuses 64 KiB, and the application reads the whole target itself."""
+DROP_S = 0.01
+"""How long a connection rests after each read that is dropped, because an earlier one was refused."""
 TARGET = "target"
 KEPT = "kept"
 """Key in the state of an ASGI scope: a client of HTTP/1.0 asked for its connection to stay open."""
@@ -79,6 +82,8 @@ class RestProtocol(HttpToolsProtocol):
         """Begin to watch the progress of the connection."""
         super().connection_made(transport)
         self.flow = ReadingGate(transport)
+        # Versions are judged with the rest of a head: a higher minor one counts as 1.1.
+        self.parser.set_dangerous_leniencies(lenient_version=True)
         self._unparsed = UnparsedBytes()
         self._progress = ConnectionProgress(Glance(Phase.IDLE), self.loop.time())
         self._timer = self.loop.call_later(self.limits.look_s, self._look)
@@ -94,6 +99,7 @@ class RestProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse what has arrived as far as it is its turn, unless earlier bytes were refused."""
         if self._refusal is not None:
+            self._drop_slowly()
             return
         if self._is_usual(data):
             self._feed(data)
@@ -101,17 +107,24 @@ class RestProtocol(HttpToolsProtocol):
         self._unparsed.add(data)
         self._go_on()
 
+    def _drop_slowly(self) -> None:
+        """Leave time to others while a client sends on that has not seen its refusal."""
+        self.flow.pause_reading()
+        self.loop.call_later(DROP_S, self._read_on)
+
+    def _read_on(self) -> None:
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+
     def _is_usual(self, data: bytes) -> bool:
-        """Whether bytes can go to the parser as a whole: a part of a body, or a request with CRLF."""
+        """Whether bytes can go to the parser as a whole: a part of a body, or one request."""
         if self._unparsed.size:
             return False
         if self._in_body:
             return len(data) <= self._body_left
         if self._unanswered or self.headers is not None or self.flow.write_paused:
             return False
-        if not data.find(b"\r\n") + 1 == data.find(b"\n") > 0:
-            return False
-        return len(data) <= self.limits.usual_read or is_one_request(data, self.limits.largest_piece)
+        return is_one_request(data, self.limits.least_piece)
 
     def _go_on(self) -> None:
         """Parse until nothing is left, a request waits for its answer, or this turn of the event loop is used up."""
@@ -148,8 +161,8 @@ class RestProtocol(HttpToolsProtocol):
             self._unparsed.head_ended()
         else:
             self._pieces += self.limits.turn_pieces // self.limits.turn_heads
-            if len(self.headers) > self.limits.head_fields:
-                self._refuse(431)
+        if self.headers is not None and len(self.headers) > self.limits.head_fields:
+            self._refuse(431)
         self._piece = self.limits.next_piece(self._piece, self._work_done() - done)
 
     def _work_done(self) -> int:
@@ -317,13 +330,16 @@ class RestProtocol(HttpToolsProtocol):
     def _end(self, phase: Phase) -> None:
         if phase is Phase.UNREAD or self._refusal is not None:
             self.transport.abort()
-        elif phase is Phase.IDLE or self._unanswered > self._in_body:
+        elif phase is Phase.IDLE or (self._in_body and self.cycle.response_complete):
             self.transport.close()
         else:
             self._refuse(408)
 
     def _glance(self) -> Glance:
         unread = self.transport.get_write_buffer_size()
+        if unread:
+            # The kernel takes more only when much of what it has was taken: its queue shows that little was.
+            unread += unacknowledged_bytes(self.transport.get_extra_info("socket"))
         return Glance(self._phase(unread), self._answers, self._fed, unread)
 
     def _phase(self, unread: int) -> Phase:

@@ -1,0 +1,231 @@
+"""What one REST connection may cost others: memory, turns of the event loop, and time without progress."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from core.errors import Code
+from core.rest.connection_limits import ConnectionLimits
+from core.routing.transport import Answer
+from tests.support.clients import wait_until
+from tests.support.doors.raw_http import RawConnection, chunked, request
+from tests.support.doors.rest_sites import RestSite, rest_site
+
+PREDICT = "/v1/models/m:predict"
+BODY = b'{"instances": [1.0]}'
+GOOD = request("POST", PREDICT, BODY)
+STATUS = request("GET", "/v1/models/m")
+SHORT_S = 0.3
+QUICK = ConnectionLimits(idle_s=SHORT_S, head_s=SHORT_S, body_s=SHORT_S, unread_s=SHORT_S, least_body=10, look_s=0.05)
+PATIENT_S = 30.0
+
+
+@contextmanager
+def connected(site: RestSite) -> Iterator[RawConnection]:
+    """Connect with a small buffer for answers, so that few of them are enough to fill it."""
+    with site.connect() as connection:
+        connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        yield connection
+
+
+def send_until_it_blocks(connection: RawConnection, content: bytes, most: int) -> int:
+    """Send again and again until the server takes no more for a while; return how many bytes it took."""
+    connection.socket.settimeout(0.3)
+    sent = 0
+    with suppress(TimeoutError):
+        while sent < most:
+            sent += connection.socket.send(content)
+    connection.socket.settimeout(20)
+    return sent
+
+
+@pytest.mark.parametrize(
+    ("content", "answer"),
+    [
+        pytest.param(STATUS, None, id="status"),
+        pytest.param(GOOD, None, id="predict"),
+        pytest.param(GOOD, Answer(Code.OK, b"x" * 300_000), id="large answers"),
+    ],
+)
+def test_reading_stops_while_answers_are_not_taken(content: bytes, answer: Answer | None) -> None:
+    """What was sent ahead stays in the client's own buffers; all of it is answered in order when it is taken."""
+    with rest_site(answer) as site, connected(site) as connection:
+        block = content * (256 * 1024 // len(content))
+        sent = send_until_it_blocks(connection, block, 400 * len(block))
+        (protocol,) = site.connections
+        kept = protocol._unparsed.size + protocol.transport.get_write_buffer_size()
+
+        assert sent < 400 * len(block)
+        assert kept < 1024 * 1024
+        assert protocol.flow.is_shut
+        assert not protocol.pipeline
+        assert [connection.reply().status for _ in range(5)] == [200] * 5
+        with site.connect() as other:
+            assert other.ask(GOOD).status == 200
+
+
+def test_a_request_is_parsed_when_the_one_before_it_is_answered() -> None:
+    """However many come in one read: none but the first is begun."""
+    with rest_site() as site, site.connect() as connection:
+        release = site.hold()
+        connection.send(GOOD * 100)
+        wait_until(lambda: len(site.bodies) == 1, "the first request is on its way")
+        (protocol,) = site.connections
+        waiting = len(site.bodies), len(protocol.pipeline), protocol._unparsed.size
+        release()
+
+        assert waiting == (1, 0, 99 * len(GOOD))
+        assert [connection.reply().status for _ in range(100)] == [200] * 100
+
+
+def test_a_client_that_goes_is_noticed_although_it_has_sent_ahead() -> None:
+    """A few requests do not stop reading, and with it the end of the connection."""
+    with rest_site() as site:
+        release = site.hold()
+        with site.connect() as connection:
+            connection.send(GOOD * 5)
+            wait_until(lambda: len(site.bodies) == 1, "the first request is on its way")
+        wait_until(lambda: not site.connections, "the connection has gone")
+        release()
+
+        assert len(site.bodies) == 1
+
+
+def test_a_turn_of_the_event_loop_parses_few_chunks() -> None:
+    """Chunks of one byte by the thousand leave turns to others."""
+    limits = ConnectionLimits(turn_pieces=10)
+    body = b"1" * 5000
+    with rest_site(limits=limits) as site, site.connect() as connection:
+        turns = 0
+        connection.send(chunked("POST", PREDICT, b"1"))
+        assert connection.reply().status == 200
+        (protocol,) = site.connections
+        go_on = protocol._go_on
+
+        def counted() -> None:
+            nonlocal turns
+            turns += 1
+            go_on()
+
+        protocol._go_on = counted
+        reply = connection.ask(chunked("POST", PREDICT, *(body[at : at + 1] for at in range(len(body)))))
+
+        assert reply.status == 200
+        assert site.bodies[-1] == body
+        assert turns > len(body) * 6 // limits.largest_piece
+
+
+def test_large_chunks_go_through_in_large_pieces() -> None:
+    """A body in chunks of usual sizes costs few pieces."""
+    body = bytes(200_000)
+    with rest_site() as site, site.connect() as connection:
+        assert (
+            connection.ask(
+                chunked("POST", PREDICT, *(body[at : at + 20_000] for at in range(0, 200_000, 20_000)))
+            ).status
+            == 200
+        )
+        (protocol,) = site.connections
+
+        assert site.bodies == [body]
+        assert protocol._piece == ConnectionLimits().largest_piece
+
+
+@pytest.mark.parametrize(
+    ("begun", "status"),
+    [
+        pytest.param(b"", None, id="nothing"),
+        pytest.param(GOOD, None, id="nothing after an answer"),
+        pytest.param(b"\r\n" * 3, None, id="empty lines"),
+        pytest.param(b"GET /v1/mod", 408, id="half a request line"),
+        pytest.param(b"GET /v1/models/m HTTP/1.1\r\nHost: x\r\n", 408, id="half a head"),
+        pytest.param(GOOD + b"GET /v1/models/m HTTP/1.1\r\nHost: x\r\n", 408, id="half a head after an answer"),
+        pytest.param(b"GET /v1/models/m HTTP/1.1\nHost: x\n", 408, id="half a head with LF"),
+        pytest.param(GOOD[:-5], 408, id="half a small body"),
+        pytest.param(GOOD + GOOD[:-5], 408, id="half a small body after an answer"),
+        pytest.param(request("POST", PREDICT, bytes(100_000))[:-5], 408, id="half a large body"),
+        pytest.param(request("POST", PREDICT).replace(b": 0", b": 2000000000"), 408, id="nothing of a huge body"),
+        pytest.param(chunked("POST", PREDICT, BODY)[:-5], 408, id="no last chunk"),
+        pytest.param(request("GET", "/healthz", bytes(100))[:-5], None, id="half a body that nobody wants"),
+    ],
+)
+def test_what_comes_to_no_end_is_ended(begun: bytes, status: int | None) -> None:
+    """A head and a body in time, or 408; a connection that asks for nothing is closed without a word."""
+    with rest_site(limits=QUICK) as site, site.connect() as connection:
+        connection.send(begun)
+        if begun.startswith((GOOD, b"GET /healthz")):
+            assert connection.reply().status == 200
+        if status is not None:
+            reply = connection.reply()
+            assert (reply.status, reply.headers["connection"]) == (status, "close")
+
+        assert connection.is_closed()
+        wait_until(lambda: not site.connections and site.is_idle, "nothing is left of it")
+
+
+def test_a_slow_body_that_makes_progress_is_waited_for() -> None:
+    """It takes several times as long as it may stand still."""
+    body = BODY.ljust(200)
+    with rest_site(limits=QUICK) as site, site.connect() as connection:
+        began_s = time.monotonic()
+        connection.send(request("POST", PREDICT, body)[: -len(body)])
+        for at in range(0, len(body), 10):
+            connection.send(body[at : at + 10])
+            sent_s = time.monotonic()
+            wait_until(lambda sent_s=sent_s: time.monotonic() > sent_s + SHORT_S / 5, "a slow client goes on")
+
+        assert connection.reply().status == 200
+        assert time.monotonic() - began_s > 3 * SHORT_S
+
+
+@pytest.mark.parametrize("content", [GOOD, request("POST", PREDICT, b" " * 100_000), GOOD + GOOD, GOOD + GOOD[:-3]])
+def test_a_connection_that_waits_for_an_answer_is_never_ended(content: bytes) -> None:
+    """However long the model takes; what else its client has begun has time, too."""
+    with rest_site(limits=QUICK) as site, site.connect() as connection:
+        release = site.hold()
+        connection.send(content)
+        sent_s = time.monotonic()
+        wait_until(lambda: time.monotonic() > sent_s + 3 * SHORT_S, "the model takes its time")
+        release()
+
+        assert connection.reply().status == 200
+
+
+def test_an_answer_that_nobody_takes_is_dropped() -> None:
+    """Its memory is free again."""
+    with rest_site(Answer(Code.OK, bytes(30_000_000)), QUICK) as site, connected(site) as connection:
+        connection.send(GOOD)
+        wait_until(lambda: site.bodies and site.connections, "the answer is being written")
+
+        wait_until(lambda: not site.connections, "the connection is aborted")
+
+
+def test_an_answer_that_is_taken_slowly_arrives() -> None:
+    """A client that takes some of it now and then is waited for."""
+    answer = bytes(9_000_000)
+    with rest_site(Answer(Code.OK, answer), QUICK) as site, connected(site) as connection:
+        connection.send(GOOD)
+        got, piece = 0, b"x"
+        while piece and got < len(answer):
+            piece = connection.socket.recv(200_000, socket.MSG_WAITALL)
+            got += len(piece)
+            taken_s = time.monotonic()
+            wait_until(lambda taken_s=taken_s: time.monotonic() > taken_s + SHORT_S / 20, "a slow client goes on")
+
+        assert got > len(answer)
+
+
+def test_an_announced_length_takes_no_memory() -> None:
+    """Only what has come is kept."""
+    with rest_site() as site, site.connect() as connection:
+        connection.send(request("POST", PREDICT).replace(b": 0", b": 2000000000") + b"x")
+        wait_until(lambda: site.connections and site.connections[0]._in_body, "the head is parsed")
+        (protocol,) = site.connections
+
+        assert protocol._body_left >= 2_000_000_000 - 1
+        assert len(protocol.cycle.body) <= 1
