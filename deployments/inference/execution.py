@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 
 from core.config.server_settings import AnswerSettings
 from core.errors import Code
@@ -47,12 +48,13 @@ def expectation(before_s: float, took_s: float) -> float:
 class WaitingTicket:
     """A call that waits for a thread or runs in one."""
 
-    __slots__ = ("begins_at", "cancelled", "ends_at", "future")
+    __slots__ = ("begins_at", "call", "cancelled", "ends_at", "future")
 
-    def __init__(self, timeout_s: float | None) -> None:
+    def __init__(self, call: Call) -> None:
+        self.call = call
         self.cancelled = False
         self.begins_at = time.monotonic()
-        self.ends_at = None if timeout_s is None else self.begins_at + timeout_s
+        self.ends_at = None if call.timeout_s is None else self.begins_at + call.timeout_s
         self.future: Future[None] | None = None
 
     def is_over(self) -> bool:
@@ -66,8 +68,9 @@ class WaitingTicket:
 
     def cancel(self) -> None:
         self.cancelled = True
-        if self.future is not None:
-            self.future.cancel()
+        if self.future is not None and self.future.cancel():
+            # The pool keeps what waits in its queue until a thread comes to it, which may take as long as a run.
+            self.call = replace(self.call, body=b"")
 
 
 class Execution:
@@ -104,11 +107,11 @@ class Execution:
                 reply(answer)
                 return None
         loop = asyncio.get_running_loop()
-        ticket = WaitingTicket(call.timeout_s)
+        ticket = WaitingTicket(call)
         self.in_flight += 1
 
         def work() -> None:
-            answer = self._begin(call, kind, ticket)
+            answer = self._begin(ticket.call, kind, ticket)
             loop.call_soon_threadsafe(finish, answer)
 
         def finish(answer: Answer) -> None:

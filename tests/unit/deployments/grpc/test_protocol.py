@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from core.errors import Code, DeadlineExceeded, Unavailable
+from core.http2.budget import Http2Limits, Rate
 from core.http2.frames import (
     DATA,
     END_HEADERS,
@@ -17,11 +20,13 @@ from core.http2.frames import (
     window_update,
 )
 from core.http2.grpc_heads import header_block
+from core.http2.progress import ProgressLimits
 from core.routing.transport import Answer, ConnectionLost
 from deployments.grpc import protocol as grpc_protocol
+from deployments.grpc.protocol import GrpcProtocol
 from deployments.routing import direct_connection
 from tests.support.clients import wait_until
-from tests.support.doors.grpc_calls import BODY, GZIP, WATCH, asked, opened, predict_body, whole
+from tests.support.doors.grpc_calls import BODY, GZIP, REFLECT, WATCH, asked, opened, predict_body, whole
 from tests.support.doors.grpc_sites import GrpcSite, GrpcSiteMaker
 from tests.support.doors.raw_http2 import OPENING, PREDICT, RawHttp2, call, head_block, message
 
@@ -281,3 +286,216 @@ def test_a_connection_without_preface_is_closed(site: GrpcSite, monkeypatch) -> 
     with RawHttp2(site.port, OPENING[:10]) as stranger, RawHttp2(site.port) as client:
         stranger.read_until(lambda: stranger.is_closed)
         assert client.is_alive()
+
+
+# Budgets and turns.
+
+SMALL = Http2Limits(resets=Rate(20, 0.0), turn=50, work_of_a_call=10)
+
+
+def test_a_client_that_costs_too_much_gets_the_reason_and_is_closed(site: GrpcSite, monkeypatch) -> None:
+    """Even one that goes on sending: its calls are withdrawn at once, and others are answered."""
+    monkeypatch.setattr(GrpcProtocol, "limits", SMALL)
+    with RawHttp2(site.port) as client, RawHttp2(site.port) as other:
+        client.send(b"".join(call(one, BODY) + reset(one, Fault.CANCEL) for one in range(1, 2001, 2)))
+
+        assert client.fault() == Fault.ENHANCE_YOUR_CALM
+        assert other.ask(1, BODY).status == 0
+        wait_until(lambda: site.is_idle, "nothing is in flight", 5)
+        wait_until(lambda: len(site.connections) == 1, "the connection is gone", 5)
+
+    assert site.counts == {("m", "OK"): 1, ("m", "CANCELLED"): 21}
+
+
+CALLS = range(1, 201, 2)
+
+
+def only_connection(site: GrpcSite) -> GrpcProtocol:
+    (connection,) = site.connections
+    return connection
+
+
+def test_a_connection_with_much_to_do_lets_others_have_their_turns(site: GrpcSite, monkeypatch) -> None:
+    """It goes on by itself, and answers everything."""
+    monkeypatch.setattr(GrpcProtocol, "limits", SMALL)
+    with RawHttp2(site.port) as client:
+        assert client.is_alive()
+        connection, turns = only_connection(site), []
+
+        async def receive() -> None:
+            connection.data_received(b"".join(call(one, BODY) for one in CALLS))
+            while connection.http2.has_more:
+                turns.append(1)
+                await asyncio.sleep(0)
+
+        site.loop.run(receive()).result(5)
+
+        assert all(client.answer(one).status == 0 for one in CALLS)
+        assert len(turns) >= len(CALLS) * SMALL.work_of_a_call // SMALL.turn
+        assert client.ask(301, BODY).status == 0
+
+
+def test_reads_of_a_full_buffer_share_a_turn(site: GrpcSite, monkeypatch) -> None:
+    """The event loop reads such a socket again before it looks at others."""
+    monkeypatch.setattr(GrpcProtocol, "limits", Http2Limits(turn=100, work_of_a_call=10))
+    monkeypatch.setattr(grpc_protocol, "FULL_READ_BYTES", 100)
+    with RawHttp2(site.port) as client:
+        assert client.is_alive()
+        connection = only_connection(site)
+
+        async def receive() -> list[bool]:
+            ends = []
+            for one in CALLS[:10]:
+                connection.data_received(call(one, BODY))
+                ends.append(connection.http2.has_more)
+            return ends
+
+        assert site.loop.run(receive()).result(5)[-1]
+        assert all(client.answer(one).status == 0 for one in CALLS[:10])
+
+
+def test_a_client_that_does_not_read_has_no_turns(site: GrpcSite, monkeypatch) -> None:
+    """What it has sent already waits too, until it reads on."""
+    monkeypatch.setattr(GrpcProtocol, "limits", SMALL)
+    with RawHttp2(site.port) as client:
+        assert client.is_alive()
+        connection = only_connection(site)
+
+        async def receive() -> bool:
+            connection.data_received(b"".join(call(one, BODY) for one in CALLS))
+            connection.pause_writing()
+            for _ in range(100):
+                await asyncio.sleep(0)
+            waits = connection.http2.has_more
+            connection.resume_writing()
+            return waits
+
+        assert site.loop.run(receive()).result(5)
+        assert all(client.answer(one).status == 0 for one in CALLS)
+        assert client.ask(301, BODY).status == 0
+
+
+def test_a_client_that_goes_in_the_middle_of_its_work_has_no_more_turns(site: GrpcSite, monkeypatch) -> None:
+    """What is left of its bytes is dropped."""
+    monkeypatch.setattr(GrpcProtocol, "limits", SMALL)
+    with RawHttp2(site.port) as client:
+        assert client.is_alive()
+        connection = only_connection(site)
+
+        async def receive() -> None:
+            connection.data_received(b"".join(call(one, BODY) for one in CALLS))
+            connection.abort()
+            await asyncio.sleep(0)
+
+        site.loop.run(receive()).result(5)
+
+    wait_until(lambda: site.is_idle and not site.connections, "nothing is left", 5)
+    assert len(site.transport.calls) < len(CALLS)
+
+
+# Time limits of what is unfinished.
+
+
+@pytest.fixture
+def in_a_hurry(monkeypatch) -> None:
+    """Shorten the time limits."""
+    monkeypatch.setattr(grpc_protocol, "LOOK_INTERVAL_S", 0.02)
+    monkeypatch.setattr(grpc_protocol, "REQUEST_LIMITS", ProgressLimits(still_s=0.2))
+    monkeypatch.setattr(grpc_protocol, "ANSWER_LIMITS", ProgressLimits(still_s=0.2))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        opened(),
+        opened() + frame(DATA, 0, 1, TRUNCATED),
+        opened() + frame(DATA, 0, 1, b"\x00\x7f\xff\xff\xff" + bytes(100)),
+        opened(GZIP) + frame(DATA, 0, 1, TRUNCATED),
+        opened(path=REFLECT) + frame(DATA, 0, 1, TRUNCATED),
+    ],
+    ids=["nothing", "half a message", "a part of 2 GiB", "half a compressed message", "half a message of several"],
+)
+@pytest.mark.usefixtures("in_a_hurry")
+def test_a_request_that_does_not_go_on_is_ended(site: GrpcSite, content: bytes) -> None:
+    """With a status; the connection goes on, and nothing of the request is kept."""
+    with RawHttp2(site.port) as client:
+        client.send(content)
+        ended = client.answer(1)
+
+        assert (ended.status, ended.text) == (
+            Code.DEADLINE_EXCEEDED,
+            "The request was not completed: too little of it arrives.",
+        )
+        assert only_connection(site).http2.is_idle
+        assert client.ask(3, BODY).status == 0
+    assert site.is_idle
+
+
+@pytest.mark.parametrize(
+    "content",
+    [frame(HEADERS, 0, 1, head_block()), frame(HEADERS, END_HEADERS, 1, head_block())[:-1], b"\x00"],
+    ids=["half a head", "half a frame", "a byte"],
+)
+@pytest.mark.usefixtures("in_a_hurry")
+def test_a_head_that_does_not_go_on_ends_the_connection(site: GrpcSite, content: bytes) -> None:
+    """Nothing else can be sent before its end."""
+    with RawHttp2(site.port) as client:
+        client.send(content)
+
+        assert client.fault() == Fault.ENHANCE_YOUR_CALM
+
+
+@pytest.mark.usefixtures("in_a_hurry")
+def test_what_waits_for_the_server_has_no_time_limit(site: GrpcSite) -> None:
+    """A call that is worked on, one that watches, one between two messages, and a connection without calls."""
+    release = site.hold()
+    with RawHttp2(site.port) as client, RawHttp2(site.port) as idle, RawHttp2(site.port) as unfinished:
+        client.send(call(1, BODY) + call(3, b"", WATCH))
+        client.send(frame(HEADERS, END_HEADERS, 5, head_block(REFLECT)))
+        for _ in range(2):
+            number = len(unfinished.answers.streams) * 2 + 1
+            unfinished.send(frame(HEADERS, END_HEADERS, number, head_block()))
+            assert unfinished.answer(number).status == Code.DEADLINE_EXCEEDED
+
+        assert client.is_alive()
+        assert idle.is_alive()
+        streams = only_of(site, 3).http2
+        assert all(streams.open_stream(one) for one in (1, 3, 5))
+        release()
+        assert client.answer(1).status == 0
+
+
+def only_of(site: GrpcSite, stream: int) -> GrpcProtocol:
+    """Return the connection that has a stream open."""
+    (found,) = [one for one in site.connections if one.http2.open_stream(stream)]
+    return found
+
+
+@pytest.mark.usefixtures("in_a_hurry")
+def test_a_slow_client_is_waited_for(site: GrpcSite) -> None:
+    """As long as something comes: the time counts from the last byte."""
+    with RawHttp2(site.port) as client, RawHttp2(site.port) as other:
+        client.send(opened())
+        for index, one in enumerate(message(BODY)):
+            client.send(frame(DATA, 0, 1, bytes([one])))
+            if index % 8 == 0:
+                other.send(frame(HEADERS, END_HEADERS, index + 1, head_block()))
+                assert other.is_alive()
+        client.send(frame(DATA, END_STREAM, 1))
+
+        assert client.answer(1).status == 0
+
+
+@pytest.mark.usefixtures("in_a_hurry")
+@pytest.mark.parametrize("reads_socket", [True, False])
+def test_a_client_that_never_reads_its_answers_is_closed(make_site: GrpcSiteMaker, *, reads_socket: bool) -> None:
+    """Whether its windows are shut or its socket is full."""
+    site = make_site(answer=Answer(Code.OK, b"x" * 500_000))
+    with RawHttp2(site.port) as client:
+        if not reads_socket:
+            client.tell(initial_window_size=2**31 - 1)
+            client.send(window_update(0, 2**30))
+        client.send(b"".join(call(one, BODY) for one in range(1, 101, 2)))
+
+        wait_until(lambda: not site.connections, "the connection is gone", 10)
+    wait_until(lambda: site.is_idle, "nothing is in flight", 5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import threading
 
@@ -188,6 +189,22 @@ async def test_a_call_whose_caller_has_gone_before_its_turn_is_dropped() -> None
 
     assert len(answers) == 1
     assert execution.in_flight == 0
+    execution.close()
+
+
+async def test_the_body_of_a_withdrawn_call_is_released_while_other_runs_go_on() -> None:
+    """Calls that are sent and withdrawn pile nothing up behind a long run."""
+    execution, gate = gated()
+    first = asyncio.ensure_future(execution.call(predict()))
+    await entered(gate)
+    ticket = execution.submit(predict(body=bytes(1000)), lambda _: None)
+    body = ticket.call.body
+
+    ticket.cancel()
+
+    assert not [one for one in gc.get_referrers(body) if isinstance(one, Call)]
+    gate.may_go_on.set()
+    await first
     execution.close()
 
 
