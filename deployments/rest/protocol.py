@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 
 import httptools
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from core.rest.connection_limits import ConnectionLimits, ConnectionProgress, Glance, Phase
@@ -21,6 +21,7 @@ from core.rest.http_answer import KNOWN_METHODS, REASONS, html_error
 from core.rest.request_head import head_refusal, syntax_refusal, with_path
 from core.rest.unparsed import MixedLineEndsError, Place, UnparsedBytes, is_one_request
 from deployments.rest.body import LINGER_S
+from deployments.rest.reading_gate import ReadingGate
 from deployments.system.send_queue import unacknowledged_bytes
 
 LONGEST_SPLIT_TARGET_BYTES = 32 * 1024
@@ -35,27 +36,6 @@ KNOWN_NAMES = frozenset(method.encode() for method in KNOWN_METHODS)
 
 class _RefusedHeadError(Exception):
     """Stops the parser behind a head that is refused."""
-
-
-class ReadingGate(FlowControl):
-    """uvicorn's flow control, in which reading stays stopped while too many bytes wait for the parser."""
-
-    is_shut = False
-
-    def shut(self) -> None:
-        """Stop reading, whatever requests want."""
-        self.is_shut = True
-        self.pause_reading()
-
-    def open(self) -> None:
-        """Let requests read again."""
-        self.is_shut = False
-        self.resume_reading()
-
-    def resume_reading(self) -> None:
-        """Read on, unless the gate is shut."""
-        if not self.is_shut:
-            super().resume_reading()
 
 
 class RestProtocol(HttpToolsProtocol):
@@ -109,12 +89,7 @@ class RestProtocol(HttpToolsProtocol):
 
     def _drop_slowly(self) -> None:
         """Leave time to others while a client sends on that has not seen its refusal."""
-        self.flow.pause_reading()
-        self.loop.call_later(DROP_S, self._read_on)
-
-    def _read_on(self) -> None:
-        if not self.transport.is_closing():
-            self.flow.resume_reading()
+        self.flow.rest(DROP_S, self.loop)
 
     def _is_usual(self, data: bytes) -> bool:
         """Whether bytes can go to the parser as a whole: a part of a body, or one request."""
