@@ -13,7 +13,7 @@ from tests.support.doors.raw_http2 import RawHttp2, message
 def test_small_parts_of_a_body_are_kept_together(site: GrpcSite) -> None:
     """However many frames they come in; larger parts are not copied."""
     large, small = b"x" * SMALL_PART_BYTES, b"y" * (SMALL_PART_BYTES - 1)
-    body = predict_body(signature_name="s" * 8000)
+    body = predict_body(signature_name="s" * 9000)
     whole = message(body)
     assert len(whole) > 5 * len(large) + 3 * len(small)
     with RawHttp2(site.port) as client:
