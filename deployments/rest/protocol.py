@@ -48,6 +48,7 @@ class RestProtocol(HttpToolsProtocol):
     _unanswered = 0
     _refusal: int | None = None
     _refused_head = 400
+    _is_refused = False
     _in_body = False
     _body_left = 0
     """Bytes of the body that were announced and have not come; negative for a body in chunks."""
@@ -279,10 +280,11 @@ class RestProtocol(HttpToolsProtocol):
             self._refuse_if_due(status)
 
     def _refuse_if_due(self, status: int) -> None:
-        """Send the page when all requests that were whole have their answers."""
+        """Send the page, once, when all requests that were whole have their answers."""
         last_is_broken = self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete
-        if self._unanswered > last_is_broken or self.transport.is_closing():
+        if self._is_refused or self._unanswered > last_is_broken or self.transport.is_closing():
             return
+        self._is_refused = True
         page = html_error(status)
         lines = [b"HTTP/1.1 %d %b" % (status, REASONS[status].encode())]
         headers = (*self.server_state.default_headers, *page.headers, (b"content-length", b"%d" % len(page.body)))

@@ -50,6 +50,18 @@ def test_a_head_with_lf_is_read_in_any_pieces(cuts: list[int], most: int) -> Non
     assert bytes(unparsed.next_piece(Place.BODY, MOST)) == b"a\r\n\nb"
 
 
+@pytest.mark.parametrize("head", [HEAD, LF_HEAD], ids=["CRLF", "LF"])
+@pytest.mark.parametrize("cut", range(1, len(LF_HEAD)))
+def test_a_head_in_two_reads_is_the_same_head(head: bytes, cut: int) -> None:
+    """Wherever the network cuts it: at an end of a line, or in the midst of the last one."""
+    unparsed = of(head[:cut])
+    first = bytes(unparsed.next_piece(Place.START, MOST))
+    unparsed.add(head[cut:] + b"\n\r\n")
+
+    assert first + bytes(unparsed.next_piece(Place.HEAD, MOST)) == HEAD
+    assert bytes(unparsed.next_piece(Place.BODY, MOST)) == b"\n\r\n"
+
+
 @pytest.mark.parametrize(
     "head",
     [b"GET / HTTP/1.1\nA: b\r\n\r\n", b"GET / HTTP/1.1\nA: b\n\r\n", b"GET / HTTP/1.1\nA: b\rc\n\n"],

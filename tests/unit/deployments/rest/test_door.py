@@ -106,6 +106,24 @@ def test_rest_over_tls(make_door: Maker, tmp_path: Path) -> None:
     assert not answers(port, trusting(Authority()))
 
 
+@pytest.mark.parametrize("good", [1, 2, 3])
+def test_a_refusal_behind_good_requests_is_sent_once(make_door: Maker, tmp_path: Path, good: int) -> None:
+    """Over TLS nothing stops a second page, because its stream has no end of its own in one direction."""
+    authority, port = Authority(), free_port()
+    write_ssl_config(tmp_path / "ssl", authority)
+    make_door(port=port, ssl_config_file=str(tmp_path / "ssl")).open()
+
+    with (
+        socket.create_connection((HOST, port), timeout=20) as plain,
+        trusting(authority).wrap_socket(plain, server_hostname="localhost") as encrypted,
+    ):
+        encrypted.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * good + b"GET / HTTP/1.1\r\n\r\n")
+        answers_sent = b"".join(iter(lambda: encrypted.recv(65536), b""))
+
+    assert answers_sent.count(b"HTTP/1.1 200 ") == good
+    assert answers_sent.count(b"HTTP/1.1 400 ") == 1
+
+
 def test_rest_asks_for_client_certificates(make_door: Maker, tmp_path: Path) -> None:
     """With client_verify, only a client with a certificate of the configured authority is answered."""
     authority, stranger, port = Authority(), Authority(), free_port()

@@ -142,7 +142,13 @@ BODIES = [
     HttpProbe("9112 7.1.2", "length in a trailer", in_chunks(b"2\r\n{}\r\n0\r\nContent-Length: 9\r\n\r\n"), (400,)),
     HttpProbe("9112 7.1.2", "too many trailers", in_chunks(b"2\r\n{}\r\n0\r\n" + b"a:\r\n" * 3000), (431,)),
 ]
-PROBES = [*LINES, *FIELDS, *BODIES]
+PIPELINES = [
+    HttpProbe("9112 9.3.2", "no host behind a request", GOOD + got(host=b""), (200, 400)),
+    HttpProbe("9112 9.3.2", "a coding behind two requests", GOOD * 2 + coded(b"gzip, chunked"), (200, 200, 501)),
+    HttpProbe("9112 9.3.2", "mixed ends of lines behind LF", with_lf(got()) + STATUS + b"\nHost: x\r\n\n", (200, 400)),
+    HttpProbe("9112 9.3.2", "nothing behind a refused head", GOOD + got(b"Host: y") + GOOD, (200, 400)),
+]
+PROBES = [*LINES, *FIELDS, *BODIES, *PIPELINES]
 
 
 @pytest.fixture(scope="module")
