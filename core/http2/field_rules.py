@@ -61,14 +61,14 @@ class SoundFields:
         return self._known.issuperset(fields) or self._learn(fields)
 
     def _learn(self, fields: Fields) -> bool:
-        for field in fields:
-            if field not in self._known:
-                if not is_sound(*field):
-                    return False
-                if len(field[0]) + len(field[1]) <= LONGEST_KNOWN_FIELD_BYTES:
-                    if len(self._known) >= MOST_KNOWN_FIELDS:
-                        self._known.clear()
-                    self._known.add(field)
+        # Each once: a block of a few bytes can repeat a long field of the table very often.
+        for field in set(fields) - self._known:
+            if not is_sound(*field):
+                return False
+            if len(field[0]) + len(field[1]) <= LONGEST_KNOWN_FIELD_BYTES:
+                if len(self._known) >= MOST_KNOWN_FIELDS:
+                    self._known.clear()
+                self._known.add(field)
         return True
 
 

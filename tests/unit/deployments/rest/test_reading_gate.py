@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -53,12 +54,24 @@ async def test_an_open_gate_is_that_of_a_request(connection: Read) -> None:
     assert (was_read, connection.is_read) == (False, True)
 
 
+class LaterLoop(asyncio.AbstractEventLoop):
+    """An event loop that runs what is due later when a test wants it."""
+
+    def __init__(self) -> None:
+        self.due: list[tuple[float, Callable[[], None]]] = []
+
+    def call_later(self, delay: float, callback: Callable[[], None], *_: object, **__: object) -> None:  # type: ignore[override]
+        self.due.append((delay, callback))
+
+
 @pytest.mark.parametrize("is_gone", [False, True])
 async def test_a_rest_ends_unless_the_connection_is_gone(connection: Read, is_gone: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """What was closed meanwhile is not read."""
-    ReadingGate(connection).rest(0.0, asyncio.get_running_loop())
+    loop = LaterLoop()
+    ReadingGate(connection).rest(0.5, loop)
+    ((delay_s, read_on),) = loop.due
     was_read = connection.is_read
     connection.is_gone = is_gone
-    await asyncio.sleep(0.01)
+    read_on()
 
-    assert (was_read, connection.is_read) == (False, not is_gone)
+    assert (delay_s, was_read, connection.is_read) == (0.5, False, not is_gone)
