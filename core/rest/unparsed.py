@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Final
 
 LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,19})[ \t]*\r\n", re.IGNORECASE)
+EMPTY_LINES: Final = re.compile(rb"[\r\n]*")
 CR = 0x0D
 LF = 0x0A
 
@@ -77,13 +78,16 @@ class UnparsedBytes:
     def next_piece(self, place: Place, most: int) -> bytes | memoryview:
         """Take at most so many bytes for the parser, and of a head none behind its end.
 
-        Empty lines before a request are dropped (RFC 9112 2.2). Raises MixedLineEndsError.
+        Empty lines before a request are dropped (RFC 9112 2.2), so many bytes of them at most; nothing is taken for the
+        parser where that leaves nothing. Raises MixedLineEndsError.
         """
         if place is Place.BODY:
             return self._take(min(most, self.size))
         if place is Place.START:
-            self._skip_empty_lines()
+            empty = self._skip_empty_lines(most)
             self._lines, self._last = _Lines.UNKNOWN, CR
+            if empty == most:
+                return b""
         if self.size == 0:
             return b""
         if self._lines is _Lines.UNKNOWN:
@@ -93,10 +97,12 @@ class UnparsedBytes:
         end = self._data.find(b"\r\n\r\n", self._at, self._at + most)
         return self._take(min(most, self.size) if end < 0 else end + 4 - self._at)
 
-    def _skip_empty_lines(self) -> None:
-        while self.size and self._data[self._at] in (CR, LF):
-            self._at += 1
-            self.size -= 1
+    def _skip_empty_lines(self, most: int) -> int:
+        """Drop empty lines among the next bytes, and return their size."""
+        found = EMPTY_LINES.match(self._data, self._at, self._at + most)
+        size = 0 if found is None else found.end() - self._at
+        self._take(size)
+        return size
 
     def _ends_of_lines(self, most: int) -> _Lines:
         """Return how the request line ends, if its end is among the next bytes."""

@@ -126,16 +126,21 @@ class RestProtocol(HttpToolsProtocol):
         return self._in_body or not (self._unanswered or self.flow.write_paused)
 
     def _feed_next(self) -> None:
+        size = self._unparsed.size
         try:
             piece = self._unparsed.next_piece(*self._place())
         except MixedLineEndsError:
             self._refuse(400)
             return
+        if not piece:
+            # Empty lines: dropped, and counted as a part of the head before which they stand.
+            self._fed += size - self._unparsed.size
         done = self._work_done()
         self._feed(piece)
-        if self._in_body or self.headers is None:
+        is_between = self._in_body or self.headers is None
+        if is_between:
             self._unparsed.head_ended()
-        else:
+        if not (is_between and piece):
             self._pieces += self.limits.turn_pieces // self.limits.turn_heads
         if self.headers is not None and len(self.headers) > self.limits.head_fields:
             self._refuse(431)

@@ -88,6 +88,16 @@ def test_empty_lines_before_a_request_are_dropped() -> None:
     assert of(b"\r\n").next_piece(Place.START, MOST) == b""
 
 
+def test_few_empty_lines_are_dropped_at_once() -> None:
+    """As many bytes as the parser may have next: a client may send nothing else."""
+    unparsed = of(b"\r\n" * 5 + HEAD)
+
+    assert unparsed.next_piece(Place.START, 4) == b""
+    assert unparsed.size == 6 + len(HEAD)
+    assert unparsed.next_piece(Place.START, 4) == b""
+    assert bytes(unparsed.next_piece(Place.START, MOST)) == HEAD
+
+
 def test_what_is_dropped_is_gone() -> None:
     """Its memory, too."""
     unparsed = of(HEAD)

@@ -120,6 +120,29 @@ def test_a_turn_of_the_event_loop_parses_few_chunks() -> None:
         assert turns > len(body) * 6 // limits.largest_piece
 
 
+def test_a_turn_of_the_event_loop_drops_few_empty_lines() -> None:
+    """A client that sends nothing else leaves turns to others, and is refused when they are as long as a head may be."""
+    limits = ConnectionLimits(head=10_000, least_piece=100, largest_piece=100, turn_pieces=4)
+    with rest_site(limits=limits) as site, site.connect() as connection, site.connect() as other:
+        assert connection.ask(b"\r\n" * 1000 + GOOD).status == 200
+        (protocol,) = [one for one in site.connections if one._answers]
+        most = 0
+        go_on = protocol._go_on
+
+        def watched() -> None:
+            nonlocal most
+            before = protocol._fed
+            go_on()
+            most = max(most, protocol._fed - before)
+
+        protocol._go_on = watched
+
+        assert connection.ask(b"\r\n" * 10_000).status == 431
+        assert 0 < most <= limits.turn_heads * limits.largest_piece
+        assert connection.is_closed()
+        assert other.ask(GOOD).status == 200
+
+
 def test_large_chunks_go_through_in_large_pieces() -> None:
     """A body in chunks of usual sizes costs few pieces."""
     body = bytes(200_000)
