@@ -122,7 +122,8 @@ def read_head(fields: Fields, sound: SoundFields | None = None) -> CallHead:
     if PSEUDO.isdisjoint(names):
         return CallHead(fields=fields, is_malformed=True, is_trailers=is_sound)
     given = dict(reversed(fields))
-    length = content_length(fields) if CONTENT_LENGTH in given else None
+    # Only lengths that are sound are numbers.
+    length = content_length(fields) if is_sound and CONTENT_LENGTH in given else None
     if not is_sound or length == -1 or not is_request(names, given):
         return CallHead(fields=fields, is_malformed=True)
     kind = given.get(b"content-type", b"")

@@ -41,11 +41,11 @@ class ConnectionLimits:
 
     head: int = 1024 * KIB
     head_fields: int = 1000
-    least_piece: int = 4 * KIB
+    least_piece: int = 256
     largest_piece: int = 16 * KIB
     held: int = 16 * KIB
-    turn_pieces: int = 256
-    turn_heads: int = 4
+    turn_pieces: int = 64
+    turn_heads: int = 2
     least_body: int = KIB
     idle_s: float = 75.0
     head_s: float = 60.0

@@ -279,3 +279,9 @@ def test_a_cut_text_is_text(text) -> None:
 
     assert len(sent.encode()) <= 1024 + len("...TRUNCATED")
     assert text.startswith(sent.removesuffix("...TRUNCATED"))
+
+
+@pytest.mark.parametrize("value", [b"", b"x", b"-1", b"9" * 5000, b"\xb2"])
+def test_a_content_length_that_is_not_a_number_makes_a_request_malformed(value: bytes) -> None:
+    """It is never read as one."""
+    assert read_head((*head_fields(), (b"content-length", value))).is_malformed

@@ -49,7 +49,7 @@ def test_progress_is_what_brings_the_end_nearer(before: Glance, now: Glance, is_
 def test_pieces_grow_while_little_is_found_in_them() -> None:
     """And are small again where each byte may cost a call."""
     sizes = [LIMITS.least_piece]
-    for found in (1, 4, 2, 1, 2000):
+    for found in (1, 4, 2, 1, 2, 3, 1, 2000):
         sizes.append(LIMITS.next_piece(sizes[-1], found))
 
-    assert sizes == [4096, 8192, 16384, 16384, 16384, 4096]
+    assert sizes == [256, 512, 1024, 2048, 4096, 8192, 16384, 16384, 256]
