@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 
 from core.admin.model_changes import KnownModels
 from core.admin.profile_request import ProfileRequest
+from core.config.extensions import OPEN
 from core.config.model_config import ModelConfig
 from core.config.models_text import models_from_message, to_message
 from core.errors import InvalidArgument
@@ -57,8 +58,8 @@ def read_config_answer(raw: bytes) -> ConfigInForce:
     """Read the answer to GetConfig."""
     answer = admin_pb2.GetConfigResponse.FromString(raw)
     known = KnownModels(
-        models_from_message(answer.config),
-        models_from_message(answer.file_config),
+        models_from_message(answer.config, known=OPEN),
+        models_from_message(answer.file_config, known=OPEN),
         {name: frozenset(versions.version) for name, versions in answer.wanted.items()},
     )
     return ConfigInForce(known, answer.fingerprint, answer.is_requested)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from core.config.extensions import ANY
 from core.config.model_config import ModelConfig
 from core.config.version_policy import All, Latest, Specific, VersionPolicy
 from core.errors import FailedPrecondition, InvalidArgument, NotFound
@@ -117,6 +118,21 @@ def unload_model(name: str) -> Change:
         return tuple(one for one in known.models if one is not gone)
 
     return change
+
+
+def expect_same_platforms(before: Models, after: Models) -> None:
+    """Refuse to change the declared platform of a model that stays (TensorFlow Serving, config reload).
+
+    A model of which none was declared may declare one. Raises FailedPrecondition.
+    """
+    old = {model.name: model.platform.name for model in before}
+    for model in after:
+        was, becomes = old.get(model.name, ANY.name), model.platform.name
+        if was != becomes and ANY.name not in (was, becomes):
+            raise FailedPrecondition(
+                f"Illegal to change a model's platform. For model {model.name} platform was {was} and new platform "
+                f"requested is {becomes}"
+            )
 
 
 def _with(known: KnownModels, model: ModelConfig) -> Models:

@@ -18,10 +18,10 @@ from core.config.models_text import NO_LIST, model_configs
 from core.config.parameter_files import batching_parameters, monitoring_config, ssl_config
 from core.config.server_settings import SessionSettings
 from core.config.session_options import session_config, session_config_warnings
-from core.config.text_format import outline, says_nothing
 from core.config.version_policy import Specific
 from core.config.yaml_settings import YamlSettings
 from core.errors import ConfigError, Problem
+from core.formats.text_format import outline, says_nothing
 from core.protos import model_config_pb2, session_file_pb2
 
 

@@ -156,9 +156,29 @@ _LOADING = (
         lambda count: max(count, 1),
     ),
     _unused("remove_unused_fields_from_bundle_metagraph", _BOOL, True, "graphs are not kept in Python"),
-    _unused("prefer_tflite_model", _BOOL, False, "TensorFlow Lite models are not served; the SavedModel is"),
-    _unused("num_tflite_pools", _INT32, 0, "TensorFlow Lite models are not served"),
-    _unused("num_tflite_interpreters_per_pool", _INT32, 1, "TensorFlow Lite models are not served"),
+    Flag(
+        "prefer_tflite_model",
+        _BOOL,
+        False,
+        "Serve model.tflite instead of the SavedModel beside it.",
+        "platforms.prefer_tflite",
+    ),
+    Flag(
+        "num_tflite_pools",
+        _INT32,
+        0,
+        "Interpreters of a TensorFlow Lite model; 0 or less takes one for each CPU.",
+        "platforms.tflite_pools",
+        not_negative,
+    ),
+    Flag(
+        "num_tflite_interpreters_per_pool",
+        _INT32,
+        1,
+        "Interpreters that share the rows of a large request; 1 or less does not split.",
+        "platforms.tflite_interpreters_per_pool",
+        lambda count: max(count, 1),
+    ),
 )
 
 _SESSION = (

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
+from core.config.extensions import ANY
 from core.config.model_config import LoggingConfig, ModelConfig
 from core.config.models_text import absolute_path, relative_path_problem
 from core.config.version_policy import Latest
@@ -35,14 +37,24 @@ def joined(
 def placed(listed: Iterable[ModelConfig], own: YamlSettings) -> tuple[ModelConfig, ...]:
     """Return models as they are listed, with the settings that only our file can express.
 
-    These are placement, batching, and several request logs of one model: a list in models.config's format holds one.
+    These are placement, batching, operation libraries, hooks, and several request logs of one model: a list in
+    models.config's format holds one.
     Settings that both formats know are taken from the list.
     """
     pairs = ((model, own.models.get(model.name, own.defaults)) for model in listed)
     return tuple(
-        replace(model, resources=one.resources, batching=one.batching, logging=model.logging or _several(one.logging))
-        for model, one in pairs
+        replace(model, **_only_ours(one), logging=model.logging or _several(one.logging)) for model, one in pairs
     )
+
+
+def _only_ours(one: ModelSettings) -> dict[str, Any]:
+    """Return the settings that no list in models.config's format has."""
+    return {
+        "resources": one.resources,
+        "batching": one.batching,
+        "op_libraries": one.op_libraries,
+        "hooks": one.hooks,
+    }
 
 
 def _several(logging: tuple[LoggingConfig, ...] | None) -> tuple[LoggingConfig, ...]:
@@ -69,6 +81,7 @@ def _conflicts(model: ModelConfig, own: YamlSettings) -> Iterator[Problem]:
         ("version_policy", one.policy, model.policy if model.policy != Latest() else None),
         ("labels", one.labels, model.labels or None),
         ("logging", one.logging, model.logging or None),
+        ("platform", one.platform, model.platform if model.platform.name != ANY.name else None),
     )
     for name, ours, theirs in pairs:
         if name in one.lines and theirs is not None and ours != theirs:
@@ -88,9 +101,9 @@ def _joined(model: ModelConfig, one: ModelSettings) -> ModelConfig:
         base_path=model.base_path,
         policy=one.policy if one.policy is not None and model.policy == Latest() else model.policy,
         labels=model.labels or one.labels or {},
-        resources=one.resources,
         logging=model.logging or one.logging or (),
-        batching=one.batching,
+        platform=one.platform or model.platform,
+        **_only_ours(one),
     )
 
 
@@ -100,7 +113,7 @@ def _added(name: str, one: ModelSettings, root: str) -> ModelConfig:
         base_path=absolute_path(one.base_path or "", root) or "",
         policy=one.policy or Latest(),
         labels=one.labels or {},
-        resources=one.resources,
         logging=one.logging or (),
-        batching=one.batching,
+        platform=one.platform or ANY,
+        **_only_ours(one),
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
+from core.config.extensions import ANY, PlatformKind
 from core.config.version_policy import Latest, VersionPolicy
 
 _ABSOLUTE: Final = re.compile(r"/|[A-Za-z][A-Za-z0-9+.\-]*://", re.ASCII)
@@ -222,6 +223,15 @@ class ModelConfig:
 
     batching: BatchingParameters | None = None
     """Batching of this model alone; None leaves it to the server's settings."""
+
+    platform: PlatformKind = ANY
+    """What its versions are; by default whatever their files show."""
+
+    op_libraries: tuple[str, ...] = ()
+    """Libraries of TensorFlow operations: paths, or names of installed packages; besides those of the server."""
+
+    hooks: str = ""
+    """Class of what runs before and after the model, as `module:Class`; empty takes that in a version's folder."""
 
 
 def collector_problems(kind: str, filename_prefix: str, *, logs: bool) -> Iterator[tuple[str, str]]:

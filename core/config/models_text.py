@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from google.protobuf import text_format
 
+from core.config.extensions import ANY, BUILT_IN, TENSORFLOW, Extensions
 from core.config.model_config import LoggingConfig, ModelConfig, TaskSampling, collector_problems
-from core.config.text_format import Outline, outline, parse_text_message, says_nothing
 from core.config.version_policy import All, Latest, Specific, VersionPolicy
 from core.errors import ConfigError, Problem, TransitionRefused
+from core.formats.text_format import Outline, outline, parse_text_message, says_nothing
 from core.protos import model_config_pb2
 
-PLATFORM = "tensorflow"
 CUSTOM_CONFIG = "ModelServer does not yet support custom model config."
 ONLY_LISTS = (
     "Cannot transition to requested config. It is only legal to transition from one ModelConfigList to another."
@@ -24,6 +24,14 @@ NO_LIST = (
     "refuses it; an empty list is written model_config_list {}"
 )
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """What a list of models refers to: the root of relative base paths, and the names of extensions."""
+
+    root: str
+    known: Extensions
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +49,12 @@ class _Entry:
 
 
 def model_configs(
-    text: str, file: str = "", *, relative_path_root: str = "", follows_list: bool = False
+    text: str,
+    file: str = "",
+    *,
+    relative_path_root: str = "",
+    follows_list: bool = False,
+    known: Extensions = BUILT_IN,
 ) -> tuple[ModelConfig, ...]:
     """Read a ModelServerConfig file; a file with neither choice set lists no models.
 
@@ -50,10 +63,11 @@ def model_configs(
     """
     if follows_list:
         _require_list(text, file)
+    around = _Around(relative_path_root, known)
     try:
-        return _read(text, file, relative_path_root, allow_unknown=False)
+        return _read(text, file, around, allow_unknown=False)
     except ConfigError as error:
-        raise ConfigError(_with_further(error.problems, text, file, relative_path_root)) from None
+        raise ConfigError(_with_further(error.problems, text, file, around)) from None
 
 
 def _require_list(text: str, file: str) -> None:
@@ -64,16 +78,16 @@ def _require_list(text: str, file: str) -> None:
         raise TransitionRefused((Problem(ONLY_LISTS, file, line),))
 
 
-def _read(text: str, file: str, root: str, *, allow_unknown: bool) -> tuple[ModelConfig, ...]:
+def _read(text: str, file: str, around: _Around, *, allow_unknown: bool) -> tuple[ModelConfig, ...]:
     message, places = parse_text_message(text, model_config_pb2.ModelServerConfig(), file, allow_unknown=allow_unknown)
     models = places.first("model_config_list")
-    return _checked(message, root, file, places, models.each("config") if models else ())
+    return _checked(message, around, file, places, models.each("config") if models else ())
 
 
-def _with_further(found: tuple[Problem, ...], text: str, file: str, root: str) -> tuple[Problem, ...]:
+def _with_further(found: tuple[Problem, ...], text: str, file: str, around: _Around) -> tuple[Problem, ...]:
     """Add the mistakes of a file beside its misspelt fields, so that a second attempt finds no further ones."""
     try:
-        _read(text, file, root, allow_unknown=True)
+        _read(text, file, around, allow_unknown=True)
     except ConfigError as error:
         further = (problem for problem in error.problems if problem not in found and _is_about_models(problem))
         return tuple(sorted((*found, *further), key=lambda problem: problem.line or 0))
@@ -86,21 +100,25 @@ def _is_about_models(problem: Problem) -> bool:
 
 
 def models_from_message(
-    message: model_config_pb2.ModelServerConfig, *, relative_path_root: str = ""
+    message: model_config_pb2.ModelServerConfig, *, relative_path_root: str = "", known: Extensions = BUILT_IN
 ) -> tuple[ModelConfig, ...]:
     """Read the configuration of a reload request; raises ConfigError with every mistake."""
-    return _checked(message, relative_path_root, "", None, ())
+    return _checked(message, _Around(relative_path_root, known), "", None, ())
 
 
-def single_model(name: str, base_path: str, *, relative_path_root: str = "") -> ModelConfig:
-    """Return the configuration of the one model that flags name; raises ConfigError."""
+def single_model(
+    name: str, base_path: str, *, relative_path_root: str = "", known: Extensions = BUILT_IN
+) -> ModelConfig:
+    """Return the configuration of the one model that flags name, whatever its platform; raises ConfigError."""
     try:
-        model = model_config_pb2.ModelConfig(name=name, base_path=base_path, model_platform=PLATFORM)
+        model = model_config_pb2.ModelConfig(name=name, base_path=base_path, model_platform=ANY.name)
     except UnicodeEncodeError as error:
         raise ConfigError((Problem(f"Names of models and base paths must be UTF-8; got {error.object!a}"),)) from None
     models = model_config_pb2.ModelConfigList(config=[model])
     return models_from_message(
-        model_config_pb2.ModelServerConfig(model_config_list=models), relative_path_root=relative_path_root
+        model_config_pb2.ModelServerConfig(model_config_list=models),
+        relative_path_root=relative_path_root,
+        known=known,
     )[0]
 
 
@@ -129,7 +147,7 @@ def to_message(models: Iterable[ModelConfig]) -> model_config_pb2.ModelServerCon
 
 def _checked(
     message: model_config_pb2.ModelServerConfig,
-    root: str,
+    around: _Around,
     file: str,
     whole: Outline | None,
     places: Sequence[Outline],
@@ -142,10 +160,10 @@ def _checked(
     entries = [
         _Entry(config, place, file, index) for index, (config, place) in enumerate(zip(configs, known, strict=True))
     ]
-    problems = [*_duplicates(entries), *(problem for entry in entries for problem in _problems(entry, root))]
+    problems = [*_duplicates(entries), *(problem for entry in entries for problem in _problems(entry, around))]
     if problems:
         raise ConfigError(tuple(sorted(problems, key=lambda problem: problem.line or 0)))
-    return tuple(_model(config, root) for config in configs)
+    return tuple(_model(config, around) for config in configs)
 
 
 def _duplicates(entries: Iterable[_Entry]) -> Iterator[Problem]:
@@ -157,18 +175,18 @@ def _duplicates(entries: Iterable[_Entry]) -> Iterator[Problem]:
         seen.add(name)
 
 
-def _problems(entry: _Entry, root: str) -> Iterator[Problem]:
+def _problems(entry: _Entry, around: _Around) -> Iterator[Problem]:
     config = entry.message
     if not config.name:
         yield entry.problem("The model has no name", "name")
-    if absolute_path(config.base_path, root) is None:
+    if absolute_path(config.base_path, around.root) is None:
         yield entry.problem(relative_path_problem(config.name, config.base_path), "base_path")
-    yield from _platform_problems(entry)
+    yield from _platform_problems(entry, around.known)
     yield from _version_problems(entry)
     yield from _logging_problems(entry)
 
 
-def _platform_problems(entry: _Entry) -> Iterator[Problem]:
+def _platform_problems(entry: _Entry, known: Extensions) -> Iterator[Problem]:
     config = entry.message
     names = "ModelServerConfig::model_type (deprecated) {} ModelServerConfig::model_platform, model name is {}"
     if config.model_type and config.model_platform:
@@ -177,7 +195,7 @@ def _platform_problems(entry: _Entry) -> Iterator[Problem]:
         yield entry.problem("Illegal setting neither " + names.format("nor", config.name), "model_platform")
     elif config.model_type not in (0, model_config_pb2.TENSORFLOW):
         yield entry.problem(f"ModelServerConfig::model_type choice {config.model_type} not supported.", "model_type")
-    elif config.model_platform not in ("", PLATFORM):
+    elif config.model_platform and known.platform(config.model_platform) is None:
         text = f"Model {config.name} requests unsupported platform {config.model_platform}"
         yield entry.problem(text, "model_platform")
 
@@ -208,13 +226,14 @@ def _logging_problems(entry: _Entry) -> Iterator[Problem]:
         yield entry.problem(message, "logging_config", "log_collector_config", name)
 
 
-def _model(config: model_config_pb2.ModelConfig, root: str) -> ModelConfig:
+def _model(config: model_config_pb2.ModelConfig, around: _Around) -> ModelConfig:
     return ModelConfig(
         name=config.name,
-        base_path=absolute_path(config.base_path, root) or "",
+        base_path=absolute_path(config.base_path, around.root) or "",
         policy=_policy(config.model_version_policy),
         labels=dict(config.version_labels),
         logging=(_logging(config.logging_config),) if config.HasField("logging_config") else (),
+        platform=around.known.platform(config.model_platform) or TENSORFLOW,
     )
 
 
@@ -240,7 +259,10 @@ def _logging(config: model_config_pb2.LoggingConfig) -> LoggingConfig:
 
 def _to_message(model: ModelConfig) -> model_config_pb2.ModelConfig:
     message = model_config_pb2.ModelConfig(
-        name=model.name, base_path=model.base_path, model_platform=PLATFORM, version_labels=dict(model.labels)
+        name=model.name,
+        base_path=model.base_path,
+        model_platform=model.platform.name,
+        version_labels=dict(model.labels),
     )
     _write_policy(model.policy, message)
     if len(model.logging) == 1:

@@ -10,6 +10,11 @@ from core.config.flag import Flag, FlagKind, not_negative
 
 _BOOL, _INT32, _INT64, _FLOAT, _STRING = FlagKind.BOOL, FlagKind.INT32, FlagKind.INT64, FlagKind.FLOAT, FlagKind.STRING
 
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 OUR_FLAGS: Final = (
     Flag(
         "remote_poll_wait_seconds",
@@ -36,6 +41,29 @@ OUR_FLAGS: Final = (
     ),
     Flag("model_settings_file", _STRING, "", "YAML file with what models.config lacks.", "source.model_settings_file"),
     Flag("relative_path_root", _STRING, "", "Folder that relative base paths are in.", "source.relative_path_root"),
+    Flag(
+        "op_libraries",
+        _STRING,
+        "",
+        "Libraries of TensorFlow operations for all models: paths or names of installed packages, with commas between.",
+        "platforms.op_libraries",
+        _names,
+    ),
+    Flag(
+        "allow_python_servables",
+        _BOOL,
+        False,
+        "Run Python code from models' folders: versions that are a model.py, and hooks beside SavedModels.",
+        "platforms.allow_python",
+    ),
+    Flag(
+        "python_setup_timeout_s",
+        _FLOAT,
+        600.0,
+        "Seconds that the installation of a Python version's requirements.txt may take.",
+        "platforms.python_setup_timeout_s",
+        not_negative,
+    ),
     Flag(
         "enable_session_run",
         _BOOL,

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from core.config.model_config import BatchingParameters
 from core.config.server_settings import MonitoringConfig, SslConfig
-from core.config.text_format import Outline, parse_text_message
 from core.errors import ConfigError, Problem
+from core.formats.text_format import Outline, parse_text_message
 from core.protos import model_config_pb2
 
 DEFAULT_METRICS_PATH = MonitoringConfig().prometheus_path

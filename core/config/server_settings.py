@@ -158,6 +158,29 @@ class SessionSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PlatformSettings:
+    """What models are made of, and what may run beside them."""
+
+    op_libraries: tuple[str, ...] = ()
+    """Libraries of TensorFlow operations for all models: paths, or names of installed packages."""
+
+    prefer_tflite: bool = False
+    """Of a version that has both, serve the TensorFlow Lite model and not the SavedModel."""
+
+    tflite_pools: int = 0
+    """Interpreters of a TensorFlow Lite model; 0 takes one for each CPU that the replica may use."""
+
+    tflite_interpreters_per_pool: int = 1
+    """More than 1 lets so many interpreters share the rows of one large request."""
+
+    allow_python: bool = False
+    """Run Python code from models' folders: versions that are a `model.py`, and hooks beside SavedModels."""
+
+    python_setup_timeout_s: float = 600.0
+    """Seconds that the installation of a version's `requirements.txt` may take."""
+
+
+@dataclass(frozen=True, slots=True)
 class BatchingSettings:
     """Merging of requests."""
 
@@ -272,6 +295,7 @@ class ServerSettings:
     model_cache: ModelCacheSettings = field(default_factory=ModelCacheSettings)
     loading: LoadingSettings = field(default_factory=LoadingSettings)
     session: SessionSettings = field(default_factory=SessionSettings)
+    platforms: PlatformSettings = field(default_factory=PlatformSettings)
     batching: BatchingSettings = field(default_factory=BatchingSettings)
     answers: AnswerSettings = field(default_factory=AnswerSettings)
     request_log: RequestLogSettings = field(default_factory=RequestLogSettings)

@@ -11,8 +11,8 @@ from typing import cast
 from google.protobuf.descriptor import Descriptor
 
 from core.config.server_settings import SessionSettings
-from core.config.text_format import parse_text_message, unknown_fields
 from core.errors import Problem
+from core.formats.text_format import parse_text_message, unknown_fields
 from core.protos import session_file_pb2
 
 REPLACED_BY_FLAGS = {

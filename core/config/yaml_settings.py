@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import yaml
 
+from core.config.extensions import ANY, BUILT_IN, Extensions, PlatformKind
 from core.config.flag import FlagKind, Value
 from core.config.flag_table import FLAGS
 from core.config.model_config import (
@@ -30,7 +32,8 @@ from core.config.model_config import (
 )
 from core.config.parameter_files import batching_problems
 from core.config.version_policy import All, Latest, Specific, VersionPolicy
-from core.config.yaml_reading import (
+from core.errors import ConfigError, Problem
+from core.formats.yaml_reading import (
     Reader,
     YamlEntry,
     choice,
@@ -45,7 +48,6 @@ from core.config.yaml_reading import (
     text,
     whole,
 )
-from core.errors import ConfigError, Problem
 
 HIGHEST_INT32 = 2**31 - 1
 
@@ -76,6 +78,15 @@ def _log(entry: YamlEntry) -> Any:
     for name, message in collector_problems(config.collector, config.filename_prefix, logs=logs):
         entry.at("collector" if name == "type" else name).mistake(message)
     return config
+
+
+def _platform(known: Extensions, entry: YamlEntry) -> Any:
+    """Read the name of a platform as its kind."""
+    name = text(entry)
+    kind = known.platform(name) if name else None
+    if name and kind is None:
+        entry.mistake(f"is not a platform: {name}; there are {', '.join((*known.platforms, ANY.name))}")
+    return kind
 
 
 def _policy(entry: YamlEntry) -> Any:
@@ -141,6 +152,8 @@ _RESOURCES: Mapping[str, Reader] = {
 _OWN: Mapping[str, Reader] = {
     "batching": _batching,
     "logging": _logging,
+    "op_libraries": each(text),
+    "hooks": text,
 }
 _LISTED: Mapping[str, Reader] = {
     "base_path": text,
@@ -172,6 +185,9 @@ class ModelSettings:
     base_path: str | None = None
     policy: VersionPolicy | None = None
     labels: Mapping[str, int] | None = None
+    platform: PlatformKind | None = None
+    op_libraries: tuple[str, ...] = ()
+    hooks: str = ""
     lines: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -185,7 +201,7 @@ class YamlSettings:
     file: str = ""
 
 
-def read_yaml_settings(content: str, file: str = "") -> YamlSettings:
+def read_yaml_settings(content: str, file: str = "", known: Extensions = BUILT_IN) -> YamlSettings:
     """Read the file; raises ConfigError with every mistake, its line and its field."""
     node = compose(content, file)
     if node is None:
@@ -197,7 +213,8 @@ def read_yaml_settings(content: str, file: str = "") -> YamlSettings:
     places = (named_entries(top["models"]) or {}) if "models" in top else {}
     if "" in places:
         places[""].mistake("The model has no name")
-    models = {name: _model(shared, section({**_RESOURCES, **_OWN, **_LISTED})(at), at) for name, at in places.items()}
+    listed: dict[str, Reader] = {**_RESOURCES, **_OWN, **_LISTED, "platform": partial(_platform, known)}
+    models = {name: _model(shared, section(listed)(at), at) for name, at in places.items()}
     server = section(_SERVER)(top["server"]) if "server" in top else {}
     if problems:
         raise ConfigError(tuple(sorted(problems, key=lambda problem: problem.line or 0)))
@@ -218,6 +235,9 @@ def _model(shared: Mapping[str, Any], given: Mapping[str, Any], entry: YamlEntry
         values.get("base_path"),
         values.get("version_policy"),
         values.get("labels"),
+        values.get("platform"),
+        values.get("op_libraries", ()),
+        values.get("hooks", ""),
         _lines(entry),
     )
 

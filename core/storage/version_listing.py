@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from core.config.extensions import ANY, PlatformKind
 from core.config.model_config import ModelConfig
 from core.config.version_policy import All, Specific, VersionPolicy
 from core.storage.layout_hints import base_path_hint, file_hint, is_version, version_hint
@@ -19,8 +20,6 @@ from core.telemetry.redaction import without_secrets
 
 HIGHEST_VERSION = 2**63 - 1
 LOCAL_SCHEME = "file://"
-MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt", "model.tflite")
-_LACKS_MODEL = f"waits for {MODEL_FILES[0]}"
 VARIABLES = "variables/variables."
 MOST_OUTSIDE = 500
 """Files outside of versions that a listing keeps, and how many folders deep."""
@@ -174,7 +173,7 @@ def judged(now: VersionListing | None, before: Judged, model: ModelConfig, wall_
     listing, missed = steadied(now, before.found) if is_remote(model.base_path) else (now, frozenset[int]())
     resting = _resting(now, before, wall_s)
     unfinished = _unfinished(now, before.found, model, wall_s)
-    hints = _hints(unfinished, now, resting, wall_s)
+    hints = _hints(unfinished, now, resting, model, wall_s)
     waiting = {**unfinished, **dict.fromkeys(missed, MISSED), **hints}
     is_unsure = before.found is None and bool(waiting)
     if is_version(now.outside):
@@ -200,12 +199,17 @@ def _with_hint(text: str, hint: str) -> str:
 
 
 def _hints(
-    unfinished: Mapping[int, str], now: VersionListing, resting: Mapping[int, float], wall_s: float
+    unfinished: Mapping[int, str],
+    now: VersionListing,
+    resting: Mapping[int, float],
+    model: ModelConfig,
+    wall_s: float,
 ) -> Mapping[int, str]:
     """Return what is wrong with versions that lack their model file, although nothing was written for some seconds."""
-    lacking = {number: now.versions[number].files for number, why in unfinished.items() if why == _LACKS_MODEL}
+    lacks = _lacks_model(model.platform)
+    lacking = {number: now.versions[number].files for number, why in unfinished.items() if why == lacks}
     return {
-        number: f"{_LACKS_MODEL}: it {version_hint(one.path for one in files)}"
+        number: f"{lacks}: it {version_hint(one.path for one in files)}"
         for number, files in lacking.items()
         if wall_s - resting[number] >= SETTLED_S or (files and _settled(files, wall_s - SETTLED_S))
     }
@@ -237,6 +241,7 @@ def _reason_to_wait(now: VersionDirectory, before: VersionDirectory | None, mode
         now.files,
         before.files if before is not None else None,
         marker_file=model.resources.marker_file,
+        platform=model.platform,
         now_s=wall_s,
         settled_s=REMOTE_SETTLED_S if is_remote(model.base_path) else SETTLED_S,
     )
@@ -268,6 +273,7 @@ def missing(
     before: DirectoryFiles | None,
     *,
     marker_file: str = "",
+    platform: PlatformKind = ANY,
     now_s: float | None = None,
     settled_s: float = SETTLED_S,
 ) -> str:
@@ -282,7 +288,7 @@ def missing(
     sizes = {one.path: one.size_bytes for one in now}
     if marker_file and marker_file not in sizes:
         return f"waits for the marker file {marker_file}"
-    lacking = _lacking_model(sizes) or _lacking_variables(sizes)
+    lacking = _lacking_model(sizes, platform) or _lacking_variables(sizes)
     if lacking or marker_file or now == before:
         return lacking
     if before is None and now_s is not None and _settled(now, now_s - settled_s):
@@ -290,10 +296,14 @@ def missing(
     return "waits until its files stop changing"
 
 
-def _lacking_model(sizes: Mapping[str, int]) -> str:
-    present = [name for name in MODEL_FILES if name in sizes]
+def _lacks_model(platform: PlatformKind) -> str:
+    return f"waits for {platform.files[0]}"
+
+
+def _lacking_model(sizes: Mapping[str, int], platform: PlatformKind) -> str:
+    present = [name for name in platform.files if name in sizes]
     if not present:
-        return _LACKS_MODEL
+        return _lacks_model(platform)
     return "" if any(sizes[name] for name in present) else f"waits for the content of {present[0]}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from core.config.extensions import ANY, PlatformKind
 from core.config.model_config import BatchingParameters, ModelConfig
 from core.config.server_settings import ServerSettings
 from core.versions.servable import ServableId
@@ -20,3 +21,13 @@ class ServableSpec:
     batching: BatchingParameters | None = None
     session_config: bytes = b""
     fingerprint: str = ""
+
+    @property
+    def platform(self) -> PlatformKind:
+        """The declared platform."""
+        return ANY if self.config is None else self.config.platform
+
+    @property
+    def reserved_cpus(self) -> float:
+        """The CPUs that Ray reserves for a replica; 0 reserves none."""
+        return 0.0 if self.config is None else self.config.resources.num_cpus

@@ -10,9 +10,10 @@ from core.config.models_text import NO_LIST, model_configs, single_model
 from core.config.parameter_files import BATCHING_WITHOUT_FILE, batching_parameters
 from core.config.server_settings import ServerSettings
 from core.config.session_options import session_config, session_config_warnings
-from core.config.text_format import says_nothing
 from core.errors import Problem
+from core.formats.text_format import says_nothing
 from core.storage.version_listing import is_remote
+from deployments.config.extension_points import extensions
 from deployments.config.files import read_text
 from deployments.config.followed_files import FollowedFiles
 from deployments.config.spoken_files import SpokenFiles
@@ -60,11 +61,14 @@ class ConfiguredModels:
         if self._source.model_config_file:
             file = self._source.model_config_file
             text = self._read(file)
-            models = model_configs(text, file, relative_path_root=root, follows_list=file in self.spoken)
+            models = model_configs(
+                text, file, relative_path_root=root, follows_list=file in self.spoken, known=extensions()
+            )
             self._spoken.note(file, text)
             return models
         if self._source.model_base_path:
-            return (single_model(self._source.model_name, self._source.model_base_path, relative_path_root=root),)
+            name, base_path = self._source.model_name, self._source.model_base_path
+            return (single_model(name, base_path, relative_path_root=root, known=extensions()),)
         return ()
 
     def joined(self, listed: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
@@ -83,7 +87,9 @@ class ConfiguredModels:
 
     def _own_settings(self) -> yaml_settings.YamlSettings | None:
         file = self._source.model_settings_file
-        return yaml_settings.read_yaml_settings(self._spoken.read(file, SETTINGS_REMEDY), file) if file else None
+        if not file:
+            return None
+        return yaml_settings.read_yaml_settings(self._spoken.read(file, SETTINGS_REMEDY), file, extensions())
 
     def batching(self) -> BatchingParameters | None:
         """Read the parameters for all models; None without batching.

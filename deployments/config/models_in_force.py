@@ -12,6 +12,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from core.admin.model_changes import expect_same_platforms
 from core.config.model_config import BatchingParameters, ModelConfig
 from core.config.models_text import model_configs, models_from_message, to_text
 from core.config.server_settings import ModelSourceSettings
@@ -19,6 +20,7 @@ from core.errors import Aborted, ConfigError, FailedPrecondition, Problem
 from core.protos import model_config_pb2
 from core.routing.label_rule import LabelRule
 from core.routing.table import NOTHING_IN_FORCE, ListInForce, RoutingTable
+from deployments.config.extension_points import extensions
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +130,7 @@ class Configuration:
         """Adopt the list of a previous watcher, unless a request came first."""
         if self._in_force is not None or not self._adopted.text:
             return
-        models = self._model_list.placed(model_configs(self._adopted.text))
+        models = self._model_list.placed(model_configs(self._adopted.text, known=extensions()))
         with self._lock:
             if self._in_force is None:
                 self._in_force = InForce(models, is_requested=self._adopted.is_requested)
@@ -142,7 +144,7 @@ class Configuration:
         is_polled = self._settings.model_config_file_poll_wait_s > 0
         has_changed = is_polled and self.files_fingerprint not in ("", fingerprint)
         if has_changed and self._in_force is not None:
-            self._rule.check(files, table)
+            self._check(files, table)
         with self._lock:
             self._files = files
             is_first = self._in_force is None
@@ -181,7 +183,7 @@ class Configuration:
         Raises ConfigError with all mistakes and FailedPrecondition for labels; then nothing changes.
         """
         models = self._model_list.joined(self._read(config))
-        self._rule.check(models, table)
+        self._check(models, table)
         with self._lock:
             before = self._in_force.models if self._in_force is not None else ()
             number = self._replace(models).number
@@ -193,14 +195,20 @@ class Configuration:
         Raises Aborted when it has another one, otherwise as `reload`.
         """
         models = self._model_list.placed(self._read(config))
-        self._rule.check(models, table)
+        self._check(models, table)
         with self._lock:
             if self._in_force is None or self._in_force.fingerprint != expected:
                 raise Aborted("The list of models was changed meanwhile; read it again and repeat the change.")
             return self._replace(models)
 
+    def _check(self, models: tuple[ModelConfig, ...], table: RoutingTable) -> None:
+        in_force = self.in_force()
+        expect_same_platforms(in_force.models if in_force is not None else (), models)
+        self._rule.check(models, table)
+
     def _read(self, config: model_config_pb2.ModelServerConfig) -> tuple[ModelConfig, ...]:
-        return models_from_message(config, relative_path_root=self._settings.relative_path_root)
+        root = self._settings.relative_path_root
+        return models_from_message(config, relative_path_root=root, known=extensions())
 
     def _replace(self, models: tuple[ModelConfig, ...]) -> InForce:
         number = self._in_force.number + 1 if self._in_force is not None else 1
@@ -210,7 +218,7 @@ class Configuration:
 
 def _content(models: tuple[ModelConfig, ...]) -> str:
     """Return a short text that changes with every setting of models in files, also with those of the YAML file."""
-    ours = [(one.resources, one.batching, one.logging) for one in models]
+    ours = [(one.resources, one.batching, one.logging, one.op_libraries, one.hooks) for one in models]
     return _short_hash(f"{to_text(models)}\n{ours!r}")
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from core.config.text_format import says_nothing
 from core.errors import ConfigError, Problem, TransitionRefused
+from core.formats.text_format import says_nothing
 
 ONLY_BLANKS = "holds only blanks and comments, and what it said before stays in force; {remedy}"
 

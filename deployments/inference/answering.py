@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -18,8 +18,8 @@ from core.config.server_settings import AnswerSettings
 from core.errors import Code, RuntimeFailure, ServingError
 from core.inference.giving_up import GivenUp
 from core.inference.run_plan import RunPlan
-from core.inference.signature import ServedModel
 from core.methods import RESPONDERS, Planner, planners
+from core.platforms.platform import Loaded
 from core.routing.transport import Answer, Call
 from core.versions.run_health import SOUND, UNTRIED, RunHealth, after_failure
 from deployments.inference.call_meter import CallMeter, VersionMeter
@@ -34,22 +34,6 @@ HARMLESS_BYTES = 4096
 
 LARGE_BYTES = 64 * 1024
 """With batching, bodies and outputs from this size are read and printed in a thread at once."""
-
-
-class Loaded(Protocol):
-    """A loaded version: its signatures, and how it is run."""
-
-    served: ServedModel
-
-    def run(
-        self,
-        feeds: Mapping[str, np.ndarray],
-        fetches: Sequence[str],
-        *,
-        timeout_ms: int | None = None,
-        in_caller_thread: bool = False,
-    ) -> list[np.ndarray]:
-        """Run the graph; raises ServingError."""
 
 
 class Steps(Protocol):

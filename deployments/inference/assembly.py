@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,18 +10,19 @@ from pathlib import Path
 
 from core.config.model_config import BatchingParameters
 from core.config.parameter_files import batching_parameters
-from core.config.session_options import with_threads
 from core.errors import Code, ServingError
+from core.platforms.platform import Loaded
 from core.versions.load_report import LoadFailed, LoadStep, is_permanent
 from core.versions.servable_spec import ServableSpec
 from deployments.inference.batched_execution import BatchedExecution
 from deployments.inference.call_traces import CallTraces
 from deployments.inference.execution import Execution
 from deployments.inference.request_log import LogSource, RequestLog
-from deployments.runtime.saved_model import LoadedModel, load
-from deployments.runtime.signature_file import is_light_version
+from deployments.platforms.registry import platform_of
 from deployments.storage.version_cache import Lease, RemoteVersion
 from deployments.storage.version_files import local_files
+
+log = logging.getLogger(__name__)
 
 PER_MODEL_PARAMETERS = "batching_params.pbtxt"
 
@@ -39,28 +41,28 @@ def load_failures(step: LoadStep) -> Iterator[None]:
 def files_on_node(spec: ServableSpec) -> Lease:
     """Fetch the version's files to this node and keep them there until the lease is released."""
     marker_file = spec.config.resources.marker_file if spec.config is not None else ""
-    version = RemoteVersion(spec.path, spec.fingerprint, spec.servable.name, marker_file)
+    version = RemoteVersion(spec.path, spec.fingerprint, spec.servable.name, marker_file, spec.platform)
     with load_failures(LoadStep.FILES):
         return local_files(version, spec.settings.model_cache)
 
 
-def loaded_model(spec: ServableSpec) -> LoadedModel:
-    """Load the version; raises LoadFailed."""
+def loaded_model(spec: ServableSpec) -> Loaded:
+    """Load the version on its platform; raises LoadFailed."""
     with load_failures(LoadStep.GRAPH):
-        return load(
-            spec.path,
-            tags=spec.settings.loading.saved_model_tags,
-            name=spec.servable.name,
-            version=spec.servable.version,
-            session_config=_session_config(spec),
+        platform = platform_of(spec)
+        estimate = platform.estimate(spec.path)
+        log.info(
+            "version_estimated model=%s version=%d platform=%s bytes=%d light=%s",
+            spec.servable.name,
+            spec.servable.version,
+            platform.kind.name,
+            estimate.resident_bytes,
+            estimate.is_light,
         )
+        return platform.load(spec)
 
 
-def _session_config(spec: ServableSpec) -> bytes:
-    return with_threads(spec.session_config, _reserved_cpus(spec), light=is_light_version(Path(spec.path)))
-
-
-def execution_of(loaded: LoadedModel, spec: ServableSpec, traces: CallTraces | None) -> Execution | BatchedExecution:
+def execution_of(loaded: Loaded, spec: ServableSpec, traces: CallTraces | None) -> Execution | BatchedExecution:
     """Choose how calls are worked on (flags `enable_batching`, `enable_per_model_batching_parameters`)."""
     parameters = _batching(spec)
     if parameters is not None:
@@ -70,7 +72,7 @@ def execution_of(loaded: LoadedModel, spec: ServableSpec, traces: CallTraces | N
     return Execution(loaded, 2 * _cpus(spec), spec.settings.answers)
 
 
-def request_log_of(spec: ServableSpec, loaded: LoadedModel, replica: str) -> RequestLog:
+def request_log_of(spec: ServableSpec, loaded: Loaded, replica: str) -> RequestLog:
     """Return the version's request log, which writes nothing until it is configured."""
     tags = spec.settings.loading.saved_model_tags
     return RequestLog(LogSource(loaded.served, replica, tags, spec.settings.request_log))
@@ -96,8 +98,4 @@ def _parameters_beside(file: Path) -> BatchingParameters | None:
 
 def _cpus(spec: ServableSpec) -> int:
     """Return the number of CPUs that the replica may use."""
-    return max(1, round(_reserved_cpus(spec)) or os.cpu_count() or 1)
-
-
-def _reserved_cpus(spec: ServableSpec) -> float:
-    return spec.config.resources.num_cpus if spec.config is not None else 0.0
+    return max(1, round(spec.reserved_cpus) or os.cpu_count() or 1)

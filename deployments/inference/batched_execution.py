@@ -17,8 +17,9 @@ from core.inference.giving_up import GivenUp, after, giving_up_after, giving_up_
 from core.inference.run_plan import RunPlan
 from core.inference.signature import ServedModel, fixed_tensors
 from core.methods import Planner
+from core.platforms.platform import Loaded
 from core.routing.transport import TIMED_OUT, Answer, Call
-from deployments.inference.answering import LARGE_BYTES, LONGEST_ON_LOOP_S, Answering, Loaded
+from deployments.inference.answering import LARGE_BYTES, LONGEST_ON_LOOP_S, Answering
 from deployments.inference.batcher import Batcher, BatchTraces, Through, through_serve
 from deployments.inference.direct_server import Ticket
 

@@ -19,6 +19,7 @@ from core.config.server_settings import AnswerSettings
 from core.errors import Code
 from core.inference.batch_plan import Outputs
 from core.inference.run_plan import RunPlan
+from core.platforms.platform import Loaded
 from core.routing.transport import Answer, Call, Method
 from core.telemetry.spans import (
     BATCH_PADDING,
@@ -41,7 +42,6 @@ from core.telemetry.spans import (
 )
 from core.telemetry.trace_context import TraceContext
 from core.versions.servable import ServableId
-from deployments.inference.answering import Loaded
 from deployments.inference.batch_run import BatchRun, Pieces, Run, code_of
 from deployments.inference.call_meter import CallMeter, VersionMeter
 from deployments.inference.direct_server import CallTaker, Ticket

@@ -16,9 +16,10 @@ from dataclasses import replace
 from core.config.server_settings import AnswerSettings
 from core.errors import Code
 from core.inference.giving_up import GivenUp, giving_up_after, giving_up_when, go_on
+from core.platforms.platform import Loaded
 from core.routing.transport import TIMED_OUT, Answer, Call, Method
 from core.telemetry.metric_names import DROPPED_REQUESTS, QUEUE_LENGTH, QUEUE_SECONDS
-from deployments.inference.answering import HARMLESS_BYTES, LONGEST_ON_LOOP_S, Answering, Loaded
+from deployments.inference.answering import HARMLESS_BYTES, LONGEST_ON_LOOP_S, Answering
 from deployments.inference.call_meter import VersionMeter
 from deployments.telemetry.process_metrics import METRICS
 

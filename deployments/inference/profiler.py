@@ -16,6 +16,7 @@ from io import FileIO
 from threading import Lock
 
 from core.errors import FailedPrecondition
+from core.platforms.platform import Loaded
 from core.telemetry.profile_file import ProfiledSpan, Recording, Stack, StackSpans, TracedRun, thread_stacks, trace_file
 from deployments.runtime.saved_model import LoadedModel
 
@@ -30,7 +31,7 @@ MOST_METADATA_BYTES = 16 * 1024 * 1024
 class Profiler:
     """Records one profile at a time."""
 
-    def __init__(self, loaded: LoadedModel, about: Mapping[str, object]) -> None:
+    def __init__(self, loaded: Loaded, about: Mapping[str, object]) -> None:
         self._loaded = loaded
         self._about = about
         self._turn = Lock()
@@ -53,11 +54,14 @@ class Profiler:
         runs = SomeRuns()
         stacks = ThreadStacks()
         began_ns = time.time_ns()
-        self._loaded.recorder = runs
+        loaded = self._loaded if isinstance(self._loaded, LoadedModel) else None
+        if loaded is not None:
+            loaded.recorder = runs
         try:
             stacks.follow(seconds)
         finally:
-            self._loaded.recorder = None
+            if loaded is not None:
+                loaded.recorder = None
         about = {
             **self._about,
             "seconds": seconds,

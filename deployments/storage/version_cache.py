@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.config.extensions import ANY, PlatformKind
 from core.errors import Code, FailedPrecondition, ResourceExhausted, ServingError, Unavailable
 from core.storage.cache_entries import Manifest, damage, entry_name, url_name
 from core.storage.fetch_plan import unusable_name
@@ -46,6 +47,7 @@ class RemoteVersion:
     fingerprint: str
     model: str
     marker_file: str = ""
+    platform: PlatformKind = ANY
 
 
 class Lease:
@@ -184,7 +186,7 @@ def _fetch_of(version: RemoteVersion) -> str:
 
 def _expect_loadable(version: RemoteVersion, files: DirectoryFiles) -> None:
     """Raise ServingError for a version that is not complete any more, or with names that no local folder can hold."""
-    lacking = missing(files, files, marker_file=version.marker_file)
+    lacking = missing(files, files, marker_file=version.marker_file, platform=version.platform)
     if lacking:
         raise FailedPrecondition(without_secrets(f"{version.url} is not complete: it {lacking}"))
     name = unusable_name(files)

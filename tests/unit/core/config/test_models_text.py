@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.config.extensions import TENSORFLOW
 from core.config.model_config import LoggingConfig, ModelConfig, TaskSampling
 from core.config.models_text import model_configs, models_from_message, single_model, to_text
 from core.config.version_policy import All, Latest, Specific
@@ -63,8 +64,9 @@ def test_a_full_file_is_read() -> None:
             Specific(frozenset({1, 2})),
             {"stable": 1, "canary": 2},
             logging=(LoggingConfig("", "/logs/h2", 0.5, 1, sampling),),
+            platform=TENSORFLOW,
         ),
-        ModelConfig("b", "gs://bucket/b", All()),
+        ModelConfig("b", "gs://bucket/b", All(), platform=TENSORFLOW),
     )
 
 
@@ -163,7 +165,7 @@ def test_mistakes_have_their_texts(fields: str, message: str) -> None:
 
 def test_case_J12_the_old_type_field_is_enough() -> None:
     """`model_type: TENSORFLOW` means the platform tensorflow."""
-    assert one_model('name: "m" base_path: "/m" model_type: TENSORFLOW') == ModelConfig("m", "/m")
+    assert one_model('name: "m" base_path: "/m" model_type: TENSORFLOW') == ModelConfig("m", "/m", platform=TENSORFLOW)
 
 
 def test_case_J31_a_request_log_is_accepted() -> None:

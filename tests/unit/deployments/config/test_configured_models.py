@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from core.config.extensions import TENSORFLOW
 from core.config.model_config import BatchingParameters, LoggingConfig, ModelConfig, ModelResources
 from core.config.parameter_files import BATCHING_WITHOUT_FILE
 from core.config.server_settings import BatchingSettings, ModelSourceSettings, ServerSettings, SessionSettings
@@ -35,7 +36,9 @@ def test_models_come_from_a_file_from_flags_or_from_nowhere(folder: Path) -> Non
 
     assert configured(folder).models() == ()
     assert configured(folder, **by_flags).models() == (ModelConfig("f", f"{folder}/f"),)
-    assert configured(folder, **by_flags, model_config_file=file).models() == (ModelConfig("m", f"{folder}/m"),)
+    assert configured(folder, **by_flags, model_config_file=file).models() == (
+        ModelConfig("m", f"{folder}/m", platform=TENSORFLOW),
+    )
 
 
 def test_the_yaml_file_completes_and_adds_models(folder: Path) -> None:
@@ -43,7 +46,7 @@ def test_the_yaml_file_completes_and_adds_models(folder: Path) -> None:
     source = {"model_config_file": str(folder / "models.config"), "model_settings_file": str(folder / "s.yaml")}
 
     assert configured(folder, **source).models() == (
-        ModelConfig("m", f"{folder}/m", resources=ModelResources(num_replicas=2)),
+        ModelConfig("m", f"{folder}/m", resources=ModelResources(num_replicas=2), platform=TENSORFLOW),
         ModelConfig("n", f"{folder}/n"),
     )
 

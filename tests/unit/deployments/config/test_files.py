@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from core.config.extensions import TENSORFLOW
 from core.config.model_config import ModelConfig
 from core.config.server_settings import ModelSourceSettings, ServerSettings
 from core.errors import ConfigError
@@ -39,7 +40,7 @@ def test_a_file_of_any_editor_is_read(tmp_path: Path, content: bytes) -> None:
 
     models = ConfiguredModels(ServerSettings(source=ModelSourceSettings(model_config_file=str(file)))).models()
 
-    assert models == (ModelConfig("m", "/m"),)
+    assert models == (ModelConfig("m", "/m", platform=TENSORFLOW),)
 
 
 @pytest.mark.parametrize("content", [TEXT.encode("utf-16"), b"\xff\xfe\x00\x80"], ids=["UTF-16", "binary"])

@@ -18,7 +18,6 @@ from core.versions.servable import ServableId
 from core.versions.servable_spec import ServableSpec
 from deployments.inference.assembly import (
     _cpus,
-    _session_config,
     execution_of,
     files_on_node,
     load_failures,
@@ -28,6 +27,7 @@ from deployments.inference.assembly import (
 from deployments.inference.batched_execution import BatchedExecution
 from deployments.inference.call_traces import CallTraces, TracedExecution
 from deployments.inference.execution import Execution
+from deployments.platforms.tensorflow import session_options_of
 from deployments.telemetry.tracing import Tracer
 from tests.support.fakes import FakeLoaded
 from tests.support.served_models import half_plus_two
@@ -75,8 +75,8 @@ def test_a_light_version_gets_one_thread_for_an_operation(saved_models: Path, tm
     """Unless CPUs are reserved for it; a version that cannot be judged is left to TensorFlow."""
     light = saved_models / "half_plus_two" / "1"
 
-    assert _session_config(spec_of(light)) != _session_config(spec_of(tmp_path))
-    assert _session_config(spec_of(light, 4.0)) == _session_config(spec_of(tmp_path, 4.0))
+    assert session_options_of(spec_of(light)) != session_options_of(spec_of(tmp_path))
+    assert session_options_of(spec_of(light, 4.0)) == session_options_of(spec_of(tmp_path, 4.0))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from core.config.yaml_reading import (
+from core.errors import ConfigError, Problem
+from core.formats.yaml_reading import (
     MISTAKE,
     Reader,
     YamlEntry,
@@ -20,7 +21,6 @@ from core.config.yaml_reading import (
     text,
     whole,
 )
-from core.errors import ConfigError, Problem
 
 SIZE = section({"width": whole(1), "name": text})
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.config.text_format import DEEPEST, Outline, outline, parse_text_message
 from core.errors import ConfigError
+from core.formats.text_format import DEEPEST, Outline, outline, parse_text_message
 from core.protos import model_config_pb2
 
 

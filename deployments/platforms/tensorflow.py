@@ -1,0 +1,48 @@
+"""SavedModels, run by TensorFlow's C API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core.config.extensions import TENSORFLOW
+from core.config.session_options import with_threads
+from core.platforms.platform import Estimate
+from core.versions.servable_spec import ServableSpec
+from deployments.runtime.saved_model import LoadedModel, load
+from deployments.runtime.signature_file import is_light_version
+
+
+class SavedModels:
+    """Loads SavedModels."""
+
+    kind = TENSORFLOW
+
+    def estimate(self, path: str) -> Estimate:
+        """Judge a SavedModel by the sizes of its files and the operations of its graph."""
+        return Estimate(files_bytes(Path(path)), is_light_version(Path(path)))
+
+    def load(self, spec: ServableSpec) -> LoadedModel:
+        """Load a SavedModel; raises ServingError with TensorFlow's own code and text."""
+        return load(
+            spec.path,
+            tags=spec.settings.loading.saved_model_tags,
+            name=spec.servable.name,
+            version=spec.servable.version,
+            session_config=session_options_of(spec),
+        )
+
+
+PLATFORM = SavedModels()
+
+
+def session_options_of(spec: ServableSpec) -> bytes:
+    """Return the session options of one version: with one thread for a light one."""
+    return with_threads(spec.session_config, spec.reserved_cpus, light=is_light_version(Path(spec.path)))
+
+
+def files_bytes(folder: Path) -> int:
+    """Return the bytes of all files below a folder, as far as they can be read."""
+    try:
+        return sum(one.stat().st_size for one in folder.rglob("*") if one.is_file())
+    except OSError:
+        return 0
