@@ -89,7 +89,7 @@ def public_methods(node: ast.ClassDef) -> list[str]:
 def uses() -> Mapping[str, Mapping[str, set[str]]]:
     """Return which names of a module, and the module itself as `""`, are used by which other modules.
 
-    A module is also used where its name stands in a text: commands are imported by name.
+    A module is also used where its name stands in a text, as `module` or `module:name`: some are imported by name.
     """
     found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for user in modules().values():
@@ -111,8 +111,11 @@ def _uses_of(user: Module) -> Iterator[tuple[str, str]]:
                 else:
                     yield node.module, ""
                     yield node.module, one.name
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in modules():
-            yield node.value, ""
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            named, _, name = node.value.partition(":")
+            if named in modules():
+                yield named, ""
+                yield named, name
     for node in ast.walk(user.tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in aliases:
             yield aliases[node.value.id], node.attr
