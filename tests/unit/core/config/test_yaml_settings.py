@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.config.extensions import PYTHON
 from core.config.joined_models import joined
 from core.config.model_config import (
     Autoscaling,
@@ -284,3 +285,15 @@ def test_any_text_gives_settings_or_a_config_error(text: str) -> None:
     """No file can crash the server."""
     with contextlib.suppress(ConfigError):
         read_yaml_settings(text, "f")
+
+
+def test_a_model_of_this_file_may_name_its_platform() -> None:
+    """One that nobody knows is a mistake with its line, and with the names that there are."""
+    assert only_model("platform: python").platform == PYTHON
+    with pytest.raises(ConfigError) as raised:
+        read_yaml_settings("models:\n  m:\n    platform: torch", "s.yaml")
+    assert [str(one) for one in raised.value.problems] == [
+        "s.yaml:3: models.m.platform: is not a platform: torch; there are tensorflow, tflite, onnx, python, any"
+    ]
+    with pytest.raises(ConfigError, match=r"models\.m\.platform"):
+        read_yaml_settings("models: {m: {platform: [onnx]}}")
