@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from core.config.extensions import ANY, BUILT_IN_KINDS, OPEN, TENSORFLOW, Extensions, PlatformKind
 from core.config.model_config import LoggingConfig, ModelConfig, TaskSampling
 from core.config.models_text import model_configs, models_from_message, single_model, to_message, to_text
-from core.config.version_policy import All, Latest, Specific
+from core.config.version_policy import All, Latest, Specific, Unsaid
 from core.errors import ConfigError, Problem
 from core.protos import model_config_pb2
 
@@ -80,7 +80,7 @@ def test_no_models_is_a_configuration_too(text: str) -> None:
     ("policy", "expected"),
     [
         ("", Latest()),
-        ("model_version_policy { }", Latest()),
+        ("model_version_policy { }", Unsaid()),
         ("model_version_policy { latest { } }", Latest(1)),
         ("model_version_policy { latest { num_versions: 3 } }", Latest(3)),
         ("model_version_policy { specific { } }", Specific(frozenset())),

@@ -14,6 +14,7 @@ from core.recording.prediction_log import Exchange
 from core.routing.transport import Method
 from core.telemetry.metric_names import DROPPED_LOG_RECORDS, REQUEST_LOG_COUNT
 from deployments.inference import log_writer
+from deployments.inference.file_collector import FileCollector
 from deployments.inference.log_writer import RETRY_AFTER_S, LogWriter, WriterThread
 from deployments.telemetry.process_metrics import METRICS
 from tests.support.clients import wait_until
@@ -30,7 +31,12 @@ class Site:
         self.folder = FakeLogFolder()
         self.clock = FakeClock()
         self.model = model
-        self.writer = LogWriter(model, encode, self.folder, limits, self.clock.steady_s)
+        self.writer = LogWriter(
+            model,
+            encode,
+            lambda: FileCollector(bytes, self.folder, limits, self.clock.steady_s),
+            self.clock.steady_s,
+        )
 
     def log(self, *texts: bytes) -> None:
         """Offer exchanges and let the writer turn."""
