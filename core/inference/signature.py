@@ -135,3 +135,20 @@ def signature(definition: tensor_pb2.SignatureDef) -> Signature:
         defaults=MappingProxyType({key: to_array(value) for key, value in definition.defaults.items()}),
         is_carried=all(not one.composite and one.dtype in NUMPY_DTYPE for one in (*inputs.values(), *outputs.values())),
     )
+
+
+def definition_of(signature: Signature) -> tensor_pb2.SignatureDef:
+    """Write one SignatureDef, without defaults."""
+    return tensor_pb2.SignatureDef(
+        inputs={key: _info(spec) for key, spec in signature.inputs.items()},
+        outputs={key: _info(spec) for key, spec in signature.outputs.items()},
+        method_name=signature.method,
+    )
+
+
+def _info(spec: TensorSpec) -> tensor_pb2.TensorInfo:
+    info = tensor_pb2.TensorInfo(name=spec.tensor, dtype=spec.dtype.wire_name)
+    info.tensor_shape.unknown_rank = spec.shape is None
+    for size in spec.shape or ():
+        info.tensor_shape.dim.add(size=size)
+    return info
