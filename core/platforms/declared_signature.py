@@ -88,7 +88,7 @@ def _type(declared: object, what: str) -> DataType:
 
 def _type_of_numpy(declared: type | np.dtype) -> DataType | None:
     dtype = np.dtype(declared)
-    if dtype == object and declared not in (dtype, object, np.object_):
+    if dtype.hasobject and not (isinstance(declared, np.dtype) or issubclass(np.object_, declared)):
         return None  # numpy takes any class for a type of objects
     return DataType.STRING if dtype.kind in "SU" else TYPE_OF.get(dtype.newbyteorder("="))
 
