@@ -89,6 +89,15 @@ def _platform(known: Extensions, entry: YamlEntry) -> Any:
     return kind
 
 
+def _hooks(entry: YamlEntry) -> Any:
+    """Read the class of hooks, `module:Class`; an empty text takes those in a version's folder."""
+    name = text(entry)
+    module, _, attribute = name.partition(":") if isinstance(name, str) else ("", "", "")
+    if isinstance(name, str) and name and not all(part.isidentifier() for part in (*module.split("."), attribute)):
+        entry.mistake(f"must be a class as `module:Class`; was {name!r}")
+    return name
+
+
 def _policy(entry: YamlEntry) -> Any:
     if isinstance(entry.node.value, str):
         return choice({"latest": Latest(), "all": All()})(entry)
@@ -153,7 +162,7 @@ _OWN: Mapping[str, Reader] = {
     "batching": _batching,
     "logging": _logging,
     "op_libraries": each(text),
-    "hooks": text,
+    "hooks": _hooks,
 }
 _LISTED: Mapping[str, Reader] = {
     "base_path": text,

@@ -218,6 +218,10 @@ sever: {}"""
         ("batching: {pad_variable_length_inputs: !!bool maybe}", "must be true or false; was maybe"),
         ("num_cpus: !!float x", "must be a number; was x"),
         ("env_vars: {A: {}}", "must be a text; was a mapping"),
+        ("hooks: pictures.hooks.TopFive", "hooks: must be a class as `module:Class`; was 'pictures.hooks.TopFive'"),
+        ("hooks: 'pictures..hooks:TopFive'", "must be a class as `module:Class`"),
+        ("hooks: 'pictures:TopFive()'", "must be a class as `module:Class`"),
+        ("hooks: [a]", "must be a text; was a list"),
     ],
 )
 def test_mistakes_of_a_model_are_explained(text: str, message: str) -> None:
@@ -284,3 +288,9 @@ def test_any_text_gives_settings_or_a_config_error(text: str) -> None:
     """No file can crash the server."""
     with contextlib.suppress(ConfigError):
         read_yaml_settings(text, "f")
+
+
+@pytest.mark.parametrize("name", ["pictures:TopFive", "pictures.hooks:TopFive", ""])
+def test_a_model_may_name_the_class_of_its_hooks(name: str) -> None:
+    """An empty text leaves it to the version's folder."""
+    assert only_model(f"hooks: '{name}'").hooks == name
