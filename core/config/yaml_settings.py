@@ -91,6 +91,15 @@ def _platform(known: Extensions, entry: YamlEntry) -> Any:
     return known.platform(name) or entry.mistake(f"is not a platform: {name}{reason}")
 
 
+def _hooks(entry: YamlEntry) -> Any:
+    """Read the class of hooks, `module:Class`; an empty text takes those in a version's folder."""
+    name = text(entry)
+    module, _, attribute = name.partition(":") if isinstance(name, str) else ("", "", "")
+    if isinstance(name, str) and name and not all(part.isidentifier() for part in (*module.split("."), attribute)):
+        entry.mistake(f"must be a class as `module:Class`; was {name!r}")
+    return name
+
+
 def _policy(known: Extensions, entry: YamlEntry) -> Any:
     """Read a version policy: one of TensorFlow Serving's, or the name of a registered one with its arguments."""
     name = _name_of_policy(entry)
@@ -182,7 +191,7 @@ _RESOURCES: Mapping[str, Reader] = {
 _OWN: Mapping[str, Reader] = {
     "batching": _batching,
     "op_libraries": each(text),
-    "hooks": text,
+    "hooks": _hooks,
 }
 _LISTED: Mapping[str, Reader] = {
     "base_path": text,

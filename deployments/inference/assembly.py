@@ -18,6 +18,8 @@ from deployments.inference.batched_execution import BatchedExecution
 from deployments.inference.call_traces import CallTraces
 from deployments.inference.execution import Execution
 from deployments.inference.request_log import LogSource, RequestLog
+from deployments.platforms.hook_class import hooks_of
+from deployments.platforms.hooked import with_hooks
 from deployments.platforms.registry import platform_of
 from deployments.storage.version_cache import Lease, RemoteVersion
 from deployments.storage.version_files import local_files
@@ -47,7 +49,7 @@ def files_on_node(spec: ServableSpec) -> Lease:
 
 
 def loaded_model(spec: ServableSpec) -> Loaded:
-    """Load the version on its platform; raises LoadFailed."""
+    """Load the version on its platform, with its hooks around it if it has any; raises LoadFailed."""
     with load_failures(LoadStep.GRAPH):
         platform = platform_of(spec)
         estimate = platform.estimate(spec.path)
@@ -59,7 +61,8 @@ def loaded_model(spec: ServableSpec) -> Loaded:
             estimate.resident_bytes,
             estimate.is_light,
         )
-        return platform.load(spec)
+        hooks = hooks_of(spec)
+        return with_hooks(platform.load(spec), hooks, spec)
 
 
 def execution_of(loaded: Loaded, spec: ServableSpec, traces: CallTraces | None) -> Execution | BatchedExecution:

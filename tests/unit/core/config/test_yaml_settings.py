@@ -219,6 +219,10 @@ sever: {}"""
         ("batching: {pad_variable_length_inputs: !!bool maybe}", "must be true or false; was maybe"),
         ("num_cpus: !!float x", "must be a number; was x"),
         ("env_vars: {A: {}}", "must be a text; was a mapping"),
+        ("hooks: pictures.hooks.TopFive", "hooks: must be a class as `module:Class`; was 'pictures.hooks.TopFive'"),
+        ("hooks: 'pictures..hooks:TopFive'", "must be a class as `module:Class`"),
+        ("hooks: 'pictures:TopFive()'", "must be a class as `module:Class`"),
+        ("hooks: [a]", "must be a text; was a list"),
     ],
 )
 def test_mistakes_of_a_model_are_explained(text: str, message: str) -> None:
@@ -297,3 +301,9 @@ def test_a_model_of_this_file_may_name_its_platform() -> None:
     ]
     with pytest.raises(ConfigError, match=r"models\.m\.platform"):
         read_yaml_settings("models: {m: {platform: [onnx]}}")
+
+
+@pytest.mark.parametrize("name", ["pictures:TopFive", "pictures.hooks:TopFive", ""])
+def test_a_model_may_name_the_class_of_its_hooks(name: str) -> None:
+    """An empty text leaves it to the version's folder."""
+    assert only_model(f"hooks: '{name}'").hooks == name
