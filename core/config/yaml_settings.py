@@ -112,7 +112,9 @@ def _policy(known: Extensions, entry: YamlEntry) -> Any:
         words = {"latest": Latest(), "all": All(), **dict.fromkeys(known.version_policies)}
         return choice(words)(entry)
     mistakes = len(entry.problems)
-    read_policy = section({"latest": whole(0, HIGHEST_INT32), "all": choice({"true": True}), "specific": each(whole(0))})
+    read_policy = section(
+        {"latest": whole(0, HIGHEST_INT32), "all": choice({"true": True}), "specific": each(whole(0))}
+    )
     given = read_policy(entry)
     if len(given) != 1 and len(entry.problems) == mistakes:
         entry.mistake("must be one of `all`, `latest: <count>`, `specific: [<version>, ...]`")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from core.config.extensions import LOG_FORMATS, BUILT_IN_KINDS, Extensions
+from core.config.extensions import BUILT_IN_KINDS, LOG_FORMATS, Extensions
 from deployments.system.entry_points import Point, Registered, registered
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from importlib import metadata
 from typing import Any, Final
 
-from core.config.extensions import ANY, LOG_FORMATS, BUILT_IN_KINDS, BUILT_IN_POLICIES, PlatformKind
+from core.config.extensions import ANY, BUILT_IN_KINDS, BUILT_IN_POLICIES, LOG_FORMATS, PlatformKind
 
 log = logging.getLogger(__name__)
 

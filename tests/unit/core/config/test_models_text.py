@@ -354,11 +354,11 @@ def test_a_platform_that_only_the_server_has_is_shown_by_others() -> None:
 
 
 def test_a_platform_of_a_package_is_known() -> None:
-    """With its files, and among those of a model that names none."""
+    """With its files; it must be named, because its files are known only after its code was imported."""
     other = PlatformKind("other", ("model.other",))
     known = Extensions({**BUILT_IN_KINDS, "other": other})
     text = 'model_config_list { config { name: "m" base_path: "/m" model_platform: "%s" } }'
 
     assert model_configs(text % "other", known=known)[0].platform == other
-    assert model_configs(text % "any", known=known)[0].platform.files == (*ANY.files, "model.other")
-    assert single_model("m", "/m", known=known).platform.files == (*ANY.files, "model.other")
+    assert model_configs(text % "any", known=known)[0].platform == ANY
+    assert single_model("m", "/m", known=known).platform == ANY
