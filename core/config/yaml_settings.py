@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from core.config.extensions import ANY, BUILT_IN, Extensions, PlatformKind
+from core.config.extensions import ANY, BUILT_IN, Extensions, PlatformKind, op_library_problem
 from core.config.flag import FlagKind, Value
 from core.config.flag_table import FLAGS
 from core.config.model_config import (
@@ -190,9 +190,17 @@ _RESOURCES: Mapping[str, Reader] = {
     "max_queued_requests": whole(-1),
     "env_vars": mapping(text),
 }
+
+
+def _op_library(entry: YamlEntry) -> Any:
+    found = text(entry)
+    problem = op_library_problem(found) if isinstance(found, str) else None
+    return found if problem is None else entry.mistake(problem)
+
+
 _OWN: Mapping[str, Reader] = {
     "batching": _batching,
-    "op_libraries": each(text),
+    "op_libraries": each(_op_library),
     "hooks": _hooks,
 }
 _LISTED: Mapping[str, Reader] = {
