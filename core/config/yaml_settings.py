@@ -261,7 +261,8 @@ def read_yaml_settings(content: str, file: str = "", known: Extensions = BUILT_I
     places = (named_entries(top["models"]) or {}) if "models" in top else {}
     if "" in places:
         places[""].mistake("The model has no name")
-    listed = {**own, **_LISTED, "platform": partial(_platform, known), "version_policy": partial(_policy, known)}
+    named: dict[str, Reader] = {"platform": partial(_platform, known), "version_policy": partial(_policy, known)}
+    listed = {**own, **_LISTED, **named}
     models = {name: _model(shared, section(listed)(at), at) for name, at in places.items()}
     server = section(_SERVER)(top["server"]) if "server" in top else {}
     if problems:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from core.recording.collector import RecordsLost
 from core.recording.log_files import FileLimits
-from deployments.inference.log_storage import LogFile
+from deployments.recording.log_storage import LogFile
 
 
 @dataclass(slots=True)
