@@ -173,7 +173,7 @@ async def test_a_call_that_is_withdrawn_ends_its_span() -> None:
     may_go_on = threading.Event()
 
     def wait(fed: np.ndarray) -> np.ndarray:
-        may_go_on.wait(10)
+        may_go_on.wait(60)
         return fed
 
     site = Site(wait)
