@@ -103,8 +103,7 @@ def _policy(known: Extensions, entry: YamlEntry) -> Any:
         words = {"latest": Latest(), "all": All(), **dict.fromkeys(known.version_policies)}
         return choice(words)(entry)
     mistakes = len(entry.problems)
-    read_policy = section({"latest": whole(0, HIGHEST_INT32), "all": choice({"true": True}), "specific": each(whole(0))})
-    given = read_policy(entry)
+    given = section(_POLICIES)(entry)
     if len(given) != 1 and len(entry.problems) == mistakes:
         entry.mistake("must be one of `all`, `latest: <count>`, `specific: [<version>, ...]`")
     if "latest" in given:
@@ -133,6 +132,11 @@ def _registered_policy(known: Extensions, name: str, entry: YamlEntry) -> Any:
         return entry.mistake(str(error))
 
 
+_POLICIES: Mapping[str, Reader] = {
+    "latest": whole(0, HIGHEST_INT32),
+    "all": choice({"true": True}),
+    "specific": each(whole(0)),
+}
 _AUTOSCALING: Mapping[str, Reader] = {
     "min_replicas": whole(0),
     "max_replicas": whole(1),
@@ -242,7 +246,8 @@ def read_yaml_settings(content: str, file: str = "", known: Extensions = BUILT_I
     places = (named_entries(top["models"]) or {}) if "models" in top else {}
     if "" in places:
         places[""].mistake("The model has no name")
-    listed = {**own, **_LISTED, "platform": partial(_platform, known), "version_policy": partial(_policy, known)}
+    named: dict[str, Reader] = {"platform": partial(_platform, known), "version_policy": partial(_policy, known)}
+    listed = {**own, **_LISTED, **named}
     models = {name: _model(shared, section(listed)(at), at) for name, at in places.items()}
     server = section(_SERVER)(top["server"]) if "server" in top else {}
     if problems:

@@ -14,7 +14,7 @@ from core.recording.prediction_log import Exchange
 from core.routing.transport import Method
 from core.telemetry.metric_names import DROPPED_LOG_RECORDS, REQUEST_LOG_COUNT
 from deployments.inference import log_writer
-from deployments.inference.file_collector import FileCollector
+from deployments.inference.log_storage import FileCollector
 from deployments.inference.log_writer import RETRY_AFTER_S, LogWriter, WriterThread
 from deployments.telemetry.process_metrics import METRICS
 from tests.support.clients import wait_until
