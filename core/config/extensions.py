@@ -7,6 +7,7 @@ the files that show it, of a policy what makes it.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -95,3 +96,13 @@ class Extensions:
 
 BUILT_IN: Final = Extensions()
 OPEN: Final = Extensions(is_open=True)
+
+_PACKAGE: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
+_LIBRARY_ENDINGS: Final = (".so", ".dylib", ".dll")
+
+
+def op_library_problem(entry: str) -> str | None:
+    """Return what is wrong with an entry of `op_libraries`: an absolute path, or the name of an installed package."""
+    if entry.startswith("/") or (_PACKAGE.fullmatch(entry) and not entry.endswith(_LIBRARY_ENDINGS)):
+        return None
+    return f"must be the absolute path of a library, or the name of an installed package; was {entry!r}"

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from core.config.extensions import ANY, BUILT_IN, Extensions, PlatformKind
+from core.config.extensions import ANY, BUILT_IN, Extensions, PlatformKind, op_library_problem
 from core.config.flag import FlagKind, Value
 from core.config.flag_table import FLAGS
 from core.config.model_config import (
@@ -89,6 +89,15 @@ def _platform(known: Extensions, entry: YamlEntry) -> Any:
         return MISTAKE
     reason = known.reason("platforms", name) or f"; there are {', '.join((*known.platforms, ANY.name))}"
     return known.platform(name) or entry.mistake(f"is not a platform: {name}{reason}")
+
+
+def _hooks(entry: YamlEntry) -> Any:
+    """Read the class of hooks, `module:Class`; an empty text takes those in a version's folder."""
+    name = text(entry)
+    module, _, attribute = name.partition(":") if isinstance(name, str) else ("", "", "")
+    if isinstance(name, str) and name and not all(part.isidentifier() for part in (*module.split("."), attribute)):
+        entry.mistake(f"must be a class as `module:Class`; was {name!r}")
+    return name
 
 
 def _policy(known: Extensions, entry: YamlEntry) -> Any:
@@ -183,10 +192,18 @@ _RESOURCES: Mapping[str, Reader] = {
     "max_queued_requests": whole(-1),
     "env_vars": mapping(text),
 }
+
+
+def _op_library(entry: YamlEntry) -> Any:
+    found = text(entry)
+    problem = op_library_problem(found) if isinstance(found, str) else None
+    return found if problem is None else entry.mistake(problem)
+
+
 _OWN: Mapping[str, Reader] = {
     "batching": _batching,
-    "op_libraries": each(text),
-    "hooks": text,
+    "op_libraries": each(_op_library),
+    "hooks": _hooks,
 }
 _LISTED: Mapping[str, Reader] = {
     "base_path": text,

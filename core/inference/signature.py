@@ -39,6 +39,20 @@ class TensorSpec:
     shape: tuple[int, ...] | None
     composite: str = ""
 
+    def __str__(self) -> str:
+        dtype = NUMPY_DTYPE.get(self.dtype)
+        name = self.dtype.label if dtype is None or dtype.hasobject else dtype.name
+        shape = "of any shape" if self.shape is None else str(tuple(None if one < 0 else one for one in self.shape))
+        return f"{name} {shape}"
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether an array of this shape is allowed here."""
+        if self.shape is None or shape == self.shape:
+            return True
+        return len(shape) == len(self.shape) and all(
+            size in (-1, came) for size, came in zip(self.shape, shape, strict=True)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Signature:
@@ -135,3 +149,20 @@ def signature(definition: tensor_pb2.SignatureDef) -> Signature:
         defaults=MappingProxyType({key: to_array(value) for key, value in definition.defaults.items()}),
         is_carried=all(not one.composite and one.dtype in NUMPY_DTYPE for one in (*inputs.values(), *outputs.values())),
     )
+
+
+def definition_of(signature: Signature) -> tensor_pb2.SignatureDef:
+    """Write one SignatureDef, without defaults."""
+    return tensor_pb2.SignatureDef(
+        inputs={key: _info(spec) for key, spec in signature.inputs.items()},
+        outputs={key: _info(spec) for key, spec in signature.outputs.items()},
+        method_name=signature.method,
+    )
+
+
+def _info(spec: TensorSpec) -> tensor_pb2.TensorInfo:
+    info = tensor_pb2.TensorInfo(name=spec.tensor, dtype=spec.dtype.wire_name)
+    info.tensor_shape.unknown_rank = spec.shape is None
+    for size in spec.shape or ():
+        info.tensor_shape.dim.add(size=size)
+    return info

@@ -1,4 +1,4 @@
-"""Storage of request logs: files in a folder of this node or a store that fsspec knows, and the collector that fills them."""
+"""Storage of request logs: files of this node or of a store that fsspec knows, and the collector that fills them."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from threading import Lock
 from core.errors import FailedPrecondition
 from core.platforms.platform import Loaded
 from core.telemetry.profile_file import ProfiledSpan, Recording, Stack, StackSpans, TracedRun, thread_stacks, trace_file
+from deployments.platforms.hooked import HookedModel
 from deployments.runtime.saved_model import LoadedModel
 
 SAMPLE_EVERY_S = 0.01
@@ -54,7 +55,8 @@ class Profiler:
         runs = SomeRuns()
         stacks = ThreadStacks()
         began_ns = time.time_ns()
-        loaded = self._loaded if isinstance(self._loaded, LoadedModel) else None
+        model = self._loaded.model if isinstance(self._loaded, HookedModel) else self._loaded
+        loaded = model if isinstance(model, LoadedModel) else None
         if loaded is not None:
             loaded.recorder = runs
         try:

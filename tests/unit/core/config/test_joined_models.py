@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
+from core.config.extensions import ANY, ONNX, TENSORFLOW
 from core.config.joined_models import joined, placed, unused_models
 from core.config.model_config import BatchingParameters, LoggingConfig, ModelConfig, ModelResources
 from core.config.version_policy import All, Latest, Specific
@@ -104,3 +107,23 @@ def test_a_policy_of_our_file_counts_only_beside_the_default_one() -> None:
 
     assert joined([LISTED], own)[0].policy == All()
     assert joined([ModelConfig("n", "/n", Latest(3))], own)[0].policy == Latest(3)
+
+
+def test_platforms_that_differ_are_refused() -> None:
+    """A model that names `any` in models.config leaves it to our file."""
+    own = read_yaml_settings("models:\n m:\n  platform: onnx", "s.yaml")
+
+    with pytest.raises(ConfigError, match=r"s.yaml:3: models.m.platform: differs from models.config"):
+        joined([ModelConfig("m", "/m", platform=TENSORFLOW)], own)
+    assert joined([ModelConfig("m", "/m", platform=ONNX)], own)[0].platform == ONNX
+    assert joined([ModelConfig("m", "/m", platform=ANY)], own)[0].platform == ONNX
+
+
+@pytest.mark.parametrize("join", [joined, placed])
+def test_libraries_and_hooks_are_only_in_our_file(join: Callable[..., tuple[ModelConfig, ...]]) -> None:
+    """They stay with a model whose list was changed at run time."""
+    own = read_yaml_settings("defaults: {op_libraries: [a]}\nmodels: {m: {op_libraries: [/b.so], hooks: 'p:H'}}")
+    first, second = join([LISTED, ModelConfig("n", "/n")], own)
+
+    assert (first.op_libraries, first.hooks) == (("/b.so",), "p:H")
+    assert (second.op_libraries, second.hooks) == (("a",), "")

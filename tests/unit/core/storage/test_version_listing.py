@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.config.extensions import ANY, ONNX, PYTHON, TENSORFLOW, PlatformKind
 from core.config.model_config import ModelConfig, ModelResources
 from core.config.version_policy import All, Latest, Specific
 from core.storage.version_listing import (
@@ -139,6 +140,25 @@ def test_a_version_with_missing_parts_waits(files: DirectoryFiles, reason: str) 
 def test_a_whole_version_that_did_not_change_is_complete(files: DirectoryFiles) -> None:
     """Every kind of model counts once it has all its parts and lies still for a tick."""
     assert missing(files, files) == ""
+
+
+@pytest.mark.parametrize(
+    ("platform", "file", "reason"),
+    [
+        (ONNX, "model.onnx", ""),
+        (ONNX, "saved_model.pb", "waits for model.onnx"),
+        (PYTHON, "model.py", ""),
+        (PYTHON, "model.tflite", "waits for model.py"),
+        (TENSORFLOW, "model.tflite", ""),
+        (TENSORFLOW, "model.onnx", "waits for saved_model.pb"),
+        (ANY, "model.onnx", ""),
+    ],
+)
+def test_a_version_needs_a_file_of_its_platform(platform: PlatformKind, file: str, reason: str) -> None:
+    """Of a model that names none, one of any platform."""
+    files = frozenset({FileEntry(file, 1)})
+
+    assert missing(files, files, platform=platform) == reason
 
 
 def test_a_version_that_still_changes_waits() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,8 +39,21 @@ ONE = 'model_config_list { config { name: "m" base_path: "/m" model_platform: "t
 TWO = ONE[:-1] + 'config { name: "n" base_path: "/n" model_platform: "tensorflow" } }'
 
 
+def followers() -> list[threading.Thread]:
+    """Return the threads that follow files."""
+    return [one for one in threading.enumerate() if one.name.startswith("follows ")]
+
+
+@pytest.fixture(autouse=True)
+def _nobody_follows(bucket: Bucket) -> Iterator[None]:
+    """A look that outlives its test would ask the store of the next one: clients find it by the environment."""
+    yield
+    bucket.proxy.heal()
+    wait_until(lambda: not followers(), "the last looks have ended")
+
+
 @pytest.fixture
-def follow() -> Iterator[object]:
+def follow(_nobody_follows: None) -> Iterator[object]:
     """Follow files, and stop at the end of the test."""
     made: list[FollowedFiles] = []
 
@@ -258,6 +272,7 @@ def test_a_certificate_in_a_store_is_renewed(bucket: Bucket, tmp_path: Path, mon
         return certificates.config.server_cert != first
 
     wait_until(renewed, "the new certificate is used")
+    certificates._followed.close()
 
 
 def test_check_config_reads_from_stores(bucket: Bucket, capsys) -> None:

@@ -127,6 +127,20 @@ def test_a_turn_of_the_event_loop_parses_few_chunks() -> None:
         assert turns > len(body) * 6 // limits.largest_piece
 
 
+def test_tiny_chunks_are_followed_by_a_rest() -> None:
+    """They would keep a CPU busy; chunks of any usual size are not held up, nor is another connection."""
+    limits = ConnectionLimits(turn_pieces=10, rest_s=PATIENT_S * 2)
+    with rest_site(limits=limits) as site, site.connect() as tiny, site.connect() as usual:
+        tiny.send(chunked("POST", PREDICT, *[b"1"] * 100))
+        wait_until(lambda: any(one._later is not None for one in site.connections), "the connection rests")
+
+        assert usual.ask(chunked("POST", PREDICT, *[b"1" * 17] * 100)).status == 200
+        assert usual.ask(GOOD).status == 200
+        assert site.bodies == [b"1" * 1700, BODY]
+        (resting,) = [one for one in site.connections if one._later is not None]
+        assert resting._unparsed.size > 0
+
+
 def test_a_turn_of_the_event_loop_drops_few_empty_lines() -> None:
     """A client that sends nothing else leaves turns to others, and is refused when they are as long as a head may be."""
     limits = ConnectionLimits(head=10_000, least_piece=100, largest_piece=100, turn_pieces=4)
