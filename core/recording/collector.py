@@ -1,6 +1,6 @@
 """The Protocol of a log collector: it takes the records of one request log and stores or sends them.
 
-`deployments.inference.log_storage` holds the built-in one, which writes files; packages register others by the entry
+`deployments.recording.file_collector` holds the built-in ones, which write files; packages register others by the entry
 point `ray_model_server.log_collectors`.
 """
 

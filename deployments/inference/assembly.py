@@ -18,11 +18,11 @@ from deployments.inference.batched_execution import BatchedExecution
 from deployments.inference.call_traces import CallTraces
 from deployments.inference.execution import Execution
 from deployments.inference.foreign_execution import ForeignExecution
-from deployments.inference.request_log import LogSource, RequestLog
 from deployments.inference.run_watch import RunWatch
 from deployments.platforms.hook_class import hooks_of
 from deployments.platforms.hooked import with_hooks
 from deployments.platforms.registry import platform_of
+from deployments.recording.request_log import LogSource, RequestLog
 from deployments.storage.version_cache import Lease, RemoteVersion
 from deployments.storage.version_files import local_files
 

@@ -13,9 +13,9 @@ from core.recording.log_files import FileLimits
 from core.recording.prediction_log import Exchange
 from core.routing.transport import Method
 from core.telemetry.metric_names import DROPPED_LOG_RECORDS, REQUEST_LOG_COUNT
-from deployments.inference import log_writer
-from deployments.inference.log_storage import FileCollector
-from deployments.inference.log_writer import RETRY_AFTER_S, LogWriter, WriterThread
+from deployments.recording import log_writer
+from deployments.recording.file_collector import FileCollector
+from deployments.recording.log_writer import RETRY_AFTER_S, LogWriter, WriterThread
 from deployments.telemetry.process_metrics import METRICS
 from tests.support.clients import wait_until
 from tests.support.fakes import FakeClock

@@ -25,8 +25,9 @@ from core.recording.prediction_log import LOGGED_METHODS, Exchange, LogOrigin, p
 from core.recording.sampling import Task, is_sampled, sampling_rate
 from core.recording.tf_record import framed
 from core.routing.transport import Answer, Call
-from deployments.inference.log_storage import FileCollector, LogFile, open_log_file
-from deployments.inference.log_writer import LogWriter, WriterThread
+from deployments.recording.file_collector import FileCollector
+from deployments.recording.log_storage import LogFile, open_log_file
+from deployments.recording.log_writer import LogWriter, WriterThread
 from deployments.system.entry_points import ExtensionPoint, registered
 
 _NUMBERS = itertools.count(1)

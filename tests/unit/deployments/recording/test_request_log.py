@@ -15,7 +15,7 @@ from core.errors import Code
 from core.routing.transport import Answer, Call, Method
 from deployments.inference.batched_execution import BatchedExecution
 from deployments.inference.execution import Execution
-from deployments.inference.request_log import LogSource, RequestLog
+from deployments.recording.request_log import LogSource, RequestLog
 from tests.support.fakes import FakeLoaded
 from tests.support.prediction_logs import predict_request, read_logs
 from tests.support.served_models import half_plus_two
