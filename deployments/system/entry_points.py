@@ -139,8 +139,16 @@ class Registered(Mapping[str, Any]):
 @functools.cache
 def registered(point: ExtensionPoint) -> Registered:
     """Return what is registered at a point; built-in names cannot be taken."""
-    entries = tuple(metadata.entry_points(group=f"{GROUP}{point.value}"))
+    entries = _entries(point)
     return Registered(point, entries, _BUILT_IN[point]() if entries else ())
+
+
+def _entries(point: ExtensionPoint) -> list[metadata.EntryPoint]:
+    try:
+        return sorted(metadata.entry_points(group=f"{GROUP}{point.value}"), key=lambda one: (one.name, _package(one)))
+    except Exception:
+        log.exception("extensions_unreadable point=%s", point.value)
+        return []
 
 
 def registered_names() -> Iterator[str]:
