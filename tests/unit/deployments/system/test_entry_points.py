@@ -127,7 +127,7 @@ def test_metadata_that_cannot_be_read_is_not_the_end(tmp_path: Path, caplog: pyt
 
 
 @pytest.mark.parametrize("value", ["", "no module", "a:b:c", "../x:y"])
-def test_a_value_that_is_no_reference_is_a_broken_extension(platforms: Install, value: str) -> None:
+def test_a_value_that_is_not_a_reference_is_a_broken_extension(platforms: Install, value: str) -> None:
     """Whatever the metadata holds."""
     found = platforms(("odd", {"odd": value}))
 
