@@ -112,10 +112,7 @@ def _policy(known: Extensions, entry: YamlEntry) -> Any:
         words = {"latest": Latest(), "all": All(), **dict.fromkeys(known.version_policies)}
         return choice(words)(entry)
     mistakes = len(entry.problems)
-    read_policy = section(
-        {"latest": whole(0, HIGHEST_INT32), "all": choice({"true": True}), "specific": each(whole(0))}
-    )
-    given = read_policy(entry)
+    given = section(_POLICIES)(entry)
     if len(given) != 1 and len(entry.problems) == mistakes:
         entry.mistake("must be one of `all`, `latest: <count>`, `specific: [<version>, ...]`")
     if "latest" in given:
@@ -144,6 +141,11 @@ def _registered_policy(known: Extensions, name: str, entry: YamlEntry) -> Any:
         return entry.mistake(str(error))
 
 
+_POLICIES: Mapping[str, Reader] = {
+    "latest": whole(0, HIGHEST_INT32),
+    "all": choice({"true": True}),
+    "specific": each(whole(0)),
+}
 _AUTOSCALING: Mapping[str, Reader] = {
     "min_replicas": whole(0),
     "max_replicas": whole(1),

@@ -14,8 +14,9 @@ from typing import Protocol
 
 from core.config.extensions import ANY, PlatformKind
 from core.config.model_config import ModelConfig
-from core.config.version_policy import All, Specific, VersionPolicy
+from core.config.version_policy import All, PolicyFailed, VersionPolicy
 from core.storage.layout_hints import base_path_hint, file_hint, is_version, version_hint
+from core.storage.selection_problems import nothing_to_serve, policy_failed
 from core.telemetry.redaction import without_secrets
 
 HIGHEST_VERSION = 2**63 - 1
@@ -30,9 +31,6 @@ SETTLED_S = 10.0
 
 REMOTE_SETTLED_S = 60.0
 """The same for object stores: a file appears there only when all of it is there, so a large one comes late."""
-
-MOST_SHOWN = 5
-"""Versions that a text lists at most, the newest first."""
 
 NOT_LISTED = "Could not find base path"
 """The beginning of every problem of a base path that could not be listed (TensorFlow Serving)."""
@@ -186,11 +184,14 @@ def _problem(listing: VersionListing | None, hints: Mapping[int, str], model: Mo
     if listing is None:
         return ""
     found = frozenset(listing.versions)
-    nothing = nothing_to_serve(model.name, model.base_path, model.policy, found)
-    if nothing:
+    try:
+        aspired = model.policy.select(found)
+    except PolicyFailed as error:
+        return without_secrets(policy_failed(model.name, error))
+    if not aspired:
         hint = base_path_hint(model.base_path, listing.outside) if not found else ""
-        return without_secrets(_with_hint(nothing, hint))
-    wrong = max(model.policy.select(found) & hints.keys(), default=None)
+        return without_secrets(_with_hint(nothing_to_serve(model.name, model.base_path, model.policy, found), hint))
+    wrong = max(aspired & hints.keys(), default=None)
     return "" if wrong is None else without_secrets(f"{listing.versions[wrong].path} {hints[wrong]}")
 
 
@@ -320,22 +321,3 @@ def _lacking_variables(sizes: Mapping[str, int]) -> str:
 
 def _settled(files: DirectoryFiles, since_s: float) -> bool:
     return all(one.changed_s is not None and one.changed_s <= since_s for one in files)
-
-
-def nothing_to_serve(model: str, base_path: str, policy: VersionPolicy, found: frozenset[int]) -> str:
-    """Return why none of the versions found will be served; empty when some will."""
-    if not found:
-        return (
-            f"No versions of servable {model} found under base path {base_path}. "
-            "Did you forget to name your leaf directory as a number (eg. '/1/')?"
-        )
-    if policy.select(found):
-        return ""
-    listed = policy.versions if isinstance(policy, Specific) else frozenset()
-    selected = f"only {_listed(listed)}" if listed else "no versions"
-    return f"The version policy of servable {model} lists {selected}; base path {base_path} has {_listed(found)}"
-
-
-def _listed(versions: frozenset[int]) -> str:
-    newest = sorted(versions, reverse=True)
-    return ", ".join(map(str, newest[:MOST_SHOWN])) + (", ..." if len(newest) > MOST_SHOWN else "")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from core.config.extensions import BUILT_IN_KINDS, LOG_FORMATS, Extensions
-from deployments.system.entry_points import Point, Registered, registered
+from deployments.system.entry_points import ExtensionPoint, Registered, registered
 
 
 class _Added(Mapping[str, Any]):
@@ -31,8 +31,15 @@ class _Added(Mapping[str, Any]):
 def extensions() -> Extensions:
     """Return what configurations may name in this environment."""
     return Extensions(
-        platforms=_Added(BUILT_IN_KINDS, registered(Point.PLATFORMS), lambda platform: platform.kind),
-        version_policies=registered(Point.VERSION_POLICIES),
-        log_collectors=_Added(LOG_FORMATS, registered(Point.LOG_COLLECTORS), lambda found: found),
-        why_not=lambda point, name: registered(Point(point)).why_not(name),
+        platforms=_Added(BUILT_IN_KINDS, registered(ExtensionPoint.PLATFORMS), lambda platform: platform.kind),
+        version_policies=registered(ExtensionPoint.VERSION_POLICIES),
+        log_collectors=_Added(LOG_FORMATS, registered(ExtensionPoint.LOG_COLLECTORS), lambda found: found),
+        why_not=lambda point, name: registered(ExtensionPoint(point)).why_not(name),
     )
+
+
+def source_problem(url: str) -> str:
+    """Return why the source of a URL cannot be used; empty when it can, and for URLs of no registered source."""
+    scheme, separator, _ = url.partition("://")
+    why = registered(ExtensionPoint.SOURCES).why_not(scheme) if separator else ""
+    return f"{url}: there is no source for {scheme}:// now: {why}" if why else ""

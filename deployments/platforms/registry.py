@@ -13,7 +13,7 @@ from core.errors import FailedPrecondition
 from core.platforms.platform import Platform
 from core.platforms.platform_choice import chosen_platform
 from core.versions.servable_spec import ServableSpec
-from deployments.system.entry_points import Point, registered
+from deployments.system.entry_points import ExtensionPoint, registered
 
 MODULES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -48,7 +48,7 @@ def platform_named(name: str) -> Platform:
         module, _, attribute = MODULES[name].partition(":")
         built_in: Platform = getattr(importlib.import_module(module), attribute)
         return built_in
-    platforms = registered(Point.PLATFORMS)
+    platforms = registered(ExtensionPoint.PLATFORMS)
     found: Platform | None = platforms.get(name)
     if found is None:
         why = platforms.why_not(name)

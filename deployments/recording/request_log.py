@@ -28,7 +28,7 @@ from core.routing.transport import Answer, Call
 from deployments.recording.file_collector import FileCollector
 from deployments.recording.log_storage import LogFile, open_log_file
 from deployments.recording.log_writer import LogWriter, WriterThread
-from deployments.system.entry_points import Point, registered
+from deployments.system.entry_points import ExtensionPoint, registered
 
 _NUMBERS = itertools.count(1)
 """Numbers of this process's files: two logs with the same prefix must not choose the same name."""
@@ -113,7 +113,7 @@ def _collector(config: LoggingConfig, source: LogSource) -> LogCollector:
             partial(_begin_file, LogFileNames(config.filename_prefix, source.writer, form)),
             FileLimits(settings.max_file_bytes, settings.max_file_age_s),
         )
-    found = registered(Point.LOG_COLLECTORS)
+    found = registered(ExtensionPoint.LOG_COLLECTORS)
     make: MakeCollector | None = found.get(config.collector)
     if make is None:
         why = found.why_not(config.collector) or "is not installed on this node"

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 GROUP: Final = "ray_model_server."
 
 
-class Point(enum.Enum):
+class ExtensionPoint(enum.Enum):
     """A place where packages add to this server; the value is the end of the group's name."""
 
     PLATFORMS = "platforms"
@@ -55,17 +55,17 @@ def _schemes_of_fsspec() -> Collection[str]:
     return frozenset(fsspec.available_protocols())
 
 
-_MISTAKE: Final[Mapping[Point, Callable[[str, Any], str]]] = {
-    Point.PLATFORMS: _platform_mistake,
-    Point.SOURCES: _call_mistake,
-    Point.LOG_COLLECTORS: _call_mistake,
-    Point.VERSION_POLICIES: _call_mistake,
+_MISTAKE: Final[Mapping[ExtensionPoint, Callable[[str, Any], str]]] = {
+    ExtensionPoint.PLATFORMS: _platform_mistake,
+    ExtensionPoint.SOURCES: _call_mistake,
+    ExtensionPoint.LOG_COLLECTORS: _call_mistake,
+    ExtensionPoint.VERSION_POLICIES: _call_mistake,
 }
-_BUILT_IN: Final[Mapping[Point, Callable[[], Collection[str]]]] = {
-    Point.PLATFORMS: lambda: {*BUILT_IN_KINDS, ANY.name},
-    Point.SOURCES: _schemes_of_fsspec,
-    Point.LOG_COLLECTORS: lambda: LOG_FORMATS,
-    Point.VERSION_POLICIES: lambda: BUILT_IN_POLICIES,
+_BUILT_IN: Final[Mapping[ExtensionPoint, Callable[[], Collection[str]]]] = {
+    ExtensionPoint.PLATFORMS: lambda: {*BUILT_IN_KINDS, ANY.name},
+    ExtensionPoint.SOURCES: _schemes_of_fsspec,
+    ExtensionPoint.LOG_COLLECTORS: lambda: LOG_FORMATS,
+    ExtensionPoint.VERSION_POLICIES: lambda: BUILT_IN_POLICIES,
 }
 
 
@@ -75,7 +75,9 @@ class Registered(Mapping[str, Any]):
     Iterating gives the names, also of broken ones, and imports nothing. Safe for several threads.
     """
 
-    def __init__(self, point: Point, entries: Iterable[metadata.EntryPoint], built_in: Collection[str] = ()) -> None:
+    def __init__(
+        self, point: ExtensionPoint, entries: Iterable[metadata.EntryPoint], built_in: Collection[str] = ()
+    ) -> None:
         self._point = point
         self._entries: dict[str, list[metadata.EntryPoint]] = {}
         self._found: dict[str, Any] = {}
@@ -135,15 +137,23 @@ class Registered(Mapping[str, Any]):
 
 
 @functools.cache
-def registered(point: Point) -> Registered:
+def registered(point: ExtensionPoint) -> Registered:
     """Return what is registered at a point; built-in names cannot be taken."""
-    entries = tuple(metadata.entry_points(group=f"{GROUP}{point.value}"))
+    entries = _entries(point)
     return Registered(point, entries, _BUILT_IN[point]() if entries else ())
+
+
+def _entries(point: ExtensionPoint) -> list[metadata.EntryPoint]:
+    try:
+        return sorted(metadata.entry_points(group=f"{GROUP}{point.value}"), key=lambda one: (one.name, _package(one)))
+    except Exception:
+        log.exception("extensions_unreadable point=%s", point.value)
+        return []
 
 
 def registered_names() -> Iterator[str]:
     """Yield a line for each extension that is installed, whether it works or not."""
-    for point in Point:
+    for point in ExtensionPoint:
         found = registered(point)
         yield from (f"{point.value} {name}: {found.packages(name)}" for name in found)
 

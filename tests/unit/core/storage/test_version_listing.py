@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from core.config.extensions import ANY, ONNX, PYTHON, TENSORFLOW, PlatformKind
 from core.config.model_config import ModelConfig, ModelResources
-from core.config.version_policy import All, Latest, Specific
+from core.config.version_policy import All, Latest, PolicyFailed, Specific, registered_policy
 from core.storage.version_listing import (
     MISSED,
     MOST_OUTSIDE,
@@ -435,3 +435,33 @@ def test_only_near_files_outside_of_versions_are_kept() -> None:
 def test_local_paths_may_be_urls(path: str, plain: str) -> None:
     """With or without the name of this machine."""
     assert local_path(path) == plain
+
+
+class Failing:
+    """A policy of a package that fails."""
+
+    def select(self, found: frozenset[int]) -> frozenset[int]:
+        raise PolicyFailed(f"version policy odd failed: KeyError: <object at {hex(id(object()))}>")
+
+
+def test_a_policy_that_fails_is_the_problem_of_its_model() -> None:
+    """The text stays the same while the error does, or each tick would publish another one."""
+    model = ModelConfig("m", "/m", Failing())
+    listing = VersionListing({1: VersionDirectory("/m/1", WHOLE)})
+
+    first = judged(listing, UNKNOWN, model, 1e9)
+    second = judged(None, first, model, 1e9)
+
+    assert first.problem == second.problem
+    assert first.problem.startswith("Servable m: version policy odd failed: KeyError: ")
+    assert first.problem.endswith("; the versions that are loaded stay")
+    assert first.listing == listing
+
+
+def test_a_registered_policy_that_selects_nothing_is_a_problem_too() -> None:
+    """As with the others, the text says what is there."""
+    model = ModelConfig("m", "/m", registered_policy("none", {}, lambda: Specific(frozenset())))
+
+    found = judged(VersionListing({1: VersionDirectory("/m/1", WHOLE)}), UNKNOWN, model, 1e9)
+
+    assert found.problem == "The version policy of servable m lists no versions; base path /m has 1"
