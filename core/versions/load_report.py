@@ -49,16 +49,11 @@ PERMANENTLY_MISSING = (
 """Texts of NOT_FOUND, TensorFlow's and ours, about the content; others may come of a file system that is late."""
 
 
-PERMANENTLY_REFUSED = ("--allow_python_servables",)
-"""Texts of FAILED_PRECONDITION, ours, about what only a server started in another way would load."""
-
-
 def is_permanent(step: LoadStep, code: Code, message: str) -> bool:
     """Whether a load fails again for as long as the version's files stay as they are."""
     if code in PERMANENT_CODES[step]:
         return True
-    texts = {Code.NOT_FOUND: PERMANENTLY_MISSING, Code.FAILED_PRECONDITION: PERMANENTLY_REFUSED}.get(code, ())
-    return step is LoadStep.GRAPH and any(text in message for text in texts)
+    return step is LoadStep.GRAPH and code is Code.NOT_FOUND and any(text in message for text in PERMANENTLY_MISSING)
 
 
 class LoadFailed(ServingError):

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from core.errors import FailedPrecondition, InvalidArgument
+from core.errors import FailedPrecondition, InvalidArgument, Unimplemented
 from core.inference.signature import DEFAULT_SIGNATURE
 from core.platforms.hooked_signature import HookContext, HookDeclaration
 from core.versions.servable_spec import ServableSpec
@@ -47,8 +47,8 @@ class LoadedHooks:
 def hooks_of(spec: ServableSpec) -> LoadedHooks | None:
     """Import and load the hooks of a version, None if it has none.
 
-    Raises FailedPrecondition where they are not allowed, and FailedPrecondition or InvalidArgument, with the class, the
-    file and the line, where they cannot be loaded.
+    Raises Unimplemented where they are not allowed, and FailedPrecondition or InvalidArgument, with the class, the file
+    and the line, where they cannot be loaded.
     """
     name = spec.config.hooks if spec.config is not None else ""
     file = Path(spec.path) / HOOKS_FILE
@@ -57,7 +57,7 @@ def hooks_of(spec: ServableSpec) -> LoadedHooks | None:
     if not spec.settings.platforms.allow_python:
         found = f"The setting hooks of the model names {name}" if name else f"The version's folder holds {HOOKS_FILE}"
         text = f"{found}, which is code that runs in the model server: start the server with"
-        raise FailedPrecondition(f"{text} --allow_python_servables to allow that, or take the hooks away")
+        raise Unimplemented(f"{text} --allow_python_servables to allow that, or take the hooks away")
     return _loaded(name, spec.path) if name else _loaded_from(file, spec.path)
 
 
@@ -83,7 +83,7 @@ def _imported(file: Path) -> ModuleType:
         raise ImportError(f"{file} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[MODULE_NAME] = module  # where dataclasses and pickle look for it
-    sys.path.append(str(file.parent))  # modules beside it, unless an installed one has their name
+    sys.path.insert(0, str(file.parent))  # where the modules beside it are found
     spec.loader.exec_module(module)
     return module
 

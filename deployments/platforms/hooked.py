@@ -146,6 +146,8 @@ class _Hook:
     def _failure(self, error: BaseException) -> RuntimeFailure:
         if self._kind == PREPROCESS and isinstance(error, ValueError):
             return RuntimeFailure(Code.INVALID_ARGUMENT, f"{self.text}: {error}")
+        if isinstance(error, MemoryError):
+            return RuntimeFailure(Code.RESOURCE_EXHAUSTED, f"{self.text} failed: MemoryError: {error}")
         log.error("hook_failed model=%s hook=%s", self._context.model, self.text, exc_info=error)
         return RuntimeFailure(Code.INTERNAL, f"{self.text} failed: {type(error).__name__}: {error}")
 

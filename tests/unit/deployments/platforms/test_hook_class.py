@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import FailedPrecondition, InvalidArgument, ServingError
+from core.errors import FailedPrecondition, InvalidArgument, ServingError, Unimplemented
 from core.versions.load_report import LoadStep, is_permanent
 from deployments.platforms.hook_class import HOOKS_FILE, hooks_of
 from tests.support.hook_files import hook_spec, write_hooks
@@ -105,7 +105,7 @@ def test_hooks_are_refused_while_code_of_models_is_not_allowed(tmp_path: Path, s
     """For good, with the flag that allows it, and without importing anything."""
     write_hooks(tmp_path / "1", "raise ValueError")
 
-    with pytest.raises(FailedPrecondition, match="--allow_python_servables") as raised:
+    with pytest.raises(Unimplemented, match="--allow_python_servables") as raised:
         hooks_of(hook_spec(tmp_path / "1", setting, allowed=False))
 
     assert (setting or HOOKS_FILE) in str(raised.value)

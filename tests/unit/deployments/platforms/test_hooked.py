@@ -202,7 +202,7 @@ def test_a_value_error_of_preprocess_is_the_callers_mistake(texts) -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [KeyError("x"), SystemExit(3), KeyboardInterrupt("x"), GeneratorExit("x"), MemoryError("x"), StopIteration("x")],
+    [KeyError("x"), SystemExit(3), KeyboardInterrupt("x"), GeneratorExit("x"), StopIteration("x")],
 )
 @pytest.mark.parametrize("kind", ["preprocess", "postprocess"])
 def test_whatever_else_a_hook_raises_is_its_own_fault(kind: str, error, caplog: pytest.LogCaptureFixture) -> None:
@@ -224,6 +224,14 @@ def test_a_value_error_of_postprocess_is_not_the_callers_mistake() -> None:
         answer(hooked(after=raising(ValueError("no"))))
 
     assert raised.value.code is Code.INTERNAL
+
+
+def test_a_hook_that_needs_too_much_memory_says_nothing_of_the_version() -> None:
+    """As for any other call."""
+    with pytest.raises(RuntimeFailure, match=r"^Hook preprocess of h:H failed: MemoryError") as raised:
+        answer(hooked(before=raising(MemoryError("big"))))
+
+    assert raised.value.code is Code.RESOURCE_EXHAUSTED
 
 
 ROW = np.zeros((2, 1), np.float32)
