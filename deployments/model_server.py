@@ -31,6 +31,7 @@ from deployments.inference.assembly import execution_of, files_on_node, load_fai
 from deployments.inference.call_traces import CallTraces, TracedCalls
 from deployments.inference.direct_server import DirectServer
 from deployments.inference.profiler import Profiler
+from deployments.inference.run_watch import RunWatch
 from deployments.inference.serve_autoscaling import DIRECT_CALLS
 from deployments.inference.warm_up import warm_up
 from deployments.system.event_loop import LoopThread
@@ -139,8 +140,10 @@ class ModelServer:
         METRICS.set(RESIDENT_BYTES, *labels, to=resident_bytes())
 
     async def check_health(self) -> None:
-        """Fail when the event loop of the direct transport hangs; Serve then replaces the replica."""
+        """Fail when the event loop of the direct transport hangs, or every thread; Serve then replaces the replica."""
         await self._loop.ping(timeout_s=10.0)
+        if isinstance(self._loaded, RunWatch):
+            self._loaded.check()
 
     async def __del__(self) -> None:
         """Announce the end to the routers, finish calls in work, free the model."""
@@ -155,8 +158,10 @@ class ModelServer:
         self._files.release()
 
     def _closing(self) -> Iterator[Callable[[float], object]]:
-        """Yield the functions that write the last records."""
+        """Yield the functions that write the last records and let a model's own code end."""
         yield self._request_log.close
+        if isinstance(self._loaded, RunWatch):
+            yield self._loaded.close_within
         if self._tracer is not None:
             yield self._tracer.close
 

@@ -39,6 +39,20 @@ class TensorSpec:
     shape: tuple[int, ...] | None
     composite: str = ""
 
+    def __str__(self) -> str:
+        dtype = NUMPY_DTYPE.get(self.dtype)
+        name = self.dtype.label if dtype is None or dtype.hasobject else dtype.name
+        shape = "of any shape" if self.shape is None else str(tuple(None if one < 0 else one for one in self.shape))
+        return f"{name} {shape}"
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether an array of this shape is allowed here."""
+        if self.shape is None or shape == self.shape:
+            return True
+        return len(shape) == len(self.shape) and all(
+            size in (-1, came) for size, came in zip(self.shape, shape, strict=True)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Signature:

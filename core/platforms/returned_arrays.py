@@ -46,16 +46,10 @@ def _checked(value: object, spec: TensorSpec, name: str, where: str) -> np.ndarr
             array = _texts(value) if spec.dtype is DataType.STRING else _numbers(value, NUMPY_DTYPE[spec.dtype])
         except Exception as error:  # also what the value's own methods raise
             raise RuntimeFailure(Code.INTERNAL, f"{_what(spec, name, where)}: {_reason(error)}") from error
-    if not _fits(array.shape, spec.shape):
+    if not spec.fits(array.shape):
         text = f"{_what(spec, name, where)}: it came with shape {array.shape}"
         raise RuntimeFailure(Code.INTERNAL, text)
     return array
-
-
-def _fits(shape: tuple[int, ...], declared: tuple[int, ...] | None) -> bool:
-    if declared is None or shape == declared:
-        return True
-    return len(shape) == len(declared) and all(size in (-1, came) for size, came in zip(declared, shape, strict=True))
 
 
 def _numbers(value: Any, dtype: np.dtype) -> np.ndarray:
@@ -115,9 +109,7 @@ def _reason(error: Exception) -> str:
 
 
 def _what(spec: TensorSpec, name: str, where: str) -> str:
-    shape = "of any shape" if spec.shape is None else f"{tuple(None if one < 0 else one for one in spec.shape)}"
-    dtype = spec.dtype.label if spec.dtype is DataType.STRING else NUMPY_DTYPE[spec.dtype].name
-    return f'{where} returned output "{name}", declared as {dtype} {shape}, wrongly'
+    return f'{where} returned output "{name}", declared as {spec}, wrongly'
 
 
 def _text_of_names(returned: Mapping[Any, object], declared: Mapping[str, TensorSpec], where: str) -> str:

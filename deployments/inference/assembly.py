@@ -17,7 +17,9 @@ from core.versions.servable_spec import ServableSpec
 from deployments.inference.batched_execution import BatchedExecution
 from deployments.inference.call_traces import CallTraces
 from deployments.inference.execution import Execution
+from deployments.inference.foreign_execution import ForeignExecution
 from deployments.inference.request_log import LogSource, RequestLog
+from deployments.inference.run_watch import RunWatch
 from deployments.platforms.hook_class import hooks_of
 from deployments.platforms.hooked import with_hooks
 from deployments.platforms.registry import platform_of
@@ -62,17 +64,23 @@ def loaded_model(spec: ServableSpec) -> Loaded:
             estimate.is_light,
         )
         hooks = hooks_of(spec)
-        return with_hooks(platform.load(spec), hooks, spec)
+        loaded = with_hooks(platform.load(spec), hooks, spec)
+        return RunWatch(loaded) if getattr(loaded, "may_hang", False) else loaded
 
 
 def execution_of(loaded: Loaded, spec: ServableSpec, traces: CallTraces | None) -> Execution | BatchedExecution:
     """Choose how calls are worked on (flags `enable_batching`, `enable_per_model_batching_parameters`)."""
-    parameters = _batching(spec)
+    watch = loaded if isinstance(loaded, RunWatch) else None
+    parameters = _batching(spec) or (None if watch is None else watch.batching)
+    threads = 2 * _cpus(spec)
+    if watch is not None:
+        watch.threads = threads if parameters is None else parameters.num_batch_threads or _cpus(spec)
     if parameters is not None:
         return BatchedExecution(loaded, parameters, spec.settings.answers, threads=_cpus(spec), traces=traces)
+    kind = Execution if watch is None else ForeignExecution
     if traces is not None:
-        return traces.execution(loaded, 2 * _cpus(spec), spec.settings.answers)
-    return Execution(loaded, 2 * _cpus(spec), spec.settings.answers)
+        return traces.execution(kind, loaded, threads, spec.settings.answers)
+    return kind(loaded, threads, spec.settings.answers)
 
 
 def request_log_of(spec: ServableSpec, loaded: Loaded, replica: str) -> RequestLog:

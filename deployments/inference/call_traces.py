@@ -46,6 +46,7 @@ from deployments.inference.batch_run import BatchRun, Pieces, Run, code_of
 from deployments.inference.call_meter import CallMeter, VersionMeter
 from deployments.inference.direct_server import CallTaker, Ticket
 from deployments.inference.execution import Execution, WaitingTicket
+from deployments.inference.foreign_execution import ForeignExecution
 from deployments.telemetry.tracing import NANOS_PER_S, OpenSpan, Tracer
 
 DIRECT, HANDLE = "direct", "handle"
@@ -79,10 +80,11 @@ class CallTraces:
         span.begin_ns -= int(waited_s * NANOS_PER_S)
         span.end()
 
-    def execution(self, loaded: Loaded, threads: int, answers: AnswerSettings) -> Execution:
-        """Return an execution without batching."""
+    def execution(self, kind: type[Execution], loaded: Loaded, threads: int, answers: AnswerSettings) -> Execution:
+        """Return an execution without batching, of the given kind."""
         meter = TracedVersionMeter(loaded.served, traces=self)
-        return TracedExecution(loaded, threads, answers, meter=meter, traces=self)
+        traced = TracedForeignExecution if issubclass(kind, ForeignExecution) else TracedExecution
+        return traced(loaded, threads, answers, meter=meter, traces=self)
 
     def batch_run(self, run: Run, parameters: BatchingParameters, clock: Callable[[], float]) -> BatchRun:
         """Return the runner of batches."""
@@ -153,6 +155,10 @@ class TracedExecution(Execution):
         if call.trace is not None:
             self._traces.waited(call.trace, time.monotonic() - ticket.begins_at)
         return super()._begin(call, kind, ticket)
+
+
+class TracedForeignExecution(TracedExecution, ForeignExecution):
+    """The same for foreign code."""
 
 
 class TracedVersionMeter(VersionMeter):

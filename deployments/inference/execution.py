@@ -21,6 +21,7 @@ from core.routing.transport import TIMED_OUT, Answer, Call, Method
 from core.telemetry.metric_names import DROPPED_REQUESTS, QUEUE_LENGTH, QUEUE_SECONDS
 from deployments.inference.answering import HARMLESS_BYTES, LONGEST_ON_LOOP_S, Answering
 from deployments.inference.call_meter import VersionMeter
+from deployments.system.daemon_threads import DaemonThreads
 from deployments.telemetry.process_metrics import METRICS
 
 SHORT_CALL_S = 0.001
@@ -91,10 +92,13 @@ class Execution:
         served = (loaded.served.name, str(loaded.served.version))
         self._waited = METRICS.histogram(QUEUE_SECONDS, *served)
         METRICS.before_snapshot(lambda: METRICS.set(QUEUE_LENGTH, *served, to=self._waiting))
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="run")
+        self._pool = self._threads_of(threads)
         self._expected_s: dict[tuple[Method, int], float] = {}
         self.in_flight = 0
         """Calls that wait for a thread or run in one."""
+
+    def _threads_of(self, threads: int) -> ThreadPoolExecutor | DaemonThreads:
+        return ThreadPoolExecutor(threads, thread_name_prefix="run")
 
     def submit(self, call: Call, reply: Callable[[Answer], None]) -> WaitingTicket | None:
         """Work on a call; `reply` is called on this event loop, before return if the call is short.
@@ -107,6 +111,10 @@ class Execution:
             if answer is not None:
                 reply(answer)
                 return None
+        return self._hand_over(call, kind, reply)
+
+    def _hand_over(self, call: Call, kind: tuple[Method, int], reply: Callable[[Answer], None]) -> WaitingTicket:
+        """Let a thread work on a call."""
         loop = asyncio.get_running_loop()
         ticket = WaitingTicket(call)
         self.in_flight += 1
@@ -187,4 +195,7 @@ class Execution:
 
     def close(self) -> None:
         """Take no further calls; those that run are finished."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        if isinstance(self._pool, DaemonThreads):
+            self._pool.close()
+        else:
+            self._pool.shutdown(wait=False, cancel_futures=True)
