@@ -21,6 +21,7 @@ from typing import Any
 
 from core.errors import FailedPrecondition, InvalidArgument, Unimplemented
 from core.inference.signature import DEFAULT_SIGNATURE
+from core.platforms.code_faults import error_text, fault_text
 from core.platforms.hooked_signature import HookContext, HookDeclaration
 from core.versions.servable_spec import ServableSpec
 
@@ -125,17 +126,16 @@ def _named_failures(name: str, kind: type[InvalidArgument | FailedPrecondition])
         yield
     except BaseException as error:  # SystemExit, too, must become the text of a failed load
         log.exception("hook_load_failed hook=%s", name)
-        text = f"Hook {name} cannot be loaded: {_place_of(error)}{type(error).__name__}: {error}"
+        text = f"Hook {name} cannot be loaded: {_fault(error)}"
         raise (FailedPrecondition if isinstance(error, ImportError) else kind)(text) from error
 
 
-def _place_of(error: BaseException) -> str:
-    """Return `file:line: ` of an error: the last line of the user's own file, which libraries were called from."""
-    if isinstance(error, SyntaxError):
-        return f"{error.filename}:{error.lineno}: "
+def _fault(error: BaseException) -> str:
+    """Return an error with its place in the user's own file, from which libraries were called."""
     frames = [one for one in traceback.extract_tb(error.__traceback__) if not _is_of_import(one.filename)]
-    own = [one for one in frames if one.filename == frames[0].filename]
-    return f"{own[-1].filename}:{own[-1].lineno}: " if own else ""
+    if not frames and not isinstance(error, SyntaxError):
+        return error_text(error)
+    return fault_text(error, frames[0].filename if frames else "")
 
 
 def _is_of_import(file: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -283,16 +284,35 @@ def test_what_postprocess_returns_must_be_what_is_declared(returned, text) -> No
     assert text in str(raised.value)
 
 
-@pytest.mark.parametrize("fed", [{"text": np.zeros(1, np.float32)}, {"text": np.array(b"4", object)}])
-def test_inputs_that_are_not_as_declared_never_reach_a_hook(fed) -> None:
-    """They are refused as the graph would refuse them."""
+@pytest.mark.parametrize(
+    ("fed", "text"),
+    [
+        (np.zeros(1, np.float32), "float was given"),
+        (np.array(b"4", object), "shape () was given"),
+        (np.array([[b"4"]], object), "shape (1, 1) was given"),
+    ],
+)
+def test_inputs_that_are_not_as_declared_never_reach_a_hook(fed, text) -> None:
+    """No graph judges them before it does."""
     before = counted("preprocess")
 
-    with pytest.raises(RuntimeFailure, match='Input "text" of signature "serving_default" must be') as raised:
-        call(hooked(), fed)
+    with pytest.raises(InvalidArgument, match=re.escape(text)):
+        call(hooked(), {"text": fed})
 
-    assert raised.value.code is Code.INVALID_ARGUMENT
     assert counted("preprocess") == before
+
+
+def test_preprocess_may_write_into_what_it_is_given() -> None:
+    """Arrays of a request are often views of its bytes."""
+    fed = np.array([b"4", b"8"], object)
+    fed.flags.writeable = False
+
+    def doubled(inputs: dict[str, np.ndarray], context: HookContext) -> dict[str, np.ndarray]:
+        inputs["text"][0] = b"6"
+        return read(inputs, context)
+
+    assert answer(hooked(before=doubled), fed) == [b"5.0", b"6.0"]
+    assert fed.tolist() == [b"4", b"8"]
 
 
 @pytest.mark.parametrize(
