@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 import runpy
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 
 import grpc
 import pytest
@@ -19,10 +17,10 @@ from core.protos import serving_pb2
 from core.versions.servable import ServableId
 from deployments.inference.assembly import loaded_model
 from deployments.inference.batched_execution import BatchedExecution
-from deployments.inference.execution import Execution
+from deployments.inference.foreign_execution import ForeignExecution
 from tests.support.clients import RestClient
 from tests.support.doors.model_stack import ModelStack
-from tests.support.hook_files import hook_spec
+from tests.support.hook_files import hook_spec, imports_undone
 from tests.support.project import ROOT
 from tests.unit.deployments.inference.test_batcher import directly
 
@@ -43,13 +41,12 @@ def jpeg(colour: str, size: tuple[int, int] = (40, 30)) -> bytes:
 @pytest.fixture(scope="module", params=["alone", "batched"])
 def site(request: pytest.FixtureRequest) -> Iterator[ModelStack]:
     """The example as a replica loads it."""
-    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "path", list(sys.path))
-        patch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)
+    with imports_undone():
         model = loaded_model(hook_spec(EXAMPLE / "colours" / "1"))
         batched = request.param == "batched"
-        execution = BatchedExecution(model, BATCHING, through=directly) if batched else Execution(model, 2)
-        yield stack.enter_context(ModelStack({COLOURS: execution}))
+        execution = BatchedExecution(model, BATCHING, through=directly) if batched else ForeignExecution(model, 2)
+        with ModelStack({COLOURS: execution}) as stack:
+            yield stack
 
 
 @pytest.mark.parametrize("colour", ["red", "green", "blue", "yellow", "black", "white"])

@@ -12,20 +12,16 @@ import pytest
 from core.errors import FailedPrecondition, InvalidArgument, ServingError, Unimplemented
 from core.versions.load_report import LoadStep, is_permanent
 from deployments.platforms.hook_class import HOOKS_FILE, hooks_of
-from tests.support.hook_files import hook_spec, write_hooks
+from tests.support.hook_files import hook_spec, imports_undone, write_hooks
 
 SETTING = "hooks_of_a_package:Chosen"
 
 
 @pytest.fixture(autouse=True)
-def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def as_before() -> Iterator[None]:
     """Imports of a test are none of the next one's."""
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)
-    known = set(sys.modules)
-    yield
-    for name in set(sys.modules) - known:
-        del sys.modules[name]
+    with imports_undone():
+        yield
 
 
 def write_package(folder: Path, source: str) -> None:
