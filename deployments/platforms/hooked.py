@@ -28,6 +28,7 @@ from core.telemetry.metric_names import HOOK_SECONDS
 from core.versions.servable_spec import ServableSpec
 from deployments.platforms.hook_class import HookMethod, LoadedHooks
 from deployments.telemetry.process_metrics import METRICS
+from deployments.telemetry.run_steps import note_step
 
 log = logging.getLogger(__name__)
 
@@ -129,13 +130,16 @@ class _Hook:
         if self.method is None:
             return arrays
         context = replace(self._context, left_s=left.seconds())
+        failure: RuntimeFailure | None = None
         began_s = time.perf_counter()
         try:
             return self.method(arrays, context)
         except BaseException as error:  # noqa: BLE001 - SystemExit of a hook must not end the process
             failure = self._failure(error)
         finally:
-            self._seconds.observe(time.perf_counter() - began_s)
+            took_s = time.perf_counter() - began_s
+            self._seconds.observe(took_s)
+            note_step(self._kind, took_s, "" if failure is None else failure.code.name)
         raise failure  # outside of the handler: the error's frames would keep the tensors of a whole batch
 
     def _failure(self, error: BaseException) -> RuntimeFailure:
