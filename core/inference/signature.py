@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from core.errors import Code, Internal, RuntimeFailure
+from core.errors import Code, Internal, InvalidArgument, RuntimeFailure
 from core.inference.dtypes import NUMPY_DTYPE, DataType, data_type
 from core.inference.tensor_proto import to_array
 from core.protos import tensor_pb2
@@ -25,13 +25,28 @@ COMPOSITES: Mapping[int, str] = MappingProxyType(
 )
 """What a composite tensor is, by the class of its type."""
 
+UNCONVERTED = "unconverted"
+"""The `composite` of a tensor whose type the runtime does not exchange with Python."""
+
+_ADVICE: Mapping[str, str] = MappingProxyType(
+    {
+        "sequence": "is a sequence, and not one tensor; export the model with its parts as tensors of their own (a "
+        "classifier of scikit-learn: skl2onnx's options={'zipmap': False})",
+        "map": "is a map, and not one tensor; export the model with its values as a tensor",
+        "optional": "is optional, and requests and answers carry tensors; export the model with a tensor instead",
+        UNCONVERTED: "has a type that its runtime does not exchange with Python; cast it to another type in the model",
+    }
+)
+"""What to do about values that are not tensors of TensorFlow's, by `composite`."""
+
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
     """One input or output of a signature.
 
     `tensor` is the graph's own name (`x:0`); `shape` holds -1 for an unknown dimension and is None for an unknown rank.
-    `composite` says what it is where it is not one tensor but several (`sparse`, `ragged`), and then it has no name.
+    `composite` says what it is where it is not one tensor but several (`sparse`, `ragged`), and then it has no name, or
+    another value than a tensor (`sequence`, `map`), or one that cannot be converted (`UNCONVERTED`).
     """
 
     tensor: str
@@ -75,6 +90,8 @@ def check_carried(key: str, signature: Signature, outputs: Iterable[str]) -> Non
 
 
 def _check_carried(what: str, spec: TensorSpec) -> None:
+    if spec.composite in _ADVICE:
+        raise InvalidArgument(f"{what} {_ADVICE[spec.composite]}.")
     if spec.composite:
         advice = "export a signature that has its parts, or a dense form of it, as tensors of their own"
         text = f"{what} is a {spec.composite} tensor, which consists of several tensors; {advice}."
@@ -135,3 +152,20 @@ def signature(definition: tensor_pb2.SignatureDef) -> Signature:
         defaults=MappingProxyType({key: to_array(value) for key, value in definition.defaults.items()}),
         is_carried=all(not one.composite and one.dtype in NUMPY_DTYPE for one in (*inputs.values(), *outputs.values())),
     )
+
+
+def definition_of(signature: Signature) -> tensor_pb2.SignatureDef:
+    """Write one SignatureDef, without defaults."""
+    return tensor_pb2.SignatureDef(
+        inputs={key: _info(spec) for key, spec in signature.inputs.items()},
+        outputs={key: _info(spec) for key, spec in signature.outputs.items()},
+        method_name=signature.method,
+    )
+
+
+def _info(spec: TensorSpec) -> tensor_pb2.TensorInfo:
+    info = tensor_pb2.TensorInfo(name=spec.tensor, dtype=spec.dtype.wire_name)
+    info.tensor_shape.unknown_rank = spec.shape is None
+    for size in spec.shape or ():
+        info.tensor_shape.dim.add(size=size)
+    return info
