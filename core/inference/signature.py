@@ -11,7 +11,7 @@ import numpy as np
 from core.errors import Code, Internal, InvalidArgument, RuntimeFailure
 from core.inference.dtypes import NUMPY_DTYPE, DataType, data_type
 from core.inference.tensor_proto import to_array
-from core.protos import tensor_pb2
+from core.protos import serving_pb2, tensor_pb2
 
 DEFAULT_SIGNATURE = "serving_default"
 PREDICT_METHOD = "tensorflow/serving/predict"
@@ -125,6 +125,13 @@ class ServedModel:
     version: int
     signatures: Mapping[str, Signature]
     signature_def_map: bytes = b""
+
+
+def served_model(name: str, version: int, signatures: Mapping[str, Signature]) -> ServedModel:
+    """Return what a version declares whose files have no SignatureDefs; they are written from its signatures."""
+    definitions = {key: definition_of(one) for key, one in signatures.items()}
+    written = serving_pb2.SignatureDefMap(signature_def=definitions).SerializeToString(deterministic=True)
+    return ServedModel(name, version, signatures, written)
 
 
 def tensor_spec(info: tensor_pb2.TensorInfo) -> TensorSpec:

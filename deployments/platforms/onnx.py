@@ -14,19 +14,17 @@ import numpy as np
 from core.config.extensions import ONNX
 from core.errors import FailedPrecondition, NotFound, ServingError, Unavailable
 from core.inference.dtypes import DataType
-from core.inference.signature import ServedModel, definition_of
+from core.inference.signature import served_model
 from core.platforms.onnx_errors import byte_strings_of, onnx_load_error, onnx_run_error, texts_of, wrong_types
 from core.platforms.onnx_session import execution_providers, intra_op_threads
 from core.platforms.onnx_signature import (
     LARGEST_LIGHT_BYTES,
-    OnnxSignatures,
     gives_scores,
     is_light_onnx,
     onnx_signatures,
     score_columns,
 )
 from core.platforms.platform import Estimate
-from core.protos import serving_pb2
 from core.versions.servable import ServableId
 from core.versions.servable_spec import ServableSpec
 from deployments.platforms.run_deadlines import RunDeadlines
@@ -95,7 +93,7 @@ class LoadedOnnx:
 
     def __init__(self, session: InferenceSession, servable: ServableId, run_options: Callable[[], object]) -> None:
         found = onnx_signatures(session.get_inputs(), session.get_outputs(), session.get_overridable_initializers())
-        self.served = ServedModel(servable.name, servable.version, found.signatures, _definitions(found))
+        self.served = served_model(servable.name, servable.version, found.signatures)
         self._session: InferenceSession | None = session
         self._run_options = run_options
         self._deadlines = RunDeadlines()
@@ -173,11 +171,6 @@ def _readers(session: InferenceSession) -> Mapping[str, Callable[..., np.ndarray
 
 def _terminate(options: Any) -> None:
     options.terminate = True
-
-
-def _definitions(found: OnnxSignatures) -> bytes:
-    definitions = {key: definition_of(signature) for key, signature in found.signatures.items()}
-    return serving_pb2.SignatureDefMap(signature_def=definitions).SerializeToString(deterministic=True)
 
 
 def _is_light(file: Path, files_size: int) -> bool:
