@@ -79,6 +79,16 @@ def packed(unpacked: Any) -> bytes:
     return bytes(builder.Output())
 
 
+def unknown_operation(model: bytes) -> bytes:
+    """Write a model whose only operation nobody has."""
+    unpacked = schema.ModelT.InitFromPackedBuf(model, 0)
+    for code in unpacked.operatorCodes:
+        code.builtinCode = schema.BuiltinOperator.CUSTOM
+        code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
+        code.customCode = b"Mystery"
+    return packed(unpacked)
+
+
 def definition(inputs: Mapping[str, str], outputs: Mapping[str, str], method: str = PREDICT) -> Any:
     """Return a SignatureDef over float tensors of one row."""
     made = tf.compat.v1.saved_model.signature_def_utils
@@ -170,6 +180,7 @@ def models() -> dict[str, Callable[[], bytes]]:
             },
         ),
         "unknown_tensor": lambda: old(plain(), NAMES, {"serving_default": definition({"x": "z:0"}, {"y": "y"})}),
+        "unknown_operation": lambda: unknown_operation(plain()),
         "broken_metadata": lambda: old(plain(), NAMES, {"serving_default": _Broken()}),
         "named": lambda: served(
             lambda x: {"sum": tf.reduce_sum(x, axis=1), "twice": x * 2.0}, spec("x", tf.float32, (None, 2))
@@ -216,7 +227,9 @@ def main() -> None:
     """Make all models."""
     for name, recipe in models().items():
         content = recipe()
-        (HERE / f"{name}.tflite").write_bytes(content)
+        file = HERE / name / "1" / "model.tflite"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
         print(name, len(content))
 
 
