@@ -20,7 +20,7 @@ import psutil
 
 from benchmarks import workloads
 from benchmarks.load import HOST, Job, LoadProcess, Sample
-from benchmarks.peers import BIN, PROGRAMS, ROOT, python
+from benchmarks.peers import BIN, PROGRAMS, ROOT, is_python, python
 from benchmarks.workloads import GRPC, REST, Workload
 
 START_TIMEOUT_S = 180.0
@@ -154,6 +154,10 @@ class Contender:
         return [f"{name}={path / '1'}" for name, path in self.models.items()]
 
 
+def platform(base_path: Path) -> str:
+    return "python" if is_python(base_path) else "tensorflow"
+
+
 def end_on_signals() -> None:
     """Make SIGTERM end this process as Ctrl-C does, so that the servers it started are stopped."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -182,12 +186,12 @@ class Ours(Contender):
 
     def command(self) -> Sequence[object]:
         entries = [
-            f'config {{ name: "{name}" base_path: "{path}" model_platform: "tensorflow" }}\n'
+            f'config {{ name: "{name}" base_path: "{path}" model_platform: "{platform(path)}" }}\n'
             for name, path in self.models.items()
         ]
         config = self.folder / "models.config"
         config.write_text("model_config_list {\n" + "".join(entries) + "}\n")
-        return self.serving(f"--model_config_file={config}", *self.flags)
+        return self.serving(f"--model_config_file={config}", "--allow_python_servables", *self.flags)
 
     def serving(self, *flags: str) -> Sequence[object]:
         """Return the command of a server that listens where the others do."""

@@ -31,13 +31,18 @@ def python(environment: str) -> Path:
 
 def base_paths(names: Iterable[str]) -> dict[str, Path]:
     """Return the models' base paths, making those that are not among the examples."""
-    examples = ROOT / "examples" / "models"
-    paths = {name: examples / name if (examples / name).exists() else HOME / "models" / name for name in names}
-    missing = [name for name, path in paths.items() if not (path / "1" / "saved_model.pb").exists()]
+    known = (ROOT / "examples" / "models", ROOT / "benchmarks" / "python_models", HOME / "models")
+    paths = {name: next((one / name for one in known if (one / name).exists()), known[-1] / name) for name in names}
+    missing = [name for name, path in paths.items() if not is_python(path) and not (path / "1/saved_model.pb").exists()]
     if missing:
         print(f"making models: {', '.join(missing)}", file=sys.stderr, flush=True)
         _run(sys.executable, "-m", "benchmarks.make_models", HOME / "models", *missing)
     return paths
+
+
+def is_python(base_path: Path) -> bool:
+    """Whether a model is a `model.py`, which only servers of Python code can serve."""
+    return (base_path / "1" / "model.py").exists()
 
 
 def _run(*command: object) -> None:

@@ -79,6 +79,7 @@ BUDGETS = (
     Budget("REST tiny, p50 ÷ FastAPI+TF", "tiny", (1,), _p50, "fastapi", 0.6, is_floor=False),
     Budget("gRPC tiny, requests/s ÷ grpc.aio echo", "tiny-grpc", (16, 64), _rate, "grpc", 0.7),
     Budget("gRPC tiny, requests/s ÷ Serve's gRPC port", "tiny-grpc", (16, 64), _rate, "servedoor", 1.5),
+    Budget("REST python servable, requests/s ÷ LitServe", "python", (16,), _rate, "litserve", 6.0),
     Budget("image as JSON, CPU ms a request", "image", (1,), _cpu, "", 8.0, is_floor=False),
     Budget("ResNet50, requests/s ÷ in-process", "resnet-grpc", (1, 4), _rate, "inprocess", 0.97),
 )

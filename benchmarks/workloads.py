@@ -39,11 +39,13 @@ class Workload:
 
 TEXT_MODELS = frozenset({"lengths"})
 # The tensor's name in each model's serving_default signature.
-INPUTS = {"mlp": "features", "image": "image", "resnet": "image", "lengths": "text"}
+INPUTS = {"mlp": "features", "image": "image", "resnet": "image", "lengths": "text", "echo": "x"}
 
 ALL = (
     Workload("tiny", REST, "mlp", (1, 32), (1, 16, 64)),
     Workload("tiny-grpc", GRPC, "mlp", (1, 32), (1, 16, 64)),
+    Workload("python", REST, "echo", (1, 32), (16,)),
+    Workload("python-grpc", GRPC, "echo", (1, 32), (16,)),
     Workload("image", REST, "image", (1, 224, 224, 3), (1, 16)),
     Workload("rows64", REST, "mlp", (64, 32), (1, 16, 64)),
     Workload("strings", REST, "lengths", (100,), (1, 16, 64)),

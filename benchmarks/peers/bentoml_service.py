@@ -6,7 +6,8 @@ import os
 from typing import Any
 
 import bentoml
-from tensorflow_model import Model, folders
+from peer_models import folders
+from tensorflow_model import Model
 
 
 @bentoml.service(workers=1, traffic={"timeout": 60})

@@ -5,7 +5,8 @@ from __future__ import annotations
 import orjson
 import uvicorn
 from fastapi import FastAPI, Request, Response
-from tensorflow_model import Model, port_and_folders
+from peer_models import port_and_folders
+from tensorflow_model import Model
 
 port, folders = port_and_folders()
 models = {name: Model(folder) for name, folder in folders.items()}

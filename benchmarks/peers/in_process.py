@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from tensorflow_model import Model, port_and_folders
+from peer_models import port_and_folders
+from tensorflow_model import Model
 
 
 def calls(model: Model, array: np.ndarray, ends_s: float) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import litserve
-from tensorflow_model import Model, port_and_folders
+from peer_models import loaded, port_and_folders
 
 
 class Api(litserve.LitAPI):
@@ -13,7 +13,7 @@ class Api(litserve.LitAPI):
 
     def setup(self, device: str) -> None:
         del device
-        self.model = Model(self.folder)
+        self.model = loaded(self.folder)
 
     # LitServe takes the JSON body for `request` only where no type is given.
     def decode_request(self, request) -> Any:  # noqa: ANN001

@@ -9,9 +9,10 @@ import signal
 from typing import Any
 
 import ray
+from peer_models import port_and_folders
 from ray import serve
 from starlette.requests import Request
-from tensorflow_model import Model, port_and_folders
+from tensorflow_model import Model
 
 
 @serve.deployment(ray_actor_options={"num_cpus": 0.1})  # so that all fit on a small machine

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -21,12 +19,3 @@ class Model:
     def predict(self, rows: Any) -> np.ndarray:
         tensor = tf.constant(np.asarray(rows, self._dtype.as_numpy_dtype))
         return self._signature(**{self._input: tensor})[self._output].numpy()
-
-
-def folders(arguments: Iterable[str]) -> dict[str, str]:
-    """Read NAME=DIRECTORY arguments."""
-    return dict(one.split("=", 1) for one in arguments)
-
-
-def port_and_folders() -> tuple[int, dict[str, str]]:
-    return int(sys.argv[1]), folders(sys.argv[2:])

@@ -7,15 +7,13 @@ their own, so that its calls cannot be taken for calls of the model's other sign
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
-import numpy as np
-
-from core.errors import Code, InvalidArgument, RuntimeFailure
-from core.inference.dtypes import NUMPY_DTYPE, type_of
+from core.errors import InvalidArgument
+from core.inference.dtypes import NUMPY_DTYPE
 from core.inference.error_texts import braced
 from core.inference.signature import (
     DEFAULT_SIGNATURE,
@@ -136,34 +134,3 @@ def served_with_hooks(served: ServedModel, hooked: HookedSignature) -> ServedMod
     shown.signature_def[hooked.key].CopyFrom(definition)
     shown_bytes = shown.SerializeToString(deterministic=True)
     return replace(served, signatures=MappingProxyType(signatures), signature_def_map=shown_bytes)
-
-
-def check_fed(fed: Mapping[str, np.ndarray], hooked: HookedSignature) -> None:
-    """Refuse inputs that are not those that clients are told of; raises RuntimeFailure INVALID_ARGUMENT.
-
-    No graph judges them before a hook sees them.
-    """
-    declared = hooked.client.inputs
-    if fed.keys() != declared.keys():
-        text = f"Inputs of a call must be {braced(declared)}; were {braced(fed)}"
-        raise RuntimeFailure(Code.INVALID_ARGUMENT, f"{text} (signature {hooked.key})")
-    for name, array in fed.items():
-        _check_fed(f'Input "{name}" of signature "{hooked.key}"', array, declared[name])
-
-
-def _check_fed(what: str, array: np.ndarray, spec: TensorSpec) -> None:
-    if array.dtype != NUMPY_DTYPE[spec.dtype]:
-        text = f"{what} must be of type {spec.dtype.label}; was {type_of(array).label}"
-        raise RuntimeFailure(Code.INVALID_ARGUMENT, text)
-    if spec.shape is not None and not _fits(array.shape, spec.shape):
-        text = f"{what} must be of shape {_printed(spec.shape)}; was {_printed(array.shape)}"
-        raise RuntimeFailure(Code.INVALID_ARGUMENT, text)
-
-
-def _fits(shape: Iterable[int], declared: tuple[int, ...]) -> bool:
-    sizes = tuple(shape)
-    return len(sizes) == len(declared) and all(w in (-1, size) for size, w in zip(sizes, declared, strict=True))
-
-
-def _printed(shape: Iterable[int]) -> str:
-    return f"[{','.join('?' if size < 0 else str(size) for size in shape)}]"

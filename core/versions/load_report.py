@@ -52,16 +52,15 @@ UNFIT_LIBRARY = "cannot be used as a library of TensorFlow operations"
 """In the text of a FAILED_PRECONDITION: a library of operations that is there, and does not fit."""
 
 
-PERMANENTLY_REFUSED = ("--allow_python_servables", UNFIT_LIBRARY)
-"""Texts of FAILED_PRECONDITION, ours, about what only another server, or another library, would mend."""
-
-
 def is_permanent(step: LoadStep, code: Code, message: str) -> bool:
     """Whether a load fails again for as long as the version's files and the libraries it uses stay as they are."""
     if code in PERMANENT_CODES[step]:
         return True
-    texts = {Code.NOT_FOUND: PERMANENTLY_MISSING, Code.FAILED_PRECONDITION: PERMANENTLY_REFUSED}.get(code, ())
-    return step is LoadStep.GRAPH and any(text in message for text in texts)
+    if step is not LoadStep.GRAPH:
+        return False
+    if code is Code.FAILED_PRECONDITION:
+        return UNFIT_LIBRARY in message
+    return code is Code.NOT_FOUND and any(text in message for text in PERMANENTLY_MISSING)
 
 
 class LoadFailed(ServingError):

@@ -19,8 +19,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from core.errors import FailedPrecondition, InvalidArgument
+from core.errors import FailedPrecondition, InvalidArgument, Unimplemented
 from core.inference.signature import DEFAULT_SIGNATURE
+from core.platforms.code_faults import error_text, fault_text
 from core.platforms.hooked_signature import HookContext, HookDeclaration
 from core.versions.servable_spec import ServableSpec
 
@@ -47,8 +48,8 @@ class LoadedHooks:
 def hooks_of(spec: ServableSpec) -> LoadedHooks | None:
     """Import and load the hooks of a version, None if it has none.
 
-    Raises FailedPrecondition where they are not allowed, and FailedPrecondition or InvalidArgument, with the class, the
-    file and the line, where they cannot be loaded.
+    Raises Unimplemented where they are not allowed, and FailedPrecondition or InvalidArgument, with the class, the file
+    and the line, where they cannot be loaded.
     """
     name = spec.config.hooks if spec.config is not None else ""
     file = Path(spec.path) / HOOKS_FILE
@@ -57,7 +58,7 @@ def hooks_of(spec: ServableSpec) -> LoadedHooks | None:
     if not spec.settings.platforms.allow_python:
         found = f"The setting hooks of the model names {name}" if name else f"The version's folder holds {HOOKS_FILE}"
         text = f"{found}, which is code that runs in the model server: start the server with"
-        raise FailedPrecondition(f"{text} --allow_python_servables to allow that, or take the hooks away")
+        raise Unimplemented(f"{text} --allow_python_servables to allow that, or take the hooks away")
     return _loaded(name, spec.path) if name else _loaded_from(file, spec.path)
 
 
@@ -83,7 +84,7 @@ def _imported(file: Path) -> ModuleType:
         raise ImportError(f"{file} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[MODULE_NAME] = module  # where dataclasses and pickle look for it
-    sys.path.append(str(file.parent))  # modules beside it, unless an installed one has their name
+    sys.path.insert(0, str(file.parent))  # where the modules beside it are found
     spec.loader.exec_module(module)
     return module
 
@@ -125,17 +126,16 @@ def _named_failures(name: str, kind: type[InvalidArgument | FailedPrecondition])
         yield
     except BaseException as error:  # SystemExit, too, must become the text of a failed load
         log.exception("hook_load_failed hook=%s", name)
-        text = f"Hook {name} cannot be loaded: {_place_of(error)}{type(error).__name__}: {error}"
+        text = f"Hook {name} cannot be loaded: {_fault(error)}"
         raise (FailedPrecondition if isinstance(error, ImportError) else kind)(text) from error
 
 
-def _place_of(error: BaseException) -> str:
-    """Return `file:line: ` of an error: the last line of the user's own file, which libraries were called from."""
-    if isinstance(error, SyntaxError):
-        return f"{error.filename}:{error.lineno}: "
+def _fault(error: BaseException) -> str:
+    """Return an error with its place in the user's own file, from which libraries were called."""
     frames = [one for one in traceback.extract_tb(error.__traceback__) if not _is_of_import(one.filename)]
-    own = [one for one in frames if one.filename == frames[0].filename]
-    return f"{own[-1].filename}:{own[-1].lineno}: " if own else ""
+    if not frames and not isinstance(error, SyntaxError):
+        return error_text(error)
+    return fault_text(error, frames[0].filename if frames else "")
 
 
 def _is_of_import(file: str) -> bool:

@@ -14,16 +14,13 @@ from typing import Final
 
 import numpy as np
 
+from core.config.model_config import BatchingParameters
 from core.errors import Code, DeadlineExceeded, InvalidArgument, RuntimeFailure
 from core.inference.giving_up import go_on
 from core.inference.signature import TensorSpec
-from core.platforms.hooked_signature import (
-    HookContext,
-    HookedSignature,
-    check_fed,
-    hooked_signature,
-    served_with_hooks,
-)
+from core.platforms.code_faults import error_text, own_text
+from core.platforms.given_arrays import given_arrays
+from core.platforms.hooked_signature import HookContext, HookedSignature, hooked_signature, served_with_hooks
 from core.platforms.platform import Loaded
 from core.platforms.returned_arrays import checked_arrays
 from core.routing.transport import TIMED_OUT
@@ -31,6 +28,7 @@ from core.telemetry.metric_names import HOOK_SECONDS
 from core.versions.servable_spec import ServableSpec
 from deployments.platforms.hook_class import HookMethod, LoadedHooks
 from deployments.telemetry.process_metrics import METRICS
+from deployments.telemetry.run_steps import note_step
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +50,11 @@ class HookedModel:
     """A loaded model with hooks around one signature; may be called from several threads at once, as they may be."""
 
     may_hang = True
-    """Whether a run may take for ever, whatever time is left."""
 
     def __init__(self, model: Loaded, hooks: LoadedHooks, hooked: HookedSignature, path: str) -> None:
-        self.model = model
+        self.inner = model
         self.served = served_with_hooks(model.served, hooked)
+        self.batching: BatchingParameters | None = getattr(model, "batching", None)
         self._hooked = hooked
         self._inputs = _names(hooked.client.inputs)
         self._outputs = _names(hooked.client.outputs)
@@ -75,26 +73,24 @@ class HookedModel:
     ) -> list[np.ndarray]:
         """Run hooks and model, or the model alone for its other signatures; raises ServingError."""
         if self._inputs.keys().isdisjoint(feeds) and self._outputs.keys().isdisjoint(fetches):
-            return self.model.run(feeds, fetches, timeout_ms=timeout_ms, in_caller_thread=in_caller_thread)
+            return self.inner.run(feeds, fetches, timeout_ms=timeout_ms, in_caller_thread=in_caller_thread)
         if not self._inputs.keys() >= feeds.keys() or not self._outputs.keys() >= set(fetches):
             raise InvalidArgument(f"Tensors of signature {self._hooked.key}, which has hooks, and others are in a run")
         left = _TimeLeft(timeout_ms)
-        fed = {self._inputs[name]: array for name, array in feeds.items()}
-        check_fed(fed, self._hooked)
         wanted = [self._outputs[name] for name in fetches]
-        outputs = self._run_model(self._before(fed, left), wanted, left, in_caller_thread=in_caller_thread)
+        outputs = self._run_model(self._before(feeds, left), wanted, left, in_caller_thread=in_caller_thread)
         returned = self._after(outputs, left)
         return [returned[name] for name in wanted]
 
     def close(self) -> None:
         """Refuse further calls."""
-        self.model.close()
+        self.inner.close()
 
-    def _before(self, fed: dict[str, np.ndarray], left: _TimeLeft) -> Mapping[str, np.ndarray]:
+    def _before(self, feeds: Mapping[str, np.ndarray], left: _TimeLeft) -> Mapping[str, np.ndarray]:
         hook = self._preprocess
         if hook.method is None:
-            return fed
-        returned = hook.call(fed, left)
+            return {self._inputs[name]: array for name, array in feeds.items()}
+        returned = hook.call(given_arrays(feeds, self._hooked.client.inputs), left)
         arrays = checked_arrays(returned, self._hooked.wanted_of(returned), hook.text)
         return {**self._hooked.model.defaults, **arrays}
 
@@ -107,7 +103,7 @@ class HookedModel:
         names = self._hooked.readable_outputs if self._postprocess.method is not None else tuple(wanted)
         feeds = {signature.inputs[name].tensor: array for name, array in inputs.items()}
         fetches = tuple(dict.fromkeys(signature.outputs[name].tensor for name in names))
-        arrays = self.model.run(feeds, fetches, timeout_ms=left.milliseconds(), in_caller_thread=in_caller_thread)
+        arrays = self.inner.run(feeds, fetches, timeout_ms=left.milliseconds(), in_caller_thread=in_caller_thread)
         fetched = dict(zip(fetches, arrays, strict=True))
         return {name: fetched[signature.outputs[name].tensor] for name in names}
 
@@ -134,20 +130,25 @@ class _Hook:
         if self.method is None:
             return arrays
         context = replace(self._context, left_s=left.seconds())
+        failure: RuntimeFailure | None = None
         began_s = time.perf_counter()
         try:
             return self.method(arrays, context)
         except BaseException as error:  # noqa: BLE001 - SystemExit of a hook must not end the process
             failure = self._failure(error)
         finally:
-            self._seconds.observe(time.perf_counter() - began_s)
+            took_s = time.perf_counter() - began_s
+            self._seconds.observe(took_s)
+            note_step(self._kind, took_s, "" if failure is None else failure.code.name)
         raise failure  # outside of the handler: the error's frames would keep the tensors of a whole batch
 
     def _failure(self, error: BaseException) -> RuntimeFailure:
         if self._kind == PREPROCESS and isinstance(error, ValueError):
-            return RuntimeFailure(Code.INVALID_ARGUMENT, f"{self.text}: {error}")
+            return RuntimeFailure(Code.INVALID_ARGUMENT, f"{self.text}: {own_text(error)}")
+        if isinstance(error, MemoryError):
+            return RuntimeFailure(Code.RESOURCE_EXHAUSTED, f"{self.text} failed: {error_text(error)}")
         log.error("hook_failed model=%s hook=%s", self._context.model, self.text, exc_info=error)
-        return RuntimeFailure(Code.INTERNAL, f"{self.text} failed: {type(error).__name__}: {error}")
+        return RuntimeFailure(Code.INTERNAL, f"{self.text} failed: {error_text(error)}")
 
 
 @dataclass(slots=True)

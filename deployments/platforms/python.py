@@ -38,6 +38,7 @@ from core.platforms.platform import Estimate
 from core.platforms.returned_arrays import checked_arrays
 from core.versions.servable import ServableId
 from core.versions.servable_spec import ServableSpec
+from deployments.platforms.python_environment import add_requirements
 from deployments.platforms.tensorflow import files_bytes
 
 log = logging.getLogger(__name__)
@@ -117,6 +118,7 @@ class PythonModels:
         if not spec.settings.platforms.allow_python:
             raise Unimplemented(NOT_ALLOWED)
         file = str(Path(spec.path) / MODEL_FILE)
+        add_requirements(spec)
         kind = _model_class(file)
         model = _made(kind, spec.path)
         signature = declared_signature(getattr(model, "inputs", None), getattr(model, "outputs", None), file)

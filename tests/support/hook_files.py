@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from core.config.model_config import ModelConfig
 from core.config.server_settings import PlatformSettings, ServerSettings
@@ -38,3 +43,18 @@ def hook_spec(path: Path, hooks: str = "", *, allowed: bool = True) -> ServableS
     """Make what a replica of version 1 of model `m` is given."""
     settings = ServerSettings(platforms=PlatformSettings(allow_python=allowed))
     return ServableSpec(ServableId("m", 1), str(path), settings, ModelConfig("m", str(path.parent), hooks=hooks))
+
+
+@contextmanager
+def imports_undone() -> Iterator[None]:
+    """Forget at the end what hooks imported, and where from: a replica has one version, a test process many."""
+    known = set(sys.modules)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", list(sys.path))
+        patch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)
+        try:
+            yield
+        finally:
+            for name in set(sys.modules) - known:
+                if "hooks" in name:
+                    del sys.modules[name]

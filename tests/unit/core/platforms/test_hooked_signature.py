@@ -7,13 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from core.errors import Code, InvalidArgument, RuntimeFailure
+from core.errors import InvalidArgument, RuntimeFailure
 from core.inference.dtypes import DataType
 from core.inference.signature import PREDICT_METHOD, REGRESS_METHOD, ServedModel, Signature, TensorSpec, definition_of
 from core.platforms.hooked_signature import (
     HookDeclaration,
     HookedSignature,
-    check_fed,
     hooked_signature,
     served_with_hooks,
 )
@@ -148,26 +147,3 @@ def test_a_hook_may_leave_out_inputs_with_a_default(returned, names) -> None:
 def test_a_hook_is_given_outputs_that_are_arrays() -> None:
     """A sparse one consists of several."""
     assert hooked().readable_outputs == ("y", "again")
-
-
-def test_inputs_as_declared_pass() -> None:
-    """Any number of rows where the size is open."""
-    check_fed({"image": np.array([b"a", b"b"], object)}, hooked())
-
-
-@pytest.mark.parametrize(
-    ("fed", "text"),
-    [
-        ({}, r"must be {image}; were {}"),
-        ({"image": np.array([b""], object), "x": np.zeros(1)}, r"must be {image}; were {image,x}"),
-        ({"image": np.zeros(2, np.float32)}, "must be of type string; was float"),
-        ({"image": np.array(b"", object)}, r"must be of shape \[\?\]; was \[\]"),
-        ({"image": np.array([[b""]], object)}, r"must be of shape \[\?\]; was \[1,1\]"),
-    ],
-)
-def test_other_inputs_are_the_callers_mistake(fed, text) -> None:
-    """No graph looks at them before the hook does."""
-    with pytest.raises(RuntimeFailure, match=text) as raised:
-        check_fed(fed, hooked())
-
-    assert raised.value.code is Code.INVALID_ARGUMENT

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.config.extensions import ANY, ONNX, PYTHON, TENSORFLOW, PlatformKind
+from core.config.extensions import ANY, ONNX, TENSORFLOW, PlatformKind
 from core.config.model_config import ModelConfig, ModelResources
 from core.config.version_policy import All, Latest, PolicyFailed, Specific, registered_policy
 from core.storage.version_listing import (
@@ -142,23 +142,54 @@ def test_a_whole_version_that_did_not_change_is_complete(files: DirectoryFiles) 
     assert missing(files, files) == ""
 
 
+ONNX_MODEL, ONNX_DATA = FileEntry("model.onnx", 10, 50.0), FileEntry("weights.bin", 10, 50.0)
+
+
 @pytest.mark.parametrize(
-    ("platform", "file", "reason"),
+    ("platform", "files", "reason"),
     [
-        (ONNX, "model.onnx", ""),
-        (ONNX, "saved_model.pb", "waits for model.onnx"),
-        (PYTHON, "model.py", ""),
-        (PYTHON, "model.tflite", "waits for model.py"),
-        (TENSORFLOW, "model.tflite", ""),
-        (TENSORFLOW, "model.onnx", "waits for saved_model.pb"),
-        (ANY, "model.onnx", ""),
+        (ANY, {ONNX_MODEL}, ""),
+        (ONNX, {ONNX_MODEL, ONNX_DATA}, ""),
+        (ONNX, {ONNX_DATA}, "waits for model.onnx"),
+        (ONNX, {FileEntry("model.onnx", 0)}, "waits for the content of model.onnx"),
+        (ONNX, WHOLE, "waits for model.onnx"),
+        (TENSORFLOW, {ONNX_MODEL}, "waits for saved_model.pb"),
+        (PlatformKind("matrix", ("weights.npy",)), {FileEntry("weights.npy", 1)}, ""),
+        (PlatformKind("folders"), {ONNX_DATA}, ""),
+        (PlatformKind("folders"), set(), ""),
     ],
 )
-def test_a_version_needs_a_file_of_its_platform(platform: PlatformKind, file: str, reason: str) -> None:
-    """Of a model that names none, one of any platform."""
-    files = frozenset({FileEntry(file, 1)})
+def test_a_version_needs_a_file_of_its_platform(platform: PlatformKind, files: set[FileEntry], reason: str) -> None:
+    """Of one that names no files, whatever lies still is a version; external data may have any name."""
+    assert missing(frozenset(files), frozenset(files), platform=platform) == reason
 
-    assert missing(files, files, platform=platform) == reason
+
+def test_external_data_that_still_comes_keeps_a_version_waiting() -> None:
+    """Its name is known to nobody before the model is read."""
+    now = frozenset({ONNX_MODEL, ONNX_DATA})
+
+    assert missing(now, frozenset({ONNX_MODEL}), platform=ONNX) == "waits until its files stop changing"
+
+
+def test_the_hint_follows_the_declared_platform() -> None:
+    """A SavedModel where ONNX is declared waits for ever, and says why."""
+    model = ModelConfig("m", "/m", platform=ONNX)
+    files = VersionListing({1: VersionDirectory("/m/1", frozenset({FileEntry("saved_model.pb", 1, 1.0)}))})
+
+    known = judged(files, UNKNOWN, model, NOW_S)
+
+    assert known.waiting[1].startswith(
+        "waits for model.onnx: it holds saved_model.pb, which is for platform tensorflow"
+    )
+    assert known.problem.startswith("/m/1 waits for model.onnx")
+
+
+def test_a_platform_without_files_gets_no_hints() -> None:
+    """Nothing is known to be wrong there."""
+    model = ModelConfig("m", "/m", platform=PlatformKind("folders"))
+    files = VersionListing({1: VersionDirectory("/m/1", frozenset({FileEntry("a", 1, 1.0)}))})
+
+    assert judged(files, UNKNOWN, model, NOW_S).waiting == {}
 
 
 def test_a_version_that_still_changes_waits() -> None:

@@ -43,7 +43,6 @@ NO_FILE = (
         (LoadStep.GRAPH, Code.RESOURCE_EXHAUSTED, "OOM when allocating tensor", False),
         (LoadStep.GRAPH, Code.UNAVAILABLE, "Input/output error", False),
         (LoadStep.GRAPH, Code.FAILED_PRECONDITION, "TensorFlow's runtime library is not installed here", False),
-        (LoadStep.GRAPH, Code.FAILED_PRECONDITION, "start the server with --allow_python_servables", True),
         (LoadStep.GRAPH, Code.UNKNOWN, "MemoryError: ", False),
         (LoadStep.FILES, Code.DATA_LOSS, "The checksum of saved_model.pb differs", False),
         (LoadStep.FILES, Code.NOT_FOUND, "s3://b/m/1 is not there", False),

@@ -31,7 +31,7 @@ from deployments.config.models_in_force import Configuration
 from deployments.config.startup_settings import checked, monitoring, parse_arguments
 from tests.support.certificates import Authority, write_ssl_config
 from tests.support.clients import free_port, wait_until
-from tests.support.stores.fault_proxy import fails
+from tests.support.stores.fault_proxy import fails, held
 from tests.support.stores.object_store import Bucket
 
 LOOK_S = 0.05
@@ -159,19 +159,14 @@ def test_readers_wait_for_the_first_answer_alone(bucket: Bucket, follow, monkeyp
     """A store that hangs costs a bounded time once, and every later read nothing."""
     monkeypatch.setattr(followed_files_module, "FIRST_ANSWER_S", 0.2)
     url = bucket.url("c/models.config")
-    bucket.proxy.inject(lambda _seen, forward: _answered_late(forward), times=1)
+    may_answer = threading.Event()
+    bucket.proxy.inject(held(may_answer))
     followed = follow(url)
 
     for _ in range(50):
         with pytest.raises(ConfigError, match="the store has not answered yet"):
             followed.read(url)
-
-
-def _answered_late(forward):
-    import time  # noqa: PLC0415 - the only place that lets time pass
-
-    time.sleep(1.5)
-    return forward()
+    may_answer.set()
 
 
 def test_a_file_that_is_not_there_yet_is_taken_when_it_comes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -202,7 +203,7 @@ def test_a_value_error_of_preprocess_is_the_callers_mistake(texts) -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [KeyError("x"), SystemExit(3), KeyboardInterrupt("x"), GeneratorExit("x"), MemoryError("x"), StopIteration("x")],
+    [KeyError("x"), SystemExit(3), KeyboardInterrupt("x"), GeneratorExit("x"), StopIteration("x")],
 )
 @pytest.mark.parametrize("kind", ["preprocess", "postprocess"])
 def test_whatever_else_a_hook_raises_is_its_own_fault(kind: str, error, caplog: pytest.LogCaptureFixture) -> None:
@@ -224,6 +225,14 @@ def test_a_value_error_of_postprocess_is_not_the_callers_mistake() -> None:
         answer(hooked(after=raising(ValueError("no"))))
 
     assert raised.value.code is Code.INTERNAL
+
+
+def test_a_hook_that_needs_too_much_memory_says_nothing_of_the_version() -> None:
+    """As for any other call."""
+    with pytest.raises(RuntimeFailure, match=r"^Hook preprocess of h:H failed: MemoryError") as raised:
+        answer(hooked(before=raising(MemoryError("big"))))
+
+    assert raised.value.code is Code.RESOURCE_EXHAUSTED
 
 
 ROW = np.zeros((2, 1), np.float32)
@@ -275,16 +284,35 @@ def test_what_postprocess_returns_must_be_what_is_declared(returned, text) -> No
     assert text in str(raised.value)
 
 
-@pytest.mark.parametrize("fed", [{"text": np.zeros(1, np.float32)}, {"text": np.array(b"4", object)}])
-def test_inputs_that_are_not_as_declared_never_reach_a_hook(fed) -> None:
-    """They are refused as the graph would refuse them."""
+@pytest.mark.parametrize(
+    ("fed", "text"),
+    [
+        (np.zeros(1, np.float32), "float was given"),
+        (np.array(b"4", object), "shape () was given"),
+        (np.array([[b"4"]], object), "shape (1, 1) was given"),
+    ],
+)
+def test_inputs_that_are_not_as_declared_never_reach_a_hook(fed, text) -> None:
+    """No graph judges them before it does."""
     before = counted("preprocess")
 
-    with pytest.raises(RuntimeFailure, match='Input "text" of signature "serving_default" must be') as raised:
-        call(hooked(), fed)
+    with pytest.raises(InvalidArgument, match=re.escape(text)):
+        call(hooked(), {"text": fed})
 
-    assert raised.value.code is Code.INVALID_ARGUMENT
     assert counted("preprocess") == before
+
+
+def test_preprocess_may_write_into_what_it_is_given() -> None:
+    """Arrays of a request are often views of its bytes."""
+    fed = np.array([b"4", b"8"], object)
+    fed.flags.writeable = False
+
+    def doubled(inputs: dict[str, np.ndarray], context: HookContext) -> dict[str, np.ndarray]:
+        inputs["text"][0] = b"6"
+        return read(inputs, context)
+
+    assert answer(hooked(before=doubled), fed) == [b"5.0", b"6.0"]
+    assert fed.tolist() == [b"4", b"8"]
 
 
 @pytest.mark.parametrize(

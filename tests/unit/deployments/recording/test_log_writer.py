@@ -243,12 +243,12 @@ def test_the_thread_writes_by_itself_and_ends_when_closed(site: Site) -> None:
     """Nobody has to turn the writer."""
     thread = WriterThread(site.writer)
     site.writer.offer(exchange(b"one"))
-    wait_until(lambda: site.logged == {"OK": 1}, "the record is written", 10)
+    wait_until(lambda: site.logged == {"OK": 1}, "the record is written")
     site.writer.offer(exchange(b"two"))
 
     thread.close()
 
-    assert thread.join(10)
+    assert thread.join(60)
     assert site.folder.finished == [b"onetwo"]
 
 
@@ -257,7 +257,7 @@ def test_a_writer_that_hangs_holds_nobody_up(request: pytest.FixtureRequest) -> 
     may_go_on = threading.Event()
 
     def slow(one: Exchange) -> bytes:
-        assert may_go_on.wait(10)
+        assert may_go_on.wait(60)
         return body_of(one)
 
     site = Site(request.node.name, slow)
@@ -268,7 +268,7 @@ def test_a_writer_that_hangs_holds_nobody_up(request: pytest.FixtureRequest) -> 
     assert not thread.join(0.01)
     site.writer.offer(exchange(b"two"))
     may_go_on.set()
-    assert thread.join(10)
+    assert thread.join(60)
     assert len(site.folder.finished) == 1
 
 
