@@ -19,7 +19,9 @@ _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _ELSEWHERE: Final = re.compile(r"^\s*(?:-[rce]\b|--(?:requirement|constraint|editable)\b|\.|/)", re.MULTILINE)
 """Lines that name files, whose content the text does not tell."""
 
-_OF_THE_MOMENT: Final = re.compile(r"Failed to fetch|error sending request|timed out|No space left|Connection", re.ASCII)
+_OF_THE_MOMENT: Final = re.compile(
+    r"Failed to fetch|error sending request|timed out|No space left|Connection", re.ASCII
+)
 
 
 def is_empty(text: str) -> bool:
