@@ -5,8 +5,9 @@ for each set of requirements, and a failure reaches nobody in the words of the i
 folder of their own, in front of the server's. What the server itself runs on keeps its version: a requirement that
 needs another one is refused by uv, which names both.
 
-    python/KEY/        the packages for one set of requirements, whole
-    python/KEY.lock    held while they are installed, and shared by every process that uses them
+    python/KEY/              the packages for one set of requirements, whole
+    python/KEY.lock          shared by every process that uses them
+    python/KEY.installing    held by the one process that installs them; the others wait
 """
 
 from __future__ import annotations
@@ -70,17 +71,28 @@ def add_requirements(spec: ServableSpec) -> None:
     parent = Path(settings.model_cache.folder) if settings.model_cache.folder else default_folder(os.environ).parent
     target = parent / "python" / key
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with FileLock.take(_lock_file(target)) as lock:
-        lock.touch()
-        if not target.exists():
-            _install(file, constraints, target, settings.platforms.python_setup_timeout_s)
-    _use(target)
-
-
-def _use(target: Path) -> None:
-    _in_use.append(FileLock.take(_lock_file(target), shared=True))
+    lock = FileLock.take(target.with_suffix(".lock"), shared=True)
+    lock.touch()
+    try:
+        _make_sure(target, file, constraints, settings.platforms.python_setup_timeout_s)
+    except BaseException:
+        lock.release()
+        raise
+    _in_use.append(lock)
     sys.path.insert(0, str(target))
     importlib.invalidate_caches()
+
+
+def _make_sure(target: Path, file: Path, constraints: str, timeout_s: float) -> None:
+    """Install unless it was done before; one process does it, and the others wait."""
+    if target.exists():
+        return
+    installing = FileLock.take(target.with_suffix(".installing"))
+    try:
+        if not target.exists():
+            _install(file, constraints, target, timeout_s)
+    finally:
+        installing.remove()
 
 
 def _install(file: Path, constraints: str, target: Path, timeout_s: float) -> None:
@@ -156,7 +168,3 @@ def _delete_unused(folder: Path) -> None:
         if lock is not None:
             shutil.rmtree(lock_file.with_suffix(""), ignore_errors=True)
             lock.remove()
-
-
-def _lock_file(target: Path) -> Path:
-    return target.with_suffix(".lock")

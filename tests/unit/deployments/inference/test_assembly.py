@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +30,14 @@ from deployments.inference.assembly import (
 from deployments.inference.batched_execution import BatchedExecution
 from deployments.inference.call_traces import CallTraces, TracedExecution
 from deployments.inference.execution import Execution
+from deployments.inference.foreign_execution import ForeignExecution
 from deployments.inference.run_watch import RunWatch
 from deployments.platforms.tensorflow import session_options_of
 from deployments.telemetry.tracing import Tracer
 from tests.support.fakes import FakeLoaded
 from tests.support.hook_files import TEXTS_TO_NUMBERS, hook_spec, imports_undone, write_hooks
 from tests.support.loaded_models import call
+from tests.support.python_models import python_spec, write_model
 from tests.support.served_models import half_plus_two
 from tests.support.span_collector import SpanList
 
@@ -153,3 +156,53 @@ def test_a_version_whose_hooks_cannot_run_is_refused_for_good(
     failure = failure_in(str(raised.value))
     assert text in failure.message
     assert failure.is_permanent
+
+
+class HangingKind(FakeLoaded):
+    """A loaded version of code that may hang."""
+
+    may_hang = True
+
+    def __init__(self, batching: BatchingParameters | None = None) -> None:
+        super().__init__(half_plus_two())
+        self.batching = batching
+
+
+@pytest.mark.parametrize(
+    ("of_operator", "of_model", "expected"),
+    [(None, None, None), (None, 8, 8), (16, 8, 16), (16, None, 16)],
+)
+def test_a_model_may_bring_its_batching_unless_the_operator_gave_some(of_operator, of_model, expected) -> None:
+    """What the operator says counts."""
+    given = None if of_operator is None else BatchingParameters(of_operator, num_batch_threads=3)
+    own = None if of_model is None else BatchingParameters(of_model, num_batch_threads=5)
+    watch = RunWatch(HangingKind(own))
+
+    execution = execution_of(watch, spec_of(batching=given), None)
+
+    assert isinstance(execution, BatchedExecution if expected else ForeignExecution)
+    assert watch.threads == {None: 2 * (os.cpu_count() or 1), 8: 5, 16: 3}[expected]
+    execution.close()
+
+
+def test_foreign_code_is_traced_in_threads_too() -> None:
+    """Tracing must not bring its calls back to the event loop."""
+    traces = CallTraces(Tracer(1.0, SpanList()), H2)
+
+    execution = execution_of(RunWatch(HangingKind()), spec_of(), traces)
+
+    assert isinstance(execution, ForeignExecution)
+    assert isinstance(execution, TracedExecution)
+    execution.close()
+
+
+def test_runs_are_watched_only_where_they_may_hang(
+    saved_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorFlow's path takes no further step."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)
+    python = loaded_model(python_spec(write_model(tmp_path / "1")))
+
+    assert isinstance(python, RunWatch)
+    assert not isinstance(loaded_model(spec_of(saved_models / "half_plus_two" / "1")), RunWatch)
