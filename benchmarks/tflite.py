@@ -1,7 +1,7 @@
 """Compares a quantized TensorFlow Lite model with its interpreter called in a loop: `python -m benchmarks.tflite`.
 
-In each round the interpreter, with one thread in a process of its own, gets a slice, and so does each protocol with each
-number of clients, while the others idle; what counts are the ratios within a round.
+In each round the interpreter, with one thread in a process of its own, gets a slice, and so does each protocol with
+each number of clients, while the others idle; what counts are the ratios within a round.
 """
 
 from __future__ import annotations

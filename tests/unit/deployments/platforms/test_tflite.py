@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ import grpc
 import numpy as np
 import pytest
 
-from core.config.model_config import BatchingParameters, ModelConfig, ModelResources
+from core.config.model_config import BatchingParameters, LoggingConfig, ModelConfig, ModelResources
 from core.errors import Code, FailedPrecondition, NotFound, ServingError
 from core.inference.tensor_proto import to_array, to_proto
 from core.protos import serving_pb2
@@ -24,7 +26,7 @@ from core.recording.warmup_file import FILE
 from core.routing.transport import Answer, Call, Method
 from core.versions.load_report import LoadFailed
 from core.versions.servable import ServableId
-from deployments.inference.assembly import loaded_model
+from deployments.inference.assembly import loaded_model, request_log_of
 from deployments.inference.batched_execution import BatchedExecution
 from deployments.inference.execution import Execution
 from deployments.inference.warm_up import warm_up
@@ -36,6 +38,7 @@ from tests.support.clients import RestClient
 from tests.support.doors.model_stack import ModelStack
 from tests.support.lite_models import LITE_MODELS, lite_file, lite_model, lite_spec
 from tests.support.prediction_logs import predict_log, predict_request, read_logs, serialized, write_warm_up
+from tests.support.project import ROOT
 from tests.unit.deployments.inference.test_batcher import directly
 
 SERVED = ("half_plus_two", "half_plus_two_metadata", "named", "two_signatures", "words", "fixed_rows", "quantized_int8")
@@ -312,3 +315,14 @@ def test_answered_requests_are_logged(tmp_path: Path) -> None:
 
     (logged,) = read_logs(tmp_path)
     assert to_array(logged.predict_log.response.outputs["y"]).tolist() == [[3.0]]
+
+
+def test_the_example_of_the_documentation_answers_as_it_says(site: Site) -> None:
+    """Requests and answers as they are written there, to the model that is made there."""
+    text = (ROOT / "docs" / "tensorflow_lite.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^curl localhost:8501(\S+) -d '(.*)'\n# (.*)$", text, re.MULTILINE)
+
+    assert [site.rest.post(path, body.encode()).json for path, body, _ in examples] == [
+        json.loads(answer) for _, _, answer in examples
+    ]
+    assert len(examples) == 2
