@@ -230,7 +230,6 @@ def server(
         request_log=RequestLogSettings(max_file_age_s=0.5),
         platforms=PlatformSettings(allow_python=True),
         cluster=ClusterSettings(router_replicas=1),
-        platforms=PlatformSettings(allow_python=True),
         tracing=TracingSettings(collector.url, 0.0, (("OTEL_BSP_SCHEDULE_DELAY", "200"),)),
     )
     live = LiveServer(settings, folder / "models.config", folder, saved_models)
