@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 
 from core.config.extensions import PlatformKind
+from core.config.model_config import ModelConfig
 from core.config.models_text import model_configs
 from core.errors import InvalidArgument, Unavailable
 from core.inference.dtypes import DataType
 from core.inference.signature import Signature, TensorSpec, served_model
 from core.platforms.platform import Estimate
+from core.versions.load_report import LoadFailed
 from core.versions.servable import ServableId
 from core.versions.servable_spec import ServableSpec
 from deployments.config.extension_points import extensions
@@ -83,20 +85,28 @@ def test_the_contract_of_the_page_runs_as_written_there(matrix_package: Path, tm
     assert f"{len(CHECKS)} passed" in ran.stdout, ran.stdout + ran.stderr
 
 
-@pytest.mark.parametrize("declared", [True, False], ids=["declared", "shown by its files"])
-def test_a_version_of_a_registered_platform_is_loaded(matrix_package: Path, declared) -> None:
-    """Because the configuration names it, or because the folder holds its file."""
+def test_a_version_of_a_registered_platform_is_loaded(matrix_package: Path) -> None:
+    """Because the configuration names it."""
     text = (
         f'model_config_list {{ config {{ name: "m" base_path: "{matrix_package.parent}" model_platform: "matrix" }} }}'
     )
     (config,) = model_configs(text, known=extensions())
-    any_kind = extensions().platform("any")
-    assert any_kind is not None
-    config = config if declared else replace(config, platform=any_kind)
 
     loaded = loaded_model(ServableSpec(ServableId("m", 1), str(matrix_package), config=config))
 
     assert loaded.run({"x": np.ones((1, 2), np.float32)}, ["y"])[0].tolist() == [[11.0]]
+
+
+def test_a_registered_platform_that_is_not_named_is_not_imported(matrix_package: Path) -> None:
+    """Its files are known only to its code; the folder is left to TensorFlow, whose text users know."""
+    any_kind = extensions().platform("any")
+    assert any_kind is not None
+    spec = ServableSpec(ServableId("m", 1), str(matrix_package), config=ModelConfig("m", "/m", platform=any_kind))
+
+    with pytest.raises(LoadFailed, match="does not appear to contain a SavedModel"):
+        loaded_model(spec)
+
+    assert "matrix_platform" not in sys.modules
 
 
 class Doubled:
