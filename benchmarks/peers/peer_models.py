@@ -38,7 +38,7 @@ def loaded(folder: str) -> Predicts:
     """Load the model in a folder; TensorFlow is imported only for a SavedModel."""
     if (Path(folder) / "model.py").exists():
         return PythonModel(folder)
-    from tensorflow_model import Model
+    from tensorflow_model import Model  # noqa: PLC0415
 
     return Model(folder)
 

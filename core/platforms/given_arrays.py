@@ -16,17 +16,36 @@ from core.inference.error_texts import listed
 from core.inference.signature import TensorSpec
 
 
-def given_arrays(feeds: Mapping[str, np.ndarray], declared: Mapping[str, TensorSpec]) -> dict[str, np.ndarray]:
-    """Return the inputs of a call by the names of the declaration, as arrays that may be written to.
+class DeclaredInputs:
+    """The inputs of a declaration, prepared for the checks of each call."""
 
-    `feeds` are arrays by the names of tensors. Raises InvalidArgument for what is missing, not declared, or of another
-    type or shape.
-    """
-    given = {name: _given(feeds, name, spec) for name, spec in declared.items()}
-    if len(feeds) > len(declared):
-        unknown = set(feeds) - {spec.tensor for spec in declared.values()}
-        raise InvalidArgument(f"Tensor {listed(unknown)} is not in the graph of the model")
-    return given
+    __slots__ = ("_inputs",)
+
+    def __init__(self, declared: Mapping[str, TensorSpec]) -> None:
+        self._inputs = [(name, spec, spec.tensor, NUMPY_DTYPE[spec.dtype]) for name, spec in declared.items()]
+
+    def given(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the inputs of a call by the names of the declaration, as arrays that may be written to.
+
+        `feeds` are arrays by the names of tensors. Raises InvalidArgument for what is missing, not declared, or of
+        another type or shape.
+        """
+        given = {}
+        for name, spec, tensor, dtype in self._inputs:
+            array = feeds.get(tensor)
+            if array is None or array.dtype != dtype or not spec.fits(array.shape):
+                raise InvalidArgument(f'Input "{name}" is declared as {spec}, {_came(array, dtype)}')
+            given[name] = array if array.flags.writeable else array.copy()
+        if len(feeds) > len(given):
+            unknown = set(feeds) - {tensor for _, _, tensor, _ in self._inputs}
+            raise InvalidArgument(f"Tensor {listed(unknown)} is not in the graph of the model")
+        return given
+
+
+def _came(array: np.ndarray | None, dtype: np.dtype) -> str:
+    if array is None:
+        return "but is missing"
+    return f"but shape {array.shape} was given" if array.dtype == dtype else f"but {type_of(array).label} was given"
 
 
 def wanted_arrays(outputs: Mapping[str, np.ndarray], fetches: Iterable[str]) -> list[np.ndarray]:
@@ -35,14 +54,3 @@ def wanted_arrays(outputs: Mapping[str, np.ndarray], fetches: Iterable[str]) -> 
         return [outputs[name] for name in fetches]
     except KeyError as error:
         raise InvalidArgument(f"Tensor {error.args[0]} is not in the graph of the model") from None
-
-
-def _given(feeds: Mapping[str, np.ndarray], name: str, spec: TensorSpec) -> np.ndarray:
-    array = feeds.get(spec.tensor)
-    if array is None:
-        raise InvalidArgument(f'Input "{name}" is missing; it is declared as {spec}')
-    if array.dtype != NUMPY_DTYPE[spec.dtype]:
-        raise InvalidArgument(f'Input "{name}" is declared as {spec}, but {type_of(array).label} was given')
-    if not spec.fits(array.shape):
-        raise InvalidArgument(f'Input "{name}" is declared as {spec}, but shape {array.shape} was given')
-    return array if array.flags.writeable else array.copy()

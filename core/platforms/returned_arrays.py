@@ -20,6 +20,8 @@ from core.inference.signature import TensorSpec
 _WIDTH: Final[Mapping[str, int]] = MappingProxyType({"b": 0, "i": 1, "u": 1, "f": 2, "c": 3})
 """numpy's letters for kinds of numbers, and which kind can hold which."""
 
+_DTYPE: Final[Mapping[int, np.dtype]] = MappingProxyType({int(kind): dtype for kind, dtype in NUMPY_DTYPE.items()})
+
 _RAGGED: Final = "inhomogeneous"
 """What numpy says of rows that have different lengths."""
 
@@ -30,7 +32,7 @@ def checked_arrays(returned: object, declared: Mapping[str, TensorSpec], where: 
     Raises RuntimeFailure INTERNAL, with a text that begins with `where`, for missing and further names, types that do
     not fit, rows of different lengths and shapes that were not declared.
     """
-    if not isinstance(returned, Mapping):
+    if type(returned) is not dict and not isinstance(returned, Mapping):
         text = f"{where} returned {_kind_of(returned)}, and not a mapping from names to arrays"
         raise RuntimeFailure(Code.INTERNAL, text)
     if returned.keys() != declared.keys():
@@ -39,11 +41,12 @@ def checked_arrays(returned: object, declared: Mapping[str, TensorSpec], where: 
 
 
 def _checked(value: object, spec: TensorSpec, name: str, where: str) -> np.ndarray:
-    if type(value) is np.ndarray and value.dtype == NUMPY_DTYPE[spec.dtype] and spec.dtype is not DataType.STRING:
+    dtype = _DTYPE[spec.dtype]
+    if type(value) is np.ndarray and value.dtype == dtype and not dtype.hasobject:
         array = value if value.flags.c_contiguous else value.copy()
     else:
         try:
-            array = _texts(value) if spec.dtype is DataType.STRING else _numbers(value, NUMPY_DTYPE[spec.dtype])
+            array = _texts(value) if spec.dtype is DataType.STRING else _numbers(value, dtype)
         except Exception as error:  # also what the value's own methods raise
             raise RuntimeFailure(Code.INTERNAL, f"{_what(spec, name, where)}: {_reason(error)}") from error
     if not spec.fits(array.shape):

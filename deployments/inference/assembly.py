@@ -79,7 +79,7 @@ def execution_of(loaded: Loaded, spec: ServableSpec, traces: CallTraces | None) 
         return BatchedExecution(loaded, parameters, spec.settings.answers, threads=_cpus(spec), traces=traces)
     kind = Execution if watch is None else ForeignExecution
     if traces is not None:
-        return traces.execution(kind, loaded, threads, spec.settings.answers)
+        return traces.execution(loaded, threads, spec.settings.answers, kind)
     return kind(loaded, threads, spec.settings.answers)
 
 

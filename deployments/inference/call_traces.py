@@ -81,7 +81,9 @@ class CallTraces:
         span.begin_ns -= int(waited_s * NANOS_PER_S)
         span.end()
 
-    def execution(self, kind: type[Execution], loaded: Loaded, threads: int, answers: AnswerSettings) -> Execution:
+    def execution(
+        self, loaded: Loaded, threads: int, answers: AnswerSettings, kind: type[Execution] = Execution
+    ) -> Execution:
         """Return an execution without batching, of the given kind."""
         meter = TracedVersionMeter(loaded.served, traces=self)
         traced = TracedForeignExecution if issubclass(kind, ForeignExecution) else TracedExecution
@@ -164,6 +166,9 @@ class TracedExecution(Execution):
 
 class TracedForeignExecution(TracedExecution, ForeignExecution):
     """The same for foreign code."""
+
+    def _in_lane(self, ticket: WaitingTicket, kind: tuple[Method, int]) -> Answer:
+        return self._begin(ticket.call, kind, ticket)
 
 
 class TracedVersionMeter(VersionMeter):

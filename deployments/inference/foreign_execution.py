@@ -23,6 +23,9 @@ from deployments.system.daemon_threads import DaemonThreads
 PATIENCE_S: Final = 0.01
 """After so long in one call a thread loses the lane."""
 
+UNTOLD_S: Final = 0.0005
+"""Answers wait until the thread has no more calls, or that long: each hand-over costs both threads a turn."""
+
 Reply = Callable[[Answer], None]
 Kind = tuple[Method, int]
 
@@ -54,7 +57,11 @@ class ForeignExecution(Execution):
         return ticket
 
     def _in_lane(self, ticket: WaitingTicket, kind: Kind) -> Answer:
-        return self._begin(ticket.call, kind, ticket)
+        """Work on a small call, whose body takes no time to read."""
+        if ticket.is_over():
+            return self._begin(ticket.call, kind, ticket)
+        self._waited.observe(time.monotonic() - ticket.begins_at)
+        return self._measured(ticket.call, kind)
 
     def close(self) -> None:
         """Take no further calls; those that run are finished."""
@@ -63,30 +70,50 @@ class ForeignExecution(Execution):
 
 
 class Lane:
-    """One thread that works on calls in turn; a thread that a call keeps is replaced, `threads` times at most."""
+    """One thread that works on calls in turn; a thread that a call keeps is replaced, `threads` times at most.
+
+    The thread is woken once for all calls of a turn of the event loop, and the loop once for all answers that came
+    while it was busy.
+    """
 
     def __init__(self, work: Callable[[WaitingTicket, Kind], Answer], threads: int) -> None:
         self._work = work
         self._threads = threads
-        self._calls: SimpleQueue[tuple[WaitingTicket, Kind, Reply, asyncio.AbstractEventLoop] | None] = SimpleQueue()
+        self._calls: deque[tuple[WaitingTicket, Kind, Reply]] = deque()
         self._ended: deque[tuple[Reply, Answer]] = deque()
+        self._wake: SimpleQueue[None] = SimpleQueue()
         self._workers: list[_Worker] = []
         self._waiting = 0
-        self._is_woken = False
+        self._is_idle = False
+        self._is_due = False
+        self._is_told = False
+        self._is_closed = False
         self._alarm: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def put(self, ticket: WaitingTicket, kind: Kind, reply: Reply) -> None:
-        """Let the thread work on a call; `reply` is called on this event loop."""
-        loop = asyncio.get_running_loop()
+        """Let the thread work on a call; `reply` is called on this event loop, always the same one."""
         self._waiting += 1
-        self._calls.put((ticket, kind, reply, loop))
-        if self._alarm is None:
-            self._look(loop)
+        self._calls.append((ticket, kind, reply))
+        if not self._is_due:
+            self._is_due = True
+            loop = self._loop = self._loop or asyncio.get_running_loop()
+            loop.call_soon(self._hand_over, loop)
 
     def close(self) -> None:
         """End the threads after the calls that were put."""
+        self._is_closed = True
         for _ in self._workers:
-            self._calls.put(None)
+            self._wake.put(None)
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wake the thread for the calls of this turn."""
+        self._is_due = False
+        if self._is_idle:
+            self._is_idle = False
+            self._wake.put(None)
+        if self._alarm is None:
+            self._look(loop)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """Replace a thread that is kept, and look again while calls wait."""
@@ -98,27 +125,47 @@ class Lane:
         if lane is None or (lane.is_kept() and len(self._workers) < self._threads):
             if lane is not None:
                 lane.has_lane = False
-            self._workers.append(_Worker(self))
+            self._workers.append(_Worker(self, loop))
         self._alarm = loop.call_later(PATIENCE_S, self._look, loop)
 
-    def turns(self, worker: _Worker) -> None:
+    def turns(self, worker: _Worker, loop: asyncio.AbstractEventLoop) -> None:
         """Work on calls in this thread until it has lost the lane."""
+        calls, ended = self._calls, self._ended
+        told = 0.0
         while worker.has_lane:
-            item = self._calls.get()
-            if item is None:
-                return
-            ticket, kind, reply, loop = item
-            worker.since = time.monotonic()
+            try:
+                ticket, kind, reply = calls.popleft()
+            except IndexError:
+                if not self._sleep(loop):
+                    return
+                continue
+            worker.since = began = time.monotonic()
             answer = self._work(ticket, kind)
             worker.since = None
-            del item, ticket
-            self._ended.append((reply, answer))
-            if not self._is_woken:
-                self._is_woken = True
-                loop.call_soon_threadsafe(self._reply)
+            ended.append((reply, answer))
+            if began - told > UNTOLD_S:
+                told = began
+                self._tell(loop)
+        self._tell(loop)
+
+    def _sleep(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Wait for calls; False when there will be none."""
+        if self._ended:
+            self._tell(loop)
+        self._is_idle = True
+        if not self._calls:
+            if self._is_closed:
+                return False
+            self._wake.get()
+        return True
+
+    def _tell(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._is_told:
+            self._is_told = True
+            loop.call_soon_threadsafe(self._reply)
 
     def _reply(self) -> None:
-        self._is_woken = False
+        self._is_told = False
         ended = self._ended
         while ended:
             reply, answer = ended.popleft()
@@ -129,10 +176,10 @@ class Lane:
 class _Worker:
     """A thread of a lane; `since` is when its present call began."""
 
-    def __init__(self, lane: Lane) -> None:
+    def __init__(self, lane: Lane, loop: asyncio.AbstractEventLoop) -> None:
         self.has_lane = True
         self.since: float | None = None
-        self.thread = threading.Thread(target=lane.turns, args=(self,), name="lane", daemon=True)
+        self.thread = threading.Thread(target=lane.turns, args=(self, loop), name="lane", daemon=True)
         self.thread.start()
 
     def is_kept(self) -> bool:

@@ -33,7 +33,7 @@ from core.inference.signature import DEFAULT_SIGNATURE, ServedModel
 from core.platforms.code_faults import error_text, fault_text, own_text
 from core.platforms.declared_batching import declared_batching
 from core.platforms.declared_signature import declared_signature, signature_def_map
-from core.platforms.given_arrays import given_arrays, wanted_arrays
+from core.platforms.given_arrays import DeclaredInputs, wanted_arrays
 from core.platforms.platform import Estimate
 from core.platforms.returned_arrays import checked_arrays
 from core.versions.servable import ServableId
@@ -63,7 +63,8 @@ class PythonModel:
         self._file = file
         self._where = f"{MODEL_CLASS}.predict of {file}"
         signature = served.signatures[DEFAULT_SIGNATURE]
-        self._inputs, self._outputs = signature.inputs, signature.outputs
+        self._inputs = DeclaredInputs(signature.inputs)
+        self._outputs = signature.outputs
 
     def run(
         self,
@@ -78,7 +79,7 @@ class PythonModel:
         model = self._model
         if model is None:
             raise Unavailable(f"Servable {ServableId(self.served.name, self.served.version)} is unloaded")
-        given = given_arrays(feeds, self._inputs)
+        given = self._inputs.given(feeds)
         return wanted_arrays(checked_arrays(self._predicted(model, given), self._outputs, self._where), fetches)
 
     def _predicted(self, model: Any, given: dict[str, np.ndarray]) -> object:

@@ -101,7 +101,7 @@ def _install(file: Path, constraints: str, target: Path, timeout_s: float) -> No
 
 def _run(command: Sequence[str], file: Path, timeout_s: float) -> None:
     log.info("requirements_installing file=%s", file)
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603 -- requirements are code, and allowed like the model's
         command,
         cwd=file.parent,
         stdin=subprocess.DEVNULL,

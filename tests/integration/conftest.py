@@ -267,10 +267,10 @@ def redeployed(server: LiveServer, **changes: Any) -> Iterator[None]:
     """Run the server's routers with other settings of the cluster for a while."""
     cluster = replace(server.settings.cluster, **changes)
     deploy(replace(server.settings, cluster=cluster))
-    wait_until(lambda: has_routers(cluster.router_replicas), "the changed routers answer", 90)
+    wait_until(lambda: has_routers(cluster.router_replicas), "the changed routers answer", 180)
     yield
     deploy(server.settings)
-    wait_until(lambda: has_routers(server.settings.cluster.router_replicas), "the routers are as before", 90)
+    wait_until(lambda: has_routers(server.settings.cluster.router_replicas), "the routers are as before", 180)
     wait_until(lambda: is_open(server.rest_port), "they answer")
 
 

@@ -127,7 +127,7 @@ BROKEN = [
 
 @pytest.mark.parametrize(("text", "told", "is_final"), BROKEN)
 def test_code_that_cannot_be_loaded_is_told_with_file_line_and_error(
-    tmp_path: Path, text: str, told: str, is_final: bool
+    tmp_path: Path, text: str, told: str, is_final
 ) -> None:
     """What only another file can repair is not tried again; whatever else fails may pass."""
     with pytest.raises(ServingError, match=told) as refused:
@@ -144,15 +144,15 @@ def test_an_error_beside_the_model_is_told_with_its_own_file(tmp_path: Path) -> 
 
 def test_a_value_error_of_predict_refuses_the_request(tmp_path: Path) -> None:
     """Its text is the answer, as it is what the model says of its input."""
-    with pytest.raises(InvalidArgument, match="^the rows must be positive$"):
+    with pytest.raises(InvalidArgument, match=r"^the rows must be positive$"):
         predict(tmp_path, 'raise ValueError("the rows must be positive")')
-    with pytest.raises(InvalidArgument, match="^ValueError$"):
+    with pytest.raises(InvalidArgument, match=r"^ValueError$"):
         predict(tmp_path, "raise ValueError")
 
 
 def test_an_error_of_the_server_keeps_its_code(tmp_path: Path) -> None:
     """A model may refuse with any code of the tree."""
-    with pytest.raises(Unavailable, match="^later$"):
+    with pytest.raises(Unavailable, match=r"^later$"):
         predict(tmp_path, "from core.errors import Unavailable", 'raise Unavailable("later")')
 
 
