@@ -1,6 +1,6 @@
-"""Makes the SavedModels in `examples/models` with Python TensorFlow, which the server itself never imports.
+"""Makes the SavedModels in `examples` with Python TensorFlow, which the server itself never imports.
 
-    python examples/make_models.py [OUT_DIR]
+    python examples/make_models.py [OUT_DIR [OUT_DIR_WITH_HOOKS]]
 
 Made again, they have the same weights and give the same answers.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,17 @@ import numpy as np
 import tensorflow as tf
 
 LAYERS = (32, 256, 256, 2)
+COLOURS = {
+    "red": (1, 0, 0),
+    "green": (0, 1, 0),
+    "blue": (0, 0, 1),
+    "yellow": (1, 1, 0),
+    "cyan": (0, 1, 1),
+    "magenta": (1, 0, 1),
+    "black": (0, 0, 0),
+    "white": (1, 1, 1),
+}
+PICTURE = (32, 32, 3)
 
 
 def half_plus(addend: float) -> tuple[tf.Module, Any]:
@@ -57,9 +69,26 @@ def text_upper() -> tuple[tf.Module, Any]:
     return tf.Module(), predict
 
 
+def colours(labels: Path) -> tuple[tf.Module, Any]:
+    """Pictures of 32 x 32 pixels, 0 to 1, to a score for each colour; the file of their names goes into the assets."""
+    labels.write_text("".join(f"{name}\n" for name in COLOURS), encoding="utf-8")
+    module = tf.Module()
+    module.labels = tf.saved_model.Asset(str(labels))
+    known = np.array(list(COLOURS.values()), "f4")
+
+    @tf.function(input_signature=[tf.TensorSpec([None, *PICTURE], tf.float32, name="images")])
+    def predict(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        mean = tf.reduce_mean(images, axis=[1, 2])
+        distance = tf.reduce_sum((mean[:, tf.newaxis, :] - known) ** 2, axis=2)
+        return {"scores": tf.nn.softmax(-4 * distance)}
+
+    return module, predict
+
+
 def save(folder: Path, module: tf.Module, predict: Any) -> None:
-    """Write one version, replacing an older make of it."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """Write one version, replacing an older make of it, but not what was put beside it."""
+    for made in ("assets", "variables"):
+        shutil.rmtree(folder / made, ignore_errors=True)
     options = tf.saved_model.SaveOptions(save_debug_info=False)
     tf.saved_model.save(module, str(folder), signatures=predict.get_concrete_function(), options=options)
     # It holds a random number, and nothing reads it.
@@ -77,6 +106,9 @@ def main() -> None:
     }
     for name, build in models.items():
         save(out / name / "1", *build())
+    hooked = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(__file__).resolve().with_name("hooks")
+    with tempfile.TemporaryDirectory() as folder:
+        save(hooked / "colours" / "1", *colours(Path(folder) / "labels.txt"))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from core.config.extensions import ANY
 from core.config.model_config import ModelConfig
-from core.config.version_policy import All, Latest, Specific, VersionPolicy
+from core.config.version_policy import All, Latest, RegisteredPolicy, Specific, Unsaid, VersionPolicy
 from core.errors import FailedPrecondition, InvalidArgument, NotFound
 
 Models = tuple[ModelConfig, ...]
@@ -159,10 +159,14 @@ def _wanting(policy: VersionPolicy, wanted: frozenset[int], version: int) -> Ver
 
 def policy_text(policy: VersionPolicy | None) -> str:
     """Return a policy in words."""
+    if isinstance(policy, Unsaid):
+        return "as the settings file says, or latest 1"
     if isinstance(policy, Latest):
         return f"latest {policy.count}"
     if isinstance(policy, Specific):
         return f"specific {', '.join(map(str, sorted(policy.versions))) or 'none'}"
+    if isinstance(policy, RegisteredPolicy):
+        return f"{policy.name} {policy.arguments}"
     return "all" if policy is not None else ""
 
 

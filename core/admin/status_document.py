@@ -6,12 +6,13 @@ requested from the watcher (`WatcherReport`); while it does not answer, its last
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from core.admin.json_page import json_page
-from core.config.version_policy import All, Latest, VersionPolicy
+from core.config.version_policy import All, Latest, RegisteredPolicy, Specific, VersionPolicy
 from core.errors import Problem
 from core.routing.server_state import server_state
 from core.routing.table import ModelRoutes, RoutingTable
@@ -134,7 +135,9 @@ def _policy(policy: VersionPolicy | None) -> Json | None:
         return {"latest": policy.count}
     if isinstance(policy, All):
         return {"all": True}
-    return {"specific": _texts(policy.versions)}
+    if isinstance(policy, RegisteredPolicy):
+        return {"extension": policy.name, "arguments": json.loads(policy.arguments)}
+    return {"specific": _texts(policy.versions)} if isinstance(policy, Specific) else None
 
 
 def _label(label: str, model: ModelRoutes) -> Json:

@@ -275,6 +275,8 @@ def _policy(policy: Json | None) -> str:
         return ""
     if "specific" in policy:
         return f"specific: {', '.join(policy['specific'])}"
+    if "extension" in policy:
+        return " ".join((policy["extension"], *(f"{name}={value}" for name, value in policy["arguments"].items())))
     return "all" if "all" in policy else f"latest {policy['latest']}"
 
 

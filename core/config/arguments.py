@@ -11,8 +11,10 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from core.config.extensions import op_library_problem
 from core.config.flag import Flag, FlagKind, Treatment, Value
 from core.config.flag_table import FLAGS
+from core.config.own_flags import listed_names
 from core.config.server_settings import ServerSettings, SessionSettings
 from core.errors import ConfigError, Problem
 
@@ -207,7 +209,15 @@ def _problems(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield from _cache_problems(values)
     yield from _log_problems(values)
     yield from _tracing_problems(values)
+    yield from _library_problems(values)
     yield from _refusals(values)
+
+
+def _library_problems(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for entry in listed_names(values["op_libraries"]):
+        problem = op_library_problem(entry)
+        if problem is not None:
+            yield "op_libraries", f"--op_libraries {problem}"
 
 
 def _cache_problems(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

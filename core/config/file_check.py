@@ -12,6 +12,7 @@ import yaml
 from google.protobuf.descriptor import Descriptor
 
 from core.config import arguments, joined_models, yaml_settings
+from core.config.extensions import BUILT_IN, Extensions
 from core.config.flag_table import FLAGS
 from core.config.model_config import ModelConfig
 from core.config.models_text import NO_LIST, model_configs
@@ -88,17 +89,24 @@ def kind_of(text: str, file: str) -> FileKind | None:
     return best if known[best] else None
 
 
-def check_file(text: str, file: str, kind: FileKind | None = None, *, relative_path_root: str = "") -> Checked:
+def check_file(
+    text: str,
+    file: str,
+    kind: FileKind | None = None,
+    *,
+    relative_path_root: str = "",
+    known: Extensions = BUILT_IN,
+) -> Checked:
     """Read a file as the server would, and return every mistake and warning that the server would report."""
     chosen = kind or kind_of(text, file)
     if chosen is None:
         return Checked(file, None, (Problem(f"{BLANK}. {NO_KIND}" if says_nothing(text) else NO_KIND, file),))
     if chosen is FileKind.MODELS:
-        return _checked_models(text, file, relative_path_root)
+        return _checked_models(text, file, relative_path_root, known)
     if chosen is FileKind.SERVE:
         return _checked_serve(text, file)
     if chosen is FileKind.SETTINGS:
-        return _checked_settings(text, file)
+        return _checked_settings(text, file, known)
     problems, warnings = _parameters(chosen, text, file)
     return Checked(file, chosen, problems, (*warnings, *_blank(text, file)) if not problems else warnings)
 
@@ -108,9 +116,9 @@ def _blank(text: str, file: str) -> Iterator[Problem]:
         yield Problem(BLANK_LATER, file)
 
 
-def _checked_models(text: str, file: str, root: str) -> Checked:
+def _checked_models(text: str, file: str, root: str, known: Extensions) -> Checked:
     try:
-        models = model_configs(text, file, relative_path_root=root)
+        models = model_configs(text, file, relative_path_root=root, known=known)
     except ConfigError as error:
         return Checked(file, FileKind.MODELS, error.problems)
     if says_nothing(text):
@@ -118,9 +126,9 @@ def _checked_models(text: str, file: str, root: str) -> Checked:
     return Checked(file, FileKind.MODELS, warnings=tuple(_useless_labels(models, file)), models=models)
 
 
-def _checked_settings(text: str, file: str) -> Checked:
+def _checked_settings(text: str, file: str, known: Extensions) -> Checked:
     try:
-        own = yaml_settings.read_yaml_settings(text, file)
+        own = yaml_settings.read_yaml_settings(text, file, known)
     except ConfigError as error:
         return Checked(file, FileKind.SETTINGS, error.problems)
     parsed = arguments.parse_flags((), {"model_settings_file": file, **own.server})

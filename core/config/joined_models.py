@@ -12,7 +12,7 @@ from typing import Any
 from core.config.extensions import ANY
 from core.config.model_config import LoggingConfig, ModelConfig
 from core.config.models_text import absolute_path, relative_path_problem
-from core.config.version_policy import Latest
+from core.config.version_policy import Latest, RegisteredPolicy, Unsaid, VersionPolicy, is_default
 from core.config.yaml_settings import ModelSettings, YamlSettings
 from core.errors import ConfigError, Problem
 
@@ -37,14 +37,32 @@ def joined(
 def placed(listed: Iterable[ModelConfig], own: YamlSettings) -> tuple[ModelConfig, ...]:
     """Return models as they are listed, with the settings that only our file can express.
 
-    These are placement, batching, operation libraries, hooks, and several request logs of one model: a list in
-    models.config's format holds one.
+    These are placement, batching, operation libraries, hooks, registered version policies, and several request logs of
+    one model: a list in models.config's format holds one.
     Settings that both formats know are taken from the list.
     """
     pairs = ((model, own.models.get(model.name, own.defaults)) for model in listed)
     return tuple(
-        replace(model, **_only_ours(one), logging=model.logging or _several(one.logging)) for model, one in pairs
+        replace(
+            model,
+            **_only_ours(one),
+            logging=model.logging or _several(one.logging),
+            policy=_placed_policy(model.policy, one.policy),
+        )
+        for model, one in pairs
     )
+
+
+def _placed_policy(listed: VersionPolicy, ours: VersionPolicy | None) -> VersionPolicy:
+    """Return the policy of a list, or the registered one of our file that the list could not express."""
+    if not isinstance(listed, Unsaid):
+        return listed
+    return ours if isinstance(ours, RegisteredPolicy) else Latest()
+
+
+def _joined_policy(listed: VersionPolicy, ours: VersionPolicy | None) -> VersionPolicy:
+    """Return the policy of a list, or ours where the list says nothing."""
+    return ours or Latest() if is_default(listed) else listed
 
 
 def _only_ours(one: ModelSettings) -> dict[str, Any]:
@@ -78,7 +96,7 @@ def _conflicts(model: ModelConfig, own: YamlSettings) -> Iterator[Problem]:
         return
     pairs = (
         ("base_path", one.base_path, model.base_path),
-        ("version_policy", one.policy, model.policy if model.policy != Latest() else None),
+        ("version_policy", one.policy, None if is_default(model.policy) else model.policy),
         ("labels", one.labels, model.labels or None),
         ("logging", one.logging, model.logging or None),
         ("platform", one.platform, model.platform if model.platform.name != ANY.name else None),
@@ -99,7 +117,7 @@ def _joined(model: ModelConfig, one: ModelSettings) -> ModelConfig:
     return ModelConfig(
         name=model.name,
         base_path=model.base_path,
-        policy=one.policy if one.policy is not None and model.policy == Latest() else model.policy,
+        policy=_joined_policy(model.policy, one.policy),
         labels=model.labels or one.labels or {},
         logging=model.logging or one.logging or (),
         platform=one.platform or model.platform,

@@ -10,10 +10,9 @@ import enum
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Final
 
-from core.config.extensions import ANY, PlatformKind
+from core.config.extensions import ANY, BUILT_IN, LOG_FORMATS, Extensions, PlatformKind
 from core.config.version_policy import Latest, VersionPolicy
 
 _ABSOLUTE: Final = re.compile(r"/|[A-Za-z][A-Za-z0-9+.\-]*://", re.ASCII)
@@ -116,25 +115,12 @@ class TaskSampling:
     """Share of requests to log, 0 to 1."""
 
 
-class LogFormat(enum.Enum):
-    """How a request log is written; the value is the ending of its files' names."""
-
-    TF_RECORD = "tfrecord"
-    JSON_LINES = "jsonl"
-
-
-LOG_FORMATS: Final[Mapping[str, LogFormat]] = MappingProxyType(
-    {"": LogFormat.TF_RECORD, "tf_record": LogFormat.TF_RECORD, "json_lines": LogFormat.JSON_LINES}
-)
-"""The types of log collectors (LogCollectorConfig.type)."""
-
-
 @dataclass(frozen=True, slots=True)
 class LoggingConfig:
     """Which requests of a model are logged, and to which files."""
 
     collector: str = ""
-    """Kind of log: `tf_record` (also when empty) or `json_lines`."""
+    """Kind of log: `tf_record` (also when empty), `json_lines`, or the name of a registered collector."""
 
     filename_prefix: str = ""
     """Beginning of the names of the log files, with their folder or URI."""
@@ -234,9 +220,16 @@ class ModelConfig:
     """Class of what runs before and after the model, as `module:Class`; empty takes that in a version's folder."""
 
 
-def collector_problems(kind: str, filename_prefix: str, *, logs: bool) -> Iterator[tuple[str, str]]:
-    """Yield the field and the text of each mistake; a log that samples no requests needs no destination."""
-    if kind not in LOG_FORMATS:
-        yield "type", f"Cannot find LogCollector::Factory for type: {kind}"
-    if logs and not _ABSOLUTE.match(filename_prefix):
+def collector_problems(
+    kind: str, filename_prefix: str, *, logs: bool, known: Extensions = BUILT_IN
+) -> Iterator[tuple[str, str]]:
+    """Yield the field and the text of each mistake; a log that samples no requests needs no destination.
+
+    What `filename_prefix` means to a registered collector is its own affair.
+    """
+    is_known = kind in known.log_collectors
+    if not is_known and not known.is_open:
+        yield "type", f"Cannot find LogCollector::Factory for type: {kind}{known.reason('log_collectors', kind)}"
+    is_registered = kind not in LOG_FORMATS and (is_known or known.is_open)
+    if logs and not is_registered and not _ABSOLUTE.match(filename_prefix):
         yield "filename_prefix", f"must be an absolute path or a URI; was {filename_prefix!r}"

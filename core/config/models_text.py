@@ -10,7 +10,7 @@ from google.protobuf import text_format
 
 from core.config.extensions import ANY, BUILT_IN, TENSORFLOW, Extensions
 from core.config.model_config import LoggingConfig, ModelConfig, TaskSampling, collector_problems
-from core.config.version_policy import All, Latest, Specific, VersionPolicy
+from core.config.version_policy import All, Latest, RegisteredPolicy, Specific, Unsaid, VersionPolicy
 from core.errors import ConfigError, Problem, TransitionRefused
 from core.formats.text_format import Outline, outline, parse_text_message, says_nothing
 from core.protos import model_config_pb2
@@ -183,7 +183,7 @@ def _problems(entry: _Entry, around: _Around) -> Iterator[Problem]:
         yield entry.problem(relative_path_problem(config.name, config.base_path), "base_path")
     yield from _platform_problems(entry, around.known)
     yield from _version_problems(entry)
-    yield from _logging_problems(entry)
+    yield from _logging_problems(entry, around.known)
 
 
 def _platform_problems(entry: _Entry, known: Extensions) -> Iterator[Problem]:
@@ -197,6 +197,7 @@ def _platform_problems(entry: _Entry, known: Extensions) -> Iterator[Problem]:
         yield entry.problem(f"ModelServerConfig::model_type choice {config.model_type} not supported.", "model_type")
     elif config.model_platform and known.platform(config.model_platform) is None:
         text = f"Model {config.name} requests unsupported platform {config.model_platform}"
+        text += known.reason("platforms", config.model_platform)
         yield entry.problem(text, "model_platform")
 
 
@@ -211,7 +212,7 @@ def _version_problems(entry: _Entry) -> Iterator[Problem]:
             yield entry.problem(text, "version_labels")
 
 
-def _logging_problems(entry: _Entry) -> Iterator[Problem]:
+def _logging_problems(entry: _Entry, known: Extensions) -> Iterator[Problem]:
     sampling = entry.message.logging_config.sampling_config
     rates = [sampling.sampling_rate, *(task.sampling_rate for task in sampling.per_task_sampling_configs)]
     for rate in rates:
@@ -222,7 +223,7 @@ def _logging_problems(entry: _Entry) -> Iterator[Problem]:
         yield entry.problem("custom_logging_config is not supported", "logging_config", "custom_logging_config")
     collector = entry.message.logging_config.log_collector_config
     logs = any(rate > 0 for rate in rates)
-    for name, message in collector_problems(collector.type, collector.filename_prefix, logs=logs):
+    for name, message in collector_problems(collector.type, collector.filename_prefix, logs=logs, known=known):
         yield entry.problem(message, "logging_config", "log_collector_config", name)
 
 
@@ -230,19 +231,22 @@ def _model(config: model_config_pb2.ModelConfig, around: _Around) -> ModelConfig
     return ModelConfig(
         name=config.name,
         base_path=absolute_path(config.base_path, around.root) or "",
-        policy=_policy(config.model_version_policy),
+        policy=_policy(config),
         labels=dict(config.version_labels),
         logging=(_logging(config.logging_config),) if config.HasField("logging_config") else (),
         platform=around.known.platform(config.model_platform) or TENSORFLOW,
     )
 
 
-def _policy(policy: model_config_pb2.FileSystemStoragePathSourceConfig.ServableVersionPolicy) -> VersionPolicy:
+def _policy(config: model_config_pb2.ModelConfig) -> VersionPolicy:
+    policy, is_written = config.model_version_policy, config.HasField("model_version_policy")
     choice = policy.WhichOneof("policy_choice")
     if choice == "all":
         return All()
     if choice == "specific":
         return Specific(frozenset(policy.specific.versions))
+    if choice is None:
+        return Unsaid() if is_written else Latest()
     return Latest(max(policy.latest.num_versions, 1))
 
 
@@ -272,7 +276,9 @@ def _to_message(model: ModelConfig) -> model_config_pb2.ModelConfig:
 
 def _write_policy(policy: VersionPolicy, message: model_config_pb2.ModelConfig) -> None:
     choice = message.model_version_policy
-    if isinstance(policy, Latest):
+    if isinstance(policy, Unsaid | RegisteredPolicy):
+        choice.SetInParent()
+    elif isinstance(policy, Latest):
         choice.latest.num_versions = policy.count
     elif isinstance(policy, Specific):
         choice.specific.SetInParent()

@@ -11,7 +11,8 @@ from core.config.flag import Flag, FlagKind, not_negative
 _BOOL, _INT32, _INT64, _FLOAT, _STRING = FlagKind.BOOL, FlagKind.INT32, FlagKind.INT64, FlagKind.FLOAT, FlagKind.STRING
 
 
-def _names(text: str) -> tuple[str, ...]:
+def listed_names(text: str) -> tuple[str, ...]:
+    """Return the names in a list with commas between them."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
@@ -47,7 +48,7 @@ OUR_FLAGS: Final = (
         "",
         "Libraries of TensorFlow operations for all models: paths or names of installed packages, with commas between.",
         "platforms.op_libraries",
-        _names,
+        listed_names,
     ),
     Flag(
         "allow_python_servables",

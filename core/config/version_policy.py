@@ -1,8 +1,27 @@
-"""Version policies: which of the versions found should be served."""
+"""Version policies: which of the versions found should be served.
+
+TensorFlow Serving's three, and those that packages register by the entry point `ray_model_server.version_policies`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from core.errors import FailedPrecondition
+
+
+class VersionPolicy(Protocol):
+    """Chooses among versions; the watcher asks it several times a second, so it answers at once and does no I/O."""
+
+    def select(self, found: frozenset[int]) -> frozenset[int]:
+        """Return the aspired versions among those found; equal sets give equal answers."""
+
+
+class PolicyFailed(FailedPrecondition):
+    """A registered policy raised an error, or chose what is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +33,14 @@ class Latest:
     def select(self, found: frozenset[int]) -> frozenset[int]:
         """Return the aspired versions among those found."""
         return frozenset(sorted(found)[-max(self.count, 1) :])
+
+
+@dataclass(frozen=True, slots=True)
+class Unsaid(Latest):
+    """The latest version, unless our YAML file says more.
+
+    It stands for a registered policy in TensorFlow Serving's format, which cannot express one.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,5 +63,47 @@ class Specific:
         return found & self.versions
 
 
-VersionPolicy = Latest | All | Specific
-"""One of the three policies; all have `select`."""
+@dataclass(frozen=True, slots=True)
+class RegisteredPolicy:
+    """A policy of a package by its name, with its arguments as JSON.
+
+    Equal names and arguments are equal policies. Only where the configuration is read it can select: what travels to
+    routers and replicas is the name and the arguments, so that they need no code of the package.
+    """
+
+    name: str
+    arguments: str = "{}"
+    policy: VersionPolicy | None = field(default=None, compare=False, repr=False)
+
+    def __reduce__(self) -> tuple[type[RegisteredPolicy], tuple[str, str]]:
+        return RegisteredPolicy, (self.name, self.arguments)
+
+    def select(self, found: frozenset[int]) -> frozenset[int]:
+        """Return the aspired versions among those found; raises PolicyFailed for errors and for other versions."""
+        if self.policy is None:
+            raise PolicyFailed(f"version policy {self.name} is not loaded in this process")
+        try:
+            chosen = frozenset(self.policy.select(found))
+            unknown = sorted(chosen - found)
+        except Exception as error:
+            raise PolicyFailed(f"version policy {self.name} failed: {type(error).__name__}: {error}") from error
+        if unknown:
+            listed = ", ".join(map(str, unknown))
+            raise PolicyFailed(f"version policy {self.name} chose {listed}, which it was not offered")
+        return frozenset(version for version in found if version in chosen)
+
+
+def registered_policy(name: str, arguments: Mapping[str, Any], make: Callable[..., Any]) -> RegisteredPolicy:
+    """Make a policy of its arguments; raises PolicyFailed when these, or what is made, do not fit."""
+    try:
+        policy = make(**arguments)
+    except Exception as error:
+        raise PolicyFailed(f"version policy {name} refuses its arguments: {type(error).__name__}: {error}") from error
+    if not callable(getattr(policy, "select", None)):
+        raise PolicyFailed(f"version policy {name} is a {type(policy).__name__} without a method select")
+    return RegisteredPolicy(name, json.dumps(dict(arguments), sort_keys=True), policy)
+
+
+def is_default(policy: VersionPolicy) -> bool:
+    """Whether a list says no more of a model than that its latest version is served."""
+    return isinstance(policy, Latest) and policy.count == 1

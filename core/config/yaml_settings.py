@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from core.config.extensions import ANY, BUILT_IN, Extensions, PlatformKind
+from core.config.extensions import ANY, BUILT_IN, Extensions, PlatformKind, op_library_problem
 from core.config.flag import FlagKind, Value
 from core.config.flag_table import FLAGS
 from core.config.model_config import (
@@ -31,11 +31,13 @@ from core.config.model_config import (
     collector_problems,
 )
 from core.config.parameter_files import batching_problems
-from core.config.version_policy import All, Latest, Specific, VersionPolicy
+from core.config.version_policy import All, Latest, PolicyFailed, Specific, VersionPolicy, registered_policy
 from core.errors import ConfigError, Problem
 from core.formats.yaml_reading import (
+    MISTAKE,
     Reader,
     YamlEntry,
+    anything,
     choice,
     compose,
     decimal,
@@ -65,17 +67,17 @@ def _batching(entry: YamlEntry) -> Any:
     return parameters
 
 
-def _logging(entry: YamlEntry) -> Any:
+def _logging(known: Extensions, entry: YamlEntry) -> Any:
     """Read one request log, or a list of them, as a tuple."""
     if isinstance(entry.node, yaml.SequenceNode):
-        return each(_log)(entry)
-    return (_log(entry),)
+        return each(partial(_log, known))(entry)
+    return (_log(known, entry),)
 
 
-def _log(entry: YamlEntry) -> Any:
+def _log(known: Extensions, entry: YamlEntry) -> Any:
     config = LoggingConfig(**section(_LOGGING)(entry))
     logs = any(rate > 0 for rate in (config.sampling_rate, *(task.sampling_rate for task in config.per_task)))
-    for name, message in collector_problems(config.collector, config.filename_prefix, logs=logs):
+    for name, message in collector_problems(config.collector, config.filename_prefix, logs=logs, known=known):
         entry.at("collector" if name == "type" else name).mistake(message)
     return config
 
@@ -83,19 +85,34 @@ def _log(entry: YamlEntry) -> Any:
 def _platform(known: Extensions, entry: YamlEntry) -> Any:
     """Read the name of a platform as its kind."""
     name = text(entry)
-    kind = known.platform(name) if name else None
-    if name and kind is None:
-        entry.mistake(f"is not a platform: {name}; there are {', '.join((*known.platforms, ANY.name))}")
-    return kind
+    if name is MISTAKE:
+        return MISTAKE
+    reason = known.reason("platforms", name) or f"; there are {', '.join((*known.platforms, ANY.name))}"
+    return known.platform(name) or entry.mistake(f"is not a platform: {name}{reason}")
 
 
-def _policy(entry: YamlEntry) -> Any:
-    if isinstance(entry.node.value, str):
-        return choice({"latest": Latest(), "all": All()})(entry)
+def _hooks(entry: YamlEntry) -> Any:
+    """Read the class of hooks, `module:Class`; an empty text takes those in a version's folder."""
+    name = text(entry)
+    module, _, attribute = name.partition(":") if isinstance(name, str) else ("", "", "")
+    if isinstance(name, str) and name and not all(part.isidentifier() for part in (*module.split("."), attribute)):
+        entry.mistake(f"must be a class as `module:Class`; was {name!r}")
+    return name
+
+
+def _policy(known: Extensions, entry: YamlEntry) -> Any:
+    """Read a version policy: one of TensorFlow Serving's, or the name of a registered one with its arguments."""
+    name = _name_of_policy(entry)
+    if name in known.version_policies:
+        return _registered_policy(known, name, entry)
+    why = known.why_not("version_policies", name)
+    if why:
+        return entry.mistake(f"is not a version policy: {name}: {why}")
+    if isinstance(entry.node, yaml.ScalarNode):
+        words = {"latest": Latest(), "all": All(), **dict.fromkeys(known.version_policies)}
+        return choice(words)(entry)
     mistakes = len(entry.problems)
-    given = section({"latest": whole(0, HIGHEST_INT32), "all": choice({"true": True}), "specific": each(whole(0))})(
-        entry
-    )
+    given = section(_POLICIES)(entry)
     if len(given) != 1 and len(entry.problems) == mistakes:
         entry.mistake("must be one of `all`, `latest: <count>`, `specific: [<version>, ...]`")
     if "latest" in given:
@@ -103,6 +120,32 @@ def _policy(entry: YamlEntry) -> Any:
     return Specific(frozenset(given["specific"])) if "specific" in given else All()
 
 
+def _name_of_policy(entry: YamlEntry) -> str:
+    """Return the one word that an entry is or begins with; empty when it has several."""
+    names = [entry.node] if isinstance(entry.node, yaml.ScalarNode) else []
+    if isinstance(entry.node, yaml.MappingNode) and len(entry.node.value) == 1:
+        names = [entry.node.value[0][0]]
+    return names[0].value if names and isinstance(names[0].value, str) else ""
+
+
+def _registered_policy(known: Extensions, name: str, entry: YamlEntry) -> Any:
+    arguments: Any = {}
+    if isinstance(entry.node, yaml.MappingNode):
+        entry = entry.at(name)
+        arguments = mapping(anything)(entry)
+    if arguments is MISTAKE:
+        return MISTAKE
+    try:
+        return registered_policy(name, arguments, known.version_policies[name])
+    except PolicyFailed as error:
+        return entry.mistake(str(error))
+
+
+_POLICIES: Mapping[str, Reader] = {
+    "latest": whole(0, HIGHEST_INT32),
+    "all": choice({"true": True}),
+    "specific": each(whole(0)),
+}
 _AUTOSCALING: Mapping[str, Reader] = {
     "min_replicas": whole(0),
     "max_replicas": whole(1),
@@ -149,15 +192,21 @@ _RESOURCES: Mapping[str, Reader] = {
     "max_queued_requests": whole(-1),
     "env_vars": mapping(text),
 }
+
+
+def _op_library(entry: YamlEntry) -> Any:
+    found = text(entry)
+    problem = op_library_problem(found) if isinstance(found, str) else None
+    return found if problem is None else entry.mistake(problem)
+
+
 _OWN: Mapping[str, Reader] = {
     "batching": _batching,
-    "logging": _logging,
-    "op_libraries": each(text),
-    "hooks": text,
+    "op_libraries": each(_op_library),
+    "hooks": _hooks,
 }
 _LISTED: Mapping[str, Reader] = {
     "base_path": text,
-    "version_policy": _policy,
     "labels": mapping(whole(0)),
 }
 _FLAG_READERS: Mapping[FlagKind, Reader] = {
@@ -208,12 +257,14 @@ def read_yaml_settings(content: str, file: str = "", known: Extensions = BUILT_I
         return YamlSettings(file=file)
     problems: list[Problem] = []
     top = known_entries(YamlEntry(node, "", file, problems), {"models": 0, "defaults": 0, "server": 0})
-    shared = section({**_RESOURCES, **_OWN})(top["defaults"]) if "defaults" in top else {}
+    own: dict[str, Reader] = {**_RESOURCES, **_OWN, "logging": partial(_logging, known)}
+    shared = section(own)(top["defaults"]) if "defaults" in top else {}
     defaults = _model({}, shared, top.get("defaults"))
     places = (named_entries(top["models"]) or {}) if "models" in top else {}
     if "" in places:
         places[""].mistake("The model has no name")
-    listed: dict[str, Reader] = {**_RESOURCES, **_OWN, **_LISTED, "platform": partial(_platform, known)}
+    named: dict[str, Reader] = {"platform": partial(_platform, known), "version_policy": partial(_policy, known)}
+    listed = {**own, **_LISTED, **named}
     models = {name: _model(shared, section(listed)(at), at) for name, at in places.items()}
     server = section(_SERVER)(top["server"]) if "server" in top else {}
     if problems:

@@ -155,6 +155,18 @@ def mapping(reader: Reader) -> Reader:
     return read
 
 
+def anything(entry: YamlEntry) -> Any:
+    """Read a text, a number, true or false, nothing, or lists and mappings of these."""
+    if isinstance(entry.node, yaml.SequenceNode):
+        return each(anything)(entry)
+    if isinstance(entry.node, yaml.MappingNode):
+        return mapping(anything)(entry)
+    if entry.kind == "null":
+        return None
+    readers: dict[str, Reader] = {"bool": flag, "int": whole(-(2**63)), "float": decimal()}
+    return readers.get(entry.kind, text)(entry)
+
+
 def section(readers: Mapping[str, Reader]) -> Reader:
     """Return a reader of mappings with fixed names, as dicts of the valid entries."""
 

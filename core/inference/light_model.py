@@ -33,10 +33,11 @@ def is_light(saved_model: bytes, weights_bytes: int) -> bool:
         found = tensor_pb2.SavedModelOperations.FromString(saved_model)
     except DecodeError:
         return False
-    return not any(HEAVY.search(op) for op in _operations(found))
+    return not any(HEAVY.search(op) for op in operations_in(found))
 
 
-def _operations(model: tensor_pb2.SavedModelOperations) -> Iterable[str]:
+def operations_in(model: tensor_pb2.SavedModelOperations) -> Iterable[str]:
+    """Yield the operation of each node of all graphs and their functions."""
     for meta in model.meta_graphs:
         yield from (node.op for node in meta.graph_def.node)
         for function in meta.graph_def.library.function:

@@ -8,10 +8,10 @@ from types import MappingProxyType
 
 import numpy as np
 
-from core.errors import Code, Internal, RuntimeFailure
+from core.errors import Code, Internal, InvalidArgument, RuntimeFailure
 from core.inference.dtypes import NUMPY_DTYPE, DataType, data_type
 from core.inference.tensor_proto import to_array
-from core.protos import tensor_pb2
+from core.protos import serving_pb2, tensor_pb2
 
 DEFAULT_SIGNATURE = "serving_default"
 PREDICT_METHOD = "tensorflow/serving/predict"
@@ -25,13 +25,28 @@ COMPOSITES: Mapping[int, str] = MappingProxyType(
 )
 """What a composite tensor is, by the class of its type."""
 
+UNCONVERTED = "unconverted"
+"""The `composite` of a tensor whose type the runtime does not exchange with Python."""
+
+_ADVICE: Mapping[str, str] = MappingProxyType(
+    {
+        "sequence": "is a sequence, and not one tensor; export the model with its parts as tensors of their own (a "
+        "classifier of scikit-learn: skl2onnx's options={'zipmap': False})",
+        "map": "is a map, and not one tensor; export the model with its values as a tensor",
+        "optional": "is optional, and requests and answers carry tensors; export the model with a tensor instead",
+        UNCONVERTED: "has a type that its runtime does not exchange with Python; cast it to another type in the model",
+    }
+)
+"""What to do about values that are not tensors of TensorFlow's, by `composite`."""
+
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
     """One input or output of a signature.
 
     `tensor` is the graph's own name (`x:0`); `shape` holds -1 for an unknown dimension and is None for an unknown rank.
-    `composite` says what it is where it is not one tensor but several (`sparse`, `ragged`), and then it has no name.
+    `composite` says what it is where it is not one tensor but several (`sparse`, `ragged`), and then it has no name, or
+    another value than a tensor (`sequence`, `map`), or one that cannot be converted (`UNCONVERTED`).
     """
 
     tensor: str
@@ -93,6 +108,8 @@ def check_carried(key: str, signature: Signature, outputs: Iterable[str]) -> Non
 
 
 def _check_carried(what: str, spec: TensorSpec) -> None:
+    if spec.composite in _ADVICE:
+        raise InvalidArgument(f"{what} {_ADVICE[spec.composite]}.")
     if spec.composite:
         advice = "export a signature that has its parts, or a dense form of it, as tensors of their own"
         text = f"{what} is a {spec.composite} tensor, which consists of several tensors; {advice}."
@@ -126,6 +143,13 @@ class ServedModel:
     version: int
     signatures: Mapping[str, Signature]
     signature_def_map: bytes = b""
+
+
+def served_model(name: str, version: int, signatures: Mapping[str, Signature]) -> ServedModel:
+    """Return what a version declares whose files have no SignatureDefs; they are written from its signatures."""
+    definitions = {key: definition_of(one) for key, one in signatures.items()}
+    written = serving_pb2.SignatureDefMap(signature_def=definitions).SerializeToString(deterministic=True)
+    return ServedModel(name, version, signatures, written)
 
 
 def tensor_spec(info: tensor_pb2.TensorInfo) -> TensorSpec:

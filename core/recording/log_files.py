@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from core.config.model_config import LogFormat
+from core.config.extensions import LogFormat
 
 UNFINISHED: Final = ".unfinished"
 """Ending of a file's name while it is being written."""

@@ -48,7 +48,13 @@ WATCHER = _object(answers=TRUTH, ticked_s_ago=_nothing_or(SECONDS))
 PROBLEM = _object(file=TEXT, line=_nothing_or(WHOLE), field=TEXT, message=TEXT)
 CONFIGURATION = _object(origin={"enum": ["files", "request"]}, files=_list(TEXT), problems=_list(PROBLEM))
 POLICY: Json = {
-    "oneOf": [_object(latest=WHOLE), _object(all={"const": True}), _object(specific=_list(VERSION)), {"type": "null"}]
+    "oneOf": [
+        _object(latest=WHOLE),
+        _object(all={"const": True}),
+        _object(specific=_list(VERSION)),
+        _object(extension={**TEXT, "description": "a policy of an installed package"}, arguments={"type": "object"}),
+        {"type": "null"},
+    ]
 }
 LABEL = _object(
     name=TEXT,

@@ -14,8 +14,9 @@ from typing import Protocol
 
 from core.config.extensions import ANY, PlatformKind
 from core.config.model_config import ModelConfig
-from core.config.version_policy import All, Specific, VersionPolicy
+from core.config.version_policy import All, PolicyFailed, VersionPolicy
 from core.storage.layout_hints import base_path_hint, file_hint, is_version, version_hint
+from core.storage.selection_problems import nothing_to_serve, policy_failed
 from core.telemetry.redaction import without_secrets
 
 HIGHEST_VERSION = 2**63 - 1
@@ -30,9 +31,6 @@ SETTLED_S = 10.0
 
 REMOTE_SETTLED_S = 60.0
 """The same for object stores: a file appears there only when all of it is there, so a large one comes late."""
-
-MOST_SHOWN = 5
-"""Versions that a text lists at most, the newest first."""
 
 NOT_LISTED = "Could not find base path"
 """The beginning of every problem of a base path that could not be listed (TensorFlow Serving)."""
@@ -169,14 +167,18 @@ def judged(now: VersionListing | None, before: Judged, model: ModelConfig, wall_
         return before if before.error else replace(before, problem=_problem(before.listing, before.hints, model))
     if now.error:
         text = f"{NOT_LISTED} {model.base_path} for servable {model.name} with error {now.error}"
-        return replace(before, error=now.error, problem=without_secrets(_with_hint(text, file_hint(model.base_path))))
+        return replace(
+            before,
+            error=now.error,
+            problem=without_secrets(_with_hint(text, file_hint(model.base_path, model.platform))),
+        )
     listing, missed = steadied(now, before.found) if is_remote(model.base_path) else (now, frozenset[int]())
     resting = _resting(now, before, wall_s)
     unfinished = _unfinished(now, before.found, model, wall_s)
     hints = _hints(unfinished, now, resting, model, wall_s)
     waiting = {**unfinished, **dict.fromkeys(missed, MISSED), **hints}
     is_unsure = before.found is None and bool(waiting)
-    if is_version(now.outside):
+    if is_version(now.outside, model.platform):
         listing = replace(listing, ignored={})  # parts of one version, and not folders that somebody named wrongly
     return Judged(listing, waiting, is_unsure, _problem(listing, hints, model), "", now, hints, resting)
 
@@ -186,11 +188,14 @@ def _problem(listing: VersionListing | None, hints: Mapping[int, str], model: Mo
     if listing is None:
         return ""
     found = frozenset(listing.versions)
-    nothing = nothing_to_serve(model.name, model.base_path, model.policy, found)
-    if nothing:
-        hint = base_path_hint(model.base_path, listing.outside) if not found else ""
-        return without_secrets(_with_hint(nothing, hint))
-    wrong = max(model.policy.select(found) & hints.keys(), default=None)
+    try:
+        aspired = model.policy.select(found)
+    except PolicyFailed as error:
+        return without_secrets(policy_failed(model.name, error))
+    if not aspired:
+        hint = base_path_hint(model.base_path, listing.outside, model.platform) if not found else ""
+        return without_secrets(_with_hint(nothing_to_serve(model.name, model.base_path, model.policy, found), hint))
+    wrong = max(aspired & hints.keys(), default=None)
     return "" if wrong is None else without_secrets(f"{listing.versions[wrong].path} {hints[wrong]}")
 
 
@@ -209,7 +214,7 @@ def _hints(
     lacks = _lacks_model(model.platform)
     lacking = {number: now.versions[number].files for number, why in unfinished.items() if why == lacks}
     return {
-        number: f"{lacks}: it {version_hint(one.path for one in files)}"
+        number: f"{lacks}: it {version_hint((one.path for one in files), model.platform)}"
         for number, files in lacking.items()
         if wall_s - resting[number] >= SETTLED_S or (files and _settled(files, wall_s - SETTLED_S))
     }
@@ -279,11 +284,11 @@ def missing(
 ) -> str:
     """Return what a version directory still waits for; empty when it can be loaded.
 
-    It needs a model file and, where it has variables, their index and all shards. It must also be stable, which any of
-    three things shows: its marker file is there, nothing changed since `before` (the listing of the previous tick), or,
-    on first sight with `now_s` (seconds since the epoch) given, no file changed in the last `settled_s` seconds. The
-    last rule saves a tick when the server starts or a finished directory is moved into place; files of unknown age, or
-    from the future because clocks differ, cost that tick.
+    It needs a file of its platform and, where it has variables, their index and all shards. It must also be stable,
+    which any of three things shows: its marker file is there, nothing changed since `before` (the listing of the
+    previous tick), or, on first sight with `now_s` (seconds since the epoch) given, no file changed in the last
+    `settled_s` seconds. The last rule saves a tick when the server starts or a finished directory is moved into place;
+    files of unknown age, or from the future because clocks differ, cost that tick.
     """
     sizes = {one.path: one.size_bytes for one in now}
     if marker_file and marker_file not in sizes:
@@ -297,7 +302,7 @@ def missing(
 
 
 def _lacks_model(platform: PlatformKind) -> str:
-    return f"waits for {platform.files[0]}"
+    return f"waits for {platform.files[0]}" if platform.files else ""
 
 
 def _lacking_model(sizes: Mapping[str, int], platform: PlatformKind) -> str:
@@ -320,22 +325,3 @@ def _lacking_variables(sizes: Mapping[str, int]) -> str:
 
 def _settled(files: DirectoryFiles, since_s: float) -> bool:
     return all(one.changed_s is not None and one.changed_s <= since_s for one in files)
-
-
-def nothing_to_serve(model: str, base_path: str, policy: VersionPolicy, found: frozenset[int]) -> str:
-    """Return why none of the versions found will be served; empty when some will."""
-    if not found:
-        return (
-            f"No versions of servable {model} found under base path {base_path}. "
-            "Did you forget to name your leaf directory as a number (eg. '/1/')?"
-        )
-    if policy.select(found):
-        return ""
-    listed = policy.versions if isinstance(policy, Specific) else frozenset()
-    selected = f"only {_listed(listed)}" if listed else "no versions"
-    return f"The version policy of servable {model} lists {selected}; base path {base_path} has {_listed(found)}"
-
-
-def _listed(versions: frozenset[int]) -> str:
-    newest = sorted(versions, reverse=True)
-    return ", ".join(map(str, newest[:MOST_SHOWN])) + (", ..." if len(newest) > MOST_SHOWN else "")

@@ -140,6 +140,13 @@ QUEUE_SECONDS = Metric(
     SECONDS,
     help="Time that requests waited for a thread; those that need none do not wait and are not in here.",
 )
+HOOK_SECONDS = Metric(
+    f"{_OURS}hook_seconds",
+    MetricKind.HISTOGRAM,
+    (*_VERSION, "hook"),
+    SECONDS,
+    help="Time in the hooks of a version, preprocess and postprocess, also of calls that failed there.",
+)
 QUEUE_LENGTH = Metric(f"{_OURS}queue_length", MetricKind.GAUGE, _VERSION, help="Requests that wait for a thread now.")
 RESIDENT_BYTES = Metric(
     f"{_OURS}resident_bytes", MetricKind.GAUGE, _VERSION, help="Resident memory of all replicas of a version."

@@ -48,12 +48,19 @@ PERMANENTLY_MISSING = (
 )
 """Texts of NOT_FOUND, TensorFlow's and ours, about the content; others may come of a file system that is late."""
 
+UNFIT_LIBRARY = "cannot be used as a library of TensorFlow operations"
+"""In the text of a FAILED_PRECONDITION: a library of operations that is there, and does not fit."""
+
 
 def is_permanent(step: LoadStep, code: Code, message: str) -> bool:
-    """Whether a load fails again for as long as the version's files stay as they are."""
+    """Whether a load fails again for as long as the version's files and the libraries it uses stay as they are."""
     if code in PERMANENT_CODES[step]:
         return True
-    return step is LoadStep.GRAPH and code is Code.NOT_FOUND and any(text in message for text in PERMANENTLY_MISSING)
+    if step is not LoadStep.GRAPH:
+        return False
+    if code is Code.FAILED_PRECONDITION:
+        return UNFIT_LIBRARY in message
+    return code is Code.NOT_FOUND and any(text in message for text in PERMANENTLY_MISSING)
 
 
 class LoadFailed(ServingError):

@@ -12,6 +12,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from core.config.model_config import ModelConfig
+from core.config.version_policy import PolicyFailed
 from core.versions.history import recalled
 from core.versions.lifecycle import State
 from core.versions.load_report import failure_in
@@ -69,15 +70,21 @@ def _aspired_by_model(records: Records, left_behind: Iterable[ServableId], world
 
 
 def _aspired(config: ModelConfig, alive: frozenset[int], world: World) -> frozenset[int]:
-    """Return the aspired versions; while storage shows none that could be loaded, those alive stay aspired."""
+    """Return the aspired versions; while storage shows none that could be loaded, those alive stay aspired.
+
+    They do so, too, when a policy of a package fails.
+    """
     storage = world.storage_of(config.name)
     if storage.listing is None:
         return alive
     if storage.is_unsure and (before := _aspired_before(config.name, world)):
         return alive | before
     present = frozenset(storage.listing.versions)
-    aspired = config.policy.select((present - frozenset(storage.waiting)) | (present & alive))
-    only_unfinished = not aspired and config.policy.select(present)
+    try:
+        aspired = config.policy.select((present - frozenset(storage.waiting)) | (present & alive))
+        only_unfinished = not aspired and config.policy.select(present)
+    except PolicyFailed:
+        return alive
     return alive if only_unfinished else aspired
 
 

@@ -10,7 +10,9 @@ from typing import Any
 
 from core.config.file_check import Checked, FileKind, across, check_file
 from core.errors import ConfigError, Problem
+from core.telemetry.redaction import without_secrets
 from deployments.commands.arguments import DONE, FAILED, print_json
+from deployments.config.extension_points import extensions, source_problem
 from deployments.config.files import read_text
 
 DESCRIPTION = """\
@@ -55,12 +57,16 @@ def main(arguments: Sequence[str]) -> int:
 
 def _checked(file: str, kind: FileKind | None, root: str) -> Checked:
     try:
-        found = check_file(read_text(file), file, kind, relative_path_root=root)
+        found = check_file(read_text(file), file, kind, relative_path_root=root, known=extensions())
     except ConfigError as error:
         return Checked(file, kind, error.problems)
     if found.kind is FileKind.SSL and not found.problems:
         return replace(found, problems=_certificate_problems(file))
-    return replace(found, warnings=(*found.warnings, *_missing_base_paths(found)))
+    return replace(
+        found,
+        problems=(*found.problems, *_broken_sources(found)),
+        warnings=(*found.warnings, *_missing_base_paths(found)),
+    )
 
 
 def _certificate_problems(file: str) -> tuple[Problem, ...]:
@@ -71,6 +77,17 @@ def _certificate_problems(file: str) -> tuple[Problem, ...]:
     except ConfigError as error:
         return error.problems
     return ()
+
+
+def _broken_sources(found: Checked) -> Iterable[Problem]:
+    """Yield a mistake for each base path whose source is installed and cannot be used."""
+    own = found.settings.models if found.settings is not None else {}
+    paths = [(model.name, model.base_path) for model in found.models]
+    paths += [(f"models.{name}", one.base_path) for name, one in own.items() if one.base_path is not None]
+    for name, base_path in paths:
+        problem = source_problem(base_path)
+        if problem:
+            yield Problem(without_secrets(problem), found.file, None, f"{name}.base_path")
 
 
 def _missing_base_paths(found: Checked) -> Iterable[Problem]:

@@ -22,6 +22,7 @@ from deployments.config.startup_settings import checked, parse_arguments
 from deployments.launch import ray_environment
 from deployments.launch.endings import FAILED_START, explained, print_line, refused, status_of_start
 from deployments.launch.terminal import Say, without_stderr
+from deployments.system.entry_points import registered_names
 from deployments.system.port_claim import require_free
 from deployments.system.supervisor import Supervised, supervise
 
@@ -31,6 +32,8 @@ def main(arguments: Sequence[str]) -> int:
     parsed = parse_arguments(arguments)
     if parsed.outcome is ArgumentsOutcome.VERSION:
         print(f"Ray Model Server: {version('ray-model-server')}\nTensorFlow Library: {version('tensorflow')}")
+        for extension in registered_names():
+            print(f"Extension: {extension}")
         return 0
     if parsed.outcome is ArgumentsOutcome.HELP:
         print(overview())

@@ -73,17 +73,12 @@ class ConfiguredModels:
 
     def joined(self, listed: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
         """Join models with the YAML file; raises ConfigError."""
-        own = self._own_settings()
-        return (
-            listed
-            if own is None
-            else joined_models.joined(listed, own, relative_path_root=self._source.relative_path_root)
-        )
+        own = self._own_settings() or yaml_settings.YamlSettings()
+        return joined_models.joined(listed, own, relative_path_root=self._source.relative_path_root)
 
     def placed(self, listed: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
         """Return models as listed, with the settings that only the YAML file can express; raises ConfigError."""
-        own = self._own_settings()
-        return listed if own is None else joined_models.placed(listed, own)
+        return joined_models.placed(listed, self._own_settings() or yaml_settings.YamlSettings())
 
     def _own_settings(self) -> yaml_settings.YamlSettings | None:
         file = self._source.model_settings_file

@@ -48,9 +48,10 @@ def unreadable(path: str, error: Exception) -> Problem:
 
 def file_store() -> RemoteStore:
     """Return the store for files at URLs."""
-    from deployments.storage.remote_store import FsspecStore, RetryingStore  # noqa: PLC0415 - only URLs need fsspec
+    from deployments.storage.any_store import AnyStore  # noqa: PLC0415 - only URLs need fsspec
+    from deployments.storage.remote_store import RetryingStore  # noqa: PLC0415
 
-    return RetryingStore(FsspecStore(), FILE_RETRIES, time.sleep)
+    return RetryingStore(AnyStore(), FILE_RETRIES, time.sleep)
 
 
 def _remote_content(url: str) -> bytes:

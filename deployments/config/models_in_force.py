@@ -16,6 +16,7 @@ from core.admin.model_changes import expect_same_platforms
 from core.config.model_config import BatchingParameters, ModelConfig
 from core.config.models_text import model_configs, models_from_message, to_text
 from core.config.server_settings import ModelSourceSettings
+from core.config.version_policy import RegisteredPolicy
 from core.errors import Aborted, ConfigError, FailedPrecondition, Problem
 from core.protos import model_config_pb2
 from core.routing.label_rule import LabelRule
@@ -218,8 +219,12 @@ class Configuration:
 
 def _content(models: tuple[ModelConfig, ...]) -> str:
     """Return a short text that changes with every setting of models in files, also with those of the YAML file."""
-    ours = [(one.resources, one.batching, one.logging, one.op_libraries, one.hooks) for one in models]
+    ours = [(one.resources, one.batching, one.logging, one.op_libraries, one.hooks, _registered(one)) for one in models]
     return _short_hash(f"{to_text(models)}\n{ours!r}")
+
+
+def _registered(model: ModelConfig) -> RegisteredPolicy | None:
+    return model.policy if isinstance(model.policy, RegisteredPolicy) else None
 
 
 def _short_hash(text: str) -> str:

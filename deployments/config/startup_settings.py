@@ -18,6 +18,7 @@ from core.routing.table import RoutingTable
 from core.telemetry.tracing_plan import otel_variables, tracing_plan
 from deployments.config.certificates import check_certificates
 from deployments.config.configured_models import ConfiguredModels
+from deployments.config.extension_points import extensions
 from deployments.config.files import read_text
 
 
@@ -31,7 +32,7 @@ def parse_arguments(arguments: Sequence[str]) -> ParsedFlags:
     if not file:
         return parsed
     try:
-        preset = yaml_settings.read_yaml_settings(read_text(str(file)), str(file)).server
+        preset = yaml_settings.read_yaml_settings(read_text(str(file)), str(file), extensions()).server
     except ConfigError as error:
         return replace(parsed, settings=None, output="", problems=error.problems)
     return parse_flags(arguments, preset)

@@ -18,9 +18,11 @@ from deployments.inference.batched_execution import BatchedExecution
 from deployments.inference.call_traces import CallTraces
 from deployments.inference.execution import Execution
 from deployments.inference.foreign_execution import ForeignExecution
-from deployments.inference.request_log import LogSource, RequestLog
 from deployments.inference.run_watch import RunWatch
+from deployments.platforms.hook_class import hooks_of
+from deployments.platforms.hooked import with_hooks
 from deployments.platforms.registry import platform_of
+from deployments.recording.request_log import LogSource, RequestLog
 from deployments.storage.version_cache import Lease, RemoteVersion
 from deployments.storage.version_files import local_files
 
@@ -49,7 +51,7 @@ def files_on_node(spec: ServableSpec) -> Lease:
 
 
 def loaded_model(spec: ServableSpec) -> Loaded:
-    """Load the version on its platform; raises LoadFailed."""
+    """Load the version on its platform, with its hooks around it if it has any; raises LoadFailed."""
     with load_failures(LoadStep.GRAPH):
         platform = platform_of(spec)
         estimate = platform.estimate(spec.path)
@@ -61,7 +63,8 @@ def loaded_model(spec: ServableSpec) -> Loaded:
             estimate.resident_bytes,
             estimate.is_light,
         )
-        loaded = platform.load(spec)
+        hooks = hooks_of(spec)
+        loaded = with_hooks(platform.load(spec), hooks, spec)
         return RunWatch(loaded) if getattr(loaded, "may_hang", False) else loaded
 
 

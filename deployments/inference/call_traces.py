@@ -47,6 +47,7 @@ from deployments.inference.call_meter import CallMeter, VersionMeter
 from deployments.inference.direct_server import CallTaker, Ticket
 from deployments.inference.execution import Execution, WaitingTicket
 from deployments.inference.foreign_execution import ForeignExecution
+from deployments.telemetry.run_steps import NOTED_STEPS, RunStep
 from deployments.telemetry.tracing import NANOS_PER_S, OpenSpan, Tracer
 
 DIRECT, HANDLE = "direct", "handle"
@@ -154,9 +155,13 @@ class TracedExecution(Execution):
         self._traces = traces
 
     def _begin(self, call: Call, kind: tuple[Method, int], ticket: WaitingTicket) -> Answer:
-        if call.trace is not None:
-            self._traces.waited(call.trace, time.monotonic() - ticket.begins_at)
-        return super()._begin(call, kind, ticket)
+        if call.trace is None:
+            return super()._begin(call, kind, ticket)
+        self._traces.waited(call.trace, time.monotonic() - ticket.begins_at)
+        try:
+            return super()._begin(call, kind, ticket)
+        finally:
+            NOTED_STEPS.set(None)  # a call that was given up has neither run nor ended
 
 
 class TracedForeignExecution(TracedExecution, ForeignExecution):
@@ -181,29 +186,46 @@ class TracedVersionMeter(VersionMeter):
 
 
 class _TracedMeter(CallMeter):
-    __slots__ = ("_span", "_trace", "_tracer")
+    __slots__ = ("_span", "_steps", "_trace", "_tracer")
 
     def __init__(self, version: VersionMeter, method: Method, tracer: Tracer, trace: TraceContext) -> None:
         super().__init__(version, method)
         self._tracer = tracer
         self._trace = trace
         self._span: OpenSpan | None = None
+        self._steps: list[RunStep] = []
 
     def planned(self, plan: RunPlan) -> None:
         super().planned(plan)
+        NOTED_STEPS.set(self._steps)
         self._span = self._tracer.below(self._trace, RUN_SPAN)
         self._span.attributes |= {SIGNATURE: plan.signature, ROWS: rows_in(plan.feeds)}
 
     def ran(self) -> None:
         super().ran()
-        if self._span is not None:
-            self._span.end()
+        self._end_run("")
 
     def ended(self, code: Code) -> None:
         super().ended(code)
-        if self._span is not None:
-            self._span.error = code.name
-            self._span.end()
+        self._end_run(code.name)
+
+    def _end_run(self, error: str) -> None:
+        span, self._span = self._span, None
+        if span is None:
+            return
+        NOTED_STEPS.set(None)
+        _show_steps(span, self._steps)
+        span.error = error
+        span.end()
+
+
+def _show_steps(run: OpenSpan, steps: Sequence[RunStep]) -> None:
+    """Make the spans of the steps of a run."""
+    for step in steps:
+        span = run.below(step.name)
+        span.begin_ns = step.begin_ns
+        span.error = step.error
+        span.end(step.end_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +235,7 @@ class _RunTimes:
     begin_ns: int
     end_ns: int
     rows: int
+    steps: Sequence[RunStep]
 
 
 _RAN: ContextVar[_RunTimes | None] = ContextVar("run_times", default=None)
@@ -229,11 +252,13 @@ class TracedBatchRun(BatchRun):
 
     def _noted(self, run: Run) -> Run:
         def noted(feeds: Mapping[str, np.ndarray], fetches: Sequence[str], *, timeout_ms: int | None = None) -> Outputs:
-            begin_ns = self._tracer.clock_ns()
+            begin_ns, steps = self._tracer.clock_ns(), list[RunStep]()
+            NOTED_STEPS.set(steps)
             try:
                 return run(feeds, fetches, timeout_ms=timeout_ms)
             finally:
-                _RAN.set(_RunTimes(begin_ns, self._tracer.clock_ns(), rows_in(feeds)))
+                NOTED_STEPS.set(None)
+                _RAN.set(_RunTimes(begin_ns, self._tracer.clock_ns(), rows_in(feeds), steps))
 
         return noted
 
@@ -277,5 +302,6 @@ class TracedBatchRun(BatchRun):
         run = batch.below(RUN_SPAN)
         run.begin_ns = ran.begin_ns
         run.attributes[ROWS] = ran.rows
+        _show_steps(run, ran.steps)
         run.error = error
         run.end(ran.end_ns)

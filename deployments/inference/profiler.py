@@ -18,6 +18,8 @@ from threading import Lock
 from core.errors import FailedPrecondition
 from core.platforms.platform import Loaded
 from core.telemetry.profile_file import ProfiledSpan, Recording, Stack, StackSpans, TracedRun, thread_stacks, trace_file
+from deployments.inference.run_watch import RunWatch
+from deployments.platforms.hooked import HookedModel
 from deployments.runtime.saved_model import LoadedModel
 
 SAMPLE_EVERY_S = 0.01
@@ -54,7 +56,7 @@ class Profiler:
         runs = SomeRuns()
         stacks = ThreadStacks()
         began_ns = time.time_ns()
-        loaded = self._loaded if isinstance(self._loaded, LoadedModel) else None
+        loaded = _of_tensorflow(self._loaded)
         if loaded is not None:
             loaded.recorder = runs
         try:
@@ -72,6 +74,13 @@ class Profiler:
         return trace_file(
             Recording(began_ns, about, stacks.names, stacks.spans.end(time.time_ns()), tuple(runs.traced))
         )
+
+
+def _of_tensorflow(loaded: Loaded) -> LoadedModel | None:
+    """Return the SavedModel inside of what may be wrapped around it, None if there is none."""
+    while isinstance(loaded, (RunWatch, HookedModel)):
+        loaded = loaded.inner
+    return loaded if isinstance(loaded, LoadedModel) else None
 
 
 class SomeRuns:

@@ -28,7 +28,7 @@ class RunWatch:
         self.served = loaded.served
         self.threads = 1
         self.batching: BatchingParameters | None = getattr(loaded, "batching", None)
-        self._loaded = loaded
+        self.inner = loaded
         self._clock = clock
         self._ends_at: dict[int, float] = {}
 
@@ -44,7 +44,7 @@ class RunWatch:
         thread = get_ident()
         self._ends_at[thread] = self._clock() + (UNBOUNDED_S if timeout_ms is None else timeout_ms / 1000)
         try:
-            return self._loaded.run(feeds, fetches, timeout_ms=timeout_ms, in_caller_thread=in_caller_thread)
+            return self.inner.run(feeds, fetches, timeout_ms=timeout_ms, in_caller_thread=in_caller_thread)
         finally:
             del self._ends_at[thread]
 
@@ -62,7 +62,7 @@ class RunWatch:
 
     def close(self) -> None:
         """Close the version."""
-        self._loaded.close()
+        self.inner.close()
 
     def close_within(self, timeout_s: float) -> None:
         """Close the version; code that takes longer is left behind."""

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from core.config.extensions import ONNX, PYTHON, TENSORFLOW, TFLITE, PlatformKind
+from core.config.extensions import ANY, BUILT_IN_KINDS, ONNX, PYTHON, TENSORFLOW, TFLITE, PlatformKind
 from core.errors import FailedPrecondition
 from core.platforms.platform import Platform
 from core.platforms.platform_choice import chosen_platform
 from core.versions.servable_spec import ServableSpec
-from deployments.config.extension_points import extensions, registered
+from deployments.system.entry_points import ExtensionPoint, registered
 
 MODULES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -38,8 +38,8 @@ def _kind(spec: ServableSpec) -> PlatformKind:
         files = os.listdir(spec.path)
     except OSError:
         return TENSORFLOW  # whose text for a folder that is not there users know
-    kinds = extensions().platforms.values()
-    return chosen_platform(spec.platform, files, kinds, prefer_tflite=spec.settings.platforms.prefer_tflite)
+    kinds = {kind.name: kind for kind in (*BUILT_IN_KINDS.values(), spec.platform) if kind.name != ANY.name}
+    return chosen_platform(spec.platform, files, kinds.values(), prefer_tflite=spec.settings.platforms.prefer_tflite)
 
 
 def platform_named(name: str) -> Platform:
@@ -48,8 +48,9 @@ def platform_named(name: str) -> Platform:
         module, _, attribute = MODULES[name].partition(":")
         built_in: Platform = getattr(importlib.import_module(module), attribute)
         return built_in
-    found = registered("platforms").get(name)
+    platforms = registered(ExtensionPoint.PLATFORMS)
+    found: Platform | None = platforms.get(name)
     if found is None:
-        raise FailedPrecondition(f"Platform {name} is not installed on this node")
-    added: Platform = found
-    return added
+        why = platforms.why_not(name)
+        raise FailedPrecondition(f"Platform {name} is not installed on this node{why and ': '}{why}")
+    return found

@@ -55,6 +55,7 @@ class RestProtocol(HttpToolsProtocol):
     _framed_at = 0
     """How much had come with the last piece of a body, or end of a head: what came since is a head, or framing."""
     _pieces = 0
+    _tiny_pieces = 0
     _piece = limits.least_piece
     _is_parsing = False
     _later: asyncio.Handle | None = None
@@ -108,10 +109,10 @@ class RestProtocol(HttpToolsProtocol):
         if self._is_parsing or self.parser is None:
             return
         self._is_parsing = True
-        self._pieces = 0
+        self._pieces = self._tiny_pieces = 0
         while self._may_parse():
             if self._pieces >= self.limits.turn_pieces:
-                self._later = self.loop.call_soon(self._go_on)
+                self._later = self._next_turn()
                 break
             self._feed_next()
         self._is_parsing = False
@@ -119,6 +120,12 @@ class RestProtocol(HttpToolsProtocol):
             self.flow.shut()
         elif self.flow.is_shut:
             self.flow.open()
+
+    def _next_turn(self) -> asyncio.Handle:
+        """Go on soon; after a rest where tiny chunks were all of the work, because they would keep a CPU busy."""
+        if 2 * self._tiny_pieces < self.limits.turn_pieces:
+            return self.loop.call_soon(self._go_on)
+        return self.loop.call_later(self.limits.rest_s, self._go_on)
 
     def _may_parse(self) -> bool:
         if not self._unparsed.size or self._refusal is not None or self.transport.is_closing():
@@ -235,6 +242,8 @@ class RestProtocol(HttpToolsProtocol):
         self._framed_at = self._fed
         self._body_left -= len(body)
         self._pieces += 1
+        if len(body) <= self.limits.tiny_piece:
+            self._tiny_pieces += 1
         cycle = self.cycle
         if cycle.response_complete:
             return

@@ -37,6 +37,12 @@ void TF_DeleteStatus(TF_Status*);
 int TF_GetCode(const TF_Status*);
 const char* TF_Message(const TF_Status*);
 
+typedef struct TF_Library TF_Library;
+TF_Library* TF_LoadLibrary(const char* library_filename, TF_Status*);
+TF_Buffer TF_GetOpList(TF_Library*);
+void TF_DeleteLibraryHandle(TF_Library*);
+TF_Buffer* TF_GetAllRegisteredKernels(TF_Status*);
+
 TF_Buffer* TF_NewBuffer(void);
 void TF_DeleteBuffer(TF_Buffer*);
 

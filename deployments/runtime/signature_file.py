@@ -1,4 +1,4 @@
-"""Reads the signatures of a SavedModel without TensorFlow, and whether its model is a light one."""
+"""Reads the signatures of a SavedModel without TensorFlow, its operations, and whether its model is a light one."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from types import MappingProxyType
 from google.protobuf.message import DecodeError
 
 from core.errors import InvalidArgument, NotFound
-from core.inference.light_model import LARGEST_LIGHT_BYTES, is_light
+from core.inference.light_model import LARGEST_LIGHT_BYTES, is_light, operations_in
 from core.inference.signature import ServedModel, signature
 from core.protos import tensor_pb2
 
 FILE = "saved_model.pb"
+
+LARGEST_READ_GRAPH = 256 * 1024 * 1024
+"""Bytes of a graph whose operations are read; weights that are constants of the graph make larger ones."""
 
 
 def declared_model(version: Path, tags: frozenset[str]) -> ServedModel:
@@ -47,3 +50,14 @@ def is_light_version(version: Path) -> bool:
         return is_light((version / FILE).read_bytes(), weights_bytes)
     except OSError:
         return False
+
+
+def graph_operations(version: Path) -> frozenset[str]:
+    """Return the operations that the graphs of a version use; none where its file cannot say."""
+    file = version / FILE
+    try:
+        if file.stat().st_size > LARGEST_READ_GRAPH:
+            return frozenset()
+        return frozenset(operations_in(tensor_pb2.SavedModelOperations.FromString(file.read_bytes())))
+    except (OSError, DecodeError):
+        return frozenset()

@@ -10,7 +10,7 @@ from pathlib import Path
 from core.config.server_settings import ModelCacheSettings
 from core.errors import FailedPrecondition
 from core.storage.version_listing import is_remote, local_path
-from deployments.storage.remote_store import FsspecStore
+from deployments.storage.any_store import AnyStore
 from deployments.storage.version_cache import Lease, ModelCache, RemoteVersion
 
 APPLICATION_FOLDER = "ray_model_server"
@@ -21,7 +21,7 @@ def local_files(version: RemoteVersion, settings: ModelCacheSettings) -> Lease:
     if not is_remote(version.url):
         return Lease(local_path(version.url))
     folder = Path(settings.folder) if settings.folder else default_folder(os.environ)
-    return ModelCache(folder, settings.max_bytes, FsspecStore()).obtain(version)
+    return ModelCache(folder, settings.max_bytes, AnyStore()).obtain(version)
 
 
 def default_folder(environment: Mapping[str, str]) -> Path:

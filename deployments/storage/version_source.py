@@ -1,4 +1,4 @@
-"""Lists the versions below a base path, on a local file system or any store that fsspec knows."""
+"""Lists the versions below a base path, on a local file system or any store that fsspec or a package knows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from core.storage.version_listing import (
     shown_outside,
     version_directories,
 )
-from deployments.storage.remote_store import FsspecStore, RemoteStore, RetryingStore
+from deployments.storage.any_store import AnyStore
+from deployments.storage.remote_store import RemoteStore, RetryingStore
 
 MOST_LINKS_TO_A_FOLDER = 16
 """How often a version may lead to the same folder through links."""
@@ -37,7 +38,7 @@ class VersionSource:
     """The Source of the server, local or remote by the form of the base path; may be used from several threads."""
 
     def __init__(self, store: RemoteStore | None = None) -> None:
-        self._store = store or RetryingStore(FsspecStore(), LISTING_RETRIES, time.sleep)
+        self._store = store or RetryingStore(AnyStore(), LISTING_RETRIES, time.sleep)
 
     def list_versions(self, base_path: str, policy: VersionPolicy) -> VersionListing:
         """List the versions below a base path with their files; a failure is the listing's error."""

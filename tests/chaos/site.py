@@ -17,7 +17,7 @@ import yaml
 
 from tests.chaos.store import Store
 from tests.support.clients import RestClient, free_port, wait_until
-from tests.support.processes import hear_interrupts
+from tests.support.processes import hear_signals
 from tests.support.project import ROOT
 
 START_TIMEOUT_S = 120.0
@@ -94,7 +94,7 @@ class Site:
                 stderr=subprocess.STDOUT,
                 cwd=ROOT,
                 env=os.environ | self.environment(),
-                preexec_fn=hear_interrupts,  # noqa: PLW1509 - it only resets a signal
+                preexec_fn=hear_signals,  # noqa: PLW1509 - it only resets signals
             )
         try:
             wait_until(self.is_whole, "the server answers with all replicas", START_TIMEOUT_S)

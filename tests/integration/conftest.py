@@ -228,8 +228,8 @@ def server(
         model_cache=ModelCacheSettings(folder=str(folder / "cache")),
         loading=LoadingSettings(max_num_load_retries=1, load_retry_interval_s=POLL_S, num_load_threads=4),
         request_log=RequestLogSettings(max_file_age_s=0.5),
-        platforms=PlatformSettings(allow_python=True),
         cluster=ClusterSettings(router_replicas=1),
+        platforms=PlatformSettings(allow_python=True),
         tracing=TracingSettings(collector.url, 0.0, (("OTEL_BSP_SCHEDULE_DELAY", "200"),)),
     )
     live = LiveServer(settings, folder / "models.config", folder, saved_models)
@@ -267,10 +267,10 @@ def redeployed(server: LiveServer, **changes: Any) -> Iterator[None]:
     """Run the server's routers with other settings of the cluster for a while."""
     cluster = replace(server.settings.cluster, **changes)
     deploy(replace(server.settings, cluster=cluster))
-    wait_until(lambda: has_routers(cluster.router_replicas), "the changed routers answer", 90)
+    wait_until(lambda: has_routers(cluster.router_replicas), "the changed routers answer", 180)
     yield
     deploy(server.settings)
-    wait_until(lambda: has_routers(server.settings.cluster.router_replicas), "the routers are as before", 90)
+    wait_until(lambda: has_routers(server.settings.cluster.router_replicas), "the routers are as before", 180)
     wait_until(lambda: is_open(server.rest_port), "they answer")
 
 

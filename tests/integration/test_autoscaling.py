@@ -20,16 +20,16 @@ def replicas() -> int:
 def test_replicas_follow_the_load_without_a_failed_request(server: LiveServer) -> None:
     """A version without replicas is AVAILABLE all the same: the first request wakes it."""
     client = server.client()
-    wait_until(lambda: replicas() == 0, "the version rests", 60)
+    wait_until(lambda: replicas() == 0, "the version rests")
     assert client.available("scaled")
 
     assert client.post(PATH, {"inputs": {"iterations": 5}}).json["outputs"]["rounds"] == 5
 
     with ClosedLoop(server.rest_port, PATH, LONG_CALL, 6) as load:
-        wait_until(lambda: replicas() == 2, "a second replica shares the load", 60)
+        wait_until(lambda: replicas() == 2, "a second replica shares the load")
     assert load.failures == []
     with ClosedLoop(server.rest_port, PATH, {"inputs": {"iterations": 5}}, 1) as trickle:
-        wait_until(lambda: replicas() == 1, "the second replica is gone", 60)
+        wait_until(lambda: replicas() == 1, "the second replica is gone")
     assert trickle.failures == []
-    wait_until(lambda: replicas() == 0, "the version rests again", 60)
+    wait_until(lambda: replicas() == 0, "the version rests again")
     client.close()

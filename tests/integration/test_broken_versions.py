@@ -192,5 +192,5 @@ def test_a_version_that_answers_with_errors_only_is_shown_as_failing(
     assert (status["state"], status["status"]["error_code"]) == ("AVAILABLE", "FAILED_PRECONDITION")
     with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
         asked = health_pb2.HealthCheckRequest(service=f"model/{name}")
-        health = health_pb2_grpc.HealthStub(channel).Check(asked, timeout=10)
+        health = health_pb2_grpc.HealthStub(channel).Check(asked, timeout=60)
     assert health.status == health_pb2.HealthCheckResponse.NOT_SERVING

@@ -18,7 +18,7 @@ def site(saved_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield started
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("fault", SHORT, ids=lambda fault: fault.name.replace(" ", "_"))
 def test_a_fault_costs_no_more_requests_than_it_may(site: Site, fault: Fault) -> None:
     """Full service comes back, no version is lost, and only what was in flight on a killed replica may fail."""

@@ -39,7 +39,7 @@ def running(*flags: str, rest_port: int, tls: ssl.SSLContext | None = None) -> I
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, process_group=0,
     )  # fmt: skip
     try:
-        wait_until(lambda: process.poll() is not None or answers(rest_port, tls), "the server answers", 120)
+        wait_until(lambda: process.poll() is not None or answers(rest_port, tls), "the server answers", 240)
         yield process
     finally:
         if process.poll() is None:
@@ -56,7 +56,7 @@ def answers(port: int, tls: ssl.SSLContext | None = None) -> bool:
 
 def encrypted(port: int, tls: ssl.SSLContext, path: str, body: str | None = None) -> tuple[int, bytes]:
     """Send a request over HTTPS; gives status and body."""
-    connection = http.client.HTTPSConnection("localhost", port, timeout=30, context=tls)
+    connection = http.client.HTTPSConnection("localhost", port, timeout=60, context=tls)
     try:
         connection.request("GET" if body is None else "POST", path, body)
         response = connection.getresponse()
@@ -92,7 +92,7 @@ def cmdline(pid: int) -> bytes:
         return b""
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_two_servers_run_side_by_side_and_stop_cleanly(saved_models: Path, tmp_path: Path) -> None:
     """Each has its own Ray; SIGTERM to all of one's processes lets a request in flight finish, and leaves nothing behind.
 
@@ -125,7 +125,7 @@ def test_two_servers_run_side_by_side_and_stop_cleanly(saved_models: Path, tmp_p
 
             wait_until(lambda: not answers(first), "the port is closed")
             assert connection.ask(SLOW_BODY).status == 200
-        assert one.wait(timeout=30) == 0
+        assert one.wait(timeout=120) == 0
         wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below), "no process is left")
         status, answer = encrypted(second, tls, "/v1/models/m:predict", '{"instances": [2.0]}')
         assert (status, json.loads(answer)) == (200, {"predictions": [3.0]})
@@ -134,7 +134,7 @@ def test_two_servers_run_side_by_side_and_stop_cleanly(saved_models: Path, tmp_p
             assert client.predict("m", {"x": 2.0})["y"] == 3.0
         assert not answers(second)
         os.killpg(other.pid, signal.SIGINT)
-        assert other.wait(timeout=30) == 0
+        assert other.wait(timeout=120) == 0
         assert other.stdout is not None
         assert other.stdout.read().endswith("s] stopped\n")
 

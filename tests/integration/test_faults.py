@@ -47,7 +47,7 @@ def test_a_router_redeployed_under_load_loses_no_request(server: LiveServer) -> 
     old = replica_pids(ROUTER_APP, "Router")
     with ClosedLoop(server.rest_port, "/v1/models/half_plus_two:predict", {"instances": [2.0]}) as load:
         deploy(server.settings)
-        wait_until(lambda: not set(old) & set(replica_pids(ROUTER_APP, "Router")), "the old router is gone", 90)
+        wait_until(lambda: not set(old) & set(replica_pids(ROUTER_APP, "Router")), "the old router is gone", 180)
         seen = load.count
         wait_until(lambda: load.count > seen + 100, "the new router answers")
 

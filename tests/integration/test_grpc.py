@@ -117,7 +117,7 @@ def test_bytes_that_are_no_message_are_refused(channel: grpc.Channel) -> None:
     send = channel.unary_unary(f"{PREDICTION}Predict", request_serializer=None, response_deserializer=None)
     for garbage in (b"\xff" * 100, b"\x0a\xff\xff\xff\xff\x0f", b"\x12\x05abc", bytes(range(256))):
         with pytest.raises(grpc.RpcError) as caught:
-            send(garbage, timeout=30)
+            send(garbage, timeout=60)
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert predict(channel, predict_request("half_plus_two", x=np.zeros(1, np.float32))).outputs
 

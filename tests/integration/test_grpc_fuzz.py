@@ -66,7 +66,7 @@ def lives(server: LiveServer) -> Iterator[None]:
     yield
     assert processes() == before
     assert {name: peak_megabytes(pid) for pid, name in before.items() if peak_megabytes(pid) > MOST_MEGABYTES} == {}
-    with Client(f"127.0.0.1:{server.grpc_port}", timeout_s=10) as client:
+    with Client(f"127.0.0.1:{server.grpc_port}", timeout_s=60) as client:
         assert client.predict(MODEL, {"x": 2.0})["y"] == 3.0
         assert client.regress(EXAMPLES_MODEL, [{"x": 2.0}], signature="regress_x_to_y") == [3.0]
 
@@ -83,7 +83,7 @@ def test_random_and_broken_requests_get_the_code_of_a_mistake(channel: grpc.Chan
     requests = list(random_requests(SEED, 2000))
     for first in range(0, len(requests), AT_A_TIME):
         some = requests[first : first + AT_A_TIME]
-        calls = [channel.unary_unary(method).future(body, timeout=30) for method, body in some]
+        calls = [channel.unary_unary(method).future(body, timeout=60) for method, body in some]
         codes = [code_of(call) for call in calls]
         wrong += [(code, *one) for code, one in zip(codes, some, strict=True) if code not in MISTAKES | {"OK"}]
 

@@ -275,6 +275,6 @@ def test_rays_own_metrics_have_the_numbers_too(client: RestClient) -> None:
     def has(name: str, page: str) -> bool:
         return any(line.startswith(f"{name}{{") and labels in line for line in page.splitlines())
 
-    wait_until(lambda: has("ray_model_server_request_count_total", text()), "Ray has the count of requests", 60)
+    wait_until(lambda: has("ray_model_server_request_count_total", text()), "Ray has the count of requests")
     for name in ("runtime_latency_bucket_total", "runtime_latency_count_total", "version_state", "resident_bytes"):
-        wait_until(lambda name=name: has(f"ray_model_server_{name}", text()), f"Ray has {name}", 60)
+        wait_until(lambda name=name: has(f"ray_model_server_{name}", text()), f"Ray has {name}")

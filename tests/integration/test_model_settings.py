@@ -20,7 +20,7 @@ def at_once(server: LiveServer, path: str, bodies: list[object]) -> list[Reply]:
     start = threading.Barrier(len(bodies))
 
     def send(index: int) -> None:
-        start.wait(30)
+        start.wait(60)
         replies[index] = RestClient(server.rest_port).post(path, bodies[index])
 
     threads = [threading.Thread(target=send, args=(index,)) for index in range(len(bodies))]
@@ -72,7 +72,7 @@ def test_a_killed_replica_of_two_costs_at_most_what_was_on_it(server: LiveServer
         os.kill(killed, signal.SIGKILL)
         seen = load.count
         wait_until(lambda: load.count > seen + 200, "requests go on")
-        wait_until(lambda: len(set(replica_pids(app, DEPLOYMENT)) - {killed}) == 2, "the replica was replaced", 90)
+        wait_until(lambda: len(set(replica_pids(app, DEPLOYMENT)) - {killed}) == 2, "the replica was replaced", 180)
 
     assert len(load.failures) <= clients
     assert client.predict("twice", [2.0]) == [3.0]

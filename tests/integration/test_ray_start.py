@@ -59,7 +59,7 @@ ray.shutdown()
 """
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("late", "tries", "is_up"), [(1, 2, True), (3, 3, False)])
 def test_a_late_ray_leaves_no_process_and_no_folder(*, late: int, tries: int, is_up: bool) -> None:
     """Each try begins without the processes and the session folder of the one before it."""

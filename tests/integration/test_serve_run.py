@@ -67,11 +67,11 @@ def serve_run(
                 command(folder), cwd=ROOT, env=environment, stdout=output, stderr=output, process_group=0
             )
         try:
-            wait_until(lambda: process.poll() is not None or answers(rest), "the REST port answers", 150)
+            wait_until(lambda: process.poll() is not None or answers(rest), "the REST port answers", 240)
             assert process.poll() is None, (folder / "log").read_text(errors="replace")[-5000:]
             yield rest, rpc, proxy, proxy_rpc
             os.killpg(process.pid, signal.SIGTERM)
-            assert process.wait(timeout=90) == 0
+            assert process.wait(timeout=120) == 0
             assert (folder / "log").read_text().endswith("stopped\n")
         finally:
             process.kill()
@@ -101,7 +101,7 @@ def answers(port: int) -> bool:
 
 
 @pytest.mark.stock_client
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("env_vars", [pytest.param({}, id="default"), pytest.param(HA_PROXY, id="HAProxy")])
 def test_serve_run_answers_on_all_doors(tmp_path: Path, saved_models: Path, env_vars: dict[str, str]) -> None:
     """The router's own ports and Serve's lead to the same code, for all methods and for 64 MiB; versions roll."""
@@ -153,5 +153,5 @@ def grpc_predict(port: int, model: str, value: float) -> float:
             request_serializer=serving_pb2.PredictRequest.SerializeToString,
             response_deserializer=serving_pb2.PredictResponse.FromString,
         )
-        answer = predict(request, timeout=30)
+        answer = predict(request, timeout=60)
     return float(answer.outputs["y"].float_val[0])

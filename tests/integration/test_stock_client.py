@@ -49,7 +49,7 @@ CUT_DOWN = {"FileSystemStoragePathSourceConfig", "SessionRunResponse"}
 
 
 @pytest.mark.stock_client
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_the_stock_client_gets_what_the_model_gives_in_process(server: LiveServer, saved_models: Path) -> None:
     """Every output of every signature has the dtype and the bits of the model run by TensorFlow there."""
     versions = {name: saved_models / name / str(version) for name, version in VERSIONS.items()}
@@ -61,7 +61,7 @@ def test_the_stock_client_gets_what_the_model_gives_in_process(server: LiveServe
 
 
 @pytest.mark.stock_client
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_our_messages_are_those_of_tensorflow_servings_client() -> None:
     """Field by field, as its package describes them: what JSON and reflection show of them is the same."""
     (packages,) = environment(default_cache().parent).parents[1].glob("lib/python*/site-packages")

@@ -53,14 +53,14 @@ def launched(folder: Path, *flags: str) -> Iterator[tuple[subprocess.Popen[bytes
         yield process, output
     finally:
         process.kill()
-        process.wait(30)
+        process.wait(60)
 
 
 def is_ready(output: Path) -> bool:
     return "] ready" in output.read_text()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_what_a_killed_launcher_left_is_taken_over(saved_models: Path, tmp_path: Path) -> None:
     """It says what it found; requests are answered all the time; at the end the cluster has nothing of ours."""
     rest = free_port()
@@ -70,13 +70,13 @@ def test_what_a_killed_launcher_left_is_taken_over(saved_models: Path, tmp_path:
             "--model_name=m", f"--model_base_path={saved_models / 'half_plus_two'}",
         )  # fmt: skip
         with launched(tmp_path, *flags) as (first, output):
-            wait_until(lambda: is_ready(output), "the first server is ready", 90)
+            wait_until(lambda: is_ready(output), "the first server is ready", 180)
             with launched(tmp_path, *flags) as (second, refusal):
                 assert second.wait(60) == 255
             assert f"already runs on this cluster (process {first.pid} on " in refusal.read_text()
         with launched(tmp_path, *flags) as (heir, output):
             with ClosedLoop(rest, "/v1/models/m:predict", {"instances": [2.0]}, clients=2) as load:
-                wait_until(lambda: is_ready(output), "the second server is ready", 90)
+                wait_until(lambda: is_ready(output), "the second server is ready", 180)
             assert load.failures == []
             heir.send_signal(signal.SIGTERM)
             assert heir.wait(60) == 0

@@ -42,7 +42,7 @@ def spans_of(collector: SpanCollector, trace_id: str, *names: str) -> dict[str, 
     def found() -> dict[str, Received]:
         return {one.name: one for one in collector.trace(trace_id)}
 
-    wait_until(lambda: found().keys() >= set(names), f"{names} are there", 20)
+    wait_until(lambda: found().keys() >= set(names), f"{names} are there")
     assert len(found()) == len(collector.trace(trace_id))
     return found()
 
@@ -115,7 +115,7 @@ def test_a_batch_shows_in_the_traces_of_all_its_requests(server: LiveServer, col
         with ThreadPoolExecutor(4) as pool:
             statuses = list(pool.map(lambda one: ask(server, "batched", body, headers(one)), traces))
         assert statuses == [200] * 4
-        wait_until(lambda: all(len(collector.trace(one)) == 6 for one in traces), "all spans are there", 20)
+        wait_until(lambda: all(len(collector.trace(one)) == 6 for one in traces), "all spans are there")
         return traces
 
     def shared(traces: list[str]) -> list[Received]:
@@ -129,7 +129,7 @@ def test_a_batch_shows_in_the_traces_of_all_its_requests(server: LiveServer, col
         leaders[:] = shared(traces)
         return bool(leaders)
 
-    wait_until(have_shared, "two requests share a batch", 20)
+    wait_until(have_shared, "two requests share a batch")
     leader = leaders[0]
     members = [spans_of(collector, trace, "run") for trace, _ in leader.links]
     assert {(one["call"].trace_id, one["call"].span_id) for one in members} == set(leader.links)

@@ -36,7 +36,7 @@ def test_a_killed_router_is_replaced_while_the_other_answers(
     os.kill(replica_pids(ROUTER_APP, "Router")[0], signal.SIGKILL)
     client = RestClient(server.rest_port)
     wait_until(lambda: _answers(client), "the other router answers")
-    wait_until(two_routers, "the killed router was replaced", 90)
+    wait_until(two_routers, "the killed router was replaced", 180)
     assert client.predict("half_plus_two", [2.0]) == [3.0]
 
 
@@ -47,7 +47,7 @@ def _answers(client: RestClient) -> bool:
         return False
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_every_router_shows_the_sums_of_all(server: LiveServer, two_routers: Callable[[], bool]) -> None:
     """Whichever answers; what a router counted stays when it is killed."""
     wait_until(lambda: len(fresh(server).labelled(ROUTING_GENERATION)) == 2, "both routers report")
@@ -67,7 +67,7 @@ def test_every_router_shows_the_sums_of_all(server: LiveServer, two_routers: Cal
     wait_until(lambda: counted() == {40}, "both routers show all requests")
     os.kill(replica_pids(ROUTER_APP, "Router")[0], signal.SIGKILL)
     assert counted() == {40}
-    wait_until(two_routers, "the killed router was replaced", 90)
+    wait_until(two_routers, "the killed router was replaced", 180)
     assert counted() == {40}
     assert_never_falls(pages)
 

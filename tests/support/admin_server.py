@@ -85,7 +85,7 @@ class AdminServer:
             self._wake.clear()
 
     def __enter__(self) -> Self:
-        self._loop.run(self._door.open()).result(10)
+        self._loop.run(self._door.open()).result(60)
         self._ticks.start()
         return self
 
@@ -93,5 +93,5 @@ class AdminServer:
         self._stop.set()
         self._wake.set()
         self._ticks.join(10)
-        self._loop.run(self._door.drain(0.1)).result(10)
+        self._loop.run(self._door.drain(0.1)).result(60)
         self._loop.stop()

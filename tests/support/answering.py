@@ -20,4 +20,4 @@ def answering(execution: Execution | BatchedExecution) -> Iterator[Callable[[Cal
     finally:
         execution.close()
         thread.stop()
-        thread.join(10)
+        thread.join(60)

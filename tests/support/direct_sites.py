@@ -15,7 +15,7 @@ from deployments.routing.direct_connection import DirectConnection
 from deployments.telemetry.process_metrics import METRICS
 
 TOKEN = b"0123456789abcdef"
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 Run = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
 
 

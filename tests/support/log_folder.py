@@ -6,7 +6,7 @@ import errno
 
 
 class FakeLogFolder:
-    """Files by name; implements what begins files of `deployments.inference.log_writer.LogWriter`.
+    """Files by name; implements what begins files of `deployments.recording.log_writer.LogWriter`.
 
     `room_bytes` is what still fits; `missing` refuses to begin files, `sealed` to finish them.
     """
@@ -31,7 +31,7 @@ class FakeLogFolder:
 
 
 class FakeLogFile:
-    """One file; implements `deployments.inference.log_storage.LogFile`."""
+    """One file; implements `deployments.recording.log_storage.LogFile`."""
 
     def __init__(self, folder: FakeLogFolder) -> None:
         self._folder = folder

@@ -46,9 +46,10 @@ def _title(process: psutil.Process) -> str:
         return ""
 
 
-def hear_interrupts() -> None:
-    """Undo, in a new process, what a shell does to programs that it starts in the background: SIGINT is ignored."""
+def hear_signals() -> None:
+    """Undo, in a new process, what others did to the tests: a shell ignores SIGINT in the background, nohup SIGHUP."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def on_terminal(command: Sequence[Any], **options: Any) -> tuple[subprocess.Popen[bytes], int]:
@@ -59,8 +60,7 @@ def on_terminal(command: Sequence[Any], **options: Any) -> tuple[subprocess.Pope
     ours, theirs = pty.openpty()
 
     def take_terminal() -> None:
-        hear_interrupts()
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        hear_signals()
         fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
 
     try:

@@ -81,4 +81,4 @@ def prometheus(folder: Path, rest_port: int) -> Iterator[Prometheus]:
         yield asked
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)

@@ -77,7 +77,7 @@ class SpanCollector:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 collector.is_asked.set()
-                collector.may_answer.wait(30)
+                collector.may_answer.wait(60)
                 if collector.status == 200 and self.path == PATH:
                     collector.keep(dict(self.headers), body)
                 answer = ExportTraceServiceResponse().SerializeToString()
@@ -105,7 +105,7 @@ class SpanCollector:
         self.may_answer.set()
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join(10)
+        self._thread.join(60)
 
     def keep(self, headers: dict[str, str], body: bytes) -> None:
         """Read a request as OTLP's protobuf."""

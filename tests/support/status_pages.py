@@ -133,16 +133,16 @@ class LivePage:
             RequestRouter("r", FakeTransport()), HttpLimits(), pages={PATH: HtmlPage(self._status.document).answer}
         )
         self._door = HttpDoor(HttpAddress("127.0.0.1", self._port), api, "")
-        self._loop.run(self._door.open()).result(10)
+        self._loop.run(self._door.open()).result(60)
 
     def close(self) -> None:
         """Answer no more."""
         if self._door is not None:
-            self._loop.run(self._door.drain(1.0)).result(10)
+            self._loop.run(self._door.drain(1.0)).result(60)
             self._door = None
 
     def stop(self) -> None:
         """End it for good."""
         self.close()
         self._loop.stop()
-        self._loop.join(5)
+        self._loop.join(60)

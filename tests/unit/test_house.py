@@ -36,7 +36,7 @@ MANY_METHODS = {"core.json.exact_parser._Parser"}
 
 NOT_IMPORTED = {
     "deployments.cli": "the console script names it in pyproject.toml",
-    "deployments.client": "users import it",
+    "deployments.platforms.contract": "the tests of those who write platforms import it",
     "deployments.launch.serve_run": "`make serve` runs it with `python -m`",
 }
 

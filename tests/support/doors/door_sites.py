@@ -14,6 +14,34 @@ from deployments.system.event_loop import LoopThread
 from tests.support.fakes import FakeTransport
 
 
+class ScriptedTime:
+    """The event loop of a connection, whose clock stands still until a test lets time pass."""
+
+    def __init__(self, connection: Any, loop: LoopThread) -> None:
+        self._connection = connection
+        self._turns = loop
+        self._loop = connection.loop
+        self._now_s = self._loop.time()
+        connection.loop = self
+
+    def time(self) -> float:
+        return self._now_s
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    def passes(self, seconds: float) -> None:
+        """Let the connection look at what it has, and once more after this time."""
+
+        async def look_twice() -> None:
+            for passed_s in (0.0, seconds):
+                self._now_s += passed_s
+                self._connection._timer.cancel()
+                self._connection._look()
+
+        self._turns.run(look_twice()).result(60)
+
+
 @dataclass
 class DoorSite:
     """The port, and what tests look at behind it."""
@@ -54,5 +82,5 @@ class DoorSite:
         async def release() -> None:
             self.transport.gate.set()
 
-        self.loop.run(prepare()).result(5)
-        return lambda: self.loop.run(release()).result(5)
+        self.loop.run(prepare()).result(60)
+        return lambda: self.loop.run(release()).result(60)

@@ -65,15 +65,15 @@ def grpc_sites() -> Iterator[GrpcSiteMaker]:
         port = 0 if socket_path else free_port()
         address = GrpcAddress("127.0.0.1", port, socket_path)
         door = GrpcDoor(address, GrpcApi(router, "token", _no_reload, **api), "token")
-        loop.run(_opened(door)).result(10)
+        loop.run(_opened(door)).result(60)
         doors.append(door)
         return GrpcSite(port, transport, router, door, metrics, loop)
 
     yield made
     for door in doors:
-        loop.run(door.drain(1.0)).result(10)
+        loop.run(door.drain(1.0)).result(60)
     loop.stop()
-    loop.join(5)
+    loop.join(60)
 
 
 async def _opened(door: GrpcDoor) -> None:

@@ -87,7 +87,7 @@ class GrpcStack:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run something on the loop of the door and wait for it."""
-        return self._loop.run(work).result(30)
+        return self._loop.run(work).result(60)
 
     async def _open(self) -> None:
         for servable, execution in self._executions.items():
@@ -100,10 +100,10 @@ class GrpcStack:
         self.door.health.open(self.table)
 
     async def _close(self) -> None:
-        await self.door.drain(5.0)
+        await self.door.drain(60.0)
         for replicas in self.transport.replicas.values():
             replicas.retire()
-        await asyncio.gather(*(server.drain(5.0) for server in self._servers))
+        await asyncio.gather(*(server.drain(60.0) for server in self._servers))
         for execution in self._executions.values():
             execution.close()
 
@@ -116,7 +116,7 @@ class GrpcStack:
     ) -> None:
         self.run(self._close())
         self._loop.stop()
-        self._loop.join(5)
+        self._loop.join(60)
 
 
 def _routes(name: str, versions: Iterable[int]) -> ModelRoutes:

@@ -233,7 +233,7 @@ class Probe:
 
     def run(self, site: GrpcSite) -> None:
         """Fail unless the port reacts so."""
-        with RawHttp2(site.port, self.opening, timeout_s=5.0) as client:
+        with RawHttp2(site.port, self.opening, timeout_s=60.0) as client:
             if self.first:
                 client.send(self.first)
                 client.answer(1)
@@ -245,7 +245,7 @@ class Bystander:
     """Another client's connection, by another implementation of HTTP/2; used as a context manager."""
 
     def __init__(self, site: GrpcSite) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", site.port), timeout=5.0)
+        self._socket = socket.create_connection(("127.0.0.1", site.port), timeout=60.0)
         self._http2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
         self._http2.initiate_connection()
 

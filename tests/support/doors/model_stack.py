@@ -45,7 +45,7 @@ class ModelStack:
         self._rest = HttpDoor(HttpAddress(LOOPBACK, self.rest_port), rest_api, "token")
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        return self._loop.run(work).result(30)
+        return self._loop.run(work).result(60)
 
     async def _open(self) -> None:
         for servable, execution in self._executions.items():
@@ -59,10 +59,10 @@ class ModelStack:
         await self._rest.open()
 
     async def _close(self) -> None:
-        await asyncio.gather(self._grpc.drain(5.0), self._rest.drain(5.0))
+        await asyncio.gather(self._grpc.drain(60.0), self._rest.drain(60.0))
         for replicas in self._transport.replicas.values():
             replicas.retire()
-        await asyncio.gather(*(server.drain(5.0) for server in self._servers))
+        await asyncio.gather(*(server.drain(60.0) for server in self._servers))
         for execution in self._executions.values():
             execution.close()
 
@@ -75,7 +75,7 @@ class ModelStack:
     ) -> None:
         self._run(self._close())
         self._loop.stop()
-        self._loop.join(5)
+        self._loop.join(60)
 
 
 def _models(servables: list[ServableId]) -> dict[str, ModelRoutes]:

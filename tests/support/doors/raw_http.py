@@ -25,7 +25,7 @@ def chunked(method: str, target: str, *chunks: bytes) -> bytes:
 class RawConnection:
     """One connection; used as a context manager."""
 
-    def __init__(self, port: int, timeout_s: float = 20.0) -> None:
+    def __init__(self, port: int, timeout_s: float = 60.0) -> None:
         self.socket = socket.create_connection((HOST, port), timeout=timeout_s)
         self._stream = self.socket.makefile("rb")
 

@@ -126,7 +126,7 @@ class Answers:
 class RawHttp2:
     """One connection; used as a context manager."""
 
-    def __init__(self, address: int | str, opening: bytes = OPENING, timeout_s: float = 20.0) -> None:
+    def __init__(self, address: int | str, opening: bytes = OPENING, timeout_s: float = 60.0) -> None:
         if isinstance(address, int):
             self.socket = socket.create_connection(("127.0.0.1", address), timeout=timeout_s)
         else:

@@ -31,7 +31,7 @@ ONE_VERSION = RoutingTable(
 class RestSite(DoorSite):
     """The REST port of a router that serves one model, `m`."""
 
-    def connect(self, timeout_s: float = 20.0) -> RawConnection:
+    def connect(self, timeout_s: float = 60.0) -> RawConnection:
         return RawConnection(self.port, timeout_s)
 
     @property
@@ -55,11 +55,11 @@ def rest_site(answer: Answer | None = None, limits: ConnectionLimits | None = No
     port = free_port()
     budget = HttpLimits() if limits is None else HttpLimits(connection=limits)
     door = HttpDoor(HttpAddress(HOST, port), HttpApi(router, budget, "t"), "t")
-    loop.run(door.open()).result(10)
+    loop.run(door.open()).result(60)
     yield RestSite(port, transport, router, door, metrics, loop)
-    loop.run(door.drain(1.0)).result(10)
+    loop.run(door.drain(1.0)).result(60)
     loop.stop()
-    loop.join(5)
+    loop.join(60)
 
 
 @dataclass(frozen=True)

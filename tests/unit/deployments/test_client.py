@@ -131,7 +131,7 @@ def test_a_server_that_comes_up_a_moment_later_is_found() -> None:
     with Client(f"127.0.0.1:{port}") as client, futures.ThreadPoolExecutor(1) as pool:
         asked = pool.submit(client.predict, "m", {"x": 1.0})
         with serving(flaky, port):
-            assert asked.result(30)["y"] == 1
+            assert asked.result(60)["y"] == 1
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["of the call", "of the client"])

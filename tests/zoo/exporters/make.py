@@ -36,6 +36,8 @@ SCRIPTS = (
     ("ydf", "ydf_models"),
     ("tft", "transform_models"),
     ("mlflow", "mlflow_models"),
+    ("sklearn", "sklearn_onnx"),
+    ("tf2onnx", "tensorflow_onnx"),
 )
 
 

@@ -11,7 +11,7 @@ import pytest
 from core.admin.status_document import AgedReport, Listener, RouterFacts, WatcherReport, status_document, status_json
 from core.admin.status_text import status_text
 from core.config.model_config import Rollout
-from core.config.version_policy import All, Latest, Specific
+from core.config.version_policy import All, Latest, RegisteredPolicy, Specific
 from core.errors import Code, Problem
 from core.rest.status_schema import STATUS
 from core.routing.table import ListInForce, ModelRoutes, Route, RoutingTable
@@ -187,7 +187,12 @@ def test_the_configuration_says_where_it_comes_from_and_what_was_refused() -> No
 
 @pytest.mark.parametrize(
     ("policy", "shown"),
-    [(All(), {"all": True}), (Specific(frozenset({10, 9})), {"specific": ["9", "10"]}), (None, None)],
+    [
+        (All(), {"all": True}),
+        (Specific(frozenset({10, 9})), {"specific": ["9", "10"]}),
+        (RegisteredPolicy("odd", '{"least": 3}'), {"extension": "odd", "arguments": {"least": 3}}),
+        (None, None),
+    ],
 )
 def test_every_policy_has_its_shape(policy, shown) -> None:
     """A removed model has none."""

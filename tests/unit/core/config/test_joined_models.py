@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
 
+from core.config.extensions import ANY, ONNX, TENSORFLOW, Extensions
 from core.config.joined_models import joined, placed, unused_models
 from core.config.model_config import BatchingParameters, LoggingConfig, ModelConfig, ModelResources
-from core.config.version_policy import All, Latest, Specific
-from core.config.yaml_settings import read_yaml_settings
+from core.config.models_text import model_configs, to_text
+from core.config.version_policy import All, Latest, RegisteredPolicy, Specific, Unsaid, VersionPolicy
+from core.config.yaml_settings import YamlSettings, read_yaml_settings
 from core.errors import ConfigError
 
 LISTED = ModelConfig("m", "/m")
@@ -104,3 +109,69 @@ def test_a_policy_of_our_file_counts_only_beside_the_default_one() -> None:
 
     assert joined([LISTED], own)[0].policy == All()
     assert joined([ModelConfig("n", "/n", Latest(3))], own)[0].policy == Latest(3)
+
+
+def test_platforms_that_differ_are_refused() -> None:
+    """A model that names `any` in models.config leaves it to our file."""
+    own = read_yaml_settings("models:\n m:\n  platform: onnx", "s.yaml")
+
+    with pytest.raises(ConfigError, match=r"s.yaml:3: models.m.platform: differs from models.config"):
+        joined([ModelConfig("m", "/m", platform=TENSORFLOW)], own)
+    assert joined([ModelConfig("m", "/m", platform=ONNX)], own)[0].platform == ONNX
+    assert joined([ModelConfig("m", "/m", platform=ANY)], own)[0].platform == ONNX
+
+
+@pytest.mark.parametrize("join", [joined, placed])
+def test_libraries_and_hooks_are_only_in_our_file(join: Callable[..., tuple[ModelConfig, ...]]) -> None:
+    """They stay with a model whose list was changed at run time."""
+    own = read_yaml_settings("defaults: {op_libraries: [a]}\nmodels: {m: {op_libraries: [/b.so], hooks: 'p:H'}}")
+    first, second = join([LISTED, ModelConfig("n", "/n")], own)
+
+    assert (first.op_libraries, first.hooks) == (("/b.so",), "p:H")
+    assert (second.op_libraries, second.hooks) == (("a",), "")
+
+
+REGISTERED = Extensions(version_policies={"odd": lambda least=0: Specific(frozenset({least}))})
+ODD = RegisteredPolicy("odd", '{"least": 3}')
+
+
+def odd_settings(policy: str = "{odd: {least: 3}}") -> YamlSettings:
+    """Read a file that gives model `m` a registered policy."""
+    return read_yaml_settings(f"models:\n m:\n  version_policy: {policy}", "s.yaml", REGISTERED)
+
+
+@pytest.mark.parametrize("listed", [Latest(), Unsaid()])
+def test_a_registered_policy_counts_where_models_config_says_nothing(listed: VersionPolicy) -> None:
+    """That format cannot name it."""
+    assert joined([replace(LISTED, policy=listed)], odd_settings())[0].policy == ODD
+
+
+def test_a_registered_policy_beside_another_one_is_a_conflict() -> None:
+    """Neither file overrides the other."""
+    with pytest.raises(ConfigError, match=r"s.yaml:3: models.m.version_policy: differs from models.config"):
+        joined([replace(LISTED, policy=All())], odd_settings())
+
+
+@pytest.mark.parametrize(
+    ("listed", "ours", "placed_policy"),
+    [
+        pytest.param(Unsaid(), "{odd: {least: 3}}", ODD, id="the_text_of_the_list_could_not_say_it"),
+        pytest.param(Unsaid(), "all", Latest(), id="the_list_was_written_before_our_file_changed"),
+        pytest.param(Latest(), "{odd: {least: 3}}", Latest(), id="a_command_said_latest"),
+        pytest.param(Specific(frozenset({1})), "{odd: {least: 3}}", Specific(frozenset({1})), id="a_command_loaded_1"),
+    ],
+)
+def test_a_list_changed_at_run_time_takes_a_registered_policy_from_our_file(
+    listed: VersionPolicy, ours: str, placed_policy: VersionPolicy
+) -> None:
+    """Unless the change named a policy itself."""
+    assert placed([replace(LISTED, policy=listed)], odd_settings(ours))[0].policy == placed_policy
+
+
+def test_a_registered_policy_passes_through_the_text_of_a_list() -> None:
+    """Written, read and placed, the list is what it was; without our file it is the default."""
+    model = replace(LISTED, policy=ODD)
+    read = model_configs(to_text([model]))
+
+    assert placed(read, odd_settings()) == (model,)
+    assert placed(read, YamlSettings()) == (LISTED,)

@@ -6,11 +6,10 @@ import pickle
 
 import pytest
 
+from core.config.extensions import LOG_FORMATS, LogFormat
 from core.config.model_config import (
-    LOG_FORMATS,
     Autoscaling,
     BatchingParameters,
-    LogFormat,
     ModelConfig,
     ModelResources,
     collector_problems,

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.config.extensions import TENSORFLOW
+from core.config.extensions import ANY, BUILT_IN_KINDS, OPEN, TENSORFLOW, Extensions, PlatformKind
 from core.config.model_config import LoggingConfig, ModelConfig, TaskSampling
-from core.config.models_text import model_configs, models_from_message, single_model, to_text
-from core.config.version_policy import All, Latest, Specific
+from core.config.models_text import model_configs, models_from_message, single_model, to_message, to_text
+from core.config.version_policy import All, Latest, Specific, Unsaid
 from core.errors import ConfigError, Problem
 from core.protos import model_config_pb2
 
@@ -80,7 +80,7 @@ def test_no_models_is_a_configuration_too(text: str) -> None:
     ("policy", "expected"),
     [
         ("", Latest()),
-        ("model_version_policy { }", Latest()),
+        ("model_version_policy { }", Unsaid()),
         ("model_version_policy { latest { } }", Latest(1)),
         ("model_version_policy { latest { num_versions: 3 } }", Latest(3)),
         ("model_version_policy { specific { } }", Specific(frozenset())),
@@ -324,3 +324,41 @@ def test_any_text_gives_models_or_a_config_error(text: str) -> None:
     """No file can crash the server."""
     with contextlib.suppress(ConfigError):
         model_configs(text, "f")
+
+
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        ("tensorflow", ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb", "model.tflite")),
+        ("tflite", ("model.tflite",)),
+        ("onnx", ("model.onnx",)),
+        ("python", ("model.py",)),
+        ("any", ANY.files),
+    ],
+)
+def test_a_model_has_a_platform_that_its_files_show(name: str, files: tuple[str, ...]) -> None:
+    """The name survives the text form of a list in force."""
+    model = one_model(f'name: "m" base_path: "/m" model_platform: "{name}"')
+
+    assert model.platform == PlatformKind(name, files)
+    assert model_configs(to_text([model])) == (model,)
+
+
+def test_a_platform_that_only_the_server_has_is_shown_by_others() -> None:
+    """A command reads the list of a server on another machine."""
+    text = to_message([ModelConfig("m", "/m", platform=PlatformKind("other", ("model.other",)))])
+
+    with pytest.raises(ConfigError, match="Model m requests unsupported platform other"):
+        models_from_message(text)
+    assert models_from_message(text, known=OPEN) == (ModelConfig("m", "/m", platform=PlatformKind("other")),)
+
+
+def test_a_platform_of_a_package_is_known() -> None:
+    """With its files; it must be named, because its files are known only after its code was imported."""
+    other = PlatformKind("other", ("model.other",))
+    known = Extensions({**BUILT_IN_KINDS, "other": other})
+    text = 'model_config_list { config { name: "m" base_path: "/m" model_platform: "%s" } }'
+
+    assert model_configs(text % "other", known=known)[0].platform == other
+    assert model_configs(text % "any", known=known)[0].platform == ANY
+    assert single_model("m", "/m", known=known).platform == ANY

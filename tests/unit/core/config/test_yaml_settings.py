@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.config.extensions import PYTHON
 from core.config.joined_models import joined
 from core.config.model_config import (
     Autoscaling,
@@ -218,6 +219,10 @@ sever: {}"""
         ("batching: {pad_variable_length_inputs: !!bool maybe}", "must be true or false; was maybe"),
         ("num_cpus: !!float x", "must be a number; was x"),
         ("env_vars: {A: {}}", "must be a text; was a mapping"),
+        ("hooks: pictures.hooks.TopFive", "hooks: must be a class as `module:Class`; was 'pictures.hooks.TopFive'"),
+        ("hooks: 'pictures..hooks:TopFive'", "must be a class as `module:Class`"),
+        ("hooks: 'pictures:TopFive()'", "must be a class as `module:Class`"),
+        ("hooks: [a]", "must be a text; was a list"),
     ],
 )
 def test_mistakes_of_a_model_are_explained(text: str, message: str) -> None:
@@ -284,3 +289,21 @@ def test_any_text_gives_settings_or_a_config_error(text: str) -> None:
     """No file can crash the server."""
     with contextlib.suppress(ConfigError):
         read_yaml_settings(text, "f")
+
+
+def test_a_model_of_this_file_may_name_its_platform() -> None:
+    """One that nobody knows is a mistake with its line, and with the names that there are."""
+    assert only_model("platform: python").platform == PYTHON
+    with pytest.raises(ConfigError) as raised:
+        read_yaml_settings("models:\n  m:\n    platform: torch", "s.yaml")
+    assert [str(one) for one in raised.value.problems] == [
+        "s.yaml:3: models.m.platform: is not a platform: torch; there are tensorflow, tflite, onnx, python, any"
+    ]
+    with pytest.raises(ConfigError, match=r"models\.m\.platform"):
+        read_yaml_settings("models: {m: {platform: [onnx]}}")
+
+
+@pytest.mark.parametrize("name", ["pictures:TopFive", "pictures.hooks:TopFive", ""])
+def test_a_model_may_name_the_class_of_its_hooks(name: str) -> None:
+    """An empty text leaves it to the version's folder."""
+    assert only_model(f"hooks: '{name}'").hooks == name

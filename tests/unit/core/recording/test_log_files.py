@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from core.config.model_config import LogFormat
+from core.config.extensions import LogFormat
 from core.recording.log_files import FileLimits, LogFileNames
 
 AT_S = 1_700_000_000.25

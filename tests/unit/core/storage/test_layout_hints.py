@@ -6,10 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.config.extensions import ANY, ONNX, PYTHON, TENSORFLOW, PlatformKind
 from core.storage.layout_hints import base_path_hint, file_hint, is_version, version_hint
 
+MATRIX = PlatformKind("matrix", ("weights.npy",))
 EXPORT = "write a SavedModel with model.export(folder)"
 KERAS = f"a Keras archive and not a SavedModel: load it with Keras and {EXPORT}"
+ANY_MODEL = "SavedModel, model.tflite, model.onnx or model.py"
+XGBOOST = (
+    "an XGBoost model, which no platform serves: convert it to ONNX, or load it in a model.py, and serve that with "
+    "platform python"
+)
 ARCHIVE = "an archive, which is not opened: unpack it here"
 
 
@@ -94,9 +101,33 @@ ARCHIVE = "an archive, which is not opened: unpack it here"
             f"holds data/model.keras, as MLflow writes it, {KERAS}",
             id="MLflow of Keras",
         ),
-        pytest.param(["readme.md"], "holds readme.md, and no SavedModel", id="one other file"),
-        pytest.param(["a", "b", "c"], "holds a and 2 more, and no SavedModel", id="other files"),
+        pytest.param(["readme.md"], f"holds readme.md, and no {ANY_MODEL}", id="one other file"),
+        pytest.param(["a", "b", "c"], f"holds a and 2 more, and no {ANY_MODEL}", id="other files"),
         pytest.param([], "holds no files: write the version again", id="nothing"),
+        pytest.param(["net.onnx"], "holds net.onnx, an ONNX model: rename it to model.onnx", id="ONNX"),
+        pytest.param(["Net.ONNX", "z"], "holds Net.ONNX, an ONNX model: rename it to model.onnx", id="in capitals"),
+        pytest.param(
+            ["onnx/net.onnx"], "holds onnx/net.onnx, an ONNX model: move it into this folder as model.onnx", id="deeper"
+        ),
+        pytest.param(["net.tflite"], "holds net.tflite, a TensorFlow Lite model: rename it to model.tflite", id="lite"),
+        pytest.param(
+            ["1/model.onnx"],
+            "holds one level too many: the model.onnx lies in 1/; move the files of that folder up into this one",
+            id="an ONNX model one folder too deep",
+        ),
+        pytest.param(
+            ["a/model.onnx", "b/c/saved_model.pb"],
+            "holds one level too many: the SavedModel lies in b/c/; move the files of that folder up into this one",
+            id="a SavedModel goes before all else",
+        ),
+        pytest.param(
+            ["model.onnx.part"], "holds model.onnx.part: finish the copy, or rename the file to model.onnx", id="a part"
+        ),
+        pytest.param(
+            ["model.onnx.data"], "holds model.onnx.data without model.onnx: copy the whole model again", id="data alone"
+        ),
+        pytest.param(["model.json"], f"holds model.json, {XGBOOST}", id="XGBoost as JSON"),
+        pytest.param(["config.json"], f"holds config.json, and no {ANY_MODEL}", id="another JSON file"),
     ],
 )
 def test_a_version_folder_without_a_model_says_what_it_holds(files: list[str], hint: str) -> None:
@@ -107,7 +138,7 @@ def test_a_version_folder_without_a_model_says_what_it_holds(files: list[str], h
 @pytest.mark.parametrize(
     ("end", "kind"),
     [
-        ("onnx", "ONNX"), ("tflite", "TensorFlow Lite"), ("pt", "PyTorch"), ("pth", "PyTorch"), ("mlmodel", "Core ML"),
+        ("ubj", "XGBoost"), ("bst", "XGBoost"), ("cbm", "CatBoost"), ("pt", "PyTorch"), ("pth", "PyTorch"), ("mlmodel", "Core ML"),
         ("safetensors", "weights"), ("pkl", "pickle"), ("joblib", "pickle"), ("hdf5", "Keras"), ("7z", "archive"),
     ],
 )  # fmt: skip
@@ -131,6 +162,15 @@ def test_other_formats_are_named(end: str, kind: str) -> None:
         ("/m", ["v1/saved_model.pb"], "It holds a SavedModel in v1/: move the files of that folder into /m/1"),
         ("/m", ["model.keras"], f"It holds model.keras, {KERAS}; a version's files belong in /m/1"),
         ("/m", ["readme.md"], ""),
+        ("/m/3", ["model.onnx", "model.onnx.data"], "It is itself a version: use its parent /m as the base path"),
+        ("/m", ["model.onnx"], "It holds model.onnx directly: move its files into /m/1"),
+        ("/m", ["x/1/model.tflite"], "Its versions lie deeper: use /m/x as the base path"),
+        ("/m", ["v1/model.onnx"], "It holds model.onnx in v1/: move the files of that folder into /m/1"),
+        (
+            "/m",
+            ["net.onnx"],
+            "It holds net.onnx, an ONNX model: rename it to model.onnx; a version's files belong in /m/1",
+        ),
         ("/m", [], ""),
     ],
 )  # fmt: skip
@@ -144,6 +184,8 @@ def test_a_base_path_without_versions_says_why(base_path: str, files: list[str],
     [
         ("/m/model.keras", f"It names a file, {KERAS}"),
         ("s3://b/m.zip", f"It names a file, {ARCHIVE}"),
+        ("/m/1/model.onnx", "It names a file: use the folder above the version's folder as the base path"),
+        ("/m/net.onnx", "It names a file, an ONNX model: rename it to model.onnx"),
         ("/m/1/saved_model.pb", "It names a file: use the folder above the version's folder as the base path"),
         ("/m", ""),
     ],
@@ -153,9 +195,36 @@ def test_a_base_path_that_names_a_file_is_recognized(path: str, hint: str) -> No
     assert file_hint(path) == hint
 
 
+@pytest.mark.parametrize(
+    ("platform", "files", "hint"),
+    [
+        (TENSORFLOW, ["model.onnx"], 'holds model.onnx, which is for platform onnx and not tensorflow: set model_platform to "onnx"'),
+        (ONNX, ["saved_model.pb"], 'holds saved_model.pb, which is for platform tensorflow and not onnx: set model_platform to "tensorflow"'),
+        (PYTHON, ["model.tflite", "a.py"], 'holds model.tflite, which is for platform tflite and not python: set model_platform to "tflite"'),
+        (TENSORFLOW, ["net.onnx"], 'holds net.onnx, an ONNX model, which platform tensorflow does not serve: set model_platform to "onnx" and name it model.onnx'),
+        (TENSORFLOW, ["net.tflite"], "holds net.tflite, a TensorFlow Lite model: rename it to model.tflite"),
+        (ONNX, ["variables/variables.index"], "holds variables/variables.index, and no model.onnx"),
+        (TENSORFLOW, ["model.onnx.data"], "holds model.onnx.data, and no SavedModel or model.tflite"),
+        (MATRIX, ["a", "b"], "holds a and 1 more, and no weights.npy"),
+        (MATRIX, ["1/weights.npy"], "holds one level too many: the weights.npy lies in 1/; move the files of that folder up into this one"),
+        (MATRIX, ["Weights.npy.tmp"], "holds Weights.npy.tmp: finish the copy, or rename the file to weights.npy"),
+    ],
+)  # fmt: skip
+def test_a_declared_platform_that_does_not_fit_is_named(platform: PlatformKind, files: list[str], hint: str) -> None:
+    """With the one that fits; a platform that a package registers is known by its files."""
+    assert version_hint(files, platform) == hint
+
+
+def test_only_files_of_the_declared_platform_make_a_base_path_a_version() -> None:
+    """A training script beside versions of SavedModels is not a version."""
+    assert not is_version(["model.py"], TENSORFLOW)
+    assert base_path_hint("/m", ["model.py"], TENSORFLOW) == ""
+    assert is_version(["weights.npy"], MATRIX)
+
+
 @given(st.lists(st.text(min_size=1)))
 def test_every_listing_has_a_hint_that_begins_with_a_verb(paths: list[str]) -> None:
     """Whatever the files are called."""
     assert version_hint(paths).startswith(("holds ", "is "))
-    assert is_version(paths) is bool({"saved_model.pb", "saved_model.pbtxt"} & set(paths))
+    assert is_version(paths) is bool(set(ANY.files) & set(paths))
     base_path_hint("/m", paths)

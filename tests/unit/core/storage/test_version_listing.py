@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.config.extensions import ANY, ONNX, TENSORFLOW, PlatformKind
 from core.config.model_config import ModelConfig, ModelResources
-from core.config.version_policy import All, Latest, Specific
+from core.config.version_policy import All, Latest, PolicyFailed, Specific, registered_policy
 from core.storage.version_listing import (
     MISSED,
     MOST_OUTSIDE,
@@ -139,6 +140,56 @@ def test_a_version_with_missing_parts_waits(files: DirectoryFiles, reason: str) 
 def test_a_whole_version_that_did_not_change_is_complete(files: DirectoryFiles) -> None:
     """Every kind of model counts once it has all its parts and lies still for a tick."""
     assert missing(files, files) == ""
+
+
+ONNX_MODEL, ONNX_DATA = FileEntry("model.onnx", 10, 50.0), FileEntry("weights.bin", 10, 50.0)
+
+
+@pytest.mark.parametrize(
+    ("platform", "files", "reason"),
+    [
+        (ANY, {ONNX_MODEL}, ""),
+        (ONNX, {ONNX_MODEL, ONNX_DATA}, ""),
+        (ONNX, {ONNX_DATA}, "waits for model.onnx"),
+        (ONNX, {FileEntry("model.onnx", 0)}, "waits for the content of model.onnx"),
+        (ONNX, WHOLE, "waits for model.onnx"),
+        (TENSORFLOW, {ONNX_MODEL}, "waits for saved_model.pb"),
+        (PlatformKind("matrix", ("weights.npy",)), {FileEntry("weights.npy", 1)}, ""),
+        (PlatformKind("folders"), {ONNX_DATA}, ""),
+        (PlatformKind("folders"), set(), ""),
+    ],
+)
+def test_a_version_needs_a_file_of_its_platform(platform: PlatformKind, files: set[FileEntry], reason: str) -> None:
+    """Of one that names no files, whatever lies still is a version; external data may have any name."""
+    assert missing(frozenset(files), frozenset(files), platform=platform) == reason
+
+
+def test_external_data_that_still_comes_keeps_a_version_waiting() -> None:
+    """Its name is known to nobody before the model is read."""
+    now = frozenset({ONNX_MODEL, ONNX_DATA})
+
+    assert missing(now, frozenset({ONNX_MODEL}), platform=ONNX) == "waits until its files stop changing"
+
+
+def test_the_hint_follows_the_declared_platform() -> None:
+    """A SavedModel where ONNX is declared waits for ever, and says why."""
+    model = ModelConfig("m", "/m", platform=ONNX)
+    files = VersionListing({1: VersionDirectory("/m/1", frozenset({FileEntry("saved_model.pb", 1, 1.0)}))})
+
+    known = judged(files, UNKNOWN, model, NOW_S)
+
+    assert known.waiting[1].startswith(
+        "waits for model.onnx: it holds saved_model.pb, which is for platform tensorflow"
+    )
+    assert known.problem.startswith("/m/1 waits for model.onnx")
+
+
+def test_a_platform_without_files_gets_no_hints() -> None:
+    """Nothing is known to be wrong there."""
+    model = ModelConfig("m", "/m", platform=PlatformKind("folders"))
+    files = VersionListing({1: VersionDirectory("/m/1", frozenset({FileEntry("a", 1, 1.0)}))})
+
+    assert judged(files, UNKNOWN, model, NOW_S).waiting == {}
 
 
 def test_a_version_that_still_changes_waits() -> None:
@@ -415,3 +466,33 @@ def test_only_near_files_outside_of_versions_are_kept() -> None:
 def test_local_paths_may_be_urls(path: str, plain: str) -> None:
     """With or without the name of this machine."""
     assert local_path(path) == plain
+
+
+class Failing:
+    """A policy of a package that fails."""
+
+    def select(self, found: frozenset[int]) -> frozenset[int]:
+        raise PolicyFailed(f"version policy odd failed: KeyError: <object at {hex(id(object()))}>")
+
+
+def test_a_policy_that_fails_is_the_problem_of_its_model() -> None:
+    """The text stays the same while the error does, or each tick would publish another one."""
+    model = ModelConfig("m", "/m", Failing())
+    listing = VersionListing({1: VersionDirectory("/m/1", WHOLE)})
+
+    first = judged(listing, UNKNOWN, model, 1e9)
+    second = judged(None, first, model, 1e9)
+
+    assert first.problem == second.problem
+    assert first.problem.startswith("Servable m: version policy odd failed: KeyError: ")
+    assert first.problem.endswith("; the versions that are loaded stay")
+    assert first.listing == listing
+
+
+def test_a_registered_policy_that_selects_nothing_is_a_problem_too() -> None:
+    """As with the others, the text says what is there."""
+    model = ModelConfig("m", "/m", registered_policy("none", {}, lambda: Specific(frozenset())))
+
+    found = judged(VersionListing({1: VersionDirectory("/m/1", WHOLE)}), UNKNOWN, model, 1e9)
+
+    assert found.problem == "The version policy of servable m lists no versions; base path /m has 1"

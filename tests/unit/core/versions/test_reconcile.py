@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from core.config.model_config import ModelConfig, ModelResources, Rollout
-from core.config.version_policy import All, Latest, Specific
+from core.config.version_policy import All, Latest, PolicyFailed, Specific
 from core.errors import Code
 from core.routing.table import RoutingTable
 from core.routing.table_of_records import routing_table
@@ -442,3 +442,23 @@ def test_a_permanent_failure_is_not_tried_again_until_the_files_change() -> None
     same = observe({one: ended}, world(1), limits)[one]
     repaired = observe({one: ended}, world(storage=Judged(listing(1, changed_s=9.0))), limits)[one]
     assert (same.state, repaired.state) == (State.END, State.START)
+
+
+class Failing:
+    """A policy of a package that fails."""
+
+    def select(self, found: frozenset[int]) -> frozenset[int]:
+        raise PolicyFailed("seven")
+
+
+def test_a_policy_that_fails_keeps_what_is_alive() -> None:
+    """Nothing is loaded or unloaded because of it, also a version whose folder is gone, and other models go on."""
+    before = records(v1=State.AVAILABLE, v2=State.LOADING, v3=State.END)
+    at_first = world(1, 3, 4, policy=Failing(), apps={1: Condition.RUNNING, 2: Condition.DEPLOYING})
+    other = ModelConfig("n", "/n")
+    both = replace(at_first, models=(*at_first.models, other), storage={**at_first.storage, "n": Judged(listing(7))})
+
+    seen = observe(before, both, LIMITS)
+
+    assert {(one.name, one.version) for one, record in seen.items() if record.aspired} == {("m", 1), ("m", 2), ("n", 7)}
+    assert next_actions(seen, both, LIMITS) == (Load(ServableId("n", 7), "/m/7"),)

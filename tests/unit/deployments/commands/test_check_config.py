@@ -7,6 +7,7 @@ from pathlib import Path
 
 from deployments.cli import main
 from tests.support.certificates import Authority, write_ssl_config
+from tests.support.extension_packages import install, install_example, on_path
 
 
 def test_check_config_prints_and_exits(tmp_path: Path, capsys) -> None:
@@ -48,3 +49,25 @@ def test_check_config_checks_files_against_each_other(tmp_path: Path, capsys) ->
 
     assert main(["check-config", str(tmp_path / "m.config"), str(tmp_path / "s.yaml")]) == 0
     assert "models.typo: has no base_path and is not in models.config" in capsys.readouterr().out
+
+
+def test_check_config_knows_what_packages_register(tmp_path: Path, capsys) -> None:
+    """What works is no mistake; what does not, says why, also a source that a server would only miss later."""
+    (tmp_path / "packages").mkdir()
+    install_example(tmp_path / "packages")
+    install(tmp_path / "packages", "broken", {"sources": {"odd": "no_such_module:X"}})
+    settings, listed = tmp_path / "s.yaml", tmp_path / "m.config"
+    settings.write_text(
+        "models:\n  m: {base_path: 'zip+file:///m.zip/m', platform: multiply, version_policy: newest_of_each_major}\n"
+    )
+    listed.write_text('model_config_list { config { name: "n" base_path: "odd://x/n" model_platform: "multiply" } }')
+
+    with on_path(tmp_path / "packages"):
+        assert main(["check-config", str(settings)]) == 0
+        assert main(["check-config", str(listed)]) == 1
+        settings.write_text("models:\n  m: {base_path: 'odd://x/m'}\n")
+        assert main(["check-config", str(settings)]) == 1
+
+    printed = capsys.readouterr().out
+    assert "n.base_path: odd://x/n: there is no source for odd:// now: package broken 1.0 registers it" in printed
+    assert "models.m.base_path: odd://x/m: there is no source for odd:// now" in printed

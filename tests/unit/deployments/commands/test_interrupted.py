@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.support.admin_server import AdminServer
 from tests.support.clients import wait_until
-from tests.support.processes import hear_interrupts
+from tests.support.processes import hear_signals
 
 SCRIPT = Path(sys.executable).with_name("ray_model_server")
 
@@ -24,7 +24,7 @@ def test_a_command_that_is_interrupted_ends_without_a_traceback(live: AdminServe
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=hear_interrupts,  # noqa: PLW1509 - it only resets a signal
+        preexec_fn=hear_signals,  # noqa: PLW1509 - it only resets signals
     ) as process:
         wait_until(lambda: 1 in live.site.router.table.models["m"].histories, "version 1 loads")
         process.send_signal(signal.SIGINT)

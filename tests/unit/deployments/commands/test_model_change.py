@@ -85,4 +85,4 @@ def test_a_change_while_no_list_could_be_read_is_refused(capsys) -> None:
 def test_odd_changes_are_refused(live: AdminServer, raw: bytes, text: str) -> None:
     """Above all, none that would replace a list that its sender has not seen."""
     with grpc.insecure_channel(live.address) as channel, pytest.raises(grpc.RpcError, match=text):
-        channel.unary_unary("/ray_model_server.Admin/ChangeConfig")(raw, timeout=10)
+        channel.unary_unary("/ray_model_server.Admin/ChangeConfig")(raw, timeout=60)

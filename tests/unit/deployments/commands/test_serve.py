@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from core.config.arguments import ArgumentsOutcome
 from deployments.commands.serve import main
 from deployments.config.startup_settings import parse_arguments
+from tests.support.extension_packages import EXAMPLE_MODULE, install_example, on_path
 
 FAILED = 255
 
@@ -52,3 +54,34 @@ def test_a_refusal_tells_flags_that_were_understood_from_those_that_are_unknown(
 
     assert parsed.outcome is ArgumentsOutcome.REFUSED
     assert set(parsed.given) == {"port", "model_base_path"}
+
+
+def test_the_version_lists_what_packages_register(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the packages, and without importing them."""
+    install_example(tmp_path)
+    with on_path(tmp_path):
+        assert main(["--version"]) == 0
+        assert not [name for name in sys.modules if name.startswith(EXAMPLE_MODULE)]
+
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        f"Extension: {extension}: package example-extension 1.0"
+        for extension in (
+            "platforms multiply",
+            "sources zip+file",
+            "log_collectors csv",
+            "version_policies newest_of_each_major",
+        )
+    ]
+
+
+def test_a_settings_file_may_name_what_packages_register(tmp_path: Path) -> None:
+    """It is read for its flags first."""
+    install_example(tmp_path)
+    file = tmp_path / "s.yaml"
+    file.write_text("models: {m: {base_path: /m, platform: multiply}}\nserver: {rest_api_port: 8501}\n")
+
+    with on_path(tmp_path):
+        parsed = parse_arguments([f"--model_settings_file={file}"])
+
+    assert parsed.problems == ()
+    assert parsed.settings is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from deployments.config.models_in_force import Configuration
 from deployments.config.startup_settings import checked, monitoring, parse_arguments
 from tests.support.certificates import Authority, write_ssl_config
 from tests.support.clients import free_port, wait_until
-from tests.support.stores.fault_proxy import fails
+from tests.support.stores.fault_proxy import fails, held
 from tests.support.stores.object_store import Bucket
 
 LOOK_S = 0.05
@@ -38,8 +39,21 @@ ONE = 'model_config_list { config { name: "m" base_path: "/m" model_platform: "t
 TWO = ONE[:-1] + 'config { name: "n" base_path: "/n" model_platform: "tensorflow" } }'
 
 
+def followers() -> list[threading.Thread]:
+    """Return the threads that follow files."""
+    return [one for one in threading.enumerate() if one.name.startswith("follows ")]
+
+
+@pytest.fixture(autouse=True)
+def _nobody_follows(bucket: Bucket) -> Iterator[None]:
+    """A look that outlives its test would ask the store of the next one: clients find it by the environment."""
+    yield
+    bucket.proxy.heal()
+    wait_until(lambda: not followers(), "the last looks have ended")
+
+
 @pytest.fixture
-def follow() -> Iterator[object]:
+def follow(_nobody_follows: None) -> Iterator[object]:
     """Follow files, and stop at the end of the test."""
     made: list[FollowedFiles] = []
 
@@ -145,19 +159,14 @@ def test_readers_wait_for_the_first_answer_alone(bucket: Bucket, follow, monkeyp
     """A store that hangs costs a bounded time once, and every later read nothing."""
     monkeypatch.setattr(followed_files_module, "FIRST_ANSWER_S", 0.2)
     url = bucket.url("c/models.config")
-    bucket.proxy.inject(lambda _seen, forward: _answered_late(forward), times=1)
+    may_answer = threading.Event()
+    bucket.proxy.inject(held(may_answer))
     followed = follow(url)
 
     for _ in range(50):
         with pytest.raises(ConfigError, match="the store has not answered yet"):
             followed.read(url)
-
-
-def _answered_late(forward):
-    import time  # noqa: PLC0415 - the only place that lets time pass
-
-    time.sleep(1.5)
-    return forward()
+    may_answer.set()
 
 
 def test_a_file_that_is_not_there_yet_is_taken_when_it_comes(
@@ -258,6 +267,7 @@ def test_a_certificate_in_a_store_is_renewed(bucket: Bucket, tmp_path: Path, mon
         return certificates.config.server_cert != first
 
     wait_until(renewed, "the new certificate is used")
+    certificates._followed.close()
 
 
 def test_check_config_reads_from_stores(bucket: Bucket, capsys) -> None:

@@ -58,8 +58,8 @@ async def _no_reload(raw: bytes) -> bytes:
     return raw
 
 
-async def answers(port: int, credentials: grpc.ChannelCredentials | None) -> bool:
-    async with AsyncClient(f"localhost:{port}", credentials=credentials, timeout_s=3.0) as client:
+async def answers(port: int, credentials: grpc.ChannelCredentials | None, timeout_s: float = 60.0) -> bool:
+    async with AsyncClient(f"localhost:{port}", credentials=credentials, timeout_s=timeout_s) as client:
         return (await client.status("m"))[0].version == 1
 
 
@@ -72,7 +72,7 @@ async def test_tls_protects_the_port(open_door: Opener, tmp_path: Path) -> None:
     trusting = grpc.ssl_channel_credentials(authority.certificate.encode())
     assert await answers(port, trusting)
     with pytest.raises(RuntimeFailure):
-        await answers(port, None)
+        await answers(port, None, 3.0)
 
 
 async def test_mutual_tls_asks_for_a_client_certificate(open_door: Opener, tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ async def test_mutual_tls_asks_for_a_client_certificate(open_door: Opener, tmp_p
         grpc.ssl_channel_credentials(root, strange_key.encode(), strange.encode()),
     ):
         with pytest.raises(RuntimeFailure):
-            await answers(port, credentials)
+            await answers(port, credentials, 3.0)
 
 
 async def test_certificates_are_read_again_when_the_file_changes(open_door: Opener, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ async def test_every_address_gets_the_new_certificate(open_door: Opener, tmp_pat
     async with grpc.aio.secure_channel(f"unix:{path}", trusting, options) as channel:
         check = health_pb2_grpc.HealthStub(channel).Check
         assert (
-            await check(health_pb2.HealthCheckRequest(), timeout=5)
+            await check(health_pb2.HealthCheckRequest(), timeout=60)
         ).status == health_pb2.HealthCheckResponse.SERVING
 
 

@@ -49,7 +49,7 @@ def question(name: str) -> health_pb2.HealthCheckRequest:
 
 
 def status(health: health_pb2_grpc.HealthStub, name: str) -> int:
-    return health.Check(question(name), timeout=10).status
+    return health.Check(question(name), timeout=60).status
 
 
 def follow(stack: GrpcStack, **models: ModelRoutes) -> None:
@@ -72,7 +72,7 @@ def test_what_nobody_knows_is_not_found(health: health_pb2_grpc.HealthStub, name
     """As the protocol of health checks demands; a watcher may wait for it to come."""
     with pytest.raises(grpc.RpcError) as caught:
         status(health, name)
-    watched = health.Watch(question(name), timeout=10)
+    watched = health.Watch(question(name), timeout=60)
 
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
     assert next(watched).status == SERVICE_UNKNOWN
@@ -94,7 +94,7 @@ def test_a_model_without_an_available_version_does_not_serve(
 
 def test_a_watcher_sees_a_model_come_go_and_come_back(stack: GrpcStack, health: health_pb2_grpc.HealthStub) -> None:
     """One message for each change, and none where nothing changed."""
-    watched = health.Watch(question("model/new"), timeout=20)
+    watched = health.Watch(question("model/new"), timeout=60)
     routes = stack.table.models["half_plus_two"]
     seen = [next(watched).status]
     for models in ({"new": ModelRoutes()}, {"new": routes}, {"new": routes, "other": routes}, {}, {"new": routes}):
@@ -108,7 +108,7 @@ def test_a_watcher_sees_a_model_come_go_and_come_back(stack: GrpcStack, health: 
 
 def test_everything_can_be_listed(health: health_pb2_grpc.HealthStub) -> None:
     """All names that Check knows."""
-    listed = health.List(health_pb2.HealthListRequest(), timeout=10).statuses
+    listed = health.List(health_pb2.HealthListRequest(), timeout=60).statuses
 
     assert {name: one.status for name, one in listed.items()} == dict.fromkeys((*SERVER_NAMES, MODEL), SERVING)
 
@@ -125,7 +125,7 @@ def test_watchers_hear_of_the_stop_and_do_not_hold_it_up(saved_models: Path) -> 
 
             stack.run(stack.door.drain(600.0))
 
-            assert [one.result(10) for one in rest] == [[NOT_SERVING], [NOT_SERVING], []]
+            assert [one.result(60) for one in rest] == [[NOT_SERVING], [NOT_SERVING], []]
 
 
 def test_the_stop_is_told_while_calls_finish(stack: GrpcStack, health: health_pb2_grpc.HealthStub) -> None:

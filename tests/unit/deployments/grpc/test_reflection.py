@@ -52,7 +52,7 @@ def call(channel: grpc.Channel, described: MethodDescriptor, fields: dict[str, o
     request = message_factory.GetMessageClass(described.input_type)(**fields)
     answer = message_factory.GetMessageClass(described.output_type)
     path = f"/{described.containing_service.full_name}/{described.name}"
-    return answer.FromString(channel.unary_unary(path)(request.SerializeToString(), timeout=20))
+    return answer.FromString(channel.unary_unary(path)(request.SerializeToString(), timeout=60))
 
 
 def messages_of(message: Descriptor, seen: set[str]) -> set[str]:
@@ -135,7 +135,7 @@ def test_both_generations_of_reflection_answer(channel: grpc.Channel, package) -
     )
     question = reflection_pb2.ServerReflectionRequest
 
-    services, missing = ask(iter([question(list_services=""), question(file_containing_symbol="foo.Bar")]), timeout=20)
+    services, missing = ask(iter([question(list_services=""), question(file_containing_symbol="foo.Bar")]), timeout=60)
 
     assert {one.name for one in services.list_services_response.service} == set(SERVICES)
     assert missing.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]

@@ -30,5 +30,5 @@ def test_small_parts_of_a_body_are_kept_together(site: GrpcSite) -> None:
         client.send(frame(DATA, END_STREAM, 1, whole[at:]))
         assert client.answer(1).status == 0
 
-    wait_until(lambda: site.is_idle, "nothing is in flight", 5)
+    wait_until(lambda: site.is_idle, "nothing is in flight")
     assert [one.body for _, one in site.transport.calls] == [body]

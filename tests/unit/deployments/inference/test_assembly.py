@@ -6,15 +6,17 @@ Whose batching parameters count has a table of its own in test_batching_choice.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from core.config.model_config import BatchingParameters, ModelConfig, ModelResources
 from core.config.server_settings import LoadingSettings, ServerSettings
 from core.errors import Code, NotFound
-from core.versions.load_report import LoadFailed, LoadStep
+from core.versions.load_report import LoadFailed, LoadStep, failure_in
 from core.versions.servable import ServableId
 from core.versions.servable_spec import ServableSpec
 from deployments.inference.assembly import (
@@ -33,6 +35,8 @@ from deployments.inference.run_watch import RunWatch
 from deployments.platforms.tensorflow import session_options_of
 from deployments.telemetry.tracing import Tracer
 from tests.support.fakes import FakeLoaded
+from tests.support.hook_files import TEXTS_TO_NUMBERS, hook_spec, imports_undone, write_hooks
+from tests.support.loaded_models import call
 from tests.support.python_models import python_spec, write_model
 from tests.support.served_models import half_plus_two
 from tests.support.span_collector import SpanList
@@ -166,3 +170,39 @@ def test_runs_are_watched_only_where_they_may_hang(
 
     assert isinstance(python, RunWatch)
     assert not isinstance(loaded_model(spec_of(saved_models / "half_plus_two" / "1")), RunWatch)
+
+
+def test_a_version_with_hooks_is_loaded_with_them_around_it(saved_models: Path, tmp_path: Path) -> None:
+    """Its calls are watched, because code of users may hang."""
+    version = Path(shutil.copytree(saved_models / "half_plus_two" / "1", tmp_path / "1"))
+    write_hooks(version)
+
+    with imports_undone():
+        model = loaded_model(hook_spec(version))
+
+    assert isinstance(model, RunWatch)
+    assert set(model.served.signatures["serving_default"].inputs) == {"text"}
+    assert call(model, {"text": np.array([b"4"], object)})["answer"].tolist() == [b"4.0"]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "source", "text"),
+    [
+        (False, TEXTS_TO_NUMBERS, "--allow_python_servables"),
+        (True, "class Hooks:", "hooks.py, line 1: IndentationError"),
+    ],
+    ids=["not allowed", "broken"],
+)
+def test_a_version_whose_hooks_cannot_run_is_refused_for_good(
+    saved_models: Path, tmp_path: Path, allowed, source, text
+) -> None:
+    """Serving the model without them would answer something else than clients expect."""
+    version = Path(shutil.copytree(saved_models / "half_plus_two" / "1", tmp_path / "1"))
+    write_hooks(version, source)
+
+    with pytest.raises(LoadFailed) as raised, imports_undone():
+        loaded_model(hook_spec(version, allowed=allowed))
+
+    failure = failure_in(str(raised.value))
+    assert text in failure.message
+    assert failure.is_permanent

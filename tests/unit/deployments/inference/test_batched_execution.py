@@ -38,7 +38,7 @@ class Gate:
 
     def __call__(self, fed: np.ndarray) -> np.ndarray:
         self.entered.release()
-        assert self.may_go_on.wait(10)
+        assert self.may_go_on.wait(60)
         self.fed.append(fed.tolist())
         return fed / 2 + 2
 
@@ -65,7 +65,7 @@ def execution(gate: Gate):
 
 async def entered(gate: Gate) -> None:
     """Wait until a run has begun."""
-    assert await asyncio.to_thread(gate.entered.acquire, timeout=10)
+    assert await asyncio.to_thread(gate.entered.acquire, timeout=60)
 
 
 async def test_calls_share_a_run_and_get_their_own_answers(execution, gate) -> None:

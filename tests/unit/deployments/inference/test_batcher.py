@@ -69,7 +69,7 @@ class FakeRun:
         self.fed.append(x.tolist())
         self.timeouts.append(timeout_ms)
         self.entered.release()
-        assert self.may_go_on.wait(10)
+        assert self.may_go_on.wait(60)
         if (x == POISON).any():
             raise InvalidArgument("poisoned")
         return [self.answer(x) for _ in fetches]
@@ -116,7 +116,7 @@ def batcher_of(run: FakeRun):
 
 async def entered(run: FakeRun) -> None:
     """Wait until a run has begun."""
-    assert await asyncio.to_thread(run.entered.acquire, timeout=10)
+    assert await asyncio.to_thread(run.entered.acquire, timeout=60)
 
 
 class Busy:

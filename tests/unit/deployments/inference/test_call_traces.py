@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ import pytest
 from core.config.model_config import BatchingParameters
 from core.config.server_settings import AnswerSettings
 from core.errors import Code, InvalidArgument
+from core.platforms.hooked_signature import HookContext, HookDeclaration
+from core.platforms.platform import Loaded
 from core.routing.direct_frames import HEADER, SCRATCH_BYTES, FrameKind, frame_header
 from core.routing.transport import Answer, Call, Method
 from core.telemetry.spans import (
@@ -32,11 +36,16 @@ from core.telemetry.trace_context import TraceContext, pack
 from core.versions.servable import ServableId
 from deployments.inference.batched_execution import BatchedExecution
 from deployments.inference.call_traces import CallTraces, TracedCalls
+from deployments.inference.execution import Execution
+from deployments.platforms.hook_class import LoadedHooks
+from deployments.platforms.hooked import with_hooks
 from deployments.routing import direct_connection
 from deployments.routing.awaited_call import call_over
+from deployments.telemetry.run_steps import NOTED_STEPS, RunStep
 from deployments.telemetry.tracing import Tracer
 from tests.support.direct_sites import TOKEN, Run, Taker, connected, serving, until
 from tests.support.fakes import FakeLoaded
+from tests.support.hook_files import hook_spec
 from tests.support.served_models import half_plus_two
 from tests.support.span_collector import SpanList
 from tests.unit.deployments.inference.test_batcher import directly
@@ -53,12 +62,13 @@ class Site:
         self,
         function: Callable[[np.ndarray], np.ndarray] = lambda x: x / 2,
         parameters: BatchingParameters | None = None,
+        wrap: Callable[[FakeLoaded], Loaded] = lambda model: model,
     ) -> None:
         self.spans = SpanList()
         self.traces = CallTraces(Tracer(0.0, self.spans), SERVABLE)
-        loaded = FakeLoaded(half_plus_two(), function)
+        loaded = wrap(FakeLoaded(half_plus_two(), function))
         self.execution = (
-            self.traces.execution(loaded, 1, AnswerSettings())
+            self.traces.execution(Execution, loaded, 1, AnswerSettings())
             if parameters is None
             else BatchedExecution(loaded, parameters, through=directly, traces=self.traces)
         )
@@ -161,6 +171,64 @@ async def test_a_run_that_fails_is_an_error(site: Site) -> None:
     assert (broken.spans["run"].error, broken.spans["call"].error) == ("INTERNAL", "INTERNAL")
 
 
+async def hooked_call(parameters: BatchingParameters | None, text: str) -> SpanList:
+    """Trace a call of a model with hooks, which take the text as a number."""
+
+    def read(inputs: Mapping[str, np.ndarray], context: HookContext) -> Mapping[str, object]:
+        return {"x": [[float(one)] for one in inputs["text"]]}
+
+    def checked(outputs: Mapping[str, np.ndarray], context: HookContext) -> Mapping[str, np.ndarray]:
+        return {"y": 1 / outputs["y"]} if outputs["y"].all() else {}
+
+    declaration = HookDeclaration(
+        "Hook h:H", inputs={"text": ("string", (None,))}, has_preprocess=True, has_postprocess=True
+    )
+    hooks = LoadedHooks("h:H", declaration, read, checked)
+    site = Site(parameters=parameters, wrap=lambda model: with_hooks(model, hooks, hook_spec(Path("/m/1"))))
+    await submitted(site, traced(body=json.dumps({"instances": [text]}).encode()))
+    site.execution.close()
+    return site.spans
+
+
+@pytest.mark.parametrize("parameters", [None, BatchingParameters(1, num_batch_threads=1)], ids=["alone", "batched"])
+async def test_hooks_are_steps_of_their_run(parameters: BatchingParameters | None) -> None:
+    """In the order of the call, and with the code of a failure."""
+    well, refused = await hooked_call(parameters, "4"), await hooked_call(parameters, "four")
+
+    assert_within(well["run"], well["preprocess"])
+    assert_within(well["run"], well["postprocess"])
+    assert well["preprocess"].end_ns <= well["postprocess"].begin_ns
+    assert (refused["preprocess"].error, refused["run"].error) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
+    assert "postprocess" not in {one.name for one in refused.spans}
+    assert NOTED_STEPS.get() is None
+
+
+async def test_a_call_that_is_given_up_notes_no_steps_of_the_next_one() -> None:
+    """Its thread is another call's then."""
+    noted: list[list[RunStep] | None] = []
+    begun, gone = threading.Event(), threading.Event()
+
+    def read(inputs: Mapping[str, np.ndarray], context: HookContext) -> Mapping[str, np.ndarray]:
+        noted.append(NOTED_STEPS.get())
+        begun.set()
+        gone.wait(10)
+        return inputs
+
+    hooks = LoadedHooks("h:H", HookDeclaration("Hook h:H", has_preprocess=True), read, None)
+    site = Site(wrap=lambda model: with_hooks(model, hooks, hook_spec(Path("/m/1"))))
+    body = b'{"instances": [[2.0]]}'
+
+    ticket = site.calls.submit(traced(body=body), lambda _: None)
+    await asyncio.to_thread(begun.wait, 10)
+    ticket.cancel()
+    gone.set()
+    answer = await submitted(site, traced(None, body))
+    site.execution.close()
+
+    assert answer.code is Code.OK
+    assert [one is None for one in noted] == [False, True]
+
+
 async def test_metadata_has_no_run(site: Site) -> None:
     """It is answered without TensorFlow."""
     await submitted(site, Call(Method.REST_METADATA, b"", None, ROUTE))
@@ -173,7 +241,7 @@ async def test_a_call_that_is_withdrawn_ends_its_span() -> None:
     may_go_on = threading.Event()
 
     def wait(fed: np.ndarray) -> np.ndarray:
-        may_go_on.wait(10)
+        may_go_on.wait(60)
         return fed
 
     site = Site(wait)

@@ -84,7 +84,7 @@ def test_a_drain_ends_only_when_the_answers_are_out(run) -> None:
         )
         await reader.readexactly(HEADER.size)
 
-        draining = asyncio.ensure_future(server.drain(5.0))
+        draining = asyncio.ensure_future(server.drain(60.0))
         await asyncio.wait([draining], timeout=0.05)
         assert not draining.done()
 

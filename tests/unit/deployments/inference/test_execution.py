@@ -33,7 +33,7 @@ class Gate:
     def __call__(self, fed: np.ndarray) -> np.ndarray:
         """Halve and add two, once allowed."""
         self.entered.release()
-        assert self.may_go_on.wait(10)
+        assert self.may_go_on.wait(60)
         return fed / 2 + 2
 
 
@@ -69,7 +69,7 @@ def dropped(reason: str) -> float:
 
 async def entered(gate: Gate) -> None:
     """Wait until a run has begun."""
-    assert await asyncio.to_thread(gate.entered.acquire, timeout=10)
+    assert await asyncio.to_thread(gate.entered.acquire, timeout=60)
 
 
 async def test_a_call_is_parsed_run_and_printed(execution) -> None:

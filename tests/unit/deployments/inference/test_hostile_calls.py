@@ -153,17 +153,17 @@ async def test_the_time_that_reading_took_is_taken_off_the_runs(plain, loaded, m
     passed = [0.0]
 
     def slowly(*given: Any) -> RunPlan:
-        passed[0] = 3.0
+        passed[0] = 30.0
         return plan(*given)
 
     clock = SimpleNamespace(monotonic=lambda: time.monotonic() + passed[0], perf_counter=time.perf_counter)
     monkeypatch.setattr(plain.answering, "_planners", {Method.REST_PREDICT: slowly})
     monkeypatch.setattr(answering, "time", clock)
 
-    await plain.call(predict(timeout_s=5.0))
+    await plain.call(predict(timeout_s=60.0))
 
     ((timeout_ms, _),) = loaded.runs
-    assert 1 <= timeout_ms <= 2000
+    assert 1 <= timeout_ms <= 30_000
 
 
 async def test_with_batching_reading_ends_when_the_callers_time_is_up(batched, loaded, monkeypatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,9 +16,11 @@ import pytest
 
 from core.errors import FailedPrecondition, RuntimeFailure
 from deployments.inference import profiler as profiling
+from deployments.inference.assembly import loaded_model
 from deployments.inference.profiler import Profiler, SomeRuns
 from deployments.runtime.saved_model import LoadedModel
 from tests.support.clients import wait_until
+from tests.support.hook_files import hook_spec, imports_undone, write_hooks
 from tests.support.loaded_models import call, load_fresh
 
 LONG_S = 60.0
@@ -69,6 +72,23 @@ def test_a_profile_has_python_functions_and_tensorflows_operations(model: Loaded
     assert 0 < trace["otherData"]["runs_traced"] < trace["otherData"]["runs"]
     assert all(0 <= one["ts"] <= 5e6 for one in events if one["ph"] == "X")
     assert answers == {3.0}
+
+
+def test_a_model_with_hooks_is_profiled_like_any_other(saved_models: Path, tmp_path: Path) -> None:
+    """Hooks and operations of TensorFlow are in one profile."""
+    version = tmp_path / "1"
+    shutil.copytree(saved_models / "half_plus_two" / "1", version)
+    write_hooks(version)
+    with imports_undone():
+        model = loaded_model(hook_spec(version))
+
+    with repeated(lambda: call(model, {"text": np.array([b"4"], object)})):
+        trace = json.loads(Profiler(model, {}).record(0.5))
+
+    names = {one["name"] for one in trace["traceEvents"] if one["ph"] == "X"}
+    operations = [one["args"]["operation"] for one in trace["traceEvents"] if "operation" in one.get("args", {})]
+    assert any(one.endswith("(hooked.py)") for one in names)
+    assert any("= Mul(" in one for one in operations)
 
 
 def test_afterwards_nothing_is_traced_any_more(model: LoadedModel) -> None:

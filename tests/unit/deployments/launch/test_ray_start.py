@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 from collections.abc import Sequence
 
+import psutil
 import pytest
 
 from core.errors import Unavailable
-from deployments.launch.ray_start import RayStart, StartTimedOut, start_ray
+from deployments.launch.ray_start import RayStart, StartTimedOut, halted, start_ray
+from tests.support.clients import wait_until
 
 
 class ScriptedStart:
@@ -84,3 +88,27 @@ def test_a_server_that_is_asked_to_stop_does_not_start_ray_again() -> None:
         lines_of(start, is_stopped=[True])
 
     assert (len(start.ends), start.left_behind) == (1, [])
+
+
+def test_nothing_that_is_started_meanwhile_is_missed() -> None:
+    """A process that starts many others stands still, with all that it has started, until it is killed."""
+    with subprocess.Popen(
+        ["sh", "-c", "for one in $(seq 1000); do sleep 60 & done; wait"], start_new_session=True
+    ) as busy:
+        wait_until(lambda: len(psutil.Process(busy.pid).children()) > 20, "it is at work")
+
+        found = halted([busy.pid])
+
+        below = psutil.Process(busy.pid).children(recursive=True)
+        for one in found:
+            one.send_signal(signal.SIGKILL)
+    assert {one.pid for one in found} == {busy.pid, *(one.pid for one in below)}
+    assert psutil.wait_procs(below, 60)[1] == []
+
+
+def test_what_is_gone_is_not_halted() -> None:
+    """A start may have failed because its processes ended."""
+    with subprocess.Popen(["true"]) as gone:
+        pass
+
+    assert halted([gone.pid]) == set()

@@ -35,10 +35,10 @@ class LiveDoor:
         self.door = HttpDoor(HttpAddress(HOST, **address), HttpApi(router, HttpLimits(), TOKEN), TOKEN)
 
     def open(self) -> None:
-        self._loop.run(self.door.open()).result(10)
+        self._loop.run(self.door.open()).result(60)
 
     def close(self) -> None:
-        self._loop.run(self.door.drain(1.0)).result(10)
+        self._loop.run(self.door.drain(1.0)).result(60)
 
 
 Maker = Callable[..., LiveDoor]
@@ -58,7 +58,7 @@ def make_door() -> Iterator[Maker]:
     for door in doors:
         door.close()
     loop.stop()
-    loop.join(5)
+    loop.join(60)
 
 
 def trusting(authority: Authority, pair: tuple[str, str] | None = None) -> ssl.SSLContext:
@@ -74,8 +74,8 @@ def trusting(authority: Authority, pair: tuple[str, str] | None = None) -> ssl.S
 
 def connect(port: int, context: ssl.SSLContext | None) -> http.client.HTTPConnection:
     if context is None:
-        return http.client.HTTPConnection("localhost", port, timeout=5)
-    return http.client.HTTPSConnection("localhost", port, timeout=5, context=context)
+        return http.client.HTTPConnection("localhost", port, timeout=60)
+    return http.client.HTTPSConnection("localhost", port, timeout=60, context=context)
 
 
 def status(connection: http.client.HTTPConnection) -> int:
@@ -114,7 +114,7 @@ def test_a_refusal_behind_good_requests_is_sent_once(make_door: Maker, tmp_path:
     make_door(port=port, ssl_config_file=str(tmp_path / "ssl")).open()
 
     with (
-        socket.create_connection((HOST, port), timeout=20) as plain,
+        socket.create_connection((HOST, port), timeout=60) as plain,
         trusting(authority).wrap_socket(plain, server_hostname="localhost") as encrypted,
     ):
         encrypted.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * good + b"GET / HTTP/1.1\r\n\r\n")

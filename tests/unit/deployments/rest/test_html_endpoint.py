@@ -71,7 +71,7 @@ def tab(chrome: Any, live: LivePage) -> Iterator[Any]:
 
 def asked(live: LivePage, method: str, target: str = "/") -> tuple[http.client.HTTPResponse, bytes]:
     """Ask for the page as a plain client does."""
-    connection = http.client.HTTPConnection(urlsplit(live.url).netloc, timeout=10)
+    connection = http.client.HTTPConnection(urlsplit(live.url).netloc, timeout=60)
     try:
         connection.request(method, target)
         answer = connection.getresponse()

@@ -23,7 +23,7 @@ def thread() -> Iterator[LoopThread]:
     loop = LoopThread("serve-ingress-test")
     yield loop
     loop.stop()
-    loop.join(5)
+    loop.join(60)
 
 
 @pytest.mark.parametrize(("timeout_ms", "timeout_s"), [(2500, 2.5), (0, None), (-1, None)])

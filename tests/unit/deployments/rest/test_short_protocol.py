@@ -65,15 +65,15 @@ def sites() -> Iterator[Maker]:
         router.apply(TABLE)
         port = free_port()
         door = HttpDoor(HttpAddress("127.0.0.1", port), HttpApi(router, HttpLimits(**limits), "t"), "t")
-        loop.run(door.open()).result(10)
+        loop.run(door.open()).result(60)
         doors.append(door)
         return Site(port, transport, router, door, metrics, loop)
 
     yield made
     for door in doors:
-        loop.run(door.drain(1.0)).result(10)
+        loop.run(door.drain(1.0)).result(60)
     loop.stop()
-    loop.join(5)
+    loop.join(60)
 
 
 def without_date(reply: Reply) -> tuple:
@@ -156,10 +156,10 @@ def test_a_client_that_goes_withdraws_its_call(make_site: Maker) -> None:
     site.hold()
     with RawConnection(site.port) as connection:
         connection.send(GOOD)
-        wait_until(lambda: len(site.transport.calls) == 1, "the call is on its way", 5)
+        wait_until(lambda: len(site.transport.calls) == 1, "the call is on its way")
 
-    wait_until(lambda: site.transport.cancelled == 1, "the call was withdrawn", 5)
-    wait_until(lambda: site.is_idle, "nothing is in flight", 5)
+    wait_until(lambda: site.transport.cancelled == 1, "the call was withdrawn")
+    wait_until(lambda: site.is_idle, "nothing is in flight")
     assert site.counts == {("m", "CANCELLED"): 1}
 
 
@@ -169,12 +169,12 @@ def test_a_pipelined_client_that_goes_leaves_nothing(make_site: Maker) -> None:
     gate = site.hold()
     with RawConnection(site.port) as connection:
         connection.send(GOOD + GOOD)
-        wait_until(lambda: len(site.transport.calls) == 1, "the first call is on its way", 5)
+        wait_until(lambda: len(site.transport.calls) == 1, "the first call is on its way")
 
     gate()
 
-    wait_until(lambda: not site.door._server.server_state.connections, "the connection is gone", 5)
-    wait_until(lambda: site.is_idle, "nothing is in flight", 5)
+    wait_until(lambda: not site.door._server.server_state.connections, "the connection is gone")
+    wait_until(lambda: site.is_idle, "nothing is in flight")
 
 
 def test_a_door_that_drains_finishes_what_is_on_the_short_way(make_site: Maker) -> None:
@@ -183,12 +183,12 @@ def test_a_door_that_drains_finishes_what_is_on_the_short_way(make_site: Maker) 
     gate = site.hold()
     with RawConnection(site.port) as connection:
         connection.send(GOOD)
-        wait_until(lambda: len(site.transport.calls) == 1, "the call is on its way", 5)
-        draining = site.loop.run(site.door.drain(5.0))
-        wait_until(lambda: site.door._api.draining, "the door drains", 5)
+        wait_until(lambda: len(site.transport.calls) == 1, "the call is on its way")
+        draining = site.loop.run(site.door.drain(60.0))
+        wait_until(lambda: site.door._api.draining, "the door drains")
         gate()
         reply = connection.reply()
-        draining.result(10)
+        draining.result(60)
 
         assert (reply.status, reply.headers["connection"]) == (200, "close")
         assert connection.is_closed()

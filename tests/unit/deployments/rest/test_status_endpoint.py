@@ -95,7 +95,8 @@ async def test_a_question_that_is_never_answered_is_put_again(monkeypatch: pytes
     one = Page()
     one.watcher.may_answer.clear()
     assert await one.look() == (None, False)
-    await asyncio.sleep(0.1)
+    while not one.page._asking.done():
+        await asyncio.sleep(0.001)
     one.watcher.may_answer.set()
 
     assert await one.look() == (2, True)

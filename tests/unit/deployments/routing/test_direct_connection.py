@@ -111,7 +111,7 @@ def test_a_call_without_an_answer_ends_a_little_after_its_deadline(run, monkeypa
 
             await until(outcome.done)
             assert isinstance(outcome.error, DeadlineExceeded)
-            await until(lambda: taker.held[0].is_cancelled)
+            await until(lambda: bool(taker.held) and taker.held[0].is_cancelled)
             assert connection.load == 0
 
     run(check)

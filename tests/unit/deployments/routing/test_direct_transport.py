@@ -125,7 +125,7 @@ def test_goaway_lets_open_calls_finish(run) -> None:
             idle = await connected(endpoint)
             call = asyncio.ensure_future(call_over(connection, predict(b"x" * 2**20)))
             await until(lambda: len(taker.held) == 1)
-            draining = asyncio.ensure_future(server.drain(5.0))
+            draining = asyncio.ensure_future(server.drain(60.0))
             await until(lambda: not connection.usable)
             assert not draining.done()
             with pytest.raises(ConnectionLost):
@@ -165,7 +165,7 @@ def test_a_withdrawn_call_lets_a_leaving_replica_close(run) -> None:
             connection = await connected(endpoint)
             call = asyncio.ensure_future(call_over(connection, predict()))
             await until(lambda: len(taker.held) == 1)
-            draining = asyncio.ensure_future(server.drain(5.0))
+            draining = asyncio.ensure_future(server.drain(60.0))
             await until(lambda: not connection.usable)
 
             call.cancel()

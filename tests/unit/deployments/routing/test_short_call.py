@@ -117,7 +117,7 @@ async def site() -> Site:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until something is true."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0)
 

@@ -188,7 +188,7 @@ async def test_an_application_that_left_the_table_is_let_go_even_while_it_is_loo
     await directory.keep_only([])
     await connecting
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while replica.server.peers or not connecting.done():
             await asyncio.sleep(0.001)
     assert await site.call() == BY_HANDLE

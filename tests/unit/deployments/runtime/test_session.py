@@ -255,7 +255,7 @@ def test_closing_lets_a_run_finish_and_then_frees_everything_once(
 
     with ThreadPoolExecutor(1) as threads:
         running = threads.submit(model.run, feeds, fetches)
-        assert feeds.read.wait(30)
+        assert feeds.read.wait(60)
         model.close()
         model.close()
         with pytest.raises(Unavailable, match=r"\{name: slow version: 1\} is unloaded"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from deployments.storage.remote_store import FsspecStore, RemoteStore, RetryingS
 from deployments.storage.version_source import LISTING_RETRIES, VersionSource
 from tests.support.clients import free_port
 from tests.support.stores.fake_store import FakeStore
-from tests.support.stores.fault_proxy import cut, edited, environment, fails, garbled, with_headers
+from tests.support.stores.fault_proxy import cut, edited, environment, fails, garbled, held, with_headers
 from tests.support.stores.object_store import Bucket
 
 
@@ -186,25 +187,17 @@ def test_a_store_that_cannot_be_reached_is_told(bucket: Bucket, monkeypatch: pyt
 
 def test_a_store_that_does_not_answer_is_told(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     """A read time-out ends the wait."""
-    monkeypatch.setenv("S3_REQUEST_TIMEOUT_MSEC", "200")
     bucket.proxy.inject(lambda _seen, _forward: (_ for _ in ()).throw(BrokenPipeError))
     broken = listing_error(bucket.url("m"))
     bucket.proxy.heal()
-    bucket.proxy.inject(_late)
+    may_answer = threading.Event()
+    bucket.proxy.inject(held(may_answer))
+    monkeypatch.setenv("S3_REQUEST_TIMEOUT_MSEC", "200")
+    late = listing_error(bucket.url("m"))
+    may_answer.set()
 
     assert broken == f"UNAVAILABLE: {bucket.url('m')}: the connection to the store broke; endpoint {bucket.proxy.url}"
-    assert (
-        listing_error(bucket.url("m"))
-        == f"UNAVAILABLE: {bucket.url('m')}: the store does not answer in time; endpoint {bucket.proxy.url}"
-    )
-
-
-def _late(seen, forward):
-    """Answer after the client's patience."""
-    import time  # noqa: PLC0415 - the only place that lets time pass
-
-    time.sleep(0.5)
-    return forward()
+    assert late == f"UNAVAILABLE: {bucket.url('m')}: the store does not answer in time; endpoint {bucket.proxy.url}"
 
 
 def test_missing_credentials_are_told_and_taken_when_they_come(

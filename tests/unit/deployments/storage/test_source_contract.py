@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +13,7 @@ import pytest
 from core.config.version_policy import Latest
 from core.storage.version_listing import Source
 from deployments.storage.version_source import VersionSource
+from tests.support.extension_packages import install_example, on_path
 from tests.support.fakes import FakeSource
 from tests.support.stores.object_store import Bucket
 
@@ -90,9 +92,39 @@ class BucketPlace:
             self.bucket.delete(f"m/{version}/{path}")
 
 
-@pytest.fixture(params=["fake", "local", "file", "memory", "s3"])
+class ZipPlace:
+    """The example of a source that a package adds."""
+
+    def __init__(self, folder: Path) -> None:
+        self.source: Source = VersionSource()
+        self.folder = folder / "inside"
+        self.archive = folder / "models.zip"
+        self.base_path = f"zip+file://{self.archive}/m"
+
+    def write(self, version: int) -> None:
+        for path in FILES:
+            file = self.folder / "m" / str(version) / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(b"content")
+        self._pack()
+
+    def remove(self, version: int) -> None:
+        shutil.rmtree(self.folder / "m" / str(version))
+        self._pack()
+
+    def _pack(self) -> None:
+        shutil.make_archive(str(self.archive.with_suffix("")), "zip", self.folder)
+
+
+@pytest.fixture(params=["fake", "local", "file", "memory", "s3", "package"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """One of the sources, with nothing there yet."""
+    if request.param == "package":
+        (tmp_path / "packages").mkdir()
+        install_example(tmp_path / "packages")
+        with on_path(tmp_path / "packages"):
+            yield ZipPlace(tmp_path)
+        return
     if request.param == "s3":
         yield BucketPlace(request.getfixturevalue("bucket"))
         return

@@ -347,7 +347,7 @@ def _writers() -> list[threading.Thread]:
     """Return the threads that write, after those that were told to end have ended."""
     threads = [one for one in threading.enumerate() if one.name == "fetch-files"]
     for thread in threads:
-        thread.join(5)
+        thread.join(60)
     return threads
 
 
@@ -355,7 +355,7 @@ def test_a_store_that_never_answers_is_given_up(fake: FakeStore, tmp_path: Path,
     """Also one whose library knows no time-outs."""
     go_on = threading.Event()
     monkeypatch.setattr(version_fetch, "CHUNK_TIMEOUT_S", 0.2)
-    fake.on_read = lambda _: go_on.wait(30) and None
+    fake.on_read = lambda _: go_on.wait(60) and None
 
     with pytest.raises(StorageFailed, match="no answer for 0 s"):
         fetch(fake, URL, tmp_path)

@@ -16,9 +16,9 @@ def test_results_and_errors_come_back() -> None:
     """As from the standard library's pools."""
     threads = DaemonThreads("t", 2)
 
-    assert threads.submit(lambda: 7).result(10) == 7
+    assert threads.submit(lambda: 7).result(60) == 7
     with pytest.raises(ZeroDivisionError):
-        threads.submit(lambda: 1 // 0).result(10)
+        threads.submit(lambda: 1 // 0).result(60)
     threads.close()
 
 
@@ -30,7 +30,7 @@ def test_no_more_threads_than_allowed_work() -> None:
 
     def work() -> None:
         at_work.append(1)
-        go_on.wait(10)
+        go_on.wait(60)
 
     futures = [threads.submit(work) for _ in range(9)]
     wait_until(lambda: len(at_work) == 3, "three threads work")
@@ -38,7 +38,7 @@ def test_no_more_threads_than_allowed_work() -> None:
 
     go_on.set()
     for one in futures:
-        one.result(10)
+        one.result(60)
     threads.close()
     wait_until(lambda: not any(one.name == "limited" for one in threading.enumerate()), "the threads have ended")
 
@@ -47,9 +47,9 @@ def test_a_thread_is_used_again() -> None:
     """One call after the other needs one thread."""
     threads = DaemonThreads("again", 5)
 
-    idents = {threads.submit(threading.get_ident).result(10) for _ in range(3)}
+    idents = {threads.submit(threading.get_ident).result(60) for _ in range(3)}
     wait_until(lambda: threads._unfinished == 0, "nothing is under way")
-    idents.add(threads.submit(threading.get_ident).result(10))
+    idents.add(threads.submit(threading.get_ident).result(60))
     threads.close()
 
     assert len(idents) <= 2
@@ -60,13 +60,13 @@ def test_a_call_that_is_cancelled_is_not_made() -> None:
     threads = DaemonThreads("t", 1)
     go_on = threading.Event()
     made: list[int] = []
-    first = threads.submit(lambda: go_on.wait(10))
+    first = threads.submit(lambda: go_on.wait(60))
     second = threads.submit(lambda: made.append(2))
 
     assert second.cancel()
     go_on.set()
-    first.result(10)
-    threads.submit(lambda: made.append(3)).result(10)
+    first.result(60)
+    threads.submit(lambda: made.append(3)).result(60)
     threads.close()
 
     assert made == [3]
@@ -80,4 +80,4 @@ def test_a_hanging_call_does_not_keep_the_process_alive() -> None:
         "DaemonThreads('hangs', 1).submit(threading.Event().wait)\n"
     )
 
-    assert subprocess.run([sys.executable, "-c", code], timeout=30, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0

@@ -10,7 +10,7 @@ import pytest
 
 from deployments.system.event_loop import LoopThread
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def acceptor(folder: Path, port: int) -> socket.socket:
 
 
 def connected(port: int) -> socket.socket:
-    return socket.create_connection((HOST, port), timeout=5)
+    return socket.create_connection((HOST, port), timeout=60)
 
 
 @pytest.mark.usefixtures("holder")

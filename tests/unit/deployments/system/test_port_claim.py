@@ -154,7 +154,7 @@ def test_a_port_of_all_interfaces_is_one_socket() -> None:
     """It takes IPv4 clients too, where there is IPv6."""
     with shared_listener("", 0) as listener:
         listener.listen()
-        with socket.create_connection((HOST, listener.getsockname()[1]), timeout=5):
+        with socket.create_connection((HOST, listener.getsockname()[1]), timeout=60):
             assert listener.family == (socket.AF_INET6 if has_ipv6() else socket.AF_INET)
 
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from tests.support.clients import wait_until
-from tests.support.processes import hear_interrupts, on_terminal
+from tests.support.processes import hear_signals, on_terminal
 from tests.support.project import ROOT
 
 PROGRAM = """
@@ -51,6 +51,7 @@ note("ending", dataclasses.asdict(ending))
 sys.exit(ending.status)
 """
 ALL_WELL = {"status": 0, "signal": 0, "was_up": True, "was_stopped": True, "was_hurried": False}
+ENDS_WITHIN_S = 60.0
 Program = subprocess.Popen[Any]
 
 
@@ -63,7 +64,7 @@ class Run:
         self._folder = folder
 
     def noted(self, name: str) -> Any:
-        wait_until((self._folder / name).exists, f"{name} is noted", 20)
+        wait_until((self._folder / name).exists, f"{name} is noted")
         return json.loads((self._folder / name).read_text())
 
     def has_noted(self, name: str) -> bool:
@@ -91,7 +92,7 @@ def running(folder: Path, kind: str = "drains", *wrapper: str, terminal: bool = 
     if terminal:
         run = Run(folder, *on_terminal(command, cwd=ROOT))
     else:
-        prepare = None if wrapper else hear_interrupts
+        prepare = None if wrapper else hear_signals
         run = Run(folder, subprocess.Popen(command, cwd=ROOT, process_group=0, preexec_fn=prepare))  # noqa: PLW1509
     try:
         run.noted("started")
@@ -100,7 +101,7 @@ def running(folder: Path, kind: str = "drains", *wrapper: str, terminal: bool = 
         for pid in (run.process.pid, *run.noted("started")):
             if _runs(pid):
                 os.kill(pid, signal.SIGKILL)
-        run.process.wait(10)
+        run.process.wait(ENDS_WITHIN_S)
         if run.terminal >= 0:
             os.close(run.terminal)
 
@@ -122,7 +123,7 @@ def test_the_work_ends_in_order(tmp_path: Path, way: Callable[[Run], None]) -> N
     with running(tmp_path) as run:
         way(run)
 
-        assert run.process.wait(20) == 0
+        assert run.process.wait(ENDS_WITHIN_S) == 0
         assert run.noted("stopping")
         assert run.noted("ending") | {"was_stopped": True} == ALL_WELL
         assert run.nothing_is_left()
@@ -138,7 +139,7 @@ def test_a_terminal_stops_the_work(tmp_path: Path, *, hangs_up: bool) -> None:
         else:
             os.write(run.terminal, b"\x03")
 
-        assert run.process.wait(20) == 0
+        assert run.process.wait(ENDS_WITHIN_S) == 0
         assert run.noted("ending") == ALL_WELL
         assert run.nothing_is_left()
 
@@ -149,7 +150,7 @@ def test_timeout_stops_the_work(tmp_path: Path) -> None:
         run.process.terminate()
 
         assert run.noted("ending") == ALL_WELL
-        run.process.wait(20)
+        run.process.wait(ENDS_WITHIN_S)
         assert run.nothing_is_left()
 
 
@@ -159,7 +160,7 @@ def test_nohup_keeps_the_work_when_the_terminal_closes(tmp_path: Path) -> None:
         run.process.send_signal(signal.SIGHUP)
         run.process.terminate()
 
-        assert run.process.wait(20) == 0
+        assert run.process.wait(ENDS_WITHIN_S) == 0
         assert run.noted("ending") == ALL_WELL
 
 
@@ -174,7 +175,7 @@ def test_a_second_interrupt_ends_at_once_and_a_second_termination_does_not(tmp_p
             run.process.send_signal(signal.SIGINT)
             return run.has_noted("ending")
 
-        wait_until(is_over, "a later interrupt ends it", 20)
+        wait_until(is_over, "a later interrupt ends it")
         assert (run.noted("ending")["signal"], run.noted("ending")["was_hurried"]) == (signal.SIGKILL, True)
         assert run.nothing_is_left()
 
@@ -195,7 +196,7 @@ def test_nothing_is_left_of_what_is_killed(tmp_path: Path, who: str) -> None:
     with running(tmp_path) as run:
         os.kill(run.noted("supervisor") if who == "supervisor" else run.noted("started")[0], signal.SIGKILL)
 
-        wait_until(run.nothing_is_left, "nothing is left", 20)
+        wait_until(run.nothing_is_left, "nothing is left")
         if who == "work":
             assert run.noted("ending")["signal"] == signal.SIGKILL
 
@@ -203,6 +204,6 @@ def test_nothing_is_left_of_what_is_killed(tmp_path: Path, who: str) -> None:
 def test_work_may_end_by_itself(tmp_path: Path) -> None:
     """Its status is passed on, and what it leaves running ends."""
     with running(tmp_path, "ends") as run:
-        assert run.process.wait(20) == 7
+        assert run.process.wait(ENDS_WITHIN_S) == 7
         assert run.noted("ending") == ALL_WELL | {"status": 7, "was_stopped": False}
         assert run.nothing_is_left()

@@ -1,4 +1,4 @@
-"""Writes one request log in a thread of its own, so that requests neither wait nor fail for it.
+"""Hands one request log to its collector in a thread of its own, so that requests neither wait nor fail for it.
 
 Records that cannot be queued or written are dropped and counted. The thread polls its queue a few times a second
 instead of being woken by every request.
@@ -11,20 +11,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from core.errors import Code, ServingError
-from core.recording.log_files import FileLimits
+from core.recording.collector import LogCollector, RecordsLost
 from core.recording.prediction_log import Exchange
 from core.telemetry.metric_names import DROPPED_LOG_RECORDS, REQUEST_LOG_COUNT
-from deployments.inference.log_storage import LogFile
 from deployments.telemetry.process_metrics import METRICS
 
 log = logging.getLogger(__name__)
 
 WRITE_EVERY_S = 0.2
 RETRY_AFTER_S = 5.0
-"""How long a log pauses after storage refused a write; records of that time are dropped."""
+"""How long a log pauses after its collector failed; records of that time are dropped."""
+
+CLOSE_S = 3.0
+"""How long a collector has to store or send the rest, where nothing else is said."""
 
 MOST_WAITING = 10_000
 MOST_WAITING_BYTES = 64 * 1024 * 1024
@@ -32,38 +33,27 @@ CHUNK_BYTES = 1024 * 1024
 """What is written at once, if there is as much."""
 
 
-@dataclass(slots=True)
-class _Open:
-    """The file that is being written."""
-
-    file: LogFile
-    begun_s: float
-    size_bytes: int = 0
-    records: int = 0
-
-
 class LogWriter:
-    """A bounded queue of exchanges, and the files they are written to; one thread calls `turn` and `end`."""
+    """A bounded queue of exchanges, and the collector that gets their records; one thread calls `turn` and `end`."""
 
     def __init__(
         self,
         model: str,
-        encode: Callable[[Exchange], bytes],
-        begin_file: Callable[[], LogFile],
-        limits: FileLimits,
+        record_of: Callable[[Exchange], bytes],
+        make_collector: Callable[[], LogCollector],
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._model = model
-        self._encode = encode
-        self._begin_file = begin_file
-        self._limits = limits
+        self._record_of = record_of
+        self._make_collector = make_collector
         self._now_s = now_s
         self._lock = threading.Lock()
         self._waiting: deque[Exchange] = deque()
         self._waiting_bytes = 0
-        self._open: _Open | None = None
+        self._collector: LogCollector | None = None
         self._rests_until_s = 0.0
         self._dropped_since = 0
+        self._taken_since = 0
         self._ended = False
 
     def offer(self, exchange: Exchange) -> None:
@@ -77,19 +67,26 @@ class LogWriter:
                 return
         self._drop(1, "queue_full", Code.RESOURCE_EXHAUSTED)
 
-    def end(self) -> None:
-        """Take no more, write the queued exchanges and finish the file."""
+    def end(self, timeout_s: float = CLOSE_S) -> None:
+        """Take no more, hand on the queued exchanges and close the collector."""
+        ends_at_s = self._now_s() + timeout_s
         with self._lock:
             self._ended = True
         self.turn()
-        self._finish()
+        collector, self._collector = self._collector, None
+        if collector is not None and self._is_done(lambda: collector.close(max(0.0, ends_at_s - self._now_s()))):
+            self._tell_recovery()
 
     def turn(self) -> None:
-        """Write the queued exchanges, and finish the file if that is due."""
+        """Hand on the queued exchanges, and let the collector do what is due."""
         for chunk in _chunks(self._encoded(self._taken())):
-            self._write(chunk)
-        if self._open is not None and self._limits.are_reached(0, self._now_s() - self._open.begun_s):
-            self._finish()
+            self._collect(chunk)
+        collector = self._collector
+        if collector is None or self._now_s() < self._rests_until_s:
+            return
+        safe: list[bool] = []
+        if self._is_done(lambda: safe.append(collector.flush())) and all(safe):
+            self._tell_recovery()
 
     def _taken(self) -> Iterator[Exchange]:
         """Yield the queued exchanges one by one, which frees their room one by one."""
@@ -101,72 +98,64 @@ class LogWriter:
 
     def _encoded(self, exchanges: Iterator[Exchange]) -> Iterator[bytes]:
         for exchange in exchanges:
-            if self._now_s() < self._rests_until_s:
+            collector = self._ready_collector()
+            if collector is None:
                 self._drop_for_storage(1)
                 continue
             try:
-                yield self._encode(exchange)
+                yield collector.encoded(self._record_of(exchange))
             except ServingError as error:
                 self._drop(1, "format", error.code)
             except Exception:
                 log.exception("request_log_record_failed model=%s method=%s", self._model, exchange.method.name)
                 self._drop(1, "format", Code.INTERNAL)
 
-    def _write(self, chunk: list[bytes]) -> None:
-        data = b"".join(chunk)
-        try:
-            opened = self._opened()
-            opened.file.append(data)
-        except OSError as error:
-            self._rest(error)
-            self._drop_for_storage(len(chunk))
-            self._put_away()
+    def _ready_collector(self) -> LogCollector | None:
+        """Return the collector, made if necessary; None while it rests after an error."""
+        if self._now_s() < self._rests_until_s:
+            return None
+        if self._collector is None:
+            try:
+                self._collector = self._make_collector()
+            except Exception as error:  # noqa: BLE001 - a collector may be anybody's code
+                self._rest(error)
+        return self._collector
+
+    def _collect(self, chunk: list[bytes]) -> None:
+        collector = self._collector
+        if collector is None or not self._is_done(lambda: collector.collect(chunk), len(chunk)):
             return
-        opened.size_bytes += len(data)
-        opened.records += len(chunk)
+        self._taken_since += len(chunk)
         METRICS.count(REQUEST_LOG_COUNT, self._model, Code.OK.name, by=len(chunk))
-        if self._limits.are_reached(opened.size_bytes, 0.0):
-            self._finish()
 
-    def _opened(self) -> _Open:
-        if self._open is None:
-            self._open = _Open(self._begin_file(), self._now_s())
-        return self._open
-
-    def _finish(self) -> None:
-        if self._put_away():
-            self._tell_recovery()
-
-    def _put_away(self) -> bool:
-        """Publish the file under its final name; returns whether there was one and that succeeded."""
-        opened, self._open = self._open, None
-        if opened is None:
-            return False
+    def _is_done(self, act: Callable[[], object], count: int = 0) -> bool:
+        """Let the collector act; whether that went well. `count` records are lost by an error that names no number."""
         try:
-            if opened.records:
-                opened.file.finish()
-            else:
-                opened.file.discard()
-        except OSError as error:
+            act()
+        except Exception as error:  # noqa: BLE001 - a collector may be anybody's code
             self._rest(error)
-            self._drop_for_storage(opened.records)
+            lost = error.count if isinstance(error, RecordsLost) else count
+            self._drop_for_storage(lost)
+            self._taken_since = 0
             return False
-        return bool(opened.records)
+        return True
 
-    def _rest(self, error: OSError) -> None:
-        """Leave storage alone for a while; said once until it works again."""
+    def _rest(self, error: Exception) -> None:
+        """Leave the collector alone for a while; said once until it works again."""
         if not self._dropped_since:
-            log.warning("request_log_not_written model=%s error=%r", self._model, str(error))
+            text = str(error) if isinstance(error, OSError | ServingError) else f"{type(error).__name__}: {error}"
+            log.warning("request_log_not_written model=%s error=%r", self._model, text)
         self._rests_until_s = self._now_s() + RETRY_AFTER_S
 
     def _tell_recovery(self) -> None:
-        if self._dropped_since:
+        if self._dropped_since and self._taken_since:
             log.warning("request_log_written_again model=%s dropped=%d", self._model, self._dropped_since)
             self._dropped_since = 0
 
     def _drop_for_storage(self, count: int) -> None:
         self._dropped_since += count
-        self._drop(count, "storage", Code.UNAVAILABLE)
+        if count:
+            self._drop(count, "storage", Code.UNAVAILABLE)
 
     def _drop(self, count: int, reason: str, code: Code) -> None:
         METRICS.count(DROPPED_LOG_RECORDS, self._model, reason, by=count)
@@ -179,12 +168,15 @@ class WriterThread:
     def __init__(self, writer: LogWriter) -> None:
         self._writer = writer
         self._closing = threading.Event()
+        self._ends_at_s = 0.0
         self._thread = threading.Thread(target=self._run, name="request-log", daemon=True)
         self._thread.start()
 
-    def close(self) -> None:
-        """Let the writer end; returns at once."""
-        self._closing.set()
+    def close(self, timeout_s: float = CLOSE_S) -> None:
+        """Let the writer end within so many seconds, as far as the collector keeps to it; returns at once."""
+        if not self._closing.is_set():
+            self._ends_at_s = time.monotonic() + timeout_s
+            self._closing.set()
 
     def join(self, timeout_s: float) -> bool:
         """Wait until everything is written after `close`; returns whether that was in time."""
@@ -194,7 +186,7 @@ class WriterThread:
     def _run(self) -> None:
         while not self._closing.wait(WRITE_EVERY_S):
             self._writer.turn()
-        self._writer.end()
+        self._writer.end(max(0.0, self._ends_at_s - time.monotonic()))
 
 
 def _size(exchange: Exchange) -> int:

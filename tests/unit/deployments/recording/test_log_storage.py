@@ -15,7 +15,7 @@ import fsspec
 import pytest
 
 from core.recording.log_files import UNFINISHED
-from deployments.inference.log_storage import LocalLogFile, LogFile, RemoteLogFile, append_whole, open_log_file
+from deployments.recording.log_storage import LocalLogFile, LogFile, RemoteLogFile, append_whole, open_log_file
 from tests.support.log_folder import FakeLogFolder
 
 Site = tuple[Callable[[], LogFile], Callable[[], list[bytes]]]
@@ -151,7 +151,7 @@ def test_a_record_is_in_the_file_whole_or_not_at_all() -> None:
 
 WRITE_BEYOND_THE_LIMIT = """
 import signal, sys
-from deployments.inference.log_storage import LocalLogFile
+from deployments.recording.log_storage import LocalLogFile
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 file = LocalLogFile(sys.argv[1])
 file.append(b"x" * 4000)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
-from core.errors import InvalidArgument
+from core.errors import FailedPrecondition, InvalidArgument
+from core.recording.collector import RecordsLost
 from core.recording.log_files import FileLimits
 from core.recording.prediction_log import Exchange
 from core.routing.transport import Method
 from core.telemetry.metric_names import DROPPED_LOG_RECORDS, REQUEST_LOG_COUNT
-from deployments.inference import log_writer
-from deployments.inference.log_writer import RETRY_AFTER_S, LogWriter, WriterThread
+from deployments.recording import log_writer
+from deployments.recording.file_collector import FileCollector
+from deployments.recording.log_writer import RETRY_AFTER_S, LogWriter, WriterThread
 from deployments.telemetry.process_metrics import METRICS
 from tests.support.clients import wait_until
 from tests.support.fakes import FakeClock
@@ -30,7 +32,12 @@ class Site:
         self.folder = FakeLogFolder()
         self.clock = FakeClock()
         self.model = model
-        self.writer = LogWriter(model, encode, self.folder, limits, self.clock.steady_s)
+        self.writer = LogWriter(
+            model,
+            encode,
+            lambda: FileCollector(bytes, self.folder, limits, self.clock.steady_s),
+            self.clock.steady_s,
+        )
 
     def log(self, *texts: bytes) -> None:
         """Offer exchanges and let the writer turn."""
@@ -236,12 +243,12 @@ def test_the_thread_writes_by_itself_and_ends_when_closed(site: Site) -> None:
     """Nobody has to turn the writer."""
     thread = WriterThread(site.writer)
     site.writer.offer(exchange(b"one"))
-    wait_until(lambda: site.logged == {"OK": 1}, "the record is written", 10)
+    wait_until(lambda: site.logged == {"OK": 1}, "the record is written")
     site.writer.offer(exchange(b"two"))
 
     thread.close()
 
-    assert thread.join(10)
+    assert thread.join(60)
     assert site.folder.finished == [b"onetwo"]
 
 
@@ -250,7 +257,7 @@ def test_a_writer_that_hangs_holds_nobody_up(request: pytest.FixtureRequest) -> 
     may_go_on = threading.Event()
 
     def slow(one: Exchange) -> bytes:
-        assert may_go_on.wait(10)
+        assert may_go_on.wait(60)
         return body_of(one)
 
     site = Site(request.node.name, slow)
@@ -261,5 +268,162 @@ def test_a_writer_that_hangs_holds_nobody_up(request: pytest.FixtureRequest) -> 
     assert not thread.join(0.01)
     site.writer.offer(exchange(b"two"))
     may_go_on.set()
-    assert thread.join(10)
+    assert thread.join(60)
     assert len(site.folder.finished) == 1
+
+
+class OddCollector:
+    """A collector of a package; what is in `faults` raises that."""
+
+    def __init__(self) -> None:
+        self.faults: dict[str, Exception] = {}
+        self.batches: list[list[bytes]] = []
+        self.closed_within_s: list[float] = []
+        self.is_safe = True
+
+    def _may_fail(self, name: str) -> None:
+        if name in self.faults:
+            raise self.faults[name]
+
+    def encoded(self, record: bytes) -> bytes:
+        self._may_fail("encoded")
+        return record
+
+    def collect(self, batch: Sequence[bytes]) -> None:
+        self._may_fail("collect")
+        self.batches.append(list(batch))
+
+    def flush(self) -> bool:
+        self._may_fail("flush")
+        return self.is_safe
+
+    def close(self, timeout_s: float) -> None:
+        self.closed_within_s.append(timeout_s)
+        self._may_fail("close")
+
+
+class OddSite(Site):
+    """A writer with such a collector; `unmade` is raised instead of making it."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(model, body_of)
+        self.collector = OddCollector()
+        self.unmade: Exception | None = None
+        self.writer = LogWriter(model, body_of, self.made, self.clock.steady_s)
+
+    def made(self) -> OddCollector:
+        if self.unmade is not None:
+            raise self.unmade
+        return self.collector
+
+
+@pytest.fixture
+def odd(request: pytest.FixtureRequest) -> OddSite:
+    """A writer whose model has the test's name."""
+    return OddSite(request.node.name)
+
+
+def test_a_collector_gets_batches(odd: OddSite) -> None:
+    """All that waits, and an end with the time that is left."""
+    odd.log(b"1", b"2")
+    odd.log(b"3")
+    odd.writer.end(2.0)
+
+    assert odd.collector.batches == [[b"1", b"2"], [b"3"]]
+    assert odd.collector.closed_within_s == [2.0]
+
+
+def test_a_collector_is_made_for_the_first_record(odd: OddSite) -> None:
+    """A log without requests opens nothing, and closes nothing."""
+    odd.unmade = RuntimeError("not now")
+    odd.log()
+    odd.writer.end()
+
+    assert odd.dropped == {}
+
+
+def test_a_collector_that_cannot_be_made_is_tried_again_later(odd: OddSite, caplog: pytest.LogCaptureFixture) -> None:
+    """Its records are dropped and counted; the log says so once."""
+    odd.unmade = FailedPrecondition("log collector odd: is not installed on this node")
+    for _ in range(3):
+        odd.log(b"lost")
+        odd.clock.advance(RETRY_AFTER_S)
+    odd.unmade = None
+    odd.log(b"1")
+
+    assert odd.collector.batches == [[b"1"]]
+    assert odd.dropped == {"storage": 3}
+    events = [record.getMessage() for record in caplog.records]
+    assert len(events) == 2
+    assert "error='log collector odd: is not installed on this node'" in events[0]
+    assert events[1].startswith("request_log_written_again")
+
+
+def test_a_batch_that_fails_is_dropped_and_the_collector_rests(odd: OddSite) -> None:
+    """The next one comes after the pause, and is taken by the same collector."""
+    odd.collector.faults["collect"] = KeyError("seven")
+    odd.log(b"1", b"2")
+    odd.collector.faults.clear()
+    odd.log(b"3")
+    odd.clock.advance(RETRY_AFTER_S)
+    odd.log(b"4")
+
+    assert odd.collector.batches == [[b"4"]]
+    assert odd.dropped == {"storage": 3}
+    assert odd.logged == {"OK": 1, "UNAVAILABLE": 3}
+
+
+def test_a_collector_says_how_many_are_lost(odd: OddSite) -> None:
+    """It may have kept some of a batch, or lose earlier ones with it."""
+    odd.log(b"1", b"2")
+    odd.collector.faults["flush"] = RecordsLost(2, "the queue of the receiver is full")
+    odd.log()
+
+    assert odd.dropped == {"storage": 2}
+
+
+def test_a_flush_or_an_end_that_fails_otherwise_loses_nothing_known(odd: OddSite) -> None:
+    """The error is logged; nobody knows a number."""
+    odd.collector.faults = {"flush": ValueError("x"), "close": ValueError("y")}
+    odd.log(b"1")
+    odd.writer.end()
+
+    assert odd.collector.batches == [[b"1"]]
+    assert odd.dropped == {}
+    assert odd.collector.closed_within_s != []
+
+
+def test_a_failure_is_over_when_what_came_after_it_is_safe(odd: OddSite, caplog: pytest.LogCaptureFixture) -> None:
+    """A collector that holds records back has stored nothing yet."""
+    odd.collector.faults["collect"] = OSError("away")
+    odd.log(b"1")
+    odd.collector.faults.clear()
+    odd.collector.is_safe = False
+    odd.clock.advance(RETRY_AFTER_S)
+    odd.log(b"2")
+    before = [record.getMessage().split()[0] for record in caplog.records]
+    odd.collector.is_safe = True
+    odd.log()
+
+    assert before == ["request_log_not_written"]
+    assert caplog.records[-1].getMessage().startswith("request_log_written_again")
+
+
+def test_records_that_a_collector_cannot_encode_are_dropped(odd: OddSite) -> None:
+    """As those that cannot be made."""
+    odd.collector.faults["encoded"] = KeyError("x")
+    odd.log(b"1", b"2")
+
+    assert odd.collector.batches == []
+    assert odd.dropped == {"format": 2}
+
+
+def test_an_end_gives_the_collector_the_time_that_is_left(odd: OddSite) -> None:
+    """The thread hands on how long the end may take."""
+    odd.log(b"1")
+    thread = WriterThread(odd.writer)
+    thread.close(5.0)
+    thread.close(0.0)
+
+    assert thread.join(10)
+    assert 0 < odd.collector.closed_within_s[0] <= 5.0

@@ -15,7 +15,8 @@ from core.errors import Code
 from core.routing.transport import Answer, Call, Method
 from deployments.inference.batched_execution import BatchedExecution
 from deployments.inference.execution import Execution
-from deployments.inference.request_log import LogSource, RequestLog
+from deployments.recording.request_log import LogSource, RequestLog
+from tests.support.extension_packages import install_example, on_path
 from tests.support.fakes import FakeLoaded
 from tests.support.prediction_logs import predict_request, read_logs
 from tests.support.served_models import half_plus_two
@@ -170,3 +171,29 @@ async def test_what_an_execution_answers_is_logged(make: Make, tmp_path: Path, k
     execution.close()
     log.close(10)
     assert len(read_logs(tmp_path)) == 1
+
+
+def test_a_collector_of_a_package_gets_the_records(make: Make, tmp_path: Path) -> None:
+    """It is made of the configuration and of who logs; without the package, records are dropped."""
+    (tmp_path / "packages").mkdir()
+    install_example(tmp_path / "packages")
+    with on_path(tmp_path / "packages"):
+        log = make()
+        log.configure([config(tmp_path, collector="csv")])
+        log.record(CALL, ANSWER)
+        assert log.close(10)
+
+    (line,) = (tmp_path / "h2-replica.csv").read_text().splitlines()
+    assert line.split(",")[1:4] == ["h2", "123", "predict"]
+
+
+def test_a_collector_that_is_not_installed_here_drops_records(
+    make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Requests are answered all the same, and the log of this process says why nothing is logged."""
+    log = make()
+    log.configure([config(tmp_path, collector="csv")])
+    log.record(CALL, ANSWER)
+
+    assert log.close(10)
+    assert "log collector csv: is not installed on this node" in caplog.text

@@ -12,9 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from core.config.model_config import LOG_FORMATS, LogFormat, LoggingConfig
+from core.config.extensions import LOG_FORMATS, LogFormat
+from core.config.model_config import LoggingConfig
 from core.config.server_settings import RequestLogSettings
+from core.errors import FailedPrecondition
 from core.inference.signature import ServedModel
+from core.recording.collector import LogCollector, LogContext, MakeCollector
 from core.recording.json_line import json_line
 from core.recording.log_files import FileLimits, LogFileNames
 from core.recording.loggers import RequestLoggers
@@ -22,8 +25,10 @@ from core.recording.prediction_log import LOGGED_METHODS, Exchange, LogOrigin, p
 from core.recording.sampling import Task, is_sampled, sampling_rate
 from core.recording.tf_record import framed
 from core.routing.transport import Answer, Call
-from deployments.inference.log_storage import LogFile, open_log_file
-from deployments.inference.log_writer import LogWriter, WriterThread
+from deployments.recording.file_collector import FileCollector
+from deployments.recording.log_storage import LogFile, open_log_file
+from deployments.recording.log_writer import LogWriter, WriterThread
+from deployments.system.entry_points import ExtensionPoint, registered
 
 _NUMBERS = itertools.count(1)
 """Numbers of this process's files: two logs with the same prefix must not choose the same name."""
@@ -66,20 +71,20 @@ class RequestLog:
 
     def close(self, timeout_s: float) -> bool:
         """Write the queued exchanges and finish all files; returns whether that was in time."""
-        self._loggers.update({})
         ends_at_s = time.monotonic() + timeout_s
+        for thread in self._threads:
+            thread.close(timeout_s)
+        self._loggers.update({})
         late = [thread for thread in self._threads if not thread.join(max(0.0, ends_at_s - time.monotonic()))]
         return not late
 
     def _logger(self, config: LoggingConfig) -> _Logger:
         settings, source = self._source.settings, self._source
-        kind = LOG_FORMATS[config.collector]
         origin = LogOrigin(config, source.tags, settings.dc)
         writer = LogWriter(
             source.served.name,
-            partial(_encoded, kind, source.served, origin),
-            partial(_begin_file, LogFileNames(config.filename_prefix, source.writer, kind)),
-            FileLimits(settings.max_file_bytes, settings.max_file_age_s),
+            lambda exchange: prediction_log(source.served, exchange, origin),
+            partial(_collector, config, source),
         )
         rate = sampling_rate(config, Task(settings.dc, settings.task_index))
         self._threads.append(WriterThread(writer))
@@ -98,10 +103,23 @@ class _Logger:
         self.thread.close()
 
 
+def _collector(config: LoggingConfig, source: LogSource) -> LogCollector:
+    """Make what a configuration names; raises FailedPrecondition for what is not installed here."""
+    settings, served = source.settings, source.served
+    form = LOG_FORMATS.get(config.collector)
+    if form is not None:
+        return FileCollector(
+            json_line if form is LogFormat.JSON_LINES else framed,
+            partial(_begin_file, LogFileNames(config.filename_prefix, source.writer, form)),
+            FileLimits(settings.max_file_bytes, settings.max_file_age_s),
+        )
+    found = registered(ExtensionPoint.LOG_COLLECTORS)
+    make: MakeCollector | None = found.get(config.collector)
+    if make is None:
+        why = found.why_not(config.collector) or "is not installed on this node"
+        raise FailedPrecondition(f"log collector {config.collector}: {why}")
+    return make(config, LogContext(served.name, served.version, source.writer, settings.dc))
+
+
 def _begin_file(names: LogFileNames) -> LogFile:
     return open_log_file(names.name(time.time(), next(_NUMBERS)))
-
-
-def _encoded(kind: LogFormat, served: ServedModel, origin: LogOrigin, exchange: Exchange) -> bytes:
-    record = prediction_log(served, exchange, origin)
-    return json_line(record) if kind is LogFormat.JSON_LINES else framed(record)

@@ -1,0 +1,65 @@
+"""A platform: a version is a file `factor.txt`, and its model multiplies by the number in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from core.config.extensions import PlatformKind
+from core.errors import FailedPrecondition, Unavailable
+from core.inference.dtypes import DataType
+from core.inference.signature import ServedModel, Signature, TensorSpec
+from core.platforms.declared_signature import signature_def_map
+from core.platforms.platform import Estimate
+from core.versions.servable_spec import ServableSpec
+
+FILE = "factor.txt"
+
+
+class Multiply:
+    """Loads versions; one object serves a process."""
+
+    kind = PlatformKind("multiply", (FILE,))
+
+    def estimate(self, path: str) -> Estimate:
+        return Estimate(resident_bytes=0, is_light=True)
+
+    def load(self, spec: ServableSpec) -> Multiplication:
+        file = Path(spec.path, FILE)
+        try:
+            factor = float(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise FailedPrecondition(f"{file} does not hold a number: {error}") from error
+        return Multiplication(spec, factor)
+
+
+class Multiplication:
+    """A loaded version: y = factor * x, for x of any shape."""
+
+    def __init__(self, spec: ServableSpec, factor: float) -> None:
+        inputs = {"x": TensorSpec("x", DataType.FLOAT, None)}
+        outputs = {"y": TensorSpec("y", DataType.FLOAT, None)}
+        signatures = {"serving_default": Signature(inputs, outputs)}
+        self.served = ServedModel(spec.servable.name, spec.servable.version, signatures, signature_def_map(signatures))
+        self._factor = np.float32(factor)
+        self._closed = False
+
+    def run(
+        self,
+        feeds: Mapping[str, np.ndarray],
+        fetches: Sequence[str],
+        *,
+        timeout_ms: int | None = None,
+        in_caller_thread: bool = False,
+    ) -> list[np.ndarray]:
+        if self._closed:
+            raise Unavailable("The version was unloaded.")
+        return [feeds["x"] * self._factor for _ in fetches]
+
+    def close(self) -> None:
+        self._closed = True
+
+
+PLATFORM = Multiply()
