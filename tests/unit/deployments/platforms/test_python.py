@@ -15,6 +15,7 @@ from core.inference.signature import DEFAULT_SIGNATURE, Signature, signature
 from core.platforms.platform import Loaded
 from core.protos import serving_pb2
 from core.versions.load_report import LoadStep, is_permanent
+from deployments.platforms.contract import CHECKS, Check, PlatformCase, Request
 from deployments.platforms.python import PLATFORM
 from deployments.platforms.registry import platform_of
 from tests.support.python_models import ECHO, python_spec, with_predict, write_model
@@ -51,6 +52,15 @@ def test_a_version_answers_as_its_class_does(tmp_path: Path) -> None:
     (output,) = model.run({"x": ROWS}, ["y"], timeout_ms=5, in_caller_thread=True)
 
     assert output.tolist() == (ROWS * 2 + len(str(tmp_path / "1"))).tolist()
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_it_keeps_to_the_contract_of_platforms(tmp_path: Path, check: Check) -> None:
+    """As every platform does."""
+    spec = python_spec(write_model(tmp_path / "1", with_predict('return {"y": inputs["x"] * 2}')))
+    requests = tuple(Request({"x": rows}, {"y": rows * 2}) for rows in (ROWS, ROWS[:1] * 7))
+
+    check(PlatformCase(PLATFORM, spec.path, requests, settings=spec.settings))
 
 
 def test_its_signature_is_the_declared_one_and_metadata_shows_it(tmp_path: Path) -> None:
