@@ -26,7 +26,6 @@ from core.config.server_settings import (
     LoadingSettings,
     ModelCacheSettings,
     ModelSourceSettings,
-    PlatformSettings,
     PollingSettings,
     RequestLogSettings,
     ServerSettings,
