@@ -10,6 +10,7 @@ from typing import Any
 os.environ["RAY_AUTH_MODE"] = "disabled"  # read by Ray when it is imported: no token file of a test in the home folder
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_worker_niceness", "0")  # beside the load of tests, processes at Ray's 15 would hardly start
+os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "120")  # in place of 30, which a busy machine may need
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each process that Ray starts would compile Ray anew
 

@@ -70,7 +70,7 @@ def encrypted(port: int, tls: ssl.SSLContext, path: str, body: str | None = None
 
 def finished(*flags: str) -> tuple[int, str]:
     """Run the script to its end; gives exit status and output."""
-    done = subprocess.run([SCRIPT, *flags], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([SCRIPT, *flags], capture_output=True, text=True, timeout=200, check=False)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -183,7 +183,7 @@ def test_strict_labels_end_a_start_with_labels(tmp_path: Path) -> None:
     script = Path(sys.executable).with_name("ray_model_server")
     ended = subprocess.run(
         [script, f"--model_config_file={config}", "--strict_version_labels"],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
 
     assert ended.returncode == 255

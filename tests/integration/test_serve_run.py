@@ -85,7 +85,7 @@ def command(folder: Path) -> list[str]:
 def assert_a_second_one_is_refused(folder: Path, port: int) -> None:
     """It ends with one line, which names the port and its holder, before anything of Ray starts."""
     environment = os.environ | {"RAY_ADDRESS": "local"}
-    second = subprocess.run(command(folder), cwd=ROOT, env=environment, capture_output=True, timeout=60, check=False)
+    second = subprocess.run(command(folder), cwd=ROOT, env=environment, capture_output=True, timeout=200, check=False)
     text = (
         rf"Failed to start server\. Error: FAILED_PRECONDITION: Port {port} \(gRPC\) is taken by .* \(process \d+\).*\n"
     )

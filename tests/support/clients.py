@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import random
 import socket
 import threading
@@ -17,14 +18,25 @@ FIRST_PORT, LAST_PORT = 20_000, 32_000
 """Below those that the kernel gives to clients, which may come between the choice of a port and its use."""
 
 _ports = random.SystemRandom()
+_drawn: set[int] = set()
 
 
 def free_port() -> int:
-    """Return a TCP port that nobody uses now, drawn by lot, since other processes draw at the same time."""
+    """Return a TCP port that nobody uses now, drawn by lot, since other processes draw at the same time.
+
+    None is drawn again soon, and none that another process of the same run may draw: it may not be in use yet.
+    """
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    mine = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    if 2 * len(_drawn) * processes > LAST_PORT - FIRST_PORT:
+        _drawn.clear()
     while True:
-        port = _ports.randint(FIRST_PORT, LAST_PORT)
+        port = _ports.randrange(FIRST_PORT + mine, LAST_PORT, processes)
+        if port in _drawn:
+            continue
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("", port))
+            _drawn.add(port)
             return port
 
 

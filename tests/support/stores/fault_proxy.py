@@ -221,7 +221,7 @@ def with_headers(**headers: str) -> Fault:
     return fault
 
 
-def held(until: threading.Event, timeout_s: float = 60.0) -> Fault:
+def held(until: threading.Event, timeout_s: float = 300.0) -> Fault:
     """Answer only when the event is set."""
 
     def fault(_: Seen, forward: Callable[[], Reply]) -> Reply:

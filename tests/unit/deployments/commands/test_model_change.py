@@ -19,8 +19,8 @@ def test_a_command_does_not_wait_for_ever_and_need_not_wait_at_all(live: AdminSe
     """What it began goes on."""
     live.site.host.finish_deploying = lambda _: None
 
-    assert run(live, "load", "m", "1", "--timeout", "0.1") == 1
-    assert "not done after 0.1 s: m: version 2 is AVAILABLE; version 1 is LOADING" in capsys.readouterr().out
+    assert run(live, "load", "m", "1", "--timeout", "1.5") == 1
+    assert "not done after 1.5 s: m: version 2 is AVAILABLE; version 1 is LOADING" in capsys.readouterr().out
     assert run(live, "unload", "m", "1", "--no-wait") == 0
     assert capsys.readouterr().out == "m: policy specific 1, 2 -> specific 2\n"
 

@@ -33,7 +33,7 @@ def test_a_command_starts_quickly_and_without_ray(command: str) -> None:
         "print([name for name in ('ray', 'tensorflow', 'uvicorn', 'numpy', 'fsspec') if name in sys.modules])"
     )
     began_s = cpu_of_children_s()
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=True)
 
     assert ended.stdout.splitlines()[-1] == "[]"
     assert cpu_of_children_s() - began_s < STARTS_WITHIN_S

@@ -559,10 +559,10 @@ async def test_time_that_is_up_during_the_run_is_the_runs_matter(batcher_of, run
     """Its timer finds nothing in the queue."""
     batcher = batcher_of()
     run.may_go_on.clear()
-    asked = asyncio.ensure_future(batcher.run(plan(1.0), 0.05))
+    asked = asyncio.ensure_future(batcher.run(plan(1.0), 1.0))
     await entered(run)
     timer_fired = asyncio.get_running_loop().create_future()
-    asyncio.get_running_loop().call_later(0.06, timer_fired.set_result, None)
+    asyncio.get_running_loop().call_later(1.01, timer_fired.set_result, None)
     await timer_fired
 
     run.may_go_on.set()

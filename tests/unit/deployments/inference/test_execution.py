@@ -103,7 +103,7 @@ async def test_short_calls_run_on_the_event_loop_once_they_are_known_to_be_short
     execution._expected_s = dict.fromkeys(execution._expected_s, 0.0)
 
     answers: list[Answer] = []
-    assert execution.submit(predict(5.0), answers.append) is None
+    assert execution.submit(predict(60.0), answers.append) is None
 
     assert json.loads(answers[0].body) == PREDICTIONS
     assert loaded.runs[1] == (None, True)
@@ -114,19 +114,19 @@ async def test_what_is_expected_follows_what_is_measured(execution) -> None:
     await execution.call(predict())
     ((kind, first_s),) = execution._expected_s.items()
     assert kind == (Method.REST_PREDICT, len(BODY).bit_length())
-    execution._expected_s[kind] = first_s + 1.0
+    execution._expected_s[kind] = first_s + 100.0
 
     await execution.call(predict())
 
-    assert first_s < execution._expected_s[kind] < first_s + 1.0
+    assert first_s < execution._expected_s[kind] < first_s + 100.0
 
 
 async def test_the_callers_time_reaches_the_run(execution, loaded) -> None:
     """TensorFlow gets what is left of it, at least a millisecond."""
-    await execution.call(predict(5.0))
+    await execution.call(predict(60.0))
 
     ((timeout_ms, _),) = loaded.runs
-    assert 1 <= timeout_ms <= 5000
+    assert 1 <= timeout_ms <= 60_000
 
 
 @pytest.mark.parametrize(

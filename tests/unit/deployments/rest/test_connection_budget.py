@@ -23,14 +23,16 @@ PREDICT = "/v1/models/m:predict"
 BODY = b'{"instances": [1.0]}'
 GOOD = request("POST", PREDICT, BODY)
 STATUS = request("GET", "/v1/models/m")
-PATIENT_S = 60.0
+PATIENT_S = 200.0
 
 
 @contextmanager
 def connected(site: RestSite) -> Iterator[RawConnection]:
-    """Connect with a small buffer for answers, so that few of them are enough to fill it."""
+    """Connect with small buffers for answers at both ends, so that few of them are enough to fill them."""
     with site.connect() as connection:
         connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        servers_end = the_connection(site, 0).transport.get_extra_info("socket")
+        servers_end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
         yield connection
 
 
@@ -58,7 +60,8 @@ def the_connection(site: RestSite, received: int) -> Any:
     """Return the only connection when it has received so many bytes, or more where it rewrites line ends."""
 
     def has_received() -> bool:
-        return [one._fed + one._unparsed.size >= received for one in site.connections] == [True]
+        made = [one for one in site.connections if hasattr(one, "_timer")]  # which is what it gets last
+        return [one._fed + one._unparsed.size >= received for one in made] == [True]
 
     wait_until(has_received, f"{received} bytes have come")
     (protocol,) = site.connections

@@ -53,7 +53,7 @@ class Server:
 
     def end(self) -> None:
         """Let it go."""
-        self.process.communicate(timeout=30)
+        self.process.communicate(timeout=200)
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def test_a_killed_process_gives_its_lock_back(path: Path, how: str) -> None:
     assert FileLock.take_if_free(path) is None
 
     os.kill(process.pid, signal.SIGKILL)
-    process.communicate(timeout=30)
+    process.communicate(timeout=200)
 
     assert FileLock.take_if_free(path) is not None
 
