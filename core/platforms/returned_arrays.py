@@ -26,8 +26,10 @@ _RAGGED: Final = "inhomogeneous"
 """What numpy says of rows that have different lengths."""
 
 
-def checked_arrays(returned: object, declared: Mapping[str, TensorSpec], where: str) -> dict[str, np.ndarray]:
-    """Return the declared outputs as arrays, in the order of the declaration.
+def checked_arrays(
+    returned: object, declared: Mapping[str, TensorSpec], where: str, kind: str = "output"
+) -> dict[str, np.ndarray]:
+    """Return the declared outputs as arrays, in the order of the declaration; `kind` is what texts call one of them.
 
     Raises RuntimeFailure INTERNAL, with a text that begins with `where`, for missing and further names, types that do
     not fit, rows of different lengths and shapes that were not declared.
@@ -36,11 +38,11 @@ def checked_arrays(returned: object, declared: Mapping[str, TensorSpec], where: 
         text = f"{where} returned {_kind_of(returned)}, and not a mapping from names to arrays"
         raise RuntimeFailure(Code.INTERNAL, text)
     if returned.keys() != declared.keys():
-        raise RuntimeFailure(Code.INTERNAL, _text_of_names(returned, declared, where))
-    return {name: _checked(returned[name], spec, name, where) for name, spec in declared.items()}
+        raise RuntimeFailure(Code.INTERNAL, _text_of_names(returned, declared, where, kind))
+    return {name: _checked(returned[name], spec, name, where, kind) for name, spec in declared.items()}
 
 
-def _checked(value: object, spec: TensorSpec, name: str, where: str) -> np.ndarray:
+def _checked(value: object, spec: TensorSpec, name: str, where: str, kind: str) -> np.ndarray:
     dtype = _DTYPE[spec.dtype]
     if type(value) is np.ndarray and value.dtype == dtype and not dtype.hasobject:
         array = value if value.flags.c_contiguous else value.copy()
@@ -48,9 +50,9 @@ def _checked(value: object, spec: TensorSpec, name: str, where: str) -> np.ndarr
         try:
             array = _texts(value) if spec.dtype is DataType.STRING else _numbers(value, dtype)
         except Exception as error:  # also what the value's own methods raise
-            raise RuntimeFailure(Code.INTERNAL, f"{_what(spec, name, where)}: {_reason(error)}") from error
+            raise RuntimeFailure(Code.INTERNAL, f"{_what(spec, name, where, kind)}: {_reason(error)}") from error
     if not spec.fits(array.shape):
-        text = f"{_what(spec, name, where)}: it came with shape {array.shape}"
+        text = f"{_what(spec, name, where, kind)}: it came with shape {array.shape}"
         raise RuntimeFailure(Code.INTERNAL, text)
     return array
 
@@ -111,14 +113,14 @@ def _reason(error: Exception) -> str:
     return "its rows have different lengths" if _RAGGED in str(error) else str(error)
 
 
-def _what(spec: TensorSpec, name: str, where: str) -> str:
-    return f'{where} returned output "{name}", declared as {spec}, wrongly'
+def _what(spec: TensorSpec, name: str, where: str, kind: str) -> str:
+    return f'{where} returned {kind} "{name}", declared as {spec}, wrongly'
 
 
-def _text_of_names(returned: Mapping[Any, object], declared: Mapping[str, TensorSpec], where: str) -> str:
+def _text_of_names(returned: Mapping[Any, object], declared: Mapping[str, TensorSpec], where: str, kind: str) -> str:
     missing = ", ".join(f'"{name}"' for name in declared if name not in returned)
     further = ", ".join(f'"{name}"' for name in returned if name not in declared)
-    faults = [f"lacks output {missing}" if missing else "", f"has {further}, not declared" if further else ""]
+    faults = [f"lacks {kind} {missing}" if missing else "", f"has {further}, not declared" if further else ""]
     return f"{where} returned a mapping that {' and '.join(filter(None, faults))}"
 
 

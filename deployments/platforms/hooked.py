@@ -93,7 +93,7 @@ class HookedModel:
         if hook.method is None:
             return {self._inputs[name]: array for name, array in feeds.items()}
         returned = hook.call(self._declared.given(feeds), left)
-        arrays = checked_arrays(returned, self._hooked.wanted_of(returned), hook.text)
+        arrays = checked_arrays(returned, self._hooked.wanted_of(returned), hook.text, kind="model input")
         return {**self._hooked.model.defaults, **arrays}
 
     def _run_model(

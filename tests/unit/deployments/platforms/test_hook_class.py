@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from core.errors import FailedPrecondition, InvalidArgument, ServingError, Unimplemented
 from core.versions.load_report import LoadStep, is_permanent
+from deployments.inference.assembly import loaded_model
 from deployments.platforms.hook_class import HOOKS_FILE, hooks_of
-from tests.support.hook_files import hook_spec, imports_undone, write_hooks
+from tests.support.hook_files import TEXTS_TO_NUMBERS, hook_spec, imports_undone, write_hooks
+from tests.support.loaded_models import call
+from tests.support.project import ROOT
 
 SETTING = "hooks_of_a_package:Chosen"
 
@@ -176,3 +181,44 @@ def test_of_a_package_the_line_in_its_module_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidArgument, match=r"hooks_of_a_package.py, line 3, in <module>: JSONDecodeError"):
         hooks_of(hook_spec(tmp_path, SETTING))
+
+
+COLUMNS = """
+class Hooks:
+    inputs = {"flower": ("string", (None,))}
+    outputs = {"name": ("string", (None,))}
+
+    def preprocess(self, inputs, context):
+        return {"features": [[float(part) for part in one.split()] for one in inputs["flower"]]}
+
+    def postprocess(self, outputs, context):
+        return {"name": [f"class {one}" for one in outputs["label"]]}
+"""
+
+
+ONE_COLUMN = TEXTS_TO_NUMBERS.replace("float(one) for", "[float(one)] for").replace("% one for", "% one[0] for")
+
+
+@pytest.mark.parametrize(
+    ("model", "source", "fed", "expected"),
+    [
+        (
+            ROOT / "tests/support/tflite_models/half_plus_two/1",
+            ONE_COLUMN,
+            {"text": [b"4"]},
+            {"answer": [b"4.0"]},
+        ),
+        (ROOT / "tests/zoo/models/skl_columns/1", COLUMNS, {"flower": [b"5 3 1 0"]}, {"name": [b"class 1"]}),
+    ],
+    ids=["tflite", "onnx"],
+)
+def test_hooks_go_around_models_of_every_platform(tmp_path: Path, model: Path, source: str, fed, expected) -> None:
+    """They know the model by its signature alone."""
+    version = Path(shutil.copytree(model, tmp_path / "1"))
+    write_hooks(version, source)
+
+    hooked = loaded_model(hook_spec(version))
+    told = call(hooked, {name: np.array(texts, object) for name, texts in fed.items()})
+
+    assert {name: array.tolist() for name, array in told.items()} == expected
+    hooked.close()

@@ -254,9 +254,9 @@ ROW = np.zeros((2, 1), np.float32)
     [
         (None, "returned NoneType"),
         ([ROW], "returned list"),
-        ({}, 'lacks output "x"'),
+        ({}, 'lacks model input "x"'),
         ({"x": ROW, "z": ROW}, 'has "z", not declared'),
-        ({"x": np.array([["a"]])}, '"x", declared as float'),
+        ({"x": np.array([["a"]])}, 'returned model input "x", declared as float'),
         ({"x": [[1.0], [1.0, 2.0]]}, "its rows have different lengths"),
         ({"x": np.zeros((2, 2), np.float32)}, "with shape (2, 2)"),
         ({"x": np.zeros(2, np.float32)}, "with shape (2,)"),
