@@ -8,7 +8,6 @@ releases for TensorFlow 2.21.
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -18,12 +17,6 @@ from core.versions.load_report import UNFIT_LIBRARY
 from core.versions.servable_spec import ServableSpec
 
 NOT_REGISTERED: Final = re.compile(r"Op type not registered '([^']+)'")
-
-ELF_HEADER: Final = struct.Struct("<32sQ14xHH6x")
-"""Of the header: where the program headers begin, the size of one, and how many there are."""
-
-ELF_SEGMENT: Final = struct.Struct("<8xQ16xQ16x")
-"""Of a program header: where its bytes are in the file, and how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,17 +183,3 @@ def unfit_library(path: str, reason: str) -> str:
         f"{path} {UNFIT_LIBRARY}: {reason.removeprefix(f'{path}: ')}. It must be a whole shared library, built for the "
         "TensorFlow that serves"
     )
-
-
-def is_cut_short(head: bytes, size: int) -> bool:
-    """Whether a shared library is shorter than its header says: the loader would end the process on such a file.
-
-    `head` is the beginning of the file, `size` its length in bytes. Only ELF of 64 bits with low bytes first is judged
-    (System V ABI, "ELF Header", "Program Header").
-    """
-    if not head.startswith(b"\x7fELF\x02\x01") or len(head) < ELF_HEADER.size:
-        return False
-    _, first, entry_size, count = ELF_HEADER.unpack_from(head)
-    places = (first + index * entry_size for index in range(count))
-    segments = (ELF_SEGMENT.unpack_from(head, at) for at in places if at + ELF_SEGMENT.size <= len(head))
-    return any(offset + in_file > size for offset, in_file in segments)

@@ -120,14 +120,15 @@ def _method(hooks: object, method: str, name: str) -> HookMethod | None:
 def _named_failures(name: str, kind: type[InvalidArgument | FailedPrecondition]) -> Iterator[None]:
     """Turn whatever user code raises into an error that says which hook failed, and where.
 
-    A module that is missing may be installed later, so that failure is not one of the version's content.
+    A module that is missing may be installed later, and a file that cannot be read may be soon: these are not failures
+    of the version's content.
     """
     try:
         yield
     except BaseException as error:  # SystemExit, too, must become the text of a failed load
         log.exception("hook_load_failed hook=%s", name)
         text = f"Hook {name} cannot be loaded: {_fault(error)}"
-        raise (FailedPrecondition if isinstance(error, ImportError) else kind)(text) from error
+        raise (FailedPrecondition if isinstance(error, (ImportError, OSError)) else kind)(text) from error
 
 
 def _fault(error: BaseException) -> str:

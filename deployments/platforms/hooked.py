@@ -19,7 +19,7 @@ from core.errors import Code, DeadlineExceeded, InvalidArgument, RuntimeFailure
 from core.inference.giving_up import go_on
 from core.inference.signature import TensorSpec
 from core.platforms.code_faults import error_text, own_text
-from core.platforms.given_arrays import given_arrays
+from core.platforms.given_arrays import DeclaredInputs
 from core.platforms.hooked_signature import HookContext, HookedSignature, hooked_signature, served_with_hooks
 from core.platforms.platform import Loaded
 from core.platforms.returned_arrays import checked_arrays
@@ -60,6 +60,8 @@ class HookedModel:
         self._outputs = _names(hooked.client.outputs)
         served = self.served
         self._context = HookContext(served.name, served.version, hooked.key, path)
+        # Without preprocess the model judges its own inputs, some of which no array could be.
+        self._declared = DeclaredInputs(hooked.client.inputs if hooks.preprocess is not None else {})
         self._preprocess = _Hook(PREPROCESS, hooks.name, hooks.preprocess, self._context)
         self._postprocess = _Hook(POSTPROCESS, hooks.name, hooks.postprocess, self._context)
 
@@ -90,7 +92,7 @@ class HookedModel:
         hook = self._preprocess
         if hook.method is None:
             return {self._inputs[name]: array for name, array in feeds.items()}
-        returned = hook.call(given_arrays(feeds, self._hooked.client.inputs), left)
+        returned = hook.call(self._declared.given(feeds), left)
         arrays = checked_arrays(returned, self._hooked.wanted_of(returned), hook.text)
         return {**self._hooked.model.defaults, **arrays}
 

@@ -137,8 +137,6 @@ class LiteModel:
     def close(self) -> None:
         """Refuse further calls; the memory is freed when the calls that still run have ended."""
         self._pool.close()
-        if self._splitter is not None:
-            self._splitter.close()
 
 
 def _left_s(ends_at: float | None) -> float | None:
@@ -192,7 +190,3 @@ class RowSplitter:
     def _ended(self, _: Future[list[np.ndarray]]) -> None:
         with self._lock:
             self._waiting -= 1
-
-    def close(self) -> None:
-        """Take no further requests."""
-        self._threads.shutdown(wait=False, cancel_futures=True)

@@ -27,7 +27,7 @@ TRIAL_TIMEOUT_S: Final = 300.0
 
 def tried_rows(path: str, timeout_s: float = TRIAL_TIMEOUT_S) -> bool:
     """Whether the model takes any number of rows; raises ServingError for a file that cannot be served."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(one or os.getcwd() for one in sys.path)}
     command = [sys.executable, "-P", "-m", "deployments.platforms.tflite_trial", path]
     try:
         ended = subprocess.run(  # noqa: S603 - our own module, with the path of a file

@@ -143,8 +143,11 @@ class LogWriter:
     def _rest(self, error: Exception) -> None:
         """Leave the collector alone for a while; said once until it works again."""
         if not self._dropped_since:
-            text = str(error) if isinstance(error, OSError | ServingError) else f"{type(error).__name__}: {error}"
-            log.warning("request_log_not_written model=%s error=%r", self._model, text)
+            is_told = isinstance(error, OSError | ServingError)
+            text = str(error) if is_told else f"{type(error).__name__}: {error}"
+            log.warning(
+                "request_log_not_written model=%s error=%r", self._model, text, exc_info=None if is_told else error
+            )
         self._rests_until_s = self._now_s() + RETRY_AFTER_S
 
     def _tell_recovery(self) -> None:

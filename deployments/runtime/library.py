@@ -63,6 +63,7 @@ void TF_StringDealloc(TF_TString*);
 
 TF_Graph* TF_NewGraph(void);
 void TF_DeleteGraph(TF_Graph*);
+void TF_GraphGetOpDef(TF_Graph*, const char* op_name, TF_Buffer* output_op_def, TF_Status*);
 TF_Operation* TF_GraphOperationByName(TF_Graph*, const char* name);
 TF_Operation* TF_GraphNextOperation(TF_Graph*, size_t* position);
 const char* TF_OperationOpType(TF_Operation*);

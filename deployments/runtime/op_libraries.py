@@ -1,8 +1,8 @@
 """Opens libraries of TensorFlow operations, each once in a process: by path, or those of an installed package.
 
-A library registers its operations and kernels when it is opened, and stays open as long as the process. It finds
-TensorFlow's symbols in `libtensorflow_framework`, which is open by then, so that local visibility is enough. No Python
-of a package is run: that would import Python TensorFlow.
+A library registers its operations and kernels when it is opened, and stays open as long as the process. It gets
+TensorFlow's symbols and not its own copies of them, as `core.platforms.library_scope` says. No Python of a package is
+run: that would import Python TensorFlow.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import importlib.util
 import logging
 import mmap
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from importlib import metadata
@@ -18,10 +19,10 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from core.errors import FailedPrecondition, RuntimeFailure
+from core.platforms.library_scope import elf_machine, is_cut_short, scope_library
 from core.platforms.op_libraries import (
     OpPackage,
     install_advice,
-    is_cut_short,
     known_package,
     missing_operation,
     package_with,
@@ -29,7 +30,8 @@ from core.platforms.op_libraries import (
     unregistered_operation,
     wanted_files,
 )
-from deployments.runtime.library import c_text, check, library, new_status
+from deployments.runtime.library import c_text, check, ffi, library, library_path, new_status
+from deployments.runtime.session import new_buffer
 from deployments.runtime.signature_file import graph_operations
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,7 @@ log = logging.getLogger(__name__)
 ENDINGS: Final = (".so", ".dylib")
 EXTENSION_MODULE_MARKS: Final = (".cpython-", ".abi3.")
 FRAMEWORK: Final = b"libtensorflow_framework"
+SEARCHED: Final = (b"libtensorflow_framework.so.2", b"libtensorflow_cc.so.2")
 HEAD_BYTES: Final = 64 * 1024
 
 _opening = threading.Lock()
@@ -58,9 +61,10 @@ def open_named(entries: Iterable[str]) -> None:
 def load_with_known(load: Callable[[], Model], folder: Path) -> Model:
     """Load the version in a folder; operations that are not registered come from installed packages that hold them.
 
-    A load ends at the first such operation, so that it is tried again until no library adds any. Raises what `load`
-    raises; its text for an operation that is missing says where it can come from.
+    Where the file of the graph does not show them, a load ends at the first one, and is tried again until no library
+    adds any. Raises what `load` raises; its text for an operation that is missing says where it can come from.
     """
+    _open_for(graph_operations(folder))
     while True:
         try:
             return load()
@@ -68,7 +72,7 @@ def load_with_known(load: Callable[[], Model], folder: Path) -> Model:
             operation = unregistered_operation(str(error))
             if operation is None:
                 raise
-            if not _open_known(operation, folder):
+            if not _open_for((operation,)):
                 package = package_with(operation)
                 is_installed = package is not None and _folder_of(package) is not None
                 raise RuntimeFailure(
@@ -76,11 +80,19 @@ def load_with_known(load: Callable[[], Model], folder: Path) -> Model:
                 ) from error
 
 
-def _open_known(operation: str, folder: Path) -> bool:
-    """Open the libraries of an operation, and those of the others in the graph; returns whether any was new."""
-    others = sorted(graph_operations(folder) - {operation})
-    added = [_open_of(package, file) for package, file in wanted_files((operation, *others))]
+def _open_for(operations: Iterable[str]) -> bool:
+    """Open the libraries of operations that known packages hold and nobody registered; returns whether any was new."""
+    known = sorted(one for one in operations if package_with(one) is not None)
+    missing = [one for one in known if not _is_registered(one)]
+    added = [_open_of(package, file) for package, file in wanted_files(missing)]
     return any(added)
+
+
+def _is_registered(operation: str) -> bool:
+    lib, status = library(), new_status(library())
+    graph = ffi.gc(lib.TF_NewGraph(), lib.TF_DeleteGraph)
+    lib.TF_GraphGetOpDef(graph, operation.encode(), new_buffer(), status)
+    return not lib.TF_GetCode(status)
 
 
 def _open_of(package: OpPackage, file: str) -> bool:
@@ -175,12 +187,25 @@ def _registers(path: str, *, may_be_empty: bool) -> bool:
     """Open a library; returns whether it has operations, or kernels for others' operations."""
     lib, status = library(), new_status(library())
     kernels = 0 if may_be_empty else _kernels_bytes(lib)
-    handle = lib.TF_LoadLibrary(os.fsencode(path), status)
+    handle = lib.TF_LoadLibrary(_scoped(path), status)
     if not handle:
         raise FailedPrecondition(unfit_library(path, c_text(lib.TF_Message(status))))
     has_operations = lib.TF_GetOpList(handle).length > 0
     lib.TF_DeleteLibraryHandle(handle)
     return may_be_empty or has_operations or _kernels_bytes(lib) > kernels
+
+
+def _scoped(path: str) -> bytes:
+    """Return the path to open so that the library at `path` is opened and finds TensorFlow's symbols first."""
+    if sys.platform != "linux":
+        return os.fsencode(path)
+    with library_path().open("rb") as file:
+        machine = elf_machine(file.read(HEAD_BYTES))
+    content = scope_library((*SEARCHED, os.fsencode(os.path.abspath(path))), machine)
+    # TensorFlow knows opened libraries by their paths, so that the number stays taken.
+    scope = os.memfd_create("op_library_scope")
+    os.write(scope, content)
+    return f"/proc/self/fd/{scope}".encode()
 
 
 def _kernels_bytes(lib: Any) -> int:

@@ -14,7 +14,7 @@ from core.protos import tensor_pb2
 
 FILE = "saved_model.pb"
 
-LARGEST_READ_GRAPH = 256 * 1024 * 1024
+LARGEST_READ_GRAPH = 64 * 1024 * 1024
 """Bytes of a graph whose operations are read; weights that are constants of the graph make larger ones."""
 
 

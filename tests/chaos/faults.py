@@ -11,7 +11,7 @@ from tests.chaos.store import Store
 from tests.support.clients import ClosedLoop, wait_until
 
 CLIENTS = 4
-HEAL_TIMEOUT_S = 120.0
+HEAL_TIMEOUT_S = 240.0
 WARM_REQUESTS = 200
 
 

@@ -20,9 +20,9 @@ from tests.support.clients import RestClient, free_port, wait_until
 from tests.support.processes import hear_signals
 from tests.support.project import ROOT
 
-START_TIMEOUT_S = 120.0
-STOP_TIMEOUT_S = 90.0
-LEAVE_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 240.0
+STOP_TIMEOUT_S = 180.0
+LEAVE_TIMEOUT_S = 90.0
 
 
 class Site:
@@ -121,7 +121,7 @@ class Site:
 
     def answers(self, model: str) -> bool:
         """Whether a model answers right now."""
-        client = RestClient(self.rest_port, timeout_s=5.0)
+        client = RestClient(self.rest_port, timeout_s=20.0)
         try:
             return bool(client.predict(model, [2.0]) == [3.0])
         except (OSError, AssertionError):
@@ -175,7 +175,7 @@ class Site:
 
     def serves(self, version: int, model: str = "rolled") -> bool:
         """Whether this is the version of a model that is available, and no other."""
-        client = RestClient(self.rest_port, timeout_s=5.0)
+        client = RestClient(self.rest_port, timeout_s=20.0)
         try:
             return client.available(model) == {version}
         except OSError:
@@ -235,7 +235,7 @@ class ServeRunSite(Site):
 
     def proxy_answers(self) -> bool:
         """Whether a request by Serve's proxy is answered right now."""
-        client = RestClient(self.proxy_port, timeout_s=5.0)
+        client = RestClient(self.proxy_port, timeout_s=20.0)
         try:
             return bool(client.predict("two", [2.0]) == [3.0])
         except (OSError, AssertionError, ValueError):

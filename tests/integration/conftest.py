@@ -26,7 +26,6 @@ from core.config.server_settings import (
     LoadingSettings,
     ModelCacheSettings,
     ModelSourceSettings,
-    PlatformSettings,
     PollingSettings,
     RequestLogSettings,
     ServerSettings,
@@ -229,7 +228,6 @@ def server(
         loading=LoadingSettings(max_num_load_retries=1, load_retry_interval_s=POLL_S, num_load_threads=4),
         request_log=RequestLogSettings(max_file_age_s=0.5),
         cluster=ClusterSettings(router_replicas=1),
-        platforms=PlatformSettings(allow_python=True),
         tracing=TracingSettings(collector.url, 0.0, (("OTEL_BSP_SCHEDULE_DELAY", "200"),)),
     )
     live = LiveServer(settings, folder / "models.config", folder, saved_models)

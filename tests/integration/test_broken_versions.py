@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from core.versions.run_health import FIRST_RUNS
 from tests.integration.conftest import LiveServer
 from tests.support.clients import RestClient, wait_until
+from tests.support.lite_models import LITE_MODELS, lite_file
 
 LACKING = "waits for saved_model.pb"
 
@@ -76,6 +77,24 @@ def test_an_operation_that_does_not_exist_is_named(
 
     assert "AddX2" in final_error(client, name_of(broken))["error_message"]
     assert attempts(client, name_of(broken)) == 1  # no time mends it
+
+
+def test_a_damaged_tensorflow_lite_model_is_told_and_a_whole_one_takes_its_place(
+    server: LiveServer, client: RestClient, broken: Path
+) -> None:
+    """One on which the interpreter crashes; a version that holds nothing else is served without a flag."""
+    content = lite_file("two_inputs")
+    (broken / "1").mkdir()
+    (broken / "1" / "model.tflite").write_bytes(b"not a model at all")
+    server.configure(name_of(broken), broken)
+
+    status = final_error(client, name_of(broken))
+
+    assert status["error_code"] == "INVALID_ARGUMENT"
+    assert status["error_message"].startswith("Cannot build FlatBufferModel from buffer. It is damaged: ")
+    shutil.copytree(LITE_MODELS / "half_plus_two" / "1", broken / "2")
+    wait_until(lambda: client.available(name_of(broken)) == {2}, "the whole version is available")
+    assert client.predict(name_of(broken), [[2.0]]) == [[3.0]]
 
 
 def test_a_repaired_directory_is_loaded(

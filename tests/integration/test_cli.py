@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import ssl
@@ -15,12 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
 
 from deployments.client import Client
 from tests.support.certificates import Authority, write_ssl_config
 from tests.support.clients import RestClient, free_port, wait_until
 from tests.support.doors.raw_http import RawConnection
+from tests.support.lite_models import LITE_MODELS
 
 SCRIPT = Path(sys.executable).with_name("ray_model_server")
 SLOW_BODY = b'{"inputs": 400}'
@@ -137,6 +140,26 @@ def test_two_servers_run_side_by_side_and_stop_cleanly(saved_models: Path, tmp_p
         assert other.wait(timeout=120) == 0
         assert other.stdout is not None
         assert other.stdout.read().endswith("s] stopped\n")
+
+
+@pytest.mark.timeout(240)
+def test_a_tensorflow_lite_model_is_preferred_with_tensorflow_servings_flag(saved_models: Path, tmp_path: Path) -> None:
+    """Beside a SavedModel that answers otherwise; over gRPC and REST, and with its own signature."""
+    shutil.copytree(saved_models / "half_plus_three" / "1", tmp_path / "m" / "1")
+    shutil.copytree(LITE_MODELS / "half_plus_two" / "1", tmp_path / "m" / "1", dirs_exist_ok=True)
+    rest, rpc = free_port(), free_port()
+    flags = ("--prefer_tflite_model=true", "--num_tflite_pools=2", "--num_tflite_interpreters_per_pool=2")
+
+    with running(
+        f"--port={rpc}", "--router_replicas=1", "--model_name=m", f"--model_base_path={tmp_path / 'm'}", *flags,
+        rest_port=rest,
+    ):  # fmt: skip
+        client = RestClient(rest)
+        wait_until(lambda: client.available("m") == {1}, "the version is available", 60)
+        assert client.post("/v1/models/m:predict", {"instances": [[2.0]] * 300}).json == {"predictions": [[3.0]] * 300}
+        with Client(f"127.0.0.1:{rpc}") as grpc_client:
+            assert grpc_client.predict("m", {"x": np.array([2.0], np.float32)})["y"].tolist() == [3.0]
+        client.close()
 
 
 def test_a_taken_port_is_refused_at_once(saved_models: Path) -> None:

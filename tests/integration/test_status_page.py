@@ -9,10 +9,8 @@ import pytest
 
 from core.recording.warmup_file import FILE
 from tests.integration.conftest import LiveServer
-from tests.support.browser import browser
+from tests.support.browser import SOON_MS, browser, new_context
 from tests.support.clients import ClosedLoop, RestClient, wait_until
-
-SOON_MS = 60_000
 
 
 @pytest.mark.tools
@@ -26,7 +24,7 @@ def test_a_rollout_and_its_traffic_are_seen_live(server: LiveServer, client: Res
         browser() as chrome,
         ClosedLoop(server.rest_port, "/v1/models/watched:predict", {"instances": [2.0]}) as load,
     ):
-        tab = chrome.new_page()
+        tab = new_context(chrome).new_page()
         tab.on("console", lambda line: faults.append(line.text))
         tab.on("pageerror", lambda error: faults.append(str(error)))
         tab.goto(f"http://127.0.0.1:{server.rest_port}/")

@@ -28,7 +28,7 @@ def free_port() -> int:
             return port
 
 
-def wait_until(is_true: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
+def wait_until(is_true: Callable[[], bool], what: str, timeout_s: float = 120.0) -> None:
     """Wait for a condition; fails with `what` when the deadline passes."""
     ends_at = time.monotonic() + timeout_s
     while not is_true():
@@ -58,7 +58,7 @@ class Reply:
 class RestClient:
     """One keep-alive connection to the REST port; a closed connection is opened anew, a request is never repeated."""
 
-    def __init__(self, port: int, timeout_s: float = 60.0) -> None:
+    def __init__(self, port: int, timeout_s: float = 120.0) -> None:
         self._port = port
         self._timeout_s = timeout_s
         self._connection: http.client.HTTPConnection | None = None
@@ -134,7 +134,7 @@ class ClosedLoop:
         self._threads = [threading.Thread(target=self._run, args=(one,), daemon=True) for one in self.results]
 
     def _run(self, result: LoadResult) -> None:
-        client = RestClient(self._port, timeout_s=40.0)
+        client = RestClient(self._port, timeout_s=120.0)
         while not self._stop.wait(self._pause_s):
             try:
                 reply = client.post(self._path, self._body)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from core.config.server_settings import ServerSettings
 from core.platforms.platform import Platform
-from deployments.config.extension_points import registered
 from deployments.platforms.contract import PlatformCase, Request
+from deployments.system.entry_points import registered
 from tests.support.project import ROOT
 from tests.support.zoo_models import MODELS, zoo_calls
 

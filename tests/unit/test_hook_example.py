@@ -87,6 +87,13 @@ def test_what_is_not_a_picture_is_the_callers_mistake_and_nobody_elses(site: Mod
     assert [one.code for one in (outcomes[1], outcomes[3])] == [Code.INVALID_ARGUMENT] * 2
 
 
+def test_the_document_shows_the_hooks_as_they_are() -> None:
+    """What a reader copies is what was tested."""
+    hooks = (EXAMPLE / "colours" / "1" / "assets.extra" / "hooks.py").read_text(encoding="utf-8")
+
+    assert f"```python\n{hooks}```" in (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8")
+
+
 def test_clients_are_shown_what_the_hooks_declare(site: ModelStack) -> None:
     """Over REST and gRPC."""
     rest = RestClient(site.rest_port)

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from core.config.extensions import PlatformKind
-from core.errors import FailedPrecondition, Unavailable
+from core.errors import InvalidArgument, Unavailable
 from core.inference.dtypes import DataType
-from core.inference.signature import ServedModel, Signature, TensorSpec
-from core.platforms.declared_signature import signature_def_map
+from core.inference.signature import Signature, TensorSpec, served_model
 from core.platforms.platform import Estimate
 from core.versions.servable_spec import ServableSpec
 
@@ -31,7 +30,7 @@ class Multiply:
         try:
             factor = float(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise FailedPrecondition(f"{file} does not hold a number: {error}") from error
+            raise InvalidArgument(f"{file} does not hold a number: {error}") from error
         return Multiplication(spec, factor)
 
 
@@ -39,10 +38,10 @@ class Multiplication:
     """A loaded version: y = factor * x, for x of any shape."""
 
     def __init__(self, spec: ServableSpec, factor: float) -> None:
-        inputs = {"x": TensorSpec("x", DataType.FLOAT, None)}
-        outputs = {"y": TensorSpec("y", DataType.FLOAT, None)}
-        signatures = {"serving_default": Signature(inputs, outputs)}
-        self.served = ServedModel(spec.servable.name, spec.servable.version, signatures, signature_def_map(signatures))
+        signature = Signature(
+            inputs={"x": TensorSpec("x", DataType.FLOAT, None)}, outputs={"y": TensorSpec("y", DataType.FLOAT, None)}
+        )
+        self.served = served_model(spec.servable.name, spec.servable.version, {"serving_default": signature})
         self._factor = np.float32(factor)
         self._closed = False
 
@@ -56,7 +55,12 @@ class Multiplication:
     ) -> list[np.ndarray]:
         if self._closed:
             raise Unavailable("The version was unloaded.")
-        return [feeds["x"] * self._factor for _ in fetches]
+        if feeds.keys() != {"x"} or not {"y"}.issuperset(fetches):
+            raise InvalidArgument(f"The model takes x and answers y, not {[*feeds]} and {[*fetches]}")
+        x = feeds["x"]
+        if x.dtype != np.float32:
+            raise InvalidArgument(f"x must be floats, and is {x.dtype}")
+        return [x * self._factor for _ in fetches]
 
     def close(self) -> None:
         self._closed = True

@@ -1,4 +1,4 @@
-"""YDF: gradient boosted trees, whose operations are not TensorFlow's own."""
+"""YDF: decision forests, whose operations are not TensorFlow's own."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ VERSIONS = {name: importlib.metadata.version(name) for name in ("ydf", "ydf-tf")
 zoo = Recorder(sys.argv[1], __file__, {**VERSIONS, "tensorflow": tf.__version__})
 
 
-def main() -> None:
-    """Write a model of two small trees."""
+def trees() -> None:
+    """Write a regression of two small trees."""
     random = np.random.RandomState(SEED)
     features = {"f1": random.uniform(size=60).astype(np.float32), "f2": random.uniform(size=60).astype(np.float32)}
     label = (features["f1"] + features["f2"]).astype(np.float32)
@@ -23,10 +23,33 @@ def main() -> None:
         label="label", task=ydf.Task.REGRESSION, num_trees=2, max_depth=2, random_seed=SEED, validation_ratio=0.0
     )
     model = learner.train({**features, "label": label}, verbose=0)
-    path = zoo.model("ydf_trees", "op-libraries", load_error="SimpleMLCreateModelResource")
+    path = zoo.model("ydf_trees", "op-libraries")
     model.to_tensorflow_saved_model(path, mode="tf")
     three = {name: values[:3] for name, values in features.items()}
     zoo.call("ydf_trees", three, {"output": model.predict(three)})
+
+
+def forest() -> None:
+    """Write a classification of three classes by a number and a word."""
+    random = np.random.RandomState(SEED)
+    size = random.uniform(size=90).astype(np.float32)
+    colour = random.choice(["red", "green", "blue"], size=90)
+    label = np.where(colour == "red", "apple", np.where(size > 0.5, "melon", "plum"))
+    learner = ydf.RandomForestLearner(label="label", num_trees=5, max_depth=3, random_seed=SEED)
+    model = learner.train({"size": size, "colour": colour, "label": label}, verbose=0)
+    path = zoo.model("ydf_forest", "op-libraries")
+    model.to_tensorflow_saved_model(path, mode="tf")
+    asked = {
+        "size": np.array([0.1, 0.9, 0.4, 0.75], np.float32),
+        "colour": np.array(["red", "green", "blue", "never seen"]),
+    }
+    zoo.call("ydf_forest", asked, {"output": model.predict(asked)})
+
+
+def main() -> None:
+    """Write both."""
+    trees()
+    forest()
     zoo.write()
 
 

@@ -9,6 +9,7 @@ import pytest
 from core.admin.model_changes import (
     KnownModels,
     differences,
+    expect_same_platforms,
     label,
     load_model,
     load_version,
@@ -17,6 +18,7 @@ from core.admin.model_changes import (
     unload_model,
     unload_version,
 )
+from core.config.extensions import ONNX, TENSORFLOW
 from core.config.model_config import ModelConfig
 from core.config.version_policy import All, Latest, Specific
 from core.errors import FailedPrecondition, InvalidArgument, NotFound
@@ -167,3 +169,42 @@ def test_differences_are_said_in_a_line_each() -> None:
 def test_policies_in_words() -> None:
     """A removed model has none."""
     assert [policy_text(one) for one in (All(), Latest(3), None)] == ["all", "latest 3", ""]
+
+
+TENSORFLOW_M, ONNX_M = replace(M, platform=TENSORFLOW), replace(M, platform=ONNX)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((TENSORFLOW_M,), (ONNX_M,)),
+        ((ONNX_M, N), (N, TENSORFLOW_M)),
+        ((TENSORFLOW_M,), (replace(ONNX_M, base_path="/elsewhere"),)),
+    ],
+)
+def test_the_platform_of_a_model_that_stays_cannot_change(before, after) -> None:
+    """In TensorFlow Serving's words."""
+    was, becomes = (next(one for one in models if one.name == "m").platform.name for models in (before, after))
+
+    with pytest.raises(FailedPrecondition) as refused:
+        expect_same_platforms(before, after)
+
+    assert str(refused.value) == (
+        f"Illegal to change a model's platform. For model m platform was {was} and new platform requested is {becomes}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((), (ONNX_M,)),
+        ((TENSORFLOW_M,), (TENSORFLOW_M, replace(N, platform=ONNX))),
+        ((TENSORFLOW_M,), ()),
+        ((M,), (ONNX_M,)),
+        ((ONNX_M,), (M,)),
+        ((ONNX_M,), (replace(M, name="other"),)),
+    ],
+)
+def test_models_that_come_and_go_and_undeclared_ones_may_have_any(before, after) -> None:
+    """A model whose versions show what they are may be declared, and the other way round."""
+    expect_same_platforms(before, after)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.admin.reload_request import is_settled, require_available
+from core.config.extensions import ONNX, TENSORFLOW
 from core.config.model_config import ModelConfig
 from core.config.models_text import to_message
 from core.config.server_settings import ModelSourceSettings, ServerSettings
@@ -222,6 +223,85 @@ def test_unused_models_of_the_yaml_file_are_reported_at_the_start(tmp_path: Path
     _, warnings = checked(ServerSettings(source=source))
 
     assert warnings == (f"{tmp_path / 'settings.yaml'}:3: models.mm: has no base_path and is not in models.config",)
+
+
+# Platforms.
+
+TENSORFLOW_M, ONNX_M = replace(M, platform=TENSORFLOW), replace(M, platform=ONNX)
+ANOTHER_PLATFORM = (
+    "Illegal to change a model's platform. For model m platform was tensorflow and new platform requested is onnx"
+)
+
+
+def platforms(made: Configuration) -> dict[str, str]:
+    """Return the platform of each model in force."""
+    in_force = made.in_force()
+    assert in_force is not None
+    return {one.name: one.platform.name for one in in_force.models}
+
+
+def test_a_request_cannot_change_the_platform_of_a_model() -> None:
+    """Nothing of it is taken (TensorFlow Serving, config reload)."""
+    made, _ = configuration(TENSORFLOW_M)
+
+    with pytest.raises(FailedPrecondition) as refused:
+        made.reload(message(ONNX_M, replace(N, platform=ONNX)), EMPTY)
+    with pytest.raises(FailedPrecondition, match="Illegal to change a model's platform"):
+        made.change(message(ONNX_M), fingerprint(made), EMPTY)
+
+    assert str(refused.value) == ANOTHER_PLATFORM
+    assert platforms(made) == {"m": "tensorflow"}
+
+
+def test_a_model_that_was_removed_may_come_back_with_another_platform() -> None:
+    """With two requests."""
+    made, _ = configuration(TENSORFLOW_M, N)
+
+    made.reload(message(replace(N, platform=TENSORFLOW)), EMPTY)
+    made.reload(message(replace(N, platform=TENSORFLOW), ONNX_M), EMPTY)
+
+    assert platforms(made) == {"n": "tensorflow", "m": "onnx"}
+
+
+def test_polled_files_cannot_change_the_platform_of_a_model() -> None:
+    """The list in force stays, and the problem is shown until the files are right again."""
+    made, model_list = configuration(TENSORFLOW_M)
+    model_list.configs = (ONNX_M, N)
+
+    made.poll(5.0, EMPTY)
+    problems, before = made.problems, platforms(made)
+    model_list.configs = (TENSORFLOW_M, N)
+    made.poll(10.0, EMPTY)
+
+    assert problems == (Problem(ANOTHER_PLATFORM),)
+    assert before == {"m": "tensorflow"}
+    assert (made.problems, platforms(made)) == ((), {"m": "tensorflow", "n": "any"})
+
+
+def test_polled_files_may_declare_the_platform_of_a_model_that_had_none() -> None:
+    """Its versions showed by their files what they are."""
+    made, model_list = configuration(M)
+    model_list.configs = (ONNX_M,)
+
+    made.poll(5.0, EMPTY)
+
+    assert (made.problems, platforms(made)) == ((), {"m": "onnx"})
+
+
+def test_a_restarted_watcher_keeps_the_platforms_of_a_request() -> None:
+    """It adopts the list that its predecessor published."""
+    made, model_list = configuration(TENSORFLOW_M)
+    made.reload(message(TENSORFLOW_M, replace(N, platform=ONNX)), EMPTY)
+    in_force = made.in_force()
+    assert in_force is not None
+    successor = Configuration(POLLED, model_list)
+    successor.adopt(made.published(in_force))
+    successor.poll(0.0, EMPTY)
+
+    with pytest.raises(FailedPrecondition, match="For model n platform was onnx"):
+        successor.reload(message(TENSORFLOW_M, replace(N, platform=TENSORFLOW)), EMPTY)
+
+    assert platforms(successor) == {"m": "tensorflow", "n": "onnx"}
 
 
 # Strict labels.

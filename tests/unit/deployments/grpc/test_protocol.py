@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import pytest
 
@@ -26,6 +27,7 @@ from deployments.grpc import protocol as grpc_protocol
 from deployments.grpc.protocol import GrpcProtocol
 from deployments.routing import direct_connection
 from tests.support.clients import wait_until
+from tests.support.doors.door_sites import ScriptedTime
 from tests.support.doors.grpc_calls import BODY, GZIP, REFLECT, WATCH, asked, opened, predict_body, whole
 from tests.support.doors.grpc_sites import GrpcSite, GrpcSiteMaker
 from tests.support.doors.raw_http2 import OPENING, PREDICT, RawHttp2, call, head_block, message
@@ -149,7 +151,7 @@ def test_a_call_that_takes_too_long_times_out(site: GrpcSite, monkeypatch) -> No
     monkeypatch.setattr(direct_connection, "ANSWER_GRACE_S", 0.01)
     release = site.hold()
 
-    answer = asked(site, call(1, BODY, PREDICT, (b"grpc-timeout", b"10m")))
+    answer = asked(site, call(1, BODY, PREDICT, (b"grpc-timeout", b"200m")))
 
     assert answer.status == Code.DEADLINE_EXCEEDED
     assert site.counts == {("m", "DEADLINE_EXCEEDED"): 1}
@@ -471,16 +473,19 @@ def only_of(site: GrpcSite, stream: int) -> GrpcProtocol:
     return found
 
 
-@pytest.mark.usefixtures("in_a_hurry")
-def test_a_slow_client_is_waited_for(site: GrpcSite) -> None:
+def test_a_slow_client_is_waited_for(site: GrpcSite, monkeypatch) -> None:
     """As long as something comes: the time counts from the last byte."""
-    with RawHttp2(site.port) as client, RawHttp2(site.port) as other:
+    limits = ProgressLimits(grace_s=math.inf)
+    monkeypatch.setattr(grpc_protocol, "REQUEST_LIMITS", limits)
+    with RawHttp2(site.port) as client:
         client.send(opened())
-        for index, one in enumerate(message(BODY)):
+        assert client.is_alive()
+        time = ScriptedTime(only_connection(site), site.loop)
+        for one in message(BODY):
             client.send(frame(DATA, 0, 1, bytes([one])))
-            if index % 8 == 0:
-                other.send(frame(HEADERS, END_HEADERS, index + 1, head_block()))
-                assert other.is_alive()
+            client.answers.frames.clear()
+            assert client.is_alive()
+            time.passes(0.9 * limits.still_s)
         client.send(frame(DATA, END_STREAM, 1))
 
         assert client.answer(1).status == 0

@@ -122,6 +122,42 @@ def test_a_version_without_the_asked_tags_is_a_failed_load(saved_models: Path) -
         loaded_model(ServableSpec(H2, str(saved_models / "half_plus_two" / "1"), settings))
 
 
+def test_a_version_with_hooks_is_loaded_with_them_around_it(saved_models: Path, tmp_path: Path) -> None:
+    """Its calls are watched, because code of users may hang."""
+    version = Path(shutil.copytree(saved_models / "half_plus_two" / "1", tmp_path / "1"))
+    write_hooks(version)
+
+    with imports_undone():
+        model = loaded_model(hook_spec(version))
+
+    assert isinstance(model, RunWatch)
+    assert set(model.served.signatures["serving_default"].inputs) == {"text"}
+    assert call(model, {"text": np.array([b"4"], object)})["answer"].tolist() == [b"4.0"]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "source", "text"),
+    [
+        (False, TEXTS_TO_NUMBERS, "--allow_python_servables"),
+        (True, "class Hooks:", "hooks.py, line 1: IndentationError"),
+    ],
+    ids=["not allowed", "broken"],
+)
+def test_a_version_whose_hooks_cannot_run_is_refused_for_good(
+    saved_models: Path, tmp_path: Path, allowed, source, text
+) -> None:
+    """Serving the model without them would answer something else than clients expect."""
+    version = Path(shutil.copytree(saved_models / "half_plus_two" / "1", tmp_path / "1"))
+    write_hooks(version, source)
+
+    with pytest.raises(LoadFailed) as raised, imports_undone():
+        loaded_model(hook_spec(version, allowed=allowed))
+
+    failure = failure_in(str(raised.value))
+    assert text in failure.message
+    assert failure.is_permanent
+
+
 class HangingKind(FakeLoaded):
     """A loaded version of code that may hang."""
 
@@ -170,39 +206,3 @@ def test_runs_are_watched_only_where_they_may_hang(
 
     assert isinstance(python, RunWatch)
     assert not isinstance(loaded_model(spec_of(saved_models / "half_plus_two" / "1")), RunWatch)
-
-
-def test_a_version_with_hooks_is_loaded_with_them_around_it(saved_models: Path, tmp_path: Path) -> None:
-    """Its calls are watched, because code of users may hang."""
-    version = Path(shutil.copytree(saved_models / "half_plus_two" / "1", tmp_path / "1"))
-    write_hooks(version)
-
-    with imports_undone():
-        model = loaded_model(hook_spec(version))
-
-    assert isinstance(model, RunWatch)
-    assert set(model.served.signatures["serving_default"].inputs) == {"text"}
-    assert call(model, {"text": np.array([b"4"], object)})["answer"].tolist() == [b"4.0"]
-
-
-@pytest.mark.parametrize(
-    ("allowed", "source", "text"),
-    [
-        (False, TEXTS_TO_NUMBERS, "--allow_python_servables"),
-        (True, "class Hooks:", "hooks.py, line 1: IndentationError"),
-    ],
-    ids=["not allowed", "broken"],
-)
-def test_a_version_whose_hooks_cannot_run_is_refused_for_good(
-    saved_models: Path, tmp_path: Path, allowed, source, text
-) -> None:
-    """Serving the model without them would answer something else than clients expect."""
-    version = Path(shutil.copytree(saved_models / "half_plus_two" / "1", tmp_path / "1"))
-    write_hooks(version, source)
-
-    with pytest.raises(LoadFailed) as raised, imports_undone():
-        loaded_model(hook_spec(version, allowed=allowed))
-
-    failure = failure_in(str(raised.value))
-    assert text in failure.message
-    assert failure.is_permanent

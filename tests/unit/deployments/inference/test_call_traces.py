@@ -36,7 +36,6 @@ from core.telemetry.trace_context import TraceContext, pack
 from core.versions.servable import ServableId
 from deployments.inference.batched_execution import BatchedExecution
 from deployments.inference.call_traces import CallTraces, TracedCalls
-from deployments.inference.execution import Execution
 from deployments.platforms.hook_class import LoadedHooks
 from deployments.platforms.hooked import with_hooks
 from deployments.routing import direct_connection
@@ -68,7 +67,7 @@ class Site:
         self.traces = CallTraces(Tracer(0.0, self.spans), SERVABLE)
         loaded = wrap(FakeLoaded(half_plus_two(), function))
         self.execution = (
-            self.traces.execution(Execution, loaded, 1, AnswerSettings())
+            self.traces.execution(loaded, 1, AnswerSettings())
             if parameters is None
             else BatchedExecution(loaded, parameters, through=directly, traces=self.traces)
         )

@@ -18,12 +18,12 @@ from tests.support.direct_sites import TOKEN, Taker, connected, predict, serving
 
 def test_a_stranger_may_not_stay(run, monkeypatch) -> None:
     """A connection that shows no token in time is closed, silent or slow; one that has shown it stays."""
-    monkeypatch.setattr(direct_server, "GREETING_TIMEOUT_S", 0.1)
 
     async def check() -> None:
         async with serving(Taker()) as (server, endpoint):
             connection = await connected(endpoint)
             await call_over(connection, predict())
+            monkeypatch.setattr(direct_server, "GREETING_TIMEOUT_S", 0.1)
             for said in (b"", frame_header(FrameKind.HELLO, len(TOKEN)) + TOKEN[:5]):
                 reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
                 writer.write(said)

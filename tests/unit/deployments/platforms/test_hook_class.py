@@ -119,6 +119,7 @@ def test_hooks_are_refused_while_code_of_models_is_not_allowed(tmp_path: Path, s
             FailedPrecondition,
             ["hooks.py, line 1, in <module>: ModuleNotFoundError", "no_such_library_of_pictures"],
         ),
+        ("raise PermissionError('labels')", FailedPrecondition, ["hooks.py, line 1, in <module>: PermissionError"]),
         ("class Other: pass", InvalidArgument, ["has no class Hooks"]),
         ("def Hooks(): pass", InvalidArgument, ["has no class Hooks"]),
         ("class Hooks:\n  def __init__(self, path): pass", FailedPrecondition, ["TypeError"]),

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from core.errors import Code, DeadlineExceeded, InvalidArgument, RuntimeFailure, ServingError
+from core.inference.dtypes import DataType
 from core.inference.giving_up import GivenUp, giving_up_when
-from core.inference.signature import ServedModel, Signature
+from core.inference.signature import ServedModel, Signature, TensorSpec
 from core.platforms.hooked_signature import HookContext, HookDeclaration
 from core.platforms.platform import Loaded
 from core.telemetry.metric_names import HOOK_SECONDS
@@ -117,6 +118,16 @@ def test_a_side_without_a_method_is_passed_on() -> None:
 
     assert call(before, {"text": np.array([b"4"], object)}, outputs=["same"])["same"].tolist() == [[4.0]]
     assert call(after, {"x": fed})["answer"].tolist() == [b"4.0"]
+
+
+def test_inputs_that_nobody_can_feed_do_not_keep_postprocess_away() -> None:
+    """They are refused when they are asked for, as without hooks."""
+    sparse = TensorSpec("", DataType.INT64, None, "sparse")
+    default = Signature({"s": sparse}, {"y": spec("y:0")}, is_carried=False)
+
+    model = hooked(FakeLoaded(ServedModel("m", 1, {"serving_default": default})), None)
+
+    assert not model.served.signatures["serving_default"].is_carried
 
 
 def test_postprocess_gets_all_outputs_whatever_the_caller_asks_for() -> None:

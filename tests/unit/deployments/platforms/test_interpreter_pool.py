@@ -66,9 +66,9 @@ def test_a_run_whose_time_is_up_gives_up_and_takes_nothing_with_it() -> None:
     """The text is that of a run whose time is up."""
     pool = pool_of(1)
 
-    with pool.lent(SMALL) as one:
-        with pytest.raises(DeadlineExceeded, match="Timed out waiting for notification"), pool.lent(SMALL, 0.0):
-            pass
+    text = "Timed out waiting for notification"
+    with pool.lent(SMALL) as one, pytest.raises(DeadlineExceeded, match=text), pool.lent(SMALL, 0.0):
+        pass
     with pool.lent(SMALL, 0.0) as again:
         assert again is one
 

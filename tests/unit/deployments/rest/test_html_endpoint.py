@@ -14,13 +14,13 @@ from core.routing.table import RoutingTable
 from core.versions.history import VersionHistory
 from core.versions.lifecycle import State
 from deployments.rest import html_endpoint
+from tests.support.browser import SOON_MS, new_context
 from tests.support.browser import browser as run_browser
 from tests.support.clients import free_port
 from tests.support.status_pages import BEGAN_S, TRAFFIC, LivePage, busy_table, model
 
 pytestmark = pytest.mark.tools
 
-SOON_MS = 60_000
 CONTRAST = """() => {
   const number = (text) => text.match(/[\\d.]+/g).slice(0, 3).map(Number);
   const light = (text) => number(text)
@@ -59,7 +59,7 @@ def chrome() -> Iterator[Any]:
 def tab(chrome: Any, live: LivePage) -> Iterator[Any]:
     """The page in a browser, which finds no fault with it."""
     faults: list[str] = []
-    context = chrome.new_context(viewport={"width": 1280, "height": 500})
+    context = new_context(chrome, viewport={"width": 1280, "height": 500})
     tab = context.new_page()
     tab.on("pageerror", lambda error: faults.append(str(error)))
     tab.on("console", lambda line: faults.append(line.text))
@@ -208,7 +208,7 @@ def test_curves_come_with_the_traffic(live: LivePage, tab: Any) -> None:
 
 def test_nothing_comes_from_outside(chrome: Any, live: LivePage) -> None:
     """Every request goes to the server itself, also those that follow by themselves."""
-    context = chrome.new_context()
+    context = new_context(chrome)
     tab = context.new_page()
     seen: list[str] = []
     tab.on("request", lambda request: seen.append(request.url))
@@ -253,7 +253,7 @@ def test_everything_has_a_name_for_those_who_listen(live: LivePage, tab: Any) ->
 def test_the_page_fits_and_can_be_read(chrome: Any, live: LivePage, scheme: str, width: int) -> None:
     """Nothing sticks out, not even one word of a thousand letters; contrasts are those that WCAG demands (AA)."""
     live.table = replace(busy_table(), models={**busy_table().models, "w" * 1000: model("w" * 1000)})
-    context = chrome.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    context = new_context(chrome, viewport={"width": width, "height": 800}, color_scheme=scheme)
     tab = context.new_page()
     tab.goto(live.url)
 
@@ -264,7 +264,7 @@ def test_the_page_fits_and_can_be_read(chrome: Any, live: LivePage, scheme: str,
 
 def test_without_script_the_tables_are_there(chrome: Any, live: LivePage) -> None:
     """And how to see what is new."""
-    context = chrome.new_context(java_script_enabled=False)
+    context = new_context(chrome, java_script_enabled=False)
     tab = context.new_page()
     tab.goto(live.url)
 

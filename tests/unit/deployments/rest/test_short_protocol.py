@@ -140,7 +140,7 @@ def test_an_unexpected_failure_is_an_internal_error(make_site: Maker) -> None:
 def test_a_call_that_takes_too_long_times_out(make_site: Maker, monkeypatch) -> None:
     """The model server is told with the call; the router itself waits a little longer."""
     monkeypatch.setattr(direct_connection, "ANSWER_GRACE_S", 0.01)
-    site = make_site(timeout_s=0.01)
+    site = make_site(timeout_s=0.2)
     gate = site.hold()
 
     reply = site.ask(GOOD)

@@ -1,0 +1,79 @@
+"""Runs that last longer than their time are ended; one thread watches, and none when nothing runs."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from deployments.platforms.run_deadlines import RunDeadlines
+from tests.support.clients import wait_until
+
+HOUR_MS = 3_600_000
+
+
+def watchers() -> list[threading.Thread]:
+    """Return the threads that watch deadlines."""
+    return [one for one in threading.enumerate() if one.name == "run-deadlines"]
+
+
+def test_a_run_that_lasts_too_long_is_ended() -> None:
+    """By another thread, while the run goes on."""
+    ended = threading.Event()
+
+    with RunDeadlines().within(1, ended.set):
+        assert ended.wait(20)
+
+
+def test_a_run_that_is_in_time_is_not_ended() -> None:
+    """Not even later, when its time is up; that of another run is watched."""
+    deadlines, ended, later = RunDeadlines(), threading.Event(), threading.Event()
+
+    with deadlines.within(50, ended.set):
+        pass
+    with deadlines.within(100, later.set):
+        assert later.wait(20)
+
+    assert not ended.is_set()
+
+
+def test_a_shorter_run_that_begins_later_is_ended_first() -> None:
+    """The watching thread waits for the nearest deadline."""
+    deadlines, ended = RunDeadlines(), threading.Event()
+
+    with deadlines.within(HOUR_MS, ended.clear), deadlines.within(1, ended.set):
+        assert ended.wait(20)
+
+
+def test_every_run_of_many_is_ended() -> None:
+    """From several threads at once."""
+    deadlines = RunDeadlines()
+
+    def run(number: int) -> bool:
+        ended = threading.Event()
+        with deadlines.within(1 + number % 7, ended.set):
+            return ended.wait(20)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(run, range(100)))
+
+
+def test_the_thread_ends_when_nothing_runs() -> None:
+    """At the last deadline that it waited for, and it comes back when it is needed."""
+    deadlines, ended = RunDeadlines(), threading.Event()
+    before = len(watchers())
+
+    with deadlines.within(20, ended.set):
+        pass
+    wait_until(lambda: len(watchers()) <= before, 20)
+
+    with deadlines.within(1, ended.set):
+        assert ended.wait(20)
+
+
+def test_one_thread_watches_all_runs() -> None:
+    """However many there are."""
+    deadlines = RunDeadlines()
+    before = len(watchers())
+
+    with deadlines.within(HOUR_MS, print), deadlines.within(HOUR_MS, print), deadlines.within(HOUR_MS + 1, print):
+        assert len(watchers()) == before + 1
