@@ -48,11 +48,6 @@ def _came(array: np.ndarray | None, dtype: np.dtype) -> str:
     return f"but shape {array.shape} was given" if array.dtype == dtype else f"but {type_of(array).label} was given"
 
 
-def given_arrays(feeds: Mapping[str, np.ndarray], declared: Mapping[str, TensorSpec]) -> dict[str, np.ndarray]:
-    """Return the inputs of a call, as `DeclaredInputs` does, for a declaration that was not prepared."""
-    return DeclaredInputs(declared).given(feeds)
-
-
 def wanted_arrays(outputs: Mapping[str, np.ndarray], fetches: Iterable[str]) -> list[np.ndarray]:
     """Return outputs in the order of `fetches`; raises InvalidArgument for a name that is not declared."""
     try:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Final
 
@@ -147,11 +148,12 @@ class Lane:
                 told = began
                 self._tell(loop)
         self._tell(loop)
+        if calls:  # what woke this thread was meant for the one that has the lane now
+            self._wake.put(None)
 
     def _sleep(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Wait for calls; False when there will be none."""
-        if self._ended:
-            self._tell(loop)
+        self._tell(loop)
         self._is_idle = True
         if not self._calls:
             if self._is_closed:
@@ -160,9 +162,10 @@ class Lane:
         return True
 
     def _tell(self, loop: asyncio.AbstractEventLoop) -> None:
-        if not self._is_told:
+        if self._ended and not self._is_told:
             self._is_told = True
-            loop.call_soon_threadsafe(self._reply)
+            with suppress(RuntimeError):  # the loop was closed while a call kept this thread
+                loop.call_soon_threadsafe(self._reply)
 
     def _reply(self) -> None:
         self._is_told = False

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from core.config.declared_batching import declared_batching
 from core.config.extensions import PYTHON
 from core.config.model_config import BatchingParameters
 from core.errors import (
@@ -31,7 +32,6 @@ from core.errors import (
 )
 from core.inference.signature import DEFAULT_SIGNATURE, ServedModel
 from core.platforms.code_faults import error_text, fault_text, own_text
-from core.platforms.declared_batching import declared_batching
 from core.platforms.declared_signature import declared_signature, signature_def_map
 from core.platforms.given_arrays import DeclaredInputs, wanted_arrays
 from core.platforms.platform import Estimate

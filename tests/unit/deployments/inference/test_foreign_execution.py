@@ -9,15 +9,24 @@ import threading
 import numpy as np
 import pytest
 
-from core.errors import Code
+from core.config.server_settings import AnswerSettings
+from core.errors import Code, DeadlineExceeded
 from core.routing.transport import TIMED_OUT, Answer, Call, Method
+from core.telemetry.trace_context import TraceContext
+from core.versions.servable import ServableId
+from deployments.inference.call_traces import CallTraces, TracedCalls
 from deployments.inference.execution import SHORT_CALL_S
-from deployments.inference.foreign_execution import ForeignExecution
+from deployments.inference.foreign_execution import ForeignExecution, _Worker
+from deployments.routing.awaited_call import call_over
+from deployments.telemetry.tracing import Tracer
+from tests.support.direct_sites import connected, serving
 from tests.support.fakes import FakeLoaded
 from tests.support.served_models import half_plus_two
+from tests.support.span_collector import SpanList
 
 BODY = b'{"instances": [2.0, 4.0]}'
 HANGS = b'{"instances": [9.0, 9.0]}'
+ROUTE = TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")
 KIND = (Method.REST_PREDICT, len(BODY).bit_length())
 
 
@@ -163,6 +172,19 @@ async def test_threads_end_after_the_last_call(model: Model) -> None:
     assert not any(one.is_alive() for one in model.threads)
 
 
+async def test_a_thread_that_lost_the_lane_while_it_slept_hands_its_call_on(model: Model) -> None:
+    """It may have ended its long call just before it was replaced, and be the one that is woken."""
+    execution = executing(model)
+    await execution.call(call())
+    lane = execution._lane
+    for _ in range(5):
+        lane._workers[-1].has_lane = False
+        lane._workers.append(_Worker(lane, asyncio.get_running_loop()))
+        async with asyncio.timeout(30):
+            assert (await execution.call(call())).code is Code.OK
+    execution.close()
+
+
 async def test_an_error_of_the_model_is_an_answer(model: Model) -> None:
     """The thread goes on."""
     execution = executing(model)
@@ -171,4 +193,47 @@ async def test_an_error_of_the_model_is_an_answer(model: Model) -> None:
 
     assert wrong.code is Code.INVALID_ARGUMENT
     assert (await execution.call(call())).code is Code.OK
+    execution.close()
+
+
+class Taking:
+    """An execution as the taker of a server of the direct transport."""
+
+    def __init__(self, execution: ForeignExecution) -> None:
+        self.submit = execution.submit
+
+    def release(self) -> None:
+        """Nothing is held here."""
+
+
+@pytest.mark.parametrize("short", [False, True])
+async def test_callers_hear_at_their_deadline_while_the_thread_hangs(model: Model, short) -> None:
+    """Over the direct transport, where other calls of the same connection are answered meanwhile."""
+    execution = executing(model, short=short)
+    async with serving(Taking(execution)) as (_, endpoint):
+        connection = await connected(endpoint)
+        late = asyncio.create_task(call_over(connection, call(HANGS, timeout_s=0.2)))
+        await hangs(model)
+
+        assert (await call_over(connection, call(timeout_s=30.0))).code is Code.OK
+        with pytest.raises(DeadlineExceeded):
+            await late
+
+        assert not model.release.is_set()
+        connection.close()
+    execution.close()
+
+
+async def test_traced_calls_of_the_lane_have_their_spans(model: Model) -> None:
+    """A wait and a run below the call, made in the thread of the lane."""
+    spans = SpanList()
+    traces = CallTraces(Tracer(0.0, spans), ServableId("m", 3))
+    execution = traces.execution(FakeLoaded(half_plus_two(), model), 2, AnswerSettings(), ForeignExecution)
+    execution._expected_s[KIND] = 0.0
+
+    answer = await TracedCalls(execution, traces).call(Call(Method.REST_PREDICT, BODY, None, ROUTE))
+
+    assert answer.code is Code.OK
+    assert sorted(one.name for one in spans.spans) == ["call", "queue", "run"]
+    assert model.threads[0].name == "lane"
     execution.close()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from core.config.declared_batching import declared_batching
 from core.config.model_config import BatchingParameters
 from core.errors import InvalidArgument
-from core.platforms.declared_batching import declared_batching
 
 
 def test_fields_that_are_not_named_keep_their_defaults() -> None:
