@@ -80,7 +80,7 @@ def test_the_contract_of_the_page_runs_as_written_there(matrix_package: Path, tm
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", str(test)]
     paths = f"{tmp_path / 'package'}:{ROOT}"
     ran = subprocess.run(
-        command, cwd=tmp_path, env={"PYTHONPATH": paths}, capture_output=True, text=True, check=False, timeout=50
+        command, cwd=tmp_path, env={"PYTHONPATH": paths}, capture_output=True, text=True, check=False, timeout=110
     )
 
     assert f"{len(CHECKS)} passed" in ran.stdout, ran.stdout + ran.stderr
