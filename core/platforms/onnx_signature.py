@@ -42,6 +42,7 @@ _ELEMENTS: Final[Mapping[str, DataType]] = MappingProxyType(
 
 _TENSOR: Final = re.compile(r"tensor\((\w+)\)")
 _SCORES: Final = re.compile(r"seq\(map\((?:int64|string),tensor\((float|double)\)\)\)")
+_COMPOSITES: Final[Mapping[str, str]] = MappingProxyType({"seq": "sequence", "sparse_tensor": "sparse"})
 _HEAVY: Final = re.compile(
     rb'"[\x01-\x7f](?:[A-Za-z]*(?:Conv|Pool|RNN|LSTM|GRU|Attention|Einsum|DFT|STFT|Resize|TopK|Sort|NonMaxSuppression)'
     rb"|Loop|Scan|If|Det|Unique|ImageDecoder|GridSample|RoiAlign|DeformConv)"
@@ -104,7 +105,7 @@ def _spec(value: OnnxValue) -> TensorSpec:
     found = _TENSOR.fullmatch(value.type)
     if found is None:
         composite = value.type.partition("(")[0]
-        return TensorSpec(value.name, DataType.VARIANT, None, {"seq": "sequence"}.get(composite, composite))
+        return TensorSpec(value.name, DataType.VARIANT, None, _COMPOSITES.get(composite, composite))
     kind = _ELEMENTS.get(found[1])
     if kind is None:
         return TensorSpec(value.name, _wire_type(found[1]), _shape(value), UNCONVERTED)

@@ -152,9 +152,9 @@ class LiveServer:
         finally:
             admin.close()
 
-    def configure(self, name: str, base_path: Path | str, more: str = "") -> None:
+    def configure(self, name: str, base_path: Path | str, more: str = "", *, platform: str = "tensorflow") -> None:
         """Add or change one model."""
-        self.entries[name] = f'config {{ name: "{name}" base_path: "{base_path}" model_platform: "tensorflow" {more} }}'
+        self.entries[name] = f'config {{ name: "{name}" base_path: "{base_path}" model_platform: "{platform}" {more} }}'
         self.apply_config()
 
     def remove(self, name: str) -> None:

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from core.config.server_settings import ServerSettings
-from core.platforms.platform import Platform
 from deployments.platforms.contract import PlatformCase, Request
+from deployments.platforms.registry import platform_named
 from deployments.system.entry_points import registered
 from tests.support.project import ROOT
 from tests.support.zoo_models import MODELS, zoo_calls
@@ -19,7 +19,7 @@ PAGE = ROOT / "docs" / "platforms.md"
 _BLOCK = re.compile(r"^```(?:python|text|toml|bash)? ?([\w./-]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-def zoo_case(platform: Platform, model: str, settings: ServerSettings | None = None) -> PlatformCase:
+def zoo_case(platform: str, model: str, settings: ServerSettings | None = None) -> PlatformCase:
     """Return a case of a model of the zoo: its first call, and the same with its rows in the opposite order."""
     call = next(one for one in zoo_calls() if one.model == model)
     requests = tuple(
@@ -30,7 +30,9 @@ def zoo_case(platform: Platform, model: str, settings: ServerSettings | None = N
         for step in (1, -1)
     )
     path = str(MODELS / model / str(call.version))
-    return PlatformCase(platform, path, requests, call.signature, call.tolerance, settings or ServerSettings())
+    return PlatformCase(
+        platform_named(platform), path, requests, call.signature, call.tolerance, settings or ServerSettings()
+    )
 
 
 def page_block(name: str) -> str:

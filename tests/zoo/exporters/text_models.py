@@ -12,7 +12,26 @@ from recording import Recorder, normal
 zoo = Recorder(sys.argv[1], __file__, {"tensorflow-text": tensorflow_text.__version__, "tensorflow": tf.__version__})
 
 TEXTS = np.array(["Straße und TEA".encode(), b"unaffable  tea, tea!", "naïve 茶 drinkers".encode(), b""], dtype=object)
-PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "un", "##aff", "##able", "tea", "stra", "##ss", "##e", "und", "naive", "drink", "##er", "##s", "!", ","]
+PIECES = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "un",
+    "##aff",
+    "##able",
+    "tea",
+    "stra",
+    "##ss",
+    "##e",
+    "und",
+    "naive",
+    "drink",
+    "##er",
+    "##s",
+    "!",
+    ",",
+]
 LONGEST = 8
 
 

@@ -75,7 +75,7 @@ def test_dimensions_with_names_are_open(shape, expected) -> None:
         ("seq(tensor(float))", DataType.VARIANT, "sequence"),
         ("map(string,tensor(float))", DataType.VARIANT, "map"),
         ("optional(tensor(float))", DataType.VARIANT, "optional"),
-        ("sparse_tensor(float)", DataType.VARIANT, "sparse_tensor"),
+        ("sparse_tensor(float)", DataType.VARIANT, "sparse"),
         ("seq(map(string,tensor(string)))", DataType.VARIANT, "sequence"),
     ],
 )

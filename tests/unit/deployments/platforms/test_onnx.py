@@ -26,7 +26,9 @@ from core.errors import (
     Unavailable,
     Unimplemented,
 )
-from core.inference.signature import DEFAULT_SIGNATURE
+from core.grpc.predict import plan_predict
+from core.inference.signature import DEFAULT_SIGNATURE, fixed_tensors
+from core.inference.tensor_proto import to_array, to_proto
 from core.platforms.onnx_signature import WITH_INITIALIZERS
 from core.protos import serving_pb2
 from core.versions.load_report import LoadFailed
@@ -162,6 +164,19 @@ def test_initializers_can_be_replaced_and_left_out(load) -> None:
     assert loaded.run({"x": X}, ["y"])[0].tolist() == [[11.0, 22.0], [13.0, 24.0]]
     assert loaded.run({"x": X, "w": np.ones(2, np.float32)}, ["y"])[0].tolist() == (X + 1).tolist()
     assert loaded.run(left_out, ["y"])[0].tolist() == [[11.0, 22.0], [13.0, 24.0]]
+
+
+def test_a_grpc_request_may_leave_initializers_out(load) -> None:
+    """Requests of the plain signature are merged into batches as ever; those with a fixed input run alone."""
+    loaded = load(plus_weights(np.array([10, 20], np.float32), value("w", shape=[2])))
+    request = serving_pb2.PredictRequest(model_spec={"name": "m", "signature_name": WITH_INITIALIZERS})
+    request.inputs["x"].CopyFrom(to_proto(X))
+
+    plan = plan_predict(loaded.served, request.SerializeToString())
+    answer = serving_pb2.PredictResponse.FromString(plan.answer(loaded.run(plan.feeds, plan.fetches)))
+
+    assert to_array(answer.outputs["y"]).tolist() == [[11.0, 22.0], [13.0, 24.0]]
+    assert fixed_tensors(loaded.served.signatures) == {"w"}
 
 
 def test_external_data_lies_beside_the_model(load, tmp_path: Path) -> None:

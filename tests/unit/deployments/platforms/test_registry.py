@@ -48,7 +48,7 @@ def loads() -> dict[str, dict]:
     versions = {"tensorflow": MODELS / "keras_sequential" / "1", "onnx": MODELS / "skl_zipmap" / "1"}
     ran = {
         name: subprocess.run(
-            [sys.executable, "-c", PROGRAM, path], cwd=ROOT, check=True, capture_output=True, text=True, timeout=50
+            [sys.executable, "-c", PROGRAM, path], cwd=ROOT, check=True, capture_output=True, text=True, timeout=110
         )
         for name, path in versions.items()
     }

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from deployments.platforms.run_deadlines import RunDeadlines
 from tests.support.clients import wait_until
 
 HOUR_MS = 3_600_000
-
-
-def watchers() -> list[threading.Thread]:
-    """Return the threads that watch deadlines."""
-    return [one for one in threading.enumerate() if one.name == "run-deadlines"]
 
 
 def test_a_run_that_lasts_too_long_is_ended() -> None:
@@ -24,16 +20,16 @@ def test_a_run_that_lasts_too_long_is_ended() -> None:
         assert ended.wait(20)
 
 
-def test_a_run_that_is_in_time_is_not_ended() -> None:
-    """Not even later, when its time is up; that of another run is watched."""
-    deadlines, ended, later = RunDeadlines(), threading.Event(), threading.Event()
+def test_a_run_that_has_ended_is_not_watched_any_more() -> None:
+    """Also if it failed; nothing of it is kept."""
+    deadlines = RunDeadlines()
 
-    with deadlines.within(50, ended.set):
+    with deadlines.within(HOUR_MS, print):
         pass
-    with deadlines.within(100, later.set):
-        assert later.wait(20)
+    with suppress(ValueError), deadlines.within(HOUR_MS, print):
+        raise ValueError
 
-    assert not ended.is_set()
+    assert not deadlines._runs
 
 
 def test_a_shorter_run_that_begins_later_is_ended_first() -> None:
@@ -60,11 +56,10 @@ def test_every_run_of_many_is_ended() -> None:
 def test_the_thread_ends_when_nothing_runs() -> None:
     """At the last deadline that it waited for, and it comes back when it is needed."""
     deadlines, ended = RunDeadlines(), threading.Event()
-    before = len(watchers())
 
-    with deadlines.within(20, ended.set):
+    with deadlines.within(20, print):
         pass
-    wait_until(lambda: len(watchers()) <= before, 20)
+    wait_until(lambda: deadlines._thread is None, "the thread has ended", 20)
 
     with deadlines.within(1, ended.set):
         assert ended.wait(20)
@@ -73,7 +68,10 @@ def test_the_thread_ends_when_nothing_runs() -> None:
 def test_one_thread_watches_all_runs() -> None:
     """However many there are."""
     deadlines = RunDeadlines()
-    before = len(watchers())
 
-    with deadlines.within(HOUR_MS, print), deadlines.within(HOUR_MS, print), deadlines.within(HOUR_MS + 1, print):
-        assert len(watchers()) == before + 1
+    with deadlines.within(HOUR_MS, print):
+        first = deadlines._thread
+        with deadlines.within(HOUR_MS, print), deadlines.within(HOUR_MS - 1, print):
+            assert first is not None
+            assert deadlines._thread is first
+            assert first.is_alive()
