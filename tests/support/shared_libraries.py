@@ -15,9 +15,13 @@ typedef struct TF_OpDefinitionBuilder TF_OpDefinitionBuilder;
 typedef struct TF_KernelBuilder TF_KernelBuilder;
 typedef struct TF_OpKernelContext TF_OpKernelContext;
 typedef struct TF_OpKernelConstruction TF_OpKernelConstruction;
+typedef struct TF_ShapeInferenceContext TF_ShapeInferenceContext;
 TF_OpDefinitionBuilder* TF_NewOpDefinitionBuilder(const char*);
 void TF_OpDefinitionBuilderAddInput(TF_OpDefinitionBuilder*, const char*);
 void TF_OpDefinitionBuilderAddOutput(TF_OpDefinitionBuilder*, const char*);
+void TF_OpDefinitionBuilderSetShapeInferenceFunction(TF_OpDefinitionBuilder*,
+                                                     void (*)(TF_ShapeInferenceContext*, TF_Status*));
+void TF_ShapeInferenceContextSetUnknownShape(TF_ShapeInferenceContext*, TF_Status*);
 void TF_RegisterOpDefinition(TF_OpDefinitionBuilder*, TF_Status*);
 TF_KernelBuilder* TF_NewKernelBuilder(const char*, const char*, void* (*)(TF_OpKernelConstruction*),
                                       void (*)(void*, TF_OpKernelContext*), void (*)(void*));
@@ -46,6 +50,7 @@ __attribute__((constructor)) static void register_operation(void) {
   TF_OpDefinitionBuilder* operation = TF_NewOpDefinitionBuilder("OPERATION");
   TF_OpDefinitionBuilderAddInput(operation, "x: float");
   TF_OpDefinitionBuilderAddOutput(operation, "y: float");
+  TF_OpDefinitionBuilderSetShapeInferenceFunction(operation, TF_ShapeInferenceContextSetUnknownShape);
   TF_RegisterOpDefinition(operation, status);
   TF_RegisterKernelBuilder("OPERATION", TF_NewKernelBuilder("OPERATION", "CPU", 0, compute, 0), status);
   TF_DeleteStatus(status);
