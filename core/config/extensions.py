@@ -103,6 +103,8 @@ _LIBRARY_ENDINGS: Final = (".so", ".dylib", ".dll")
 
 def op_library_problem(entry: str) -> str | None:
     """Return what is wrong with an entry of `op_libraries`: an absolute path, or the name of an installed package."""
-    if entry.startswith("/") or (_PACKAGE.fullmatch(entry) and not entry.endswith(_LIBRARY_ENDINGS)):
+    if (entry.startswith("/") and "\0" not in entry) or (
+        _PACKAGE.fullmatch(entry) and not entry.endswith(_LIBRARY_ENDINGS)
+    ):
         return None
     return f"must be the absolute path of a library, or the name of an installed package; was {entry!r}"

@@ -18,7 +18,6 @@ from core.config.server_settings import LoadingSettings, ServerSettings
 from core.inference.tensor_proto import to_array, to_proto
 from core.protos import serving_pb2
 from core.routing.transport import Answer, Call
-from core.versions.load_report import LoadFailed
 from core.versions.servable_spec import ServableSpec
 from deployments.inference.assembly import loaded_model
 from deployments.inference.batched_execution import BatchedExecution
@@ -34,7 +33,7 @@ from tests.unit.deployments.inference.test_batcher import directly
 
 EXPORTER_ROW = re.compile(r"^\| ([a-z0-9-]+) \| (\S+ \d[^|]*?) \|", re.MULTILINE)
 SERVICE = "/tensorflow.serving.PredictionService/"
-LARGEST_MODEL_BYTES, LARGEST_ZOO_BYTES = 100_000, 2_000_000
+LARGEST_MODEL_BYTES, LARGEST_ZOO_BYTES = 150_000, 2_000_000
 BATCHING = BatchingParameters(64, batch_timeout_micros=5000, num_batch_threads=1)
 CALLS = zoo_calls()
 ANSWERED = [call for call in CALLS if call.error is None]
@@ -303,15 +302,6 @@ def test_every_row_of_the_exporters_is_held_by_models() -> None:
 
     assert rows.keys() == written.keys()
     assert {row: named for row, named in rows.items() if not set(named.split(", ")) <= written[row]} == {}
-
-
-@pytest.mark.parametrize("model", [one for one in zoo_models() if one.load_error], ids=lambda model: model.name)
-def test_a_model_that_needs_an_operation_of_a_library_names_it(model: ZooModel) -> None:
-    """The operator sees which library is missing."""
-    with pytest.raises(LoadFailed) as failed:
-        loaded(model.calls[0])
-
-    assert model.load_error in str(failed.value)
 
 
 def test_the_warm_up_requests_beside_a_version_are_answered() -> None:
