@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from core.config.server_settings import ServerSettings
 from deployments.platforms.contract import PlatformCase, Request
 from deployments.platforms.registry import platform_named
@@ -33,6 +35,12 @@ def zoo_case(platform: str, model: str, settings: ServerSettings | None = None) 
     return PlatformCase(
         platform_named(platform), path, requests, call.signature, call.tolerance, settings or ServerSettings()
     )
+
+
+def half_plus_two_case(platform: str, path: str) -> PlatformCase:
+    """Return a case of a version that answers `y` with half of `x` plus two, for rows of one float."""
+    columns = (np.array([[1.0], [3.0]], np.float32), np.array([[5.0], [7.0]], np.float32))
+    return PlatformCase(platform_named(platform), path, tuple(Request({"x": x}, {"y": x / 2 + 2}) for x in columns))
 
 
 def page_block(name: str) -> str:

@@ -28,7 +28,8 @@ from deployments.platforms import contract
 from deployments.platforms.contract import CHECKS, Check, ContractBroken, PlatformCase, Request
 from deployments.platforms.registry import platform_named
 from tests.support.extension_packages import install, on_path
-from tests.support.platform_cases import installed, page_block, write_package, zoo_case
+from tests.support.lite_models import LITE_MODELS
+from tests.support.platform_cases import half_plus_two_case, installed, page_block, write_package, zoo_case
 from tests.support.project import ROOT
 
 CASES: Mapping[str, Callable[[], PlatformCase]] = {
@@ -37,6 +38,7 @@ CASES: Mapping[str, Callable[[], PlatformCase]] = {
         name: partial(zoo_case, "onnx", name)
         for name in ("skl_zipmap", "skl_columns", "skl_strings", "tf2onnx_network")
     },
+    "tflite_half_plus_two": lambda: half_plus_two_case("tflite", str(LITE_MODELS / "half_plus_two" / "1")),
 }
 """Versions of each platform: a further one is a line here, with a function that makes its PlatformCase."""
 

@@ -35,7 +35,7 @@ print(json.dumps({"kind": type(loaded).__name__, "modules": sorted(sys.modules),
 """
 LIBRARIES = {
     "tensorflow": re.compile(r"^(?:tensorflow|keras|tensorflow_text|ydf_tf|tensorflow_decision_forests)$"),
-    "tflite": re.compile(r"^(?:ai_edge_litert|tflite_runtime)$"),
+    "tflite": re.compile(r"^(?:ai_edge_litert|tflite_runtime|flatbuffers)$"),
     "onnx": re.compile(r"^(?:onnxruntime|onnx)$"),
     "python": re.compile(r"^(?:sklearn|xgboost|pip)$"),
 }
@@ -67,6 +67,13 @@ def test_a_version_loads_the_module_of_its_platform_alone(loads, name: str) -> N
 
 SHARED = {"deployments.platforms.tensorflow"}
 """Imported by others for what it has beside SavedModels; it opens TensorFlow's library only to load one."""
+
+
+def test_a_saved_model_loads_no_part_of_another_platform(loads) -> None:
+    """Not only their first modules: a new one in this room is for one platform until it is named here."""
+    loaded = {one for one in loads["tensorflow"]["modules"] if one.startswith("deployments.platforms.")}
+
+    assert loaded <= {f"deployments.platforms.{one}" for one in ("registry", "tensorflow", "hooked", "hook_class")}
 
 
 @pytest.mark.parametrize("name", ["tensorflow", "onnx"])
