@@ -28,6 +28,9 @@ IN_FILE_AT, IN_FILE_BYTES = 2, 5
 
 IDENTITY: Final = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
 SHARED, LOAD, DYNAMIC = 3, 1, 2
+STACK: Final = 0x6474E551
+"""Says what the stacks of a process need; a library without it makes them executable."""
+
 READABLE_WRITABLE: Final = 6
 """The loader writes addresses into the table of the dynamic segment."""
 
@@ -44,7 +47,7 @@ def scope_library(needed: Sequence[bytes], machine: int) -> bytes:
     """
     names = b"\0" + b"".join(name + b"\0" for name in needed)
     places = [1 + sum(len(name) + 1 for name in needed[:index]) for index in range(len(needed))]
-    table_at = ELF_HEADER.size + 2 * ELF_SEGMENT.size
+    table_at = ELF_HEADER.size + 3 * ELF_SEGMENT.size
     table_bytes = ENTRY.size * (len(needed) + 6)
     hash_at = table_at + table_bytes
     symbols_at = hash_at + len(EMPTY_HASH)
@@ -59,8 +62,8 @@ def scope_library(needed: Sequence[bytes], machine: int) -> bytes:
         (0, 0),
     ]
     size = names_at + len(names)
-    header = (IDENTITY, SHARED, machine, 1, 0, ELF_HEADER.size, 0, 0, ELF_HEADER.size, ELF_SEGMENT.size, 2, 0, 0, 0)
-    segments = ((LOAD, 0, size, PAGE), (DYNAMIC, table_at, table_bytes, ENTRY.size))
+    header = (IDENTITY, SHARED, machine, 1, 0, ELF_HEADER.size, 0, 0, ELF_HEADER.size, ELF_SEGMENT.size, 3, 0, 0, 0)
+    segments = ((LOAD, 0, size, PAGE), (DYNAMIC, table_at, table_bytes, ENTRY.size), (STACK, 0, 0, 16))
     return b"".join(
         (
             ELF_HEADER.pack(*header),

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from core.config.file_check import Checked, FileKind, across, check_file
+from core.config.own_flags import listed_names
 from core.errors import ConfigError, Problem
 from core.telemetry.redaction import without_secrets
 from deployments.commands.arguments import DONE, FAILED, print_json
@@ -65,7 +66,7 @@ def _checked(file: str, kind: FileKind | None, root: str) -> Checked:
     return replace(
         found,
         problems=(*found.problems, *_broken_sources(found)),
-        warnings=(*found.warnings, *_missing_base_paths(found)),
+        warnings=(*found.warnings, *_missing_base_paths(found), *_missing_libraries(found)),
     )
 
 
@@ -96,6 +97,22 @@ def _missing_base_paths(found: Checked) -> Iterable[Problem]:
             yield Problem(
                 f"{model.base_path} is not there on this machine", found.file, None, f"{model.name}.base_path"
             )
+
+
+def _missing_libraries(found: Checked) -> Iterable[Problem]:
+    """Yield a warning for each path in `op_libraries` of a settings file that is not a file here."""
+    own = found.settings
+    if own is None:
+        return
+    named = {f"models.{name}.op_libraries": one.op_libraries for name, one in own.models.items()}
+    named["defaults.op_libraries"] = own.defaults.op_libraries
+    named["server.op_libraries"] = listed_names(str(own.server.get("op_libraries", "")))
+    seen: set[str] = set()
+    for field in ("defaults.op_libraries", *named):
+        for path in named[field]:
+            if path.startswith("/") and path not in seen and not os.path.isfile(path):
+                yield Problem(f"{path} is not a file on this machine", found.file, None, field)
+            seen.add(path)
 
 
 def _with(one: Checked, problems: Iterable[Problem], warnings: Iterable[Problem]) -> Checked:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import subprocess
 import sys
 from pathlib import Path
 
@@ -46,6 +47,24 @@ def test_a_scope_gives_no_symbol_to_the_process(libraries, tmp_path: Path) -> No
     ctypes.CDLL(str(scope))
 
     assert not hasattr(ctypes.CDLL(None), "asked")
+
+
+STACKS = """
+import ctypes, sys
+from pathlib import Path
+ctypes.CDLL(sys.argv[1])
+stack, = [line for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith("[stack]")]
+print(stack.split()[1])
+"""
+
+
+def test_a_scope_leaves_the_stack_as_it_is(tmp_path: Path) -> None:
+    """A library that does not speak of it would make it executable."""
+    scope = tmp_path / "scope.so"
+    scope.write_bytes(scope_library([b"libm.so.6"], machine()))
+    run = subprocess.run([sys.executable, "-c", STACKS, scope], capture_output=True, text=True, check=True)
+
+    assert run.stdout.strip() == "rw-p"
 
 
 def test_a_scope_of_an_absent_library_names_it(tmp_path: Path) -> None:

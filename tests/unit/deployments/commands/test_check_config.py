@@ -71,3 +71,25 @@ def test_check_config_knows_what_packages_register(tmp_path: Path, capsys) -> No
     printed = capsys.readouterr().out
     assert "n.base_path: odd://x/n: there is no source for odd:// now: package broken 1.0 registers it" in printed
     assert "models.m.base_path: odd://x/m: there is no source for odd:// now" in printed
+
+
+def test_check_config_looks_for_libraries_of_operations(tmp_path: Path, capsys) -> None:
+    """Once for each path; they may be there on the nodes that serve. A relative path is a mistake."""
+    (tmp_path / "there.so").touch()
+    settings = tmp_path / "s.yaml"
+    settings.write_text(
+        f"defaults:\n  op_libraries: [/absent/d.so, {tmp_path}/there.so, ydf-tf]\n"
+        f"models:\n  m:\n    base_path: {tmp_path}\n    op_libraries: [/absent/m.so]\n"
+        f"  n:\n    base_path: {tmp_path}\n"
+        "server:\n  op_libraries: tensorflow-text,/absent/s.so\n"
+    )
+
+    assert main(["check-config", str(settings)]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        f"  warning: {settings}: defaults.op_libraries: /absent/d.so is not a file on this machine",
+        f"  warning: {settings}: models.m.op_libraries: /absent/m.so is not a file on this machine",
+        f"  warning: {settings}: server.op_libraries: /absent/s.so is not a file on this machine",
+    ]
+    settings.write_text("models:\n  m:\n    base_path: /m\n    op_libraries: [ops/custom.so]\n")
+    assert main(["check-config", str(settings)]) == 1
+    assert "must be the absolute path of a library, or the name of an installed package" in capsys.readouterr().out

@@ -17,15 +17,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core.config.joined_models import joined
 from core.config.model_config import ModelConfig
 from core.config.server_settings import PlatformSettings, ServerSettings
+from core.config.yaml_settings import read_yaml_settings
 from core.errors import Code, FailedPrecondition
 from core.versions.servable import ServableId
 from core.versions.servable_spec import ServableSpec
 from deployments.inference.assembly import loaded_model
 from deployments.runtime.op_libraries import open_named
 from tests.support.project import ROOT
-from tests.support.shared_libraries import compiled, triple_library, version_of_operation
+from tests.support.shared_libraries import TRIPLE, compiled, triple_library, version_of_operation
 from tests.support.zoo_models import MODELS
 
 BEGINNING = """
@@ -318,3 +320,26 @@ def test_a_library_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pyt
 
     with pytest.raises(FailedPrecondition, match=r"x\.so cannot be read: Permission denied"):
         open_named([str(tmp_path / "x.so")])
+
+
+def test_the_example_of_the_documents_builds_and_serves_an_operation(tmp_path: Path) -> None:
+    """By its own command and settings, but for folders, and in C: a compiler for C++ need not be here."""
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    section = page.split("## Libraries of operations")[1].split("\n## ")[0]
+    command, settings = (section.split(f"```{kind}\n")[1].split("```")[0] for kind in ("bash", "yaml"))
+    (tmp_path / "triple.c").write_text(TRIPLE.replace("OPERATION", "TripleOfExample"), encoding="utf-8")
+    for before, after in (
+        (".venv/bin/python", sys.executable),
+        ("g++ -std=c++17", "gcc"),
+        ("triple.cc", "triple.c"),
+        ("/opt/ops", str(tmp_path)),
+    ):
+        assert before in command
+        command = command.replace(before, after)
+    subprocess.run(["bash", "-euc", command], check=True, cwd=tmp_path)
+    (config,) = joined((), read_yaml_settings(settings.replace("/opt/ops", str(tmp_path))))
+    version = version_of_operation(tmp_path / "triples" / "1", "TripleOfExample")
+
+    model = loaded_model(ServableSpec(ServableId("triples", 1), str(version), config=config))
+
+    assert model.run({"x:0": np.array(5.0, np.float32)}, ["y:0"])[0] == 15.0

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from deployments.runtime.signature_file import is_light_version
+from deployments.runtime import signature_file
+from deployments.runtime.signature_file import graph_operations, is_light_version
+from tests.support.zoo_models import MODELS
 
 
 @pytest.mark.parametrize(("model", "light"), [("half_plus_two", True), ("mlp", True), ("slow", False)])
@@ -27,3 +29,26 @@ def test_weights_count(saved_models: Path, tmp_path: Path) -> None:
 def test_files_that_are_not_there_say_nothing(tmp_path: Path) -> None:
     """TensorFlow will say what is missing."""
     assert not is_light_version(tmp_path)
+
+
+def test_the_operations_of_a_graph_are_read_from_its_functions_too() -> None:
+    """TF2 writes signatures as functions."""
+    found = graph_operations(MODELS / "text_bert" / "1")
+
+    assert {"WordpieceTokenizeWithOffsets", "TFText>RoundRobinTrim", "StatefulPartitionedCall"} <= found
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a graph", b"\x12\xff\xff\xff\xff\x0f"])
+def test_a_file_that_cannot_say_names_no_operations(tmp_path: Path, content: bytes | None) -> None:
+    """TensorFlow will say what is wrong."""
+    if content is not None:
+        (tmp_path / "saved_model.pb").write_bytes(content)
+
+    assert graph_operations(tmp_path) == frozenset()
+
+
+def test_a_huge_graph_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorFlow names its operations when a load lacks them."""
+    monkeypatch.setattr(signature_file, "LARGEST_READ_GRAPH", 1000)
+
+    assert graph_operations(MODELS / "text_bert" / "1") == frozenset()
