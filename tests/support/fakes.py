@@ -70,10 +70,16 @@ class FakeSource:
                 self.write(base_path, number)
 
     def write(
-        self, base_path: str, version: int, files: Iterable[str] = COMPLETE, *, changed_s: float | None = LONG_AGO_S
+        self,
+        base_path: str,
+        version: int,
+        files: Iterable[str] = COMPLETE,
+        *,
+        changed_s: float | None = LONG_AGO_S,
+        etag: str = "",
     ) -> None:
         """Put a version directory with these files there, instead of what was there."""
-        entries = frozenset(FileEntry(path, 7, changed_s) for path in files)
+        entries = frozenset(FileEntry(path, 7, changed_s, etag) for path in files)
         directory = VersionDirectory(f"{base_path}/{version}", entries)
         self.directories.setdefault(base_path, {})[version] = directory
 
