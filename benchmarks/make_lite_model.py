@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-SIDE = 128
+SIDE = 64
 BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1))
 
 
@@ -22,7 +22,7 @@ def network() -> tf.keras.Model:
     tf.keras.utils.set_random_seed(7)
     layers = tf.keras.layers
     image = tf.keras.Input((SIDE, SIDE, 3), name="image")
-    flow = layers.Conv2D(32, 3, 2, "same", activation="relu")(image)
+    flow = layers.Conv2D(32, 3, 1, "same", activation="relu")(image)
     for channels, stride in BLOCKS:
         flow = layers.DepthwiseConv2D(3, stride, "same", activation="relu")(flow)
         flow = layers.Conv2D(channels, 1, activation="relu")(flow)

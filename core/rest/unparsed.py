@@ -15,7 +15,8 @@ from typing import Final
 LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,19})[ \t]*\r\n", re.IGNORECASE)
 EMPTY_LINES: Final = re.compile(rb"[\r\n]*")
 CR = 0x0D
-LF = 0x0A
+LONGEST_BEGUN: Final = 3
+"""So much of the end of a head may have been taken before the rest of it has arrived."""
 
 
 class Place(Enum):
@@ -51,12 +52,13 @@ class _Lines(Enum):
 class UnparsedBytes:
     """Bytes in the order of their arrival; `size` of them are left."""
 
-    __slots__ = ("_at", "_data", "_last", "_lines", "size")
+    __slots__ = ("_at", "_data", "_lines", "_tail", "size")
 
     def __init__(self) -> None:
         self._data = b""
         self._at = 0
-        self._last = CR
+        self._tail = b""
+        """The last bytes of a head that were taken: its end may lie across two reads."""
         self._lines = _Lines.CRLF
         self.size = 0
 
@@ -85,7 +87,7 @@ class UnparsedBytes:
             return self._take(min(most, self.size))
         if place is Place.START:
             empty = self._skip_empty_lines(most)
-            self._lines, self._last = _Lines.UNKNOWN, CR
+            self._lines, self._tail = _Lines.UNKNOWN, b""
             if empty == most:
                 return b""
         if self.size == 0:
@@ -94,8 +96,7 @@ class UnparsedBytes:
             self._lines = self._ends_of_lines(most)
         if self._lines is _Lines.LF:
             return self._take_with_crlf(most)
-        end = self._data.find(b"\r\n\r\n", self._at, self._at + most)
-        return self._take(min(most, self.size) if end < 0 else end + 4 - self._at)
+        return self._take_of_head(self._size_to(b"\r\n\r\n", most))
 
     def _skip_empty_lines(self, most: int) -> int:
         """Drop empty lines among the next bytes, and return their size."""
@@ -109,27 +110,34 @@ class UnparsedBytes:
         end = self._data.find(b"\n", self._at, self._at + most)
         if end < 0:
             return _Lines.UNKNOWN
-        before = self._data[end - 1] if end > self._at else self._last
-        return _Lines.CRLF if before == CR else _Lines.LF
+        before = self._data[end - 1 : end] if end > self._at else self._tail[-1:]
+        return _Lines.CRLF if before == b"\r" else _Lines.LF
 
     def _take_with_crlf(self, most: int) -> bytes:
-        if self._last == LF and self._data[self._at] == LF:
-            size = 1
-        else:
-            end = self._data.find(b"\n\n", self._at, self._at + most)
-            size = min(most, self.size) if end < 0 else end + 2 - self._at
-        piece = bytes(self._take(size))
+        piece = bytes(self._take_of_head(self._size_to(b"\n\n", most)))
         if CR in piece:
             raise MixedLineEndsError
         return piece.replace(b"\n", b"\r\n")
+
+    def _size_to(self, end: bytes, most: int) -> int:
+        """Return the size of what is left of a head up to its end, which may have begun in what was taken before."""
+        begun, more = len(self._tail), len(end) - 1
+        across = (self._tail + self._data[self._at : self._at + min(more, most)]).find(end)
+        if across >= 0:
+            return across + len(end) - begun
+        found = self._data.find(end, self._at, self._at + most)
+        return min(most, self.size) if found < 0 else found + len(end) - self._at
+
+    def _take_of_head(self, size: int) -> memoryview:
+        piece = self._take(size)
+        self._tail = (self._tail + piece[-LONGEST_BEGUN:])[-LONGEST_BEGUN:]
+        return piece
 
     def _take(self, size: int) -> memoryview:
         start = self._at
         self._at += size
         self.size -= size
         piece = memoryview(self._data)[start : self._at]
-        if self._lines is not _Lines.CRLF and size:
-            self._last = piece[-1]
         if self.size == 0:
             self._data, self._at = b"", 0
         return piece

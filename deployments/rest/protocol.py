@@ -164,6 +164,7 @@ class RestProtocol(HttpToolsProtocol):
 
     def _feed(self, data: bytes | memoryview) -> None:
         self._fed += len(data)
+        begins_request = self.headers is None
         try:
             rest = data
             while rest:
@@ -171,7 +172,7 @@ class RestProtocol(HttpToolsProtocol):
         except httptools.HttpParserCallbackError:
             self._refuse(self._refused_head)
         except httptools.HttpParserError:
-            self._refuse(400 if self._in_body else syntax_refusal(bytes(data), KNOWN_NAMES))
+            self._refuse(syntax_refusal(bytes(data), KNOWN_NAMES) if begins_request else 400)
         if self._fed - self._framed_at > self.limits.head:
             self._refuse(414 if len(self.url) > self.limits.head // 2 else 431)
 

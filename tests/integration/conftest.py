@@ -26,6 +26,7 @@ from core.config.server_settings import (
     LoadingSettings,
     ModelCacheSettings,
     ModelSourceSettings,
+    PlatformSettings,
     PollingSettings,
     RequestLogSettings,
     ServerSettings,
@@ -227,6 +228,7 @@ def server(
         model_cache=ModelCacheSettings(folder=str(folder / "cache")),
         loading=LoadingSettings(max_num_load_retries=1, load_retry_interval_s=POLL_S, num_load_threads=4),
         request_log=RequestLogSettings(max_file_age_s=0.5),
+        platforms=PlatformSettings(allow_python=True),
         cluster=ClusterSettings(router_replicas=1),
         tracing=TracingSettings(collector.url, 0.0, (("OTEL_BSP_SCHEDULE_DELAY", "200"),)),
     )

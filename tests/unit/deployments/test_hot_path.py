@@ -207,21 +207,22 @@ def test_a_request_that_is_not_traced_needs_few_more() -> None:
 
 @pytest.mark.parametrize("serve", [Router.serve_one, Router.serve_one_over_grpc], ids=["REST", "gRPC"])
 def test_requests_leave_no_memory_behind(serve: Callable[[Router], None]) -> None:
-    """A thousand of them keep no more objects alive than one did."""
+    """A thousand of them keep no more objects alive than one did; threads of other tests may keep some, but not always."""
 
-    async def check(router: Router) -> None:
+    async def growth(router: Router) -> int:
         await asyncio.sleep(0)
         gc.collect()
         before = sys.getallocatedblocks()
-
         for _ in range(1000):
             serve(router)
             router.client.written.clear()
             router.replica.written.clear()
             await asyncio.sleep(0)
-
         gc.collect()
-        assert sys.getallocatedblocks() - before < 500
+        return sys.getallocatedblocks() - before
+
+    async def check(router: Router) -> None:
+        assert min([await growth(router) for _ in range(3)]) < 500
 
     on_a_router(check)
 

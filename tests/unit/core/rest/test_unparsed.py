@@ -34,14 +34,18 @@ def test_a_piece_of_a_head_ends_with_it(head: bytes) -> None:
     assert unparsed.size == len(b"GET /")
 
 
-@given(cuts=st.lists(st.integers(1, len(LF_HEAD)), max_size=6), most=st.integers(1, 60))
-def test_a_head_with_lf_is_read_in_any_pieces(cuts: list[int], most: int) -> None:
+@given(
+    head=st.sampled_from([HEAD, LF_HEAD]),
+    cuts=st.lists(st.integers(1, len(LF_HEAD)), max_size=6),
+    most=st.integers(1, 60),
+)
+def test_a_head_is_read_in_any_pieces(head: bytes, cuts: list[int], most: int) -> None:
     """However the network cuts it, and however little the parser may have at once."""
     unparsed = UnparsedBytes()
-    places = sorted({0, *cuts, len(LF_HEAD)})
+    places = sorted({0, *cuts, len(head)})
     got, place = b"", Place.START
     for start, end in pairwise(places):
-        unparsed.add(LF_HEAD[start:end] + (b"a\r\n\nb" if end == len(LF_HEAD) else b""))
+        unparsed.add(head[start:end] + (b"a\r\n\nb" if end == len(head) else b""))
         while unparsed.size and not got.endswith(b"\r\n\r\n"):
             got += bytes(unparsed.next_piece(place, most))
             place = Place.HEAD
@@ -50,8 +54,7 @@ def test_a_head_with_lf_is_read_in_any_pieces(cuts: list[int], most: int) -> Non
     assert bytes(unparsed.next_piece(Place.BODY, MOST)) == b"a\r\n\nb"
 
 
-@pytest.mark.parametrize("head", [HEAD, LF_HEAD], ids=["CRLF", "LF"])
-@pytest.mark.parametrize("cut", range(1, len(LF_HEAD)))
+@pytest.mark.parametrize(("head", "cut"), [(head, cut) for head in (HEAD, LF_HEAD) for cut in range(1, len(head))])
 def test_a_head_in_two_reads_is_the_same_head(head: bytes, cut: int) -> None:
     """Wherever the network cuts it: at an end of a line, or in the midst of the last one."""
     unparsed = of(head[:cut])

@@ -16,7 +16,7 @@ import pytest
 
 from core.config.extensions import PlatformKind
 from core.config.models_text import model_configs
-from core.errors import InvalidArgument, Unavailable
+from core.errors import FailedPrecondition, InvalidArgument, Unavailable
 from core.inference.dtypes import DataType
 from core.inference.signature import Signature, TensorSpec, served_model
 from core.platforms.platform import Estimate
@@ -27,6 +27,7 @@ from deployments.inference.assembly import loaded_model
 from deployments.platforms import contract
 from deployments.platforms.contract import CHECKS, Check, ContractBroken, PlatformCase, Request
 from deployments.platforms.registry import platform_named
+from tests.support.extension_packages import install, on_path
 from tests.support.lite_models import LITE_MODELS
 from tests.support.platform_cases import half_plus_two_case, installed, page_block, write_package, zoo_case
 from tests.support.project import ROOT
@@ -98,6 +99,18 @@ def test_a_version_of_a_registered_platform_is_loaded(matrix_package: Path) -> N
     loaded = loaded_model(ServableSpec(ServableId("m", 1), str(matrix_package), config=config))
 
     assert loaded.run({"x": np.ones((1, 2), np.float32)}, ["y"])[0].tolist() == [[11.0]]
+
+
+def test_a_platform_that_is_not_there_on_a_node_is_a_failed_load(tmp_path: Path) -> None:
+    """Another node may have it; one that is broken here says why."""
+    install(tmp_path, "broken", {"platforms": {"broken": "no_such_module:X"}})
+    with on_path(tmp_path):
+        with pytest.raises(FailedPrecondition, match=r"^Platform odd is not installed on this node$"):
+            platform_named("odd")
+        with pytest.raises(
+            FailedPrecondition, match=r"Platform broken is not installed on this node: package broken 1\.0"
+        ):
+            platform_named("broken")
 
 
 class Doubled:

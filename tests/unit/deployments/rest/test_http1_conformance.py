@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from core.rest.connection_limits import ConnectionLimits
+from tests.support.clients import wait_until
 from tests.support.doors.raw_http import request
 from tests.support.doors.rest_sites import HttpProbe, RestSite, rest_site
 
@@ -187,6 +188,17 @@ def test_pieces_change_no_answer(site: RestSite, probe: HttpProbe) -> None:
         statuses += [connection.reply().status for _ in probe.statuses[1:]]
 
     assert tuple(statuses) == probe.statuses
+
+
+@pytest.mark.parametrize("cut", [1, 2])
+def test_the_rest_of_a_method_is_not_an_unknown_method(site: RestSite, cut: int) -> None:
+    """A head that is refused for another reason gets 400 also when the network cuts its first word."""
+    content = posted(LENGTH, LENGTH)
+    with site.connect() as connection:
+        connection.send(content[:cut])
+        wait_until(lambda: [one._fed for one in site.connections] == [cut], "the first bytes are parsed")
+
+        assert connection.ask(content[cut:]).status == 400
 
 
 def test_a_trailer_is_not_a_part_of_the_head(site: RestSite) -> None:
