@@ -22,7 +22,7 @@ class LoadStep(enum.Enum):
     """The steps of a load."""
 
     FILES = "the version's files come to the node"
-    GRAPH = "TensorFlow loads them"
+    GRAPH = "the platform loads them"
     WARM_UP = "the version's own requests are answered"
 
 
