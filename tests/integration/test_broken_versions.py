@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from core.versions.run_health import FIRST_RUNS
 from tests.integration.conftest import LiveServer
 from tests.support.clients import RestClient, wait_until
+from tests.support.zoo_models import MODELS, zoo_calls
 
 LACKING = "waits for saved_model.pb"
 
@@ -76,6 +77,18 @@ def test_an_operation_that_does_not_exist_is_named(
 
     assert "AddX2" in final_error(client, name_of(broken))["error_message"]
     assert attempts(client, name_of(broken)) == 1  # no time mends it
+
+
+def test_operations_of_an_installed_package_are_there(server: LiveServer, client: RestClient, broken: Path) -> None:
+    """A version that needs TF Text's operations is loaded by a replica that opens its libraries."""
+    shutil.copytree(MODELS / "text_bert" / "1", broken / "1")
+    server.configure(name_of(broken), broken)
+    wait_until(lambda: client.available(name_of(broken)) == {1}, "the version is available")
+    call = next(one for one in zoo_calls() if one.model == "text_bert")
+
+    reply = client.post(f"/v1/models/{name_of(broken)}:predict", {"instances": ["unaffable  tea, tea!", ""]})
+
+    assert [row["ids"] for row in reply.json["predictions"]] == call.outputs["ids"][[1, 3]].tolist()
 
 
 def test_a_repaired_directory_is_loaded(
