@@ -15,6 +15,7 @@ from core.versions.run_health import FIRST_RUNS
 from tests.integration.conftest import LiveServer
 from tests.support.clients import RestClient, wait_until
 from tests.support.lite_models import LITE_MODELS, lite_file
+from tests.support.zoo_models import MODELS, zoo_calls
 
 LACKING = "waits for saved_model.pb"
 
@@ -95,6 +96,18 @@ def test_a_damaged_tensorflow_lite_model_is_told_and_a_whole_one_takes_its_place
     shutil.copytree(LITE_MODELS / "half_plus_two" / "1", broken / "2")
     wait_until(lambda: client.available(name_of(broken)) == {2}, "the whole version is available")
     assert client.predict(name_of(broken), [[2.0]]) == [[3.0]]
+
+
+def test_operations_of_an_installed_package_are_there(server: LiveServer, client: RestClient, broken: Path) -> None:
+    """A version that needs TF Text's operations is loaded by a replica that opens its libraries."""
+    shutil.copytree(MODELS / "text_bert" / "1", broken / "1")
+    server.configure(name_of(broken), broken)
+    wait_until(lambda: client.available(name_of(broken)) == {1}, "the version is available")
+    call = next(one for one in zoo_calls() if one.model == "text_bert")
+
+    reply = client.post(f"/v1/models/{name_of(broken)}:predict", {"instances": ["unaffable  tea, tea!", ""]})
+
+    assert [row["ids"] for row in reply.json["predictions"]] == call.outputs["ids"][[1, 3]].tolist()
 
 
 def test_a_repaired_directory_is_loaded(
