@@ -12,7 +12,7 @@ import pytest
 
 from core.protos import serving_pb2
 from tests.integration.conftest import LiveServer
-from tests.integration.test_broken_versions import entry, final_error
+from tests.integration.test_broken_versions import final_error
 from tests.integration.test_grpc import PREDICTION, call, predict_request
 from tests.support.clients import RestClient, wait_until
 from tests.support.processes import version_pids
@@ -91,8 +91,6 @@ def test_what_cannot_be_loaded_is_told_in_the_status(
     assert status["error_code"] == "INVALID_ARGUMENT"
     assert told in status["error_message"]
     assert str(base_path / "1") in status["error_message"]
-    server.remove(name)
-    wait_until(lambda: not entry(client, name), "the model is gone")
 
 
 def test_code_that_hangs_keeps_nobody_else_waiting(server: LiveServer, client: RestClient, base_path: Path) -> None:
