@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from tests.integration.conftest import LiveServer
 from tests.support.clients import ClosedLoop, RestClient, wait_until
+from tests.support.hook_files import write_hooks
 from tests.support.monitoring_files import panel_queries
 from tests.support.prometheus_server import ALERTS, ALERTS_TEST, Prometheus, prometheus
 from tests.support.tools import program
@@ -20,6 +22,7 @@ pytestmark = pytest.mark.tools
 BODIES = {
     "half_plus_two:predict": {"instances": [1.0]},
     "scraped/labels/stable:predict": {"instances": [1.0]},
+    "scraped_hooks:predict": {"instances": ["4"]},
     "batched:predict": {"instances": [[0.0] * 32]},
     "slow:predict": {"inputs": {"iterations": 25}},
     "nobody:predict": {"instances": [1.0]},
@@ -47,7 +50,10 @@ def test_every_panel_and_rule_is_answered_with_data(
     """While a little of everything is asked, Prometheus reads the page and has numbers for the whole dashboard."""
     program("prometheus")
     server.configure("scraped", saved_models / "half_plus_two", 'version_labels { key: "stable" value: 1 }')
+    write_hooks(shutil.copytree(saved_models / "half_plus_two" / "1", tmp_path / "hooks" / "1"))
+    server.configure("scraped_hooks", tmp_path / "hooks")
     wait_until(lambda: client.available("scraped") == {1}, "the model with a label is available")
+    wait_until(lambda: client.available("scraped_hooks") == {1}, "the model with hooks is available")
     queries = panel_queries(window="15s")
     with prometheus(tmp_path, server.rest_port) as asked, ExitStack() as load:
         for target, body in BODIES.items():
@@ -56,7 +62,8 @@ def test_every_panel_and_rule_is_answered_with_data(
         wait_until(lambda: not unanswered(asked, queries), "every panel has data")
         rules = [rule for group in asked.get("rules")["groups"] for rule in group["rules"]]
         [target] = asked.get("targets")["activeTargets"]
-    server.remove("scraped")
+    for name in ("scraped", "scraped_hooks"):
+        server.remove(name)
 
     assert len(queries) > 30
     assert {(rule["health"], rule.get("lastError", "")) for rule in rules} == {("ok", "")}
