@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from core.config.server_settings import PlatformSettings, ServerSettings
 from core.inference.dtypes import DataType
@@ -16,6 +14,7 @@ from core.versions.servable import ServableId
 from core.versions.servable_spec import ServableSpec
 from deployments.platforms.lite_model import LiteModel
 from deployments.platforms.tflite import PLATFORM
+from tests.support.loaded_models import call
 
 LITE_MODELS = Path(__file__).resolve().with_name("tflite_models")
 SERVING_OWN = "tflite_serving_default"
@@ -43,19 +42,7 @@ def lite_model(name: str) -> LiteModel:
     return load_lite(name, tflite_pools=2)
 
 
-def ask(
-    model: LiteModel,
-    inputs: Mapping[str, np.ndarray],
-    signature: str = "serving_default",
-    outputs: Iterable[str] | None = None,
-    **options: Any,
-) -> dict[str, np.ndarray]:
-    """Call a signature with its own names and answer with its own names."""
-    declared = model.served.signatures[signature]
-    keys = list(declared.outputs) if outputs is None else list(outputs)
-    feeds = {declared.inputs[key].tensor: value for key, value in inputs.items()}
-    answers = model.run(feeds, [declared.outputs[key].tensor for key in keys], **options)
-    return dict(zip(keys, answers, strict=True))
+ask = call
 
 
 def tensor(

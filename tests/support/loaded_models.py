@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from core.platforms.platform import Loaded
 from deployments.runtime import tensors as tensorflow_tensors
 from deployments.runtime.saved_model import LoadedModel, load
 
@@ -26,7 +27,7 @@ def loaded(models: Path, name: str, version: int = 1) -> LoadedModel:
 
 
 def call(
-    model: LoadedModel,
+    model: Loaded,
     inputs: Mapping[str, np.ndarray],
     signature: str = "serving_default",
     outputs: Iterable[str] | None = None,
