@@ -147,9 +147,13 @@ class ServedModel:
 
 def served_model(name: str, version: int, signatures: Mapping[str, Signature]) -> ServedModel:
     """Return what a version declares whose files have no SignatureDefs; they are written from its signatures."""
+    return ServedModel(name, version, signatures, signature_def_map(signatures))
+
+
+def signature_def_map(signatures: Mapping[str, Signature]) -> bytes:
+    """Return the serialized SignatureDefMap by which GetModelMetadata shows these signatures."""
     definitions = {key: definition_of(one) for key, one in signatures.items()}
-    written = serving_pb2.SignatureDefMap(signature_def=definitions).SerializeToString(deterministic=True)
-    return ServedModel(name, version, signatures, written)
+    return serving_pb2.SignatureDefMap(signature_def=definitions).SerializeToString(deterministic=True)
 
 
 def tensor_spec(info: tensor_pb2.TensorInfo) -> TensorSpec:

@@ -15,9 +15,8 @@ import numpy as np
 
 from core.errors import InvalidArgument
 from core.inference.dtypes import NUMPY_DTYPE, TYPE_OF, DataType
-from core.inference.signature import Signature, TensorSpec, definition_of
+from core.inference.signature import Signature, TensorSpec
 from core.inference.tensor_proto import MAX_RANK
-from core.protos import serving_pb2
 
 LARGEST_SIZE: Final = 2**63 - 1
 """The largest dimension that a TensorShapeProto can hold."""
@@ -34,12 +33,6 @@ _ADVICE: Final = 'write a type of numpy such as "float32", or "string", alone or
 def declared_signature(inputs: object, outputs: object, where: str) -> Signature:
     """Read the declaration of inputs and outputs; raises InvalidArgument with a text that begins with `where`."""
     return Signature(inputs=_specs(inputs, "input", where), outputs=_specs(outputs, "output", where))
-
-
-def signature_def_map(signatures: Mapping[str, Signature]) -> bytes:
-    """Return the serialized SignatureDefMap by which GetModelMetadata shows these signatures."""
-    definitions = {key: definition_of(signature) for key, signature in signatures.items()}
-    return serving_pb2.SignatureDefMap(signature_def=definitions).SerializeToString(deterministic=True)
 
 
 def _specs(declared: object, kind: str, where: str) -> Mapping[str, TensorSpec]:

@@ -22,8 +22,9 @@ from core.inference.signature import (
     Signature,
     TensorSpec,
     check_carried,
+    signature_def_map,
 )
-from core.platforms.declared_signature import declared_signature, signature_def_map
+from core.platforms.declared_signature import declared_signature
 from core.protos import serving_pb2
 
 TENSOR_PREFIX: Final = "hooks:"

@@ -14,7 +14,9 @@ from typing import Protocol
 import numpy as np
 
 from core.config.extensions import PlatformKind
+from core.errors import Unavailable
 from core.inference.signature import ServedModel
+from core.versions.servable import ServableId
 from core.versions.servable_spec import ServableSpec
 
 
@@ -63,3 +65,8 @@ class Platform(Protocol):
 
     def load(self, spec: ServableSpec) -> Loaded:
         """Load the version in the local folder `spec.path`; raises ServingError with the text for the operator."""
+
+
+def unloaded_error(servable: ServableId) -> Unavailable:
+    """Return the error of a run after `close`."""
+    return Unavailable(f"Servable {servable} is unloaded")

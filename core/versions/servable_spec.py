@@ -31,3 +31,7 @@ class ServableSpec:
     def reserved_cpus(self) -> float:
         """The CPUs that Ray reserves for a replica; 0 reserves none."""
         return 0.0 if self.config is None else self.config.resources.num_cpus
+
+    def usable_cpus(self, on_node: int) -> int:
+        """Return the number of CPUs that a replica may use: those reserved for it, else all of its node."""
+        return max(1, round(self.reserved_cpus) or on_node)

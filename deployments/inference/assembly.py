@@ -109,4 +109,4 @@ def _parameters_beside(file: Path) -> BatchingParameters | None:
 
 def _cpus(spec: ServableSpec) -> int:
     """Return the number of CPUs that the replica may use."""
-    return max(1, round(spec.reserved_cpus) or os.cpu_count() or 1)
+    return spec.usable_cpus(os.cpu_count() or 1)

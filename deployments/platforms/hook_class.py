@@ -7,10 +7,8 @@ names as `module:Class`. This runs code that came with a model, so it needs `--a
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 import logging
-import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +22,8 @@ from core.inference.signature import DEFAULT_SIGNATURE
 from core.platforms.code_faults import error_text, fault_text
 from core.platforms.hooked_signature import HookContext, HookDeclaration
 from core.versions.servable_spec import ServableSpec
+from deployments.system import code_file
+from deployments.system.code_file import imported_file
 
 log = logging.getLogger(__name__)
 
@@ -72,21 +72,8 @@ def _loaded(name: str, path: str) -> LoadedHooks:
 def _loaded_from(file: Path, path: str) -> LoadedHooks:
     name = f"{HOOKS_FILE}:{HOOKS_CLASS}"
     with _named_failures(name, InvalidArgument):
-        imported = _imported(file)
+        imported = imported_file(str(file), MODULE_NAME)
     return _object_of(imported, HOOKS_CLASS, name, path)
-
-
-def _imported(file: Path) -> ModuleType:
-    # Compiled files beside the sources would be damage to a version in the model cache.
-    sys.dont_write_bytecode = True
-    spec = importlib.util.spec_from_file_location(MODULE_NAME, file)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{file} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[MODULE_NAME] = module  # where dataclasses and pickle look for it
-    sys.path.insert(0, str(file.parent))  # where the modules beside it are found
-    spec.loader.exec_module(module)
-    return module
 
 
 def _object_of(module: ModuleType, attribute: str, name: str, path: str) -> LoadedHooks:
@@ -140,4 +127,4 @@ def _fault(error: BaseException) -> str:
 
 
 def _is_of_import(file: str) -> bool:
-    return file in (__file__, importlib.__file__) or file.startswith("<frozen ")
+    return file in (__file__, code_file.__file__, importlib.__file__) or file.startswith("<frozen ")

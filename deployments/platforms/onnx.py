@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 
 from core.config.extensions import ONNX
-from core.errors import FailedPrecondition, NotFound, ServingError, Unavailable
+from core.errors import FailedPrecondition, NotFound, ServingError
 from core.inference.dtypes import DataType
 from core.inference.signature import served_model
 from core.platforms.onnx_errors import byte_strings_of, onnx_load_error, onnx_run_error, texts_of, wrong_types
@@ -24,11 +24,11 @@ from core.platforms.onnx_signature import (
     onnx_signatures,
     score_columns,
 )
-from core.platforms.platform import Estimate
+from core.platforms.platform import Estimate, unloaded_error
 from core.versions.servable import ServableId
 from core.versions.servable_spec import ServableSpec
 from deployments.platforms.run_deadlines import RunDeadlines
-from deployments.platforms.tensorflow import files_bytes
+from deployments.storage.version_files import files_bytes
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
@@ -114,7 +114,7 @@ class LoadedOnnx:
         """Run the model once; names are the model's own, answers come in the order of `fetches`."""
         session = self._session
         if session is None:
-            raise Unavailable(f"Servable {ServableId(self.served.name, self.served.version)} is unloaded")
+            raise unloaded_error(ServableId(self.served.name, self.served.version))
         if not fetches:  # which onnxruntime takes for all
             return []
         given = self._given(feeds)

@@ -6,11 +6,9 @@ The code runs in the process of its version only, and only where the operator ha
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import inspect
 import logging
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, ModuleType
@@ -27,19 +25,19 @@ from core.errors import (
     InvalidArgument,
     RuntimeFailure,
     ServingError,
-    Unavailable,
     Unimplemented,
 )
-from core.inference.signature import DEFAULT_SIGNATURE, ServedModel
+from core.inference.signature import DEFAULT_SIGNATURE, ServedModel, served_model
 from core.platforms.code_faults import error_text, fault_text, own_text
-from core.platforms.declared_signature import declared_signature, signature_def_map
+from core.platforms.declared_signature import declared_signature
 from core.platforms.given_arrays import DeclaredInputs, wanted_arrays
-from core.platforms.platform import Estimate
+from core.platforms.platform import Estimate, unloaded_error
 from core.platforms.returned_arrays import checked_arrays
 from core.versions.servable import ServableId
 from core.versions.servable_spec import ServableSpec
 from deployments.platforms.python_environment import add_requirements
-from deployments.platforms.tensorflow import files_bytes
+from deployments.storage.version_files import files_bytes
+from deployments.system.code_file import imported_file
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +76,7 @@ class PythonModel:
         del timeout_ms, in_caller_thread  # nothing can interrupt it
         model = self._model
         if model is None:
-            raise Unavailable(f"Servable {ServableId(self.served.name, self.served.version)} is unloaded")
+            raise unloaded_error(ServableId(self.served.name, self.served.version))
         given = self._inputs.given(feeds)
         return wanted_arrays(checked_arrays(self._predicted(model, given), self._outputs, self._where), fetches)
 
@@ -125,7 +123,7 @@ class PythonModels:
         signature = declared_signature(getattr(model, "inputs", None), getattr(model, "outputs", None), file)
         batching = declared_batching(getattr(model, "batch", None), file)
         signatures = MappingProxyType({DEFAULT_SIGNATURE: signature})
-        served = ServedModel(spec.servable.name, spec.servable.version, signatures, signature_def_map(signatures))
+        served = served_model(spec.servable.name, spec.servable.version, signatures)
         return PythonModel(served, model, file, batching)
 
 
@@ -147,25 +145,10 @@ def _model_class(file: str) -> Any:
 
 
 def _imported(file: str) -> ModuleType:
-    """Import a file under a name of its own; files beside it can be imported from there.
-
-    No bytecode is written: it would change the version's folder, and a changed folder is a changed version.
-    """
-    sys.dont_write_bytecode = True
-    folder = os.path.dirname(file)
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    name = f"python_servable_{hashlib.sha256(file.encode()).hexdigest()[:16]}"
-    source = importlib.util.spec_from_file_location(name, file)
-    if source is None or source.loader is None:
-        raise FailedPrecondition(f"{file} cannot be imported")
-    sys.modules[name] = module = importlib.util.module_from_spec(source)
     try:
-        source.loader.exec_module(module)
+        return imported_file(file, f"python_servable_{hashlib.sha256(file.encode()).hexdigest()[:16]}")
     except BaseException as error:
-        del sys.modules[name]
-        raise _load_failure(error, folder) from error
-    return module
+        raise _load_failure(error, os.path.dirname(file)) from error
 
 
 def _made(kind: Any, folder: str) -> Any:

@@ -13,6 +13,7 @@ from core.versions.servable_spec import ServableSpec
 from deployments.runtime.op_libraries import load_with_known, open_named
 from deployments.runtime.saved_model import LoadedModel, load
 from deployments.runtime.signature_file import is_light_version
+from deployments.storage.version_files import files_bytes
 
 
 class SavedModels:
@@ -44,11 +45,3 @@ PLATFORM = SavedModels()
 def session_options_of(spec: ServableSpec) -> bytes:
     """Return the session options of one version: with one thread for a light one."""
     return with_threads(spec.session_config, spec.reserved_cpus, light=is_light_version(Path(spec.path)))
-
-
-def files_bytes(folder: Path) -> int:
-    """Return the bytes of all files below a folder, as far as they can be read."""
-    try:
-        return sum(one.stat().st_size for one in folder.rglob("*") if one.is_file())
-    except OSError:
-        return 0

@@ -9,7 +9,7 @@ from typing import Any, Final
 from core.config.extensions import TFLITE
 from core.errors import FailedPrecondition, NotFound
 from core.inference.signature import ServedModel
-from core.platforms.platform import Estimate
+from core.platforms.platform import Estimate, unloaded_error
 from core.platforms.tflite_signatures import LiteFile, signatures_of
 from core.versions.servable_spec import ServableSpec
 from deployments.platforms.interpreter_pool import InterpreterPool
@@ -43,7 +43,7 @@ class LiteModels:
         found = signatures_of(file, any_rows=any_rows)
         servable = spec.servable
         served = ServedModel(servable.name, servable.version, found.signatures, found.definitions)
-        closed = f"Servable {servable} is unloaded"
+        closed = str(unloaded_error(servable))
         pool = InterpreterPool(lambda: runtime.LiteInterpreter(content), first, pool_size(spec), closed)
         return LiteModel(served, LiteNames(file.graphs[0], found.calls), pool, _splitter(spec, file))
 
@@ -53,7 +53,7 @@ PLATFORM = LiteModels()
 
 def pool_size(spec: ServableSpec) -> int:
     """Return the number of interpreters: as configured, else one for each CPU that the replica may use."""
-    return spec.settings.platforms.tflite_pools or max(1, round(spec.reserved_cpus) or os.cpu_count() or 1)
+    return spec.settings.platforms.tflite_pools or spec.usable_cpus(os.cpu_count() or 1)
 
 
 def _splitter(spec: ServableSpec, file: LiteFile) -> RowSplitter | None:

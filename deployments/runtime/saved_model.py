@@ -13,8 +13,9 @@ from typing import Protocol
 
 import numpy as np
 
-from core.errors import NotFound, Unavailable, Unimplemented
+from core.errors import NotFound, Unimplemented
 from core.inference.signature import ServedModel, signature
+from core.platforms.platform import unloaded_error
 from core.protos import saved_model_pb2, serving_pb2, tensor_pb2
 from core.versions.servable import ServableId
 from deployments.runtime.session import Session, Wiring, content_of, new_buffer, open_session, run_options
@@ -64,7 +65,7 @@ class LoadedModel:
         """
         session = self._session
         if session is None:
-            raise Unavailable(f"Servable {ServableId(self.served.name, self.served.version)} is unloaded")
+            raise unloaded_error(ServableId(self.served.name, self.served.version))
         wiring = self._wiring(session, (tuple(feeds), tuple(fetches)))
         recorder = self.recorder
         began_ns = None if recorder is None else recorder.begin()

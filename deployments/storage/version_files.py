@@ -47,3 +47,11 @@ def _can_be_made(folder: str) -> bool:
     except OSError:
         return False
     return os.access(folder, os.W_OK)
+
+
+def files_bytes(folder: Path) -> int:
+    """Return the bytes of all files below a folder, as far as they can be read."""
+    try:
+        return sum(one.stat().st_size for one in folder.rglob("*") if one.is_file())
+    except OSError:
+        return 0

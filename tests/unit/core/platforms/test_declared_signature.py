@@ -8,8 +8,8 @@ import pytest
 
 from core.errors import InvalidArgument
 from core.inference.dtypes import DataType
-from core.inference.signature import PREDICT_METHOD, TensorSpec, signature
-from core.platforms.declared_signature import declared_signature, signature_def_map
+from core.inference.signature import PREDICT_METHOD, TensorSpec, signature, signature_def_map
+from core.platforms.declared_signature import declared_signature
 from core.protos import serving_pb2
 
 TYPES = [
