@@ -14,6 +14,9 @@ from core.grpc import predict as grpc_predict
 from core.grpc import session_run as grpc_session_run
 from core.inference.run_plan import RunPlan
 from core.inference.signature import ServedModel
+from core.oip import metadata as oip_metadata
+from core.oip.grpc_request import plan_grpc_infer
+from core.oip.json_request import plan_json_infer
 from core.rest import examples as rest_examples
 from core.rest import metadata as rest_metadata
 from core.rest import predict as rest_predict
@@ -38,6 +41,8 @@ def planners(answers: AnswerSettings) -> Mapping[Method, Planner]:
             Method.REGRESS: partial(grpc_examples.plan_regress, check_method=check),
             Method.MULTI_INFERENCE: partial(grpc_multi_inference.plan_multi_inference, check_method=check),
             Method.SESSION_RUN: grpc_session_run.plan_session_run,
+            Method.OIP_REST_INFER: plan_json_infer,
+            Method.OIP_INFER: plan_grpc_infer,
         }
     )
 
@@ -46,6 +51,8 @@ RESPONDERS: Mapping[Method, Responder] = MappingProxyType(
     {
         Method.REST_METADATA: lambda model, _: rest_metadata.metadata_body(model),
         Method.GET_MODEL_METADATA: grpc_metadata.respond,
+        Method.OIP_REST_METADATA: oip_metadata.metadata_json,
+        Method.OIP_METADATA: oip_metadata.metadata_message,
     }
 )
 """Methods that only return the model's declarations."""

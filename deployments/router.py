@@ -28,6 +28,9 @@ from deployments.config.startup_settings import monitoring
 from deployments.grpc.api import GrpcAnswer, GrpcApi
 from deployments.grpc.door import GrpcDoor, grpc_address
 from deployments.grpc.serve_proxy import ProxyMethods, Raw, set_status
+from deployments.oip.grpc_service import OipService
+from deployments.oip.rest_api import OipRest
+from deployments.oip.server_facts import ServerFacts
 from deployments.rest.api import HttpApi
 from deployments.rest.asgi import AsgiApp
 from deployments.rest.door import HttpDoor
@@ -96,9 +99,12 @@ class Router(ProxyMethods):
         METRICS.before_snapshot(self._router.note_metrics)
         RayMetrics().start()
         token = cluster_token()
-        self._api = HttpApi(self._router, http_limits(settings), token, pages, access=access, traces=traces)
+        limits = http_limits(settings)
+        facts = ServerFacts(self._router, lambda: self._api.draining)
+        others = (OipRest(facts, limits),)
+        self._api = HttpApi(self._router, limits, token, pages, access=access, traces=traces, others=others)
         self._http = HttpDoor(http_address(settings), self._api, token)
-        self._grpc_api = self._calls(status, token, access, traces)
+        self._grpc_api = self._calls(status, facts, token, access, traces)
         self._grpc = GrpcDoor(grpc_address(settings), self._grpc_api, token)
         self._is_open = False
         self._failure: BaseException | None = None
@@ -107,7 +113,14 @@ class Router(ProxyMethods):
         self._life = self._loop.run(self._live())
         self._wait_until_open()
 
-    def _calls(self, status: StatusPage, token: str, access: AccessLog | None, traces: RequestTraces | None) -> GrpcApi:
+    def _calls(
+        self,
+        status: StatusPage,
+        facts: ServerFacts,
+        token: str,
+        access: AccessLog | None,
+        traces: RequestTraces | None,
+    ) -> GrpcApi:
         return GrpcApi(
             self._router,
             token,
@@ -122,6 +135,7 @@ class Router(ProxyMethods):
                 "GetStatus": status.grpc_answer,
                 "Profile": partial(answer_profile, lambda: self._router.table, record_over_handle),
             },
+            others=(OipService(facts).service(),),
         )
 
     def _wait_until_open(self) -> None:

@@ -33,6 +33,10 @@ class Method(enum.IntEnum):
     SESSION_RUN = 10
     METRICS = 11
     """What the replica has counted; answered beside the model."""
+    OIP_REST_INFER = 12
+    OIP_INFER = 13
+    OIP_REST_METADATA = 14
+    OIP_METADATA = 15
 
 
 @dataclass(frozen=True, slots=True)

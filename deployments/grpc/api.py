@@ -6,7 +6,7 @@ proxy calls. Both leave requests and responses as bytes.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -24,6 +24,7 @@ from deployments.grpc.status import status_code
 from deployments.routing.access_log import AccessLog
 from deployments.routing.request_router import RequestRouter
 from deployments.routing.request_traces import RequestTraces
+from deployments.routing.short_call import Asked
 from deployments.system.port_claim import TOKEN_METHOD
 
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
@@ -47,11 +48,25 @@ SERVICE_OF = MappingProxyType({method: name for name, methods in SERVICES.items(
 Reload = Callable[[bytes], Awaitable[bytes]]
 
 
+@dataclass(frozen=True, slots=True)
+class GrpcAnswer:
+    """A response message, or a code with its text."""
+
+    code: Code
+    message: str = ""
+    body: bytes = b""
+
+
+Answering = Callable[[bytes, float | None], Awaitable[GrpcAnswer]]
+"""Answers a message, with the seconds until the caller's deadline; raises ServingError."""
+
+
 class ShortMethod(NamedTuple):
-    """An inference method: its name at model servers, and its name in metrics."""
+    """An inference method: its name at model servers, its name in metrics, and how it names its model."""
 
     method: Method
     api: str
+    asked: Callable[[bytes], Asked] = peek
 
 
 SHORT_METHODS = tuple(
@@ -61,12 +76,12 @@ SHORT_METHODS = tuple(
 
 
 @dataclass(frozen=True, slots=True)
-class GrpcAnswer:
-    """A response message, or a code with its text."""
+class GrpcService:
+    """A further service of the gRPC port; `short` are those of its methods that need no handler where all goes well."""
 
-    code: Code
-    message: str = ""
-    body: bytes = b""
+    name: str
+    methods: Mapping[str, Answering]
+    short: tuple[ShortMethod, ...] = ()
 
 
 PendingAnswer = Coroutine[Any, Any, GrpcAnswer]
@@ -87,6 +102,7 @@ class GrpcApi:
         access: AccessLog | None = None,
         traces: RequestTraces | None = None,
         admin: Mapping[str, Reload] = MappingProxyType({}),
+        others: Sequence[GrpcService] = (),
     ) -> None:
         self._router = router
         self._token = token.encode()
@@ -96,7 +112,8 @@ class GrpcApi:
         self._access = access
         self._traces = traces
         self._calls = 0
-        self._methods: Mapping[str, Callable[[bytes, float | None], Awaitable[GrpcAnswer]]] = {
+        self._others = others
+        self._methods: Mapping[str, Answering] = {
             **{one.api: self._counted(one.api, one.method) for one in SHORT_METHODS},
             "MultiInference": self._forwarding(Method.MULTI_INFERENCE, peek_task),
             "GetModelMetadata": self._forwarding(Method.GET_MODEL_METADATA, _metadata_spec),
@@ -105,6 +122,7 @@ class GrpcApi:
             "HandleReloadConfigRequest": self._reload_config,
             TOKEN: self._give_token,
             **{method: _handing_over(answer) for method, answer in admin.items()},
+            **{method: answer for service in others for method, answer in service.methods.items()},
         }
 
     @property
@@ -116,7 +134,8 @@ class GrpcApi:
         """Return the methods, by path, that need no handler; none where calls are bounded, logged or traced."""
         if self._most_calls or self._access is not None or self._traces is not None:
             return {}
-        return {f"/{PREDICTION_SERVICE}/{one.api}": one for one in SHORT_METHODS}
+        services = ((PREDICTION_SERVICE, SHORT_METHODS), *((other.name, other.short) for other in self._others))
+        return {f"/{service}/{one.api}": one for service, methods in services for one in methods}
 
     async def answer(self, method: str, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
         """Answer one call; never raises ServingError. `timeout_s`: seconds until the caller's deadline."""
@@ -135,7 +154,7 @@ class GrpcApi:
             return work
         return self._traces.of_call(f"{SERVICE_OF[method]}/{method}", raw, metadata, work)
 
-    def _counted(self, api: str, method: Method) -> Callable[[bytes, float | None], Awaitable[GrpcAnswer]]:
+    def _counted(self, api: str, method: Method) -> Answering:
         """Return a handler that forwards and counts a call (TensorFlow Serving counts these three methods)."""
 
         async def forward(raw: bytes, timeout_s: float | None) -> GrpcAnswer:
@@ -147,9 +166,7 @@ class GrpcApi:
 
         return forward
 
-    def _forwarding(
-        self, method: Method, spec_of: Callable[[bytes], ModelSpecRef]
-    ) -> Callable[[bytes, float | None], Awaitable[GrpcAnswer]]:
+    def _forwarding(self, method: Method, spec_of: Callable[[bytes], ModelSpecRef]) -> Answering:
         async def forward(raw: bytes, timeout_s: float | None) -> GrpcAnswer:
             return await self._forward(method, spec_of(raw), raw, timeout_s)
 
@@ -157,7 +174,7 @@ class GrpcApi:
 
     async def _forward(self, method: Method, spec: ModelSpecRef, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
         route = self._router.resolve(spec.name, spec.version, spec.label)
-        return _grpc_answer(await self._router.forward(route, Call(method, raw, timeout_s)))
+        return grpc_answer(await self._router.forward(route, Call(method, raw, timeout_s)))
 
     def _session_spec(self, raw: bytes) -> ModelSpecRef:
         if not self._session_run:
@@ -179,9 +196,10 @@ class GrpcApi:
 
     def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
         """Return the handlers of all services, for `server.add_generic_rpc_handlers`."""
+        services = {**SERVICES, **{other.name: tuple(other.methods) for other in self._others}}
         return tuple(
             service_handler(name, {method: self._handler(name, method) for method in methods})
-            for name, methods in SERVICES.items()
+            for name, methods in services.items()
         )
 
     def _handler(self, service: str, method: str) -> Callable[[bytes, grpc.aio.ServicerContext], Awaitable[bytes]]:
@@ -217,7 +235,7 @@ class GrpcApi:
             self._calls -= 1
 
 
-def _grpc_answer(answer: Answer) -> GrpcAnswer:
+def grpc_answer(answer: Answer) -> GrpcAnswer:
     """Return a model server's answer as a gRPC answer."""
     if answer.code is Code.OK:
         return GrpcAnswer(Code.OK, body=bytes(answer.body))
@@ -229,7 +247,7 @@ async def _failed(error: ServingError) -> GrpcAnswer:
     raise error
 
 
-def _handing_over(answer: Reload) -> Callable[[bytes, float | None], Awaitable[GrpcAnswer]]:
+def _handing_over(answer: Reload) -> Answering:
     async def handed_over(raw: bytes, timeout_s: float | None) -> GrpcAnswer:
         del timeout_s
         return GrpcAnswer(Code.OK, body=await answer(raw))

@@ -8,7 +8,6 @@ from typing import Protocol
 import grpc
 
 from core.errors import Code, ServingError
-from core.grpc.model_spec import peek
 from core.http2.grpc_heads import CallHead
 from core.http2.grpc_messages import LARGEST_MESSAGE_BYTES, PREFIX_BYTES, only_message
 from core.http2.streams import Stream
@@ -48,7 +47,7 @@ class InferenceConnection(Connection, Protocol):
 class UnaryCall(ShortCall):
     """One call of an inference method; implements `core.http2.streams.Receiver`."""
 
-    __slots__ = ("_bytes", "_head", "_method", "_opened_s", "_parts", "_protocol", "_stream")
+    __slots__ = ("_bytes", "_head", "_opened_s", "_parts", "_protocol", "_short", "_stream")
     entry_point = "GRPC"
     is_incomplete = True
 
@@ -57,7 +56,7 @@ class UnaryCall(ShortCall):
         self._protocol = protocol
         self._stream = stream
         self._head = head
-        self._method = short.method
+        self._short = short
         self._opened_s = time.perf_counter()
         self._parts: list[bytes | bytearray] = []
         self._bytes = 0
@@ -103,10 +102,10 @@ class UnaryCall(ShortCall):
             if timeout_s <= 0:
                 return False
         try:
-            spec = peek(body)
+            asked = self._short.asked(body)
         except ServingError:
             return False
-        return self.send(spec, Call(self._method, body, timeout_s), began_s)
+        return self.send(asked, Call(self._short.method, body, timeout_s), began_s)
 
     def _take_the_long_way(self, body: bytes) -> None:
         handler = self._protocol.calls.handler(self._head.path)

@@ -8,7 +8,7 @@ reports a malformed body before an unknown model.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -37,6 +37,7 @@ from deployments.rest.body import SMALL_BODY_BYTES, BodyTooLarge, ClientGone, di
 from deployments.rest.disconnect_watch import DisconnectWatch
 from deployments.rest.followers import logged, traced
 from deployments.rest.protocol import KEPT, TARGET
+from deployments.rest.short_request import RestApi
 from deployments.routing.access_log import AccessLog
 from deployments.routing.request_router import RequestRouter
 from deployments.routing.request_traces import RequestTraces
@@ -78,8 +79,10 @@ class HttpApi:
         *,
         access: AccessLog | None = None,
         traces: RequestTraces | None = None,
+        others: Sequence[RestApi] = (),
     ) -> None:
         self.router = router
+        self.others = others
         self.limits = limits
         self._token = token.encode()
         self._pages = pages
@@ -115,9 +118,11 @@ class HttpApi:
         page = self._pages.get(_path(target))
         if page is not None:
             return await page(scope["method"], target)
-        if not is_api(target):
+        other = next((one for one in self.others if one.owns(target)), None)
+        if other is None and not is_api(target):
             return self._outside_api(scope["method"], target)
-        answer = await self._counted(scope, target, receive)
+        work = self._counted(scope, target, receive) if other is None else other.answer(scope, target, receive)
+        answer = await work
         if self.limits.cors:
             return replace(answer, headers=(*answer.headers, *CORS_HEADERS))
         return answer

@@ -9,24 +9,21 @@ scope nor a queue: for a tiny model these would be most of the work. All others,
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from core.errors import Code, ServingError
-from core.rest.http_answer import CORS_HEADERS, JSON, HttpAnswer, answer_of
-from core.rest.path import RestRequest, parse_request
+from core.errors import ServingError
+from core.rest.http_answer import CORS_HEADERS, JSON, HttpAnswer
+from core.rest.path import parse_request
 from core.rest.request_head import is_host
-from core.routing.transport import Answer, Call, Method
 from deployments.rest.api import METHOD_OF, HttpApi
 from deployments.rest.protocol import RestProtocol
+from deployments.rest.short_request import RestApi, ShortRequest, Wanted
 from deployments.routing.access_log import SAMPLED
-from deployments.routing.request_router import RequestRouter
 from deployments.routing.request_traces import TRACED
-from deployments.routing.short_call import ShortCall
 
 LARGEST_SHORT_BODY_BYTES = 64 * 1024
 MOST_KNOWN_TARGETS = 1000
@@ -36,18 +33,11 @@ UNUSUAL = frozenset({b"transfer-encoding", b"content-encoding", b"expect"})
 """Headers that only the long way understands."""
 
 
-class Wanted(NamedTuple):
-    """What an inference request asks for: for the table, for the model server, and for the metrics."""
-
-    request: RestRequest
-    method: Method
-    api: str
-
-
 class KnownTargets:
-    """The targets of inference requests, each parsed once."""
+    """The targets of inference requests, each parsed once; `others` are the further APIs of the port."""
 
-    def __init__(self) -> None:
+    def __init__(self, others: Sequence[RestApi] = ()) -> None:
+        self._others = others
         self._requests: dict[bytes, Wanted] = {}
 
     def get(self, target: bytes) -> Wanted | None:
@@ -55,16 +45,29 @@ class KnownTargets:
         return self._requests.get(target) or self._learn(target)
 
     def _learn(self, target: bytes) -> Wanted | None:
-        if not target.startswith(b"/v1/models/") or len(target) > LONGEST_KNOWN_TARGET_BYTES:
+        if len(target) > LONGEST_KNOWN_TARGET_BYTES:
             return None
-        try:
-            request = parse_request("POST", target.decode("utf-8", "surrogateescape"))
-        except ServingError:
+        wanted = self._parsed(target.decode("utf-8", "surrogateescape"))
+        if wanted is None:
             return None
         if len(self._requests) >= MOST_KNOWN_TARGETS:
             self._requests.clear()
-        wanted = self._requests[target] = Wanted(request, METHOD_OF[request.verb], request.verb.value)
+        self._requests[target] = wanted
         return wanted
+
+    def _parsed(self, target: str) -> Wanted | None:
+        if target.startswith("/v1/models/"):
+            return _wanted(target)
+        return next((one.wanted(target) for one in self._others if one.owns(target)), None)
+
+
+def _wanted(target: str) -> Wanted | None:
+    """Return the meaning of a POST to TensorFlow Serving's API; None for anything but an inference request."""
+    try:
+        request = parse_request("POST", target)
+    except ServingError:
+        return None
+    return Wanted(request, METHOD_OF[request.verb], request.verb.value)
 
 
 class Heads:
@@ -86,47 +89,6 @@ class Heads:
 def head_lines(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Return a status line and headers, without the empty line after them."""
     return STATUS_LINE[status] + b"".join([b"%b: %b\r\n" % header for header in headers])
-
-
-class _NoEvent:
-    """Stands for the event that wakes an ASGI application, of which there is none here."""
-
-    def set(self) -> None:
-        """Do nothing: no application waits."""
-
-
-_NO_EVENT = _NoEvent()
-
-
-class ShortRequest(ShortCall):
-    """One request on the short way: uvicorn's state of a request, and the receiver of the answer, in one object."""
-
-    __slots__ = ("_protocol", "_wanted", "body", "disconnected", "keep_alive", "more_body")
-    entry_point = "REST"
-    message_event = _NO_EVENT
-
-    def __init__(self, protocol: ShortProtocol, router: RequestRouter, wanted: Wanted) -> None:
-        super().__init__(router, wanted.api, protocol.loop)
-        self._protocol = protocol
-        self._wanted = wanted
-        self.body = bytearray()
-        self.more_body = True
-        self.disconnected = False
-        self.keep_alive = True
-
-    def begin(self, timeout_s: float | None) -> bool:
-        """Send the call; False if that is not possible now, and nothing has happened."""
-        wanted = self._wanted
-        return self.send(wanted.request, Call(wanted.method, bytes(self.body), timeout_s), time.perf_counter())
-
-    def ended(self, answer: Answer) -> None:
-        if answer.code is Code.OK:
-            self._protocol.succeeded(self, answer.body)
-        else:
-            self._protocol.failed(self, answer_of(answer))
-
-    def gave_up(self) -> None:
-        self._protocol.forget()
 
 
 class ShortProtocol(RestProtocol):
@@ -159,7 +121,7 @@ class ShortProtocol(RestProtocol):
             return
         self._framed_at = self._fed
         self._in_body = True
-        self.cycle = ShortRequest(self, self._api.router, wanted)  # type: ignore[assignment]  # it has what uvicorn asks of a cycle
+        self.cycle = wanted.kind(self, self._api.router, wanted)  # type: ignore[assignment]  # it has what uvicorn asks of a cycle
 
     def _short_request(self) -> Wanted | None:
         if self.cycle is not None and not self.cycle.response_complete:
@@ -215,8 +177,8 @@ class ShortProtocol(RestProtocol):
         """Write a good answer, and go on with the connection."""
         self._write(short, self._heads.good(self.server_state.default_headers), body)
 
-    def failed(self, short: ShortRequest, answer: HttpAnswer) -> None:
-        """Write an error, and go on with the connection."""
+    def answered(self, short: ShortRequest, answer: HttpAnswer) -> None:
+        """Write any other answer, and go on with the connection."""
         cors = CORS_HEADERS if self._api.limits.cors else ()
         headers = (*self.server_state.default_headers, *answer.headers, *cors)
         self._write(short, head_lines(answer.status, headers) + b"content-length: ", answer.body)
@@ -254,7 +216,7 @@ class FollowedProtocol(ShortProtocol):
 
 def protocol_factory(api: HttpApi) -> Any:
     """Return the factory of uvicorn's protocols for one REST port."""
-    known, heads = KnownTargets(), Heads(cors=api.limits.cors)
+    known, heads = KnownTargets(api.others), Heads(cors=api.limits.cors)
     kind = ShortProtocol if api.access is None and api.traces is None else FollowedProtocol
 
     def make(**of_uvicorn: Any) -> ShortProtocol:

@@ -1,0 +1,143 @@
+"""The plan of an inference request of the Open Inference Protocol: checked against the signature, ready to run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from core.errors import InvalidArgument
+from core.inference.run_plan import RunPlan
+from core.inference.signature import DEFAULT_SIGNATURE, ServedModel, Signature, TensorSpec, check_carried
+from core.oip.datatypes import NUMPY_OF, datatype_of
+from core.oip.infer_request import InferRequest, InputTensor, RequestedOutput, shape_text
+
+SIGNATURE_NAME = "signature_name"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputTensor:
+    """One output of an answer; `is_binary` is None where the request does not say in which form it is sent."""
+
+    name: str
+    datatype: str
+    array: np.ndarray
+    is_binary: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InferAnswer:
+    """An answer: the version that gave it, the id of its request, and the outputs in order."""
+
+    model_name: str
+    model_version: str
+    id: str | None
+    outputs: tuple[OutputTensor, ...]
+
+
+AnswerWriter: TypeAlias = Callable[[InferAnswer], bytes]
+"""Writes the body of an answer."""
+
+
+def plan_infer(model: ServedModel, request: InferRequest, write: AnswerWriter) -> RunPlan:
+    """Plan a request; raises InvalidArgument for whatever does not fit the signature."""
+    key = signature_name(request)
+    signature = model.signatures.get(key)
+    if signature is None:
+        raise InvalidArgument(f"model '{model.name}' has no signature '{key}'")
+    outputs = _outputs(signature, request.outputs)
+    if not signature.is_carried:
+        check_carried(key, signature, [one.name for one, _ in outputs])
+    feeds = _feeds(model, signature, request.inputs)
+    fetches = tuple(dict.fromkeys([spec.tensor for _, spec in outputs]))
+
+    def encode(arrays: Sequence[np.ndarray]) -> bytes:
+        fetched = dict(zip(fetches, arrays, strict=True))
+        tensors = [_output(one, spec, fetched[spec.tensor]) for one, spec in outputs]
+        return write(InferAnswer(model.name, str(model.version), request.id, tuple(tensors)))
+
+    return RunPlan(feeds, fetches, encode, key)
+
+
+def signature_name(request: InferRequest) -> str:
+    """Return the signature that a request asks for; raises InvalidArgument for a name that is not a text."""
+    name = request.parameters.get(SIGNATURE_NAME, DEFAULT_SIGNATURE)
+    if not isinstance(name, str):
+        raise InvalidArgument(f"parameter '{SIGNATURE_NAME}' must be a string")
+    return name or DEFAULT_SIGNATURE
+
+
+def _feeds(model: ServedModel, signature: Signature, inputs: Sequence[InputTensor]) -> dict[str, np.ndarray]:
+    sent: dict[str, np.ndarray] = {}
+    for one in inputs:
+        if one.name in sent:
+            raise InvalidArgument(f"input '{one.name}' is given more than once for model '{model.name}'")
+        spec = signature.inputs.get(one.name)
+        if spec is None:
+            raise InvalidArgument(f"unexpected inference input '{one.name}' for model '{model.name}'")
+        _check(model, one, spec)
+        sent[one.name] = one.array
+    return {spec.tensor: _feed(model, signature, name, sent) for name, spec in signature.inputs.items()}
+
+
+def _feed(model: ServedModel, signature: Signature, name: str, sent: Mapping[str, np.ndarray]) -> np.ndarray:
+    array = sent.get(name)
+    if array is None:
+        array = signature.defaults.get(name)
+    if array is None:
+        raise InvalidArgument(
+            f"expected {len(signature.inputs)} inputs but got {len(sent)} inputs for model '{model.name}'; "
+            f"input '{name}' is missing"
+        )
+    return array
+
+
+def _check(model: ServedModel, one: InputTensor, spec: TensorSpec) -> None:
+    expected = datatype_of(spec.dtype)
+    dtype = NUMPY_OF.get(expected)
+    if dtype is None:
+        raise InvalidArgument(
+            f"input '{one.name}' of model '{model.name}' has type {expected}, which this protocol does not have; "
+            "TensorFlow Serving's API (/v1, PredictionService) serves it"
+        )
+    if one.array.dtype != dtype:
+        raise InvalidArgument(
+            f"inference input '{one.name}' data-type is {_name_of(one.array.dtype)}, but model '{model.name}' expects "
+            f"{expected}"
+        )
+    if not spec.fits(one.array.shape):
+        raise InvalidArgument(
+            f"unexpected shape for input '{one.name}' for model '{model.name}'. Expected "
+            f"{shape_text(spec.shape or ())}, got {shape_text(one.array.shape)}"
+        )
+
+
+def _name_of(dtype: np.dtype) -> str:
+    return next(name for name, one in NUMPY_OF.items() if one == dtype)
+
+
+def _outputs(signature: Signature, wanted: Sequence[RequestedOutput]) -> tuple[tuple[RequestedOutput, TensorSpec], ...]:
+    """Return the outputs in the requested order; without a request all, sorted by name."""
+    declared = signature.outputs
+    if not wanted:
+        return tuple((RequestedOutput(name), declared[name]) for name in sorted(declared))
+    chosen: dict[str, tuple[RequestedOutput, TensorSpec]] = {}
+    for one in wanted:
+        if one.name not in declared:
+            raise InvalidArgument(f"unexpected inference output '{one.name}'; outputs: {', '.join(sorted(declared))}")
+        if one.name in chosen:
+            raise InvalidArgument(f"output '{one.name}' is requested more than once")
+        chosen[one.name] = (one, declared[one.name])
+    return tuple(chosen.values())
+
+
+def _output(wanted: RequestedOutput, spec: TensorSpec, array: np.ndarray) -> OutputTensor:
+    datatype = datatype_of(spec.dtype)
+    if NUMPY_OF.get(datatype) != array.dtype:
+        raise InvalidArgument(
+            f"output '{wanted.name}' has type {datatype}, which this protocol does not have; TensorFlow Serving's API "
+            "(/v1, PredictionService) serves it"
+        )
+    return OutputTensor(wanted.name, datatype, array, wanted.is_binary)

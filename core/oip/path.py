@@ -1,0 +1,129 @@
+"""Parses what a REST request of version 2 asks for, from its method and target alone."""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import parse_qs, unquote
+
+from core.errors import InvalidArgument, NotFound
+from core.oip.model_reference import ModelReference, model_reference
+
+PREFIX: Final = "/v2"
+_MODEL: Final = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+)|/labels/([^/]+))?(?:/(infer|ready|stats|config))?")
+_LOAD: Final = re.compile(r"/v2/repository(?:/([^/]+))?/models/([^/]+)/(load|unload)")
+_INDEX: Final = re.compile(r"/v2/repository(?:/([^/]+))?/index")
+
+
+class Operation(enum.Enum):
+    """What version 2 of the REST API offers."""
+
+    SERVER = "server"
+    LIVE = "live"
+    READY = "ready"
+    MODELS = "models"
+    METADATA = "metadata"
+    MODEL_READY = "model_ready"
+    INFER = "infer"
+    CONFIG = "config"
+    STATISTICS = "statistics"
+    INDEX = "index"
+    LOAD = "load"
+    UNLOAD = "unload"
+
+
+_PAGES: Final = {
+    "/v2": Operation.SERVER,
+    "/v2/": Operation.SERVER,
+    "/v2/health/live": Operation.LIVE,
+    "/v2/health/ready": Operation.READY,
+    "/v2/models": Operation.MODELS,
+    "/v2/models/stats": Operation.STATISTICS,
+}
+_OF_MODEL: Final = {
+    None: Operation.METADATA,
+    "infer": Operation.INFER,
+    "ready": Operation.MODEL_READY,
+    "stats": Operation.STATISTICS,
+    "config": Operation.CONFIG,
+}
+_POSTED: Final = frozenset({Operation.INFER, Operation.INDEX, Operation.LOAD, Operation.UNLOAD})
+
+
+class WrongMethod(InvalidArgument):
+    """The path exists, with another method, `allowed`."""
+
+    def __init__(self, allowed: str) -> None:
+        super().__init__("Method Not Allowed")
+        self.allowed = allowed
+
+
+@dataclass(frozen=True, slots=True)
+class OipRequest:
+    """A request: what it wants, of which model (None where it names none), and the query of its target.
+
+    `repository` is the one that a path of the model repository extension names, if it does.
+    """
+
+    operation: Operation
+    model: ModelReference | None = None
+    query: str = ""
+    repository: str = ""
+
+    @property
+    def name(self) -> str:
+        """The model's name; empty where none is named."""
+        return "" if self.model is None else self.model.name
+
+    def parameter(self, key: str) -> str:
+        """Return a value of the query; empty where it is absent."""
+        return parse_qs(self.query).get(key, [""])[-1]
+
+
+def is_oip(target: str) -> bool:
+    """Whether version 2 answers this target."""
+    return target.startswith(PREFIX) and (len(target) == len(PREFIX) or target[len(PREFIX)] in "/?#")
+
+
+def parse_request(method: str, target: str) -> OipRequest:
+    """Read a request; `target` is the path as sent, with `?query` where there is one.
+
+    Raises NotFound for a path that does not exist, and WrongMethod.
+    """
+    path, _, query = target.partition("#")[0].partition("?")
+    request = _of_path(path, query)
+    allowed = "POST" if request.operation in _POSTED else "GET"
+    if method != allowed and not (method == "HEAD" and allowed == "GET"):
+        raise WrongMethod(allowed)
+    return request
+
+
+def _of_path(path: str, query: str) -> OipRequest:
+    page = _PAGES.get(path)
+    if page is not None:
+        return OipRequest(page, query=query)
+    found = _MODEL.fullmatch(path)
+    if found is not None:
+        name, version, label, what = found.groups()
+        return OipRequest(_OF_MODEL[what], _reference(name, version, label), query)
+    found = _LOAD.fullmatch(path)
+    if found is not None:
+        repository, name, what = found.groups()
+        return OipRequest(Operation(what), ModelReference(unquote(name)), query, unquote(repository or ""))
+    found = _INDEX.fullmatch(path)
+    if found is not None:
+        return OipRequest(Operation.INDEX, query=query, repository=unquote(found[1] or ""))
+    raise NotFound("Not Found")
+
+
+def _reference(name: str, version: str | None, label: str | None) -> ModelReference:
+    """Read the part of a path that names the model; raises NotFound for a version that is not a number."""
+    text = unquote(name, errors="surrogateescape")
+    try:
+        return model_reference(
+            text, unquote(version or ""), None if label is None else unquote(label, errors="surrogateescape")
+        )
+    except InvalidArgument as error:
+        raise NotFound(str(error)) from None

@@ -1,0 +1,71 @@
+"""Raw tensors: little endian, row-major; of BYTES each element after its length (binary extension, raw contents)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from core.errors import InvalidArgument
+from core.inference.giving_up import PORTION, go_on
+from core.inference.protobuf_wire import Piece
+from core.inference.tensor_proto import STRING_BYTES
+from core.oip.infer_request import element_count, shape_text
+
+_LENGTH: Final = struct.Struct("<I")
+
+Memory = bytes | bytearray | memoryview
+
+
+def raw_array(name: str, shape: Sequence[int], dtype: np.dtype, raw: Memory) -> np.ndarray:
+    """Return the array of an input's raw bytes, read-only and in place; of BYTES a copy.
+
+    Raises InvalidArgument where the bytes are not exactly those of the shape.
+    """
+    if dtype.hasobject:
+        return _strings(name, shape, memoryview(raw))
+    expected = element_count(name, shape, dtype.itemsize) * dtype.itemsize
+    if len(raw) != expected:
+        raise InvalidArgument(
+            f"input '{name}' of shape {shape_text(shape)} has {expected} bytes, and {len(raw)} were sent"
+        )
+    if dtype.kind == "b" and expected and np.frombuffer(raw, np.uint8).max() > 1:
+        # Another byte is neither true nor false to the runtime, whose comparisons would then contradict each other.
+        raise InvalidArgument(f"input '{name}' of type BOOL has a byte that is neither 0 nor 1")
+    array = np.frombuffer(raw, dtype).reshape(shape)
+    array.flags.writeable = False
+    return array
+
+
+def raw_pieces(array: np.ndarray) -> list[Piece]:
+    """Return the raw bytes of an array, in pieces; the memory of numbers is not copied."""
+    if array.dtype.hasobject:
+        return [part for string in array.ravel().tolist() for part in (_LENGTH.pack(len(string)), string)]
+    return [np.ascontiguousarray(array).reshape(-1).view(np.uint8).data] if array.size else []
+
+
+def _strings(name: str, shape: Sequence[int], raw: memoryview) -> np.ndarray:
+    count = element_count(name, shape, STRING_BYTES)
+    if count * _LENGTH.size > len(raw):
+        raise _wrong_count(name, shape)
+    strings = np.empty(count, object)
+    at = 0
+    for index in range(count):
+        if not index % PORTION:
+            go_on()
+        if at + _LENGTH.size > len(raw):
+            raise _wrong_count(name, shape)
+        start = at + _LENGTH.size
+        at = start + _LENGTH.unpack_from(raw, at)[0]
+        if at > len(raw):
+            raise InvalidArgument(f"input '{name}': element {index} is longer than the bytes that were sent")
+        strings[index] = bytes(raw[start:at])
+    if at != len(raw):
+        raise InvalidArgument(f"input '{name}' has {len(raw) - at} bytes behind its last element")
+    return strings.reshape(shape)
+
+
+def _wrong_count(name: str, shape: Sequence[int]) -> InvalidArgument:
+    return InvalidArgument(f"input '{name}' of shape {shape_text(shape)} has fewer elements than its shape says")

@@ -1,0 +1,81 @@
+"""The gRPC service of the Open Inference Protocol: the requested model is read here, tensors are not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from core.errors import Code, ServingError
+from core.inference.protobuf_wire import parse_message
+from core.oip.grpc_request import asked_model
+from core.oip.model_reference import ModelReference, model_reference
+from core.protos import oip_pb2
+from core.routing.transport import Call, Method
+from deployments.grpc.api import Answering, GrpcAnswer, GrpcService, ShortMethod, grpc_answer
+from deployments.oip.server_facts import ServerFacts
+
+SERVICE = "inference.GRPCInferenceService"
+INFER = "ModelInfer"
+
+
+class OipService:
+    """The methods of the service."""
+
+    def __init__(self, facts: ServerFacts) -> None:
+        self._facts = facts
+        self._router = facts.router
+
+    def service(self) -> GrpcService:
+        """Return the service for the gRPC port."""
+        methods: dict[str, Answering] = {
+            "ServerLive": _at_once(lambda _: oip_pb2.ServerLiveResponse(live=True).SerializeToString()),
+            "ServerReady": _at_once(
+                lambda _: oip_pb2.ServerReadyResponse(ready=self._facts.is_ready).SerializeToString()
+            ),
+            "ServerMetadata": _at_once(self._server_metadata),
+            "ModelReady": _at_once(self._model_ready),
+            "ModelMetadata": self._model_metadata,
+            INFER: self._infer,
+        }
+        return GrpcService(SERVICE, methods, (ShortMethod(Method.OIP_INFER, INFER, asked_model),))
+
+    def _server_metadata(self, raw: bytes) -> bytes:
+        parse_message(oip_pb2.ServerMetadataRequest, raw)
+        return oip_pb2.ServerMetadataResponse(
+            name="ray_model_server", version=self._facts.version, extensions=self._facts.extensions
+        ).SerializeToString()
+
+    def _model_ready(self, raw: bytes) -> bytes:
+        request = parse_message(oip_pb2.ModelReadyRequest, raw)
+        is_ready = self._facts.is_model_ready(model_reference(request.name, request.version))
+        return oip_pb2.ModelReadyResponse(ready=is_ready).SerializeToString()
+
+    async def _model_metadata(self, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
+        request = parse_message(oip_pb2.ModelMetadataRequest, raw)
+        asked = model_reference(request.name, request.version)
+        route = self._facts.route_to(asked)
+        body = self._facts.metadata_query(asked, route, "").to_bytes()
+        return grpc_answer(await self._router.forward(route, Call(Method.OIP_METADATA, body, timeout_s)))
+
+    async def _infer(self, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
+        try:
+            asked = asked_model(raw)
+        except ServingError as error:
+            return await self._router.counted("", "GRPC", INFER, _failed(error))
+        return await self._router.counted(asked.name, "GRPC", INFER, self._forward(asked, raw, timeout_s))
+
+    async def _forward(self, asked: ModelReference, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
+        route = self._facts.route_to(asked)
+        return grpc_answer(await self._router.forward(route, Call(Method.OIP_INFER, raw, timeout_s)))
+
+
+def _at_once(answer: Callable[[bytes], bytes]) -> Answering:
+    async def answered(raw: bytes, timeout_s: float | None) -> GrpcAnswer:
+        del timeout_s
+        return GrpcAnswer(Code.OK, body=answer(raw))
+
+    return answered
+
+
+async def _failed(error: ServingError) -> GrpcAnswer:
+    """Fail as a call does whose request cannot be read."""
+    raise error

@@ -1,0 +1,70 @@
+"""What the answers of both protocols about the server itself are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from core.errors import ServingError
+from core.oip.metadata import MetadataQuery
+from core.oip.model_reference import ModelReference, missing, route_to
+from core.routing.server_state import server_state
+from core.routing.table import Route
+from deployments.routing.request_router import RequestRouter
+from deployments.system.installed import server_version
+
+BINARY_EXTENSION = "binary_tensor_data"
+PARAMETERS_EXTENSION = "parameters"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """The state that version 2 shows: of this router, and of the table that it uses."""
+
+    router: RequestRouter
+    is_draining: Callable[[], bool]
+
+    @property
+    def version(self) -> str:
+        """The version of this server."""
+        return server_version()
+
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        """The extensions of the protocol that this server has, in the words that clients test for."""
+        return (BINARY_EXTENSION, PARAMETERS_EXTENSION)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests should be sent here, as `/readyz` says."""
+        return server_state(self.router.table, is_draining=self.is_draining()).is_ready
+
+    def route_to(self, asked: ModelReference) -> Route:
+        """Return the route of the version that answers; raises ServingError."""
+        try:
+            return self.router.resolve(asked.name, asked.version, asked.label)
+        except ServingError as error:
+            raise missing(self.router.table, asked, error) from None
+
+    def is_model_ready(self, asked: ModelReference) -> bool:
+        """Whether a version answers; raises NotFound for an unknown one."""
+        model = self.router.table.models.get(asked.name)
+        try:
+            route = route_to(self.router.table, asked)
+        except ServingError:
+            if model is None or (asked.version is not None and asked.version not in self._known(asked.name)):
+                raise
+            return False
+        return model is not None and route.servable.version in model.available
+
+    def _known(self, name: str) -> frozenset[int]:
+        return frozenset(one.version for one in self.router.table.models[name].statuses)
+
+    def metadata_query(self, asked: ModelReference, route: Route, signature: str) -> MetadataQuery:
+        """Return the question to the model server of a route."""
+        if asked.version is not None or asked.label is not None:
+            versions = [route.servable.version]
+        else:
+            versions = sorted(self.router.table.models[asked.name].routes)
+        query = MetadataQuery(tuple(map(str, versions)))
+        return MetadataQuery(query.versions, signature) if signature else query
