@@ -12,7 +12,7 @@ from core.errors import InvalidArgument
 from core.inference.run_plan import RunPlan
 from core.inference.signature import DEFAULT_SIGNATURE, ServedModel, Signature, TensorSpec, check_carried
 from core.oip.datatypes import NUMPY_OF, datatype_of
-from core.oip.infer_request import InferRequest, InputTensor, RequestedOutput, shape_text
+from core.oip.infer_request import InferRequest, InputTensor, RequestedOutput, dimensions_text
 
 SIGNATURE_NAME = "signature_name"
 
@@ -43,7 +43,7 @@ AnswerWriter: TypeAlias = Callable[[InferAnswer], bytes]
 
 def plan_infer(model: ServedModel, request: InferRequest, write: AnswerWriter) -> RunPlan:
     """Plan a request; raises InvalidArgument for whatever does not fit the signature."""
-    key = signature_name(request)
+    key = asked_signature(request)
     signature = model.signatures.get(key)
     if signature is None:
         raise InvalidArgument(f"model '{model.name}' has no signature '{key}'")
@@ -61,7 +61,7 @@ def plan_infer(model: ServedModel, request: InferRequest, write: AnswerWriter) -
     return RunPlan(feeds, fetches, encode, key)
 
 
-def signature_name(request: InferRequest) -> str:
+def asked_signature(request: InferRequest) -> str:
     """Return the signature that a request asks for; raises InvalidArgument for a name that is not a text."""
     name = request.parameters.get(SIGNATURE_NAME, DEFAULT_SIGNATURE)
     if not isinstance(name, str):
@@ -110,7 +110,7 @@ def _check(model: ServedModel, one: InputTensor, spec: TensorSpec) -> None:
     if not spec.fits(one.array.shape):
         raise InvalidArgument(
             f"unexpected shape for input '{one.name}' for model '{model.name}'. Expected "
-            f"{shape_text(spec.shape or ())}, got {shape_text(one.array.shape)}"
+            f"{dimensions_text(spec.shape or ())}, got {dimensions_text(one.array.shape)}"
         )
 
 

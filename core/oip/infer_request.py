@@ -52,12 +52,14 @@ def element_count(name: str, shape: Sequence[int], itemsize: int) -> int:
     if len(shape) > MAX_RANK:
         raise InvalidArgument(f"input '{name}' has {len(shape)} dimensions; {MAX_RANK} are possible")
     if shape and min(shape) < 0:
-        raise InvalidArgument(f"input '{name}' has a negative dimension: {shape_text(shape)}")
+        raise InvalidArgument(f"input '{name}' has a negative dimension: {dimensions_text(shape)}")
     if math.prod(filter(None, shape)) * itemsize > MAX_TENSOR_BYTES:
-        raise InvalidArgument(f"input '{name}' of shape {shape_text(shape)} is larger than {MAX_TENSOR_BYTES} bytes")
+        raise InvalidArgument(
+            f"input '{name}' of shape {dimensions_text(shape)} is larger than {MAX_TENSOR_BYTES} bytes"
+        )
     return math.prod(shape)
 
 
-def shape_text(shape: Sequence[int]) -> str:
+def dimensions_text(shape: Sequence[int]) -> str:
     """Write a shape as clients of the protocol know it."""
     return f"[{','.join(map(str, shape))}]"

@@ -25,12 +25,12 @@ BINARY_OUTPUT: Final = "binary_data_output"
 
 def plan_json_infer(model: ServedModel, body: bytes) -> RunPlan:
     """Plan a forwarded REST body; raises ServingError."""
-    request = read_request(split_body(body))
+    request = read_infer_request(split_body(body))
     by_default = request.parameters.get(BINARY_OUTPUT) is True
     return plan_infer(model, request, JsonWriter(is_binary_by_default=by_default).write)
 
 
-def read_request(body: RestBody) -> InferRequest:
+def read_infer_request(body: RestBody) -> InferRequest:
     """Read a request; raises InvalidArgument."""
     document = _document(body.json)
     inputs = _objects(document, "inputs")

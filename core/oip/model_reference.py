@@ -46,10 +46,10 @@ def route_to(table: RoutingTable, asked: ModelReference) -> Route:
     try:
         return table.resolve(asked.name, asked.version, asked.label)
     except ServingError as error:
-        raise missing(table, asked, error) from None
+        raise unresolved(table, asked, error) from None
 
 
-def missing(table: RoutingTable, asked: ModelReference, error: ServingError) -> ServingError:
+def unresolved(table: RoutingTable, asked: ModelReference, error: ServingError) -> ServingError:
     """Return this protocol's error for a reference that TensorFlow Serving's rules do not resolve, with `error`."""
     if isinstance(error, Unavailable):
         return error

@@ -87,7 +87,7 @@ def is_oip(target: str) -> bool:
     return target.startswith(PREFIX) and (len(target) == len(PREFIX) or target[len(PREFIX)] in "/?#")
 
 
-def parse_request(method: str, target: str) -> OipRequest:
+def parse_oip_request(method: str, target: str) -> OipRequest:
     """Read a request; `target` is the path as sent, with `?query` where there is one.
 
     Raises NotFound for a path that does not exist, and WrongMethod.

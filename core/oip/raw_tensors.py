@@ -12,7 +12,7 @@ from core.errors import InvalidArgument
 from core.inference.giving_up import PORTION, go_on
 from core.inference.protobuf_wire import Piece
 from core.inference.tensor_proto import STRING_BYTES
-from core.oip.infer_request import element_count, shape_text
+from core.oip.infer_request import element_count, dimensions_text
 
 _LENGTH: Final = struct.Struct("<I")
 
@@ -29,7 +29,7 @@ def raw_array(name: str, shape: Sequence[int], dtype: np.dtype, raw: Memory) -> 
     expected = element_count(name, shape, dtype.itemsize) * dtype.itemsize
     if len(raw) != expected:
         raise InvalidArgument(
-            f"input '{name}' of shape {shape_text(shape)} has {expected} bytes, and {len(raw)} were sent"
+            f"input '{name}' of shape {dimensions_text(shape)} has {expected} bytes, and {len(raw)} were sent"
         )
     if dtype.kind == "b" and expected and np.frombuffer(raw, np.uint8).max() > 1:
         # Another byte is neither true nor false to the runtime, whose comparisons would then contradict each other.
@@ -68,4 +68,4 @@ def _strings(name: str, shape: Sequence[int], raw: memoryview) -> np.ndarray:
 
 
 def _wrong_count(name: str, shape: Sequence[int]) -> InvalidArgument:
-    return InvalidArgument(f"input '{name}' of shape {shape_text(shape)} has fewer elements than its shape says")
+    return InvalidArgument(f"input '{name}' of shape {dimensions_text(shape)} has fewer elements than its shape says")

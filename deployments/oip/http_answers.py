@@ -16,7 +16,7 @@ UNAVAILABLE: Final = 503
 RETRY: Final = (b"retry-after", b"1")
 
 
-def document(content: Any, status: int = 200) -> HttpAnswer:
+def json_document(content: Any, status: int = 200) -> HttpAnswer:
     """Return a JSON answer."""
     return HttpAnswer(status, orjson.dumps(content))
 

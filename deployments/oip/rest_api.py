@@ -6,11 +6,11 @@ import asyncio
 
 from core.errors import Code, Internal, ServingError, Unimplemented
 from core.oip.metadata import server_metadata
-from core.oip.path import OipRequest, Operation, WrongMethod, is_oip, parse_request
+from core.oip.path import OipRequest, Operation, WrongMethod, is_oip, parse_oip_request
 from core.oip.rest_body import JSON_LENGTH_HEADER, footer, json_length
 from core.rest.http_answer import JSON, HttpAnswer
 from core.routing.transport import Call, Method
-from deployments.oip.http_answers import document, infer_answer, refusal
+from deployments.oip.http_answers import json_document, infer_answer, refusal
 from deployments.oip.server_facts import ServerFacts
 from deployments.oip.short_infer import INFER, ShortInfer
 from deployments.rest.api import HttpLimits
@@ -35,7 +35,7 @@ class OipRest:
 
     def wanted(self, target: str) -> Wanted | None:
         try:
-            request = parse_request("POST", target)
+            request = parse_oip_request("POST", target)
         except ServingError:
             return None
         if request.operation is not Operation.INFER or request.model is None:
@@ -44,7 +44,7 @@ class OipRest:
 
     async def answer(self, scope: Scope, target: str, receive: Receive) -> HttpAnswer:
         try:
-            request = parse_request(scope["method"], target)
+            request = parse_oip_request(scope["method"], target)
         except WrongMethod as error:
             refused = refusal(error)
             return HttpAnswer(405, refused.body, (JSON, (b"allow", error.allowed.encode())), error.code)
@@ -68,14 +68,14 @@ class OipRest:
         if operation is Operation.INFER:
             return await self._infer(scope, request, receive)
         if operation is Operation.SERVER:
-            return document(server_metadata(self._facts.version, self._facts.extensions))
+            return json_document(server_metadata(self._facts.version, self._facts.extensions))
         if operation is Operation.LIVE:
-            return document({"live": True})
+            return json_document({"live": True})
         if operation is Operation.READY:
             is_ready = self._facts.is_ready
-            return document({"ready": is_ready}, 200 if is_ready else 503)
+            return json_document({"ready": is_ready}, 200 if is_ready else 503)
         if operation is Operation.MODELS:
-            return document({"models": sorted(self._router.table.models)})
+            return json_document({"models": sorted(self._router.table.models)})
         return await self._of_model(request)
 
     async def _of_model(self, request: OipRequest) -> HttpAnswer:
@@ -83,7 +83,7 @@ class OipRest:
             raise Unimplemented(f"{request.operation.value} is not offered here")
         if request.operation is Operation.MODEL_READY:
             is_ready = self._facts.is_model_ready(request.model)
-            return document({"name": request.name, "ready": is_ready}, 200 if is_ready else 503)
+            return json_document({"name": request.name, "ready": is_ready}, 200 if is_ready else 503)
         route = self._facts.route_to(request.model)
         query = self._facts.metadata_query(request.model, route, request.parameter("signature_name"))
         answer = await self._router.forward(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from core.errors import ServingError
 from core.oip.metadata import MetadataQuery
-from core.oip.model_reference import ModelReference, missing, route_to
+from core.oip.model_reference import ModelReference, unresolved, route_to
 from core.routing.server_state import server_state
 from core.routing.table import Route
 from deployments.routing.request_router import RequestRouter
@@ -44,7 +44,7 @@ class ServerFacts:
         try:
             return self.router.resolve(asked.name, asked.version, asked.label)
         except ServingError as error:
-            raise missing(self.router.table, asked, error) from None
+            raise unresolved(self.router.table, asked, error) from None
 
     def is_model_ready(self, asked: ModelReference) -> bool:
         """Whether a version answers; raises NotFound for an unknown one."""
