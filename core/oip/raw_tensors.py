@@ -12,7 +12,7 @@ from core.errors import InvalidArgument
 from core.inference.giving_up import PORTION, go_on
 from core.inference.protobuf_wire import Piece
 from core.inference.tensor_proto import STRING_BYTES
-from core.oip.infer_request import element_count, dimensions_text
+from core.oip.infer_request import dimensions_text, element_count
 
 _LENGTH: Final = struct.Struct("<I")
 

@@ -10,7 +10,7 @@ from core.oip.path import OipRequest, Operation, WrongMethod, is_oip, parse_oip_
 from core.oip.rest_body import JSON_LENGTH_HEADER, footer, json_length
 from core.rest.http_answer import JSON, HttpAnswer
 from core.routing.transport import Call, Method
-from deployments.oip.http_answers import json_document, infer_answer, refusal
+from deployments.oip.http_answers import infer_answer, json_document, refusal
 from deployments.oip.server_facts import ServerFacts
 from deployments.oip.short_infer import INFER, ShortInfer
 from deployments.rest.api import HttpLimits

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from core.errors import ServingError
 from core.oip.metadata import MetadataQuery
-from core.oip.model_reference import ModelReference, unresolved, route_to
+from core.oip.model_reference import ModelReference, route_to, unresolved
 from core.routing.server_state import server_state
 from core.routing.table import Route
 from deployments.routing.request_router import RequestRouter
