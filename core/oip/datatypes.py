@@ -54,3 +54,8 @@ def numpy_of(datatype: str, tensor: str) -> np.dtype:
     if dtype is None:
         raise InvalidArgument(f"invalid datatype '{datatype}' for input '{tensor}'")
     return dtype
+
+
+def name_of(dtype: np.dtype) -> str:
+    """Return the datatype of arrays that requests were read into."""
+    return next(name for name, one in NUMPY_OF.items() if one == dtype)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import orjson
 
+from core.errors import InvalidArgument
 from core.inference.protobuf_wire import Piece
 from core.json.strings import quote, raw_bytes
 from core.oip.infer_plan import InferAnswer, OutputTensor
@@ -41,7 +43,7 @@ class JsonWriter:
             b",".join(b"%d" % size for size in one.array.shape),
         )
         if not is_binary:
-            return b'%b"data":%b}' % (head, _data(one.array))
+            return b'%b"data":%b}' % (head, _data(one))
         pieces = raw_pieces(one.array)
         raw += pieces
         return b'%b"parameters":{"binary_data_size":%d}}' % (head, sum(map(len, pieces)))
@@ -51,7 +53,20 @@ def _text(text: str) -> bytes:
     return quote(raw_bytes(text))
 
 
-def _data(array: np.ndarray) -> bytes:
+def _data(one: OutputTensor) -> bytes:
+    """Write the values, flat; NaN and infinities become null, as JSON has no words for them."""
+    array = one.array
     if array.dtype.hasobject:
-        return b"[%b]" % b",".join(map(quote, array.ravel().tolist()))
+        return orjson.dumps(_strings(one.name, array.ravel().tolist()))
+    if array.dtype.kind == "V":  # bfloat16, which orjson does not know
+        array = array.astype(np.float32)
     return orjson.dumps(np.ascontiguousarray(array).reshape(-1), option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _strings(name: str, strings: Sequence[bytes]) -> list[str]:
+    try:
+        return list(map(bytes.decode, strings))
+    except UnicodeDecodeError:
+        raise InvalidArgument(
+            f"output '{name}' holds bytes that are not UTF-8, which JSON cannot carry; ask for it with 'binary_data'"
+        ) from None
