@@ -42,6 +42,8 @@ _NAMES: Mapping[DataType, str] = MappingProxyType(
 NUMPY_OF: Mapping[str, np.dtype] = MappingProxyType({name: NUMPY_DTYPE[kind] for kind, name in _NAMES.items()})
 """The numpy dtype of each datatype; BYTES are arrays of `bytes` objects."""
 
+_NAME_OF: Mapping[np.dtype, str] = MappingProxyType({dtype: name for name, dtype in NUMPY_OF.items()})
+
 
 def datatype_of(kind: DataType) -> str:
     """Return the protocol's name of a type; TensorFlow's own name (`DT_COMPLEX64`) where the protocol has none."""
@@ -56,6 +58,6 @@ def numpy_of(datatype: str, tensor: str) -> np.dtype:
     return dtype
 
 
-def name_of(dtype: np.dtype) -> str:
-    """Return the datatype of arrays that requests were read into."""
-    return next(name for name, one in NUMPY_OF.items() if one == dtype)
+def name_of(dtype: np.dtype) -> str | None:
+    """Return the datatype of an array; None where the protocol has none."""
+    return _NAME_OF.get(dtype)

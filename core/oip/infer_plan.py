@@ -59,8 +59,8 @@ def plan_infer(model: ServedModel, request: InferRequest, write: AnswerWriter) -
 
     def encode(arrays: Sequence[np.ndarray]) -> bytes:
         fetched = dict(zip(fetches, arrays, strict=True))
-        tensors = [_output(one, spec, fetched[spec.tensor]) for one, spec in outputs]
-        return write(InferAnswer(model.name, str(model.version), request.id, tuple(tensors)))
+        tensors = tuple([_output(one, spec, fetched[spec.tensor]) for one, spec in outputs])
+        return write(InferAnswer(model.name, str(model.version), request.id, tensors))
 
     return RunPlan(feeds, fetches, encode, key, asked_timeout_s(request))
 
@@ -148,11 +148,11 @@ def _check(model: ServedModel, one: InputTensor, spec: TensorSpec) -> None:
         )
 
 
-def _outputs(signature: Signature, wanted: Sequence[RequestedOutput]) -> tuple[tuple[RequestedOutput, TensorSpec], ...]:
+def _outputs(signature: Signature, wanted: Sequence[RequestedOutput]) -> list[tuple[RequestedOutput, TensorSpec]]:
     """Return the outputs in the requested order; without a request all, sorted by name."""
     declared = signature.outputs
     if not wanted:
-        return tuple((RequestedOutput(name), declared[name]) for name in sorted(declared))
+        return [(RequestedOutput(name), declared[name]) for name in sorted(declared)]
     chosen: dict[str, tuple[RequestedOutput, TensorSpec]] = {}
     for one in wanted:
         if one.name not in declared:
@@ -160,11 +160,11 @@ def _outputs(signature: Signature, wanted: Sequence[RequestedOutput]) -> tuple[t
         if one.name in chosen:
             raise InvalidArgument(f"output '{one.name}' is requested more than once")
         chosen[one.name] = (one, declared[one.name])
-    return tuple(chosen.values())
+    return list(chosen.values())
 
 
 def _output(wanted: RequestedOutput, spec: TensorSpec, array: np.ndarray) -> OutputTensor:
-    datatype = datatype_of(spec.dtype)
-    if NUMPY_OF.get(datatype) != array.dtype:
+    datatype = name_of(array.dtype)
+    if datatype is None:
         raise _not_in_protocol(f"output '{wanted.name}'", spec)
     return OutputTensor(wanted.name, datatype, array, wanted.is_binary)

@@ -5,6 +5,7 @@ Nesting is only a notation, so lists nested in another way than the shape says a
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import chain
@@ -128,6 +129,8 @@ def _narrowed(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 def _floats(leaves: list[Any], kinds: Kinds, dtype: np.dtype) -> np.ndarray | None:
     """Read numbers; null is NaN."""
+    if dtype == np.float32 and kinds <= _NUMBERS:
+        return np.frombuffer(array("f", leaves), np.float32)  # C's cast, of which numpy would warn
     return _narrowed(np.array(leaves, np.float64), dtype) if kinds <= _NUMBERS_AND_NULL else None
 
 

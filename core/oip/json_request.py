@@ -31,7 +31,7 @@ from core.oip.infer_request import (
     RequestedOutput,
     check_tensor_parameters,
 )
-from core.oip.json_answer import JsonWriter
+from core.oip.json_answer import write_json_answer
 from core.oip.json_data import json_array
 from core.oip.raw_tensors import raw_array, raw_request
 from core.oip.rest_body import RestBody, split_body
@@ -52,10 +52,11 @@ def plan_json_infer(model: ServedModel, body: bytes) -> RunPlan:
     """Plan a forwarded REST body; raises ServingError."""
     parts = split_body(body)
     if parts.is_raw_request:
-        return plan_infer(model, raw_request(model, parts.raw), JsonWriter(is_binary_by_default=True).write)
+        by_default = True
+        return plan_infer(model, raw_request(model, parts.raw), partial(write_json_answer, by_default))
     request = read_infer_request(parts)
-    by_default = _truth(f"parameter '{BINARY_OUTPUT}'", request.parameters.get(BINARY_OUTPUT))
-    return plan_infer(model, request, JsonWriter(is_binary_by_default=bool(by_default)).write)
+    by_default = bool(_truth(f"parameter '{BINARY_OUTPUT}'", request.parameters.get(BINARY_OUTPUT)))
+    return plan_infer(model, request, partial(write_json_answer, by_default))
 
 
 def read_infer_request(body: RestBody) -> InferRequest:
