@@ -43,10 +43,16 @@ APIS: Mapping[Method, str] = MappingProxyType(
         Method.MULTI_INFERENCE: "MultiInference",
         Method.GET_MODEL_METADATA: "GetModelMetadata",
         Method.SESSION_RUN: "SessionRun",
+        Method.OIP_REST_INFER: "ModelInfer",
+        Method.OIP_INFER: "ModelInfer",
+        Method.OIP_REST_METADATA: "ModelMetadata",
+        Method.OIP_METADATA: "ModelMetadata",
     }
 )
-TIMED = frozenset({"Predict", "Classify", "Regress"})
-"""Methods whose runs TensorFlow Serving times."""
+"""The name under which each method is counted: that of the gRPC method, also for what came over REST."""
+
+TIMED = frozenset({"Predict", "Classify", "Regress", "ModelInfer"})
+"""Methods whose runs are timed: those of TensorFlow Serving, and the one of the Open Inference Protocol."""
 
 
 class VersionMeter:
