@@ -55,6 +55,12 @@ def plan_grpc_infer(model: ServedModel, body: bytes) -> RunPlan:
     return plan_infer(model, _request(message, raw), writer.write)
 
 
+def read_grpc_infer(body: bytes) -> InferRequest:
+    """Read a serialized ModelInferRequest; raises InvalidArgument."""
+    message = parse_message(oip_pb2.ModelInferRequest, body)
+    return _request(message, message.raw_input_contents)
+
+
 def _request(message: oip_pb2.ModelInferRequest, raw: Sequence[bytes]) -> InferRequest:
     if raw and len(raw) != len(message.inputs):
         raise InvalidArgument(f"{len(message.inputs)} inputs have {len(raw)} entries in raw_input_contents")

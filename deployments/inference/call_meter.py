@@ -51,8 +51,10 @@ APIS: Mapping[Method, str] = MappingProxyType(
         Method.OIP_METADATA: "ModelMetadata",
     }
 )
-TIMED = frozenset({"Predict", "Classify", "Regress"})
-"""Methods whose runs TensorFlow Serving times."""
+"""The name under which each method is counted: that of the gRPC method, also for what came over REST."""
+
+TIMED = frozenset({"Predict", "Classify", "Regress", "ModelInfer"})
+"""Methods whose runs are timed: those of TensorFlow Serving, and the one of the Open Inference Protocol."""
 
 
 class VersionMeter:
