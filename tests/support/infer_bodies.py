@@ -1,0 +1,104 @@
+"""Inference requests of the Open Inference Protocol in each of its forms, as a model server gets them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from core.oip.datatypes import NUMPY_OF
+from core.oip.raw_tensors import raw_pieces
+from core.oip.rest_body import ALL_JSON, footer
+from core.protos import oip_pb2
+from core.routing.transport import Call, Method
+
+Arrays = Mapping[str, np.ndarray]
+Parameters = Mapping[str, bool | int | float | str]
+
+_PLAIN = {dtype: name for name, dtype in NUMPY_OF.items()}
+
+
+def json_infer(arrays: Arrays, outputs: Sequence[str] = (), parameters: Parameters | None = None) -> bytes:
+    """Make a body of JSON alone."""
+    document = _document(arrays, outputs, parameters)
+    for one, array in zip(document["inputs"], arrays.values(), strict=True):
+        one["data"] = [text.decode() for text in array.ravel()] if array.dtype.hasobject else array.ravel().tolist()
+    return json.dumps(document).encode() + footer(ALL_JSON)
+
+
+def binary_infer(arrays: Arrays, outputs: Sequence[str] = (), parameters: Parameters | None = None) -> bytes:
+    """Make a body with raw tensors behind the JSON, which asks for raw outputs."""
+    raw = [b"".join(raw_pieces(array)) for array in arrays.values()]
+    document = _document(arrays, outputs, {"binary_data_output": True, **(parameters or {})})
+    for one, part in zip(document["inputs"], raw, strict=True):
+        one["parameters"] = {"binary_data_size": len(part)}
+    head = json.dumps(document).encode()
+    return head + b"".join(raw) + footer(len(head))
+
+
+def raw_grpc_infer(arrays: Arrays, outputs: Sequence[str] = (), parameters: Parameters | None = None) -> bytes:
+    """Make a message with raw contents."""
+    message = _message(arrays, outputs, parameters)
+    message.raw_input_contents.extend(b"".join(raw_pieces(array)) for array in arrays.values())
+    return message.SerializeToString()
+
+
+def typed_grpc_infer(arrays: Arrays, outputs: Sequence[str] = (), parameters: Parameters | None = None) -> bytes:
+    """Make a message with typed contents."""
+    message = _message(arrays, outputs, parameters)
+    for one, array in zip(message.inputs, arrays.values(), strict=True):
+        getattr(one.contents, _contents(array.dtype)).extend(array.ravel().tolist())
+    return message.SerializeToString()
+
+
+FORMS: Mapping[str, tuple[Method, Callable[..., bytes]]] = {
+    "rest json": (Method.OIP_REST_INFER, json_infer),
+    "rest binary": (Method.OIP_REST_INFER, binary_infer),
+    "grpc raw": (Method.OIP_INFER, raw_grpc_infer),
+    "grpc typed": (Method.OIP_INFER, typed_grpc_infer),
+}
+"""All forms of a request, by name: the method, and what makes the body."""
+
+
+def infer_call(form: str, arrays: Arrays, timeout_s: float | None = None, **chosen: object) -> Call:
+    """Make the call of a request in a form."""
+    method, body = FORMS[form]
+    return Call(method, body(arrays, **chosen), timeout_s)
+
+
+def _document(arrays: Arrays, outputs: Sequence[str], parameters: Parameters | None) -> dict:
+    inputs = [
+        {"name": name, "datatype": _PLAIN[array.dtype], "shape": list(array.shape)} for name, array in arrays.items()
+    ]
+    document: dict = {"inputs": inputs}
+    if outputs:
+        document["outputs"] = [{"name": name} for name in outputs]
+    if parameters:
+        document["parameters"] = dict(parameters)
+    return document
+
+
+def _message(arrays: Arrays, outputs: Sequence[str], parameters: Parameters | None) -> oip_pb2.ModelInferRequest:
+    message = oip_pb2.ModelInferRequest(model_name="m")
+    for name, array in arrays.items():
+        message.inputs.add(name=name, datatype=_PLAIN[array.dtype], shape=array.shape)
+    for name in outputs:
+        message.outputs.add(name=name)
+    for name, value in (parameters or {}).items():
+        setattr(message.parameters[name], _PARAMETERS[type(value)], value)
+    return message
+
+
+_PARAMETERS = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}
+
+
+def _contents(dtype: np.dtype) -> str:
+    if dtype.hasobject:
+        return "bytes_contents"
+    if dtype.kind == "b":
+        return "bool_contents"
+    if dtype.kind == "f":
+        return f"fp{8 * dtype.itemsize}_contents"
+    kind = "uint" if dtype.kind == "u" else "int"
+    return f"{kind}64_contents" if dtype.itemsize == 8 else f"{kind}_contents"
