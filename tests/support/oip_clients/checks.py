@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -32,11 +33,22 @@ class Checks:
     def run(self, cases: Mapping[str, Callable[[], None]]) -> None:
         """Run the functions of some letters; one that raises does not keep the next ones from running."""
         for letter, case in cases.items():
-            self._letter = letter
-            try:
+            with self._of(letter):
                 case()
-            except Exception:
-                self._differs(traceback.format_exc())
+
+    async def run_async(self, cases: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
+        """Run coroutines likewise."""
+        for letter, case in cases.items():
+            with self._of(letter):
+                await case()
+
+    @contextmanager
+    def _of(self, letter: str) -> Iterator[None]:
+        self._letter = letter
+        try:
+            yield
+        except Exception:  # noqa: BLE001 - whatever a client raises is told
+            self._differs(traceback.format_exc())
 
     def tell(self, **more: object) -> None:
         """Print what came of it, as one line of JSON."""

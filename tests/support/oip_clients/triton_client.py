@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import ml_dtypes
 import numpy as np
@@ -49,14 +49,15 @@ def plain(array: np.ndarray | None) -> object:
     """Return type, shape and values; bytes of numbers, so that NaN equals itself."""
     if array is None:
         return None
-    values = array.ravel().tolist() if array.dtype == object else array.tobytes()
-    return str(array.dtype), array.shape, values
+    if array.dtype == object:  # of JSON this client makes texts, of raw tensors bytes
+        return "object", array.shape, [one.encode() if isinstance(one, str) else one for one in array.ravel().tolist()]
+    return str(array.dtype), array.shape, array.tobytes()
 
 
 class Http:
     """tritonclient.http."""
 
-    CODES = {404: "404", 400: "400", 403: "403"}
+    CODES: ClassVar = {404: "404", 400: "400", 403: "403"}
     BAD_VERSION = 404
     """A version that is not a number makes another path."""
 
@@ -103,7 +104,11 @@ class Http:
 class Grpc:
     """tritonclient.grpc."""
 
-    CODES = {404: "StatusCode.NOT_FOUND", 400: "StatusCode.INVALID_ARGUMENT", 403: "StatusCode.PERMISSION_DENIED"}
+    CODES: ClassVar = {
+        404: "StatusCode.NOT_FOUND",
+        400: "StatusCode.INVALID_ARGUMENT",
+        403: "StatusCode.PERMISSION_DENIED",
+    }
     BAD_VERSION = 400
 
     def __init__(self, address: str) -> None:
@@ -173,14 +178,12 @@ class Session:
 
     def health(self) -> None:
         client = self._client
-        self.same("live", client.is_server_live(), True)
-        self.same("ready", client.is_server_ready(), True)
-        self.same("model ready", client.is_model_ready(PLUS), True)
-        self.same("version ready", client.is_model_ready(VERSIONS, "1"), True)
-        self.same("not loaded", client.is_model_ready(NEVER_READY), False)
+        self.same("live and ready", (client.is_server_live(), client.is_server_ready()), (True, True))
+        ready = (client.is_model_ready(PLUS), client.is_model_ready(VERSIONS, "1"), client.is_model_ready(NEVER_READY))
+        self.same("models", ready, (True, True, False))
         if self._is_http:  # it raises nothing here: all but 200 is false
-            self.same("unknown model", client.is_model_ready(UNKNOWN), False)
-            self.same("unknown version", client.is_model_ready(VERSIONS, "77"), False)
+            unknown = (client.is_model_ready(UNKNOWN), client.is_model_ready(VERSIONS, "77"))
+            self.same("unknown model and version", unknown, (False, False))
         else:
             self.fails("unknown model", 404, UNKNOWN, lambda: client.is_model_ready(UNKNOWN))
             self.fails("unknown version", 404, "77", lambda: client.is_model_ready(VERSIONS, "77"))
@@ -188,7 +191,7 @@ class Session:
     def metadata(self) -> None:
         server = self._protocol.server_metadata()
         self.same("server", sorted(server), ["extensions", "name", "version"])
-        self.same("extensions", {"binary_tensor_data", "parameters"} <= set(server["extensions"]), True)
+        self.same("extensions", {"binary_tensor_data", "parameters"} - set(server["extensions"]), set())
         told = self._protocol.metadata(MATRIX)
         self.same("model", (told["name"], told["versions"], told["platform"]), (MATRIX, ["1"], "tensorflow_savedmodel"))
         self.same("inputs", told["inputs"], [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}])
@@ -207,7 +210,7 @@ class Session:
                 self.echoes(f"{case.datatype} JSON", case.signature, array, "y", is_raw=False, raw_answer=False)
                 self.echoes(f"{case.datatype} raw to JSON", case.signature, array, "y", raw_answer=False)
                 self.echoes(f"{case.datatype} JSON to raw", case.signature, array, "y", is_raw=False)
-        large = np.arange(100_000, dtype=np.int32).reshape(SHAPE[:0] + [-1])
+        large = np.arange(100_000, dtype=np.int32)
         names = ("request_compression_algorithm", "response_compression_algorithm")
         for algorithm in ("gzip", "deflate"):
             more = dict.fromkeys(names, algorithm) if self._is_http else {"compression_algorithm": algorithm}
@@ -231,7 +234,7 @@ class Session:
     def ids(self) -> None:
         x = {"x": np.array([1, 2], np.float32)}
         self.same("echo", self._protocol.answered(self._protocol.infer(PLUS, x, request_id="my é 7"))["id"], "my é 7")
-        self.same("absent", "id" in self._protocol.answered(self._protocol.infer(PLUS, x)), False)
+        self.same("absent", self._protocol.answered(self._protocol.infer(PLUS, x)).get("id"), None)
 
     def errors(self) -> None:
         infer = self._protocol.infer
