@@ -61,6 +61,31 @@ FORMS: Mapping[str, tuple[Method, Callable[..., bytes]]] = {
 """All forms of a request, by name: the method, and what makes the body."""
 
 
+def is_carried(form: str, arrays: Arrays) -> bool:
+    """Whether a form has a place for these tensors."""
+    dtypes = {array.dtype for array in arrays.values()}
+    if not dtypes <= _PLAIN.keys():
+        return False
+    if form == "grpc typed":
+        return not any(_PLAIN[dtype] in {"FP16", "BF16"} for dtype in dtypes)
+    return form != "rest json" or all(map(_is_text, arrays.values()))
+
+
+def _is_text(array: np.ndarray) -> bool:
+    try:
+        return not array.dtype.hasobject or all(one.decode() is not None for one in array.ravel())
+    except UnicodeDecodeError:
+        return False
+
+
+def arrays_of(method: Method, answer: bytes) -> dict[str, np.ndarray]:
+    """Read the outputs of what a model server answers."""
+    if method is Method.OIP_INFER:
+        return grpc_arrays(answer)
+    body, headers = over_http(answer)
+    return http_arrays(body, {name.lower(): value for name, value in headers.items()})
+
+
 def infer_call(form: str, arrays: Arrays, timeout_s: float | None = None, **chosen: object) -> Call:
     """Make the call of a request in a form."""
     method, body = FORMS[form]
@@ -68,7 +93,7 @@ def infer_call(form: str, arrays: Arrays, timeout_s: float | None = None, **chos
 
 
 def over_http(body: bytes) -> tuple[bytes, dict[str, str]]:
-    """Return the body and the headers with which a client sends what `json_infer` or `binary_infer` made."""
+    """Return the body and the headers of a body with a footer, as they travel over HTTP."""
     length = int.from_bytes(body[-LENGTH_BYTES:], "little", signed=True)
     return body[:-LENGTH_BYTES], {} if length == ALL_JSON else {JSON_LENGTH_HEADER: str(length)}
 
