@@ -58,6 +58,6 @@ def numpy_of(datatype: str, tensor: str) -> np.dtype:
     return dtype
 
 
-def name_of(dtype: np.dtype) -> str | None:
-    """Return the datatype of an array; None where the protocol has none."""
-    return _NAME_OF.get(dtype)
+def name_of(dtype: np.dtype) -> str:
+    """Return the datatype of an array; empty where the protocol has none."""
+    return _NAME_OF.get(dtype, "")

@@ -165,6 +165,6 @@ def _outputs(signature: Signature, wanted: Sequence[RequestedOutput]) -> list[tu
 
 def _output(wanted: RequestedOutput, spec: TensorSpec, array: np.ndarray) -> OutputTensor:
     datatype = name_of(array.dtype)
-    if datatype is None:
+    if not datatype:
         raise _not_in_protocol(f"output '{wanted.name}'", spec)
     return OutputTensor(wanted.name, datatype, array, wanted.is_binary)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
+import numpy as np
 import orjson
 
 from core.errors import InvalidArgument
@@ -20,9 +21,10 @@ from core.inference.signature import ServedModel
 from core.inference.tensor_proto import MAX_RANK
 from core.json.document import require_affordable
 from core.json.exact_parser import parse_whole
+from core.json.flat_array import decoded_base64, flat_array
 from core.json.long_lists import with_long_lists
 from core.json.values import JsonObject
-from core.oip.datatypes import numpy_of
+from core.oip.datatypes import name_of, numpy_of
 from core.oip.infer_plan import plan_infer
 from core.oip.infer_request import (
     NO_PARAMETERS,
@@ -30,9 +32,10 @@ from core.oip.infer_request import (
     InputTensor,
     RequestedOutput,
     check_tensor_parameters,
+    dimensions_text,
+    element_count,
 )
 from core.oip.json_answer import write_json_answer
-from core.oip.json_data import json_array
 from core.oip.raw_tensors import raw_array, raw_request
 from core.oip.rest_body import RestBody, split_body
 
@@ -51,12 +54,18 @@ LARGEST_SHORT_BYTES: Final = 16 * 1024
 def plan_json_infer(model: ServedModel, body: bytes) -> RunPlan:
     """Plan a forwarded REST body; raises ServingError."""
     parts = split_body(body)
-    if parts.is_raw_request:
-        by_default = True
-        return plan_infer(model, raw_request(model, parts.raw), partial(write_json_answer, by_default))
-    request = read_infer_request(parts)
-    by_default = bool(_truth(f"parameter '{BINARY_OUTPUT}'", request.parameters.get(BINARY_OUTPUT)))
-    return plan_infer(model, request, partial(write_json_answer, by_default))
+    request = _read(model, parts)
+    by_default = parts.is_raw_request or _truth(BINARY_OUTPUT, request.parameters.get(BINARY_OUTPUT))
+    return plan_infer(model, request, partial(write_json_answer, bool(by_default)))
+
+
+def read_rest_infer(model: ServedModel, body: bytes) -> InferRequest:
+    """Read a forwarded REST body; raises ServingError."""
+    return _read(model, split_body(body))
+
+
+def _read(model: ServedModel, parts: RestBody) -> InferRequest:
+    return raw_request(model, parts.raw) if parts.is_raw_request else read_infer_request(parts)
 
 
 def read_infer_request(body: RestBody) -> InferRequest:
@@ -118,14 +127,14 @@ def _id(members: Mapping[str, Any]) -> str | None:
     return found
 
 
-def _parameters(what: str, place: Mapping[str, Any]) -> Mapping[str, Any]:
+def _parameters(place: Mapping[str, Any]) -> Mapping[str, Any]:
     found = place.get("parameters")
-    return NO_PARAMETERS if found is None else _object(f"'parameters' of {what}", found)
+    return NO_PARAMETERS if found is None else _object("'parameters'", found)
 
 
 def _request_parameters(members: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the parameters; clients of MLServer nest headers in them, and others write null, for nobody here."""
-    found = _parameters("the request", members)
+    found = _parameters(members)
     if not found:
         return NO_PARAMETERS
     return {key: value for key, value in patiently(tuple(found.items())) if isinstance(value, (str, int, float))}
@@ -145,13 +154,13 @@ class _InputReader:
         name = _name(place)
         dtype = numpy_of(_datatype(name, place), name)
         shape = _shape(name, place)
-        parameters = _parameters(f"input '{name}'", place)
+        parameters = _parameters(place)
         data, size = place.get(DATA), parameters.get(BINARY_SIZE)
         _check_one_source(name, data, size, parameters)
         if size is not None:
             return InputTensor(name, raw_array(name, shape, dtype, self._take(name, size)))
-        is_base64 = parameters.get(CONTENT_TYPE) == BASE64
-        return InputTensor(name, json_array(name, shape, dtype, data, is_base64=is_base64))
+        is_base64 = dtype.hasobject and parameters.get(CONTENT_TYPE) == BASE64
+        return InputTensor(name, _from_json(name, shape, dtype, data, is_base64=is_base64))
 
     def check_used(self) -> None:
         """Raise InvalidArgument where raw bytes are left."""
@@ -170,6 +179,20 @@ class _InputReader:
             )
         self._at += size
         return self._raw[self._at - size : self._at]
+
+
+def _from_json(name: str, shape: Sequence[int], dtype: np.dtype, data: Any, *, is_base64: bool) -> np.ndarray:
+    count = element_count(name, shape, dtype.itemsize)
+    try:
+        flat = flat_array(data, dtype, name_of(dtype))
+        flat = decoded_base64(flat) if is_base64 else flat
+    except InvalidArgument as error:
+        raise InvalidArgument(f"the 'data' of input '{name}': {error}") from None
+    if flat.size != count:
+        raise InvalidArgument(
+            f"input '{name}' has {flat.size} elements in its 'data', and its shape {dimensions_text(shape)} has {count}"
+        )
+    return flat.reshape(shape)
 
 
 def _check_one_source(name: str, data: Any, size: Any, parameters: Mapping[str, Any]) -> None:
@@ -214,20 +237,20 @@ def _whole(value: Any) -> int | None:
     return int(value) if type(value) is float and value.is_integer() else None
 
 
-def _truth(what: str, value: Any) -> bool | None:
+def _truth(key: str, value: Any) -> bool | None:
     """Return a boolean, also one that a client writes as `1.0`; None for None."""
     if value is None or type(value) is bool:
         return value
     if value not in (0, 1) or isinstance(value, str):
-        raise InvalidArgument(f"{what} must be true or false")
+        raise InvalidArgument(f"parameter '{key}' must be true or false")
     return bool(value)
 
 
 def _output(sent: Any) -> RequestedOutput:
     place = _object("an output", sent)
     name = _name(place)
-    parameters = _parameters(f"output '{name}'", place)
+    parameters = _parameters(place)
     if not parameters:
         return RequestedOutput(name)
     check_tensor_parameters(f"output '{name}'", parameters)
-    return RequestedOutput(name, _truth(f"output '{name}': '{BINARY}'", parameters.get(BINARY)))
+    return RequestedOutput(name, _truth(BINARY, parameters.get(BINARY)))

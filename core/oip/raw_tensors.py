@@ -15,15 +15,13 @@ import numpy as np
 
 from core.errors import InvalidArgument
 from core.inference.giving_up import PORTION, go_on
-from core.inference.protobuf_wire import Piece
+from core.inference.protobuf_wire import Memory, Piece
 from core.inference.signature import DEFAULT_SIGNATURE, ServedModel, TensorSpec
 from core.inference.tensor_proto import STRING_BYTES, bytes_array
 from core.oip.infer_plan import input_dtype, signature_called
 from core.oip.infer_request import InferRequest, InputTensor, dimensions_text, element_count
 
 _LENGTH: Final = struct.Struct("<I")
-
-Memory = bytes | bytearray | memoryview
 
 
 def raw_array(name: str, shape: Sequence[int], dtype: np.dtype, raw: Memory) -> np.ndarray:

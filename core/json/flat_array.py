@@ -1,16 +1,17 @@
-"""The `data` of an input in JSON: a flat list, nested lists or a single value, to an array of its datatype and shape.
+"""JSON values to the flat array of a dtype that is known: from a flat list, regularly nested lists or a single value.
 
-Nesting is only a notation, so lists nested in another way than the shape says are read, too, if they are regular.
+Nesting is only a notation here, and so are numbers: whole numbers may be written as `1.0`, booleans as numbers, and NaN
+as null. `core.json.tensors`, beside it, follows TensorFlow Serving's rules.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cache
 from itertools import chain
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
@@ -19,10 +20,8 @@ from core.inference.giving_up import go_on, patiently
 from core.inference.tensor_proto import bytes_array
 from core.json.long_lists import LongList
 from core.json.picture import dump
-from core.json.strings import decode_base64, raw_bytes
+from core.json.strings import decode_base64, raw_bytes, text_of
 from core.json.values import JsonObject
-from core.oip.datatypes import name_of
-from core.oip.infer_request import dimensions_text, element_count
 
 MOST_NESTED: Final = 100
 EXACT_IN_DOUBLE: Final = 2**53
@@ -32,26 +31,25 @@ _NUMBERS_AND_NULL: Final = frozenset({int, float, type(None)})
 _TRUTHS: Final = frozenset({bool, int, float})
 _SHOWN_CHARACTERS: Final = 40
 
-Kinds = set[type]
+RAGGED: Final = "lists are nested unevenly; send a flat list, or lists of equal lengths"
+
+Kinds: TypeAlias = set[type]
+_Fits: TypeAlias = Callable[[Any, np.dtype], bool]
 
 
-def json_array(name: str, shape: Sequence[int], dtype: np.dtype, data: Any, *, is_base64: bool = False) -> np.ndarray:
-    """Read the data of an input; `data` is a value of a JSON document or a `LongList`, strings are base64 if told so.
+def flat_array(data: Any, dtype: np.dtype, type_name: str) -> np.ndarray:
+    """Read a value of a JSON document, or a `LongList`; strings become `bytes`.
 
-    Raises InvalidArgument for a value that is not one of the datatype, for lists that are nested unevenly or deeper
-    than `MOST_NESTED`, and where the shape has another number of elements.
+    Raises InvalidArgument for a value that is not one of the type, which errors call `type_name`, and for lists that
+    are nested unevenly or deeper than `MOST_NESTED`.
     """
-    count = element_count(name, shape, dtype.itemsize)
     flat = _long(data, dtype) if isinstance(data, LongList) else None
-    if flat is None:
-        flat = _listed(name, data, dtype)
-    if flat.size != count:
-        raise InvalidArgument(
-            f"input '{name}' has {flat.size} elements in 'data', and its shape {dimensions_text(shape)} has {count}"
-        )
-    if is_base64 and dtype.hasobject:
-        flat = _decoded(name, flat)
-    return flat.reshape(shape)
+    return _listed(data, dtype, type_name) if flat is None else flat
+
+
+def decoded_base64(strings: np.ndarray) -> np.ndarray:
+    """Decode an array of strings; raises InvalidArgument."""
+    return bytes_array([decode_base64(text_of(one)) for one in patiently(strings.tolist())])
 
 
 def _long(data: LongList, dtype: np.dtype) -> np.ndarray | None:
@@ -74,16 +72,16 @@ def _long_whole(data: LongList, dtype: np.dtype) -> np.ndarray | None:
     return values.astype(dtype, copy=False)
 
 
-def _listed(name: str, data: Any, dtype: np.dtype) -> np.ndarray:
-    leaves = _leaves(name, data)
+def _listed(data: Any, dtype: np.dtype, type_name: str) -> np.ndarray:
+    leaves = _leaves(data)
     read, fits = _READERS[dtype.kind]
     values = read(leaves, set(map(type, leaves)), dtype)
     if values is None:
-        raise _misfit(name, leaves, dtype, fits)
+        raise _misfit(leaves, dtype, type_name, fits)
     return values
 
 
-def _leaves(name: str, data: Any) -> list[Any]:
+def _leaves(data: Any) -> list[Any]:
     """Take nested lists apart, level by level; lists among other values are left for the reader to refuse."""
     level: Any = data.values() if isinstance(data, LongList) else data
     if not isinstance(level, list):
@@ -92,26 +90,20 @@ def _leaves(name: str, data: Any) -> list[Any]:
     while level and type(level[0]) is list:
         depth += 1
         if depth > MOST_NESTED:
-            raise InvalidArgument(f"input '{name}': 'data' is nested deeper than {MOST_NESTED} lists")
+            raise InvalidArgument(f"lists are nested deeper than {MOST_NESTED}")
         go_on()
         if set(map(type, level)) != {list} or len(set(map(len, level))) != 1:
-            raise _ragged(name)
+            raise InvalidArgument(RAGGED)
         level = list(chain.from_iterable(level))
     return cast(list[Any], level)
 
 
-def _ragged(name: str) -> InvalidArgument:
-    return InvalidArgument(f"input '{name}': 'data' is nested unevenly; send a flat list, or lists of equal lengths")
-
-
-def _misfit(name: str, leaves: list[Any], dtype: np.dtype, fits: Callable[[Any, np.dtype], bool]) -> InvalidArgument:
+def _misfit(leaves: list[Any], dtype: np.dtype, type_name: str, fits: _Fits) -> InvalidArgument:
     """Find the first value that is none of the datatype."""
     at, value = next((at, one) for at, one in enumerate(patiently(leaves)) if not fits(one, dtype))
     if isinstance(value, list):
-        return _ragged(name)
-    return InvalidArgument(
-        f"input '{name}': element {at} of 'data' is {_shown(value)}, which is not a value of {name_of(dtype)}"
-    )
+        return InvalidArgument(RAGGED)
+    return InvalidArgument(f"element {at} is {_shown(value)}, which is not a value of {type_name}")
 
 
 def _shown(value: Any) -> str:
@@ -184,20 +176,11 @@ def _is_string(value: Any, _: np.dtype) -> bool:
     return isinstance(value, str)
 
 
-def _decoded(name: str, strings: np.ndarray) -> np.ndarray:
-    try:
-        return bytes_array(
-            [decode_base64(one.decode("utf-8", "surrogateescape")) for one in patiently(strings.tolist())]
-        )
-    except InvalidArgument:
-        raise InvalidArgument(f"input '{name}': 'data' has a string that is not base64, its 'content_type'") from None
-
-
 class _Reader(NamedTuple):
     """How the values of a kind of datatype are read, None where one is no such value; and which values `fit`."""
 
     read: Callable[[list[Any], Kinds, np.dtype], np.ndarray | None]
-    fits: Callable[[Any, np.dtype], bool]
+    fits: _Fits
 
 
 _READERS: Final[Mapping[str, _Reader]] = MappingProxyType(
