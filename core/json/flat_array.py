@@ -18,6 +18,7 @@ import numpy as np
 from core.errors import InvalidArgument
 from core.inference.giving_up import go_on, patiently
 from core.inference.tensor_proto import bytes_array
+from core.json.exact_tokens import SMALLEST_INT
 from core.json.long_lists import LongList
 from core.json.picture import dump
 from core.json.strings import decode_base64, raw_bytes, text_of
@@ -146,6 +147,8 @@ def _integers(leaves: list[Any], kinds: Kinds, dtype: np.dtype) -> np.ndarray | 
 
 def _is_integer(value: Any, dtype: np.dtype) -> bool:
     smallest, largest = _range(dtype)
+    if type(value) is float and value <= SMALLEST_INT:
+        return False  # parsers make doubles of longer integers, so it may have been another number
     return type(value) in _NUMBERS and smallest <= value <= largest and value == int(value)
 
 
