@@ -16,6 +16,7 @@ from core.inference.protobuf_wire import length_delimited, tag, varint
 from core.oip.grpc_request import BYTES_OF_A_STEP, MOST_PARTS, asked_model, plan_grpc_infer, read_grpc_infer
 from core.oip.model_reference import ModelReference
 from core.protos import oip_pb2
+from tests.support.infer_fuzz import INFER_REQUESTS, PARAMETERS, TEXTS
 from tests.support.served_models import half_plus_two
 
 X = np.array([[1.0], [2.0]], np.float32)
@@ -122,16 +123,6 @@ def test_a_broken_message_is_refused(size, broken) -> None:
         asked_model((padded(b"", size) if size else b"") + broken)
 
 
-TEXTS = st.text("aß☃", max_size=8)
-PARAMETERS = st.dictionaries(
-    st.sampled_from(["version_label", "signature_name", "other"]),
-    st.one_of(
-        st.builds(lambda text: parameter(string_param=text), TEXTS),
-        st.builds(lambda number: parameter(int64_param=number), st.integers(-1, 1)),
-        st.just(parameter()),
-    ),
-    max_size=3,
-)
 KNOWN_PARTS = st.builds(
     lambda name, version, parameters: body(model_name=name, model_version=version, parameters=parameters),
     TEXTS,
@@ -351,43 +342,11 @@ def test_any_bytes_are_read_or_refused(raw) -> None:
             continue
 
 
-DATATYPES = st.sampled_from(["BOOL", "INT8", "INT64", "UINT16", "FP16", "BF16", "FP32", "fp64", "BYTES", "FP8", ""])
-CONTENTS = st.fixed_dictionaries(
-    {},
-    optional={
-        "bool_contents": st.lists(st.booleans(), max_size=3),
-        "int_contents": st.lists(st.integers(-(2**31), 2**31 - 1), max_size=3),
-        "int64_contents": st.lists(st.integers(-(2**63), 2**63 - 1), max_size=3),
-        "uint_contents": st.lists(st.integers(0, 2**32 - 1), max_size=3),
-        "uint64_contents": st.lists(st.integers(0, 2**64 - 1), max_size=3),
-        "fp32_contents": st.lists(st.floats(width=32), max_size=3),
-        "fp64_contents": st.lists(st.floats(), max_size=3),
-        "bytes_contents": st.lists(st.binary(max_size=5), max_size=3),
-    },
-)
-INPUTS = st.builds(
-    lambda name, datatype, shape, contents: tensor(name, datatype, shape, **contents),
-    st.sampled_from(["x", "y", ""]),
-    DATATYPES,
-    st.lists(st.one_of(st.integers(-1, 3), st.sampled_from([2**62, -(2**63)])), max_size=3),
-    CONTENTS,
-)
-REQUESTS = st.builds(
-    lambda inputs, raw, outputs, parameters: body(
-        *inputs, raw=raw, outputs=[{"name": name} for name in outputs], parameters=parameters
-    ),
-    st.lists(INPUTS, max_size=3),
-    st.lists(st.binary(max_size=20), max_size=3),
-    st.lists(st.sampled_from(["x", "y", ""]), max_size=2),
-    PARAMETERS,
-)
-
-
-@given(REQUESTS)
-def test_any_request_is_planned_or_refused(raw) -> None:
+@given(INFER_REQUESTS)
+def test_any_request_is_planned_or_refused(request_) -> None:
     """Of every structure; nothing but InvalidArgument comes out."""
     try:
-        plan = plan_grpc_infer(half_plus_two(), raw)
+        plan = plan_grpc_infer(half_plus_two(), request_.SerializeToString())
     except InvalidArgument:
         return
     assert plan.feeds["x:0"].dtype == np.float32
