@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from core.rest import status_schema
@@ -88,12 +89,13 @@ METADATA: Json = {
     "properties": {"model_spec": {"type": "object"}, "metadata": {"type": "object"}},
     "required": ["model_spec", "metadata"],
 }
+DESCRIPTION = "TensorFlow Serving's REST API, and the Open Inference Protocol (version 2) of KServe and Triton."
 ANY_OBJECT: Json = {"type": "object"}
 CLIENT_ERRORS = ("400", "404", "413", "429", "501", "503", "504")
 
 
-def document() -> Json:
-    """Describe every path of the REST API."""
+def document(further: Mapping[str, Any] = MappingProxyType({})) -> Json:
+    """Describe every path of the REST API, and the `further` ones of other APIs on its port."""
     paths: dict[str, Json] = {
         "/v1/models": {"get": _operation("List all models", ANY_OBJECT, [])},
         "/healthz": {"get": _operation("Whether the process answers", ANY_OBJECT, [])},
@@ -109,8 +111,8 @@ def document() -> Json:
             }
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Ray Model Server", "version": "1", "description": "TensorFlow Serving's REST API."},
-        "paths": paths,
+        "info": {"title": "Ray Model Server", "version": "1", "description": DESCRIPTION},
+        "paths": paths | dict(further),
     }
 
 
@@ -127,7 +129,6 @@ def _json(description: str, schema: Json) -> Json:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
-@functools.cache
-def openapi_body() -> bytes:
+def openapi_body(further: Mapping[str, Any] = MappingProxyType({})) -> bytes:
     """Return the document as JSON."""
-    return json.dumps(document(), indent=1).encode()
+    return json.dumps(document(further), indent=1).encode()

@@ -7,9 +7,9 @@ reports a malformed body before an unknown model.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import MappingProxyType
 
 from core.errors import ServingError
@@ -34,7 +34,7 @@ from core.rest.readiness import liveness_body, model_list_body, readiness_body
 from core.routing.transport import Call, Method
 from deployments.rest.asgi import AsgiApp, Receive, Scope, Send, header
 from deployments.rest.body import SMALL_BODY_BYTES, BodyTooLarge, ClientGone, discard_body, read_body
-from deployments.rest.disconnect_watch import DisconnectWatch
+from deployments.rest.disconnect_watch import forward_watched
 from deployments.rest.followers import logged, traced
 from deployments.rest.protocol import KEPT, TARGET
 from deployments.rest.short_request import RestApi
@@ -101,8 +101,12 @@ class HttpApi:
 
         app: AsgiApp = application
         if self.access is not None:
-            app = logged(app, self.access)
-        return app if self.traces is None else traced(app, self.traces)
+            app = logged(app, self.access, self.others)
+        return app if self.traces is None else traced(app, self.traces, self.others)
+
+    def owner(self, target: str) -> RestApi | None:
+        """Return the further API that answers a target, if one does."""
+        return next((one for one in self.others if one.owns(target)), None)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -112,13 +116,13 @@ class HttpApi:
         await self._write(scope, receive, send, answer)
 
     async def _answer(self, scope: Scope, receive: Receive) -> HttpAnswer:
-        if scope["method"] not in KNOWN_METHODS:
-            return html_error(501)
         target = _target(scope)
+        other = self.owner(target)
+        if other is None and scope["method"] not in KNOWN_METHODS:
+            return html_error(501)
         page = self._pages.get(_path(target))
         if page is not None:
             return await page(scope["method"], target)
-        other = next((one for one in self.others if one.owns(target)), None)
         if other is None and not is_api(target):
             return self._outside_api(scope["method"], target)
         work = self._counted(scope, target, receive) if other is None else other.answer(scope, target, receive)
@@ -164,16 +168,7 @@ class HttpApi:
             _check_body(request.verb, body)
             raise
         call = Call(METHOD_OF[request.verb], body, self.limits.timeout_s)
-        watch = DisconnectWatch(receive)
-        try:
-            answer = await self.router.forward(route, call)
-        except asyncio.CancelledError:
-            if watch.client_gone:
-                raise ClientGone from None
-            raise
-        finally:
-            watch.stop()
-        return answer_of(answer)
+        return answer_of(await forward_watched(self.router, route, call, receive))
 
     def _outside_api(self, method: str, target: str) -> HttpAnswer:
         path = _path(target)
@@ -182,11 +177,15 @@ class HttpApi:
         if path == "/healthz":
             return HttpAnswer(200, liveness_body(), ((b"content-type", b"application/json"), (b"x-app", self._token)))
         if path == "/openapi.json":
-            return HttpAnswer(200, openapi_body())
+            return HttpAnswer(200, self._description)
         if path == "/readyz":
             ready, body = readiness_body(self.router.table, draining=self.draining)
             return HttpAnswer(200 if ready else 503, body)
         return html_error(404)
+
+    @cached_property
+    def _description(self) -> bytes:
+        return openapi_body({path: one for other in self.others for path, one in other.paths.items()})
 
     def _connection(self, scope: Scope, answer: HttpAnswer) -> tuple[Header, ...]:
         """Return the `connection` header, where the default of the client's HTTP version would be wrong."""
