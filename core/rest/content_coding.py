@@ -45,7 +45,7 @@ def content_coding(header: bytes) -> Coding:
     return coding
 
 
-def unpacked(body: bytes | bytearray, coding: Coding) -> bytes:
+def without_coding(body: bytes | bytearray, coding: Coding) -> bytes:
     """Undo a coding; raises InvalidArgument for a body that is cut or damaged, and for more than 100 MiB of content."""
     unpacker = zlib.decompressobj(_WINDOWS[coding])
     try:
@@ -87,7 +87,7 @@ def _weight(parameters: Iterable[bytes]) -> float:
     return 1.0
 
 
-def packed(body: bytes | bytearray | memoryview, coding: Coding) -> bytes:
+def with_coding(body: bytes | bytearray | memoryview, coding: Coding) -> bytes:
     """Apply a coding other than identity."""
     packer = zlib.compressobj(LEVEL, wbits=_WINDOWS[coding])
     return packer.compress(body) + packer.flush()

@@ -57,7 +57,7 @@ def cors_preflight() -> HttpAnswer:
     return HttpAnswer(200, b"", (JSON, _ALLOWED))
 
 
-def metadata_answer(answer: Answer) -> HttpAnswer:
+def metadata_response(answer: Answer) -> HttpAnswer:
     """Return the response for a model server's answer to a question for metadata."""
     if answer.code is not Code.OK:
         return failure(answer.code, answer.text)

@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import replace
 from typing import Final
 
-from core.rest.content_coding import Coding, accepted_coding, content_coding, packed, unpacked
+from core.rest.content_coding import Coding, accepted_coding, content_coding, with_coding, without_coding
 from core.rest.http_answer import HttpAnswer
 from deployments.rest.asgi import Receive, Scope, header
 from deployments.rest.body import SMALL_BODY_BYTES, received_body
@@ -33,8 +33,8 @@ async def unpacked_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     if coding is Coding.IDENTITY:
         return body
     if len(body) <= SMALL_BODY_BYTES:
-        return unpacked(body, coding)
-    return await asyncio.to_thread(unpacked, body, coding)
+        return without_coding(body, coding)
+    return await asyncio.to_thread(without_coding, body, coding)
 
 
 def coding_for(answer: HttpAnswer, accepted: bytes) -> Coding:
@@ -45,7 +45,7 @@ def coding_for(answer: HttpAnswer, accepted: bytes) -> Coding:
 def packed_answer(answer: HttpAnswer, coding: Coding) -> HttpAnswer:
     """Return an answer with its body packed; the length of its JSON stays that of the body before."""
     headers = (*answer.headers, (b"content-encoding", coding.value.encode()), VARY)
-    return replace(answer, body=packed(answer.body, coding), headers=headers)
+    return replace(answer, body=with_coding(answer.body, coding), headers=headers)
 
 
 async def in_coding(answer: HttpAnswer, coding: Coding) -> HttpAnswer:

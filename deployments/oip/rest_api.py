@@ -25,7 +25,7 @@ from deployments.oip.http_answers import (
     cors_preflight,
     infer_answer,
     json_document,
-    metadata_answer,
+    metadata_response,
     refusal,
     status_of,
 )
@@ -157,7 +157,7 @@ class OipRest:
         route = self._facts.route_to(asked)
         query = self._facts.metadata_query(asked, route, signature).to_bytes()
         call = Call(Method.OIP_REST_METADATA, query, self._limits.timeout_s)
-        return metadata_answer(await forward_watched(self._router, route, call, receive))
+        return metadata_response(await forward_watched(self._router, route, call, receive))
 
     async def _infer(self, scope: Scope, asked: ModelReference, receive: Receive) -> HttpAnswer:
         try:
