@@ -14,7 +14,6 @@ from typing import TypeAlias
 from core.errors import ServingError, Unimplemented
 from core.oip.metadata import server_metadata
 from core.oip.model_reference import ModelReference, route_to
-from core.oip.openapi import oip_paths
 from core.oip.path import OipRequest, Operation, is_oip, parse_oip_request
 from core.oip.rest_body import footer, json_length
 from core.rest.http_answer import HttpAnswer
@@ -64,7 +63,6 @@ class OipRest:
             Operation.MODEL_READY: self._model_ready,
             **handlers,
         }
-        self.paths = oip_paths()
 
     def owns(self, target: str) -> bool:
         return is_oip(target)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from types import MappingProxyType
 
 from core.errors import ServingError
+from core.openapi.document import openapi_body
 from core.rest import examples as rest_examples
 from core.rest import predict as rest_predict
 from core.rest.connection_limits import ConnectionLimits
@@ -28,7 +28,6 @@ from core.rest.http_answer import (
     wrong_method,
 )
 from core.rest.metadata import status_body
-from core.rest.openapi import openapi_body
 from core.rest.path import INFERENCE_VERBS, RestRequest, UnconvertibleVersion, Verb, is_api, name_in, parse_request
 from core.rest.readiness import liveness_body, model_list_body, readiness_body
 from core.routing.transport import Call, Method
@@ -177,15 +176,11 @@ class HttpApi:
         if path == "/healthz":
             return HttpAnswer(200, liveness_body(), ((b"content-type", b"application/json"), (b"x-app", self._token)))
         if path == "/openapi.json":
-            return HttpAnswer(200, self._description)
+            return HttpAnswer(200, openapi_body())
         if path == "/readyz":
             ready, body = readiness_body(self.router.table, draining=self.draining)
             return HttpAnswer(200 if ready else 503, body)
         return html_error(404)
-
-    @cached_property
-    def _description(self) -> bytes:
-        return openapi_body({path: one for other in self.others for path, one in other.paths.items()})
 
     def _connection(self, scope: Scope, answer: HttpAnswer) -> tuple[Header, ...]:
         """Return the `connection` header, where the default of the client's HTTP version would be wrong."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, TypeAlias
 
 from core.errors import Code
 from core.rest.http_answer import HttpAnswer, answer_of
@@ -100,9 +100,6 @@ class Shown(NamedTuple):
 
 class RestApi(Protocol):
     """A further API on the REST port, below a prefix of its own."""
-
-    paths: Mapping[str, Any]
-    """Its part of the OpenAPI document."""
 
     def owns(self, target: str) -> bool:
         """Whether this API answers a target."""

@@ -1,13 +1,13 @@
-"""The OpenAPI document of the REST API, served at /openapi.json."""
+"""The OpenAPI document, and TensorFlow Serving's part of it."""
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
-from core.rest import status_schema
+from core.openapi import status_schema
+from core.openapi.infer_paths import infer_paths
 
 Json = dict[str, Any]
 
@@ -94,8 +94,8 @@ ANY_OBJECT: Json = {"type": "object"}
 CLIENT_ERRORS = ("400", "404", "413", "429", "501", "503", "504")
 
 
-def document(further: Mapping[str, Any] = MappingProxyType({})) -> Json:
-    """Describe every path of the REST API, and the `further` ones of other APIs on its port."""
+def document() -> Json:
+    """Describe every path of the REST port."""
     paths: dict[str, Json] = {
         "/v1/models": {"get": _operation("List all models", ANY_OBJECT, [])},
         "/healthz": {"get": _operation("Whether the process answers", ANY_OBJECT, [])},
@@ -112,7 +112,7 @@ def document(further: Mapping[str, Any] = MappingProxyType({})) -> Json:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Ray Model Server", "version": "1", "description": DESCRIPTION},
-        "paths": paths | dict(further),
+        "paths": paths | infer_paths(),
     }
 
 
@@ -129,6 +129,7 @@ def _json(description: str, schema: Json) -> Json:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
-def openapi_body(further: Mapping[str, Any] = MappingProxyType({})) -> bytes:
+@functools.cache
+def openapi_body() -> bytes:
     """Return the document as JSON."""
-    return json.dumps(document(further), indent=1).encode()
+    return json.dumps(document(), indent=1).encode()

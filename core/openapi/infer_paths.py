@@ -1,8 +1,8 @@
-"""Version 2's part of the OpenAPI document: its paths, with JSON bodies and those of the binary extension."""
+"""The Open Inference Protocol's part of the document: its paths, with JSON bodies and those of the binary extension."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from core.oip.datatypes import NUMPY_OF
@@ -104,7 +104,7 @@ ERRORS: Final = ("400", "404", "413", "500", "501", "503", "504")
 WRONG_METHOD: Final = "405"
 
 
-def oip_paths() -> Mapping[str, Json]:
+def infer_paths() -> dict[str, Json]:
     """Describe every path of version 2 that is not one of its extensions."""
     paths: dict[str, Json] = {
         "/v2": {"get": _get("Name, version and extensions of the server", SERVER)},
