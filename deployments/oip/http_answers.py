@@ -65,13 +65,18 @@ def metadata_response(answer: Answer) -> HttpAnswer:
 
 
 def infer_answer(answer: Answer, *, cors: bool = False) -> HttpAnswer:
-    """Return the response for a model server's answer to an inference request, whose body has a footer.
-
-    The footer is cut off in place where the body can be changed. `cors`: scripts of other origins may read the length.
-    """
+    """Return the response for a model server's answer to an inference request, whose body has a footer."""
     if answer.code is not Code.OK:
         return failure(answer.code, answer.text)
     body, json_bytes = cut_footer(answer.body)
+    return tensors_answer(body, json_bytes, cors=cors)
+
+
+def tensors_answer(body: bytes | bytearray, json_bytes: int, *, cors: bool = False) -> HttpAnswer:
+    """Return the response for a good answer and the length of its JSON.
+
+    `cors`: the request may have come from a script of another origin, which then may read the length.
+    """
     if json_bytes == ALL_JSON:
         return HttpAnswer(200, body)
     length: Header = (LENGTH_HEADER, b"%d" % json_bytes)

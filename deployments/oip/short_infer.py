@@ -7,14 +7,15 @@ import time
 from typing import Final
 
 from core.errors import Code, ServingError
-from core.oip.rest_body import ALL_JSON, footer, json_length
+from core.oip.rest_body import ALL_JSON, cut_footer, footer, json_length
 from core.rest.content_coding import Coding
 from core.rest.http_answer import HttpAnswer
 from core.routing.transport import Answer, Call
-from deployments.oip.http_answers import LENGTH_HEADER, infer_answer
+from deployments.oip.http_answers import LENGTH_HEADER, failure, tensors_answer
 from deployments.oip.http_coding import (
     ACCEPT_ENCODING,
     LARGEST_PACKED_AT_ONCE_BYTES,
+    SMALLEST_PACKED_BYTES,
     coding_for,
     in_coding,
     packed_answer,
@@ -55,14 +56,21 @@ class ShortInfer(ShortRequest):
         return self.send(wanted.request, call, time.perf_counter())
 
     def ended(self, answer: Answer) -> None:
-        response = infer_answer(answer, cors=self._cors)
-        coding = coding_for(response, self._accepted)
-        if coding is not Coding.IDENTITY:
-            self._pack(response, coding)
-        elif len(response.headers) == 1 and response.code is Code.OK:
-            self._protocol.succeeded(self, response.body)
+        if answer.code is not Code.OK:
+            self._write(failure(answer.code, answer.text))
+            return
+        body, json_bytes = cut_footer(answer.body)
+        if json_bytes == ALL_JSON and (not self._accepted or len(body) < SMALLEST_PACKED_BYTES):
+            self._protocol.succeeded(self, body)
         else:
+            self._write(tensors_answer(body, json_bytes, cors=self._cors))
+
+    def _write(self, response: HttpAnswer) -> None:
+        coding = coding_for(response, self._accepted)
+        if coding is Coding.IDENTITY:
             self._protocol.answered(self, response)
+        else:
+            self._pack(response, coding)
 
     def _pack(self, response: HttpAnswer, coding: Coding) -> None:
         if len(response.body) <= LARGEST_PACKED_AT_ONCE_BYTES:
