@@ -1,4 +1,4 @@
-"""Inference requests of the Open Inference Protocol in each of its forms, as a model server gets them."""
+"""Inference requests of the Open Inference Protocol in each of its forms, and readers of their answers."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from core.oip.datatypes import NUMPY_OF
+from core.oip.datatypes import BYTES, NUMPY_OF
 from core.oip.raw_tensors import raw_pieces
-from core.oip.rest_body import ALL_JSON, footer
+from core.oip.rest_body import ALL_JSON, JSON_LENGTH_HEADER, LENGTH_BYTES, footer
 from core.protos import oip_pb2
 from core.routing.transport import Call, Method
 
@@ -61,10 +61,91 @@ FORMS: Mapping[str, tuple[Method, Callable[..., bytes]]] = {
 """All forms of a request, by name: the method, and what makes the body."""
 
 
+def is_carried(form: str, arrays: Arrays) -> bool:
+    """Whether a form has a place for these tensors."""
+    dtypes = {array.dtype for array in arrays.values()}
+    if not dtypes <= _PLAIN.keys():
+        return False
+    if form == "grpc typed":
+        return not any(_PLAIN[dtype] in {"FP16", "BF16"} for dtype in dtypes)
+    return form != "rest json" or all(map(_is_text, arrays.values()))
+
+
+def _is_text(array: np.ndarray) -> bool:
+    try:
+        return not array.dtype.hasobject or all(one.decode() is not None for one in array.ravel())
+    except UnicodeDecodeError:
+        return False
+
+
+def arrays_of(method: Method, answer: bytes) -> dict[str, np.ndarray]:
+    """Read the outputs of what a model server answers."""
+    if method is Method.OIP_INFER:
+        return grpc_arrays(answer)
+    body, headers = over_http(answer)
+    return http_arrays(body, {name.lower(): value for name, value in headers.items()})
+
+
 def infer_call(form: str, arrays: Arrays, timeout_s: float | None = None, **chosen: object) -> Call:
     """Make the call of a request in a form."""
     method, body = FORMS[form]
     return Call(method, body(arrays, **chosen), timeout_s)
+
+
+def over_http(body: bytes) -> tuple[bytes, dict[str, str]]:
+    """Return the body and the headers of a body with a footer, as they travel over HTTP."""
+    length = int.from_bytes(body[-LENGTH_BYTES:], "little", signed=True)
+    return body[:-LENGTH_BYTES], {} if length == ALL_JSON else {JSON_LENGTH_HEADER: str(length)}
+
+
+def http_arrays(body: bytes, headers: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """Read the outputs of an answer over HTTP; `headers` have names in lower case."""
+    length = int(headers.get(JSON_LENGTH_HEADER.lower(), len(body)))
+    raw = memoryview(body)[length:]
+    arrays = {}
+    for one in json.loads(body[:length])["outputs"]:
+        size = one.get("parameters", {}).get("binary_data_size")
+        if size is None:
+            arrays[one["name"]] = _from_json(one)
+        else:
+            arrays[one["name"]] = _from_raw(bytes(raw[:size]), one["datatype"], one["shape"])
+            raw = raw[size:]
+    assert not raw
+    return arrays
+
+
+def grpc_arrays(answer: bytes) -> dict[str, np.ndarray]:
+    """Read the outputs of an answer over gRPC, raw or typed."""
+    message = oip_pb2.ModelInferResponse.FromString(answer)
+    if message.raw_output_contents:
+        pairs = zip(message.outputs, message.raw_output_contents, strict=True)
+        return {one.name: _from_raw(raw, one.datatype, one.shape) for one, raw in pairs}
+    return {
+        one.name: _array(list(getattr(one.contents, _contents(NUMPY_OF[one.datatype]))), one.datatype, one.shape)
+        for one in message.outputs
+    }
+
+
+def _from_json(output: dict) -> np.ndarray:
+    data = [text.encode() if isinstance(text, str) else text for text in output["data"]]
+    return _array([float("nan") if one is None else one for one in data], output["datatype"], output["shape"])
+
+
+def _array(values: list, datatype: str, shape: Sequence[int]) -> np.ndarray:
+    flat = np.empty(len(values), NUMPY_OF[datatype])
+    flat[:] = values
+    return flat.reshape(tuple(shape))
+
+
+def _from_raw(raw: bytes, datatype: str, shape: Sequence[int]) -> np.ndarray:
+    if datatype != BYTES:
+        return np.frombuffer(raw, NUMPY_OF[datatype]).reshape(tuple(shape))
+    strings = []
+    while raw:
+        end = 4 + int.from_bytes(raw[:4], "little")
+        strings.append(raw[4:end])
+        raw = raw[end:]
+    return _array(strings, datatype, shape)
 
 
 def _document(arrays: Arrays, outputs: Sequence[str], parameters: Parameters | None) -> dict:
@@ -77,6 +158,13 @@ def _document(arrays: Arrays, outputs: Sequence[str], parameters: Parameters | N
     if parameters:
         document["parameters"] = dict(parameters)
     return document
+
+
+def named(message: bytes, model: str, version: str = "") -> bytes:
+    """Address a message to a model."""
+    changed = oip_pb2.ModelInferRequest.FromString(message)
+    changed.model_name, changed.model_version = model, version
+    return changed.SerializeToString()
 
 
 def _message(arrays: Arrays, outputs: Sequence[str], parameters: Parameters | None) -> oip_pb2.ModelInferRequest:
