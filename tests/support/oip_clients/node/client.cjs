@@ -13,7 +13,7 @@ const { models } = cases;
 const INVALID_ARGUMENT = 3;
 const NOT_FOUND = 5;
 
-const loaded = loader.loadSync(protoFile, { longs: String, defaults: true });
+const loaded = loader.loadSync(protoFile, { keepCase: true, longs: String, defaults: true });
 const Service = grpc.loadPackageDefinition(loaded).inference.GRPCInferenceService;
 const stub = new Service(rpc, grpc.credentials.createInsecure(), {
   "grpc.max_receive_message_length": -1,
