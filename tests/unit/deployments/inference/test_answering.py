@@ -284,6 +284,4 @@ class Complex(FakeLoaded):
 
     def run(self, feeds, fetches, **options) -> list[np.ndarray]:
         answers = super().run(feeds, fetches, **options)
-        return [
-            one.astype(np.complex64) if name == "z:0" else one for name, one in zip(fetches, answers, strict=True)
-        ]
+        return [one.astype(np.complex64) if name == "z:0" else one for name, one in zip(fetches, answers, strict=True)]
