@@ -160,9 +160,7 @@ async def test_a_client_that_goes_counts_as_cancelled(target: str) -> None:
     assert router.cells(REQUEST_COUNT) == {("m", "CANCELLED"): 1}
 
 
-@pytest.mark.parametrize(
-    "target", ["/healthz", "/nonsense", "/page", "/v2/health/live", "/v2/health/ready", "/v2"]
-)
+@pytest.mark.parametrize("target", ["/healthz", "/nonsense", "/page", "/v2/health/live", "/v2/health/ready", "/v2"])
 async def test_what_is_not_of_the_api_is_not_counted(target) -> None:
     """Probes would drown the requests."""
     router = Router()

@@ -342,9 +342,7 @@ async def test_an_inference_without_rows_cannot_be_batched(form: str) -> None:
 
     answer = await execution.call(infer_call(form, {"x": np.array(2.0, np.float32)}))
 
-    assert answer == Answer(
-        Code.INVALID_ARGUMENT, b"Batching Run() input tensors must have at least one dimension"
-    )
+    assert answer == Answer(Code.INVALID_ARGUMENT, b"Batching Run() input tensors must have at least one dimension")
     execution.close()
 
 
