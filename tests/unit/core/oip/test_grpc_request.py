@@ -278,6 +278,46 @@ def test_parameters_of_inputs_and_outputs_that_mean_nothing_here_are_ignored() -
     np.testing.assert_array_equal(read.inputs[0].array, X)
 
 
+@pytest.mark.parametrize(
+    ("place", "name", "told"),
+    [
+        ("inputs", "shared_memory_region", "input 'x' has parameter 'shared_memory_region': shared memory is not"),
+        ("outputs", "shared_memory_region", "output 'y' has parameter 'shared_memory_region': shared memory is not"),
+        ("outputs", "classification", "output 'y' has parameter 'classification': the classification extension is not"),
+    ],
+)
+def test_parameters_of_tensors_that_change_what_is_asked_are_refused(place, name, told) -> None:
+    """By name, although an input in shared memory has no contents either."""
+    sent = request(tensor(), outputs=[{"name": "y"}], raw=[] if place == "inputs" else [RAW])
+    getattr(sent, place)[0].parameters[name].int64_param = 1
+
+    with pytest.raises(InvalidArgument, match=told):
+        read_grpc_infer(sent.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("sequence_id", "parameter 'sequence_id': sequences are not supported"),
+        ("sequence_start", "parameter 'sequence_start': sequences are not supported"),
+        ("triton_x", "parameter keys starting with 'triton_' are reserved"),
+    ],
+)
+def test_parameters_that_change_what_is_asked_are_refused(name, told) -> None:
+    """As over REST."""
+    sent = {name: parameter(int64_param=1)}
+
+    with pytest.raises(InvalidArgument, match=told):
+        plan_grpc_infer(half_plus_two(), body(tensor(), raw=[RAW], parameters=sent))
+
+
+def test_a_request_may_give_itself_a_deadline() -> None:
+    """In microseconds; its priority means nothing here."""
+    sent = {"timeout": parameter(int64_param=1500), "priority": parameter(uint64_param=1)}
+
+    assert plan_grpc_infer(half_plus_two(), body(tensor(), raw=[RAW], parameters=sent)).timeout_s == 0.0015
+
+
 def test_parameters_keep_their_types() -> None:
     """All five kinds; one without a value is an empty text."""
     sent = {
