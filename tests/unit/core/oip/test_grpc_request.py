@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from core.errors import InvalidArgument
 from core.inference.protobuf_wire import length_delimited, tag, varint
+from core.oip import grpc_request
 from core.oip.grpc_request import BYTES_OF_A_STEP, MOST_PARTS, asked_model, plan_grpc_infer, read_grpc_infer
 from core.oip.model_reference import ModelReference
 from core.protos import oip_pb2
@@ -207,6 +208,39 @@ def test_a_large_request_is_read_as_a_small_one_wherever_its_fields_are() -> Non
 
     assert [one.array.tobytes() for one in read.inputs] == [first, second]
     assert (read.id, [one.name for one in read.outputs]) == ("b", ["y"])
+
+
+TENSORS = st.sampled_from([tensor(), tensor("y"), tensor(shape=[LARGE]), tensor(shape=[0]), tensor("s", "BYTES", [1])])
+CONTENTS = st.sampled_from([RAW, b"", bytes(4 * LARGE), b"\1\0\0\0a"])
+REQUEST_PARTS = st.one_of(
+    KNOWN_PARTS,
+    ODD_PARTS,
+    st.builds(body, TENSORS, raw=st.lists(CONTENTS, max_size=1)),
+    st.builds(lambda content: body(raw=[content]), CONTENTS),
+    st.builds(lambda name: body(outputs=[{"name": name}]), TEXTS),
+)
+
+
+def told(raw: bytes) -> Any:
+    """Return what is read of a request, or why it is refused."""
+    try:
+        read = read_grpc_infer(raw)
+    except InvalidArgument as error:
+        return str(error)
+    inputs = [(one.name, one.array.dtype, one.array.shape, one.array.tolist()) for one in read.inputs]
+    return inputs, read.outputs, read.id, read.parameters
+
+
+@given(st.lists(REQUEST_PARTS, max_size=6), st.integers(0, 100))
+def test_a_large_request_is_read_as_if_it_were_parsed_as_a_whole(parts, cut) -> None:
+    """Whatever its fields are, and in whichever order."""
+    raw = b"".join(parts)
+    raw = raw[: len(raw) - cut] if cut > 90 else raw
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grpc_request, "_WALK_FROM_BYTES", len(raw) + 1)
+        truth = told(raw)
+
+    assert told(raw) == truth
 
 
 @pytest.mark.parametrize("raw", [[RAW, RAW], [RAW] * 3])
