@@ -9,6 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import uvicorn
 import uvloop
@@ -26,6 +27,8 @@ from core.versions.servable import ServableId
 from deployments.grpc.api import GrpcApi
 from deployments.grpc.protocol import GrpcProtocol
 from deployments.grpc.server import GrpcServer
+from deployments.oip.grpc_service import SERVICE as OIP_SERVICE
+from deployments.oip.grpc_service import OipService
 from deployments.oip.rest_api import OipRest
 from deployments.oip.server_facts import ServerFacts
 from deployments.rest.api import HttpApi, HttpLimits
@@ -40,6 +43,7 @@ from deployments.routing.version_transport import VersionTransport
 from deployments.telemetry.tracing import Tracer
 from tests.support.doors.raw_http import request
 from tests.support.doors.raw_http2 import OPENING, PREDICT, call, frames_of, message
+from tests.support.infer_bodies import raw_grpc_infer
 from tests.support.span_collector import SpanList
 
 ROUTE = Route.of(ServableId("m", 1))
@@ -58,6 +62,11 @@ MOST_CALLS_FOR_VERSION_2 = 3
 GRPC_REQUEST = serving_pb2.PredictRequest(model_spec={"name": "m"}).SerializeToString() + b"\x12\x03\x0a\x01x"
 MOST_PYTHON_CALLS_OF_GRPC = 86
 """Today 86, with this test's own; two of them bound the requests that are in work."""
+
+OIP_REQUEST = raw_grpc_infer({"x": np.float32([1.0])})
+INFER = f"/{OIP_SERVICE}/ModelInfer"
+MOST_CALLS_MORE_OF_OIP = 2
+"""What version 2 may cost beyond TensorFlow Serving's Predict; today nothing."""
 
 MOST_CALLS_FOR_TRACES = 8
 """What a request may cost that is not traced where others are; today 6."""
@@ -114,7 +123,9 @@ class Router:
             config=config, server_state=ServerState(), app_state={}, _loop=asyncio.get_running_loop()
         )
         self.http.connection_made(self.client)
-        self.grpc = GrpcProtocol(GrpcServer(GrpcApi(router, "token", _no_reload)), asyncio.get_running_loop())
+        oip = OipService(ServerFacts(router, lambda: False)).service()
+        grpc_api = GrpcApi(router, "token", _no_reload, others=(oip,))
+        self.grpc = GrpcProtocol(GrpcServer(grpc_api), asyncio.get_running_loop())
         self.grpc.connection_made(self.client)
         self.grpc.data_received(OPENING)
         self.streams = itertools.count(1, 2)
@@ -143,6 +154,11 @@ class Router:
         self.grpc.data_received(call(next(self.streams), GRPC_REQUEST, PREDICT, (b"grpc-timeout", b"10S")))
         self._reply()
 
+    def serve_one_of_version_2_over_grpc(self) -> None:
+        """Carry one call of the Open Inference Protocol."""
+        self.grpc.data_received(call(next(self.streams), OIP_REQUEST, INFER, (b"grpc-timeout", b"10S")))
+        self._reply()
+
 
 async def _no_reload(raw: bytes) -> bytes:
     return raw
@@ -156,6 +172,7 @@ def on_a_router(check: Callable[[Router], Awaitable[None]], traces: RequestTrace
         router.serve_one()
         router.serve_one_of_version_2()
         router.serve_one_over_grpc()
+        router.serve_one_of_version_2_over_grpc()
         await check(router)
         router.http._unset_keepalive_if_required()
         router.grpc.connection_lost(None)
@@ -237,8 +254,13 @@ def test_a_request_that_is_not_traced_needs_few_more() -> None:
 
 @pytest.mark.parametrize(
     "serve",
-    [Router.serve_one, Router.serve_one_of_version_2, Router.serve_one_over_grpc],
-    ids=["REST", "REST of version 2", "gRPC"],
+    [
+        Router.serve_one,
+        Router.serve_one_of_version_2,
+        Router.serve_one_over_grpc,
+        Router.serve_one_of_version_2_over_grpc,
+    ],
+    ids=["REST", "REST of version 2", "gRPC", "version 2 over gRPC"],
 )
 def test_requests_leave_no_memory_behind(serve: Callable[[Router], None]) -> None:
     """A thousand of them keep no more objects alive than one did; threads of other tests may keep some, but not always."""
@@ -261,14 +283,17 @@ def test_requests_leave_no_memory_behind(serve: Callable[[Router], None]) -> Non
     on_a_router(check)
 
 
-def test_a_tiny_call_over_grpc_is_answered_in_one_turn_and_one_write() -> None:
+@pytest.mark.parametrize(
+    "serve", [Router.serve_one_over_grpc, Router.serve_one_of_version_2_over_grpc], ids=["Predict", "ModelInfer"]
+)
+def test_a_tiny_call_over_grpc_is_answered_in_one_turn_and_one_write(serve: Callable[[Router], None]) -> None:
     """No task, no waiting, no second write: headers, message and trailers go together."""
 
     async def check(router: Router) -> None:
         tasks = len(asyncio.all_tasks())
         written = len(router.client.written)
 
-        router.serve_one_over_grpc()
+        serve(router)
 
         assert len(asyncio.all_tasks()) == tasks
         assert len(router.client.written) == written + 1
@@ -279,14 +304,28 @@ def test_a_tiny_call_over_grpc_is_answered_in_one_turn_and_one_write() -> None:
     on_a_router(check)
 
 
-def test_a_tiny_call_over_grpc_needs_few_python_calls() -> None:
-    """Those that read and write HTTP/2 are among them."""
+def calls_of_a_grpc_call(body: bytes, path: str) -> list[str]:
+    """Note the Python calls of one call over gRPC."""
     calls: list[str] = []
 
     async def check(router: Router) -> None:
-        content = call(next(router.streams), GRPC_REQUEST, PREDICT, (b"grpc-timeout", b"10S"))
+        content = call(next(router.streams), body, path, (b"grpc-timeout", b"10S"))
         calls.extend(python_calls(lambda: (router.grpc.data_received(content), router._reply())))
 
     on_a_router(check)
+    return calls
+
+
+def test_a_tiny_call_over_grpc_needs_few_python_calls() -> None:
+    """Those that read and write HTTP/2 are among them."""
+    calls = calls_of_a_grpc_call(GRPC_REQUEST, PREDICT)
 
     assert len(calls) <= MOST_PYTHON_CALLS_OF_GRPC, "\n".join(calls)
+
+
+def test_a_tiny_call_of_version_2_needs_hardly_more_python_calls() -> None:
+    """It goes the same way, and its model is found as fast."""
+    calls = calls_of_a_grpc_call(OIP_REQUEST, INFER)
+
+    most = len(calls_of_a_grpc_call(GRPC_REQUEST, PREDICT)) + MOST_CALLS_MORE_OF_OIP
+    assert len(calls) <= most, "\n".join(calls)
