@@ -215,7 +215,7 @@ def test_statistics_add_up_replicas_and_count_shared_runs_once(server: LiveServe
         client.predict("twice", [1.0])
     assert stats_of(client, "twice")["inference_count"] - before == 20
 
-    body = {"instances": [[0.0] * 8]}
+    body = {"instances": [[0.0] * 32]}
     with ClosedLoop(server.rest_port, "/v1/models/batched:predict", body, clients=8, pause_s=0.0) as load:
         wait_until(lambda: load.count > 200, "requests were answered")
     shared = stats_of(client, "batched")
