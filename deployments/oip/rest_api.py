@@ -7,7 +7,7 @@ import asyncio
 from core.errors import Code, Internal, ServingError, Unimplemented
 from core.oip.metadata import server_metadata
 from core.oip.path import OipRequest, Operation, WrongMethod, is_oip, parse_oip_request
-from core.oip.rest_body import JSON_LENGTH_HEADER, footer, json_length
+from core.oip.rest_body import JSON_LENGTH_HEADER, LENGTH_BYTES, footer, json_length
 from core.rest.http_answer import JSON, HttpAnswer
 from core.routing.transport import Call, Method
 from deployments.oip.http_answers import infer_answer, json_document, refusal
@@ -96,10 +96,11 @@ class OipRest:
     async def _infer(self, scope: Scope, request: OipRequest, receive: Receive) -> HttpAnswer:
         if request.model is None:
             raise Internal("an inference request names a model")
-        body = await read_body(scope, receive, self._limits.max_body_bytes)
+        body = await read_body(scope, receive, self._limits.max_body_bytes, LENGTH_BYTES)
         length = json_length(header(scope, LENGTH_HEADER), len(body))
         route = self._facts.route_to(request.model)
-        call = Call(Method.OIP_REST_INFER, body + footer(length), self._limits.timeout_s)
+        body += footer(length)
+        call = Call(Method.OIP_REST_INFER, body, self._limits.timeout_s, tensor_at=max(0, length))
         watch = DisconnectWatch(receive)
         try:
             return infer_answer(await self._router.forward(route, call))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from core.errors import ServingError
-from core.oip.rest_body import JSON_LENGTH_HEADER, footer, json_length
+from core.oip.rest_body import JSON_LENGTH_HEADER, LENGTH_BYTES, footer, json_length
 from core.routing.transport import Answer, Call
 from deployments.oip.http_answers import infer_answer
 from deployments.rest.short_request import ShortConnection, ShortRequest, Wanted
@@ -19,6 +19,7 @@ class ShortInfer(ShortRequest):
     """One request whose body may have raw tensors behind its JSON."""
 
     __slots__ = ("_length",)
+    room_bytes = LENGTH_BYTES
 
     def __init__(self, protocol: ShortConnection, router: RequestRouter, wanted: Wanted) -> None:
         super().__init__(protocol, router, wanted)
@@ -30,8 +31,10 @@ class ShortInfer(ShortRequest):
             length = json_length(self._length, len(self.body))
         except ServingError:
             return False
-        body = bytes(self.body) + footer(length)
-        return self.send(self._wanted.request, Call(self._wanted.method, body, timeout_s), time.perf_counter())
+        body = self.taken()
+        body += footer(length)
+        call = Call(self._wanted.method, body, timeout_s, tensor_at=max(0, length))
+        return self.send(self._wanted.request, call, time.perf_counter())
 
     def ended(self, answer: Answer) -> None:
         self._protocol.answered(self, infer_answer(answer))

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from typing import cast
 
 from core.errors import Code, InvalidArgument, ServingError
 from core.rest.http_answer import unzipped
+from core.routing.incoming_body import IncomingBody
 from deployments.rest.asgi import Receive, Scope, header
 
 SMALL_BODY_BYTES = 4096
@@ -35,13 +37,14 @@ class ClientGone(ServingError):
         super().__init__("The client has closed its connection.")
 
 
-async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """Read the whole body, unpacked if it is gzip.
+async def read_body(scope: Scope, receive: Receive, limit: int, room: int = 0) -> bytes:
+    """Read the whole body, unpacked if it is gzip; a large one into memory that has `room` for more bytes behind it.
 
     Raises BodyTooLarge and ClientGone.
     """
     declared = header(scope, b"content-length")
-    if declared.isdigit() and int(declared) > limit:
+    expected = int(declared) if declared.isdigit() else 0
+    if expected > limit:
         raise BodyTooLarge(limit)
     message = await receive()
     if message["type"] == "http.disconnect":
@@ -50,27 +53,26 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     if len(body) > limit:
         raise BodyTooLarge(limit)
     if message.get("more_body", False):
-        body = await _rest_of_body(body, receive, limit)
+        body = await _rest_of_body(body, receive, limit, expected + room)
     if b"gzip" not in header(scope, b"content-encoding"):
         return body
     return unzipped(body) if len(body) <= SMALL_BODY_BYTES else await asyncio.to_thread(unzipped, body)
 
 
-async def _rest_of_body(first: bytes, receive: Receive, limit: int) -> bytes:
-    pieces = [first]
-    size = len(first)
+async def _rest_of_body(first: bytes, receive: Receive, limit: int, expected: int) -> bytes:
+    body = IncomingBody(expected)
+    body += first
     more = True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
         piece: bytes = message.get("body", b"")
-        pieces.append(piece)
-        size += len(piece)
-        if size > limit:
+        if len(body) + len(piece) > limit:
             raise BodyTooLarge(limit)
+        body += piece
         more = message.get("more_body", False)
-    return b"".join(pieces)
+    return cast(bytes, body.whole())
 
 
 async def discard_body(receive: Receive) -> None:
