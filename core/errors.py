@@ -12,6 +12,7 @@ ServingError                     gRPC status          HTTP status
 ├── Aborted                      ABORTED              409          another change came first; read again, then repeat
 ├── DeadlineExceeded             DEADLINE_EXCEEDED    504          the caller's deadline has passed
 ├── ResourceExhausted            RESOURCE_EXHAUSTED   429          a limit of this server was reached
+├── PermissionDenied             PERMISSION_DENIED    403          the operator has not switched it on
 ├── Unavailable                  UNAVAILABLE          503          try again, here or elsewhere
 ├── Unimplemented                UNIMPLEMENTED        501          this server does not offer it
 ├── Internal                     INTERNAL             500          a defect of the server
@@ -120,6 +121,12 @@ class ResourceExhausted(ServingError):
     """A limit of this server was reached."""
 
     code = Code.RESOURCE_EXHAUSTED
+
+
+class PermissionDenied(ServingError):
+    """The operator has not allowed this."""
+
+    code = Code.PERMISSION_DENIED
 
 
 class Unavailable(ServingError):

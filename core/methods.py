@@ -13,7 +13,7 @@ from core.grpc import multi_inference as grpc_multi_inference
 from core.grpc import predict as grpc_predict
 from core.grpc import session_run as grpc_session_run
 from core.inference.run_plan import RunPlan
-from core.inference.signature import ServedModel
+from core.inference.signature import ServedModel, check_predictable
 from core.oip import metadata as oip_metadata
 from core.oip.grpc_request import plan_grpc_infer
 from core.oip.json_request import plan_json_infer
@@ -41,10 +41,21 @@ def planners(answers: AnswerSettings) -> Mapping[Method, Planner]:
             Method.REGRESS: partial(grpc_examples.plan_regress, check_method=check),
             Method.MULTI_INFERENCE: partial(grpc_multi_inference.plan_multi_inference, check_method=check),
             Method.SESSION_RUN: grpc_session_run.plan_session_run,
-            Method.OIP_REST_INFER: plan_json_infer,
-            Method.OIP_INFER: plan_grpc_infer,
+            Method.OIP_REST_INFER: _checked(plan_json_infer) if check else plan_json_infer,
+            Method.OIP_INFER: _checked(plan_grpc_infer) if check else plan_grpc_infer,
         }
     )
+
+
+def _checked(planner: Planner) -> Planner:
+    """Let a planner refuse signatures that were exported for no known method, as those of Predict do."""
+
+    def checked(model: ServedModel, body: bytes) -> RunPlan:
+        plan = planner(model, body)
+        check_predictable(model.signatures[plan.signature])
+        return plan
+
+    return checked
 
 
 RESPONDERS: Mapping[Method, Responder] = MappingProxyType(

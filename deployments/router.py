@@ -25,9 +25,10 @@ from core.routing.table import RoutingTable
 from core.telemetry.log_lines import announced
 from core.telemetry.spans import TracedProcess
 from deployments.config.startup_settings import monitoring
-from deployments.grpc.api import GrpcAnswer, GrpcApi
+from deployments.grpc.api import GrpcAnswer, GrpcApi, GrpcService
 from deployments.grpc.door import GrpcDoor, grpc_address
 from deployments.grpc.serve_proxy import ProxyMethods, Raw, set_status
+from deployments.oip.extensions import OipExtensions, extension_names, extensions_of
 from deployments.oip.grpc_service import OipService
 from deployments.oip.rest_api import OipRest
 from deployments.oip.server_facts import ServerFacts
@@ -100,11 +101,11 @@ class Router(ProxyMethods):
         RayMetrics().start()
         token = cluster_token()
         limits = http_limits(settings)
-        facts = ServerFacts(self._router, lambda: self._api.draining)
-        others = (OipRest(facts, limits),)
+        facts, more = self._version_2()
+        others = (OipRest(facts, limits, more.handlers),)
         self._api = HttpApi(self._router, limits, token, pages, access=access, traces=traces, others=others)
         self._http = HttpDoor(http_address(settings), self._api, token)
-        self._grpc_api = self._calls(status, facts, token, access, traces)
+        self._grpc_api = self._calls(status, OipService(facts, more.methods).service(), token, access, traces)
         self._grpc = GrpcDoor(grpc_address(settings), self._grpc_api, token)
         self._is_open = False
         self._failure: BaseException | None = None
@@ -113,10 +114,17 @@ class Router(ProxyMethods):
         self._life = self._loop.run(self._live())
         self._wait_until_open()
 
+    def _version_2(self) -> tuple[ServerFacts, OipExtensions]:
+        """Return what the Open Inference Protocol shows of this router, and the extensions that it has."""
+        has_repository = self._settings.front_door.model_repository_api
+        names = extension_names(has_repository=has_repository)
+        facts = ServerFacts(self._router, lambda: self._api.draining, names)
+        return facts, extensions_of(facts, self._hand_over, self._transport, has_repository=has_repository)
+
     def _calls(
         self,
         status: StatusPage,
-        facts: ServerFacts,
+        oip: GrpcService,
         token: str,
         access: AccessLog | None,
         traces: RequestTraces | None,
@@ -135,7 +143,7 @@ class Router(ProxyMethods):
                 "GetStatus": status.grpc_answer,
                 "Profile": partial(answer_profile, lambda: self._router.table, record_over_handle),
             },
-            others=(OipService(facts).service(),),
+            others=(oip,),
         )
 
     def _wait_until_open(self) -> None:

@@ -18,7 +18,8 @@ import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.support import stock_client, tools
+from tests.support import tools
+from tests.support.client_environments import make_beside
 from tests.support.saved_models import ensure_models
 
 INTEGRATION = "tests/integration/"
@@ -81,8 +82,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     marks = {mark.name for item in session.items for mark in item.iter_markers()}
     if "tools" in marks:
         tools.fetch_beside()
-    if "stock_client" in marks:
-        stock_client.make_beside(default_cache().parent)
+    make_beside(default_cache().parent, marks)
 
 
 @pytest.fixture(scope="session")

@@ -73,6 +73,13 @@ OUR_FLAGS: Final = (
         "front_door.session_run",
     ),
     Flag(
+        "enable_model_repository_api",
+        _BOOL,
+        False,
+        "Let clients of the Open Inference Protocol load and unload models, as anyone may over the Admin service.",
+        "front_door.model_repository_api",
+    ),
+    Flag(
         "strict_version_labels",
         _BOOL,
         False,

@@ -50,6 +50,9 @@ class FrontDoorSettings:
     session_run: bool = False
     """Answer `SessionService.SessionRun`."""
 
+    model_repository_api: bool = False
+    """Let clients of the Open Inference Protocol load and unload models."""
+
     ssl_config_file: str = ""
     """SSLConfig text file for gRPC; empty means no TLS."""
 

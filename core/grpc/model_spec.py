@@ -13,15 +13,13 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from core.errors import InvalidArgument
-from core.inference.protobuf_wire import LENGTH_DELIMITED, NO_MESSAGE, VARINT, parse_message
+from core.inference.protobuf_wire import LENGTH_DELIMITED, NO_MESSAGE, parse_message, top_level_fields
 from core.protos import serving_pb2
 
 MANY_FIELDS: Final = 64
 """A request with more top-level fields is read faster by the protobuf runtime."""
 _WALK_FROM_BYTES: Final = 4096
-_ONE_BYTE: Final = 0x80
 _MODEL_SPEC_TAG: Final = 1 << 3 | LENGTH_DELIMITED
-_LONGEST_VARINT: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,43 +98,7 @@ def _merge(found: list[bytes]) -> serving_pb2.ModelSpec | None:
 
 def _first_fields(raw: bytes) -> list[bytes] | None:
     """Collect the payloads of field 1, or None if the request is not of the plain kind."""
-    try:
-        return _walk(raw) if len(raw) >= _WALK_FROM_BYTES else None
-    except IndexError:
+    fields = top_level_fields(raw, MANY_FIELDS) if len(raw) >= _WALK_FROM_BYTES else None
+    if fields is None:
         return None
-
-
-def _walk(raw: bytes) -> list[bytes] | None:
-    found: list[bytes] = []
-    position = 0
-    for _ in range(MANY_FIELDS):
-        if position >= len(raw):
-            return found if position == len(raw) else None
-        key = raw[position]
-        start, size = _extent(raw, position, key)
-        if size < 0:
-            return None
-        position = start + size
-        if key == _MODEL_SPEC_TAG:
-            found.append(raw[start:position])
-    return None
-
-
-def _extent(raw: bytes, position: int, key: int) -> tuple[int, int]:
-    """Return where the value of a field starts and how long it is; -1 for a field that the walk does not know."""
-    kind = key & 7
-    if kind == VARINT and 8 <= key < _ONE_BYTE and raw[position + 1] < _ONE_BYTE:
-        return position + 1, 1
-    if kind == LENGTH_DELIMITED and 8 <= key < _ONE_BYTE:
-        return _length(raw, position + 1)
-    return position, -1
-
-
-def _length(raw: bytes, position: int) -> tuple[int, int]:
-    size = 0
-    for index in range(_LONGEST_VARINT):
-        byte = raw[position + index]
-        size |= (byte & 0x7F) << 7 * index
-        if byte < _ONE_BYTE:
-            return position + index + 1, size
-    return position, -1
+    return [raw[start:end] for key, start, end in fields if key == _MODEL_SPEC_TAG]

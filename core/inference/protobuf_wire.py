@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar, cast
 
 import numpy as np
 from google.protobuf.message import DecodeError, Message
@@ -17,6 +17,9 @@ from core.errors import InvalidArgument
 
 Piece: TypeAlias = bytes | memoryview
 """Part of a message; pieces are joined once, at the end."""
+
+Memory: TypeAlias = bytes | bytearray | memoryview
+"""A message, or a part of one, as it came."""
 
 MessageT = TypeVar("MessageT", bound=Message)
 
@@ -30,11 +33,15 @@ _PROBLEMS: Final[Mapping[str, str]] = MappingProxyType(
         "RequestEnvelope": NO_MESSAGE,
         "SerializedExamplesRequest": "The request is not a valid ClassificationRequest or RegressionRequest message.",
         "SerializedMultiInferenceRequest": "The request is not a valid MultiInferenceRequest message.",
+        "SerializedInferRequest": "The request is not a valid ModelInferRequest message.",
+        "SerializedInferParts": "The request is not a valid ModelInferRequest message.",
     }
 )
 """Messages that we read in another shape, under the names that clients know."""
 
-_SMALL: Final = tuple(bytes([value]) for value in range(0x80))
+_ONE_BYTE: Final = 0x80
+_LONGEST_VARINT: Final = 5
+_SMALL: Final = tuple(bytes([value]) for value in range(_ONE_BYTE))
 
 
 def varint(value: int) -> bytes:
@@ -91,10 +98,56 @@ def packed_varints(values: np.ndarray) -> bytes:
     return digits[used].tobytes()
 
 
-def parse_message(kind: type[MessageT], body: bytes) -> MessageT:
+def top_level_fields(raw: Memory, most: int) -> list[tuple[int, int, int]] | None:
+    """Return the fields of a message in order: key, start and end of the value; each begins where the last one ends.
+
+    None if there are more than `most`, and for a message that has anything but numbers of one byte and values with a
+    length in front, both with fields up to 15. Nothing is judged: what is valid, and what it means, the protobuf
+    runtime decides.
+    """
+    try:
+        return _walk(raw, most)
+    except IndexError:
+        return None
+
+
+def _walk(raw: Memory, most: int) -> list[tuple[int, int, int]] | None:
+    found: list[tuple[int, int, int]] = []
+    position, length = 0, len(raw)
+    while position < length and len(found) < most:
+        key = raw[position]
+        start, size = _extent(raw, position, key)
+        if size < 0:
+            return None
+        position = start + size
+        found.append((key, start, position))
+    return found if position == length else None
+
+
+def _extent(raw: Memory, position: int, key: int) -> tuple[int, int]:
+    """Return where the value of a field starts and how long it is; -1 for a field that the walk does not know."""
+    kind = key & 7
+    if kind == VARINT and 8 <= key < _ONE_BYTE and raw[position + 1] < _ONE_BYTE:
+        return position + 1, 1
+    if kind == LENGTH_DELIMITED and 8 <= key < _ONE_BYTE:
+        return _length(raw, position + 1)
+    return position, -1
+
+
+def _length(raw: Memory, position: int) -> tuple[int, int]:
+    size = 0
+    for index in range(_LONGEST_VARINT):
+        byte = raw[position + index]
+        size |= (byte & 0x7F) << 7 * index
+        if byte < _ONE_BYTE:
+            return position + index + 1, size
+    return position, -1
+
+
+def parse_message(kind: type[MessageT], body: Memory) -> MessageT:
     """Parse a message; raises InvalidArgument where protobuf refuses it."""
     try:
-        return kind.FromString(body)
+        return kind.FromString(cast(bytes, body))  # any buffer is taken, other than its hint says
     except DecodeError:
         name = kind.DESCRIPTOR.name
         raise InvalidArgument(_PROBLEMS.get(name, f"The request is not a valid {name} message.")) from None

@@ -24,7 +24,8 @@ class RunPlan:
 
     `feeds` maps graph tensor names to arrays, `fetches` are graph tensor names without repetition, and `encode` turns
     the fetched arrays, in the order of `fetches`, into the response body. `signature` is the name
-    under which the request is counted.
+    under which the request is counted. `timeout_s` is the request's own deadline, in seconds from its arrival, where it
+    names one; the transport's holds beside it.
 
     `encode` raises ServingError when the model's answer does not fit the method.
     """
@@ -33,6 +34,7 @@ class RunPlan:
     fetches: tuple[str, ...]
     encode: Callable[[Sequence[np.ndarray]], bytes]
     signature: str = ""
+    timeout_s: float | None = None
 
     def answer(self, outputs: Sequence[np.ndarray]) -> bytes:
         """Encode the outputs; raises ResourceExhausted for an answer that could not travel.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -14,7 +15,8 @@ from core.inference.signature import DEFAULT_SIGNATURE, ServedModel, Signature, 
 from core.oip.datatypes import NUMPY_OF, datatype_of
 from core.oip.infer_request import InferRequest, InputTensor, RequestedOutput, dimensions_text
 
-SIGNATURE_NAME = "signature_name"
+SIGNATURE_NAME: Final = "signature_name"
+TIMEOUT: Final = "timeout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,20 @@ def plan_infer(model: ServedModel, request: InferRequest, write: AnswerWriter) -
         tensors = [_output(one, spec, fetched[spec.tensor]) for one, spec in outputs]
         return write(InferAnswer(model.name, str(model.version), request.id, tuple(tensors)))
 
-    return RunPlan(feeds, fetches, encode, key)
+    return RunPlan(feeds, fetches, encode, key, asked_timeout_s(request))
+
+
+def asked_timeout_s(request: InferRequest) -> float | None:
+    """Return the deadline that a request gives itself: `timeout`, in microseconds; None without one, also for 0.
+
+    Raises InvalidArgument for what is not a number of microseconds.
+    """
+    timeout = request.parameters.get(TIMEOUT)
+    if timeout is None:
+        return None
+    if isinstance(timeout, (bool, str)) or not 0 <= timeout < math.inf:
+        raise InvalidArgument(f"parameter '{TIMEOUT}' must be a number of microseconds")
+    return timeout / 1_000_000 if timeout else None
 
 
 def asked_signature(request: InferRequest) -> str:

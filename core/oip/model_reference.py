@@ -19,11 +19,12 @@ _COMING_AND_GOING: Final = frozenset({State.START, State.LOADING, State.UNLOADIN
 
 @dataclass(frozen=True, slots=True)
 class ModelReference:
-    """A model's name, and at most one of version and label."""
+    """A model's name, at most one of version and label, and a signature or "", where it is known."""
 
     name: str
     version: int | None = None
     label: str | None = None
+    signature: str = ""
 
 
 def model_reference(name: str, version: str = "", label: str | None = None) -> ModelReference:

@@ -10,13 +10,11 @@ import numpy as np
 
 from core.errors import InvalidArgument
 from core.inference.giving_up import PORTION, go_on
-from core.inference.protobuf_wire import Piece
+from core.inference.protobuf_wire import Memory, Piece
 from core.inference.tensor_proto import STRING_BYTES
 from core.oip.infer_request import dimensions_text, element_count
 
 _LENGTH: Final = struct.Struct("<I")
-
-Memory = bytes | bytearray | memoryview
 
 
 def raw_array(name: str, shape: Sequence[int], dtype: np.dtype, raw: Memory) -> np.ndarray:

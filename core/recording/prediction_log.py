@@ -1,7 +1,8 @@
 """A request and its answer as a record of the request log (TensorFlow Serving, PredictionLog).
 
-gRPC messages are copied as they came. A REST request is logged as the equivalent gRPC request, so that every log can
-become a warm-up file.
+Messages of TensorFlow Serving's services are copied as they came. Whatever came otherwise, over REST or in the Open
+Inference Protocol, is logged as the request of these services that says the same, so that every log can become a
+warm-up file.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from core.grpc.model_spec import peek
 from core.inference.protobuf_wire import length_delimited, tag
 from core.inference.signature import DEFAULT_SIGNATURE, ServedModel
 from core.protos import prediction_log_pb2, serving_pb2
-from core.recording.rest_as_grpc import RestMessages, classify_messages, predict_messages, regress_messages
+from core.recording.oip_as_predict import grpc_infer_messages, rest_infer_messages
+from core.recording.rest_as_grpc import LoggedMessages, classify_messages, predict_messages, regress_messages
 from core.routing.transport import Method
 
 _METADATA_TAG: Final = tag(1)
@@ -49,11 +51,11 @@ class LogOrigin:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """How requests are logged: the field of PredictionLog, the class of answers, and the reader of REST bodies."""
+    """How requests are logged: the field of PredictionLog, the class of answers, and the translation of bodies."""
 
     field: str
     response: type[Message]
-    from_rest: Callable[[ServedModel, bytes], RestMessages] | None = None
+    translate: Callable[[ServedModel, bytes], LoggedMessages] | None = None
     names_signature: bool = True
 
 
@@ -67,6 +69,8 @@ _KINDS: Final[Mapping[Method, _Kind]] = MappingProxyType(
         Method.REST_PREDICT: _Kind("predict_log", serving_pb2.PredictResponse, predict_messages),
         Method.REST_CLASSIFY: _Kind("classify_log", serving_pb2.ClassificationResponse, classify_messages),
         Method.REST_REGRESS: _Kind("regress_log", serving_pb2.RegressionResponse, regress_messages),
+        Method.OIP_REST_INFER: _Kind("predict_log", serving_pb2.PredictResponse, rest_infer_messages),
+        Method.OIP_INFER: _Kind("predict_log", serving_pb2.PredictResponse, grpc_infer_messages),
     }
 )
 LOGGED_METHODS: Final = frozenset(_KINDS)
@@ -116,9 +120,9 @@ def _metadata(origin: LogOrigin) -> prediction_log_pb2.LogMetadata:
 
 
 def _messages(kind: _Kind, model: ServedModel, exchange: Exchange) -> tuple[bytes, bytes]:
-    if kind.from_rest is None:
+    if kind.translate is None:
         return bytes(exchange.body), _readable(kind, lambda: bytes(exchange.answer))
-    messages = kind.from_rest(model, bytes(exchange.body))
+    messages = kind.translate(model, bytes(exchange.body))
     return messages.request, _readable(kind, lambda: messages.response(bytes(exchange.answer)))
 
 

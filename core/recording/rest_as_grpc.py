@@ -26,22 +26,22 @@ from core.rest import examples as rest_examples
 
 
 @dataclass(frozen=True, slots=True)
-class RestMessages:
-    """The message of a request, and the function for the message of its answer, which raises ServingError."""
+class LoggedMessages:
+    """The gRPC message of a request, and the function for that of its answer, which raises ServingError."""
 
     request: bytes
     response: Callable[[bytes], bytes]
 
 
-def predict_messages(model: ServedModel, body: bytes) -> RestMessages:
+def predict_messages(model: ServedModel, body: bytes) -> LoggedMessages:
     """Return PredictRequest and PredictResponse; raises ServingError for a body that cannot be read."""
     request = read_predict_body(body, model.signatures.get)
     target = Target(model.name, signature=request.name)
     response = partial(_predict_response, model, request.name or DEFAULT_SIGNATURE)
-    return RestMessages(predict_request(target, request.inputs), response)
+    return LoggedMessages(predict_request(target, request.inputs), response)
 
 
-def classify_messages(model: ServedModel, body: bytes) -> RestMessages:
+def classify_messages(model: ServedModel, body: bytes) -> LoggedMessages:
     """Return ClassificationRequest and ClassificationResponse; raises ServingError for a body that cannot be read."""
     request = rest_examples.read_examples_body(body)
 
@@ -49,10 +49,10 @@ def classify_messages(model: ServedModel, body: bytes) -> RestMessages:
         rows = [[_scored(pair) for pair in _listed(row)] for row in _results(answer)]
         return _examples_response(model, request, classification_result(rows))
 
-    return RestMessages(_examples_request(model, request), response)
+    return LoggedMessages(_examples_request(model, request), response)
 
 
-def regress_messages(model: ServedModel, body: bytes) -> RestMessages:
+def regress_messages(model: ServedModel, body: bytes) -> LoggedMessages:
     """Return RegressionRequest and RegressionResponse; raises ServingError for a body that cannot be read."""
     request = rest_examples.read_examples_body(body)
 
@@ -60,7 +60,7 @@ def regress_messages(model: ServedModel, body: bytes) -> RestMessages:
         values = [_number(value) for value in _results(answer)]
         return _examples_response(model, request, regression_result(values))
 
-    return RestMessages(_examples_request(model, request), response)
+    return LoggedMessages(_examples_request(model, request), response)
 
 
 def _predict_response(model: ServedModel, key: str, answer: bytes) -> bytes:

@@ -16,11 +16,11 @@ from core.config.server_settings import AnswerSettings
 from core.errors import InvalidArgument, ServingError
 from core.inference.signature import ServedModel
 from core.methods import planners
-from core.recording.rest_as_grpc import RestMessages, classify_messages, predict_messages, regress_messages
+from core.recording.rest_as_grpc import LoggedMessages, classify_messages, predict_messages, regress_messages
 from core.recording.warmup_file import MOST_RECORDS, completed, recorded_call, replayed_call
 from core.routing.transport import Call, Method
 
-_FROM_REST: Final[Mapping[Method, Callable[[ServedModel, bytes], RestMessages]]] = MappingProxyType(
+_FROM_REST: Final[Mapping[Method, Callable[[ServedModel, bytes], LoggedMessages]]] = MappingProxyType(
     {
         Method.PREDICT: predict_messages,
         Method.CLASSIFY: classify_messages,

@@ -147,6 +147,18 @@ HOOK_SECONDS = Metric(
     SECONDS,
     help="Time in the hooks of a version, preprocess and postprocess, also of calls that failed there.",
 )
+INFERENCE_ROWS = Metric(
+    f"{_OURS}inference_rows_total",
+    MetricKind.COUNTER,
+    _VERSION,
+    help="Rows of the requests that a version's runs answered; a request without a batch dimension has one.",
+)
+LAST_INFERENCE = Metric(
+    f"{_OURS}last_inference_timestamp_seconds",
+    MetricKind.GAUGE,
+    _VERSION,
+    help="When a replica of a version ran its model last.",
+)
 QUEUE_LENGTH = Metric(f"{_OURS}queue_length", MetricKind.GAUGE, _VERSION, help="Requests that wait for a thread now.")
 RESIDENT_BYTES = Metric(
     f"{_OURS}resident_bytes", MetricKind.GAUGE, _VERSION, help="Resident memory of all replicas of a version."
@@ -219,5 +231,8 @@ METRICS_AGE = Metric(
 
 ALL_METRICS: tuple[Metric, ...] = tuple(one for one in tuple(globals().values()) if isinstance(one, Metric))
 """Every metric of this server."""
+
+PAGE_METRICS: tuple[Metric, ...] = tuple(one for one in ALL_METRICS if one is not LAST_INFERENCE)
+"""The metrics of the page, which shows sums over all processes; a sum of times would mean nothing."""
 
 BY_NAME: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in ALL_METRICS})

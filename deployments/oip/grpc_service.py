@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from core.errors import Code, ServingError
 from core.inference.protobuf_wire import parse_message
@@ -18,10 +19,11 @@ INFER = "ModelInfer"
 
 
 class OipService:
-    """The methods of the service."""
+    """The methods of the service; `more` are those of extensions, by name."""
 
-    def __init__(self, facts: ServerFacts) -> None:
+    def __init__(self, facts: ServerFacts, more: Mapping[str, Answering] = MappingProxyType({})) -> None:
         self._facts = facts
+        self._more = more
         self._router = facts.router
 
     def service(self) -> GrpcService:
@@ -35,6 +37,7 @@ class OipService:
             "ModelReady": _at_once(self._model_ready),
             "ModelMetadata": self._model_metadata,
             INFER: self._infer,
+            **self._more,
         }
         return GrpcService(SERVICE, methods, (ShortMethod(Method.OIP_INFER, INFER, asked_model),))
 

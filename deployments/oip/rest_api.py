@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
+from typing import TypeAlias
 
 from core.errors import Code, Internal, ServingError, Unimplemented
 from core.oip.metadata import server_metadata
@@ -21,12 +24,21 @@ from deployments.rest.short_request import Wanted
 
 LENGTH_HEADER = JSON_LENGTH_HEADER.lower().encode()
 
+Handler: TypeAlias = Callable[[OipRequest, bytes], Awaitable[HttpAnswer]]
+"""Answers a request of an extension and its body, which is empty for GET; raises ServingError."""
+
 
 class OipRest:
-    """Answers requests below /v2; implements `deployments.rest.short_request.RestApi`."""
+    """Answers requests below /v2; implements `deployments.rest.short_request.RestApi`.
 
-    def __init__(self, facts: ServerFacts, limits: HttpLimits) -> None:
+    `handlers` answer the operations of extensions (statistics, model repository); one without a handler is not offered.
+    """
+
+    def __init__(
+        self, facts: ServerFacts, limits: HttpLimits, handlers: Mapping[Operation, Handler] = MappingProxyType({})
+    ) -> None:
         self._facts = facts
+        self._handlers = handlers
         self._router = facts.router
         self._limits = limits
 
@@ -76,6 +88,11 @@ class OipRest:
             return json_document({"ready": is_ready}, 200 if is_ready else 503)
         if operation is Operation.MODELS:
             return json_document({"models": sorted(self._router.table.models)})
+        handler = self._handlers.get(operation)
+        if handler is not None:
+            is_get = scope["method"] in {"GET", "HEAD"}
+            body = b"" if is_get else await read_body(scope, receive, self._limits.max_body_bytes)
+            return await handler(request, body)
         return await self._of_model(request)
 
     async def _of_model(self, request: OipRequest) -> HttpAnswer:

@@ -19,20 +19,19 @@ PARAMETERS_EXTENSION = "parameters"
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """The state that version 2 shows: of this router, and of the table that it uses."""
+    """The state that version 2 shows: of this router, and of the table that it uses.
+
+    `extensions` of the protocol are those that this server has, in the words that clients test for.
+    """
 
     router: RequestRouter
     is_draining: Callable[[], bool]
+    extensions: tuple[str, ...] = (BINARY_EXTENSION, PARAMETERS_EXTENSION)
 
     @property
     def version(self) -> str:
         """The version of this server."""
         return server_version()
-
-    @property
-    def extensions(self) -> tuple[str, ...]:
-        """The extensions of the protocol that this server has, in the words that clients test for."""
-        return (BINARY_EXTENSION, PARAMETERS_EXTENSION)
 
     @property
     def is_ready(self) -> bool:

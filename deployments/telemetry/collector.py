@@ -13,7 +13,7 @@ from threading import Lock
 
 from core.errors import InvalidArgument
 from core.telemetry.metric_ledger import Collected, Copy, Ledger, Stamp, adopted, kept
-from core.telemetry.metric_names import ALL_METRICS
+from core.telemetry.metric_names import PAGE_METRICS
 from core.telemetry.metric_page import page
 from core.telemetry.metric_report import Report, from_bytes
 from core.telemetry.traffic import Sample, Traffic, TrafficHistory, Version, counts
@@ -82,7 +82,7 @@ class Collector:
         if ledger is None:
             return None
         copy = None if ledger.stamp == have else Copy(ledger.stamp, kept(ledger))
-        return Collected(page(ALL_METRICS, ledger.total(now_s)) if with_page else b"", copy)
+        return Collected(page(PAGE_METRICS, ledger.total(now_s)) if with_page else b"", copy)
 
     def has_others(self, router: str) -> bool:
         """Note a request of a router; whether others have requested sums recently."""

@@ -21,9 +21,9 @@ import yaml
 from core.protos import serving_pb2
 from deployments.client import Client
 from tests.conftest import default_cache
+from tests.support.client_environments import compared
 from tests.support.clients import ClosedLoop, RestClient, free_port, wait_until
 from tests.support.project import ROOT
-from tests.support.stock_client import compared
 
 STOCK_MODELS = {"tf1_half_plus_two": "123", "text_upper": "1", "several": "1"}
 STOCK_METHODS = {

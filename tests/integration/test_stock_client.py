@@ -12,8 +12,8 @@ import pytest
 from core.protos import model_config_pb2, prediction_log_pb2, serving_pb2
 from tests.conftest import default_cache
 from tests.integration.conftest import LiveServer
+from tests.support.client_environments import STOCK_CLIENT, compared
 from tests.support.original_messages import field_facts, original_pool, own_messages
-from tests.support.stock_client import compared, environment
 
 VERSIONS = {
     "half_plus_two": 1,
@@ -64,7 +64,7 @@ def test_the_stock_client_gets_what_the_model_gives_in_process(server: LiveServe
 @pytest.mark.timeout(600)
 def test_our_messages_are_those_of_tensorflow_servings_client() -> None:
     """Field by field, as its package describes them: what JSON and reflection show of them is the same."""
-    (packages,) = environment(default_cache().parent).parents[1].glob("lib/python*/site-packages")
+    (packages,) = STOCK_CLIENT.made(default_cache().parent).parents[1].glob("lib/python*/site-packages")
     modules = (one.relative_to(packages) for one in packages.glob("tensorflow_serving/*/*_pb2.py"))
     pool = original_pool(packages, [str(one).replace("_pb2.py", ".proto") for one in modules])
     files = (serving_pb2.DESCRIPTOR, model_config_pb2.DESCRIPTOR, prediction_log_pb2.DESCRIPTOR)

@@ -11,6 +11,7 @@ from core.inference.signature import CLASSIFY_METHOD, REGRESS_METHOD
 from core.inference.tensor_proto import to_proto
 from core.protos import serving_pb2
 from core.routing.transport import Call, Method
+from tests.support.infer_bodies import FORMS, infer_call
 from tests.support.served_models import example, model_spec
 
 Random = np.random.Generator
@@ -51,6 +52,12 @@ def session_run(*values: float) -> Call:
     return Call(Method.SESSION_RUN, request.SerializeToString())
 
 
+def infer(random: Random, arrays: dict[str, np.ndarray], **parameters: str) -> Call:
+    """Make an inference request of the Open Inference Protocol in one of its forms."""
+    form = list(FORMS)[random.integers(len(FORMS))]
+    return infer_call(form, arrays, parameters=parameters)
+
+
 def numbers(random: Random) -> list[float]:
     """Return one to three values that floats hold exactly."""
     return [float(value) / 4 for value in random.integers(-99, 99, size=random.integers(1, 4))]
@@ -72,6 +79,9 @@ def classic(random: Random) -> Call:
         lambda: examples(Method.CLASSIFY, "classify_with_labels", *values),
         lambda: examples(Method.REGRESS, "regress_x_to_y", *values),
         lambda: examples(Method.REGRESS, "regress_x_to_y", *values, None),
+        lambda: infer(random, {"x": np.array(values, np.float32).reshape(-1, 1)}),
+        lambda: infer(random, {"x": np.array(values, np.float64).reshape(-1, 1)}),
+        lambda: infer(random, {"inputs": np.array([b"no example"], object)}, signature_name="regress_x_to_y"),
         lambda: both(*values),
         lambda: session_run(*values),
     ]
@@ -84,12 +94,16 @@ def halved(random: Random) -> Call:
     shape = [(-1,), (-1, 1), (-1, 1, 1)][random.integers(3)]
     if random.random() < 0.5:
         return predict("half_plus_two", "x", rows.reshape(shape))
+    if random.random() < 0.5:
+        return infer(random, {"x": rows.reshape(shape)})
     return rest(Method.REST_PREDICT, instances=rows.reshape(shape).tolist())
 
 
 def shouted(random: Random) -> Call:
     """Ask text_upper."""
     words = [["straße", "三", "", "a longer text " * 9][index] for index in random.integers(4, size=3)]
+    if random.random() < 0.5:
+        return infer(random, {"text": np.array([word.encode() for word in words], object)})
     return rest(Method.REST_PREDICT, instances=words)
 
 

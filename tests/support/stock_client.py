@@ -1,4 +1,4 @@
-"""TensorFlow Serving's own client in an environment of its own, and the program that runs there.
+"""The program that runs in the environment of TensorFlow Serving's own client.
 
 `python stock_client.py GRPC_ADDRESS NAME=VERSION_DIRECTORY...` (with that environment) calls every method for every
 signature of the named models through the stock stubs, compares with the model run in process, and prints a line of JSON.
@@ -8,55 +8,17 @@ signature of the named models through the stock stubs, compares with the model r
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
-import os
-import subprocess
 import sys
-import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-REQUIREMENTS = Path(__file__).with_name("stock_client_requirements.txt")
-FINISHED = ".finished"
 TIMEOUT_S = 60
 INIT_OP = "__saved_model_init_op"
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 XS = (0.25, -3.5, 80.0)
-
-
-def environment(cache: Path) -> Path:
-    """Return the Python of the stock client's environment, made now if the cache does not have it."""
-    folder = cache / f"stock-client-{hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:12]}"
-    cache.mkdir(parents=True, exist_ok=True)
-    python = folder / "bin" / "python"
-    with (cache / f"{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / FINISHED).exists():
-            uv = str(Path(sys.executable).with_name("uv"))
-            subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, folder], check=True)
-            install = [uv, "pip", "install", "--quiet", "--python", python, "--requirement", REQUIREMENTS]
-            subprocess.run(install, check=True)
-            (folder / FINISHED).touch()
-    return python
-
-
-def make_beside(cache: Path) -> None:
-    """Begin to make the environment if the cache does not have it, without waiting for it."""
-    threading.Thread(target=environment, args=(cache,), name="stock-client", daemon=True).start()
-
-
-def compared(cache: Path, address: str, versions: Mapping[str, Path]) -> dict[str, Any]:
-    """Run the program in its environment; gives what was compared and what differed."""
-    command = [environment(cache), __file__, address, *(f"{name}={path}" for name, path in versions.items())]
-    variables = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=variables, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
-    told: dict[str, Any] = json.loads(done.stdout.strip().rpartition("\n")[2])
-    return told
 
 
 class InProcess:

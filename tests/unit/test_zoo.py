@@ -14,22 +14,14 @@ import numpy as np
 import pytest
 
 from core.config.model_config import BatchingParameters
-from core.config.server_settings import LoadingSettings, ServerSettings
-from core.inference.tensor_proto import to_array, to_proto
 from core.protos import serving_pb2
 from core.routing.transport import Answer, Call
-from core.versions.servable_spec import ServableSpec
-from deployments.inference.assembly import loaded_model
-from deployments.inference.batched_execution import BatchedExecution
 from deployments.inference.execution import Execution
 from deployments.inference.warm_up import warm_up
-from deployments.runtime.saved_model import LoadedModel
-from tests.support.clients import Reply, RestClient
-from tests.support.doors.model_stack import ModelStack
+from tests.support.doors.zoo_site import ZooSite, loaded_call, zoo_spec
 from tests.support.project import ROOT
 from tests.support.served_models import example
 from tests.support.zoo_models import MODELS, ZooCall, ZooModel, zoo_calls, zoo_models
-from tests.unit.deployments.inference.test_batcher import directly
 
 EXPORTER_ROW = re.compile(r"^\| ([a-z0-9-]+) \| (\S+ \d[^|]*?) \|", re.MULTILINE)
 SERVICE = "/tensorflow.serving.PredictionService/"
@@ -47,67 +39,12 @@ def cases(calls: list[ZooCall]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("call", calls, ids=[call.id for call in calls])
 
 
-def loaded(call: ZooCall) -> LoadedModel:
-    """Load the version of a call as a replica does."""
-    settings = ServerSettings(loading=LoadingSettings(saved_model_tags=frozenset(call.tags)))
-    return loaded_model(ServableSpec(call.servable, str(MODELS / call.model / str(call.version)), settings))
-
-
-class Site:
-    """The same models twice: without batching and with it."""
-
-    def __init__(self, models: Mapping[Any, LoadedModel], open_context: ExitStack) -> None:
-        self.runs: list[int] = []
-        self._plain = open_context.enter_context(ModelStack({key: Execution(one, 2) for key, one in models.items()}))
-        batched = {key: BatchedExecution(one, BATCHING, through=directly) for key, one in models.items()}
-        self._batched = open_context.enter_context(ModelStack(batched))
-        ports = (self._plain.grpc_port, self._batched.grpc_port)
-        self._channels = [open_context.enter_context(grpc.insecure_channel(f"127.0.0.1:{port}")) for port in ports]
-
-    def post(self, call: ZooCall, body: Any, *, batched: bool = False) -> Reply:
-        """Send a REST request with the call's own verb."""
-        client = RestClient((self._batched if batched else self._plain).rest_port)
-        servable = call.servable
-        path = f"/v1/models/{servable.name}/versions/{servable.version}:{call.method}"
-        reply = client.post(path, {"signature_name": call.signature, **body})
-        client.close()
-        return reply
-
-    def metadata(self, call: ZooCall) -> Any:
-        """Return the signatures as REST prints them."""
-        client = RestClient(self._plain.rest_port)
-        told = client.get(f"/v1/models/{call.servable.name}/versions/{call.version}/metadata").json
-        client.close()
-        return told["metadata"]["signature_def"]["signature_def"]
-
-    def predict(
-        self, call: ZooCall, inputs: Mapping[str, np.ndarray], *, batched: bool = False
-    ) -> dict[str, np.ndarray]:
-        """Predict over gRPC; answers all outputs."""
-        request = serving_pb2.PredictRequest(model_spec=model_spec(call))
-        for key, value in inputs.items():
-            request.inputs[key].CopyFrom(to_proto(value))
-        raw = self.ask("Predict", request, batched=batched)
-        return {key: to_array(one) for key, one in serving_pb2.PredictResponse.FromString(raw).outputs.items()}
-
-    def ask(self, method: str, request: Any, *, batched: bool = False) -> bytes:
-        """Call a gRPC method."""
-        return self._channels[batched].unary_unary(SERVICE + method)(request.SerializeToString(), timeout=60)
-
-
-def model_spec(call: ZooCall) -> serving_pb2.ModelSpec:
-    """Name the version and the signature of a call."""
-    spec = serving_pb2.ModelSpec(name=call.servable.name, signature_name=call.signature)
-    spec.version.value = call.version
-    return spec
-
-
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
+def site() -> Iterator[ZooSite]:
     """Serve every model of the zoo that loads."""
     calls = {call.servable: call for call in CALLS}
     with ExitStack() as stack:
-        yield Site({servable: loaded(call) for servable, call in calls.items()}, stack)
+        yield ZooSite({servable: loaded_call(call) for servable, call in calls.items()}, stack)
 
 
 def as_json(array: np.ndarray) -> Any:
@@ -166,13 +103,13 @@ def test_the_zoo_is_small_and_has_nothing_else() -> None:
 
 
 @cases(PREDICTED)
-def test_grpc_predict_answers_as_the_exporter_does(site: Site, call: ZooCall) -> None:
+def test_grpc_predict_answers_as_the_exporter_does(site: ZooSite, call: ZooCall) -> None:
     """By the names that the exporter wrote."""
     expect(call, site.predict(call, call.inputs))
 
 
 @cases([call for call in PREDICTED if not call.json_refused and not call.grpc_only])
-def test_rest_predict_in_columns_answers_as_the_exporter_does(site: Site, call: ZooCall) -> None:
+def test_rest_predict_in_columns_answers_as_the_exporter_does(site: ZooSite, call: ZooCall) -> None:
     """An only output has no name there."""
     reply = site.post(call, {"inputs": {key: as_json(value) for key, value in call.inputs.items()}})
 
@@ -182,7 +119,7 @@ def test_rest_predict_in_columns_answers_as_the_exporter_does(site: Site, call: 
 
 
 @cases([call for call in BATCHED if not call.json_refused])
-def test_rest_predict_in_rows_answers_as_the_exporter_does(site: Site, call: ZooCall) -> None:
+def test_rest_predict_in_rows_answers_as_the_exporter_does(site: ZooSite, call: ZooCall) -> None:
     """As dicts of names in and, if there are several, out."""
     columns = {key: as_json(value) for key, value in call.inputs.items()}
     instances = [{key: column[row] for key, column in columns.items()} for row in range(rows_of(call))]
@@ -198,7 +135,7 @@ def test_rest_predict_in_rows_answers_as_the_exporter_does(site: Site, call: Zoo
 
 
 @cases([call for call in PREDICTED if call.json_refused])
-def test_rest_refuses_outputs_that_json_does_not_carry(site: Site, call: ZooCall) -> None:
+def test_rest_refuses_outputs_that_json_does_not_carry(site: ZooSite, call: ZooCall) -> None:
     """As TensorFlow Serving does; gRPC carries them."""
     reply = site.post(call, {"inputs": {key: as_json(value) for key, value in call.inputs.items()}})
 
@@ -207,7 +144,7 @@ def test_rest_refuses_outputs_that_json_does_not_carry(site: Site, call: ZooCall
 
 
 @cases([call for call in PREDICTED if call.grpc_only])
-def test_rest_needs_inputs_that_have_defaults(site: Site, call: ZooCall) -> None:
+def test_rest_needs_inputs_that_have_defaults(site: ZooSite, call: ZooCall) -> None:
     """As TensorFlow Serving does; over gRPC they may be left out."""
     reply = site.post(call, {"inputs": {key: as_json(value) for key, value in call.inputs.items()}})
 
@@ -216,7 +153,7 @@ def test_rest_needs_inputs_that_have_defaults(site: Site, call: ZooCall) -> None
 
 
 @cases(BATCHED)
-def test_batches_answer_each_row_as_the_exporter_does(site: Site, call: ZooCall) -> None:
+def test_batches_answer_each_row_as_the_exporter_does(site: ZooSite, call: ZooCall) -> None:
     """Requests that come at the same time share runs where the model takes any number of rows."""
     count = rows_of(call)
     requests = [call.inputs] * 3 if call.fixed else each_row(call.inputs, count)
@@ -229,7 +166,7 @@ def test_batches_answer_each_row_as_the_exporter_does(site: Site, call: ZooCall)
 
 
 @cases([call for call in BATCHED if not call.json_refused])
-def test_batches_of_rest_answer_as_the_exporter_does(site: Site, call: ZooCall) -> None:
+def test_batches_of_rest_answer_as_the_exporter_does(site: ZooSite, call: ZooCall) -> None:
     """In columns, with all rows at once."""
     reply = site.post(call, {"inputs": {key: as_json(value) for key, value in call.inputs.items()}}, batched=True)
 
@@ -238,11 +175,11 @@ def test_batches_of_rest_answer_as_the_exporter_does(site: Site, call: ZooCall) 
     expect(call, outputs if len(call.outputs) > 1 else dict.fromkeys(call.outputs, outputs))
 
 
-def classes_over_grpc(site: Site, call: ZooCall, *, batched: bool) -> dict[str, Any]:
+def classes_over_grpc(site: ZooSite, call: ZooCall, *, batched: bool) -> dict[str, Any]:
     """Classify or regress over gRPC."""
     is_regression = call.method == "regress"
     kind = serving_pb2.RegressionRequest if is_regression else serving_pb2.ClassificationRequest
-    request = kind(model_spec=model_spec(call))
+    request = kind(model_spec=zoo_spec(call))
     request.input.example_list.examples.extend(example(**one) for one in call.examples)
     raw = site.ask("Regress" if is_regression else "Classify", request, batched=batched)
     if is_regression:
@@ -258,7 +195,7 @@ def classes_over_grpc(site: Site, call: ZooCall, *, batched: bool) -> dict[str, 
 
 @cases(EXAMPLES)
 @pytest.mark.parametrize("batched", [False, True], ids=["alone", "batched"])
-def test_classify_and_regress_answer_as_the_exporter_does(site: Site, call: ZooCall, *, batched: bool) -> None:
+def test_classify_and_regress_answer_as_the_exporter_does(site: ZooSite, call: ZooCall, *, batched: bool) -> None:
     """Over gRPC by examples, and over REST by features."""
     expect(call, classes_over_grpc(site, call, batched=batched))
 
@@ -273,7 +210,7 @@ def test_classify_and_regress_answer_as_the_exporter_does(site: Site, call: ZooC
 
 
 @cases(REFUSED)
-def test_a_model_that_loads_but_cannot_run_says_why(site: Site, call: ZooCall) -> None:
+def test_a_model_that_loads_but_cannot_run_says_why(site: ZooSite, call: ZooCall) -> None:
     """Over both protocols, by the same text."""
     with pytest.raises(grpc.RpcError) as failed:
         site.predict(call, call.inputs)
@@ -285,7 +222,7 @@ def test_a_model_that_loads_but_cannot_run_says_why(site: Site, call: ZooCall) -
 
 
 @cases(PREDICTED)
-def test_the_names_of_a_call_are_those_of_the_metadata(site: Site, call: ZooCall) -> None:
+def test_the_names_of_a_call_are_those_of_the_metadata(site: ZooSite, call: ZooCall) -> None:
     """A client that reads the signatures knows what to send and what comes."""
     signature = site.metadata(call)[call.signature]
 
@@ -307,7 +244,7 @@ def test_every_row_of_the_exporters_is_held_by_models() -> None:
 def test_the_warm_up_requests_beside_a_version_are_answered() -> None:
     """Where TFX leaves them."""
     (call,) = (call for call in CALLS if call.model == "tfx_pushed")
-    execution = Execution(loaded(call), 1)
+    execution = Execution(loaded_call(call), 1)
     answers: list[Answer] = []
 
     def answer(one: Call) -> Answer:

@@ -15,6 +15,8 @@ from core.versions.servable import ServableId
 from deployments.grpc.api import GrpcApi
 from deployments.grpc.door import GrpcAddress, GrpcDoor
 from deployments.grpc.server import GrpcServer
+from deployments.oip.grpc_service import OipService
+from deployments.oip.server_facts import ServerFacts
 from deployments.routing.request_router import RequestRouter
 from deployments.system.event_loop import LoopThread
 from tests.support.clients import free_port
@@ -64,7 +66,8 @@ def grpc_sites() -> Iterator[GrpcSiteMaker]:
         router.apply(TABLE)
         port = 0 if socket_path else free_port()
         address = GrpcAddress("127.0.0.1", port, socket_path)
-        door = GrpcDoor(address, GrpcApi(router, "token", _no_reload, **api), "token")
+        others = (OipService(ServerFacts(router, lambda: False)).service(),)
+        door = GrpcDoor(address, GrpcApi(router, "token", _no_reload, others=others, **api), "token")
         loop.run(_opened(door)).result(60)
         doors.append(door)
         return GrpcSite(port, transport, router, door, metrics, loop)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self, TypeVar
 
 from core.errors import ServingError
@@ -14,10 +14,12 @@ from core.routing.transport import LOOPBACK, Answer, Call, ConnectionLost, Endpo
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.record import Failure
 from core.versions.servable import ServableId
-from deployments.grpc.api import GrpcApi
+from deployments.grpc.api import Answering, GrpcApi
 from deployments.grpc.door import GrpcAddress, GrpcDoor
 from deployments.inference.direct_server import DirectServer
 from deployments.inference.execution import Execution
+from deployments.oip.grpc_service import OipService
+from deployments.oip.server_facts import ServerFacts
 from deployments.routing.awaited_call import call_over
 from deployments.routing.replica_set import ReplicaSet
 from deployments.routing.request_router import RequestRouter
@@ -68,6 +70,7 @@ class GrpcStack:
         *,
         threads: int = 2,
         most_calls: int = 0,
+        more: Mapping[str, Answering] = MappingProxyType({}),
         **address: Any,
     ) -> None:
         self._loop = LoopThread("grpc-stack")
@@ -80,7 +83,9 @@ class GrpcStack:
         self.table = RoutingTable(1, {name: _routes(name, numbers) for name, numbers in versions.items()}, settled=True)
         self.router = RequestRouter("router", self.transport)
         self.router.apply(self.table)
-        self.api = GrpcApi(self.router, "token", _no_reload, session_run=True, most_calls=most_calls)
+        self.facts = ServerFacts(self.router, lambda: False)
+        others = (OipService(self.facts, more).service(),)
+        self.api = GrpcApi(self.router, "token", _no_reload, session_run=True, most_calls=most_calls, others=others)
         given = {"host": LOOPBACK, "port": free_port(), **address}
         self.port: int = given["port"]
         self.door = GrpcDoor(GrpcAddress(**given), self.api, "token")

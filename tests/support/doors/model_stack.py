@@ -16,6 +16,9 @@ from deployments.grpc.door import GrpcAddress, GrpcDoor
 from deployments.inference.batched_execution import BatchedExecution
 from deployments.inference.direct_server import DirectServer
 from deployments.inference.execution import Execution
+from deployments.oip.grpc_service import OipService
+from deployments.oip.rest_api import OipRest
+from deployments.oip.server_facts import ServerFacts
 from deployments.rest.api import HttpApi, HttpLimits
 from deployments.rest.door import HttpAddress, HttpDoor
 from deployments.routing.replica_set import ReplicaSet
@@ -39,9 +42,10 @@ class ModelStack:
         self._table = RoutingTable(1, _models(list(executions)), settled=True)
         self._router.apply(self._table)
         self.grpc_port, self.rest_port = free_port(), free_port()
-        grpc_api = GrpcApi(self._router, "token", _no_reload)
+        facts = ServerFacts(self._router, lambda: False)
+        grpc_api = GrpcApi(self._router, "token", _no_reload, others=(OipService(facts).service(),))
         self._grpc = GrpcDoor(GrpcAddress(LOOPBACK, self.grpc_port), grpc_api, "token")
-        rest_api = HttpApi(self._router, HttpLimits(), "token")
+        rest_api = HttpApi(self._router, HttpLimits(), "token", others=(OipRest(facts, HttpLimits()),))
         self._rest = HttpDoor(HttpAddress(LOOPBACK, self.rest_port), rest_api, "token")
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:

@@ -14,6 +14,7 @@ from core.inference.signature import Signature
 from core.methods import RESPONDERS, planners
 from core.protos import serving_pb2
 from core.routing.transport import Method
+from tests.support.infer_bodies import json_infer, raw_grpc_infer
 from tests.support.served_models import answer, half_plus_two, spec, with_signature
 
 ODD = with_signature(Signature({"x": spec("x:0")}, {"y": spec("y:0")}, "odd/method"))
@@ -39,12 +40,18 @@ def test_the_operator_chooses_how_tensors_are_sent(as_content) -> None:
     assert bool(response.outputs["y"].tensor_content) is as_content
 
 
-@pytest.mark.parametrize("method", [Method.PREDICT, Method.REST_PREDICT])
-def test_the_operator_chooses_whether_method_names_are_checked(method) -> None:
-    """For both protocols alike."""
-    rest = method is Method.REST_PREDICT
-    body = b'{"instances": [1]}' if rest else predict_request(Target("m"), {"x": Y})
-
+@pytest.mark.parametrize(
+    ("method", "body"),
+    [
+        (Method.PREDICT, predict_request(Target("m"), {"x": Y})),
+        (Method.REST_PREDICT, b'{"instances": [1]}'),
+        (Method.OIP_REST_INFER, json_infer({"x": Y})),
+        (Method.OIP_INFER, raw_grpc_infer({"x": Y})),
+    ],
+    ids=lambda value: value.name if isinstance(value, Method) else "",
+)
+def test_the_operator_chooses_whether_method_names_are_checked(method: Method, body: bytes) -> None:
+    """For all protocols alike."""
     assert planners(AnswerSettings())[method](ODD, body).feeds
     with pytest.raises(Internal, match="odd/method"):
         planners(AnswerSettings(check_method_name=True))[method](ODD, body)

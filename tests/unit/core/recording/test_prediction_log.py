@@ -23,6 +23,7 @@ from core.rest import predict as rest_predict
 from core.routing.transport import Method
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.status_message import status_response
+from tests.support.infer_bodies import FORMS
 from tests.support.prediction_logs import multi_inference_log, predict_request
 from tests.support.served_models import answer, example, half_plus_two, spec, with_signature
 
@@ -31,6 +32,8 @@ ORIGIN = LogOrigin(CONFIG, frozenset({"serve", "gpu"}), "aa")
 AT_S = 1234.9
 Y = np.array([[3.0], [4.0]], np.float32)
 NAMES = {"y:0": Y, "y2:0": Y + 1}
+
+_INFER = {method: make({"x": np.array([[2.0]], np.float32)}) for method, make in FORMS.values()}
 
 
 def logged(method: Method, body: bytes, answered: bytes, model: ServedModel | None = None):
@@ -180,11 +183,12 @@ def test_an_answer_that_cannot_be_read_back_is_left_out() -> None:
         b'{"results": [[[1, 2]]]}',
     ],
 )
-@pytest.mark.parametrize("method", [Method.REST_CLASSIFY, Method.REST_REGRESS, Method.REST_PREDICT])
+@pytest.mark.parametrize("method", [Method.REST_CLASSIFY, Method.REST_REGRESS, Method.REST_PREDICT, *_INFER])
 def test_no_answer_can_lose_a_request(method: Method, damaged: bytes) -> None:
     """Whatever an answer holds, the request is logged."""
     predicts = method is Method.REST_PREDICT
     body = b'{"instances": [[2.0]]}' if predicts else b'{"examples": [{"x": 2.0}]}'
+    body = _INFER.get(method, body)
 
     log = logged(method, body, damaged)
 
@@ -260,6 +264,22 @@ def test_what_rest_logged_can_be_replayed(method: Method, body: bytes) -> None:
     assert replayed.fetches == original.fetches
     for name, fed in original.feeds.items():
         np.testing.assert_array_equal(replayed.feeds[name], fed)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_inference_of_the_open_inference_protocol_is_logged_as_a_prediction(form: str) -> None:
+    """The record has the signature that answered, and can be replayed: it feeds the model the same."""
+    model = half_plus_two()
+    method, make = FORMS[form]
+    body = make({"x": np.array([[2.0], [4.0]], np.float32)}, outputs=("y",))
+
+    log = rest(method, body)
+
+    assert log.log_metadata.model_spec.signature_name == "serving_default"
+    np.testing.assert_array_equal(to_array(log.predict_log.response.outputs["y"]), Y)
+    replayed = planners(AnswerSettings())[Method.PREDICT](model, log.predict_log.request.SerializeToString())
+    np.testing.assert_array_equal(replayed.feeds["x:0"], np.array([[2.0], [4.0]], np.float32))
+    assert list(log.predict_log.request.output_filter) == ["y"]
 
 
 @given(st_numpy.arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 3)), elements=st.floats(width=32)))

@@ -11,8 +11,10 @@ import pytest
 
 from core.config.server_settings import AnswerSettings
 from core.errors import Code, FailedPrecondition, RuntimeFailure
+from core.inference.dtypes import DataType
 from core.inference.giving_up import GivenUp, giving_up_when
 from core.inference.run_plan import RunPlan
+from core.inference.signature import Signature
 from core.methods import Planner
 from core.routing.transport import Answer, Call, Method
 from core.telemetry.metrics import Metrics
@@ -20,8 +22,10 @@ from core.versions.run_health import FIRST_RUNS, LATER_RUNS, SOUND
 from deployments.inference.answering import Answering, failure_answer
 from deployments.inference.call_meter import VersionMeter
 from tests.support.fakes import FakeLoaded
+from tests.support.infer_bodies import FORMS, arrays_of, infer_call, is_carried
 from tests.support.loaded_models import loaded
-from tests.support.served_models import half_plus_two
+from tests.support.saved_models import expected_calls
+from tests.support.served_models import half_plus_two, spec, with_signature
 
 CALL = Call(Method.REST_PREDICT, b'{"instances": [2.0, 4.0]}')
 LONG = Call(Method.REST_PREDICT, b'{"instances": [%b{"x":1}]}' % (b'{"x":[],"x":1},' * 4_000))
@@ -221,3 +225,65 @@ def test_requests_of_the_wrong_size_leave_a_model_with_a_fixed_batch_sound(saved
         )
 
     assert not answering.health.is_failing
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_p_every_form_of_an_inference_gets_the_bits_that_tensorflow_gave(saved_models: Path, form: str) -> None:
+    """All calls that were recorded beside the test models, as far as the form has a place for their tensors."""
+    asked = set()
+    for one in expected_calls(saved_models):
+        if not is_carried(form, one.inputs) or not is_carried("rest binary", one.outputs):
+            continue
+        call = infer_call(form, one.inputs, parameters={"signature_name": one.signature})
+        answer = Answering(loaded(saved_models, one.model, one.version)).at_once(call)
+        assert answer.code is Code.OK, (one, answer)
+        got = arrays_of(call.method, answer.body)
+        assert {name: bits(array) for name, array in got.items()} == {
+            name: bits(array) for name, array in one.outputs.items()
+        }
+        asked.add(one.model)
+
+    assert len(asked) > 10
+
+
+def bits(array: np.ndarray) -> object:
+    """Return what must be equal of two arrays: type, shape and memory."""
+    return array.dtype, array.shape, array.tolist() if array.dtype.hasobject else array.tobytes()
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", ["complex64", "complex128"])
+def test_p_types_that_the_open_inference_protocol_lacks_are_refused(saved_models: Path, form: str, kind: str) -> None:
+    """The text names the tensor, its type, and where it is served."""
+    call = infer_call(form, {"x": np.zeros(2, np.float32)}, parameters={"signature_name": kind})
+
+    answer = Answering(loaded(saved_models, "all_dtypes")).at_once(call)
+
+    assert answer.code is Code.INVALID_ARGUMENT
+    assert f"input 'x' of model 'all_dtypes' has type DT_{kind.upper()}" in answer.text
+    assert "/v1" in answer.text
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_p_an_output_of_another_type_is_refused_only_if_it_is_asked_for(form: str) -> None:
+    """Its neighbours can be had."""
+    outputs = {"y": spec("y:0"), "z": spec("z:0", DataType.COMPLEX64)}
+    answering = Answering(Complex(with_signature(Signature({"x": spec("x:0")}, outputs))))
+    x = {"x": np.array([[2.0]], np.float32)}
+
+    refused = answering.at_once(infer_call(form, x))
+    answered = answering.at_once(infer_call(form, x, outputs=("y",)))
+
+    assert refused.code is Code.INVALID_ARGUMENT
+    assert "output 'z' has type DT_COMPLEX64" in refused.text
+    assert answered.code is Code.OK
+
+
+class Complex(FakeLoaded):
+    """Answers complex numbers where these are declared."""
+
+    def run(self, feeds, fetches, **options) -> list[np.ndarray]:
+        answers = super().run(feeds, fetches, **options)
+        return [
+            one.astype(np.complex64) if name == "z:0" else one for name, one in zip(fetches, answers, strict=True)
+        ]

@@ -13,15 +13,18 @@ import pytest
 from core.config.model_config import BatchingParameters
 from core.errors import Code
 from core.inference import run_plan
+from core.inference.signature import Signature, TensorSpec
 from core.inference.tensor_proto import to_array
-from core.protos import serving_pb2
+from core.oip.rest_body import LENGTH_BYTES
+from core.protos import oip_pb2, serving_pb2
 from core.routing.transport import Answer, Call, Method
 from deployments.inference.batched_execution import BatchedExecution
 from deployments.inference.execution import Execution
 from tests.support.fakes import FakeLoaded
+from tests.support.infer_bodies import FORMS, infer_call
 from tests.support.loaded_models import loaded
 from tests.support.mixed_calls import MAKERS, mixed_calls, predict, rest
-from tests.support.served_models import half_plus_two
+from tests.support.served_models import half_plus_two, spec, with_signature
 from tests.unit.deployments.inference.test_batcher import directly
 
 TWO = Call(Method.REST_PREDICT, b'{"instances": [2.0, 4.0]}')
@@ -77,6 +80,35 @@ async def test_calls_share_a_run_and_get_their_own_answers(execution, gate) -> N
     assert json.loads(answer.body) == PREDICTIONS
     assert json.loads((await replied).body) == {"outputs": [6.0]}
     assert gate.fed == [[2.0, 4.0, 8.0]]
+
+
+@pytest.mark.parametrize("outputs", [{"y": spec("y:0")}, {"z": spec("z:0"), "y": spec("y:0")}], ids=["one", "two"])
+async def test_q_requests_of_every_protocol_share_a_run(gate: Gate, outputs: dict[str, TensorSpec]) -> None:
+    """Bodies and messages, JSON and raw: what waits together runs together, and each gets an answer of its own kind."""
+    execution = execution_of(FakeLoaded(with_signature(Signature({"x": spec("x:0")}, outputs)), gate))
+    rows = {"x": np.array([[2.0]], np.float32)}
+    first = asyncio.ensure_future(execution.call(Call(Method.REST_PREDICT, b'{"inputs": [[0.0]]}')))
+    await entered(gate)
+    asked = [
+        Call(Method.REST_PREDICT, b'{"instances": [[2.0]]}'),
+        predict("m", "x", rows["x"]),
+        *(infer_call(form, rows) for form in FORMS),
+    ]
+
+    waiting = asyncio.gather(*map(execution.call, asked))
+    gate.may_go_on.set()
+    answers = await waiting
+
+    await first
+    assert gate.fed == [[[0.0]]] * len(outputs) + [[[2.0]] * len(asked)] * len(outputs)
+    assert [one.code for one in answers] == [Code.OK] * len(asked)
+    json_answer = json.loads(bytes(answers[2].body)[:-LENGTH_BYTES])
+    assert [(one["name"], one["shape"], one["data"]) for one in json_answer["outputs"]] == [
+        (name, [1, 1], [3.0]) for name in sorted(outputs)
+    ]
+    raw = oip_pb2.ModelInferResponse.FromString(bytes(answers[4].body))
+    assert list(raw.raw_output_contents) == [np.float32(3.0).tobytes()] * len(outputs)
+    execution.close()
 
 
 async def test_a_question_about_the_model_runs_nothing(execution, gate) -> None:
@@ -264,6 +296,32 @@ async def test_rows_of_a_real_model_grow_together(saved_models: Path) -> None:
 
     narrow, wide = (to_array(serving_pb2.PredictResponse.FromString(one.body).outputs["y"]) for one in answers)
     assert (narrow.tolist(), wide.tolist()) == ([[3.0] * 3] * 4, [[4.0] * 3] * 4)
+    execution.close()
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_inferences_of_a_signature_with_a_fixed_batch_run_alone(saved_models: Path, form: str) -> None:
+    """As predictions do."""
+    execution = execution_of(loaded(saved_models, "two_rows"), BatchingParameters(8, 10**6, num_batch_threads=1))
+    rows = {"x": np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], np.float32)}
+
+    answers = await asyncio.gather(*(execution.call(infer_call(form, rows, 30.0)) for _ in range(4)))
+
+    assert [one.code for one in answers] == [Code.OK] * 4, answers
+    assert len({bytes(one.body) for one in answers}) == 1
+    execution.close()
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_an_inference_without_rows_cannot_be_batched(form: str) -> None:
+    """A scalar has no first dimension to merge along; the text is that of every batched request."""
+    execution = execution_of(FakeLoaded(with_signature(Signature({"x": spec("x:0", shape=())}, {"y": spec("y:0")}))))
+
+    answer = await execution.call(infer_call(form, {"x": np.array(2.0, np.float32)}))
+
+    assert answer == Answer(
+        Code.INVALID_ARGUMENT, b"Batching Run() input tensors must have at least one dimension"
+    )
     execution.close()
 
 

@@ -40,6 +40,7 @@ def metered(*calls: tuple[Method, RunPlan | None, Code]) -> Metrics:
 
 @pytest.mark.parametrize(("method", "api"), [
     (Method.PREDICT, "Predict"), (Method.REST_PREDICT, "Predict"), (Method.REST_CLASSIFY, "Classify"), (Method.REGRESS, "Regress"),
+    (Method.OIP_REST_INFER, "ModelInfer"), (Method.OIP_INFER, "ModelInfer"),
 ])  # fmt: skip
 def test_runs_are_timed_by_method(method, api) -> None:
     """REST and gRPC together, as TensorFlow Serving does."""
@@ -67,7 +68,7 @@ def test_failures_are_counted_but_not_timed() -> None:
 
 
 def test_multi_inference_counts_its_examples_and_has_no_run_time() -> None:
-    """TensorFlow Serving times three methods only."""
+    """TensorFlow Serving does not time it."""
     seen = metered((Method.MULTI_INFERENCE, PLAN, Code.OK), (Method.MULTI_INFERENCE, PLAN, Code.INTERNAL)).snapshot()
 
     assert seen.counters[REQUEST_EXAMPLE_COUNT_TOTAL.name] == {("m",): 6}
@@ -76,11 +77,25 @@ def test_multi_inference_counts_its_examples_and_has_no_run_time() -> None:
     assert seen.counters[GRAPH_RUNS.name] == {(): 1}
 
 
-def test_what_only_tells_of_the_model_is_counted_without_a_signature() -> None:
+@pytest.mark.parametrize(
+    ("method", "api"),
+    [
+        (Method.REST_METADATA, "GetModelMetadata"),
+        (Method.OIP_REST_METADATA, "ModelMetadata"),
+        (Method.OIP_METADATA, "ModelMetadata"),
+    ],
+)
+def test_what_only_tells_of_the_model_is_counted_without_a_signature(method: Method, api: str) -> None:
     """Metadata needs none."""
-    seen = metered((Method.REST_METADATA, None, Code.OK)).snapshot()
+    seen = metered((method, None, Code.OK)).snapshot()
 
-    assert seen.counters[SIGNATURE_REQUESTS.name] == {("m", "3", "", "GetModelMetadata", "OK"): 1}
+    assert seen.counters[SIGNATURE_REQUESTS.name] == {("m", "3", "", api, "OK"): 1}
+
+
+@pytest.mark.parametrize("method", [Method.PREDICT, Method.OIP_REST_INFER, Method.OIP_INFER])
+def test_examples_are_counted_of_multi_inference_only(method: Method) -> None:
+    """As in TensorFlow Serving: the rows of a prediction are not examples."""
+    assert REQUEST_EXAMPLE_COUNTS.name not in metered((method, PLAN, Code.OK)).snapshot().distributions
 
 
 def test_every_method_of_a_model_has_a_name() -> None:

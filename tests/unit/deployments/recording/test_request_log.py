@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from core.config.model_config import BatchingParameters, LoggingConfig, TaskSampling
@@ -18,6 +19,7 @@ from deployments.inference.execution import Execution
 from deployments.recording.request_log import LogSource, RequestLog
 from tests.support.extension_packages import install_example, on_path
 from tests.support.fakes import FakeLoaded
+from tests.support.infer_bodies import FORMS, infer_call
 from tests.support.prediction_logs import predict_request, read_logs
 from tests.support.served_models import half_plus_two
 
@@ -74,6 +76,34 @@ def test_requests_are_logged_as_lines(make: Make, tmp_path: Path) -> None:
     line = json.loads(file.read_text())
     assert line["request"]["inputs"] == {"x": [[2.0]]}
     assert line["response"]["outputs"] == {"y": [[3.0]]}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("collector", ["", "json_lines"])
+async def test_inferences_of_the_open_inference_protocol_are_logged(
+    make: Make, tmp_path: Path, form: str, collector: str
+) -> None:
+    """As predictions, in every form of the log."""
+    log = make()
+    log.configure([config(tmp_path, collector=collector)])
+    execution = Execution(FakeLoaded(half_plus_two()), 1)
+    execution.answering.on_answer = log.record
+
+    answer = await execution.call(infer_call(form, {"x": np.array([[2.0]], np.float32)}, outputs=("y",)))
+
+    execution.close()
+    log.close(10)
+    assert answer.code is Code.OK
+    if collector:
+        (file,) = tmp_path.glob("h2-*.jsonl")
+        line = json.loads(file.read_text())
+        assert line["method"] == "predict"
+        assert line["request"] == {"inputs": {"x": [[2.0]]}, "output_filter": ["y"]}
+        assert line["response"]["outputs"].keys() == {"y"}
+    else:
+        (record,) = read_logs(tmp_path)
+        assert record.predict_log.request.inputs["x"].tensor_shape.dim[0].size == 1
+        assert record.predict_log.response.outputs.keys() == {"y"}
 
 
 def test_only_a_share_is_logged(make: Make, tmp_path: Path) -> None:

@@ -1,0 +1,121 @@
+"""The models of the zoo behind REST's and gRPC's doors, without batching and with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import grpc
+import numpy as np
+
+from core.config.model_config import BatchingParameters
+from core.config.server_settings import LoadingSettings, ServerSettings
+from core.inference.tensor_proto import to_array, to_proto
+from core.protos import serving_pb2
+from core.routing.transport import Method
+from core.versions.servable_spec import ServableSpec
+from deployments.inference.assembly import loaded_model
+from deployments.inference.batched_execution import BatchedExecution
+from deployments.inference.batcher import HandOver, Work
+from deployments.inference.execution import Execution
+from deployments.runtime.saved_model import LoadedModel
+from tests.support.clients import Reply, RestClient
+from tests.support.doors.model_stack import ModelStack
+from tests.support.infer_bodies import FORMS, grpc_arrays, http_arrays, named, over_http
+from tests.support.zoo_models import MODELS, ZooCall
+
+SERVICE = "/tensorflow.serving.PredictionService/"
+MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
+BATCHING = BatchingParameters(64, batch_timeout_micros=5000, num_batch_threads=1)
+
+
+def loaded_call(call: ZooCall) -> LoadedModel:
+    """Load the version of a call as a replica does."""
+    settings = ServerSettings(loading=LoadingSettings(saved_model_tags=frozenset(call.tags)))
+    return loaded_model(ServableSpec(call.servable, str(MODELS / call.model / str(call.version)), settings))
+
+
+class RefusedInference(Exception):
+    """A request that was answered with an error: status and text."""
+
+
+class ZooSite:
+    """The same models twice: without batching and with it."""
+
+    def __init__(self, models: Mapping[Any, LoadedModel], open_context: ExitStack) -> None:
+        self.runs: list[int] = []
+        self._plain = open_context.enter_context(ModelStack({key: Execution(one, 2) for key, one in models.items()}))
+        batched = {key: BatchedExecution(one, BATCHING, through=_directly) for key, one in models.items()}
+        self._batched = open_context.enter_context(ModelStack(batched))
+        ports = (self._plain.grpc_port, self._batched.grpc_port)
+        self._channels = [open_context.enter_context(grpc.insecure_channel(f"127.0.0.1:{port}")) for port in ports]
+
+    def post(self, call: ZooCall, body: Any, *, batched: bool = False) -> Reply:
+        """Send a REST request with the call's own verb."""
+        client = RestClient((self._batched if batched else self._plain).rest_port)
+        servable = call.servable
+        path = f"/v1/models/{servable.name}/versions/{servable.version}:{call.method}"
+        reply = client.post(path, {"signature_name": call.signature, **body})
+        client.close()
+        return reply
+
+    def metadata(self, call: ZooCall) -> Any:
+        """Return the signatures as REST prints them."""
+        client = RestClient(self._plain.rest_port)
+        told = client.get(f"/v1/models/{call.servable.name}/versions/{call.version}/metadata").json
+        client.close()
+        return told["metadata"]["signature_def"]["signature_def"]
+
+    def predict(
+        self, call: ZooCall, inputs: Mapping[str, np.ndarray], *, batched: bool = False
+    ) -> dict[str, np.ndarray]:
+        """Predict over gRPC; answers all outputs."""
+        request = serving_pb2.PredictRequest(model_spec=zoo_spec(call))
+        for key, value in inputs.items():
+            request.inputs[key].CopyFrom(to_proto(value))
+        raw = self.ask("Predict", request, batched=batched)
+        return {key: to_array(one) for key, one in serving_pb2.PredictResponse.FromString(raw).outputs.items()}
+
+    def infer(self, call: ZooCall, form: str, *, batched: bool = False) -> dict[str, np.ndarray]:
+        """Ask by the Open Inference Protocol, in one of its forms; answers all outputs.
+
+        Raises RefusedInference for an error.
+        """
+        method, make = FORMS[form]
+        body = make(call.inputs, parameters={"signature_name": call.signature})
+        return (self._infer_rest if method is Method.OIP_REST_INFER else self._infer_grpc)(call, body, batched=batched)
+
+    def _infer_rest(self, call: ZooCall, body: bytes, *, batched: bool) -> dict[str, np.ndarray]:
+        client = RestClient((self._batched if batched else self._plain).rest_port)
+        sent, headers = over_http(body)
+        servable = call.servable
+        reply = client.send("POST", f"/v2/models/{servable.name}/versions/{servable.version}/infer", sent, headers)
+        client.close()
+        if reply.status != 200:
+            raise RefusedInference(reply.status, reply.error)
+        return http_arrays(reply.body, reply.headers)
+
+    def _infer_grpc(self, call: ZooCall, body: bytes, *, batched: bool) -> dict[str, np.ndarray]:
+        message = named(body, call.servable.name, str(call.version))
+        try:
+            return grpc_arrays(self._channels[batched].unary_unary(MODEL_INFER)(message, timeout=60))
+        except grpc.RpcError as error:
+            raise RefusedInference(error.code(), error.details()) from None
+
+    def ask(self, method: str, request: Any, *, batched: bool = False) -> bytes:
+        """Call a gRPC method."""
+        return self._channels[batched].unary_unary(SERVICE + method)(request.SerializeToString(), timeout=60)
+
+
+def _directly(work: Work, limit: int, slots: int) -> HandOver:
+    """Hand batches over without Serve, which wants a replica around it."""
+    del limit, slots
+    return work
+
+
+def zoo_spec(call: ZooCall) -> serving_pb2.ModelSpec:
+    """Name the version and the signature of a call."""
+    spec = serving_pb2.ModelSpec(name=call.servable.name, signature_name=call.signature)
+    spec.version.value = call.version
+    return spec
