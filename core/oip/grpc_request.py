@@ -25,7 +25,7 @@ from core.inference.signature import ServedModel
 from core.oip.datatypes import numpy_of
 from core.oip.grpc_answer import GrpcWriter
 from core.oip.infer_plan import SIGNATURE_NAME, plan_infer
-from core.oip.infer_request import InferRequest, InputTensor, Parameter, RequestedOutput
+from core.oip.infer_request import InferRequest, InputTensor, Parameter, RequestedOutput, check_tensor_parameters
 from core.oip.model_reference import VERSION_LABEL, ModelReference, model_reference
 from core.oip.raw_tensors import raw_array
 from core.oip.typed_contents import typed_array
@@ -78,6 +78,12 @@ def _fields(raw: Memory) -> list[tuple[int, int, int]]:
     return top_level_fields(raw, len(raw) // BYTES_OF_A_STEP) or []
 
 
+def raw_tensor_at(body: Memory) -> int:
+    """Return where the largest raw content of a large message begins; 0 where none is found."""
+    raw = [(end - start, start) for key, start, end in _fields(body) if key == _RAW]
+    return max(raw, default=(0, 0))[1]
+
+
 def _about_the_model(raw: Memory) -> Memory:
     """Leave out of a message what does not say which model it means."""
     fields = _fields(raw)
@@ -124,8 +130,15 @@ def _request(message: _Request, raw: Sequence[Memory]) -> InferRequest:
             f"expected {len(message.inputs)} entries in raw_input_contents, one for each input, got {len(raw)}"
         )
     inputs = map(_raw_input, message.inputs, raw) if raw else map(_typed_input, message.inputs)
-    outputs = tuple([RequestedOutput(one.name) for one in message.outputs])
+    for one in message.inputs:
+        check_tensor_parameters(f"input '{one.name}'", one.parameters)
+    outputs = tuple([_requested(one) for one in message.outputs])
     return InferRequest(tuple(inputs), outputs, message.id, _parameters(message.parameters))
+
+
+def _requested(one: _Request.InferRequestedOutputTensor) -> RequestedOutput:
+    check_tensor_parameters(f"output '{one.name}'", one.parameters)
+    return RequestedOutput(one.name)
 
 
 def _raw_input(one: _Input, raw: Memory) -> InputTensor:

@@ -11,7 +11,7 @@ from core.errors import Code, ServingError
 from core.http2.grpc_heads import CallHead
 from core.http2.grpc_messages import LARGEST_MESSAGE_BYTES, PREFIX_BYTES, announced_bytes, only_message
 from core.http2.streams import Stream
-from core.routing.incoming_body import IncomingBody
+from core.routing.incoming_body import LARGE_BODY_BYTES, IncomingBody
 from core.routing.transport import Answer, Call
 from deployments.grpc.api import ShortMethod
 from deployments.grpc.handled_call import Connection, HandledCall
@@ -95,7 +95,10 @@ class UnaryCall(ShortCall):
             asked = self._short.asked(body)
         except ServingError:
             return False
-        return self.send(asked, Call(self._short.method, body, timeout_s), began_s)
+        short, at = self._short, 0
+        if short.tensor_at is not None and len(body) >= LARGE_BODY_BYTES:
+            at = short.tensor_at(body)
+        return self.send(asked, Call(short.method, body, timeout_s, tensor_at=at), began_s)
 
     def _take_the_long_way(self, body: bytes) -> None:
         handler = self._protocol.calls.handler(self._head.path)

@@ -37,11 +37,19 @@ class ClientGone(ServingError):
         super().__init__("The client has closed its connection.")
 
 
-async def read_body(scope: Scope, receive: Receive, limit: int, room: int = 0) -> bytes:
-    """Read the whole body, unpacked if it is gzip; a large one into memory that has `room` for more bytes behind it.
+async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """Read the whole body, unpacked if it is gzip.
 
     Raises BodyTooLarge and ClientGone.
     """
+    body = await received_body(scope, receive, limit)
+    if b"gzip" not in header(scope, b"content-encoding"):
+        return body
+    return unzipped(body) if len(body) <= SMALL_BODY_BYTES else await asyncio.to_thread(unzipped, body)
+
+
+async def received_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """Read the whole body as it was sent; raises BodyTooLarge and ClientGone."""
     declared = header(scope, b"content-length")
     expected = int(declared) if declared.isdigit() else 0
     if expected > limit:
@@ -52,11 +60,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int, room: int = 0) -
     body: bytes = message.get("body", b"")
     if len(body) > limit:
         raise BodyTooLarge(limit)
-    if message.get("more_body", False):
-        body = await _rest_of_body(body, receive, limit, expected + room)
-    if b"gzip" not in header(scope, b"content-encoding"):
-        return body
-    return unzipped(body) if len(body) <= SMALL_BODY_BYTES else await asyncio.to_thread(unzipped, body)
+    return await _rest_of_body(body, receive, limit, expected) if message.get("more_body", False) else body
 
 
 async def _rest_of_body(first: bytes, receive: Receive, limit: int, expected: int) -> bytes:
