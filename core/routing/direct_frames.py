@@ -18,8 +18,8 @@ answers those it has, then closes. LOAD goes to a replica whose endpoint asks fo
 were open on this connection since the last LOAD.
 
 `FrameReader` is made for `asyncio.BufferedProtocol`: small frames are cut from one scratch buffer, and the payload
-of a large frame is received straight into its own buffer, so that no body is copied twice. In that buffer the raw tensor
-is aligned as runtimes want it, so that they can use it where it is.
+of a large frame is received straight into its own buffer, so that no body is copied twice. In that buffer the raw
+tensor is aligned as runtimes want it, so that they can use it where it is.
 """
 
 from __future__ import annotations

@@ -89,7 +89,9 @@ class OipService:
 
     async def _forward(self, asked: ModelReference, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
         route = self._facts.route_to(asked)
-        return grpc_answer(await self._router.forward(route, Call(Method.OIP_INFER, raw, timeout_s, tensor_at=raw_tensor_at(raw))))
+        return grpc_answer(
+            await self._router.forward(route, Call(Method.OIP_INFER, raw, timeout_s, tensor_at=raw_tensor_at(raw)))
+        )
 
 
 def _at_once(answer: Callable[[bytes], bytes]) -> Answering:

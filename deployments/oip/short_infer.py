@@ -55,7 +55,7 @@ class ShortInfer(ShortRequest):
         body = self.taken()
         body += _ALL_JSON_FOOTER if length == ALL_JSON else footer(length)
         wanted = self._wanted
-        call = Call(wanted.method, body, timeout_s, tensor_at=length if length > 0 else 0)
+        call = Call(wanted.method, body, timeout_s, tensor_at=max(0, length))
         return self.send(wanted.request, call, time.perf_counter())
 
     def ended(self, answer: Answer) -> None:

@@ -55,8 +55,8 @@ def test_announcing_a_large_body_claims_nothing() -> None:
     try:
         bodies = [IncomingBody(64 * MIB) for _ in range(10)]
         assert tracemalloc.get_traced_memory()[1] < MIB
-        for body in bodies:
-            body += PIECE
+        for at in range(len(bodies)):
+            bodies[at] += PIECE
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
