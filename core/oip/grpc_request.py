@@ -79,6 +79,12 @@ def _fields(raw: Memory) -> list[tuple[int, int, int]]:
     return top_level_fields(raw, len(raw) // BYTES_OF_A_STEP) or []
 
 
+def raw_tensor_at(body: Memory) -> int:
+    """Return where the largest raw content of a large message begins; 0 where none is found."""
+    raw = [(end - start, start) for key, start, end in _fields(body) if key == _RAW]
+    return max(raw, default=(0, 0))[1]
+
+
 def _about_the_model(raw: Memory) -> Memory:
     """Leave out of a message what does not say which model it means."""
     fields = _fields(raw)
