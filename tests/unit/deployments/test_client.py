@@ -165,7 +165,9 @@ def test_one_client_serves_many_threads_and_many_tasks(saved_models: Path) -> No
 
 def test_the_example_of_the_readme_prints_what_it_says(saved_models: Path) -> None:
     """Its comment is its output."""
-    [example] = [one for one in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL) if "deployments" in one]
+    [example] = [
+        one for one in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL) if "deployments" in one
+    ]
     [promised] = re.findall(r"  # (\[.*\])$", example, re.MULTILINE)
     with GrpcStack(saved_models, {"half_plus_two": 1}) as stack, contextlib.redirect_stdout(io.StringIO()) as printed:
         exec(example.replace("127.0.0.1:8500", f"127.0.0.1:{stack.port}"), {})
