@@ -9,13 +9,16 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from typing import Any
 
 from ray import serve
 from ray.serve import Application
 
 from core.config.server_settings import ServerSettings
 from deployments.config.startup_settings import settings_of_config
-from deployments.grpc.serve_proxy import add_services
+from deployments.grpc.serve_proxy import PROXIED, register
+from deployments.oip.grpc_service import SERVICE
+from deployments.oip.serve_proxy import OIP_METHODS
 from deployments.router import Router
 from deployments.versions.serve_host import ROUTER_DEPLOYMENT
 from deployments.watcher import Watcher
@@ -38,6 +41,12 @@ def build(args: Mapping[str, object]) -> Application:
     for warning in warnings:
         log.warning("configuration: %s", warning)
     return application(settings)
+
+
+def add_services(servicer: object, server: Any) -> None:
+    """Register the services on Serve's own gRPC proxy (`grpc_servicer_functions`)."""
+    del servicer
+    register(server, {**PROXIED, SERVICE: OIP_METHODS})
 
 
 def application(settings: ServerSettings) -> Application:

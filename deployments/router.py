@@ -27,10 +27,11 @@ from core.telemetry.spans import TracedProcess
 from deployments.config.startup_settings import monitoring
 from deployments.grpc.api import GrpcAnswer, GrpcApi, GrpcService
 from deployments.grpc.door import GrpcDoor, grpc_address
-from deployments.grpc.serve_proxy import ProxyMethods, Raw, set_status
+from deployments.grpc.serve_proxy import Raw, set_status
 from deployments.oip.extensions import OipExtensions, extension_names, extensions_of
 from deployments.oip.grpc_service import OipService
 from deployments.oip.rest_api import OipRest
+from deployments.oip.serve_proxy import OipProxyMethods
 from deployments.oip.server_facts import ServerFacts
 from deployments.rest.api import HttpApi
 from deployments.rest.asgi import AsgiApp
@@ -69,7 +70,7 @@ RELOAD_TIMEOUT_S = 600.0
 LAST_SPANS_TIMEOUT_S = 3.0
 
 
-class Router(ProxyMethods):
+class Router(OipProxyMethods):
     """One router replica."""
 
     def __init__(self, settings: ServerSettings, watcher: DeploymentHandle) -> None:

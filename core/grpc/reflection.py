@@ -1,8 +1,8 @@
 """Descriptors for gRPC reflection, under the names that clients know.
 
-TensorFlow's messages live in a package of ours so that the originals can be imported beside them; a client that asks
-for the services of a server must see the original names, or its calls would not find them. Our own messages keep their
-names.
+TensorFlow's messages, and those of the Open Inference Protocol, live in packages of ours so that the originals can be
+imported beside them; a client that asks for the services of a server must see the original names, or its calls would
+not find them. Our own messages keep their names.
 """
 
 from __future__ import annotations
@@ -14,23 +14,26 @@ from typing import Final
 from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, wrappers_pb2
 from google.protobuf.descriptor import FileDescriptor
 
-from core.protos import admin_pb2, model_config_pb2, serving_pb2, tensor_pb2
+from core.protos import admin_pb2, model_config_pb2, oip_pb2, serving_pb2, tensor_pb2
 
-_COPIED: Final = "ray_model_server.tensorflow"
-_ORIGINAL: Final = "tensorflow"
+_ORIGINALS: Final[Mapping[str, str]] = MappingProxyType(
+    {"ray_model_server.tensorflow": "tensorflow", "ray_model_server.inference": "inference"}
+)
+"""Packages of ours, and those that they stand for."""
 _FILE_NAMES: Final[Mapping[str, str]] = MappingProxyType(
     {
         tensor_pb2.DESCRIPTOR.name: "tensorflow/tensor.proto",
         model_config_pb2.DESCRIPTOR.name: "tensorflow_serving/model_config.proto",
         serving_pb2.DESCRIPTOR.name: "tensorflow_serving/serving.proto",
         admin_pb2.DESCRIPTOR.name: "ray_model_server/admin.proto",
+        oip_pb2.DESCRIPTOR.name: "inference.proto",
     }
 )
 
 
 Rename = Callable[[str], str]
 
-OWN_FILES: Final = (tensor_pb2, model_config_pb2, serving_pb2, admin_pb2)
+OWN_FILES: Final = (tensor_pb2, model_config_pb2, serving_pb2, admin_pb2, oip_pb2)
 """What our services are described by, dependencies first."""
 
 
@@ -38,12 +41,12 @@ def descriptor_files() -> tuple[descriptor_pb2.FileDescriptorProto, ...]:
     """List the file descriptors that describe our services, dependencies first."""
     foreign = [_file(module.DESCRIPTOR) for module in (any_pb2, wrappers_pb2)]
     own = [_file(module.DESCRIPTOR) for module in OWN_FILES]
-    return (*foreign, *(_renamed(file, _FILE_NAMES[file.name], _COPIED, _ORIGINAL) for file in own))
+    return (*foreign, *(_renamed(file, _FILE_NAMES[file.name], _ORIGINALS) for file in own))
 
 
 def in_package(descriptor: FileDescriptor, name: str, package: str) -> descriptor_pb2.FileDescriptorProto:
     """Describe the same messages and services once more, as a file of another name and package."""
-    return _renamed(_file(descriptor), name, descriptor.package, package)
+    return _renamed(_file(descriptor), name, {descriptor.package: package})
 
 
 def reflection_pool(*more: FileDescriptor | descriptor_pb2.FileDescriptorProto) -> descriptor_pool.DescriptorPool:
@@ -62,13 +65,15 @@ def _file(descriptor: FileDescriptor) -> descriptor_pb2.FileDescriptorProto:
 
 
 def _renamed(
-    file: descriptor_pb2.FileDescriptorProto, name: str, old: str, new: str
+    file: descriptor_pb2.FileDescriptorProto, name: str, packages: Mapping[str, str]
 ) -> descriptor_pb2.FileDescriptorProto:
-    """Change a file's name, and the beginning of its package and of all names of types."""
+    """Change a file's name, and the beginning of its package and of all names of types; `packages`: old to new."""
 
     def rename(type_name: str) -> str:
         """Names of types are absolute and start with a dot."""
-        return type_name.replace(f".{old}", f".{new}", 1)
+        for old, new in packages.items():
+            type_name = type_name.replace(f".{old}", f".{new}", 1)
+        return type_name
 
     file.name = name
     file.package = rename(f".{file.package}").removeprefix(".")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, TypeAlias, TypeVar, cast
+from typing import Final, TypeAlias, TypeVar
 
 import numpy as np
 from google.protobuf.message import DecodeError, Message
@@ -147,7 +147,7 @@ def _length(raw: Memory, position: int) -> tuple[int, int]:
 def parse_message(kind: type[MessageT], body: Memory) -> MessageT:
     """Parse a message; raises InvalidArgument where protobuf refuses it."""
     try:
-        return kind.FromString(cast(bytes, body))  # any buffer is taken, other than its hint says
+        return kind.FromString(body)  # type: ignore[arg-type]  # it takes any buffer
     except DecodeError:
         name = kind.DESCRIPTOR.name
         raise InvalidArgument(_PROBLEMS.get(name, f"The request is not a valid {name} message.")) from None

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from core.config.extensions import TENSORFLOW
 from core.errors import Code, Internal, InvalidArgument, RuntimeFailure
 from core.inference.dtypes import NUMPY_DTYPE, DataType, data_type
 from core.inference.tensor_proto import to_array
@@ -136,13 +137,15 @@ def check_predictable(signature: Signature) -> None:
 class ServedModel:
     """What a loaded version declares: its name, number and signatures.
 
-    `signature_def_map` is the serialized SignatureDefMap that GetModelMetadata answers with.
+    `signature_def_map` is the serialized SignatureDefMap that GetModelMetadata answers with; `platform` is the name of
+    the platform that loaded it.
     """
 
     name: str
     version: int
     signatures: Mapping[str, Signature]
     signature_def_map: bytes = b""
+    platform: str = TENSORFLOW.name
 
 
 def served_model(name: str, version: int, signatures: Mapping[str, Signature]) -> ServedModel:

@@ -61,21 +61,21 @@ def read_predict_body(body: bytes | bytearray, signature_of: SignatureOf) -> Pre
     `signature_of` returns None for a name that the model does not have. Missing inputs are not judged here.
     """
     body = bytes(body)
-    return _with_object(body, partial(_fast_request, signature_of, body)) or _exact_request(body, signature_of)
+    return with_object(body, partial(_fast_request, signature_of, body)) or _exact_request(body, signature_of)
 
 
 def check_signature_name(body: bytes | bytearray) -> None:
     """Make the checks of a body of predict that come before its model is looked up; raises ServingError."""
     body = bytes(body)
-    if not _with_object(body, _has_good_name):
+    if not with_object(body, _has_good_name):
         document = parse_object(body)
         signature_name(document.first_values(), document)
 
 
 def parse_object(body: bytes) -> JsonObject:
     """Read a body that must be an object, as values."""
-    _require_affordable(body)
-    valid = _with_object(body, _plain_object)
+    require_affordable(body)
+    valid = with_object(body, _plain_object)
     document: Value = parse_exactly(body) if valid is None else valid
     if not isinstance(document, JsonObject):
         raise InvalidArgument(complaint(document, "Is not object"))
@@ -90,7 +90,7 @@ def signature_name(members: Mapping[str, Value], document: JsonObject) -> str:
     return name
 
 
-def _with_object(body: bytes, use: Callable[[Element], T | None]) -> T | None:
+def with_object(body: bytes, use: Callable[[Element], T | None]) -> T | None:
     """Apply a function to a valid top-level object; None without one, or when the function gives up.
 
     The function must not keep any part of the document. Its UnsuitableDocumentError means that it gives up.
@@ -117,7 +117,7 @@ def _plain_object(element: Element) -> JsonObject:
     return cast(JsonObject, plain(element))
 
 
-def _require_affordable(body: bytes) -> None:
+def require_affordable(body: bytes) -> None:
     """Refuse a body whose values would need far more memory than its text; raises InvalidArgument."""
     needed = sum(body.count(token) * cost for token, cost in BYTES_PER_TOKEN.items())
     if needed > LARGEST_DOCUMENT_BYTES:

@@ -46,6 +46,15 @@ def parse_exactly(text: bytes) -> Value:
     return _Parser(text).run()
 
 
+def parse_whole(text: bytes) -> Value:
+    """As `parse_exactly`, of a text that must hold nothing behind its value."""
+    parser = _Parser(text)
+    value = parser.run()
+    if parser.peek():
+        raise parse_error("The document root must not be followed by other values.", parser.at)
+    return value
+
+
 class _Parser:
     __slots__ = ("at", "root", "stack", "text")
 

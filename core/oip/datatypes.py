@@ -42,6 +42,8 @@ _NAMES: Mapping[DataType, str] = MappingProxyType(
 NUMPY_OF: Mapping[str, np.dtype] = MappingProxyType({name: NUMPY_DTYPE[kind] for kind, name in _NAMES.items()})
 """The numpy dtype of each datatype; BYTES are arrays of `bytes` objects."""
 
+_NAME_OF: Mapping[np.dtype, str] = MappingProxyType({dtype: name for name, dtype in NUMPY_OF.items()})
+
 
 def datatype_of(kind: DataType) -> str:
     """Return the protocol's name of a type; TensorFlow's own name (`DT_COMPLEX64`) where the protocol has none."""
@@ -54,3 +56,8 @@ def numpy_of(datatype: str, tensor: str) -> np.dtype:
     if dtype is None:
         raise InvalidArgument(f"invalid datatype '{datatype}' for input '{tensor}'")
     return dtype
+
+
+def name_of(dtype: np.dtype) -> str:
+    """Return the datatype of an array; empty where the protocol has none."""
+    return _NAME_OF.get(dtype, "")

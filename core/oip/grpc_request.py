@@ -25,7 +25,7 @@ from core.inference.signature import ServedModel
 from core.oip.datatypes import numpy_of
 from core.oip.grpc_answer import GrpcWriter
 from core.oip.infer_plan import SIGNATURE_NAME, plan_infer
-from core.oip.infer_request import InferRequest, InputTensor, Parameter, RequestedOutput
+from core.oip.infer_request import InferRequest, InputTensor, Parameter, RequestedOutput, check_tensor_parameters
 from core.oip.model_reference import VERSION_LABEL, ModelReference, model_reference
 from core.oip.raw_tensors import raw_array
 from core.oip.typed_contents import typed_array
@@ -124,8 +124,15 @@ def _request(message: _Request, raw: Sequence[Memory]) -> InferRequest:
             f"expected {len(message.inputs)} entries in raw_input_contents, one for each input, got {len(raw)}"
         )
     inputs = map(_raw_input, message.inputs, raw) if raw else map(_typed_input, message.inputs)
-    outputs = tuple([RequestedOutput(one.name) for one in message.outputs])
+    for one in message.inputs:
+        check_tensor_parameters(f"input '{one.name}'", one.parameters)
+    outputs = tuple([_requested(one) for one in message.outputs])
     return InferRequest(tuple(inputs), outputs, message.id, _parameters(message.parameters))
+
+
+def _requested(one: _Request.InferRequestedOutputTensor) -> RequestedOutput:
+    check_tensor_parameters(f"output '{one.name}'", one.parameters)
+    return RequestedOutput(one.name)
 
 
 def _raw_input(one: _Input, raw: Memory) -> InputTensor:

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
 from core.errors import InvalidArgument
 from core.inference.run_plan import RunPlan
 from core.inference.signature import DEFAULT_SIGNATURE, ServedModel, Signature, TensorSpec, check_carried
-from core.oip.datatypes import NUMPY_OF, datatype_of
-from core.oip.infer_request import InferRequest, InputTensor, RequestedOutput, dimensions_text
+from core.oip.datatypes import NUMPY_OF, datatype_of, name_of
+from core.oip.infer_request import (
+    InferRequest,
+    InputTensor,
+    RequestedOutput,
+    check_request_parameters,
+    dimensions_text,
+)
 
 SIGNATURE_NAME: Final = "signature_name"
 TIMEOUT: Final = "timeout"
 
 
-@dataclass(frozen=True, slots=True)
-class OutputTensor:
+class OutputTensor(NamedTuple):
     """One output of an answer; `is_binary` is None where the request does not say in which form it is sent."""
 
     name: str
@@ -29,8 +33,7 @@ class OutputTensor:
     is_binary: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class InferAnswer:
+class InferAnswer(NamedTuple):
     """An answer: the version that gave it, the id of its request, and the outputs in order."""
 
     model_name: str
@@ -45,10 +48,9 @@ AnswerWriter: TypeAlias = Callable[[InferAnswer], bytes]
 
 def plan_infer(model: ServedModel, request: InferRequest, write: AnswerWriter) -> RunPlan:
     """Plan a request; raises InvalidArgument for whatever does not fit the signature."""
+    check_request_parameters(request.parameters)
     key = asked_signature(request)
-    signature = model.signatures.get(key)
-    if signature is None:
-        raise InvalidArgument(f"model '{model.name}' has no signature '{key}'")
+    signature = signature_called(model, key)
     outputs = _outputs(signature, request.outputs)
     if not signature.is_carried:
         check_carried(key, signature, [one.name for one, _ in outputs])
@@ -57,8 +59,8 @@ def plan_infer(model: ServedModel, request: InferRequest, write: AnswerWriter) -
 
     def encode(arrays: Sequence[np.ndarray]) -> bytes:
         fetched = dict(zip(fetches, arrays, strict=True))
-        tensors = [_output(one, spec, fetched[spec.tensor]) for one, spec in outputs]
-        return write(InferAnswer(model.name, str(model.version), request.id, tuple(tensors)))
+        tensors = tuple([_output(one, spec, fetched[spec.tensor]) for one, spec in outputs])
+        return write(InferAnswer(model.name, str(model.version), request.id, tensors))
 
     return RunPlan(feeds, fetches, encode, key, asked_timeout_s(request))
 
@@ -82,6 +84,29 @@ def asked_signature(request: InferRequest) -> str:
     if not isinstance(name, str):
         raise InvalidArgument(f"parameter '{SIGNATURE_NAME}' must be a string")
     return name or DEFAULT_SIGNATURE
+
+
+def signature_called(model: ServedModel, key: str) -> Signature:
+    """Return a signature of the model; raises InvalidArgument where it has none of that name."""
+    signature = model.signatures.get(key)
+    if signature is None:
+        raise InvalidArgument(f"model '{model.name}' has no signature '{key}'")
+    return signature
+
+
+def input_dtype(model: ServedModel, name: str, spec: TensorSpec) -> np.dtype:
+    """Return the dtype of a model's input; raises InvalidArgument for a type that the protocol does not have."""
+    dtype = NUMPY_OF.get(datatype_of(spec.dtype))
+    if dtype is None:
+        raise _not_in_protocol(f"input '{name}' of model '{model.name}'", spec)
+    return dtype
+
+
+def _not_in_protocol(what: str, spec: TensorSpec) -> InvalidArgument:
+    return InvalidArgument(
+        f"{what} has type {datatype_of(spec.dtype)}, which this protocol does not have; TensorFlow Serving's API "
+        "(/v1, PredictionService) serves it"
+    )
 
 
 def _feeds(model: ServedModel, signature: Signature, inputs: Sequence[InputTensor]) -> dict[str, np.ndarray]:
@@ -110,17 +135,11 @@ def _feed(model: ServedModel, signature: Signature, name: str, sent: Mapping[str
 
 
 def _check(model: ServedModel, one: InputTensor, spec: TensorSpec) -> None:
-    expected = datatype_of(spec.dtype)
-    dtype = NUMPY_OF.get(expected)
-    if dtype is None:
-        raise InvalidArgument(
-            f"input '{one.name}' of model '{model.name}' has type {expected}, which this protocol does not have; "
-            "TensorFlow Serving's API (/v1, PredictionService) serves it"
-        )
+    dtype = input_dtype(model, one.name, spec)
     if one.array.dtype != dtype:
         raise InvalidArgument(
-            f"inference input '{one.name}' data-type is {_name_of(one.array.dtype)}, but model '{model.name}' expects "
-            f"{expected}"
+            f"inference input '{one.name}' data-type is {name_of(one.array.dtype)}, but model '{model.name}' expects "
+            f"{name_of(dtype)}"
         )
     if not spec.fits(one.array.shape):
         raise InvalidArgument(
@@ -129,15 +148,11 @@ def _check(model: ServedModel, one: InputTensor, spec: TensorSpec) -> None:
         )
 
 
-def _name_of(dtype: np.dtype) -> str:
-    return next(name for name, one in NUMPY_OF.items() if one == dtype)
-
-
-def _outputs(signature: Signature, wanted: Sequence[RequestedOutput]) -> tuple[tuple[RequestedOutput, TensorSpec], ...]:
+def _outputs(signature: Signature, wanted: Sequence[RequestedOutput]) -> list[tuple[RequestedOutput, TensorSpec]]:
     """Return the outputs in the requested order; without a request all, sorted by name."""
     declared = signature.outputs
     if not wanted:
-        return tuple((RequestedOutput(name), declared[name]) for name in sorted(declared))
+        return [(RequestedOutput(name), declared[name]) for name in sorted(declared)]
     chosen: dict[str, tuple[RequestedOutput, TensorSpec]] = {}
     for one in wanted:
         if one.name not in declared:
@@ -145,14 +160,11 @@ def _outputs(signature: Signature, wanted: Sequence[RequestedOutput]) -> tuple[t
         if one.name in chosen:
             raise InvalidArgument(f"output '{one.name}' is requested more than once")
         chosen[one.name] = (one, declared[one.name])
-    return tuple(chosen.values())
+    return list(chosen.values())
 
 
 def _output(wanted: RequestedOutput, spec: TensorSpec, array: np.ndarray) -> OutputTensor:
-    datatype = datatype_of(spec.dtype)
-    if NUMPY_OF.get(datatype) != array.dtype:
-        raise InvalidArgument(
-            f"output '{wanted.name}' has type {datatype}, which this protocol does not have; TensorFlow Serving's API "
-            "(/v1, PredictionService) serves it"
-        )
+    datatype = name_of(array.dtype)
+    if not datatype:
+        raise _not_in_protocol(f"output '{wanted.name}'", spec)
     return OutputTensor(wanted.name, datatype, array, wanted.is_binary)

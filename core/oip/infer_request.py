@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -17,30 +16,58 @@ Parameter: TypeAlias = bool | int | float | str
 NO_PARAMETERS: Final[Mapping[str, Parameter]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class InputTensor:
+_SEQUENCE: Final = frozenset({"sequence_id", "sequence_start", "sequence_end"})
+_RESERVED: Final = "triton_"
+_HARMLESS: Final = "triton_enable_empty_final_response"
+_SHARED_MEMORY: Final = "shared_memory_"
+_CLASSIFICATION: Final = "classification"
+
+
+class InputTensor(NamedTuple):
     """One input as it was sent: `array` has the shape and the dtype that the request gave."""
 
     name: str
     array: np.ndarray
 
 
-@dataclass(frozen=True, slots=True)
-class RequestedOutput:
+class RequestedOutput(NamedTuple):
     """One output that the request names; `is_binary` is None where it does not say in which form."""
 
     name: str
     is_binary: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class InferRequest:
+class InferRequest(NamedTuple):
     """One request; without `outputs` it asks for all. `id` is None where it has none."""
 
     inputs: tuple[InputTensor, ...]
     outputs: tuple[RequestedOutput, ...] = ()
     id: str | None = None
-    parameters: Mapping[str, Parameter] = field(default_factory=lambda: NO_PARAMETERS)
+    parameters: Mapping[str, Parameter] = NO_PARAMETERS
+
+
+def check_request_parameters(parameters: Iterable[str]) -> None:
+    """Refuse parameters of a request that would change its meaning; raises InvalidArgument.
+
+    Whatever else a client sends along is ignored.
+    """
+    for key in parameters:
+        if key in _SEQUENCE:
+            raise InvalidArgument(f"parameter '{key}': sequences are not supported")
+        if key.startswith(_RESERVED) and key != _HARMLESS:
+            raise InvalidArgument(f"parameter keys starting with '{_RESERVED}' are reserved, and '{key}' is not known")
+
+
+def check_tensor_parameters(what: str, parameters: Iterable[str]) -> None:
+    """Refuse parameters that this server cannot follow, of a tensor that `what` describes (`input 'x'`).
+
+    Raises InvalidArgument; whatever else a client sends along is ignored.
+    """
+    for key in parameters:
+        if key.startswith(_SHARED_MEMORY):
+            raise InvalidArgument(f"{what} has parameter '{key}': shared memory is not supported; send the data")
+        if key == _CLASSIFICATION:
+            raise InvalidArgument(f"{what} has parameter '{key}': the classification extension is not supported")
 
 
 def element_count(name: str, shape: Sequence[int], itemsize: int) -> int:

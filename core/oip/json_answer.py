@@ -2,56 +2,59 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import orjson
 
+from core.errors import InvalidArgument
 from core.inference.protobuf_wire import Piece
-from core.json.strings import quote, raw_bytes
 from core.oip.infer_plan import InferAnswer, OutputTensor
 from core.oip.raw_tensors import raw_pieces
 from core.oip.rest_body import ALL_JSON, footer
 
 
-@dataclass(frozen=True, slots=True)
-class JsonWriter:
-    """Writes answers; `is_binary_by_default`: outputs of which the request says nothing are raw."""
+def write_json_answer(is_binary_by_default: bool, answer: InferAnswer) -> bytes:  # noqa: FBT001 -- for partial
+    """Compose the body, with its footer; outputs of which the request says nothing are raw if that is the default.
 
-    is_binary_by_default: bool = False
-
-    def write(self, answer: InferAnswer) -> bytes:
-        """Compose the body, with its footer."""
-        raw: list[Piece] = []
-        outputs = [self._output(one, raw) for one in answer.outputs]
-        identity = b"" if answer.id is None else b'"id":%b,' % _text(answer.id)
-        json = b'{%b"model_name":%b,"model_version":"%b","outputs":[%b]}' % (
-            identity,
-            _text(answer.model_name),
-            answer.model_version.encode(),
-            b",".join(outputs),
-        )
-        return b"".join([json, *raw, footer(len(json) if any(map(len, raw)) else ALL_JSON)])
-
-    def _output(self, one: OutputTensor, raw: list[Piece]) -> bytes:
-        is_binary = self.is_binary_by_default if one.is_binary is None else one.is_binary
-        head = b'{"name":%b,"datatype":"%b","shape":[%b],' % (
-            _text(one.name),
-            one.datatype.encode(),
-            b",".join(b"%d" % size for size in one.array.shape),
-        )
-        if not is_binary:
-            return b'%b"data":%b}' % (head, _data(one.array))
-        pieces = raw_pieces(one.array)
-        raw += pieces
-        return b'%b"parameters":{"binary_data_size":%d}}' % (head, sum(map(len, pieces)))
+    Raises InvalidArgument for strings that JSON cannot carry.
+    """
+    raw: list[Piece] = []
+    head: dict[str, Any] = {} if answer.id is None else {"id": answer.id}
+    # A name from the command line may hold bytes that are not UTF-8.
+    head["model_name"] = answer.model_name.encode("utf-8", "replace").decode()
+    head["model_version"] = answer.model_version
+    head["outputs"] = [_output(one, is_binary_by_default, raw) for one in answer.outputs]
+    json = orjson.dumps(head, option=orjson.OPT_SERIALIZE_NUMPY)
+    return b"".join([json, *raw, footer(len(json) if any(map(len, raw)) else ALL_JSON)])
 
 
-def _text(text: str) -> bytes:
-    return quote(raw_bytes(text))
+def _output(one: OutputTensor, is_binary_by_default: bool, raw: list[Piece]) -> dict[str, Any]:  # noqa: FBT001
+    array = one.array
+    described: dict[str, Any] = {"name": one.name, "datatype": one.datatype, "shape": array.shape}
+    if not (is_binary_by_default if one.is_binary is None else one.is_binary):
+        described["data"] = _data(one.name, array)
+        return described
+    pieces = raw_pieces(array)
+    raw += pieces
+    described["parameters"] = {"binary_data_size": sum(map(len, pieces))}
+    return described
 
 
-def _data(array: np.ndarray) -> bytes:
+def _data(name: str, array: np.ndarray) -> np.ndarray | list[str]:
+    """Return the values, flat, in a form that orjson writes; it writes NaN and infinities as null."""
     if array.dtype.hasobject:
-        return b"[%b]" % b",".join(map(quote, array.ravel().tolist()))
-    return orjson.dumps(np.ascontiguousarray(array).reshape(-1), option=orjson.OPT_SERIALIZE_NUMPY)
+        return _texts(name, array.ravel().tolist())
+    if array.dtype.kind == "V":  # bfloat16, which orjson does not know
+        array = array.astype(np.float32)
+    return array.ravel()
+
+
+def _texts(name: str, strings: Sequence[bytes]) -> list[str]:
+    try:
+        return list(map(bytes.decode, strings))
+    except UnicodeDecodeError:
+        raise InvalidArgument(
+            f"output '{name}' holds bytes that are not UTF-8, which JSON cannot carry; ask for it with 'binary_data'"
+        ) from None

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
-import orjson
-
+from core.config.extensions import ONNX, TENSORFLOW
 from core.errors import InvalidArgument
 from core.inference.signature import DEFAULT_SIGNATURE, ServedModel, Signature, TensorSpec
 from core.oip.datatypes import datatype_of
 from core.protos import oip_pb2
 
 SERVER_NAME: Final = "ray_model_server"
-PLATFORM: Final = "tensorflow_savedmodel"
+PLATFORMS: Final[Mapping[str, str]] = MappingProxyType(
+    {TENSORFLOW.name: "tensorflow_savedmodel", ONNX.name: "onnxruntime_onnx"}
+)
+"""Triton's words for our platforms; others go by their own names."""
 UNKNOWN_RANK: Final = (-1,)
 """The protocol has no form for an unknown rank."""
 
@@ -28,13 +31,13 @@ class MetadataQuery:
     signature: str = DEFAULT_SIGNATURE
 
     def to_bytes(self) -> bytes:
-        """Write the body of the call."""
-        return orjson.dumps(asdict(self))
+        """Write the body of the call; in ASCII, as names may hold bytes that are not UTF-8."""
+        return json.dumps(asdict(self)).encode()
 
     @classmethod
     def from_bytes(cls, body: bytes) -> MetadataQuery:
         """Read the body of the call."""
-        fields = orjson.loads(body)
+        fields = json.loads(body)
         return cls(tuple(fields["versions"]), fields["signature"])
 
 
@@ -45,11 +48,16 @@ def metadata_json(model: ServedModel, body: bytes) -> bytes:
     document = {
         "name": model.name,
         "versions": query.versions,
-        "platform": PLATFORM,
+        "platform": _platform(model),
         "inputs": _tensors_json(signature.inputs),
         "outputs": _tensors_json(signature.outputs),
     }
-    return json.dumps(document, ensure_ascii=False).encode("utf-8", "surrogateescape")
+    return json_text(document)
+
+
+def json_text(content: Any) -> bytes:
+    """Write a document in UTF-8, whatever its texts hold: names that clients send may not be UTF-8, and become `?`."""
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 def metadata_message(model: ServedModel, body: bytes) -> bytes:
@@ -59,7 +67,7 @@ def metadata_message(model: ServedModel, body: bytes) -> bytes:
     return oip_pb2.ModelMetadataResponse(
         name=model.name,
         versions=query.versions,
-        platform=PLATFORM,
+        platform=_platform(model),
         inputs=_tensor_messages(signature.inputs),
         outputs=_tensor_messages(signature.outputs),
     ).SerializeToString()
@@ -68,6 +76,10 @@ def metadata_message(model: ServedModel, body: bytes) -> bytes:
 def server_metadata(version: str, extensions: Sequence[str]) -> Mapping[str, Any]:
     """Return what the server says of itself."""
     return {"name": SERVER_NAME, "version": version, "extensions": list(extensions)}
+
+
+def _platform(model: ServedModel) -> str:
+    return PLATFORMS.get(model.platform, model.platform)
 
 
 def _signature(model: ServedModel, query: MetadataQuery) -> Signature:

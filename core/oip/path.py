@@ -6,7 +6,7 @@ import enum
 import re
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, unquote_to_bytes
 
 from core.errors import InvalidArgument, NotFound
 from core.oip.model_reference import ModelReference, model_reference
@@ -42,6 +42,7 @@ _PAGES: Final = {
     "/v2/models": Operation.MODELS,
     "/v2/models/stats": Operation.STATISTICS,
 }
+_PAGE_OF: Final = {operation: path for path, operation in _PAGES.items() if path != "/v2/"}
 _OF_MODEL: Final = {
     None: Operation.METADATA,
     "infer": Operation.INFER,
@@ -49,11 +50,12 @@ _OF_MODEL: Final = {
     "stats": Operation.STATISTICS,
     "config": Operation.CONFIG,
 }
+_SUFFIXES: Final = {operation: f"/{what}" if what else "" for what, operation in _OF_MODEL.items()}
 _POSTED: Final = frozenset({Operation.INFER, Operation.INDEX, Operation.LOAD, Operation.UNLOAD})
 
 
 class WrongMethod(InvalidArgument):
-    """The path exists, with another method, `allowed`."""
+    """The path exists, with another method; `allowed` is the value of the header that names those."""
 
     def __init__(self, allowed: str) -> None:
         super().__init__("Method Not Allowed")
@@ -77,9 +79,27 @@ class OipRequest:
         """The model's name; empty where none is named."""
         return "" if self.model is None else self.model.name
 
+    @property
+    def route(self) -> str:
+        """The pattern of the path, the same for all models; for names of spans."""
+        if self.operation in _PAGE_OF and self.model is None:
+            return _PAGE_OF[self.operation]
+        if self.operation in _SUFFIXES:
+            return f"/v2/models/{{model}}{self._which_version}{_SUFFIXES[self.operation]}"
+        start = "/v2/repository/{repository}" if self.repository else "/v2/repository"
+        if self.operation is Operation.INDEX:
+            return f"{start}/index"
+        return f"{start}/models/{{model}}/{self.operation.value}"
+
+    @property
+    def _which_version(self) -> str:
+        if self.model is None or (self.model.version is None and self.model.label is None):
+            return ""
+        return "/versions/{version}" if self.model.label is None else "/labels/{label}"
+
     def parameter(self, key: str) -> str:
-        """Return a value of the query; empty where it is absent."""
-        return parse_qs(self.query).get(key, [""])[-1]
+        """Return a value of the query; empty where it is absent. Bytes that are not UTF-8 survive as surrogates."""
+        return parse_qs(self.query, errors="surrogateescape").get(key, [""])[-1]
 
 
 def is_oip(target: str) -> bool:
@@ -94,9 +114,9 @@ def parse_oip_request(method: str, target: str) -> OipRequest:
     """
     path, _, query = target.partition("#")[0].partition("?")
     request = _of_path(path, query)
-    allowed = "POST" if request.operation in _POSTED else "GET"
-    if method != allowed and not (method == "HEAD" and allowed == "GET"):
-        raise WrongMethod(allowed)
+    allowed = ("POST",) if request.operation in _POSTED else ("GET", "HEAD")
+    if method not in allowed:
+        raise WrongMethod(", ".join(allowed))
     return request
 
 
@@ -111,19 +131,23 @@ def _of_path(path: str, query: str) -> OipRequest:
     found = _LOAD.fullmatch(path)
     if found is not None:
         repository, name, what = found.groups()
-        return OipRequest(Operation(what), ModelReference(unquote(name)), query, unquote(repository or ""))
+        return OipRequest(Operation(what), ModelReference(_decoded(name)), query, _decoded(repository or ""))
     found = _INDEX.fullmatch(path)
     if found is not None:
-        return OipRequest(Operation.INDEX, query=query, repository=unquote(found[1] or ""))
+        return OipRequest(Operation.INDEX, query=query, repository=_decoded(found[1] or ""))
     raise NotFound("Not Found")
 
 
 def _reference(name: str, version: str | None, label: str | None) -> ModelReference:
     """Read the part of a path that names the model; raises NotFound for a version that is not a number."""
-    text = unquote(name, errors="surrogateescape")
     try:
-        return model_reference(
-            text, unquote(version or ""), None if label is None else unquote(label, errors="surrogateescape")
-        )
+        return model_reference(_decoded(name), _decoded(version or ""), None if label is None else _decoded(label))
     except InvalidArgument as error:
         raise NotFound(str(error)) from None
+
+
+def _decoded(text: str) -> str:
+    """Decode percent escapes; bytes that are not UTF-8 survive as surrogates."""
+    if "%" not in text:
+        return text
+    return unquote_to_bytes(text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")

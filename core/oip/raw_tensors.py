@@ -1,7 +1,12 @@
-"""Raw tensors: little endian, row-major; of BYTES each element after its length (binary extension, raw contents)."""
+"""Raw tensors: little endian, row-major; of BYTES each element after its length (binary extension, raw contents).
+
+A raw request is a body without JSON, with an `Inference-Header-Content-Length` of 0: all of it is the one input of the
+model, whose shape follows from its size. Of BYTES it is one element, without its length.
+"""
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from typing import Final
@@ -11,8 +16,10 @@ import numpy as np
 from core.errors import InvalidArgument
 from core.inference.giving_up import PORTION, go_on
 from core.inference.protobuf_wire import Memory, Piece
-from core.inference.tensor_proto import STRING_BYTES
-from core.oip.infer_request import dimensions_text, element_count
+from core.inference.signature import DEFAULT_SIGNATURE, ServedModel, TensorSpec
+from core.inference.tensor_proto import STRING_BYTES, bytes_array
+from core.oip.infer_plan import input_dtype, signature_called
+from core.oip.infer_request import InferRequest, InputTensor, dimensions_text, element_count
 
 _LENGTH: Final = struct.Struct("<I")
 
@@ -67,3 +74,45 @@ def _strings(name: str, shape: Sequence[int], raw: memoryview) -> np.ndarray:
 
 def _wrong_count(name: str, shape: Sequence[int]) -> InvalidArgument:
     return InvalidArgument(f"input '{name}' of shape {dimensions_text(shape)} has fewer elements than its shape says")
+
+
+def raw_request(model: ServedModel, raw: memoryview) -> InferRequest:
+    """Read a raw request, for the default signature; raises InvalidArgument where the model leaves its meaning open.
+
+    The batch has one row, and at most one other dimension may be unknown.
+    """
+    signature = signature_called(model, DEFAULT_SIGNATURE)
+    names = [name for name in signature.inputs if name not in signature.defaults]
+    if len(names) != 1:
+        raise InvalidArgument(
+            f"a request without JSON is for models with 1 input, and model '{model.name}' has {len(names)}"
+        )
+    (name,) = names
+    spec = signature.inputs[name]
+    dtype = input_dtype(model, name, spec)
+    shape = _deduced_shape(name, spec, dtype, len(raw))
+    if dtype.hasobject:
+        return InferRequest((InputTensor(name, bytes_array([bytes(raw)]).reshape(shape)),))
+    return InferRequest((InputTensor(name, raw_array(name, shape, dtype, raw)),))
+
+
+def _deduced_shape(name: str, spec: TensorSpec, dtype: np.dtype, raw_bytes: int) -> list[int]:
+    if spec.shape is None:
+        raise InvalidArgument(f"the shape of raw input '{name}' cannot be deduced, as its rank is unknown")
+    shape = list(spec.shape)
+    if shape and shape[0] < 0:
+        shape[0] = 1
+    if dtype.hasobject and shape and set(shape) != {1}:
+        raise InvalidArgument(
+            f"raw input '{name}' of type BYTES is one element, and the model's shape is {dimensions_text(spec.shape)}"
+        )
+    unknown = [axis for axis, size in enumerate(shape) if size < 0]
+    if len(unknown) > 1:
+        raise InvalidArgument(
+            f"the shape of raw input '{name}' cannot be deduced, as {dimensions_text(spec.shape)} has more than one "
+            "unknown dimension beside the batch"
+        )
+    for axis in unknown:
+        row = math.prod(size for size in shape if size >= 0) * dtype.itemsize
+        shape[axis] = raw_bytes // row if row else 0
+    return shape

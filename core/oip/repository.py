@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 
 from core.admin.model_changes import Change, KnownModels, Models, load_model, unload_model
-from core.errors import Aborted, Internal, InvalidArgument, NotFound, PermissionDenied
+from core.errors import Aborted, Internal, InvalidArgument, NotFound, PermissionDenied, Unimplemented
 from core.protos import oip_pb2
 from core.routing.server_state import failed_loads, why_missing
 from core.routing.table import ModelRoutes, RoutingTable
@@ -125,13 +125,19 @@ def check_load_parameters(names: Iterable[str]) -> None:
 def read_repository_request(repository: str, model: str) -> RepositoryRequest:
     """Read the two fields of which one names the model: the second one, or the first one as KServe's clients do.
 
-    Raises InvalidArgument.
+    Raises InvalidArgument, and Unimplemented for a request of a repository (Triton).
     """
-    if model and repository:
-        raise InvalidArgument("'repository_name' is not supported: there is one repository")
+    if model:
+        expect_one_repository(repository)
     if not (model or repository):
         raise InvalidArgument("the request names no model")
     return RepositoryRequest(model or repository, is_kserve=not model)
+
+
+def expect_one_repository(named: str) -> None:
+    """Raise Unimplemented for a load or an unload in a repository that is named (Triton)."""
+    if named:
+        raise Unimplemented("'repository_name' specification is not supported")
 
 
 def expect_enabled(*, is_enabled: bool) -> None:

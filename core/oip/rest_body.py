@@ -48,6 +48,17 @@ def json_length(header: bytes, body_bytes: int) -> int:
     return int(text)
 
 
+def cut_footer(body: bytes | bytearray) -> tuple[bytes | bytearray, int]:
+    """Return a body without its footer, and the length of its JSON; a bytearray is cut in place, without a copy."""
+    if len(body) < LENGTH_BYTES:
+        raise Internal("A forwarded body lacks the length of its JSON.")
+    (length,) = _LENGTH.unpack_from(body, len(body) - LENGTH_BYTES)
+    if isinstance(body, bytearray):
+        del body[-LENGTH_BYTES:]
+        return body, length
+    return body[:-LENGTH_BYTES], length
+
+
 def split_body(body: bytes | bytearray | memoryview) -> RestBody:
     """Cut a forwarded body, with its footer, into JSON and raw tensors; nothing is copied."""
     view = memoryview(body)

@@ -23,7 +23,7 @@ from core.protos import oip_pb2, serving_pb2, tensor_pb2
 from core.recording.rest_as_grpc import LoggedMessages
 
 _OUTPUTS = b',"outputs":['
-"""How the tensors of a JSON answer begin; no text before them can have this in it, since quotes in texts are escaped."""
+"""How the tensors of a JSON answer begin; no text before them has this in it, because its quotes are escaped."""
 _AS_INPUTS = b',"inputs":['
 
 

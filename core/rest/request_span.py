@@ -10,22 +10,21 @@ from core.telemetry.spans import Value
 KNOWN_METHODS: Final = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE"})
 
 
-def http_attributes(method: str, scheme: str, path: str) -> dict[str, Value]:
-    """Return the attributes of an HTTP request to the API."""
+def http_attributes(method: str, scheme: str, path: str, route: str) -> dict[str, Value]:
+    """Return the attributes of an HTTP request to an API; `route` is empty where its path matches no pattern."""
     known = method if method in KNOWN_METHODS else "_OTHER"
     attributes: dict[str, Value] = {"http.request.method": known, "url.scheme": scheme, "url.path": path}
     if known != method:
         attributes["http.request.method_original"] = method
-    route = http_route(method, path)
     if route:
         attributes["http.route"] = route
     return attributes
 
 
-def http_name(method: str, path: str) -> str:
+def http_name(method: str, route: str) -> str:
     """Return the name of an HTTP request's span, the same for all models."""
     known = method if method in KNOWN_METHODS else "HTTP"
-    return f"{known} {http_route(method, path)}".rstrip()
+    return f"{known} {route}".rstrip()
 
 
 def http_route(method: str, path: str) -> str:

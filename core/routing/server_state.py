@@ -10,6 +10,7 @@ import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from core.errors import Code
 from core.routing.table import ModelRoutes, RoutingTable
 from core.storage.version_listing import NOT_LISTED
 from core.telemetry.log_lines import iso_time
@@ -54,6 +55,34 @@ def server_state(table: RoutingTable, *, is_draining: bool = False) -> ServerSta
     if is_draining or not table.settled or table.awaited or not is_answering:
         return ServerState(Readiness.NOT_READY, reasons)
     return ServerState(Readiness.WITH_PROBLEMS if reasons else Readiness.READY, reasons)
+
+
+def unready_versions(table: RoutingTable) -> Iterator[str]:
+    """Yield a sentence for each model and version that is wanted and does not answer.
+
+    Source of the rule: Triton, strict readiness: one version that is not ready is one too many. Those that are unloaded
+    on purpose do not count.
+    """
+    for name, model in sorted(table.models.items()):
+        if not model.configured:
+            continue
+        if not model.is_available:
+            yield f"{name} does not answer: {why_missing(model)}"
+            continue
+        failed = failed_loads(model)
+        yield from (f"{name} {_unready(one, failed)}" for one in model.statuses if _is_unready(one, failed))
+        yield from (f"{name} {reason}" for reason in failing_versions(model))
+
+
+def _is_unready(status: VersionStatus, failed: Mapping[int, str]) -> bool:
+    if status.version in failed or status.state in {State.START, State.LOADING}:
+        return True
+    return status.state is State.END and status.code is not Code.OK
+
+
+def _unready(status: VersionStatus, failed: Mapping[int, str]) -> str:
+    what = status.message or f"is in state {status.state.name}"
+    return failed.get(status.version, f"version {status.version} {what}")
 
 
 def _reasons(table: RoutingTable, *, is_draining: bool) -> Iterator[str]:

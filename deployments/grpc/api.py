@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import grpc
 
@@ -21,7 +22,7 @@ from core.http2.grpc_heads import bounded_text
 from core.routing.transport import Answer, Call, Method
 from core.versions.status_message import status_response
 from deployments.grpc.status import status_code
-from deployments.routing.access_log import AccessLog
+from deployments.routing.access_log import AccessEntry, AccessLog
 from deployments.routing.request_router import RequestRouter
 from deployments.routing.request_traces import RequestTraces
 from deployments.routing.short_call import Asked
@@ -43,8 +44,6 @@ SERVICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 
-SERVICE_OF = MappingProxyType({method: name for name, methods in SERVICES.items() for method in methods})
-
 Reload = Callable[[bytes], Awaitable[bytes]]
 
 
@@ -61,12 +60,19 @@ Answering = Callable[[bytes, float | None], Awaitable[GrpcAnswer]]
 """Answers a message, with the seconds until the caller's deadline; raises ServingError."""
 
 
+class AskedSignature(Asked, Protocol):
+    """The model that a call names, and the signature; empty where it names none."""
+
+    @property
+    def signature(self) -> str: ...
+
+
 class ShortMethod(NamedTuple):
-    """An inference method: its name at model servers, its name in metrics, and how it names its model."""
+    """An inference method: its name at model servers, its name in metrics, and how it names model and signature."""
 
     method: Method
     api: str
-    asked: Callable[[bytes], Asked] = peek
+    asked: Callable[[bytes], AskedSignature] = peek
 
 
 SHORT_METHODS = tuple(
@@ -77,11 +83,16 @@ SHORT_METHODS = tuple(
 
 @dataclass(frozen=True, slots=True)
 class GrpcService:
-    """A further service of the gRPC port; `short` are those of its methods that need no handler where all goes well."""
+    """A further service of the gRPC port; `short` are those of its methods that need no handler where all goes well.
+
+    `overload` is the code of a call beyond the port's bound of calls in work; `probes` are methods without a bound.
+    """
 
     name: str
     methods: Mapping[str, Answering]
     short: tuple[ShortMethod, ...] = ()
+    overload: Code = Code.RESOURCE_EXHAUSTED
+    probes: frozenset[str] = frozenset()
 
 
 PendingAnswer = Coroutine[Any, Any, GrpcAnswer]
@@ -113,6 +124,10 @@ class GrpcApi:
         self._traces = traces
         self._calls = 0
         self._others = others
+        self._services = {**SERVICES, **{other.name: tuple(other.methods) for other in others}}
+        self._asked = {
+            one.api: one.asked for one in (*SHORT_METHODS, *(one for other in others for one in other.short))
+        }
         self._methods: Mapping[str, Answering] = {
             **{one.api: self._counted(one.api, one.method) for one in SHORT_METHODS},
             "MultiInference": self._forwarding(Method.MULTI_INFERENCE, peek_task),
@@ -129,6 +144,11 @@ class GrpcApi:
     def router(self) -> RequestRouter:
         """The router that carries inference calls."""
         return self._router
+
+    @property
+    def others(self) -> Sequence[str]:
+        """The names of the services beside TensorFlow Serving's and our own."""
+        return [other.name for other in self._others]
 
     def short_methods(self) -> Mapping[str, ShortMethod]:
         """Return the methods, by path, that need no handler; none where calls are bounded, logged or traced."""
@@ -152,7 +172,16 @@ class GrpcApi:
         work = self.answer(method, raw, None)
         if self._traces is None:
             return work
-        return self._traces.of_call(f"{SERVICE_OF[method]}/{method}", raw, metadata, work)
+        service = next(name for name, methods in self._services.items() if method in methods)
+        return self._traces.of_call(f"{service}/{method}", partial(self._signature, method, raw), metadata, work)
+
+    def _signature(self, method: str, raw: bytes) -> str:
+        """Return the signature that a call asks for; empty where only parsing tensors would show it."""
+        asked = self._asked.get(method)
+        try:
+            return "" if asked is None else asked(raw).signature
+        except ServingError:
+            return ""
 
     def _counted(self, api: str, method: Method) -> Answering:
         """Return a handler that forwards and counts a call (TensorFlow Serving counts these three methods)."""
@@ -196,22 +225,23 @@ class GrpcApi:
 
     def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
         """Return the handlers of all services, for `server.add_generic_rpc_handlers`."""
-        services = {**SERVICES, **{other.name: tuple(other.methods) for other in self._others}}
         return tuple(
             service_handler(name, {method: self._handler(name, method) for method in methods})
-            for name, methods in services.items()
+            for name, methods in self._services.items()
         )
 
     def _handler(self, service: str, method: str) -> Callable[[bytes, grpc.aio.ServicerContext], Awaitable[bytes]]:
-        answered = self._bounded if self._most_calls and method != TOKEN else self.answer
+        answered = self._bounded_in(service, method)
         access, traces = (self._access, self._traces) if method != TOKEN else (None, None)
 
         async def handle(raw: bytes, context: grpc.aio.ServicerContext) -> bytes:
             work = answered(method, raw, context.time_remaining())
             if access is not None and access.is_chosen():
-                work = access.of_call(method, raw, context.invocation_metadata() or (), work)
+                entry = AccessEntry("grpc", method, signature=self._signature(method, raw), bytes_in=len(raw))
+                work = access.of_call(entry, context.invocation_metadata() or (), work)
             if traces is not None:
-                work = traces.of_call(f"{service}/{method}", raw, context.invocation_metadata() or (), work)
+                signature = partial(self._signature, method, raw)
+                work = traces.of_call(f"{service}/{method}", signature, context.invocation_metadata() or (), work)
             answer = await work
             if answer.code is not Code.OK:
                 # Sends the status and nothing else; a client's own policy repeats a call only then.
@@ -220,14 +250,22 @@ class GrpcApi:
 
         return handle
 
-    async def _bounded(self, method: str, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
+    def _bounded_in(self, service: str, method: str) -> Callable[[str, bytes, float | None], PendingAnswer]:
+        """Return what answers a method of a service: with the bound of calls in work, if it has one."""
+        other = next((other for other in self._others if other.name == service), None)
+        is_probe = method == TOKEN if other is None else method in other.probes
+        if is_probe or not self._most_calls:
+            return self.answer
+        return partial(self._bounded, Code.RESOURCE_EXHAUSTED if other is None else other.overload)
+
+    async def _bounded(self, overload: Code, method: str, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
         """Answer a call of our own port, unless too many are in work.
 
         gRPC has such a bound, but counts watchers of the health service too, and would refuse its probes.
         """
         if self._calls >= self._most_calls:
             text = f"{self._most_calls} calls are in work, which is the limit (--grpc_max_threads)."
-            return GrpcAnswer(Code.RESOURCE_EXHAUSTED, text)
+            return GrpcAnswer(overload, text)
         self._calls += 1
         try:
             return await self.answer(method, raw, timeout_s)

@@ -74,7 +74,7 @@ class GrpcDoor:
         self._api = api
         self._token = token
         self._server: grpc.aio.Server | GrpcServer | None = None
-        self.health = Health()
+        self.health = Health(api.others)
         self._socket_path = SocketPath(address.socket_path) if address.socket_path else None
         self._certificates = Certificates(address.ssl_config_file) if address.ssl_config_file else None
         self._held = held_listener(address.held_ports, address.port)
@@ -127,7 +127,7 @@ class GrpcDoor:
     def _add_services(self, server: grpc.aio.Server | GrpcServer) -> None:
         server.add_generic_rpc_handlers(self._api.handlers())
         health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
-        add_reflection(server)
+        add_reflection(server, self._api.others)
 
     def _targets(self) -> list[str]:
         targets = []

@@ -6,6 +6,7 @@ Publishing a status never waits for watchers: a client that does not read must n
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 import grpc
@@ -24,10 +25,11 @@ SERVICE_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
 class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated code without hints
-    """Reports whether the server and each model (`model/<name>`) answers."""
+    """Reports whether the server and each model (`model/<name>`) answers; `others` are further services."""
 
-    def __init__(self) -> None:
-        self._status: dict[str, int] = dict.fromkeys(ALWAYS, NOT_SERVING)
+    def __init__(self, others: Iterable[str] = ()) -> None:
+        self._always = (*ALWAYS, *others)
+        self._status: dict[str, int] = dict.fromkeys(self._always, NOT_SERVING)
         self._changed = asyncio.Event()
         self._is_open = self._is_closed = False
 
@@ -44,9 +46,9 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
         if self._is_closed:
             return
         if self._is_open and server_state(table).is_ready:
-            self._status |= dict.fromkeys(ALWAYS, SERVING)
+            self._status |= dict.fromkeys(self._always, SERVING)
         models = {f"model/{name}": _of_model(one) for name, one in table.models.items()}
-        gone = dict.fromkeys(self._status.keys() - models.keys() - set(ALWAYS), NOT_SERVING)
+        gone = dict.fromkeys(self._status.keys() - models.keys() - set(self._always), NOT_SERVING)
         self._status |= models | gone
         self._announce()
 

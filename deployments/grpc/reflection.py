@@ -5,6 +5,7 @@ The service exists under two names, of which tools know one or the other; their 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import grpc
@@ -28,11 +29,11 @@ SERVICES: Final = (
 )
 
 
-def add_reflection(server: Any) -> None:
-    """Describe all services of our port on it."""
+def add_reflection(server: Any, others: Sequence[str] = ()) -> None:
+    """Describe all services of our port on it; `others` are those beside TensorFlow Serving's and our own."""
     new = in_package(reflection_pb2.DESCRIPTOR, NEW_FILE, NEW_PACKAGE)
     pool = reflection_pool(health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR, new)
-    servicer = reflection.aio.ReflectionServicer(SERVICES, pool=pool)
+    servicer = reflection.aio.ReflectionServicer((*SERVICES, *others), pool=pool)
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)
     method = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,

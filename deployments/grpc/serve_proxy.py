@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from deployments.grpc.api import ADMIN_SERVICE, SERVICES, TOKEN_SERVICE, GrpcAnswer, service_handler
@@ -10,6 +12,10 @@ from deployments.grpc.status import status_code
 
 OWN_PORT_ONLY = frozenset({TOKEN_SERVICE, ADMIN_SERVICE})
 """Services that Serve's own gRPC proxy does not offer."""
+PROXIED: Mapping[str, Iterable[str]] = MappingProxyType(
+    {name: methods for name, methods in SERVICES.items() if name not in OWN_PORT_ONLY}
+)
+"""TensorFlow Serving's services with their methods."""
 
 
 def set_status(context: Any, answer: GrpcAnswer) -> None:
@@ -66,9 +72,7 @@ async def _placeholder(raw: bytes, context: Any) -> bytes:
     return raw
 
 
-def add_services(servicer: object, server: Any) -> None:
-    """Register the services on Serve's own gRPC proxy (`grpc_servicer_functions`), leaving messages as bytes."""
-    del servicer
-    for name, methods in SERVICES.items():
-        if name not in OWN_PORT_ONLY:
-            server.add_generic_rpc_handlers((service_handler(name, dict.fromkeys(methods, _placeholder)),))
+def register(server: Any, services: Mapping[str, Iterable[str]]) -> None:
+    """Register methods of services on Serve's own gRPC proxy, leaving messages as bytes."""
+    for name, methods in services.items():
+        server.add_generic_rpc_handlers((service_handler(name, dict.fromkeys(methods, _placeholder)),))

@@ -15,12 +15,12 @@ from typing import Protocol, Self
 import numpy as np
 
 from core.config.server_settings import AnswerSettings
-from core.errors import Code, RuntimeFailure, ServingError
+from core.errors import Code, DeadlineExceeded, RuntimeFailure, ServingError
 from core.inference.giving_up import GivenUp
 from core.inference.run_plan import RunPlan
 from core.methods import RESPONDERS, Planner, planners
 from core.platforms.platform import Loaded
-from core.routing.transport import Answer, Call
+from core.routing.transport import TIMED_OUT, Answer, Call
 from core.versions.run_health import SOUND, UNTRIED, RunHealth, after_failure
 from deployments.inference.call_meter import CallMeter, VersionMeter
 
@@ -66,19 +66,25 @@ class Answering:
 
         self.health: RunHealth = UNTRIED
 
-    def at_once(self, call: Call, *, in_caller_thread: bool = False) -> Answer:
-        """Answer in this thread; raises GivenUp while the body is read."""
+    def at_once(self, call: Call, *, in_caller_thread: bool = False, since_s: float | None = None) -> Answer:
+        """Answer in this thread; raises GivenUp while the body is read.
+
+        `since_s` is when the call came, by the monotonic clock, if that was not now.
+        """
         with _Attempt(self, self._meter.begin(call), call) as attempt:
-            attempt.body = self._respond(call, attempt.meter, in_caller_thread=in_caller_thread)
+            attempt.body = self._respond(call, attempt.meter, since_s, in_caller_thread=in_caller_thread)
         return attempt.answer
 
-    def _respond(self, call: Call, meter: CallMeter, *, in_caller_thread: bool) -> bytes:
+    def _respond(self, call: Call, meter: CallMeter, since_s: float | None, *, in_caller_thread: bool) -> bytes:
         responder = RESPONDERS.get(call.method)
         if responder is not None:
             return responder(self._loaded.served, call.body)
         began_s = time.monotonic()
         plan = self._planners[call.method](self._loaded.served, call.body)
         left_s = None if in_caller_thread else _left_s(call, began_s)
+        if plan.timeout_s is not None:
+            own_s = _own_left_s(plan.timeout_s, began_s if since_s is None else since_s)
+            left_s = None if in_caller_thread else _sooner(left_s, own_s)
         timeout_ms = None if left_s is None else max(1, int(left_s * 1000))
         meter.planned(plan)
         outputs = self._loaded.run(plan.feeds, plan.fetches, timeout_ms=timeout_ms, in_caller_thread=in_caller_thread)
@@ -100,6 +106,8 @@ class Answering:
         began_s = time.monotonic()
         plan = await steps.read(self._planners[call.method], call)
         left_s = _left_s(call, began_s)
+        if plan.timeout_s is not None:
+            left_s = _sooner(left_s, _own_left_s(plan.timeout_s, began_s))
         meter.planned(plan)
         outputs = await steps.run(plan, call, left_s)
         meter.ran()
@@ -160,3 +168,15 @@ def failure_answer(call: Call, error: Exception) -> Answer:
 def _left_s(call: Call, began_s: float) -> float | None:
     """Return what is left of the caller's time after its body was read; None without a deadline."""
     return None if call.timeout_s is None else call.timeout_s - (time.monotonic() - began_s)
+
+
+def _own_left_s(timeout_s: float, since_s: float) -> float:
+    """Return what is left of the time that a request gave itself; raises DeadlineExceeded when that is nothing."""
+    left_s = timeout_s - (time.monotonic() - since_s)
+    if left_s <= 0:
+        raise DeadlineExceeded(TIMED_OUT)
+    return left_s
+
+
+def _sooner(left_s: float | None, own_s: float) -> float:
+    return own_s if left_s is None else min(left_s, own_s)

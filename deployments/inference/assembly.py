@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from core.config.model_config import BatchingParameters
@@ -64,7 +65,10 @@ def loaded_model(spec: ServableSpec) -> Loaded:
             estimate.is_light,
         )
         hooks = hooks_of(spec)
-        loaded = with_hooks(platform.load(spec), hooks, spec)
+        model = platform.load(spec)
+        with suppress(AttributeError):  # of a registered platform whose class is frozen
+            model.served = replace(model.served, platform=platform.kind.name)
+        loaded = with_hooks(model, hooks, spec)
         return RunWatch(loaded) if getattr(loaded, "may_hang", False) else loaded
 
 

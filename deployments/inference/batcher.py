@@ -19,11 +19,12 @@ from typing import Any, Protocol
 from ray import serve
 
 from core.config.model_config import BatchingParameters
-from core.errors import ResourceExhausted
+from core.errors import DeadlineExceeded, ResourceExhausted
 from core.inference.batch_plan import BatchKind, Outputs, kind, rows_of
 from core.inference.batch_queue import Limits, size_of
 from core.inference.batch_schedule import BatchSchedule
 from core.inference.run_plan import RunPlan
+from core.routing.transport import TIMED_OUT
 from core.telemetry.metric_names import BATCH_QUEUING_LATENCY, DROPPED_REQUESTS, QUEUE_LENGTH, QUEUE_SECONDS
 from core.telemetry.trace_context import TraceContext
 from deployments.inference.batch_run import BatchedRequest, BatchRun, Pieces, Result, Run
@@ -104,7 +105,8 @@ class Batcher:
         """Run a request together with others.
 
         Raises ServingError: the rules of `rows_of` and of a full queue, ResourceExhausted when the time is up before
-        the run has begun, or what the run raised. A cancelled caller's request leaves its queue.
+        the run has begun (DeadlineExceeded when the request gave itself a time), or what the run raised. A cancelled
+        caller's request leaves its queue.
         """
         rows, now = rows_of(plan), self._clock()
         loop = asyncio.get_running_loop()
@@ -139,14 +141,20 @@ class Batcher:
         request.pieces = []
 
     def _expire(self, request: BatchedRequest) -> None:
-        """Answer a request whose time is up, unless all of it runs: the run then has a time of its own."""
+        """Answer a request whose time is up, unless all of it runs: the run then has a time of its own.
+
+        Where the request gave itself that time, nobody else ends the wait for the run.
+        """
         if any(piece.is_waiting for piece in request.pieces):
             self._drop_expired(request)
+        elif request.plan.timeout_s is not None:
+            request.fail(DeadlineExceeded(TIMED_OUT))
 
     def _drop_expired(self, request: BatchedRequest) -> None:
         if not request.answer.done():
             METRICS.count(DROPPED_REQUESTS, self._served[0], "expired")
-            request.fail(ResourceExhausted(TIMED_OUT_IN_QUEUE))
+            is_own = request.plan.timeout_s is not None
+            request.fail(DeadlineExceeded(TIMED_OUT) if is_own else ResourceExhausted(TIMED_OUT_IN_QUEUE))
 
     def _wake(self) -> None:
         """Look for batches soon: whatever else has arrived by then joins them."""

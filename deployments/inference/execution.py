@@ -163,15 +163,17 @@ class Execution:
         try:
             with giving_up_when(ticket.is_over):
                 go_on()
-                return self._measured(Call(call.method, call.body, left_s, call.trace), kind)
+                return self._measured(Call(call.method, call.body, left_s, call.trace), kind, since_s=ticket.begins_at)
         except GivenUp:
             self._count_dropped(ticket)
             return Answer.error(Code.DEADLINE_EXCEEDED, TIMED_OUT)
 
-    def _measured(self, call: Call, kind: tuple[Method, int], *, in_caller_thread: bool = False) -> Answer:
+    def _measured(
+        self, call: Call, kind: tuple[Method, int], *, in_caller_thread: bool = False, since_s: float | None = None
+    ) -> Answer:
         began = time.perf_counter()
         try:
-            return self.answering.at_once(call, in_caller_thread=in_caller_thread)
+            return self.answering.at_once(call, in_caller_thread=in_caller_thread, since_s=since_s)
         finally:
             took_s = time.perf_counter() - began
             self._expected_s[kind] = expectation(self._expected_s.get(kind, took_s), took_s)

@@ -62,7 +62,7 @@ class ForeignExecution(Execution):
         if ticket.is_over():
             return self._begin(ticket.call, kind, ticket)
         self._waited.observe(time.monotonic() - ticket.begins_at)
-        return self._measured(ticket.call, kind)
+        return self._measured(ticket.call, kind, since_s=ticket.begins_at)
 
     def close(self) -> None:
         """Take no further calls; those that run are finished."""

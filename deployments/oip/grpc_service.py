@@ -8,6 +8,7 @@ from types import MappingProxyType
 from core.errors import Code, ServingError
 from core.inference.protobuf_wire import parse_message
 from core.oip.grpc_request import asked_model
+from core.oip.metadata import SERVER_NAME
 from core.oip.model_reference import ModelReference, model_reference
 from core.protos import oip_pb2
 from core.routing.transport import Call, Method
@@ -16,6 +17,24 @@ from deployments.oip.server_facts import ServerFacts
 
 SERVICE = "inference.GRPCInferenceService"
 INFER = "ModelInfer"
+PROBES = frozenset({"ServerLive", "ServerReady"})
+"""A server under load must not look like a dead one."""
+ABSENT: Mapping[str, str] = MappingProxyType(
+    {
+        "ModelConfig": "This server has no model configurations of Triton's; ModelMetadata describes a model.",
+        "TraceSetting": "Tracing is configured when the server starts.",
+        "LogSettings": "Logs are configured when the server starts.",
+        **dict.fromkeys(
+            (
+                f"{kind}SharedMemory{what}"
+                for kind in ("System", "Cuda")
+                for what in ("Status", "Register", "Unregister")
+            ),
+            "Shared memory is not supported; send tensors in raw_input_contents.",
+        ),
+    }
+)
+"""Methods that clients know from Triton and that are not offered here, each with what to say."""
 
 
 class OipService:
@@ -37,14 +56,16 @@ class OipService:
             "ModelReady": _at_once(self._model_ready),
             "ModelMetadata": self._model_metadata,
             INFER: self._infer,
+            **{name: _absent(text) for name, text in ABSENT.items()},
             **self._more,
         }
-        return GrpcService(SERVICE, methods, (ShortMethod(Method.OIP_INFER, INFER, asked_model),))
+        short = (ShortMethod(Method.OIP_INFER, INFER, asked_model),)
+        return GrpcService(SERVICE, methods, short, Code.UNAVAILABLE, PROBES)
 
     def _server_metadata(self, raw: bytes) -> bytes:
         parse_message(oip_pb2.ServerMetadataRequest, raw)
         return oip_pb2.ServerMetadataResponse(
-            name="ray_model_server", version=self._facts.version, extensions=self._facts.extensions
+            name=SERVER_NAME, version=self._facts.version, extensions=self._facts.extensions
         ).SerializeToString()
 
     def _model_ready(self, raw: bytes) -> bytes:
@@ -75,6 +96,14 @@ def _at_once(answer: Callable[[bytes], bytes]) -> Answering:
     async def answered(raw: bytes, timeout_s: float | None) -> GrpcAnswer:
         del timeout_s
         return GrpcAnswer(Code.OK, body=answer(raw))
+
+    return answered
+
+
+def _absent(text: str) -> Answering:
+    async def answered(raw: bytes, timeout_s: float | None) -> GrpcAnswer:
+        del raw, timeout_s
+        return GrpcAnswer(Code.UNIMPLEMENTED, text)
 
     return answered
 

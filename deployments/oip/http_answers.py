@@ -4,41 +4,80 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import orjson
-
 from core.errors import HTTP_STATUS, Code, ServingError
-from core.oip.rest_body import JSON_LENGTH_HEADER, split_body
-from core.rest.http_answer import JSON, HttpAnswer
+from core.oip.metadata import json_text
+from core.oip.path import WrongMethod
+from core.oip.rest_body import ALL_JSON, JSON_LENGTH_HEADER, cut_footer
+from core.rest.http_answer import JSON, REASONS, Header, HttpAnswer
 from core.routing.transport import Answer
+from deployments.rest.body import BodyTooLarge
 
 OCTETS: Final = (b"content-type", b"application/octet-stream")
 UNAVAILABLE: Final = 503
 RETRY: Final = (b"retry-after", b"1")
+CLOSE: Final = (b"connection", b"close")
+LENGTH_HEADER: Final = JSON_LENGTH_HEADER.lower().encode()
+_EXPOSED: Final = (b"access-control-expose-headers", JSON_LENGTH_HEADER.encode())
+_ALLOWED: Final = (b"access-control-allow-headers", b"Inference-Header-Content-Length, Content-Encoding")
 
 
-def json_document(content: Any, status: int = 200) -> HttpAnswer:
+def json_document(content: Any, status: int = 200, code: Code = Code.OK) -> HttpAnswer:
     """Return a JSON answer."""
-    return HttpAnswer(status, orjson.dumps(content))
+    headers = (JSON, RETRY) if status == UNAVAILABLE else (JSON,)
+    return HttpAnswer(status, json_text(content), headers, code)
 
 
 def refusal(error: ServingError) -> HttpAnswer:
     """Return the answer for an error."""
-    return _error(error.code, str(error))
+    answer = failure(error.code, str(error))
+    if isinstance(error, WrongMethod):
+        return HttpAnswer(405, answer.body, (JSON, (b"allow", error.allowed.encode())), error.code)
+    if isinstance(error, BodyTooLarge):
+        return HttpAnswer(413, answer.body, (JSON, CLOSE), error.code)
+    return answer
 
 
-def infer_answer(answer: Answer) -> HttpAnswer:
+def failure(code: Code, text: str) -> HttpAnswer:
+    """Return the answer for a failure with this code."""
+    return json_document({"error": text}, status_of(code), code)
+
+
+def status_of(code: Code) -> int:
+    """Return the status of a code: that of TensorFlow Serving's API, but for overload, which is 503 here."""
+    return UNAVAILABLE if code is Code.RESOURCE_EXHAUSTED else HTTP_STATUS.get(code, 500)
+
+
+def connection_refusal(status: int) -> HttpAnswer:
+    """Return the answer of the HTTP layer to what is not a request, after which its connection ends."""
+    return HttpAnswer(status, json_text({"error": REASONS[status]}), (JSON, CLOSE))
+
+
+def cors_preflight() -> HttpAnswer:
+    """Answer a browser that asks which headers it may send, beyond those of TensorFlow Serving's API."""
+    return HttpAnswer(200, b"", (JSON, _ALLOWED))
+
+
+def metadata_response(answer: Answer) -> HttpAnswer:
+    """Return the response for a model server's answer to a question for metadata."""
+    if answer.code is not Code.OK:
+        return failure(answer.code, answer.text)
+    return HttpAnswer(200, answer.body)
+
+
+def infer_answer(answer: Answer, *, cors: bool = False) -> HttpAnswer:
     """Return the response for a model server's answer to an inference request, whose body has a footer."""
     if answer.code is not Code.OK:
-        return _error(answer.code, answer.text)
-    body = split_body(answer.body)
-    if not body.raw:
-        return HttpAnswer(200, bytes(body.json))
-    header = (JSON_LENGTH_HEADER.encode(), b"%d" % len(body.json))
-    return HttpAnswer(200, bytes(body.json) + bytes(body.raw), (OCTETS, header))
+        return failure(answer.code, answer.text)
+    body, json_bytes = cut_footer(answer.body)
+    return tensors_answer(body, json_bytes, cors=cors)
 
 
-def _error(code: Code, text: str) -> HttpAnswer:
-    status = HTTP_STATUS.get(code, 500)
-    headers = (JSON, RETRY) if status == UNAVAILABLE else (JSON,)
-    body = orjson.dumps({"error": text.encode("utf-8", "replace").decode()})
-    return HttpAnswer(status, body, headers, code)
+def tensors_answer(body: bytes | bytearray, json_bytes: int, *, cors: bool = False) -> HttpAnswer:
+    """Return the response for a good answer and the length of its JSON.
+
+    `cors`: the request may have come from a script of another origin, which then may read the length.
+    """
+    if json_bytes == ALL_JSON:
+        return HttpAnswer(200, body)
+    length: Header = (LENGTH_HEADER, b"%d" % json_bytes)
+    return HttpAnswer(200, body, (OCTETS, length, _EXPOSED) if cors else (OCTETS, length))

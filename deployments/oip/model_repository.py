@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from core.admin import messages as admin_messages
 from core.admin.model_changes import Change
-from core.errors import Aborted, Code, DeadlineExceeded, ServingError, Unavailable, Unimplemented
+from core.errors import Aborted, Code, DeadlineExceeded, ServingError, Unavailable
 from core.inference.protobuf_wire import parse_message
 from core.oip.path import OipRequest, Operation
 from core.oip.repository import (
@@ -22,6 +22,7 @@ from core.oip.repository import (
     check_load_body,
     check_load_parameters,
     expect_enabled,
+    expect_one_repository,
     index_message,
     is_loaded,
     load_configured,
@@ -144,8 +145,7 @@ class ModelRepository:
 
     def _rest_changing(self, change: Callable[[str, float | None], Awaitable[None]]) -> Handler:
         async def changed(request: OipRequest, body: bytes) -> HttpAnswer:
-            if request.repository:
-                raise Unimplemented("'repository_name' specification is not supported")
+            expect_one_repository(request.repository)
             expect_enabled(is_enabled=self._is_enabled)
             check_load_body(body)
             await change(request.name, None)

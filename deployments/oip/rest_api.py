@@ -1,31 +1,45 @@
-"""The REST API of the Open Inference Protocol, below /v2 on the REST port."""
+"""The REST API of the Open Inference Protocol, below /v2 on the REST port.
+
+What a request names is looked at before its body: an unknown path, method, model or version is answered at once,
+whatever the body is. A body is read only where its model has a version that answers, and parsed in the model server.
+"""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import TypeAlias
 
-from core.errors import Code, Internal, ServingError, Unimplemented
+from core.errors import ServingError, Unimplemented
 from core.oip.metadata import server_metadata
-from core.oip.path import OipRequest, Operation, WrongMethod, is_oip, parse_oip_request
-from core.oip.rest_body import JSON_LENGTH_HEADER, footer, json_length
-from core.rest.http_answer import JSON, HttpAnswer
+from core.oip.model_reference import ModelReference, route_to
+from core.oip.path import OipRequest, Operation, is_oip, parse_oip_request
+from core.oip.rest_body import footer, json_length
+from core.rest.http_answer import HttpAnswer
 from core.routing.transport import Call, Method
-from deployments.oip.http_answers import infer_answer, json_document, refusal
+from deployments.oip.http_answers import (
+    LENGTH_HEADER,
+    connection_refusal,
+    cors_preflight,
+    infer_answer,
+    json_document,
+    metadata_response,
+    refusal,
+    status_of,
+)
+from deployments.oip.http_coding import ACCEPT_ENCODING, coding_for, in_coding, unpacked_body
 from deployments.oip.server_facts import ServerFacts
 from deployments.oip.short_infer import INFER, ShortInfer
 from deployments.rest.api import HttpLimits
 from deployments.rest.asgi import Receive, Scope, header
-from deployments.rest.body import ClientGone, read_body
-from deployments.rest.disconnect_watch import DisconnectWatch
-from deployments.rest.short_request import Wanted
-
-LENGTH_HEADER = JSON_LENGTH_HEADER.lower().encode()
+from deployments.rest.body import ClientGone
+from deployments.rest.disconnect_watch import forward_watched
+from deployments.rest.short_request import Shown, Wanted
 
 Handler: TypeAlias = Callable[[OipRequest, bytes], Awaitable[HttpAnswer]]
-"""Answers a request of an extension and its body, which is empty for GET; raises ServingError."""
+"""Answers a request and its body, which is empty for GET; raises ServingError."""
+NOT_STRICT = frozenset({"", "0", "false"})
 
 
 class OipRest:
@@ -38,9 +52,17 @@ class OipRest:
         self, facts: ServerFacts, limits: HttpLimits, handlers: Mapping[Operation, Handler] = MappingProxyType({})
     ) -> None:
         self._facts = facts
-        self._handlers = handlers
         self._router = facts.router
         self._limits = limits
+        self._kind = partial(ShortInfer, cors=True) if limits.cors else ShortInfer
+        self._handlers: Mapping[Operation, Handler] = {
+            Operation.SERVER: self._server,
+            Operation.LIVE: self._live,
+            Operation.READY: self._ready,
+            Operation.MODELS: self._models,
+            Operation.MODEL_READY: self._model_ready,
+            **handlers,
+        }
 
     def owns(self, target: str) -> bool:
         return is_oip(target)
@@ -52,77 +74,97 @@ class OipRest:
             return None
         if request.operation is not Operation.INFER or request.model is None:
             return None
-        return Wanted(request.model, Method.OIP_REST_INFER, INFER, ShortInfer)
+        return Wanted(request.model, Method.OIP_REST_INFER, INFER, self._kind)
+
+    def shown(self, method: str, path: str) -> Shown:
+        try:
+            request = parse_oip_request(method, path)
+        except ServingError:
+            return Shown(method, "", "")
+        return Shown(request.operation.value, request.name, request.route)
+
+    def refused(self, status: int) -> HttpAnswer:
+        return connection_refusal(status)
 
     async def answer(self, scope: Scope, target: str, receive: Receive) -> HttpAnswer:
+        answer = await self._counted(scope, target, receive)
+        return await in_coding(answer, coding_for(answer, header(scope, ACCEPT_ENCODING)))
+
+    async def _counted(self, scope: Scope, target: str, receive: Receive) -> HttpAnswer:
+        """Answer a request, and count it for the model that it names; those that name none are not counted."""
+        if scope["method"] == "OPTIONS" and self._limits.cors:
+            return cors_preflight()
         try:
             request = parse_oip_request(scope["method"], target)
-        except WrongMethod as error:
-            refused = refusal(error)
-            return HttpAnswer(405, refused.body, (JSON, (b"allow", error.allowed.encode())), error.code)
         except ServingError as error:
             return refusal(error)
-        if request.operation is not Operation.INFER:
-            return await self._answered(scope, request, receive)
-        return await self._router.counted(request.name, "REST", INFER, self._answered(scope, request, receive))
+        work = self._answered(scope, request, receive)
+        if request.model is None:
+            return await work
+        api = INFER if request.operation is Operation.INFER else ""
+        return await self._router.counted(request.name, "REST", api, work)
 
     async def _answered(self, scope: Scope, request: OipRequest, receive: Receive) -> HttpAnswer:
         """Answer a request; raises ClientGone only."""
         try:
-            return await self._of(scope, request, receive)
+            if request.operation is Operation.INFER and request.model is not None:
+                return await self._infer(scope, request.model, receive)
+            if request.operation is Operation.METADATA and request.model is not None:
+                return await self._metadata(request.model, request.parameter("signature_name"), receive)
+            return await self._handled(scope, request, receive)
         except ClientGone:
             raise
         except ServingError as error:
             return refusal(error)
 
-    async def _of(self, scope: Scope, request: OipRequest, receive: Receive) -> HttpAnswer:
-        operation = request.operation
-        if operation is Operation.INFER:
-            return await self._infer(scope, request, receive)
-        if operation is Operation.SERVER:
-            return json_document(server_metadata(self._facts.version, self._facts.extensions))
-        if operation is Operation.LIVE:
-            return json_document({"live": True})
-        if operation is Operation.READY:
-            is_ready = self._facts.is_ready
-            return json_document({"ready": is_ready}, 200 if is_ready else 503)
-        if operation is Operation.MODELS:
-            return json_document({"models": sorted(self._router.table.models)})
-        handler = self._handlers.get(operation)
-        if handler is not None:
-            is_get = scope["method"] in {"GET", "HEAD"}
-            body = b"" if is_get else await read_body(scope, receive, self._limits.max_body_bytes)
-            return await handler(request, body)
-        return await self._of_model(request)
+    async def _handled(self, scope: Scope, request: OipRequest, receive: Receive) -> HttpAnswer:
+        handler = self._handlers.get(request.operation)
+        if handler is None:
+            raise Unimplemented(f"{request.operation.value} is not offered by this server")
+        is_posted = scope["method"] == "POST"
+        return await handler(request, await self._body(scope, receive) if is_posted else b"")
 
-    async def _of_model(self, request: OipRequest) -> HttpAnswer:
-        if request.model is None or request.operation not in {Operation.METADATA, Operation.MODEL_READY}:
-            raise Unimplemented(f"{request.operation.value} is not offered here")
-        if request.operation is Operation.MODEL_READY:
-            is_ready = self._facts.is_model_ready(request.model)
-            return json_document({"name": request.name, "ready": is_ready}, 200 if is_ready else 503)
-        route = self._facts.route_to(request.model)
-        query = self._facts.metadata_query(request.model, route, request.parameter("signature_name"))
-        answer = await self._router.forward(
-            route, Call(Method.OIP_REST_METADATA, query.to_bytes(), self._limits.timeout_s)
-        )
-        if answer.code is not Code.OK:
-            return infer_answer(answer)
-        return HttpAnswer(200, answer.body)
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        return await unpacked_body(scope, receive, self._limits.max_body_bytes)
 
-    async def _infer(self, scope: Scope, request: OipRequest, receive: Receive) -> HttpAnswer:
-        if request.model is None:
-            raise Internal("an inference request names a model")
-        body = await read_body(scope, receive, self._limits.max_body_bytes)
-        length = json_length(header(scope, LENGTH_HEADER), len(body))
-        route = self._facts.route_to(request.model)
-        call = Call(Method.OIP_REST_INFER, body + footer(length), self._limits.timeout_s)
-        watch = DisconnectWatch(receive)
+    async def _server(self, _: OipRequest, __: bytes) -> HttpAnswer:
+        return json_document(server_metadata(self._facts.version, self._facts.extensions))
+
+    async def _live(self, _: OipRequest, __: bytes) -> HttpAnswer:
+        return json_document({"live": True})
+
+    async def _ready(self, request: OipRequest, _: bytes) -> HttpAnswer:
+        is_strict = request.parameter("strict").lower() not in NOT_STRICT
+        reasons = self._facts.why_not_ready(is_strict=is_strict)
+        if reasons is None:
+            return json_document({"ready": True})
+        return json_document({"ready": False, "reasons": reasons}, 503)
+
+    async def _models(self, _: OipRequest, __: bytes) -> HttpAnswer:
+        return json_document({"models": sorted(self._router.table.models)})
+
+    async def _model_ready(self, request: OipRequest, _: bytes) -> HttpAnswer:
+        asked = request.model or ModelReference("")
+        error = self._facts.why_model_not_ready(asked)
+        if error is None:
+            return json_document({"name": asked.name, "ready": True})
+        document = {"error": str(error), "name": asked.name, "ready": False}
+        return json_document(document, status_of(error.code), error.code)
+
+    async def _metadata(self, asked: ModelReference, signature: str, receive: Receive) -> HttpAnswer:
+        route = self._facts.route_to(asked)
+        query = self._facts.metadata_query(asked, route, signature).to_bytes()
+        call = Call(Method.OIP_REST_METADATA, query, self._limits.timeout_s)
+        return metadata_response(await forward_watched(self._router, route, call, receive))
+
+    async def _infer(self, scope: Scope, asked: ModelReference, receive: Receive) -> HttpAnswer:
         try:
-            return infer_answer(await self._router.forward(route, call))
-        except asyncio.CancelledError:
-            if watch.client_gone:
-                raise ClientGone from None
-            raise
-        finally:
-            watch.stop()
+            route_to(self._router.table, asked)
+        except ServingError:
+            self._facts.route_to(asked)  # raises, and the log notes the model
+        body = await self._body(scope, receive)
+        length = json_length(header(scope, LENGTH_HEADER), len(body))
+        route = self._facts.route_to(asked)
+        call = Call(Method.OIP_REST_INFER, body + footer(length), self._limits.timeout_s)
+        answer = await forward_watched(self._router, route, call, receive)
+        return infer_answer(answer, cors=self._limits.cors)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from core.errors import ServingError
+from core.errors import ServingError, Unavailable
 from core.oip.metadata import MetadataQuery
 from core.oip.model_reference import ModelReference, route_to, unresolved
-from core.routing.server_state import server_state
+from core.routing.server_state import server_state, unready_versions
 from core.routing.table import Route
 from deployments.routing.request_router import RequestRouter
 from deployments.system.installed import server_version
@@ -38,12 +38,33 @@ class ServerFacts:
         """Whether requests should be sent here, as `/readyz` says."""
         return server_state(self.router.table, is_draining=self.is_draining()).is_ready
 
+    def why_not_ready(self, *, is_strict: bool = False) -> tuple[str, ...] | None:
+        """Return what keeps requests from being sent here, which may be nothing yet; None where the server is ready.
+
+        `is_strict` asks for Triton's rule, by which each version of each model must be ready.
+        """
+        table = self.router.table
+        state = server_state(table, is_draining=self.is_draining())
+        if not state.is_ready:
+            return state.reasons
+        return tuple(unready_versions(table)) or None if is_strict else None
+
     def route_to(self, asked: ModelReference) -> Route:
         """Return the route of the version that answers; raises ServingError."""
         try:
             return self.router.resolve(asked.name, asked.version, asked.label)
         except ServingError as error:
             raise unresolved(self.router.table, asked, error) from None
+
+    def why_model_not_ready(self, asked: ModelReference) -> ServingError | None:
+        """Return the error of a request for a model; None where a version answers at every router."""
+        try:
+            route = route_to(self.router.table, asked)
+        except ServingError as error:
+            return error
+        if route.servable.version in self.router.table.models[asked.name].available:
+            return None
+        return Unavailable(f"Request for model '{asked.name}' version {route.servable.version} that is not ready")
 
     def is_model_ready(self, asked: ModelReference) -> bool:
         """Whether a version answers; raises NotFound for an unknown one."""

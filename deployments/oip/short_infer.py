@@ -2,36 +2,91 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from typing import Final
 
-from core.errors import ServingError
-from core.oip.rest_body import JSON_LENGTH_HEADER, footer, json_length
+from core.errors import Code, ServingError
+from core.oip.rest_body import ALL_JSON, cut_footer, footer, json_length
+from core.rest.content_coding import Coding
+from core.rest.http_answer import HttpAnswer
 from core.routing.transport import Answer, Call
-from deployments.oip.http_answers import infer_answer
+from deployments.oip.http_answers import LENGTH_HEADER, failure, tensors_answer
+from deployments.oip.http_coding import (
+    ACCEPT_ENCODING,
+    LARGEST_PACKED_AT_ONCE_BYTES,
+    SMALLEST_PACKED_BYTES,
+    coding_for,
+    in_coding,
+    packed_answer,
+)
 from deployments.rest.short_request import ShortConnection, ShortRequest, Wanted
 from deployments.routing.request_router import RequestRouter
 
-INFER = "infer"
-_LENGTH_HEADER = JSON_LENGTH_HEADER.lower().encode()
+INFER: Final = "infer"
+_ALL_JSON_FOOTER: Final = footer(ALL_JSON)
 
 
 class ShortInfer(ShortRequest):
     """One request whose body may have raw tensors behind its JSON."""
 
-    __slots__ = ("_length",)
+    __slots__ = ("_accepted", "_cors", "_length", "_packing")
 
-    def __init__(self, protocol: ShortConnection, router: RequestRouter, wanted: Wanted) -> None:
+    def __init__(self, protocol: ShortConnection, router: RequestRouter, wanted: Wanted, *, cors: bool = False) -> None:
         super().__init__(protocol, router, wanted)
-        self._length = next((value for name, value in protocol.headers if name == _LENGTH_HEADER), b"")
+        self._cors = cors
+        self._packing: asyncio.Task[None] | None = None
+        self._length = self._accepted = b""
+        for name, value in protocol.headers:
+            if name == LENGTH_HEADER:
+                self._length = self._length or value
+            elif name == ACCEPT_ENCODING:
+                self._accepted = self._accepted or value
 
     def begin(self, timeout_s: float | None) -> bool:
         """Send the call; False if that is not possible now, and nothing has happened."""
-        try:
-            length = json_length(self._length, len(self.body))
-        except ServingError:
-            return False
-        body = bytes(self.body) + footer(length)
-        return self.send(self._wanted.request, Call(self._wanted.method, body, timeout_s), time.perf_counter())
+        end = _ALL_JSON_FOOTER
+        if self._length:
+            try:
+                end = footer(json_length(self._length, len(self.body)))
+            except ServingError:
+                return False
+        wanted = self._wanted
+        call = Call(wanted.method, b"".join((self.body, end)), timeout_s)
+        return self.send(wanted.request, call, time.perf_counter())
 
     def ended(self, answer: Answer) -> None:
-        self._protocol.answered(self, infer_answer(answer))
+        if answer.code is not Code.OK:
+            self._write(failure(answer.code, answer.text))
+            return
+        body, json_bytes = cut_footer(answer.body)
+        if json_bytes == ALL_JSON and (not self._accepted or len(body) < SMALLEST_PACKED_BYTES):
+            self._protocol.succeeded(self, body)
+        else:
+            self._write(tensors_answer(body, json_bytes, cors=self._cors))
+
+    def _write(self, response: HttpAnswer) -> None:
+        coding = coding_for(response, self._accepted)
+        if coding is Coding.IDENTITY:
+            self._protocol.answered(self, response)
+        else:
+            self._pack(response, coding)
+
+    def _pack(self, response: HttpAnswer, coding: Coding) -> None:
+        if len(response.body) <= LARGEST_PACKED_AT_ONCE_BYTES:
+            self._protocol.answered(self, packed_answer(response, coding))
+            return
+        self.response_complete = False  # it is not written yet, and a port that closes must wait for it
+        self._packing = self._loop.create_task(self._packed_elsewhere(response, coding))
+
+    async def _packed_elsewhere(self, response: HttpAnswer, coding: Coding) -> None:
+        answer = await in_coding(response, coding)
+        self.response_complete = True
+        self._protocol.answered(self, answer)
+
+    def withdraw(self) -> None:
+        """Cancel the call, or the work on its answer: the client has gone."""
+        if self._packing is not None:
+            self._packing.cancel()
+            self.gave_up()
+        super().withdraw()

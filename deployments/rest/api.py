@@ -7,12 +7,12 @@ reports a malformed body before an unknown model.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from core.errors import ServingError
+from core.openapi.document import openapi_body
 from core.rest import examples as rest_examples
 from core.rest import predict as rest_predict
 from core.rest.connection_limits import ConnectionLimits
@@ -28,13 +28,12 @@ from core.rest.http_answer import (
     wrong_method,
 )
 from core.rest.metadata import status_body
-from core.rest.openapi import openapi_body
 from core.rest.path import INFERENCE_VERBS, RestRequest, UnconvertibleVersion, Verb, is_api, name_in, parse_request
 from core.rest.readiness import liveness_body, model_list_body, readiness_body
 from core.routing.transport import Call, Method
 from deployments.rest.asgi import AsgiApp, Receive, Scope, Send, header
 from deployments.rest.body import SMALL_BODY_BYTES, BodyTooLarge, ClientGone, discard_body, read_body
-from deployments.rest.disconnect_watch import DisconnectWatch
+from deployments.rest.disconnect_watch import forward_watched
 from deployments.rest.followers import logged, traced
 from deployments.rest.protocol import KEPT, TARGET
 from deployments.rest.short_request import RestApi
@@ -101,8 +100,12 @@ class HttpApi:
 
         app: AsgiApp = application
         if self.access is not None:
-            app = logged(app, self.access)
-        return app if self.traces is None else traced(app, self.traces)
+            app = logged(app, self.access, self.others)
+        return app if self.traces is None else traced(app, self.traces, self.others)
+
+    def owner(self, target: str) -> RestApi | None:
+        """Return the further API that answers a target, if one does."""
+        return next((one for one in self.others if one.owns(target)), None)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -112,13 +115,13 @@ class HttpApi:
         await self._write(scope, receive, send, answer)
 
     async def _answer(self, scope: Scope, receive: Receive) -> HttpAnswer:
-        if scope["method"] not in KNOWN_METHODS:
-            return html_error(501)
         target = _target(scope)
+        other = self.owner(target)
+        if other is None and scope["method"] not in KNOWN_METHODS:
+            return html_error(501)
         page = self._pages.get(_path(target))
         if page is not None:
             return await page(scope["method"], target)
-        other = next((one for one in self.others if one.owns(target)), None)
         if other is None and not is_api(target):
             return self._outside_api(scope["method"], target)
         work = self._counted(scope, target, receive) if other is None else other.answer(scope, target, receive)
@@ -164,16 +167,7 @@ class HttpApi:
             _check_body(request.verb, body)
             raise
         call = Call(METHOD_OF[request.verb], body, self.limits.timeout_s)
-        watch = DisconnectWatch(receive)
-        try:
-            answer = await self.router.forward(route, call)
-        except asyncio.CancelledError:
-            if watch.client_gone:
-                raise ClientGone from None
-            raise
-        finally:
-            watch.stop()
-        return answer_of(answer)
+        return answer_of(await forward_watched(self.router, route, call, receive))
 
     def _outside_api(self, method: str, target: str) -> HttpAnswer:
         path = _path(target)

@@ -40,6 +40,14 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
 
     Raises BodyTooLarge and ClientGone.
     """
+    body = await received_body(scope, receive, limit)
+    if b"gzip" not in header(scope, b"content-encoding"):
+        return body
+    return unzipped(body) if len(body) <= SMALL_BODY_BYTES else await asyncio.to_thread(unzipped, body)
+
+
+async def received_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """Read the whole body as it was sent; raises BodyTooLarge and ClientGone."""
     declared = header(scope, b"content-length")
     if declared.isdigit() and int(declared) > limit:
         raise BodyTooLarge(limit)
@@ -49,11 +57,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     body: bytes = message.get("body", b"")
     if len(body) > limit:
         raise BodyTooLarge(limit)
-    if message.get("more_body", False):
-        body = await _rest_of_body(body, receive, limit)
-    if b"gzip" not in header(scope, b"content-encoding"):
-        return body
-    return unzipped(body) if len(body) <= SMALL_BODY_BYTES else await asyncio.to_thread(unzipped, body)
+    return await _rest_of_body(body, receive, limit) if message.get("more_body", False) else body
 
 
 async def _rest_of_body(first: bytes, receive: Receive, limit: int) -> bytes:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+from core.routing.table import Route
+from core.routing.transport import Answer, Call
 from deployments.rest.asgi import Receive
+from deployments.rest.body import ClientGone
+from deployments.routing.request_router import RequestRouter
 
 WATCH_AFTER_S = 0.5
 """Only a call that takes this long is watched: watching takes a task."""
@@ -34,3 +38,16 @@ class DisconnectWatch:
         self._timer.cancel()
         if self._watcher is not None:
             self._watcher.cancel()
+
+
+async def forward_watched(router: RequestRouter, route: Route, call: Call, receive: Receive) -> Answer:
+    """Carry a call to a version, as `RequestRouter.forward` does; raises ClientGone, too."""
+    watch = DisconnectWatch(receive)
+    try:
+        return await router.forward(route, call)
+    except asyncio.CancelledError:
+        if watch.client_gone:
+            raise ClientGone from None
+        raise
+    finally:
+        watch.stop()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from core.rest.path import is_api, name_in
-from core.rest.request_span import http_attributes, http_error, http_name
+from core.rest.request_span import http_attributes, http_error, http_name, http_route
 from core.telemetry.spans import ERROR_TYPE, STATUS
 from core.telemetry.trace_context import TRACEPARENT
 from deployments.rest.asgi import AsgiApp, Message, Receive, Scope, Send, header
+from deployments.rest.short_request import RestApi, Shown
 from deployments.routing.access_log import (
     CURRENT_ENTRY,
     REQUEST_ID,
@@ -20,30 +23,39 @@ from deployments.routing.request_traces import TRACED, RequestTraces
 from deployments.telemetry.tracing import CURRENT, OpenSpan
 
 
-def logged(app: AsgiApp, access: AccessLog) -> AsgiApp:
-    """Wrap an application: the access log gets a line for each of its chosen requests to the API."""
+def logged(app: AsgiApp, access: AccessLog, others: Sequence[RestApi] = ()) -> AsgiApp:
+    """Wrap an application: the access log gets a line for each of its chosen requests to an API."""
 
     async def followed(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and _is_chosen(scope, access):
-            await _log(app, scope, receive, send)
+        shown = _shown(scope, others) if scope["type"] == "http" else None
+        if shown is not None and _is_chosen(scope, access):
+            await _log(shown, app, scope, receive, send)
         else:
             await app(scope, receive, send)
 
     return followed
 
 
+def _shown(scope: Scope, others: Sequence[RestApi]) -> Shown | None:
+    """Return how a request is named; None for one that no API answers. `others` are the further ones of the port."""
+    method, path = scope["method"], path_of(scope)
+    other = next((one for one in others if one.owns(path)), None)
+    if other is not None:
+        return other.shown(method, path)
+    if not is_api(path):
+        return None
+    verb = path.rpartition(":")[2] if method == "POST" else method
+    return Shown(verb, name_in(method, path), http_route(method, path))
+
+
 def _is_chosen(scope: Scope, access: AccessLog) -> bool:
-    if not is_api(path_of(scope)):
-        return False
     chosen: bool | None = scope.get("state", {}).get(SAMPLED)
     return access.is_chosen() if chosen is None else chosen
 
 
-async def _log(app: AsgiApp, scope: Scope, receive: Receive, send: Send) -> None:
-    path = path_of(scope)
-    verb = path.rpartition(":")[2] if scope["method"] == "POST" else scope["method"]
+async def _log(shown: Shown, app: AsgiApp, scope: Scope, receive: Receive, send: Send) -> None:
     given = header(scope, REQUEST_ID.encode()).decode("latin-1")
-    entry = AccessEntry("rest", verb, request_id_of(given), name_in(scope["method"], path))
+    entry = AccessEntry("rest", shown.verb, request_id_of(given), shown.model)
     entry.trace_id = trace_id_of(header(scope, TRACEPARENT.encode()).decode("latin-1"))
 
     async def counted_receive() -> Message:
@@ -64,22 +76,24 @@ async def _log(app: AsgiApp, scope: Scope, receive: Receive, send: Send) -> None
         entry.write()
 
 
-def traced(app: AsgiApp, traces: RequestTraces) -> AsgiApp:
-    """Wrap an application: each of its traced requests to the API gets a span."""
+def traced(app: AsgiApp, traces: RequestTraces, others: Sequence[RestApi] = ()) -> AsgiApp:
+    """Wrap an application: each of its traced requests to an API gets a span."""
 
     async def followed(scope: Scope, receive: Receive, send: Send) -> None:
-        span = _span_of(scope, traces) if scope["type"] == "http" else None
-        if span is None:
+        shown = _shown(scope, others) if scope["type"] == "http" else None
+        span = None if shown is None else _span_of(scope, traces)
+        if shown is None or span is None:
             await app(scope, receive, send)
         else:
+            method, path = scope["method"], path_of(scope)
+            span.name = http_name(method, shown.route)
+            span.attributes |= http_attributes(method, scope.get("scheme", "http"), path, shown.route)
             await _trace(span, app, scope, receive, send)
 
     return followed
 
 
 def _span_of(scope: Scope, traces: RequestTraces) -> OpenSpan | None:
-    if not is_api(path_of(scope)):
-        return None
     state = scope.get("state", {})
     if TRACED in state:
         chosen: OpenSpan | None = state[TRACED]
@@ -88,10 +102,6 @@ def _span_of(scope: Scope, traces: RequestTraces) -> OpenSpan | None:
 
 
 async def _trace(span: OpenSpan, app: AsgiApp, scope: Scope, receive: Receive, send: Send) -> None:
-    method, path = scope["method"], path_of(scope)
-    span.name = http_name(method, path)
-    span.attributes |= http_attributes(method, scope.get("scheme", "http"), path)
-
     async def noted_send(message: Message) -> None:
         if "status" in message:
             span.attributes[STATUS] = message["status"]

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from core.rest.connection_limits import ConnectionLimits, ConnectionProgress, Glance, Phase
-from core.rest.http_answer import KNOWN_METHODS, REASONS, html_error
+from core.rest.http_answer import KNOWN_METHODS, REASONS, HttpAnswer, html_error
 from core.rest.request_head import head_refusal, syntax_refusal, with_path
 from core.rest.unparsed import MixedLineEndsError, Place, UnparsedBytes, is_one_request
 from deployments.rest.body import LINGER_S
@@ -300,7 +300,7 @@ class RestProtocol(HttpToolsProtocol):
         if self._is_refused or self._unanswered > last_is_broken or self.transport.is_closing():
             return
         self._is_refused = True
-        page = html_error(status)
+        page = self.refusal_page(status)
         lines = [b"HTTP/1.1 %d %b" % (status, REASONS[status].encode())]
         headers = (*self.server_state.default_headers, *page.headers, (b"content-length", b"%d" % len(page.body)))
         lines += [b"%b: %b" % header for header in headers]
@@ -310,6 +310,10 @@ class RestProtocol(HttpToolsProtocol):
             self.transport.write_eof()
         # Closing at once would discard what the client has not read yet.
         self.loop.call_later(LINGER_S, self.transport.close)
+
+    def refusal_page(self, status: int) -> HttpAnswer:
+        """Return the page of a refusal."""
+        return html_error(status)
 
     def _look(self) -> None:
         """End the connection if it has made no progress for too long."""

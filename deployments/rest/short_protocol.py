@@ -196,6 +196,12 @@ class ShortProtocol(RestProtocol):
         """Forget the request that was begun: its client has gone."""
         self._begun = None
 
+    def refusal_page(self, status: int) -> HttpAnswer:
+        """Return the page of the API that answers the target, where its request has one."""
+        target = b"" if self.headers is None else self.url
+        other = self._api.owner(target.decode("utf-8", "surrogateescape"))
+        return super().refusal_page(status) if other is None else other.refused(status)
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Withdraw the request whose client has gone."""
         super().connection_lost(exc)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, TypeAlias
 
 from core.errors import Code
 from core.rest.http_answer import HttpAnswer, answer_of
@@ -80,7 +81,21 @@ class Wanted(NamedTuple):
     request: Asked
     method: Method
     api: str
-    kind: type[ShortRequest] = ShortRequest
+    kind: ShortRequestKind = ShortRequest
+
+
+ShortRequestKind: TypeAlias = Callable[[ShortConnection, RequestRouter, Wanted], ShortRequest]
+
+
+class Shown(NamedTuple):
+    """How the access log and traces name a request: what it does, the model, and the pattern of its path.
+
+    Model and pattern are empty where there are none.
+    """
+
+    verb: str
+    model: str
+    route: str
 
 
 class RestApi(Protocol):
@@ -92,6 +107,14 @@ class RestApi(Protocol):
 
     def wanted(self, target: str) -> Wanted | None:
         """Return the meaning of a POST to a target of this API; None for anything but an inference request."""
+        ...
+
+    def shown(self, method: str, path: str) -> Shown:
+        """Return how a request to a path of this API is named."""
+        ...
+
+    def refused(self, status: int) -> HttpAnswer:
+        """Return the answer of the HTTP layer for a request that does not reach the API, and ends its connection."""
         ...
 
     async def answer(self, scope: Scope, target: str, receive: Receive) -> HttpAnswer:

@@ -16,8 +16,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from core.errors import Code, ServingError
-from core.grpc.model_spec import peek
+from core.errors import Code
 from core.routing.table import Route
 from core.telemetry.trace_context import TRACEPARENT, parse_trace_context
 from deployments.routing.request_router import RequestRouter
@@ -29,7 +28,6 @@ SAMPLED = "sampled"
 """Key in the state of an ASGI scope: whether the request was chosen, once that is decided."""
 REQUEST_ID = "x-request-id"
 FIT_ID = re.compile(r"[!-~]{1,128}")
-WITH_SIGNATURE = frozenset({"Predict", "Classify", "Regress"})
 CLIENT_GONE = "CLIENT_GONE"
 
 
@@ -51,7 +49,7 @@ class AccessEntry:
 
     protocol: str
     method: str
-    request_id: str
+    request_id: str = ""
     model: str = ""
     version: int | None = None
     label: str | None = None
@@ -109,13 +107,11 @@ class AccessLog:
         """Whether the request that begins now gets a line."""
         return random.random() < self._rate  # noqa: S311 - a sample, not a secret
 
-    async def of_call(self, method: str, raw: bytes, metadata: Iterable[Any], work: Awaitable[A]) -> A:
-        """Await the answer to a chosen gRPC call, and write its line."""
+    async def of_call(self, entry: AccessEntry, metadata: Iterable[Any], work: Awaitable[A]) -> A:
+        """Await the answer to a chosen gRPC call, fill in its entry, and write the line."""
         given = {name: str(value) for name, value in metadata or () if name in {REQUEST_ID, TRACEPARENT}}
-        entry = AccessEntry(
-            "grpc", method, request_id_of(given.get(REQUEST_ID, "")), signature=signature_of(method, raw)
-        )
-        entry.bytes_in, entry.trace_id = len(raw), trace_id_of(given.get(TRACEPARENT, ""))
+        entry.request_id = request_id_of(given.get(REQUEST_ID, ""))
+        entry.trace_id = trace_id_of(given.get(TRACEPARENT, ""))
         token = CURRENT_ENTRY.set(entry)
         try:
             answer = await work
@@ -135,13 +131,3 @@ def trace_id_of(traceparent: str) -> str:
     """Return the id of the request's trace: the caller's, or the one that began here."""
     parent = parse_trace_context((traceparent,))
     return current_trace_id() if parent is None else parent.trace_id
-
-
-def signature_of(method: str, raw: bytes) -> str:
-    """Return the signature that a gRPC call asks for; empty where only parsing would show it."""
-    if method not in WITH_SIGNATURE:
-        return ""
-    try:
-        return peek(raw).signature
-    except ServingError:
-        return ""

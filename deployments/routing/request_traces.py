@@ -5,7 +5,7 @@ Costs nothing unless tracing is configured; only then `TracedRouter` replaces `R
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -26,7 +26,7 @@ from core.telemetry.spans import (
     grpc_attributes,
 )
 from core.telemetry.trace_context import TRACEPARENT, TRACESTATE, TraceContext, parse_trace_context
-from deployments.routing.access_log import Answered, SampledRouter, signature_of
+from deployments.routing.access_log import Answered, SampledRouter
 from deployments.telemetry.tracing import CURRENT, OpenSpan, Tracer
 
 TRACED = "traced"
@@ -90,11 +90,14 @@ class RequestTraces:
         )
 
     def of_call(
-        self, rpc: str, raw: bytes, metadata: Iterable[Any], work: Coroutine[Any, Any, A]
+        self, rpc: str, signature: Callable[[], str], metadata: Iterable[Any], work: Coroutine[Any, Any, A]
     ) -> Coroutine[Any, Any, A]:
-        """Return the work on a gRPC call (`service/method`), inside a span if the call is traced."""
+        """Return the work on a gRPC call (`service/method`), inside a span if the call is traced.
+
+        `signature` finds out which one the call asks for; it may be an empty one.
+        """
         span = self._tracer.request(parent_in(metadata))
-        return work if span is None else _followed_call(span, rpc, raw, work)
+        return work if span is None else _followed_call(span, rpc, signature(), work)
 
 
 def parent_in(metadata: Iterable[Any]) -> TraceContext | None:
@@ -108,11 +111,10 @@ def parent_in(metadata: Iterable[Any]) -> TraceContext | None:
     return parse_trace_context(parents, states) if parents else None
 
 
-async def _followed_call(span: OpenSpan, rpc: str, raw: bytes, work: Coroutine[Any, Any, A]) -> A:
+async def _followed_call(span: OpenSpan, rpc: str, signature: str, work: Coroutine[Any, Any, A]) -> A:
     service, _, method = rpc.partition("/")
     span.name = rpc
     span.attributes |= grpc_attributes(service, method)
-    signature = signature_of(method, raw)
     if signature:
         span.attributes[SIGNATURE] = signature
     code = Code.CANCELLED

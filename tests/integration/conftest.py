@@ -217,7 +217,11 @@ def server(
     folder = tmp_path_factory.mktemp("server")
     settings = ServerSettings(
         front_door=FrontDoorSettings(
-            host="127.0.0.1", grpc_port=free_port(), rest_port=free_port(), drain_timeout_s=10.0
+            host="127.0.0.1",
+            grpc_port=free_port(),
+            rest_port=free_port(),
+            drain_timeout_s=10.0,
+            model_repository_api=True,
         ),
         source=ModelSourceSettings(
             model_config_file=str(folder / "models.config"),

@@ -19,7 +19,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from core.admin.profile_request import ProfileRequest
 from core.errors import RuntimeFailure
-from core.rest.status_schema import STATUS
+from core.openapi.status_schema import STATUS
 from deployments.cli import main
 from deployments.commands.admin_client import AdminClient
 from deployments.versions.serve_host import ROUTER_APP

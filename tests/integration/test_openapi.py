@@ -13,7 +13,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from core.rest.openapi import document
+from core.openapi.document import document
 from core.rest.path import LARGEST_VERSION
 from deployments.rest.api import KNOWN_METHODS
 from tests.integration.conftest import LiveServer

@@ -23,6 +23,7 @@ from deployments.client import Client
 from tests.conftest import default_cache
 from tests.support.client_environments import compared
 from tests.support.clients import ClosedLoop, RestClient, free_port, wait_until
+from tests.support.infer_bodies import grpc_arrays, named, raw_grpc_infer
 from tests.support.project import ROOT
 
 STOCK_MODELS = {"tf1_half_plus_two": "123", "text_upper": "1", "several": "1"}
@@ -118,6 +119,7 @@ def test_serve_run_answers_on_all_doors(tmp_path: Path, saved_models: Path, env_
         assert b':request_count{model_name="m",status="OK"} ' in serves.get("/monitoring/prometheus/metrics").body
         assert grpc_predict(rpc, "m", 2.0) == 2.0
         assert grpc_predict(proxy_rpc, "m", 2.0) == 2.0
+        assert grpc_infer(proxy_rpc, "m", 2.0) == grpc_infer(rpc, "m", 2.0) == 2.0
         large = np.zeros(2**24, np.float32)
         with Client(f"127.0.0.1:{proxy_rpc}") as light:
             assert light.predict("m", {"x": large})["y"].tobytes() == np.full_like(large, 1.0).tobytes()
@@ -139,6 +141,13 @@ def copy_version(saved_models: Path, base: Path, version: int) -> None:
     aside = base / f"{version}.copying"
     subprocess.run(["cp", "-r", saved_models / "half_plus_two_versions" / str(version), aside], check=True)
     aside.rename(base / str(version))
+
+
+def grpc_infer(port: int, model: str, value: float) -> float:
+    body = named(raw_grpc_infer({"x": np.array(value, np.float32)}), model)
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        answer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")(body, timeout=60)
+    return float(grpc_arrays(answer)["y"])
 
 
 def grpc_predict(port: int, model: str, value: float) -> float:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Coroutine, Sequence
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from core.admin.status_document import RouterFacts, WatcherReport
 from core.errors import Code
-from deployments.grpc.api import GrpcApi
+from deployments.grpc.api import GrpcApi, GrpcService
 from deployments.grpc.door import GrpcAddress, GrpcDoor
 from deployments.rest.status_endpoint import StatusPage
 from deployments.routing.profile_call import answer_profile
@@ -18,6 +19,8 @@ from deployments.versions.config_requests import ConfigRequests
 from tests.support.clients import free_port
 from tests.support.fakes import FakeTransport
 from tests.support.sites import Site
+
+T = TypeVar("T")
 
 
 def _raised(answer: Any) -> bytes:
@@ -53,6 +56,7 @@ class AdminServer:
         async def reload(raw: bytes) -> bytes:
             return _raised(await requests.reload(raw))
 
+        self.requests = {"get_config": get, "change_config": change}
         profile = partial(answer_profile, lambda: self.router.table, self._record)
         admin = {
             "GetConfig": get,
@@ -60,12 +64,20 @@ class AdminServer:
             "GetStatus": self.page.grpc_answer,
             "Profile": profile,
         }
-        api = GrpcApi(self.router, "token", reload, admin=admin)
+        api = GrpcApi(self.router, "token", reload, admin=admin, others=self._others())
         self._door = GrpcDoor(GrpcAddress("127.0.0.1", self.port, **address), api, "token")
+
+    def _others(self) -> Sequence[GrpcService]:
+        """Return the further services of the port."""
+        return ()
 
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run something on the loop of the port and wait for it."""
+        return self._loop.run(work).result(60)
 
     async def _watcher_report(self) -> WatcherReport:
         return WatcherReport(dict.fromkeys(self.site.host.running, 1))
@@ -85,7 +97,7 @@ class AdminServer:
             self._wake.clear()
 
     def __enter__(self) -> Self:
-        self._loop.run(self._door.open()).result(60)
+        self.run(self._door.open())
         self._ticks.start()
         return self
 
@@ -93,5 +105,5 @@ class AdminServer:
         self._stop.set()
         self._wake.set()
         self._ticks.join(10)
-        self._loop.run(self._door.drain(0.1)).result(60)
+        self.run(self._door.drain(0.1))
         self._loop.stop()

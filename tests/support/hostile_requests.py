@@ -10,15 +10,18 @@ import numpy as np
 from core.inference.protobuf_wire import length_delimited, tag, varint
 from core.inference.tensor_proto import to_proto
 from core.protos import serving_pb2
+from tests.support.infer_bodies import named, raw_grpc_infer
 
 PREDICTION = "/tensorflow.serving.PredictionService/"
 STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
 RELOAD = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
 SESSION_RUN = "/tensorflow.serving.SessionService/SessionRun"
+INFER = "/inference.GRPCInferenceService/ModelInfer"
 METHODS = (
     *(f"{PREDICTION}{name}" for name in ("Predict", "Classify", "Regress", "MultiInference")),
     STATUS,
     SESSION_RUN,
+    INFER,
 )
 MODEL = "half_plus_two"
 EXAMPLES_MODEL = "tf1_half_plus_two"
@@ -80,6 +83,35 @@ def monsters() -> Iterator[tuple[str, str, bytes, str]]:
     yield "a million tasks", f"{PREDICTION}MultiInference", tasks, invalid
     yield "a million metadata fields", f"{PREDICTION}GetModelMetadata", spec() + field(2, b"?") * MILLION, invalid
     yield "a reload that is none", RELOAD, b"\xff" * 1000, invalid
+    for name, body, code in _infer_monsters():
+        yield f"{name} of version 2", INFER, body, code
+
+
+def _infer_monsters() -> Iterator[tuple[str, bytes, str]]:
+    """Yield name, body, and the right code of requests of the Open Inference Protocol."""
+    invalid, model = "INVALID_ARGUMENT", field(1, MODEL.encode())
+    x, one = field(1, b"x") + field(2, b"FP32") + field(3, varint(1)), field(7, b"\0\0\0\x40")
+    keys = b"".join(field(4, field(1, b"k%d" % number)) for number in range(MILLION))
+    yield "an input with a million parameters", model + field(5, x + keys) + one, "OK"
+    yield "a million parameters", model + keys + field(5, x) + one, invalid
+    yield "one parameter a million times", model + field(4, field(1, b"k")) * MILLION + field(5, x) + one, invalid
+    yield "millions of empty inputs", model + field(5, b"") * (4 * MILLION), invalid
+    yield "a million inputs", model + field(5, x) * MILLION + one * MILLION, invalid
+    yield "millions of outputs", model + field(5, x) + field(6, b"") * (4 * MILLION) + one, invalid
+    yield "millions of raw contents", model + field(5, x) + field(7, b"") * (4 * MILLION), invalid
+    yield "a million versions", model + field(2, b"1") * MILLION + field(5, x) + one, "OK"
+    yield (
+        "a million dimensions",
+        model + field(5, field(1, b"x") + field(2, b"FP32") + b"\x18\x01" * MILLION) + one,
+        invalid,
+    )
+    yield "a huge shape", model + field(5, field(1, b"x") + field(2, b"FP32") + field(3, varint(2**62))) + one, invalid
+    strings = field(5, field(8, b"") * (4 * MILLION))
+    yield "millions of empty strings", model + field(5, field(1, b"x") + field(2, b"BYTES") + strings), invalid
+    yield "a million contents", model + field(5, x + field(5, b"") * MILLION) + one, "OK"
+    yield "a claimed length of 2 GiB", model + b"\x3a\xff\xff\xff\xff\x07", invalid
+    yield "a long name", field(1, b"m" * MILLION) + field(5, x) + one, "NOT_FOUND"
+    yield "deep groups", model + b"\x7b" * MILLION, invalid
 
 
 def _nested(depth: int) -> bytes:
@@ -100,7 +132,8 @@ def _valid() -> list[bytes]:
     regress.input.example_list.examples.add().features.feature["x"].float_list.value.append(1.0)
     several = serving_pb2.MultiInferenceRequest(input=regress.input)
     several.tasks.add(model_spec=regress.model_spec, method_name=REGRESS)
-    return [one.SerializeToString() for one in (predict, regress, several)]
+    infer = named(raw_grpc_infer({"x": np.array([1.0, 2.0], np.float32)}, ["y"], {"signature_name": ""}), MODEL, "1")
+    return [*(one.SerializeToString() for one in (predict, regress, several)), infer]
 
 
 def random_requests(seed: int, count: int) -> Iterator[tuple[str, bytes]]:

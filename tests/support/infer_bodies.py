@@ -78,6 +78,14 @@ def _is_text(array: np.ndarray) -> bool:
         return False
 
 
+def bits(arrays: Arrays) -> dict[str, object]:
+    """Return what must be equal of tensors, by name: type, shape and memory."""
+    return {
+        name: (one.dtype, one.shape, one.tolist() if one.dtype.hasobject else one.tobytes())
+        for name, one in arrays.items()
+    }
+
+
 def arrays_of(method: Method, answer: bytes) -> dict[str, np.ndarray]:
     """Read the outputs of what a model server answers."""
     if method is Method.OIP_INFER:

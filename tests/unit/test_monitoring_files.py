@@ -32,8 +32,9 @@ SHOWN_ELSEWHERE = {
     ":tensorflow:cc:saved_model:load_latency",
     ":tensorflow:core:graph_runs",
     ":tensorflow:core:graph_run_time_usecs",
+    "ray_model_server_last_inference_timestamp_seconds",
 }
-"""TensorFlow Serving's metrics that the dashboard leaves to those who know them."""
+"""TensorFlow Serving's metrics that the dashboard leaves to those who know them, and one that is not on the page."""
 
 
 def declared(name: str) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import grpc
-import numpy as np
 import pytest
 
 from core.errors import HTTP_STATUS, Code
-from tests.support.doors.zoo_site import RefusedInference, ZooSite, loaded_call
-from tests.support.infer_bodies import FORMS
+from tests.support.doors.infer_client import RefusedInference
+from tests.support.doors.zoo_site import ZooSite, loaded_call
+from tests.support.infer_bodies import FORMS, bits
 from tests.support.zoo_models import ZooCall, zoo_calls
 
 CALLS = zoo_calls()
@@ -33,18 +33,13 @@ def site() -> Iterator[ZooSite]:
         yield ZooSite({servable: loaded_call(call) for servable, call in calls.items()}, stack)
 
 
-def bits(array: np.ndarray) -> object:
-    """Return what must be equal of two arrays: type, shape and memory."""
-    return array.dtype, array.shape, array.tolist() if array.dtype.hasobject else array.tobytes()
-
-
 @cases(ANSWERED)
 @every_form
 def test_p_every_form_answers_as_predict_does(site: ZooSite, call: ZooCall, form: str) -> None:
     """With the same bits, whichever protocol asked."""
     answered, expected = site.infer(call, form), site.predict(call, call.inputs)
 
-    assert {name: bits(one) for name, one in answered.items()} == {name: bits(one) for name, one in expected.items()}
+    assert bits(answered) == bits(expected)
 
 
 @cases([call for call in ANSWERED if call.rows])
@@ -53,7 +48,7 @@ def test_p_every_form_answers_as_predict_does_with_batching(site: ZooSite, call:
     """Where the calls have rows."""
     answered, expected = site.infer(call, form, batched=True), site.predict(call, call.inputs, batched=True)
 
-    assert {name: bits(one) for name, one in answered.items()} == {name: bits(one) for name, one in expected.items()}
+    assert bits(answered) == bits(expected)
 
 
 @cases(REFUSED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -47,6 +48,16 @@ class ModelStack:
         self._grpc = GrpcDoor(GrpcAddress(LOOPBACK, self.grpc_port), grpc_api, "token")
         rest_api = HttpApi(self._router, HttpLimits(), "token", others=(OipRest(facts, HttpLimits()),))
         self._rest = HttpDoor(HttpAddress(LOOPBACK, self.rest_port), rest_api, "token")
+
+    def know(self, models: Mapping[str, ModelRoutes]) -> None:
+        """Take a table with further models."""
+        self._table = replace(
+            self._table, generation=self._table.generation + 1, models={**self._table.models, **models}
+        )
+        self._run(self._apply())
+
+    async def _apply(self) -> None:
+        self._router.apply(self._table)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return self._loop.run(work).result(60)

@@ -13,7 +13,6 @@ from core.config.model_config import BatchingParameters
 from core.config.server_settings import LoadingSettings, ServerSettings
 from core.inference.tensor_proto import to_array, to_proto
 from core.protos import serving_pb2
-from core.routing.transport import Method
 from core.versions.servable_spec import ServableSpec
 from deployments.inference.assembly import loaded_model
 from deployments.inference.batched_execution import BatchedExecution
@@ -21,12 +20,11 @@ from deployments.inference.batcher import HandOver, Work
 from deployments.inference.execution import Execution
 from deployments.runtime.saved_model import LoadedModel
 from tests.support.clients import Reply, RestClient
+from tests.support.doors.infer_client import InferClient
 from tests.support.doors.model_stack import ModelStack
-from tests.support.infer_bodies import FORMS, grpc_arrays, http_arrays, named, over_http
 from tests.support.zoo_models import MODELS, ZooCall
 
 SERVICE = "/tensorflow.serving.PredictionService/"
-MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
 BATCHING = BatchingParameters(64, batch_timeout_micros=5000, num_batch_threads=1)
 
 
@@ -34,10 +32,6 @@ def loaded_call(call: ZooCall) -> LoadedModel:
     """Load the version of a call as a replica does."""
     settings = ServerSettings(loading=LoadingSettings(saved_model_tags=frozenset(call.tags)))
     return loaded_model(ServableSpec(call.servable, str(MODELS / call.model / str(call.version)), settings))
-
-
-class RefusedInference(Exception):
-    """A request that was answered with an error: status and text."""
 
 
 class ZooSite:
@@ -49,6 +43,8 @@ class ZooSite:
         batched = {key: BatchedExecution(one, BATCHING, through=_directly) for key, one in models.items()}
         self._batched = open_context.enter_context(ModelStack(batched))
         ports = (self._plain.grpc_port, self._batched.grpc_port)
+        both = (self._plain, self._batched)
+        self._clients = [open_context.enter_context(InferClient(one.rest_port, one.grpc_port)) for one in both]
         self._channels = [open_context.enter_context(grpc.insecure_channel(f"127.0.0.1:{port}")) for port in ports]
 
     def post(self, call: ZooCall, body: Any, *, batched: bool = False) -> Reply:
@@ -82,26 +78,9 @@ class ZooSite:
 
         Raises RefusedInference for an error.
         """
-        method, make = FORMS[form]
-        body = make(call.inputs, parameters={"signature_name": call.signature})
-        return (self._infer_rest if method is Method.OIP_REST_INFER else self._infer_grpc)(call, body, batched=batched)
-
-    def _infer_rest(self, call: ZooCall, body: bytes, *, batched: bool) -> dict[str, np.ndarray]:
-        client = RestClient((self._batched if batched else self._plain).rest_port)
-        sent, headers = over_http(body)
         servable = call.servable
-        reply = client.send("POST", f"/v2/models/{servable.name}/versions/{servable.version}/infer", sent, headers)
-        client.close()
-        if reply.status != 200:
-            raise RefusedInference(reply.status, reply.error)
-        return http_arrays(reply.body, reply.headers)
-
-    def _infer_grpc(self, call: ZooCall, body: bytes, *, batched: bool) -> dict[str, np.ndarray]:
-        message = named(body, call.servable.name, str(call.version))
-        try:
-            return grpc_arrays(self._channels[batched].unary_unary(MODEL_INFER)(message, timeout=60))
-        except grpc.RpcError as error:
-            raise RefusedInference(error.code(), error.details()) from None
+        chosen = {"version": str(servable.version), "parameters": {"signature_name": call.signature}}
+        return self._clients[batched].infer(form, servable.name, call.inputs, **chosen)
 
     def ask(self, method: str, request: Any, *, batched: bool = False) -> bytes:
         """Call a gRPC method."""

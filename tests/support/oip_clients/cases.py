@@ -82,12 +82,12 @@ TYPES = (
     _numbers("uint16", "UINT16", "H", [0, 1, 2, 3, 32768, 65535], "uint_contents"),
     _numbers("uint32", "UINT32", "I", [0, 1, 2, 3, 2**31, 2**32 - 1], "uint_contents"),
     _numbers("uint64", "UINT64", "Q", [0, 1, 2, 3, 2**53 + 1, 2**64 - 1], "uint64_contents"),
-    _numbers("float32", "FP32", "f", [-1.5, 0.0, 0.25, 3.0, 65536.0, 2.0**100], "fp32_contents"),
+    _numbers("float32", "FP32", "f", [-1.5, 0.0, 0.25, 3.0, 65536.0, 2.0**24], "fp32_contents"),
     _numbers("float64", "FP64", "d", [-1.5, 0.0, 0.1, 1 / 3, 65536.0, 1e300], "fp64_contents"),
     TypeCase("string", "BYTES", WORDS, raw_bytes([one.encode() for one in WORDS]), "bytes_contents"),
 )
 HALF = _numbers("float16", "FP16", "e", [-1.5, 0.0, 0.25, 3.0, 1024.0, 65504.0], "")
-BRAIN = _bfloat16([-1.5, 0.0, 0.25, 3.0, 1024.0, 2.0**100])
+BRAIN = _bfloat16([-1.5, 0.0, 0.25, 3.0, 1024.0, 2.0**20])
 OCTETS = [b"", b"\0", b"\xff\xfe", b"a\0b\0", "三".encode(), bytes(range(256))]
 """Six elements of BYTES, some of which are not UTF-8."""
 
@@ -100,4 +100,23 @@ def as_json() -> str:
     def described(case: TypeCase) -> dict[str, Any]:
         return asdict(case) | {"raw": case.raw.hex()}
 
-    return json.dumps({"types": [described(one) for one in TYPES], "half": described(HALF), "brain": described(BRAIN)})
+    models = {
+        "every_type": EVERY_TYPE,
+        "matrix": MATRIX,
+        "never_ready": NEVER_READY,
+        "plus": PLUS,
+        "several": SEVERAL,
+        "unknown": UNKNOWN,
+        "vector": TOTAL,
+        "versions": VERSIONS,
+    }
+    return json.dumps(
+        {
+            "types": [described(one) for one in TYPES],
+            "half": described(HALF),
+            "brain": described(BRAIN),
+            "shape": SHAPE,
+            "large_bytes": LARGE_BYTES,
+            "models": models,
+        }
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -29,6 +30,16 @@ class Checks:
         self._counts[self._letter] += 1
         if part not in got:
             self._differs(f"{what}: {part!r} is not in {got!r}")
+
+    def until(self, what: str, holds: Callable[[], bool], timeout_s: float = 30.0) -> None:
+        """Wait for a condition."""
+        self._counts[self._letter] += 1
+        deadline = time.monotonic() + timeout_s
+        while not holds():
+            if time.monotonic() > deadline:
+                self._differs(f"{what}: not within {timeout_s} s")
+                return
+            time.sleep(0.05)
 
     def run(self, cases: Mapping[str, Callable[[], None]]) -> None:
         """Run the functions of some letters; one that raises does not keep the next ones from running."""

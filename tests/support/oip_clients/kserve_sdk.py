@@ -16,6 +16,7 @@ from cases import (
     EVERY_TYPE,
     HALF,
     LARGE_BYTES,
+    LOADED,
     MATRIX,
     NEVER_READY,
     OCTETS,
@@ -261,7 +262,7 @@ class Stub:
     """What KServe's gRPC stub has and its clients have not."""
 
     def __init__(self, checks: Checks, address: str) -> None:
-        self._same = checks.same
+        self._same, self._until = checks.same, checks.until
         self._stub = GRPCInferenceServiceStub(grpc.insecure_channel(address))
 
     def metadata(self) -> None:
@@ -274,6 +275,24 @@ class Stub:
         server = self._stub.ServerMetadata(messages.ServerMetadataRequest())
         self._same("stub extensions", {"binary_tensor_data"} - set(server.extensions), set())
 
+    def repository(self) -> None:
+        """Load and unload by the messages of KServe, whose first field is the model's name."""
+        unloaded = self._stub.RepositoryModelUnload(messages.RepositoryModelUnloadRequest(model_name=LOADED))
+        self._same("unloaded", (unloaded.model_name, unloaded.isUnloaded), (LOADED, True))
+        gone = messages.ModelReadyRequest(name=LOADED)
+        self._until("gone", lambda: self._code(gone) == grpc.StatusCode.NOT_FOUND)
+        loaded = self._stub.RepositoryModelLoad(messages.RepositoryModelLoadRequest(model_name=LOADED))
+        self._same("loaded", (loaded.model_name, loaded.isLoaded), (LOADED, True))
+        ready = self._stub.ModelReady(messages.ModelReadyRequest(name=LOADED))
+        self._same("ready", (ready.ready,), (True,))
+
+    def _code(self, request: messages.ModelReadyRequest) -> grpc.StatusCode:
+        try:
+            self._stub.ModelReady(request)
+        except grpc.RpcError as error:
+            return error.code()
+        return grpc.StatusCode.OK
+
 
 async def main() -> None:
     """Check both protocols, and print what came of it."""
@@ -282,7 +301,8 @@ async def main() -> None:
     rest, rpc = sys.argv[1:]
     for protocol in (Rest(rest), Grpc(rpc)):
         await checks.run_async(Session(checks, protocol).cases())
-    checks.run({"b": Stub(checks, rpc).metadata})
+    stub = Stub(checks, rpc)
+    checks.run({"b": stub.metadata, "k": stub.repository})
     checks.tell()
 
 

@@ -16,6 +16,7 @@ from cases import (
     EVERY_TYPE,
     HALF,
     LARGE_BYTES,
+    LOADED,
     MATRIX,
     NEVER_READY,
     OCTETS,
@@ -318,6 +319,38 @@ class Session:
         total = self._protocol.infer(TOTAL, {"x": np.ones(4, np.float32)}).as_numpy("total")
         self.same("total", plain(total), plain(np.array(4, np.float32)))
 
+    def repository(self) -> None:
+        client, x = self._client, {"x": np.array([2], np.float32)}
+        states = {one["name"]: one.get("state") for one in self._protocol.index()}
+        self.same("index", (states[PLUS], states[NEVER_READY]), ("READY", "UNAVAILABLE"))
+        client.unload_model(LOADED)
+        self._checks.until("unloaded", lambda: self._is_gone(LOADED))
+        states = {one["name"]: one.get("state") for one in self._protocol.index()}
+        self._checks.same("unloaded", (LOADED in states, states.get(LOADED) == "READY"), (True, False))
+        client.load_model(LOADED)
+        self.same("loaded", (client.is_model_ready(LOADED),), (True,))
+        self.same("y", self._protocol.infer(LOADED, x).as_numpy("y").tolist(), [3])
+        self.fails("load of none", 404, UNKNOWN, lambda: client.load_model(UNKNOWN))
+        self.fails("unload of none", 404, UNKNOWN, lambda: client.unload_model(UNKNOWN))
+        self.fails("load with configuration", 400, "config", lambda: client.load_model(LOADED, config="{}"))
+
+    def _is_gone(self, model: str) -> bool:
+        """Whether no version of a model is left, also none that answers its last requests."""
+        try:
+            self._protocol.infer(model, {"x": np.array([2], np.float32)})
+        except InferenceServerException as error:
+            return bool(error.status() == self._protocol.CODES[404])
+        return False
+
+    def statistics(self) -> None:
+        before = self._counts()
+        self._protocol.infer(PLUS, {"x": np.ones(3, np.float32)})
+        self._checks.until("statistics count requests", lambda: self._counts() > before)
+
+    def _counts(self) -> int:
+        (one,) = self._protocol.statistics(PLUS)
+        return int(one["inference_stats"]["success"]["count"])
+
     def large(self) -> None:
         x = np.arange(LARGE_BYTES // 4, dtype=np.float32)
         y = self._protocol.infer(PLUS, {"x": x}).as_numpy("y")
@@ -333,10 +366,12 @@ class Session:
             "f": self.errors,
             "g": self.octets,
             "h": self.odd_floats,
+            "k": self.repository,
             "l": self.versions,
             "m": self.defaults,
             "n": self.empty_and_scalar,
             "o": self.large,
+            "statistics": self.statistics,
         }
 
 

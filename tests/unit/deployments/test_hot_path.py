@@ -9,6 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import uvicorn
 import uvloop
@@ -16,6 +17,7 @@ from uvicorn.server import ServerState
 
 from core.errors import Code
 from core.http2.frames import DATA, HEADERS
+from core.oip.rest_body import ALL_JSON, footer
 from core.protos import serving_pb2
 from core.routing.direct_frames import HEADER, FrameKind, frame_header
 from core.routing.table import ModelRoutes, Route, RoutingTable
@@ -25,6 +27,10 @@ from core.versions.servable import ServableId
 from deployments.grpc.api import GrpcApi
 from deployments.grpc.protocol import GrpcProtocol
 from deployments.grpc.server import GrpcServer
+from deployments.oip.grpc_service import SERVICE as OIP_SERVICE
+from deployments.oip.grpc_service import OipService
+from deployments.oip.rest_api import OipRest
+from deployments.oip.server_facts import ServerFacts
 from deployments.rest.api import HttpApi, HttpLimits
 from deployments.rest.short_protocol import protocol_factory
 from deployments.routing.direct_connection import DirectConnection
@@ -37,6 +43,7 @@ from deployments.routing.version_transport import VersionTransport
 from deployments.telemetry.tracing import Tracer
 from tests.support.doors.raw_http import request
 from tests.support.doors.raw_http2 import OPENING, PREDICT, call, frames_of, message
+from tests.support.infer_bodies import raw_grpc_infer
 from tests.support.span_collector import SpanList
 
 ROUTE = Route.of(ServableId("m", 1))
@@ -46,9 +53,20 @@ ANSWER = b'{"predictions": [3.0]}'
 MOST_PYTHON_CALLS = 80
 """Today 79, with this test's own."""
 
+INFER = b'{"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1.0]}]}'
+INFER_REQUEST = request("POST", "/v2/models/m/infer", INFER, "User-Agent: x", "Accept: */*")
+INFER_ANSWER = b'{"model_name":"m","model_version":"1","outputs":[]}'
+MOST_CALLS_FOR_VERSION_2 = 3
+"""What a request of the Open Inference Protocol in JSON may cost beyond one of TensorFlow Serving's API; today 3, one of them this test's own."""
+
 GRPC_REQUEST = serving_pb2.PredictRequest(model_spec={"name": "m"}).SerializeToString() + b"\x12\x03\x0a\x01x"
 MOST_PYTHON_CALLS_OF_GRPC = 86
 """Today 86, with this test's own; two of them bound the requests that are in work."""
+
+OIP_REQUEST = raw_grpc_infer({"x": np.float32([1.0])})
+INFER = f"/{OIP_SERVICE}/ModelInfer"
+MOST_CALLS_MORE_OF_OIP = 2
+"""What version 2 may cost beyond TensorFlow Serving's Predict; today nothing."""
 
 MOST_CALLS_FOR_TRACES = 8
 """What a request may cost that is not traced where others are; today 6."""
@@ -97,14 +115,17 @@ class Router:
         replicas._connections[self.connection.endpoint] = self.connection
         router = (RequestRouter if traces is None else TracedRouter)("r", transport, Metrics())
         router.apply(TABLE)
-        api = HttpApi(router, HttpLimits(), traces=traces)
+        others = (OipRest(ServerFacts(router, lambda: False), HttpLimits()),)
+        api = HttpApi(router, HttpLimits(), traces=traces, others=others)
         config = uvicorn.Config(api.app(), http=protocol_factory(api), ws="none", lifespan="off", log_config=None)
         config.load()
         self.http = config.http_protocol_class(
             config=config, server_state=ServerState(), app_state={}, _loop=asyncio.get_running_loop()
         )
         self.http.connection_made(self.client)
-        self.grpc = GrpcProtocol(GrpcServer(GrpcApi(router, "token", _no_reload)), asyncio.get_running_loop())
+        oip = OipService(ServerFacts(router, lambda: False)).service()
+        grpc_api = GrpcApi(router, "token", _no_reload, others=(oip,))
+        self.grpc = GrpcProtocol(GrpcServer(grpc_api), asyncio.get_running_loop())
         self.grpc.connection_made(self.client)
         self.grpc.data_received(OPENING)
         self.streams = itertools.count(1, 2)
@@ -114,18 +135,28 @@ class Router:
         self.http.data_received(REQUEST)
         self._reply()
 
-    def _reply(self) -> None:
+    def serve_one_of_version_2(self) -> None:
+        """Carry one request of the Open Inference Protocol from the client's bytes to the client's bytes."""
+        self.http.data_received(INFER_REQUEST)
+        self._reply(INFER_ANSWER + footer(ALL_JSON))
+
+    def _reply(self, content: bytes = ANSWER) -> None:
         """Answer the call that the replica got last."""
         call = self.replica.written[-1]
         _, call_id, kind, *_ = HEADER.unpack_from(call)
         assert kind == FrameKind.CALL
-        answer = frame_header(FrameKind.ANSWER, len(ANSWER), call_id=call_id, detail=Code.OK) + ANSWER
+        answer = frame_header(FrameKind.ANSWER, len(content), call_id=call_id, detail=Code.OK) + content
         self.connection.get_buffer(len(answer))[: len(answer)] = answer
         self.connection.buffer_updated(len(answer))
 
     def serve_one_over_grpc(self) -> None:
         """Carry one call from the client's bytes to the client's bytes."""
         self.grpc.data_received(call(next(self.streams), GRPC_REQUEST, PREDICT, (b"grpc-timeout", b"10S")))
+        self._reply()
+
+    def serve_one_of_version_2_over_grpc(self) -> None:
+        """Carry one call of the Open Inference Protocol."""
+        self.grpc.data_received(call(next(self.streams), OIP_REQUEST, INFER, (b"grpc-timeout", b"10S")))
         self._reply()
 
 
@@ -139,7 +170,9 @@ def on_a_router(check: Callable[[Router], Awaitable[None]], traces: RequestTrace
     async def checked() -> None:
         router = Router(traces=traces)
         router.serve_one()
+        router.serve_one_of_version_2()
         router.serve_one_over_grpc()
+        router.serve_one_of_version_2_over_grpc()
         await check(router)
         router.http._unset_keepalive_if_required()
         router.grpc.connection_lost(None)
@@ -148,19 +181,24 @@ def on_a_router(check: Callable[[Router], Awaitable[None]], traces: RequestTrace
         runner.run(checked())
 
 
-def test_a_tiny_request_is_answered_in_one_turn_and_one_write() -> None:
+@pytest.mark.parametrize(
+    ("serve", "answer"),
+    [(Router.serve_one, ANSWER), (Router.serve_one_of_version_2, INFER_ANSWER)],
+    ids=["version 1", "version 2"],
+)
+def test_a_tiny_request_is_answered_in_one_turn_and_one_write(serve: Callable[[Router], None], answer: bytes) -> None:
     """No task, no waiting, no second write."""
 
     async def check(router: Router) -> None:
         tasks = len(asyncio.all_tasks())
         written = len(router.client.written)
 
-        router.serve_one()
+        serve(router)
 
         assert len(asyncio.all_tasks()) == tasks
         assert len(router.client.written) == written + 1
         assert router.client.written[-1].startswith(b"HTTP/1.1 200 OK\r\n")
-        assert router.client.written[-1].endswith(ANSWER)
+        assert router.client.written[-1].endswith(b"\r\n\r\n" + answer)
 
     on_a_router(check)
 
@@ -178,12 +216,14 @@ def python_calls(work: Callable[[], object]) -> list[str]:
     return calls
 
 
-def calls_of_a_request(traces: RequestTraces | None = None) -> list[str]:
+def calls_of_a_request(
+    traces: RequestTraces | None = None, serve: Callable[[Router], None] = Router.serve_one
+) -> list[str]:
     """Note the Python calls of one request."""
     calls: list[str] = []
 
     async def check(router: Router) -> None:
-        calls.extend(python_calls(router.serve_one))
+        calls.extend(python_calls(lambda: serve(router)))
 
     on_a_router(check, traces)
     return calls
@@ -196,6 +236,13 @@ def test_a_tiny_request_needs_few_python_calls() -> None:
     assert len(calls) <= MOST_PYTHON_CALLS, "\n".join(calls)
 
 
+def test_a_tiny_request_of_version_2_needs_few_more() -> None:
+    """It has a length to say, and no head of its own."""
+    calls = calls_of_a_request(serve=Router.serve_one_of_version_2)
+
+    assert len(calls) <= len(calls_of_a_request()) + MOST_CALLS_FOR_VERSION_2, "\n".join(calls)
+
+
 def test_a_request_that_is_not_traced_needs_few_more() -> None:
     """Tracing a share of the requests does not slow down the others."""
     spans = SpanList()
@@ -205,7 +252,16 @@ def test_a_request_that_is_not_traced_needs_few_more() -> None:
     assert spans.spans == []
 
 
-@pytest.mark.parametrize("serve", [Router.serve_one, Router.serve_one_over_grpc], ids=["REST", "gRPC"])
+@pytest.mark.parametrize(
+    "serve",
+    [
+        Router.serve_one,
+        Router.serve_one_of_version_2,
+        Router.serve_one_over_grpc,
+        Router.serve_one_of_version_2_over_grpc,
+    ],
+    ids=["REST", "REST of version 2", "gRPC", "version 2 over gRPC"],
+)
 def test_requests_leave_no_memory_behind(serve: Callable[[Router], None]) -> None:
     """A thousand of them keep no more objects alive than one did; threads of other tests may keep some, but not always."""
 
@@ -227,14 +283,17 @@ def test_requests_leave_no_memory_behind(serve: Callable[[Router], None]) -> Non
     on_a_router(check)
 
 
-def test_a_tiny_call_over_grpc_is_answered_in_one_turn_and_one_write() -> None:
+@pytest.mark.parametrize(
+    "serve", [Router.serve_one_over_grpc, Router.serve_one_of_version_2_over_grpc], ids=["Predict", "ModelInfer"]
+)
+def test_a_tiny_call_over_grpc_is_answered_in_one_turn_and_one_write(serve: Callable[[Router], None]) -> None:
     """No task, no waiting, no second write: headers, message and trailers go together."""
 
     async def check(router: Router) -> None:
         tasks = len(asyncio.all_tasks())
         written = len(router.client.written)
 
-        router.serve_one_over_grpc()
+        serve(router)
 
         assert len(asyncio.all_tasks()) == tasks
         assert len(router.client.written) == written + 1
@@ -245,14 +304,28 @@ def test_a_tiny_call_over_grpc_is_answered_in_one_turn_and_one_write() -> None:
     on_a_router(check)
 
 
-def test_a_tiny_call_over_grpc_needs_few_python_calls() -> None:
-    """Those that read and write HTTP/2 are among them."""
+def calls_of_a_grpc_call(body: bytes, path: str) -> list[str]:
+    """Note the Python calls of one call over gRPC."""
     calls: list[str] = []
 
     async def check(router: Router) -> None:
-        content = call(next(router.streams), GRPC_REQUEST, PREDICT, (b"grpc-timeout", b"10S"))
+        content = call(next(router.streams), body, path, (b"grpc-timeout", b"10S"))
         calls.extend(python_calls(lambda: (router.grpc.data_received(content), router._reply())))
 
     on_a_router(check)
+    return calls
+
+
+def test_a_tiny_call_over_grpc_needs_few_python_calls() -> None:
+    """Those that read and write HTTP/2 are among them."""
+    calls = calls_of_a_grpc_call(GRPC_REQUEST, PREDICT)
 
     assert len(calls) <= MOST_PYTHON_CALLS_OF_GRPC, "\n".join(calls)
+
+
+def test_a_tiny_call_of_version_2_needs_hardly_more_python_calls() -> None:
+    """It goes the same way, and its model is found as fast."""
+    calls = calls_of_a_grpc_call(OIP_REQUEST, INFER)
+
+    most = len(calls_of_a_grpc_call(GRPC_REQUEST, PREDICT)) + MOST_CALLS_MORE_OF_OIP
+    assert len(calls) <= most, "\n".join(calls)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from core.errors import Code, Unavailable
+from core.oip.rest_body import ALL_JSON, footer
 from core.protos import serving_pb2
 from core.rest.http_answer import HttpAnswer
 from core.routing.table import ModelRoutes, Route, RoutingTable
@@ -27,13 +28,18 @@ from core.telemetry.metrics import Metric, Metrics
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.servable import ServableId
 from deployments.grpc.api import GrpcApi
+from deployments.oip.grpc_service import OipService
+from deployments.oip.rest_api import OipRest
+from deployments.oip.server_facts import ServerFacts
 from deployments.rest.api import HttpApi, HttpLimits
 from deployments.routing.request_router import RequestRouter
 from deployments.routing.version_transport import VersionTransport
 from deployments.telemetry.process_metrics import METRICS, PROCESS
 from tests.support.fakes import FakeTransport
+from tests.support.infer_bodies import named, raw_grpc_infer
 from tests.unit.deployments.routing.test_version_transport import ROUTE, Directory, Handles, site  # noqa: F401
 
+INFERRED = Answer(Code.OK, b"{}" + footer(ALL_JSON))
 TABLE = RoutingTable(
     7,
     {"m": ModelRoutes({1: Route.of(ServableId("m", 1))}, {"stable": 1}, (VersionStatus(1, State.AVAILABLE),))},
@@ -56,8 +62,10 @@ class Router:
     def __post_init__(self) -> None:
         self.router = RequestRouter("r", self.transport, self.metrics)
         self.router.apply(TABLE)
-        self.http = HttpApi(self.router, HttpLimits(), pages={"/page": self.page})
-        self.grpc = GrpcApi(self.router, "token", no_reload)
+        facts = ServerFacts(self.router, lambda: False)
+        others = (OipRest(facts, HttpLimits()),)
+        self.http = HttpApi(self.router, HttpLimits(), pages={"/page": self.page}, others=others)
+        self.grpc = GrpcApi(self.router, "token", no_reload, others=(OipService(facts).service(),))
 
     async def page(self, method: str, target: str) -> HttpAnswer:
         """Answer with what was asked."""
@@ -104,10 +112,14 @@ class Router:
     ("POST", "/v1/models/m:nonsense", ("", "INVALID_ARGUMENT"), None),
     ("PUT", "/v1/models/m:predict", ("", "INVALID_ARGUMENT"), None),
     ("OPTIONS", "/v1/models/m:predict", ("", "INVALID_ARGUMENT"), None),
+    ("POST", "/v2/models/m/infer", ("m", "OK"), ("m", "infer", "REST")),
+    ("POST", "/v2/models/m/versions/1/infer", ("m", "OK"), ("m", "infer", "REST")),
+    ("POST", "/v2/models/m/labels/stable/infer", ("m", "OK"), ("m", "infer", "REST")),
+    ("POST", "/v2/models/x/infer", ("x", "NOT_FOUND"), None),
 ])  # fmt: skip
 async def test_rest_requests_are_counted(method, target, counted, timed) -> None:
     """Each once, under the name that it asked for; good ones are timed."""
-    router = Router()
+    router = Router(FakeTransport(INFERRED) if target.startswith("/v2") else FakeTransport())
 
     await router.rest(method, target)
 
@@ -124,26 +136,31 @@ async def test_a_preflight_from_a_web_page_is_a_good_request() -> None:
     assert router.cells(REQUEST_COUNT) == {("", "OK"): 1}
 
 
-async def test_the_code_of_the_model_server_counts() -> None:
+INFER_TARGETS = pytest.mark.parametrize("target", ["/v1/models/m:predict", "/v2/models/m/infer"])
+
+
+@INFER_TARGETS
+async def test_the_code_of_the_model_server_counts(target: str) -> None:
     """Not the HTTP status, which is the same for several codes."""
     router = Router(FakeTransport(Answer(Code.FAILED_PRECONDITION, b"not now")))
 
-    await router.rest("POST", "/v1/models/m:predict")
+    await router.rest("POST", target)
 
     assert router.cells(REQUEST_COUNT) == {("m", "FAILED_PRECONDITION"): 1}
 
 
-async def test_a_client_that_goes_counts_as_cancelled() -> None:
+@INFER_TARGETS
+async def test_a_client_that_goes_counts_as_cancelled(target: str) -> None:
     """While it sends its body; nobody gets an answer."""
     router = Router()
 
-    body = await router.rest("POST", "/v1/models/m:predict", {"type": "http.disconnect"})
+    body = await router.rest("POST", target, {"type": "http.disconnect"})
 
     assert body == b""
     assert router.cells(REQUEST_COUNT) == {("m", "CANCELLED"): 1}
 
 
-@pytest.mark.parametrize("target", ["/healthz", "/nonsense", "/page"])
+@pytest.mark.parametrize("target", ["/healthz", "/nonsense", "/page", "/v2/health/live", "/v2/health/ready", "/v2"])
 async def test_what_is_not_of_the_api_is_not_counted(target) -> None:
     """Probes would drown the requests."""
     router = Router()
@@ -164,12 +181,20 @@ def predict_request(name: str) -> bytes:
     return serving_pb2.PredictRequest(model_spec=serving_pb2.ModelSpec(name=name)).SerializeToString()
 
 
+def infer_request(name: str) -> bytes:
+    """Return a request of the Open Inference Protocol for a model."""
+    return named(raw_grpc_infer({}), name)
+
+
 @pytest.mark.parametrize(("method", "raw", "counted", "timed"), [
     ("Predict", predict_request("m"), ("m", "OK"), ("m", "Predict", "GRPC")),
     ("Classify", predict_request("m"), ("m", "OK"), ("m", "Classify", "GRPC")),
     ("Regress", predict_request("m"), ("m", "OK"), ("m", "Regress", "GRPC")),
     ("Predict", predict_request("x"), ("x", "NOT_FOUND"), None),
     ("Predict", b"", ("", "INVALID_ARGUMENT"), None),
+    ("ModelInfer", infer_request("m"), ("m", "OK"), ("m", "ModelInfer", "GRPC")),
+    ("ModelInfer", infer_request("x"), ("x", "NOT_FOUND"), None),
+    ("ModelInfer", b"\xff", ("", "INVALID_ARGUMENT"), None),
 ])  # fmt: skip
 async def test_grpc_requests_are_counted(method, raw, counted, timed) -> None:
     """As those of REST."""
@@ -181,20 +206,27 @@ async def test_grpc_requests_are_counted(method, raw, counted, timed) -> None:
     assert list(router.cells(REQUEST_LATENCY)) == ([] if timed is None else [timed])
 
 
-async def test_a_model_servers_error_is_counted_in_grpc_too() -> None:
+INFER_CALLS = pytest.mark.parametrize(
+    ("method", "raw"), [("Predict", predict_request("m")), ("ModelInfer", infer_request("m"))]
+)
+
+
+@INFER_CALLS
+async def test_a_model_servers_error_is_counted_in_grpc_too(method: str, raw: bytes) -> None:
     """With its own code."""
     router = Router(FakeTransport(Answer(Code.INTERNAL, b"oh")))
 
-    await router.grpc.answer("Predict", predict_request("m"), None)
+    await router.grpc.answer(method, raw, None)
 
     assert router.cells(REQUEST_COUNT) == {("m", "INTERNAL"): 1}
 
 
-async def test_a_cancelled_grpc_call_is_counted() -> None:
+@INFER_CALLS
+async def test_a_cancelled_grpc_call_is_counted(method: str, raw: bytes) -> None:
     """Its caller has gone."""
     router = Router()
     router.transport.hold()
-    call = asyncio.ensure_future(router.grpc.answer("Predict", predict_request("m"), None))
+    call = asyncio.ensure_future(router.grpc.answer(method, raw, None))
     while not router.transport.calls:
         await asyncio.sleep(0)
 
@@ -205,12 +237,15 @@ async def test_a_cancelled_grpc_call_is_counted() -> None:
     assert router.cells(REQUEST_COUNT) == {("m", "CANCELLED"): 1}
 
 
-@pytest.mark.parametrize("method", ["MultiInference", "GetModelMetadata", "GetModelStatus"])
+@pytest.mark.parametrize(
+    "method", ["MultiInference", "GetModelMetadata", "GetModelStatus", "ServerLive", "ModelReady", "ModelMetadata"]
+)
 async def test_other_grpc_methods_are_not_counted(method) -> None:
-    """TensorFlow Serving does not count them."""
+    """TensorFlow Serving does not count them, nor do we those of the Open Inference Protocol."""
     router = Router()
+    raw = b"\x0a\x01m" if method.startswith("Model") else predict_request("m")
 
-    await router.grpc.answer(method, predict_request("m"), None)
+    await router.grpc.answer(method, raw, None)
 
     assert router.cells(REQUEST_COUNT) == {}
 

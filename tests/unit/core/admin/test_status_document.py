@@ -13,7 +13,7 @@ from core.admin.status_text import status_text
 from core.config.model_config import Rollout
 from core.config.version_policy import All, Latest, RegisteredPolicy, Specific
 from core.errors import Code, Problem
-from core.rest.status_schema import STATUS
+from core.openapi.status_schema import STATUS
 from core.routing.table import ListInForce, ModelRoutes, Route, RoutingTable
 from core.telemetry.traffic import Point, Rates, Traffic
 from core.versions.history import VersionHistory

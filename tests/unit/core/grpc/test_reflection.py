@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from google.protobuf import message_factory
+from google.protobuf import descriptor_pool, message_factory
 
 from core.grpc.reflection import descriptor_files, reflection_pool
 from core.protos import serving_pb2
@@ -25,12 +25,25 @@ def test_services_have_the_names_that_clients_call(service) -> None:
     assert all(method.output_type.full_name.startswith("tensorflow.serving.") for method in found.methods)
 
 
-def test_no_name_of_ours_is_left_in_what_is_tensorflows() -> None:
+def test_no_name_of_ours_is_left_in_what_others_have_named() -> None:
     """Renaming reaches nested types, maps and dependencies."""
-    *copied, own = descriptor_files()
+    *copied, own, oip = descriptor_files()
 
-    assert all(b"ray_model_server" not in file.SerializeToString() for file in copied)
+    assert all(b"ray_model_server" not in file.SerializeToString() for file in (*copied, oip))
     assert b"ray_model_server.tensorflow" not in own.SerializeToString()
+
+
+def test_the_open_inference_protocol_has_the_names_that_clients_call() -> None:
+    """Its messages, too; in a pool of their own, so that a client in this process may register them."""
+    service = reflection_pool().FindServiceByName("inference.GRPCInferenceService")
+
+    infer = service.methods_by_name["ModelInfer"]
+    assert (service.file.name, infer.input_type.full_name) == ("inference.proto", "inference.ModelInferRequest")
+    assert infer.output_type.fields_by_name["outputs"].message_type.full_name == (
+        "inference.ModelInferResponse.InferOutputTensor"
+    )
+    with pytest.raises(KeyError):
+        descriptor_pool.Default().FindFileByName("inference.proto")
 
 
 def test_our_own_service_keeps_its_name_and_takes_tensorflows_messages() -> None:

@@ -241,4 +241,4 @@ def test_usual_documents_take_the_fast_lane(text: str, dtypes: dict[str, DataTyp
     body = text.encode()
     fast = partial(document._fast_request, served(dtypes).signatures.get, body)
 
-    assert document._with_object(body, fast) is not None
+    assert document.with_object(body, fast) is not None

@@ -69,9 +69,7 @@ def test_the_signature_of_the_parameter_is_the_one_of_the_record(form: str) -> N
     """As a client of Predict would name it."""
     key = "regress_x2_to_y3"
 
-    request, response = logged(
-        form, half_plus_two(), {"inputs": X}, {"y3:0": Y}, parameters={"signature_name": key}
-    )
+    request, response = logged(form, half_plus_two(), {"inputs": X}, {"y3:0": Y}, parameters={"signature_name": key})
 
     assert (request.model_spec.signature_name, response.model_spec.signature_name) == (key, key)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.rest.request_span import http_attributes, http_error, http_name
+from core.rest.request_span import http_attributes, http_error, http_name, http_route
 
 
 @pytest.mark.parametrize(
@@ -23,12 +23,12 @@ from core.rest.request_span import http_attributes, http_error, http_name
 )
 def test_a_request_is_named_for_what_it_wants_and_not_for_its_model(method: str, path: str, name: str) -> None:
     """Names are few, so that a tool can group by them."""
-    assert http_name(method, path) == name
+    assert http_name(method, http_route(method, path)) == name
 
 
 def test_an_unknown_method_gets_a_common_name() -> None:
     """OpenTelemetry prescribes it."""
-    assert http_attributes("BREW", "https", "/v1/x") == {
+    assert http_attributes("BREW", "https", "/v1/x", "") == {
         "http.request.method": "_OTHER",
         "http.request.method_original": "BREW",
         "url.scheme": "https",
@@ -38,7 +38,9 @@ def test_an_unknown_method_gets_a_common_name() -> None:
 
 def test_a_request_of_the_api_has_a_route() -> None:
     """The path itself is there, too."""
-    assert http_attributes("POST", "http", "/v1/models/m:predict") == {
+    path = "/v1/models/m:predict"
+
+    assert http_attributes("POST", "http", path, http_route("POST", path)) == {
         "http.request.method": "POST",
         "url.scheme": "http",
         "url.path": "/v1/models/m:predict",

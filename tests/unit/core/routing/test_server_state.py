@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from core.errors import Code, Problem
-from core.routing.server_state import Readiness, failed_loads, server_state, why_missing
+from core.routing.server_state import Readiness, failed_loads, server_state, unready_versions, why_missing
 from core.routing.table import ListInForce, ModelRoutes, Route, RoutingTable
 from core.versions.history import VersionHistory
 from core.versions.lifecycle import State, VersionStatus
@@ -145,3 +145,39 @@ def test_of_several_failed_versions_the_newest_tells_why_a_model_is_missing() ->
     text = why_missing(model((1, failing(failure=other)), (2, failing()), (3, LOADS)))
 
     assert text == f"version 2 {RETRY}"
+
+
+@pytest.mark.parametrize(
+    ("models", "reasons"),
+    [
+        pytest.param({}, [], id="no_model_is_configured"),
+        pytest.param({"m": model((1, ANSWERS), (2, ANSWERS))}, [], id="all_answer"),
+        pytest.param(
+            {"m": model((1, ANSWERS), (2, LOADS))}, ["m version 2 is in state LOADING"], id="a_version_is_coming"
+        ),
+        pytest.param({"m": model((1, ANSWERS), (2, failing()))}, [f"m version 2 {RETRY}"], id="a_successor_fails"),
+        pytest.param(
+            {"m": model((1, ANSWERS)), "n": model((1, failing()))}, [f"n does not answer: version 1 {RETRY}"],
+            id="one_of_two_models_is_broken",
+        ),
+        pytest.param(
+            {"m": model((1, VersionHistory(State.END)), (2, VersionHistory(State.UNLOADING)), (3, ANSWERS))}, [],
+            id="versions_are_unloaded",
+        ),
+        pytest.param(
+            {"m": replace(model((2, ANSWERS)), statuses=(
+                VersionStatus(2, State.AVAILABLE), VersionStatus(1, State.END, Code.INTERNAL, "disk full")
+            ))}, ["m version 1 disk full"], id="a_version_has_ended_with_an_error",
+        ),
+        pytest.param(
+            {"m": replace(model((1, ANSWERS)), statuses=(LOST,))},
+            ["m version 1: every run failed so far: device lost"], id="every_run_fails",
+        ),
+        pytest.param({"m": ModelRoutes(configured=False)}, [], id="a_model_is_not_wanted_any_more"),
+    ],
+)  # fmt: skip
+def test_strict_readiness_wants_every_version_of_every_model(
+    models: dict[str, ModelRoutes], reasons: list[str]
+) -> None:
+    """As Triton does; what is unloaded on purpose does not count."""
+    assert list(unready_versions(RoutingTable(1, models, settled=True))) == reasons

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from core.telemetry.metric_names import ALL_METRICS, BY_NAME, QUEUE_MICROS
+from core.telemetry.metric_names import ALL_METRICS, BY_NAME, LAST_INFERENCE, PAGE_METRICS, QUEUE_MICROS
 from core.telemetry.metric_page import label_name, page_name
 from core.telemetry.metrics import Metric, MetricKind
 
@@ -46,6 +46,11 @@ def test_all_metrics_of_tensorflow_serving_are_there() -> None:
 def test_no_name_is_used_twice() -> None:
     """Two metrics under one name would spoil each other."""
     assert len(BY_NAME) == len(ALL_METRICS)
+
+
+def test_times_of_day_are_not_on_the_page() -> None:
+    """It shows sums over all processes."""
+    assert set(ALL_METRICS) - set(PAGE_METRICS) == {LAST_INFERENCE}
 
 
 def test_the_longest_queue_has_a_bucket() -> None:

@@ -28,6 +28,7 @@ SERVER_NAMES = (
     "PredictionService",
     "tensorflow.serving.ModelService",
     "tensorflow.serving.PredictionService",
+    "inference.GRPCInferenceService",
 )
 MODEL = "model/half_plus_two"
 

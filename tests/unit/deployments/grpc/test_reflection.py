@@ -21,6 +21,10 @@ SERVICES = {
     "grpc.health.v1.Health": {"Check", "Watch", "List"},
     "grpc.reflection.v1.ServerReflection": {"ServerReflectionInfo"},
     "grpc.reflection.v1alpha.ServerReflection": {"ServerReflectionInfo"},
+    "inference.GRPCInferenceService": {
+        *("ServerLive", "ServerReady", "ServerMetadata", "ModelReady", "ModelMetadata", "ModelInfer"),
+        *("ModelStatistics", "RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload"),
+    },
     "ray_model_server.Admin": {"GetConfig", "ChangeConfig", "GetStatus", "Profile"},
     "tensorflow.serving.ModelService": {"GetModelStatus", "HandleReloadConfigRequest"},
     "tensorflow.serving.PredictionService": {"Predict", "Classify", "Regress", "MultiInference", "GetModelMetadata"},
@@ -96,6 +100,19 @@ def test_a_call_that_is_built_from_reflection_alone_is_answered(channel: grpc.Ch
 
     assert answer.outputs["y"].float_val == [3.0, 4.0]
     assert answer.model_spec.signature_name == "serving_default"
+
+
+def test_an_inference_of_version_2_that_is_built_from_reflection_alone_is_answered(
+    channel: grpc.Channel, told: DescriptorPool
+) -> None:
+    """Typed contents come back, which a tool can show."""
+    infer = method(told, "inference.GRPCInferenceService", "ModelInfer")
+    tensor = {"name": "x", "datatype": "FP32", "shape": [2], "contents": {"fp32_contents": [2.0, 4.0]}}
+
+    answer = call(channel, infer, {"model_name": "half_plus_two", "inputs": [tensor]})
+
+    assert answer.outputs[0].contents.fp32_contents == [3.0, 4.0]
+    assert answer.model_version == "1"
 
 
 def test_status_and_metadata_can_be_read_by_reflection(channel: grpc.Channel, told: DescriptorPool) -> None:

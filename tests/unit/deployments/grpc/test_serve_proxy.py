@@ -9,10 +9,13 @@ import grpc
 import pytest
 
 from core.errors import Code
+from deployments.app import add_services
 from deployments.grpc.api import SERVICES, GrpcAnswer
-from deployments.grpc.serve_proxy import OWN_PORT_ONLY, ProxyMethods, Raw, add_services, set_status
+from deployments.grpc.serve_proxy import OWN_PORT_ONLY, PROXIED, Raw, set_status
+from deployments.oip.grpc_service import SERVICE as OIP_SERVICE
+from deployments.oip.serve_proxy import OIP_METHODS, OipProxyMethods
 
-OFFERED = [method for service, methods in SERVICES.items() if service not in OWN_PORT_ONLY for method in methods]
+OFFERED = [*(method for methods in PROXIED.values() for method in methods), *OIP_METHODS]
 
 
 class Proxy:
@@ -31,7 +34,7 @@ class Proxy:
         return next((found for one in self.handlers if (found := one.service(details)) is not None), None)
 
 
-class Deployment(ProxyMethods):
+class Deployment(OipProxyMethods):
     """Notes the calls that it answers."""
 
     async def answer_proxy(self, method: str, request: bytes, grpc_context: Any) -> Raw:
@@ -61,7 +64,7 @@ async def test_every_offered_method_is_answered_under_its_own_name(method: str) 
 
 def test_no_other_method_can_be_called() -> None:
     """What is not registered has no public name either."""
-    public = {name for name, _ in inspect.getmembers(ProxyMethods, inspect.isfunction) if not name.startswith("_")}
+    public = {name for name, _ in inspect.getmembers(OipProxyMethods, inspect.isfunction) if not name.startswith("_")}
 
     assert public == {*OFFERED, "answer_proxy"}
 
@@ -72,7 +75,7 @@ def test_services_are_registered_with_messages_as_bytes() -> None:
 
     add_services(object(), proxy)
 
-    for service, methods in SERVICES.items():
+    for service, methods in {**SERVICES, OIP_SERVICE: OIP_METHODS}.items():
         for method in methods:
             handler = proxy.handler(f"/{service}/{method}")
             assert (handler is None) == (service in OWN_PORT_ONLY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,13 +17,13 @@ from core.inference.giving_up import GivenUp, giving_up_when
 from core.inference.run_plan import RunPlan
 from core.inference.signature import Signature
 from core.methods import Planner
-from core.routing.transport import Answer, Call, Method
+from core.routing.transport import TIMED_OUT, Answer, Call, Method
 from core.telemetry.metrics import Metrics
 from core.versions.run_health import FIRST_RUNS, LATER_RUNS, SOUND
 from deployments.inference.answering import Answering, failure_answer
 from deployments.inference.call_meter import VersionMeter
 from tests.support.fakes import FakeLoaded
-from tests.support.infer_bodies import FORMS, arrays_of, infer_call, is_carried
+from tests.support.infer_bodies import FORMS, arrays_of, bits, infer_call, is_carried
 from tests.support.loaded_models import loaded
 from tests.support.saved_models import expected_calls
 from tests.support.served_models import half_plus_two, spec, with_signature
@@ -47,8 +48,9 @@ class Here:
 
     async def run(self, plan: RunPlan, call: Call, left_s: float | None) -> Sequence[np.ndarray]:
         """Run it."""
-        del call, left_s
-        return self._loaded.run(plan.feeds, plan.fetches)
+        del call
+        timeout_ms = None if left_s is None else int(left_s * 1000)
+        return self._loaded.run(plan.feeds, plan.fetches, timeout_ms=timeout_ms)
 
     async def write(self, plan: RunPlan, outputs: Sequence[np.ndarray]) -> bytes:
         """Print."""
@@ -227,6 +229,52 @@ def test_requests_of_the_wrong_size_leave_a_model_with_a_fixed_batch_sound(saved
     assert not answering.health.is_failing
 
 
+X = {"x": np.array([[2.0]], np.float32)}
+A_MINUTE_MICROS = 60_000_000
+
+
+@both_ways
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("timeout_s", "most_ms"), [(None, 60_000), (600.0, 60_000), (10.0, 10_000)])
+def test_a_run_has_the_time_of_the_caller_or_of_the_request_whichever_is_less(
+    answering: Answering, respond: Respond, form: str, timeout_s: float | None, most_ms: int
+) -> None:
+    """The parameter `timeout` of the Open Inference Protocol, in microseconds."""
+    answer = respond(answering, infer_call(form, X, timeout_s, parameters={"timeout": A_MINUTE_MICROS}))
+
+    ((timeout_ms, _),) = answering._loaded.runs
+    assert answer.code is Code.OK
+    assert most_ms / 2 < timeout_ms <= most_ms
+
+
+@both_ways
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("timeout_s", [None, 600.0])
+def test_a_request_whose_own_time_is_up_is_not_run(
+    answering: Answering, respond: Respond, form: str, timeout_s: float | None
+) -> None:
+    """Reading it takes longer than a microsecond."""
+    answer = respond(answering, infer_call(form, X, timeout_s, parameters={"timeout": 1}))
+
+    assert answer == Answer(Code.DEADLINE_EXCEEDED, TIMED_OUT.encode())
+    assert answering._loaded.runs == []
+
+
+@pytest.mark.parametrize("in_caller_thread", [False, True])
+def test_the_time_that_a_request_gives_itself_begins_when_it_comes(
+    answering: Answering, *, in_caller_thread: bool
+) -> None:
+    """Not when a thread comes to it; a run on the event loop has no time of its own, because it is short."""
+    call = infer_call("grpc raw", X, parameters={"timeout": A_MINUTE_MICROS})
+
+    late = answering.at_once(call, in_caller_thread=in_caller_thread, since_s=time.monotonic() - 61)
+    good = answering.at_once(call, in_caller_thread=in_caller_thread, since_s=time.monotonic() - 50)
+
+    assert (late.code, good.code) == (Code.DEADLINE_EXCEEDED, Code.OK)
+    ((timeout_ms, _),) = answering._loaded.runs
+    assert timeout_ms is None if in_caller_thread else timeout_ms <= 10_000
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_p_every_form_of_an_inference_gets_the_bits_that_tensorflow_gave(saved_models: Path, form: str) -> None:
     """All calls that were recorded beside the test models, as far as the form has a place for their tensors."""
@@ -237,18 +285,10 @@ def test_p_every_form_of_an_inference_gets_the_bits_that_tensorflow_gave(saved_m
         call = infer_call(form, one.inputs, parameters={"signature_name": one.signature})
         answer = Answering(loaded(saved_models, one.model, one.version)).at_once(call)
         assert answer.code is Code.OK, (one, answer)
-        got = arrays_of(call.method, answer.body)
-        assert {name: bits(array) for name, array in got.items()} == {
-            name: bits(array) for name, array in one.outputs.items()
-        }
+        assert bits(arrays_of(call.method, answer.body)) == bits(one.outputs)
         asked.add(one.model)
 
     assert len(asked) > 10
-
-
-def bits(array: np.ndarray) -> object:
-    """Return what must be equal of two arrays: type, shape and memory."""
-    return array.dtype, array.shape, array.tolist() if array.dtype.hasobject else array.tobytes()
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -284,6 +324,4 @@ class Complex(FakeLoaded):
 
     def run(self, feeds, fetches, **options) -> list[np.ndarray]:
         answers = super().run(feeds, fetches, **options)
-        return [
-            one.astype(np.complex64) if name == "z:0" else one for name, one in zip(fetches, answers, strict=True)
-        ]
+        return [one.astype(np.complex64) if name == "z:0" else one for name, one in zip(fetches, answers, strict=True)]

@@ -17,7 +17,7 @@ from core.inference.signature import Signature, TensorSpec
 from core.inference.tensor_proto import to_array
 from core.oip.rest_body import LENGTH_BYTES
 from core.protos import oip_pb2, serving_pb2
-from core.routing.transport import Answer, Call, Method
+from core.routing.transport import TIMED_OUT, Answer, Call, Method
 from deployments.inference.batched_execution import BatchedExecution
 from deployments.inference.execution import Execution
 from tests.support.fakes import FakeLoaded
@@ -199,6 +199,29 @@ async def test_time_that_is_up_in_the_queue_is_told_so(execution, gate) -> None:
     assert (await first).code is Code.OK
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("waits", [True, False], ids=["in the queue", "in the run"])
+async def test_the_time_that_a_request_gives_itself_ends_its_wait(execution, gate, form: str, *, waits: bool) -> None:
+    """Wherever it waits; a run that others may share goes on."""
+    gate.may_go_on.clear()
+    first = asyncio.ensure_future(execution.call(TWO))
+    await entered(gate)
+    micros = 1000
+    if not waits:
+        gate.may_go_on.set()
+        await first
+        gate.may_go_on.clear()
+        micros = 500_000
+
+    late = await execution.call(infer_call(form, {"x": np.array([[9.0]], np.float32)}, parameters={"timeout": micros}))
+
+    assert late == Answer(Code.DEADLINE_EXCEEDED, TIMED_OUT.encode())
+    gate.may_go_on.set()
+    await first
+    assert (await execution.call(TWO)).code is Code.OK
+    assert ([[9.0]] in gate.fed) is not waits
+
+
 async def test_the_callers_time_reaches_the_run() -> None:
     """As what is left of it."""
     model = FakeLoaded(half_plus_two())
@@ -319,9 +342,7 @@ async def test_an_inference_without_rows_cannot_be_batched(form: str) -> None:
 
     answer = await execution.call(infer_call(form, {"x": np.array(2.0, np.float32)}))
 
-    assert answer == Answer(
-        Code.INVALID_ARGUMENT, b"Batching Run() input tensors must have at least one dimension"
-    )
+    assert answer == Answer(Code.INVALID_ARGUMENT, b"Batching Run() input tensors must have at least one dimension")
     execution.close()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,8 @@ from core.routing.transport import Call, Method
 from core.telemetry.metric_names import (
     GRAPH_RUN_TIME,
     GRAPH_RUNS,
+    INFERENCE_ROWS,
+    LAST_INFERENCE,
     REQUEST_EXAMPLE_COUNT_TOTAL,
     REQUEST_EXAMPLE_COUNTS,
     RUNTIME_LATENCY,
@@ -101,3 +105,26 @@ def test_examples_are_counted_of_multi_inference_only(method: Method) -> None:
 def test_every_method_of_a_model_has_a_name() -> None:
     """A new method must be named before it can be counted."""
     assert set(APIS) == set(Method) - {Method.METRICS}
+
+
+@pytest.mark.parametrize(
+    ("fed", "rows"), [({"x:0": np.zeros((4, 2))}, 4), ({"x:0": np.float32(1)}, 1), ({}, 1), ({"x:0": np.zeros(0)}, 0)]
+)
+def test_rows_of_requests_that_were_answered_are_counted(fed, rows) -> None:
+    """A request without a batch dimension is one inference; one that failed is none."""
+    plan = RunPlan(fed, ("y:0",), lambda _: b"", "serving_default")
+    seen = metered(
+        (Method.PREDICT, plan, Code.OK), (Method.PREDICT, plan, Code.OK), (Method.PREDICT, plan, Code.INTERNAL)
+    )
+
+    assert seen.snapshot().counters[INFERENCE_ROWS.name] == {("m", "3"): 2 * rows}
+    assert seen.snapshot().counters[INFERENCE_ROWS.name] == {("m", "3"): 2 * rows}
+
+
+def test_the_time_of_the_last_run_is_told_once_there_was_one() -> None:
+    """By the wall clock, in seconds since the epoch."""
+    before_s = time.time()
+    seen = metered((Method.PREDICT, PLAN, Code.OK)).snapshot()
+
+    assert before_s - 0.01 <= seen.gauges[LAST_INFERENCE.name]["m", "3"] <= time.time() + 0.01
+    assert metered((Method.PREDICT, PLAN, Code.INTERNAL)).snapshot().gauges == {}

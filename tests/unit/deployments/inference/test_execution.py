@@ -12,11 +12,12 @@ import pytest
 
 from core.errors import Code, FailedPrecondition
 from core.inference import run_plan
-from core.routing.transport import Answer, Call, Method
+from core.routing.transport import TIMED_OUT, Answer, Call, Method
 from core.telemetry.metric_names import DROPPED_REQUESTS
 from deployments.inference.execution import WITHDRAWN_AS_EXPIRED_S, Execution
 from deployments.telemetry.process_metrics import METRICS
 from tests.support.fakes import FakeLoaded
+from tests.support.infer_bodies import infer_call
 from tests.support.served_models import half_plus_two
 
 BODY = b'{"instances": [2.0, 4.0]}'
@@ -127,6 +128,24 @@ async def test_the_callers_time_reaches_the_run(execution, loaded) -> None:
 
     ((timeout_ms, _),) = loaded.runs
     assert 1 <= timeout_ms <= 60_000
+
+
+async def test_the_time_that_a_request_gives_itself_passes_while_it_waits() -> None:
+    """It is not run when a thread comes to it too late."""
+    execution, gate = gated()
+    first = asyncio.ensure_future(execution.call(predict()))
+    await entered(gate)
+    replied: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    own = infer_call("rest json", {"x": np.array([[2.0]], np.float32)}, parameters={"timeout": 60_000_000})
+    ticket = execution.submit(own, replied.set_result)
+    assert ticket is not None
+
+    ticket.begins_at -= 61
+    gate.may_go_on.set()
+
+    assert await replied == Answer(Code.DEADLINE_EXCEEDED, TIMED_OUT.encode())
+    assert (await first).code is Code.OK
+    execution.close()
 
 
 @pytest.mark.parametrize(

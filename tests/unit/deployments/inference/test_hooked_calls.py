@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import grpc
+import numpy as np
 import pytest
 
 from core.config.model_config import BatchingParameters
@@ -21,9 +23,11 @@ from deployments.inference.foreign_execution import ForeignExecution
 from deployments.platforms.hook_class import LoadedHooks
 from deployments.platforms.hooked import HookedModel, with_hooks
 from tests.support.clients import RestClient
+from tests.support.doors.infer_client import InferClient, RefusedInference
 from tests.support.doors.model_stack import ModelStack
 from tests.support.fakes import FakeLoaded
 from tests.support.hook_files import hook_spec
+from tests.support.infer_bodies import FORMS
 from tests.support.served_models import spec
 from tests.unit.deployments.inference.test_batcher import directly
 
@@ -88,6 +92,42 @@ def ask(site: ModelStack, *texts: str, timeout_s: float = 60.0) -> list[bytes]:
     """Ask over gRPC."""
     with Client(f"127.0.0.1:{site.grpc_port}") as client:
         return client.predict("m", {"text": list(texts)}, timeout_s=timeout_s)["answer"].tolist()
+
+
+every_form = pytest.mark.parametrize("form", FORMS)
+
+
+def infer(site: ModelStack, form: str, *texts: str, **parameters: int) -> list[bytes]:
+    """Ask by the Open Inference Protocol."""
+    with InferClient(site.rest_port, site.grpc_port) as client:
+        sent = {"text": np.array([text.encode() for text in texts], object)}
+        return client.infer(form, "m", sent, parameters=parameters)["answer"].tolist()
+
+
+@every_form
+def test_hooks_are_called_for_inferences_of_the_open_inference_protocol(site: ModelStack, form: str) -> None:
+    """Their inputs are those of the protocol, and their outputs the answer."""
+    assert infer(site, form, "4", "8") == [b"4.0", b"6.0"]
+
+
+@every_form
+def test_an_inference_that_a_hook_refuses_gets_its_text(site: ModelStack, form: str) -> None:
+    """As a prediction does."""
+    with pytest.raises(RefusedInference, match="Hook preprocess of h:H: could not convert") as refused:
+        infer(site, form, "four")
+
+    assert refused.value.args[0] in {400, grpc.StatusCode.INVALID_ARGUMENT}
+
+
+@every_form
+def test_inferences_of_other_signatures_pass_the_hooks(site: ModelStack, hooks: Sleeper, form: str) -> None:
+    """By the model's own inputs."""
+    with InferClient(site.rest_port, site.grpc_port) as client:
+        x = {"x": np.array([[4.0]], np.float32)}
+        answer = client.infer(form, "m", x, parameters={"signature_name": "plain"})
+
+    assert answer["y"].tolist() == [[4.0]]
+    assert hooks.rows == []
 
 
 def test_a_caller_of_a_hook_that_hangs_hears_of_it_at_its_deadline(site: ModelStack) -> None:

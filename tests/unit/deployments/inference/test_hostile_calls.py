@@ -10,9 +10,11 @@ import sys
 import textwrap
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from core.config.model_config import BatchingParameters
@@ -28,12 +30,23 @@ from deployments.inference.execution import Execution
 from deployments.system import process_tuning
 from deployments.telemetry.process_metrics import METRICS
 from tests.support.fakes import FakeLoaded
+from tests.support.infer_bodies import infer_call
 from tests.support.served_models import half_plus_two
 from tests.unit.deployments.inference.test_batcher import directly
 
 SMALL = b'{"instances": [2.0, 4.0]}'
 SLOW = b'{"instances": [%b{"x":1}]}' % (b'{"x":[],"x":1},' * 40_000)
 """A body that takes a while to be read, and is refused."""
+
+TEXTS = {"x": np.full(400_000, b"", object)}
+"""Texts are read one by one, to a model that takes numbers."""
+
+SLOW_CALLS = {
+    "predict": Call(Method.REST_PREDICT, SLOW),
+    "rest binary": infer_call("rest binary", TEXTS),
+    "grpc raw": infer_call("grpc raw", TEXTS),
+}
+slow_calls = pytest.mark.parametrize("slow", SLOW_CALLS.values(), ids=SLOW_CALLS)
 
 MEDIUM = b'{"instances": [%b{"x":1}]}' % (b'{"x":[],"x":1},' * 4_000)
 """One of less than 64 KiB."""
@@ -81,38 +94,42 @@ def clock_that_jumps(monkeypatch: pytest.MonkeyPatch, module: Any, *, after_look
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=monotonic, perf_counter=time.perf_counter))
 
 
-def noted_threads(monkeypatch: pytest.MonkeyPatch, one: Execution | BatchedExecution) -> list[threading.Thread]:
+def noted_threads(
+    monkeypatch: pytest.MonkeyPatch, one: Execution | BatchedExecution, method: Method = Method.REST_PREDICT
+) -> list[threading.Thread]:
     """Note in which thread each body is read."""
     threads: list[threading.Thread] = []
-    plan = one.answering._planners[Method.REST_PREDICT]
+    plan = one.answering._planners[method]
 
     def noted(*given: Any) -> RunPlan:
         threads.append(threading.current_thread())
         return plan(*given)
 
-    monkeypatch.setattr(one.answering, "_planners", {Method.REST_PREDICT: noted})
+    monkeypatch.setattr(one.answering, "_planners", {method: noted})
     return threads
 
 
-async def test_reading_ends_when_the_callers_time_is_up(plain, loaded, monkeypatch) -> None:
+@slow_calls
+async def test_reading_ends_when_the_callers_time_is_up(plain, loaded, monkeypatch, slow: Call) -> None:
     """The answer is that of a run whose time was up, and the model never sees the request."""
     clock_that_jumps(monkeypatch, execution, after_looks=10)
     before = dropped("expired")
 
-    answer = await plain.call(predict(SLOW, 5.0))
+    answer = await plain.call(replace(slow, timeout_s=5.0))
 
     assert (answer.code, answer.body) == (Code.DEADLINE_EXCEEDED, TIMED_OUT.encode())
     assert loaded.runs == []
     assert dropped("expired") == before + 1
 
 
-async def test_reading_ends_when_the_caller_has_gone(plain, loaded, monkeypatch) -> None:
+@slow_calls
+async def test_reading_ends_when_the_caller_has_gone(plain, loaded, monkeypatch, slow: Call) -> None:
     """The thread is free for others."""
     before = dropped("cancelled")
     begun = threading.Event()
     monkeypatch.setattr(execution, "go_on", begun.set)
 
-    ticket = plain.submit(predict(SLOW), lambda _: None)
+    ticket = plain.submit(slow, lambda _: None)
     assert await asyncio.to_thread(begun.wait, 10)
     ticket.cancel()
 
@@ -121,22 +138,24 @@ async def test_reading_ends_when_the_caller_has_gone(plain, loaded, monkeypatch)
     assert dropped("cancelled") == before + 1
 
 
-async def test_a_body_that_is_long_in_being_read_leaves_the_event_loop(plain, monkeypatch) -> None:
+@slow_calls
+async def test_a_body_that_is_long_in_being_read_leaves_the_event_loop(plain, monkeypatch, slow: Call) -> None:
     """Bodies of its size were short so far; it is read anew in a thread, and so is the next one."""
-    plain._expected_s[Method.REST_PREDICT, len(SLOW).bit_length()] = 0.0
-    threads = noted_threads(monkeypatch, plain)
+    plain._expected_s[slow.method, len(slow.body).bit_length()] = 0.0
+    threads = noted_threads(monkeypatch, plain, slow.method)
 
-    answers = [await plain.call(predict(SLOW)), await plain.call(predict(SLOW))]
+    answers = [await plain.call(slow), await plain.call(slow)]
 
     assert [answer.code for answer in answers] == [Code.INVALID_ARGUMENT] * 2
     assert [one is threading.main_thread() for one in threads] == [True, False, False]
 
 
-async def test_short_calls_are_answered_while_a_long_body_is_read(plain) -> None:
+@slow_calls
+async def test_short_calls_are_answered_while_a_long_body_is_read(plain, slow: Call) -> None:
     """All threads are busy with reading; the event loop is not."""
     await plain.call(predict())
     plain._expected_s = dict.fromkeys(plain._expected_s, 0.0)
-    reading = asyncio.create_task(plain.call(predict(SLOW, 60.0)))
+    reading = asyncio.create_task(plain.call(replace(slow, timeout_s=60.0)))
     while not plain.in_flight:
         await asyncio.sleep(0)
 
@@ -166,11 +185,12 @@ async def test_the_time_that_reading_took_is_taken_off_the_runs(plain, loaded, m
     assert 1 <= timeout_ms <= 30_000
 
 
-async def test_with_batching_reading_ends_when_the_callers_time_is_up(batched, loaded, monkeypatch) -> None:
+@slow_calls
+async def test_with_batching_reading_ends_when_the_callers_time_is_up(batched, loaded, monkeypatch, slow: Call) -> None:
     """The same answer."""
     clock_that_jumps(monkeypatch, giving_up, after_looks=10)
 
-    answer = await batched.call(predict(SLOW, 5.0))
+    answer = await batched.call(replace(slow, timeout_s=5.0))
 
     assert (answer.code, answer.body) == (Code.DEADLINE_EXCEEDED, TIMED_OUT.encode())
     assert loaded.runs == []
@@ -187,11 +207,12 @@ async def test_with_batching_small_bodies_leave_the_event_loop_too(batched, monk
     assert [one is threading.main_thread() for one in threads] == [True, False]
 
 
-async def test_with_batching_reading_ends_when_the_caller_has_gone(batched, monkeypatch) -> None:
+@slow_calls
+async def test_with_batching_reading_ends_when_the_caller_has_gone(batched, monkeypatch, slow: Call) -> None:
     """A cancelled task leaves no thread behind that reads on."""
     ended = threading.Event()
     begun = threading.Event()
-    plan = batched.answering._planners[Method.REST_PREDICT]
+    plan = batched.answering._planners[slow.method]
 
     def noted(*given: Any) -> RunPlan:
         begun.set()
@@ -201,8 +222,8 @@ async def test_with_batching_reading_ends_when_the_caller_has_gone(batched, monk
             ended.set()
             raise
 
-    monkeypatch.setattr(batched.answering, "_planners", {Method.REST_PREDICT: noted})
-    call = asyncio.create_task(batched.call(predict(SLOW)))
+    monkeypatch.setattr(batched.answering, "_planners", {slow.method: noted})
+    call = asyncio.create_task(batched.call(slow))
     assert await asyncio.to_thread(begun.wait, 10)
     call.cancel()
 

@@ -16,18 +16,22 @@ import pytest
 
 from core.config.extensions import PlatformKind
 from core.config.models_text import model_configs
-from core.errors import FailedPrecondition, InvalidArgument, Unavailable
+from core.errors import Code, FailedPrecondition, InvalidArgument, Unavailable
+from core.grpc.client_messages import Target, predict_answer, predict_request
 from core.inference.dtypes import DataType
 from core.inference.signature import Signature, TensorSpec, served_model
 from core.platforms.platform import Estimate
+from core.routing.transport import Call, Method
 from core.versions.servable import ServableId
 from core.versions.servable_spec import ServableSpec
 from deployments.config.extension_points import extensions
+from deployments.inference.answering import Answering
 from deployments.inference.assembly import loaded_model
 from deployments.platforms import contract
 from deployments.platforms.contract import CHECKS, Check, ContractBroken, PlatformCase, Request
 from deployments.platforms.registry import platform_named
 from tests.support.extension_packages import install, on_path
+from tests.support.infer_bodies import FORMS, arrays_of, bits, infer_call
 from tests.support.lite_models import LITE_MODELS
 from tests.support.platform_cases import half_plus_two_case, installed, page_block, write_package, zoo_case
 from tests.support.project import ROOT
@@ -50,6 +54,25 @@ CHECKED = pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__nam
 def test_a_platform_keeps_to_the_contract(case: Callable[[], PlatformCase], check: Check) -> None:
     """Whatever runs the model."""
     check(case())
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_p_a_platform_answers_every_form_of_an_inference_as_predict(
+    case: Callable[[], PlatformCase], form: str
+) -> None:
+    """Bit for bit: no platform knows which protocol asked."""
+    one = case()
+    answering = Answering(one.load())
+    for request in one.requests:
+        predicted = answering.at_once(
+            Call(Method.PREDICT, predict_request(Target("contract", signature=one.signature), request.inputs))
+        )
+        call = infer_call(form, request.inputs, parameters={"signature_name": one.signature})
+        inferred = answering.at_once(call)
+
+        assert inferred.code is Code.OK, inferred.text
+        assert bits(arrays_of(call.method, inferred.body)) == bits(predict_answer(predicted.body))
 
 
 WEIGHTS = np.array([[1.0], [10.0]], np.float32)

@@ -15,9 +15,11 @@ from core.inference.signature import DEFAULT_SIGNATURE, Signature, signature
 from core.platforms.platform import Loaded
 from core.protos import serving_pb2
 from core.versions.load_report import LoadStep, is_permanent
+from deployments.inference.answering import Answering
 from deployments.platforms.contract import CHECKS, Check, PlatformCase, Request
 from deployments.platforms.python import PLATFORM
 from deployments.platforms.registry import platform_of
+from tests.support.infer_bodies import FORMS, arrays_of, bits, infer_call
 from tests.support.python_models import ECHO, python_spec, with_predict, write_model
 
 ROWS = np.ones((3, 2), np.float32)
@@ -61,6 +63,29 @@ def test_it_keeps_to_the_contract_of_platforms(tmp_path: Path, check: Check) -> 
     requests = tuple(Request({"x": rows}, {"y": rows * 2}) for rows in (ROWS, ROWS[:1] * 7))
 
     check(PlatformCase(PLATFORM, spec.path, requests, settings=spec.settings))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_p_it_answers_every_form_of_an_inference(tmp_path: Path, form: str) -> None:
+    """The class gets the same arrays, whichever protocol asked."""
+    answering = Answering(loaded(tmp_path / "1", with_predict('return {"y": inputs["x"] * 2}')))
+    call = infer_call(form, {"x": ROWS})
+
+    answer = answering.at_once(call)
+
+    assert answer.code is Code.OK, answer.text
+    assert bits(arrays_of(call.method, answer.body)) == bits({"y": ROWS * 2})
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_its_code_raises_is_the_answer_to_an_inference(tmp_path: Path, form: str) -> None:
+    """With the code that a prediction gets."""
+    answering = Answering(loaded(tmp_path / "1", with_predict('raise ValueError("too dark")')))
+
+    answer = answering.at_once(infer_call(form, {"x": ROWS}))
+
+    assert answer.code is Code.INVALID_ARGUMENT
+    assert "too dark" in answer.text
 
 
 def test_its_signature_is_the_declared_one_and_metadata_shows_it(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The OpenAPI document of the REST API, served at /openapi.json."""
+"""The OpenAPI document, and TensorFlow Serving's part of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import functools
 import json
 from typing import Any
 
-from core.rest import status_schema
+from core.openapi import status_schema
+from core.openapi.infer_paths import infer_paths
 
 Json = dict[str, Any]
 
@@ -88,12 +89,13 @@ METADATA: Json = {
     "properties": {"model_spec": {"type": "object"}, "metadata": {"type": "object"}},
     "required": ["model_spec", "metadata"],
 }
+DESCRIPTION = "TensorFlow Serving's REST API, and the Open Inference Protocol (version 2) of KServe and Triton."
 ANY_OBJECT: Json = {"type": "object"}
 CLIENT_ERRORS = ("400", "404", "413", "429", "501", "503", "504")
 
 
 def document() -> Json:
-    """Describe every path of the REST API."""
+    """Describe every path of the REST port."""
     paths: dict[str, Json] = {
         "/v1/models": {"get": _operation("List all models", ANY_OBJECT, [])},
         "/healthz": {"get": _operation("Whether the process answers", ANY_OBJECT, [])},
@@ -109,8 +111,8 @@ def document() -> Json:
             }
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Ray Model Server", "version": "1", "description": "TensorFlow Serving's REST API."},
-        "paths": paths,
+        "info": {"title": "Ray Model Server", "version": "1", "description": DESCRIPTION},
+        "paths": paths | infer_paths(),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jsonschema
 import pytest
 
-from core.rest.status_schema import LABEL, LISTENER, POLICY, STATUS, VERSION_STATUS, WATCHER
+from core.openapi.status_schema import LABEL, LISTENER, POLICY, STATUS, VERSION_STATUS, WATCHER
 
 
 def test_the_schema_is_a_json_schema() -> None:
