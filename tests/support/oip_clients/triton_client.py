@@ -12,6 +12,7 @@ import tritonclient.grpc
 import tritonclient.http
 from cases import (
     BRAIN,
+    COMPARED,
     DEFAULTS,
     EVERY_TYPE,
     HALF,
@@ -375,12 +376,23 @@ class Session:
         }
 
 
+def bits(protocol: Http | Grpc) -> dict[str, str]:
+    """Return all outputs of some models, bit by bit."""
+    told = {}
+    for model, (name, shape, values) in COMPARED.items():
+        result = protocol.infer(model, {name: np.array(values, np.float32).reshape(shape)})
+        for output in protocol.answered(result)["outputs"]:
+            told[f"{model} {output['name']}"] = result.as_numpy(output["name"]).tobytes().hex()
+    return told
+
+
 def main() -> None:
     """Check both protocols, and print what came of it."""
     checks = Checks()
-    for protocol in (Http(sys.argv[1]), Grpc(sys.argv[2])):
+    protocols = (Http(sys.argv[1]), Grpc(sys.argv[2]))
+    for protocol in protocols:
         checks.run(Session(checks, protocol).cases())
-    checks.tell()
+    checks.tell(bits=[bits(one) for one in protocols])
 
 
 if __name__ == "__main__":
