@@ -51,6 +51,7 @@ def runs(server: LiveServer, saved_models: Path, tmp_path_factory: pytest.TempPa
     labels = f"/v1/models/{VERSIONS}/labels"
     for label in ("stable", "canary"):
         wait_until(lambda label=label: client.get(f"{labels}/{label}/metadata").status == 200, f"{label} is available")
+    wait_until(lambda: client.states(NEVER_READY) == {1: "END"}, "the version that cannot be loaded was given up")
     client.close()
     folder = tmp_path_factory.mktemp("oip_clients")
     yield ClientRuns(default_cache().parent, f"127.0.0.1:{server.rest_port}", f"127.0.0.1:{server.grpc_port}", folder)

@@ -118,7 +118,6 @@ def as_json() -> str:
         "plus": PLUS,
         "several": SEVERAL,
         "unknown": UNKNOWN,
-        "vector": TOTAL,
         "versions": VERSIONS,
     }
     return json.dumps(
