@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Versions: tritonclient 2.73.0, protobuf 6.33.6, grpcio 1.85.3, numpy 2.4.6.
-# Behaviour: the gRPC client does not read numbers in typed contents of an answer, though the protocol lets a server choose
-#   that form: it makes an empty array of them, which does not have the shape. It reads typed contents of BYTES, and raw ones.
+# Behaviour: the gRPC client does not read typed contents of an answer, though the protocol lets a server choose that form.
+#   It makes an empty array of numbers, which does not have the shape; of BYTES it wants an array without a copy, which
+#   numpy 2 cannot make. Raw contents are read.
 # Output seen:
 #   raw FP32: [1.0, 2.0]
-#   typed FP32: ValueError
-#   typed BYTES: [b'a', b'b']
+#   typed FP32: ValueError: cannot reshape array of size 0 into shape (2,)
+#   typed BYTES: ValueError: Unable to avoid copy while creating an array as requested.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -25,7 +26,7 @@ def read(datatype, raw=(), **contents):
     try:
         return InferResult(answer).as_numpy("y").tolist()
     except ValueError as error:
-        return type(error).__name__
+        return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 seen = [
@@ -34,5 +35,6 @@ seen = [
     read("BYTES", bytes_contents=[b"a", b"b"]),
 ]
 print(f"raw FP32: {seen[0]}\ntyped FP32: {seen[1]}\ntyped BYTES: {seen[2]}")
-assert seen == [[1.0, 2.0], "ValueError", [b"a", b"b"]]
+assert seen[0] == [1.0, 2.0]
+assert [one.partition(":")[0] for one in seen[1:]] == ["ValueError", "ValueError"]
 PROGRAM
