@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.client_environments import OIP_CLIENTS, STOCK_CLIENT, SUPPORT, run_client
 from tests.support.oip_clients.cases import as_json
 from tests.support.project import ROOT
@@ -52,6 +54,8 @@ class ClientRuns:
 
     def _run(self, client: str) -> dict[str, Any]:
         environment = next(one for one in (STOCK_CLIENT, *OIP_CLIENTS) if one.name == client)
+        if environment.lacks():
+            pytest.skip(f"needs {environment.lacks()}")
         program = SUPPORT / "oip_clients" / PROGRAMS[client]
         files = self._files() if client == "node" else ()
         return run_client(environment.made(self.cache), program, [self.rest, self.grpc, *files])
