@@ -18,10 +18,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from benchmarks import workloads
 from benchmarks.load import HOST, Job, LoadProcess, Sample
 from benchmarks.peers import BIN, PROGRAMS, ROOT, is_python, python
-from benchmarks.workloads import GRPC, REST, Workload
+from benchmarks.workloads import FORMS, GRPC, OVER_GRPC, REST, V2, V2_BINARY, V2_GRPC, Form, Workload
 
 START_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 60.0
@@ -91,28 +90,25 @@ class Contender:
         return load.run(self.job(asked, expected, clients, seconds))
 
     def job(self, asked: Workload, expected: bytes | None = None, clients: int = 1, seconds: float = 0.0) -> Job:
-        is_grpc = asked.protocol == GRPC
+        is_grpc = asked.protocol in OVER_GRPC
+        form = self.form(asked)
         return Job(
             is_grpc=is_grpc,
             port=self.port + is_grpc,
-            path=workloads.PREDICT if is_grpc else self.path(asked),
-            body=workloads.grpc_request(asked) if is_grpc else self.body(asked),
+            path=form.path(asked),
+            body=form.body(asked),
+            headers=form.headers(asked),
             expected=expected,
             clients=clients,
             seconds=seconds,
         )
 
-    def path(self, asked: Workload) -> str:
-        return f"/v1/models/{asked.model}:predict"
-
-    def body(self, asked: Workload) -> bytes:
-        return workloads.rest_body(asked)
+    def form(self, asked: Workload) -> Form:
+        return FORMS[asked.protocol]
 
     def values(self, asked: Workload, answer: bytes) -> np.ndarray | None:
         """Return the numbers of an answer, for comparison; None from one that only sends back what it got."""
-        if not self.answers_with_predictions:
-            return None
-        return workloads.grpc_values(answer) if asked.protocol == GRPC else workloads.rest_values(answer)
+        return self.form(asked).values(answer) if self.answers_with_predictions else None
 
     @property
     def processes(self) -> list[psutil.Process]:
@@ -181,7 +177,7 @@ _given: set[int] = set()
 
 class Ours(Contender):
     name, label = "ours", "Ray Model Server"
-    protocols = frozenset({REST, GRPC})
+    protocols = frozenset(FORMS)
     flags: Sequence[str] = ()
 
     def command(self) -> Sequence[object]:
@@ -304,6 +300,7 @@ class BentoMl(Contender):
 
 class MlServer(Contender):
     name, label, environment = "mlserver", "MLServer", "mlserver"
+    protocols = frozenset({REST, V2, V2_GRPC})
 
     def command(self) -> Sequence[object]:
         settings: dict[str, object] = {"host": HOST, "parallel_workers": 0, "debug": False}
@@ -318,15 +315,18 @@ class MlServer(Contender):
     def variables(self) -> Mapping[str, str]:
         return {"PYTHONPATH": str(PROGRAMS)}
 
-    def path(self, asked: Workload) -> str:
-        return f"/v2/models/{asked.model}/infer"
+    def form(self, asked: Workload) -> Form:
+        return FORMS[V2] if asked.protocol == REST else super().form(asked)
 
-    def body(self, asked: Workload) -> bytes:
-        return workloads.v2_body(asked)
 
-    def values(self, asked: Workload, answer: bytes) -> np.ndarray | None:
-        del asked
-        return workloads.v2_values(answer)
+class KServe(Contender):
+    """Its SDK's model server, with the least possible model."""
+
+    name, label, environment = "kserve", "KServe SDK's server, numpy", "kserve"
+    protocols = frozenset({V2, V2_BINARY, V2_GRPC})
+
+    def command(self) -> Sequence[object]:
+        return self.program("kserve_server.py")
 
 
 class PlainRayServe(Contender):
@@ -384,6 +384,7 @@ CONTENDERS: dict[str, type[Contender]] = {
         LitServe,
         BentoMl,
         MlServer,
+        KServe,
         PlainRayServe,
         InProcess,
     )

@@ -26,7 +26,7 @@ import uvloop
 HOST = "127.0.0.1"
 LONGEST_ANSWER_S = 30.0
 RECONNECT_S = 0.05
-LARGEST_MESSAGE = 64 * 1024 * 1024
+LARGEST_MESSAGE = 2**31 - 1
 CHANNEL = (("grpc.max_receive_message_length", LARGEST_MESSAGE), ("grpc.max_send_message_length", LARGEST_MESSAGE))
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 LAST_CHUNK = b"0\r\n\r\n"
@@ -46,6 +46,7 @@ class Job:
     expected: bytes | None = None
     clients: int = 1
     seconds: float = 0.0
+    headers: str = ""
 
 
 @dataclass(slots=True)
@@ -191,8 +192,7 @@ def chunks(body: bytes) -> Iterator[bytes]:
 async def _http_client(loop: _Loop) -> None:
     job = loop.job
     head = (
-        f"POST {job.path} HTTP/1.1\r\nHost: {HOST}:{job.port}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(job.body)}\r\n\r\n"
+        f"POST {job.path} HTTP/1.1\r\nHost: {HOST}:{job.port}\r\n{job.headers}Content-Length: {len(job.body)}\r\n\r\n"
     )
     request = head.encode() + job.body
     while True:

@@ -25,6 +25,11 @@ def image() -> tuple[tf.Module, Any]:
     return tf.Module(), tf.function(lambda image: {"means": tf.reduce_mean(image, [1, 2])}, input_signature=[IMAGE])
 
 
+def copy() -> tuple[tf.Module, Any]:
+    """Gives back what it gets."""
+    return tf.Module(), tf.function(lambda image: {"image": tf.identity(image)}, input_signature=[IMAGE])
+
+
 def lengths() -> tuple[tf.Module, Any]:
     """Texts in and numbers out, with next to no work between."""
     count = tf.function(
@@ -73,7 +78,7 @@ def wide() -> tuple[tf.Module, Any]:
 
 
 def main() -> None:
-    builders = {"image": image, "resnet": resnet, "lengths": lengths, "wide": wide, "waiting": waiting}
+    builders = {"image": image, "copy": copy, "resnet": resnet, "lengths": lengths, "wide": wide, "waiting": waiting}
     for name in sys.argv[2:]:
         module, predict = builders[name]()
         folder = Path(sys.argv[1]) / name / "1"

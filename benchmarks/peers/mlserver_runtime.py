@@ -5,12 +5,12 @@ from __future__ import annotations
 from mlserver import MLModel
 from mlserver.codecs import NumpyCodec
 from mlserver.types import InferenceRequest, InferenceResponse
-from tensorflow_model import Model
+from peer_models import loaded
 
 
 class Runtime(MLModel):
     async def load(self) -> bool:
-        self._model = Model(self.settings.parameters.uri)
+        self._model = loaded(self.settings.parameters.uri)
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, cast
 
 from core.errors import Internal, ResourceExhausted
 
 PREFIX_BYTES: Final = 5
 LARGEST_MESSAGE_BYTES: Final = 2**31 - 1
+LARGE_MESSAGE_BYTES: Final = 64 * 1024
+"""A larger message is handed on in the memory that it came into."""
 WINDOW_BITS: Final = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 
@@ -18,23 +20,30 @@ def prefix(length: int) -> bytes:
     return b"\x00" + length.to_bytes(4, "big")
 
 
-def only_message(parts: Sequence[bytes | bytearray]) -> tuple[bool, bytes]:
-    """Return whether the one message of a whole body is compressed, and the message.
+def announced_bytes(first: bytes) -> int:
+    """Return how long a body is by its first part, prefix included; 0 if that does not say it."""
+    if len(first) < PREFIX_BYTES:
+        return 0
+    return PREFIX_BYTES + int.from_bytes(first[1:PREFIX_BYTES], "big")
+
+
+def only_message(body: bytes | bytearray) -> tuple[bool, bytes]:
+    """Return whether the one message of a whole body is compressed, and the message: that of a bytearray in place.
 
     Raises Internal where there is not exactly one, and ResourceExhausted.
     """
-    first = bytes(parts[0]) if parts and len(parts[0]) >= PREFIX_BYTES else b"".join(parts)
-    others = parts[1:] if parts and len(parts[0]) >= PREFIX_BYTES else ()
-    if len(first) < PREFIX_BYTES:
-        raise Internal("The call ended before its message." if first else "The call has no message.")
-    length = int.from_bytes(first[1:PREFIX_BYTES], "big")
+    if len(body) < PREFIX_BYTES:
+        raise Internal("The call ended before its message." if body else "The call has no message.")
+    flag, length = body[0], int.from_bytes(body[1:PREFIX_BYTES], "big")
     require_allowed(length)
-    message = b"".join((memoryview(first)[PREFIX_BYTES:], *others)) if others else first[PREFIX_BYTES:]
-    if len(message) < length:
-        raise Internal("The call ended before its message.")
-    if len(message) > length:
-        raise Internal("The call has more than one message.")
-    return is_compressed(first[0]), message
+    if len(body) - PREFIX_BYTES != length:
+        is_short = len(body) - PREFIX_BYTES < length
+        raise Internal("The call ended before its message." if is_short else "The call has more than one message.")
+    if isinstance(body, bytes):
+        return is_compressed(flag), body[PREFIX_BYTES:]
+    # Gives up the bytes at its front without moving the others.
+    del body[:PREFIX_BYTES]
+    return is_compressed(flag), cast(bytes, body)
 
 
 def is_compressed(flag: int) -> bool:
@@ -69,10 +78,14 @@ class MessageReader:
             require_allowed(end - PREFIX_BYTES)
             if len(self._rest) < end:
                 return
+            if len(self._rest) == end > LARGE_MESSAGE_BYTES:
+                message, self._rest = self._rest, bytearray()
+                yield only_message(message)
+                return
             with memoryview(self._rest) as view:
-                flag, message = view[0], bytes(view[PREFIX_BYTES:end])
+                flag, content = view[0], bytes(view[PREFIX_BYTES:end])
             del self._rest[:end]
-            yield is_compressed(flag), message
+            yield is_compressed(flag), content
 
 
 def unpacked(message: bytes, encoding: str) -> bytes:

@@ -27,6 +27,7 @@ from core.json.values import JsonObject
 MOST_NESTED: Final = 100
 EXACT_IN_DOUBLE: Final = 2**53
 """Below this every whole number is a double."""
+_FLOAT: Final = np.dtype(np.float32)
 _NUMBERS: Final = frozenset({int, float})
 _NUMBERS_AND_NULL: Final = frozenset({int, float, type(None)})
 _TRUTHS: Final = frozenset({bool, int, float})
@@ -122,7 +123,7 @@ def _narrowed(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 def _floats(leaves: list[Any], kinds: Kinds, dtype: np.dtype) -> np.ndarray | None:
     """Read numbers; null is NaN."""
-    if dtype == np.float32 and kinds <= _NUMBERS:
+    if dtype == _FLOAT and kinds <= _NUMBERS:
         return np.frombuffer(array("f", leaves), np.float32)  # C's cast, of which numpy would warn
     return _narrowed(np.array(leaves, np.float64), dtype) if kinds <= _NUMBERS_AND_NULL else None
 

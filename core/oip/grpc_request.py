@@ -7,11 +7,12 @@ parsed. Whatever the walk does not know goes to the runtime as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from core.errors import InvalidArgument
+from core.inference.giving_up import patiently
 from core.inference.protobuf_wire import (
     LENGTH_DELIMITED,
     Memory,
@@ -78,6 +79,12 @@ def _fields(raw: Memory) -> list[tuple[int, int, int]]:
     return top_level_fields(raw, len(raw) // BYTES_OF_A_STEP) or []
 
 
+def raw_tensor_at(body: Memory) -> int:
+    """Return where the largest raw content of a large message begins; 0 where none is found."""
+    raw = [(end - start, start) for key, start, end in _fields(body) if key == _RAW]
+    return max(raw, default=(0, 0))[1]
+
+
 def _about_the_model(raw: Memory) -> Memory:
     """Leave out of a message what does not say which model it means."""
     fields = _fields(raw)
@@ -119,20 +126,22 @@ def _check_number(what: str, sent: Sequence[bytes]) -> None:
 
 
 def _request(message: _Request, raw: Sequence[Memory]) -> InferRequest:
+    # An input in shared memory has no contents, which it must not be told first.
+    _check_parameters("input", message.inputs)
+    _check_parameters("output", message.outputs)
     if raw and len(raw) != len(message.inputs):
         raise InvalidArgument(
             f"expected {len(message.inputs)} entries in raw_input_contents, one for each input, got {len(raw)}"
         )
     inputs = map(_raw_input, message.inputs, raw) if raw else map(_typed_input, message.inputs)
-    for one in message.inputs:
-        check_tensor_parameters(f"input '{one.name}'", one.parameters)
-    outputs = tuple([_requested(one) for one in message.outputs])
+    outputs = tuple([RequestedOutput(one.name) for one in message.outputs])
     return InferRequest(tuple(inputs), outputs, message.id, _parameters(message.parameters))
 
 
-def _requested(one: _Request.InferRequestedOutputTensor) -> RequestedOutput:
-    check_tensor_parameters(f"output '{one.name}'", one.parameters)
-    return RequestedOutput(one.name)
+def _check_parameters(what: str, tensors: Iterable[_Input | _Request.InferRequestedOutputTensor]) -> None:
+    for one in tensors:
+        if one.parameters:
+            check_tensor_parameters(f"{what} '{one.name}'", patiently(list(one.parameters)))
 
 
 def _raw_input(one: _Input, raw: Memory) -> InputTensor:

@@ -78,13 +78,15 @@ def element_count(name: str, shape: Sequence[int], itemsize: int) -> int:
     """
     if len(shape) > MAX_RANK:
         raise InvalidArgument(f"input '{name}' has {len(shape)} dimensions; {MAX_RANK} are possible")
-    if shape and min(shape) < 0:
+    smallest = min(shape, default=1)
+    if smallest < 0:
         raise InvalidArgument(f"input '{name}' has a negative dimension: {dimensions_text(shape)}")
-    if math.prod(filter(None, shape)) * itemsize > MAX_TENSOR_BYTES:
+    count = math.prod(shape if smallest else filter(None, shape))
+    if count * itemsize > MAX_TENSOR_BYTES:
         raise InvalidArgument(
             f"input '{name}' of shape {dimensions_text(shape)} is larger than {MAX_TENSOR_BYTES} bytes"
         )
-    return math.prod(shape)
+    return count if smallest else 0
 
 
 def dimensions_text(shape: Sequence[int]) -> str:

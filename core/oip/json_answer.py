@@ -15,7 +15,7 @@ from core.oip.raw_tensors import raw_pieces
 from core.oip.rest_body import ALL_JSON, footer
 
 
-def write_json_answer(is_binary_by_default: bool, answer: InferAnswer) -> bytes:  # noqa: FBT001 -- for partial
+def write_json_answer(answer: InferAnswer, *, is_binary_by_default: bool) -> bytes:
     """Compose the body, with its footer; outputs of which the request says nothing are raw if that is the default.
 
     Raises InvalidArgument for strings that JSON cannot carry.
@@ -25,15 +25,18 @@ def write_json_answer(is_binary_by_default: bool, answer: InferAnswer) -> bytes:
     # A name from the command line may hold bytes that are not UTF-8.
     head["model_name"] = answer.model_name.encode("utf-8", "replace").decode()
     head["model_version"] = answer.model_version
-    head["outputs"] = [_output(one, is_binary_by_default, raw) for one in answer.outputs]
+    head["outputs"] = [
+        _output(one, raw, is_binary=is_binary_by_default if one.is_binary is None else one.is_binary)
+        for one in answer.outputs
+    ]
     json = orjson.dumps(head, option=orjson.OPT_SERIALIZE_NUMPY)
     return b"".join([json, *raw, footer(len(json) if any(map(len, raw)) else ALL_JSON)])
 
 
-def _output(one: OutputTensor, is_binary_by_default: bool, raw: list[Piece]) -> dict[str, Any]:  # noqa: FBT001
+def _output(one: OutputTensor, raw: list[Piece], *, is_binary: bool) -> dict[str, Any]:
     array = one.array
     described: dict[str, Any] = {"name": one.name, "datatype": one.datatype, "shape": array.shape}
-    if not (is_binary_by_default if one.is_binary is None else one.is_binary):
+    if not is_binary:
         described["data"] = _data(one.name, array)
         return described
     pieces = raw_pieces(array)
@@ -47,7 +50,8 @@ def _data(name: str, array: np.ndarray) -> np.ndarray | list[str]:
     if array.dtype.hasobject:
         return _texts(name, array.ravel().tolist())
     if array.dtype.kind == "V":  # bfloat16, which orjson does not know
-        array = array.astype(np.float32)
+        with np.errstate(invalid="ignore"):  # signalling NaNs
+            array = array.astype(np.float32)
     return array.ravel()
 
 

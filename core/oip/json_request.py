@@ -56,7 +56,7 @@ def plan_json_infer(model: ServedModel, body: bytes) -> RunPlan:
     parts = split_body(body)
     request = _read(model, parts)
     by_default = parts.is_raw_request or _truth(BINARY_OUTPUT, request.parameters.get(BINARY_OUTPUT))
-    return plan_infer(model, request, partial(write_json_answer, bool(by_default)))
+    return plan_infer(model, request, partial(write_json_answer, is_binary_by_default=bool(by_default)))
 
 
 def read_rest_infer(model: ServedModel, body: bytes) -> InferRequest:

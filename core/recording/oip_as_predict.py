@@ -17,7 +17,7 @@ from core.inference.tensor_proto import to_proto
 from core.oip.grpc_request import read_grpc_infer
 from core.oip.infer_plan import asked_signature
 from core.oip.infer_request import InferRequest, InputTensor
-from core.oip.json_request import read_infer_request
+from core.oip.json_request import read_infer_request, read_rest_infer
 from core.oip.rest_body import RestBody, split_body
 from core.protos import oip_pb2, serving_pb2, tensor_pb2
 from core.recording.rest_as_grpc import LoggedMessages
@@ -32,7 +32,7 @@ def rest_infer_messages(model: ServedModel, body: bytes) -> LoggedMessages:
 
     Raises ServingError for a body that cannot be read.
     """
-    request = read_infer_request(split_body(body))
+    request = read_rest_infer(model, body)
     return LoggedMessages(_request(model, request), partial(_rest_response, model, asked_signature(request)))
 
 

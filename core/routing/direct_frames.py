@@ -1,6 +1,6 @@
 """Frames of the direct transport between router and model server: bytes in, frames out, no sockets.
 
-Theory of operation. A frame is a header of 16 bytes and a payload. Header, little endian:
+Theory of operation. A frame is a header of 20 bytes and a payload. Header, little endian:
 
     offset  size  field
     0       4     length of the payload in bytes
@@ -9,6 +9,7 @@ Theory of operation. A frame is a header of 16 bytes and a payload. Header, litt
     9       1     method of a CALL (`core.routing.transport.Method`), canonical code of an ANSWER, otherwise 0
     10      2     CALL: bytes at the end of the payload that are the trace context, not body; otherwise 0
     12      4     CALL: milliseconds until the caller's deadline, 0 = none; LOAD: thousandths; otherwise 0
+    16      4     CALL: where in the payload the memory of a raw tensor begins; otherwise 0
 
 The first frame that a caller sends is HELLO with the token that was published with the address. CALL carries the
 request body; ANSWER carries the response body, or the UTF-8 error text when its code is not OK. CANCEL withdraws a
@@ -17,22 +18,29 @@ answers those it has, then closes. LOAD goes to a replica whose endpoint asks fo
 were open on this connection since the last LOAD.
 
 `FrameReader` is made for `asyncio.BufferedProtocol`: small frames are cut from one scratch buffer, and the payload
-of a large frame is received straight into its own buffer, so that no body is copied twice.
+of a large frame is received straight into its own buffer, so that no body is copied twice. In that buffer the raw
+tensor is aligned as runtimes want it, so that they can use it where it is.
 """
 
 from __future__ import annotations
 
+import ctypes
 import enum
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from core.errors import InvalidArgument
 
-HEADER = struct.Struct("<IIBBHI")
+HEADER = struct.Struct("<IIBBHII")
 SCRATCH_BYTES = 256 * 1024
 LARGEST_PAYLOAD_BYTES = 2**31 - 1
 LONGEST_WAIT_MS = 2**32 - 1
+ALIGNMENT_BYTES = 64
+"""What TensorFlow's tensors are aligned to (TF_TensorDefaultAlignment), and enough for any other runtime."""
+
+Head: TypeAlias = tuple[int, int, int, int, int, int, int]
 
 
 class FrameKind(enum.IntEnum):
@@ -66,18 +74,41 @@ class Frame:
 
 
 def frame_header(
-    kind: FrameKind, payload_bytes: int, *, call_id: int = 0, detail: int = 0, wait_ms: int = 0, trailer_bytes: int = 0
+    kind: FrameKind,
+    payload_bytes: int,
+    *,
+    call_id: int = 0,
+    detail: int = 0,
+    wait_ms: int = 0,
+    trailer_bytes: int = 0,
+    tensor_at: int = 0,
 ) -> bytes:
-    """Return the 16 bytes that go before a payload."""
-    return HEADER.pack(payload_bytes, call_id, kind, detail, trailer_bytes, wait_ms)
+    """Return the 20 bytes that go before a payload."""
+    return HEADER.pack(payload_bytes, call_id, kind, detail, trailer_bytes, wait_ms, tensor_at)
 
 
 def split_trailer(frame: Frame) -> tuple[bytes | bytearray, bytes | bytearray]:
-    """Cut a payload into body and trailer; raises BrokenFrame."""
+    """Cut a payload into body and trailer, a large one in place; raises BrokenFrame."""
     payload, length = frame.payload, len(frame.payload) - frame.trailer_bytes
     if length < 0:
         raise BrokenFrame(f"a trailer of {frame.trailer_bytes} bytes does not fit into {len(payload)} bytes")
-    return payload[:length], payload[length:]
+    trailer = payload[length:]
+    if isinstance(payload, bytearray):
+        del payload[length:]
+        return payload, trailer
+    return payload[:length], trailer
+
+
+def aligned_memory(size: int, tensor_at: int) -> bytearray:
+    """Return memory in which the byte `tensor_at` is aligned.
+
+    A bytearray gives up bytes at its front and at its end without moving the others.
+    """
+    memory = bytearray(size + ALIGNMENT_BYTES)
+    surplus = -(ctypes.addressof(ctypes.c_char.from_buffer(memory)) + tensor_at) % ALIGNMENT_BYTES
+    del memory[:surplus]
+    del memory[size:]
+    return memory
 
 
 class FrameReader:
@@ -96,7 +127,7 @@ class FrameReader:
         self._end = 0
         self._body: bytearray | None = None
         self._body_filled = 0
-        self._header: tuple[int, int, int, int, int, int] = (0, 0, 0, 0, 0, 0)
+        self._header: Head = (0, 0, 0, 0, 0, 0, 0)
         self._largest = largest_payload_bytes
 
     def trust(self, largest_payload_bytes: int) -> None:
@@ -125,7 +156,7 @@ class FrameReader:
     def _frames_in_scratch(self) -> Iterator[Frame]:
         while self._end - self._start >= HEADER.size:
             head = HEADER.unpack_from(self._scratch, self._start)
-            length, call_id, kind, detail, trailer, wait_ms = head
+            length, call_id, kind, detail, trailer, wait_ms, _ = head
             self._check(length, kind)
             first = self._start + HEADER.size
             last = first + length
@@ -144,15 +175,15 @@ class FrameReader:
         if length > self._largest:
             raise BrokenFrame(f"a frame of {length} bytes is longer than the limit of {self._largest} bytes")
 
-    def _begin_body(self, head: tuple[int, int, int, int, int, int], first: int) -> None:
-        body = bytearray(head[0])
+    def _begin_body(self, head: Head, first: int) -> None:
+        body = aligned_memory(head[0], head[-1])
         present = self._end - first
         body[:present] = self._view[first : self._end]
         self._body, self._body_filled, self._header = body, present, head
         self._start = self._end = 0
 
     def _finished_body(self, body: bytearray) -> Frame:
-        _, call_id, kind, detail, trailer, wait_ms = self._header
+        _, call_id, kind, detail, trailer, wait_ms, _ = self._header
         self._body = None
         return Frame(kind, call_id, detail, wait_ms, body, trailer)
 

@@ -43,13 +43,16 @@ class Method(enum.IntEnum):
 class Call:
     """One request as the router received it; `timeout_s`: seconds until the caller's deadline, None if it has none.
 
-    `trace` is the span that this call is a part of, for the few that are traced.
+    A large `body` is a bytearray: the memory that it came into, which nobody changes any more. `trace` is the span that
+    this call is a part of, for the few that are traced. `tensor_at` is where in a large body the memory of a raw tensor
+    begins, if that is known: the model server receives it so that it need not be copied.
     """
 
     method: Method
     body: bytes
     timeout_s: float | None = None
     trace: TraceContext | None = None
+    tensor_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,11 +68,15 @@ class AskedSignature(Asked, Protocol):
 
 
 class ShortMethod(NamedTuple):
-    """An inference method: its name at model servers, its name in metrics, and how it names model and signature."""
+    """An inference method: its name at model servers, its name in metrics, and how it names model and signature.
+
+    `tensor_at` finds the raw tensor in a large message.
+    """
 
     method: Method
     api: str
     asked: Callable[[bytes], AskedSignature] = peek
+    tensor_at: Callable[[bytes], int] | None = None
 
 
 SHORT_METHODS = tuple(

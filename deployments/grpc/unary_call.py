@@ -9,8 +9,9 @@ import grpc
 
 from core.errors import Code, ServingError
 from core.http2.grpc_heads import CallHead
-from core.http2.grpc_messages import LARGEST_MESSAGE_BYTES, PREFIX_BYTES, only_message
+from core.http2.grpc_messages import LARGEST_MESSAGE_BYTES, PREFIX_BYTES, announced_bytes, only_message
 from core.http2.streams import Stream
+from core.routing.incoming_body import LARGE_BODY_BYTES, IncomingBody
 from core.routing.transport import Answer, Call
 from deployments.grpc.api import ShortMethod
 from deployments.grpc.handled_call import Connection, HandledCall
@@ -18,8 +19,6 @@ from deployments.routing.request_router import RequestRouter
 from deployments.routing.short_call import ShortCall
 
 LARGEST_BODY_BYTES = LARGEST_MESSAGE_BYTES + PREFIX_BYTES
-SMALL_PART_BYTES = 1024
-"""Smaller parts of a body are put together, because an object of its own takes 33 bytes more than its content."""
 
 
 class Handlers(Protocol):
@@ -47,7 +46,7 @@ class InferenceConnection(Connection, Protocol):
 class UnaryCall(ShortCall):
     """One call of an inference method; implements `core.http2.streams.Receiver`."""
 
-    __slots__ = ("_bytes", "_head", "_opened_s", "_parts", "_protocol", "_short", "_stream")
+    __slots__ = ("_body", "_head", "_opened_s", "_protocol", "_short", "_stream")
     entry_point = "GRPC"
     is_incomplete = True
 
@@ -58,34 +57,25 @@ class UnaryCall(ShortCall):
         self._head = head
         self._short = short
         self._opened_s = time.perf_counter()
-        self._parts: list[bytes | bytearray] = []
-        self._bytes = 0
+        self._body: IncomingBody | None = None
 
     def data(self, payload: bytes, *, is_last: bool) -> None:
-        if payload:
-            self._bytes += len(payload)
-            if len(payload) < SMALL_PART_BYTES and self._parts:
-                self._add_small(payload)
-            else:
-                self._parts.append(payload)
-        if self._bytes > LARGEST_BODY_BYTES:
-            self._parts.clear()
+        if self._body is None:
+            if is_last:
+                self._take_whole(payload)
+                return
+            self._body = IncomingBody(announced_bytes(payload))
+        self._body += payload
+        if len(self._body) > LARGEST_BODY_BYTES:
+            self._body = None
             self._refuse(Code.RESOURCE_EXHAUSTED, f"Messages may have {LARGEST_MESSAGE_BYTES} bytes.")
         elif is_last:
-            self._take_whole()
+            self._take_whole(self._body.whole())
 
-    def _add_small(self, payload: bytes) -> None:
-        # The first part, which has the length of the message, stays as it is.
-        last = self._parts[-1]
-        if isinstance(last, bytearray):
-            last += payload
-        else:
-            self._parts.append(bytearray(payload))
-
-    def _take_whole(self) -> None:
-        parts, self._parts = self._parts, []
+    def _take_whole(self, content: bytes | bytearray) -> None:
+        self._body = None
         try:
-            is_compressed, body = only_message(parts)
+            is_compressed, body = only_message(content)
         except ServingError as error:
             self._refuse(error.code, str(error))
             return
@@ -105,7 +95,10 @@ class UnaryCall(ShortCall):
             asked = self._short.asked(body)
         except ServingError:
             return False
-        return self.send(asked, Call(self._short.method, body, timeout_s), began_s)
+        short, at = self._short, 0
+        if short.tensor_at is not None and len(body) >= LARGE_BODY_BYTES:
+            at = short.tensor_at(body)
+        return self.send(asked, Call(short.method, body, timeout_s, tensor_at=at), began_s)
 
     def _take_the_long_way(self, body: bytes) -> None:
         handler = self._protocol.calls.handler(self._head.path)

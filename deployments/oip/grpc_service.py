@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from core.errors import Code, ServingError
 from core.inference.protobuf_wire import parse_message
-from core.oip.grpc_request import asked_model
+from core.oip.grpc_request import asked_model, raw_tensor_at
 from core.oip.metadata import SERVER_NAME
 from core.oip.model_reference import ModelReference, model_reference
 from core.protos import oip_pb2
@@ -59,7 +59,7 @@ class OipService:
             **{name: _absent(text) for name, text in ABSENT.items()},
             **self._more,
         }
-        short = (ShortMethod(Method.OIP_INFER, INFER, asked_model),)
+        short = (ShortMethod(Method.OIP_INFER, INFER, asked_model, raw_tensor_at),)
         return GrpcService(SERVICE, methods, short, Code.UNAVAILABLE, PROBES)
 
     def _server_metadata(self, raw: bytes) -> bytes:
@@ -89,7 +89,9 @@ class OipService:
 
     async def _forward(self, asked: ModelReference, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
         route = self._facts.route_to(asked)
-        return grpc_answer(await self._router.forward(route, Call(Method.OIP_INFER, raw, timeout_s)))
+        return grpc_answer(
+            await self._router.forward(route, Call(Method.OIP_INFER, raw, timeout_s, tensor_at=raw_tensor_at(raw)))
+        )
 
 
 def _at_once(answer: Callable[[bytes], bytes]) -> Answering:

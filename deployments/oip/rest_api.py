@@ -165,6 +165,7 @@ class OipRest:
         body = await self._body(scope, receive)
         length = json_length(header(scope, LENGTH_HEADER), len(body))
         route = self._facts.route_to(asked)
-        call = Call(Method.OIP_REST_INFER, body + footer(length), self._limits.timeout_s)
+        body += footer(length)  # in place, where the body is in memory of its own
+        call = Call(Method.OIP_REST_INFER, body, self._limits.timeout_s, tensor_at=max(0, length))
         answer = await forward_watched(self._router, route, call, receive)
         return infer_answer(answer, cors=self._limits.cors)

@@ -7,7 +7,7 @@ import time
 from typing import Final
 
 from core.errors import Code, ServingError
-from core.oip.rest_body import ALL_JSON, cut_footer, footer, json_length
+from core.oip.rest_body import ALL_JSON, LENGTH_BYTES, cut_footer, footer, json_length
 from core.rest.content_coding import Coding
 from core.rest.http_answer import HttpAnswer
 from core.routing.transport import Answer, Call
@@ -31,6 +31,7 @@ class ShortInfer(ShortRequest):
     """One request whose body may have raw tensors behind its JSON."""
 
     __slots__ = ("_accepted", "_cors", "_length", "_packing")
+    room_bytes = LENGTH_BYTES
 
     def __init__(self, protocol: ShortConnection, router: RequestRouter, wanted: Wanted, *, cors: bool = False) -> None:
         super().__init__(protocol, router, wanted)
@@ -45,14 +46,16 @@ class ShortInfer(ShortRequest):
 
     def begin(self, timeout_s: float | None) -> bool:
         """Send the call; False if that is not possible now, and nothing has happened."""
-        end = _ALL_JSON_FOOTER
+        length = ALL_JSON
         if self._length:
             try:
-                end = footer(json_length(self._length, len(self.body)))
+                length = json_length(self._length, len(self.body))
             except ServingError:
                 return False
+        body = self.taken()
+        body += _ALL_JSON_FOOTER if length == ALL_JSON else footer(length)
         wanted = self._wanted
-        call = Call(wanted.method, b"".join((self.body, end)), timeout_s)
+        call = Call(wanted.method, body, timeout_s, tensor_at=max(0, length))
         return self.send(wanted.request, call, time.perf_counter())
 
     def ended(self, answer: Answer) -> None:

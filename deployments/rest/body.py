@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from typing import cast
 
 from core.errors import Code, InvalidArgument, ServingError
 from core.rest.http_answer import unzipped
+from core.routing.incoming_body import IncomingBody
 from deployments.rest.asgi import Receive, Scope, header
 
 SMALL_BODY_BYTES = 4096
@@ -49,7 +51,8 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
 async def received_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """Read the whole body as it was sent; raises BodyTooLarge and ClientGone."""
     declared = header(scope, b"content-length")
-    if declared.isdigit() and int(declared) > limit:
+    expected = int(declared) if declared.isdigit() else 0
+    if expected > limit:
         raise BodyTooLarge(limit)
     message = await receive()
     if message["type"] == "http.disconnect":
@@ -57,24 +60,23 @@ async def received_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     body: bytes = message.get("body", b"")
     if len(body) > limit:
         raise BodyTooLarge(limit)
-    return await _rest_of_body(body, receive, limit) if message.get("more_body", False) else body
+    return await _rest_of_body(body, receive, limit, expected) if message.get("more_body", False) else body
 
 
-async def _rest_of_body(first: bytes, receive: Receive, limit: int) -> bytes:
-    pieces = [first]
-    size = len(first)
+async def _rest_of_body(first: bytes, receive: Receive, limit: int, expected: int) -> bytes:
+    body = IncomingBody(expected)
+    body += first
     more = True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
         piece: bytes = message.get("body", b"")
-        pieces.append(piece)
-        size += len(piece)
-        if size > limit:
+        if len(body) + len(piece) > limit:
             raise BodyTooLarge(limit)
+        body += piece
         more = message.get("more_body", False)
-    return b"".join(pieces)
+    return cast(bytes, body.whole())
 
 
 async def discard_body(receive: Receive) -> None:

@@ -50,8 +50,10 @@ class RestProtocol(HttpToolsProtocol):
     _refused_head = 400
     _is_refused = False
     _in_body = False
-    _body_left = 0
+    body_left = 0
     """Bytes of the body that were announced and have not come; negative for a body in chunks."""
+    most_kept_bytes = HIGH_WATER_LIMIT
+    """Reading stops above this until the application has taken what came."""
     _framed_at = 0
     """How much had come with the last piece of a body, or end of a head: what came since is a head, or framing."""
     _pieces = 0
@@ -98,7 +100,7 @@ class RestProtocol(HttpToolsProtocol):
         if self._unparsed.size:
             return False
         if self._in_body:
-            return len(data) <= self._body_left
+            return len(data) <= self.body_left
         if self._unanswered or self.headers is not None or self.flow.write_paused:
             return False
         return is_one_request(data, self.limits.least_piece)
@@ -159,7 +161,7 @@ class RestProtocol(HttpToolsProtocol):
     def _place(self) -> tuple[Place, int]:
         """Return where the parser stands, and how many bytes it may have at most."""
         if self._in_body:
-            return Place.BODY, self._body_left if self._body_left > 0 else self._piece
+            return Place.BODY, self.body_left if self.body_left > 0 else self._piece
         return Place.START if self.headers is None else Place.HEAD, self._piece
 
     def _feed(self, data: bytes | memoryview) -> None:
@@ -230,7 +232,7 @@ class RestProtocol(HttpToolsProtocol):
             raise _RefusedHeadError
         self.url = with_path(self.url)
         lengths = [int(value) for name, value in headers if name == b"content-length"]
-        self._body_left = lengths[0] if lengths else -1
+        self.body_left = lengths[0] if lengths else -1
 
     def _serve_http_1_0(self) -> None:
         """Do as clients of HTTP/1.0 expect, which know no interim answers (RFC 9110 10.1.1)."""
@@ -241,7 +243,7 @@ class RestProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body; wakes the application with the first of those that it has not taken."""
         self._framed_at = self._fed
-        self._body_left -= len(body)
+        self.body_left -= len(body)
         self._pieces += 1
         if len(body) <= self.limits.tiny_piece:
             self._tiny_pieces += 1
@@ -252,7 +254,7 @@ class RestProtocol(HttpToolsProtocol):
         kept += body
         if len(kept) == len(body):
             cycle.message_event.set()
-        elif len(kept) > HIGH_WATER_LIMIT:
+        elif len(kept) > self.most_kept_bytes:
             self.flow.pause_reading()
 
     def on_message_complete(self) -> None:

@@ -1,9 +1,9 @@
-"""The short way of a small inference request: from the parser straight to a direct connection, and back in one write.
+"""The short way of an inference request: from the parser straight to a direct connection, and back in one write.
 
-A request that names a model, has a body of known, small size and no unusual header needs neither a task nor an ASGI
-scope nor a queue: for a tiny model these would be most of the work. All others, and those that turn out to need more
-(an unknown model, a busy connection, a replica that is gone), take the long way through uvicorn and
-`deployments.rest.api`, which gives the same answers.
+A request that names a model, has a body of known size and no unusual header needs neither a task nor an ASGI scope nor
+a queue: for a tiny model these would be most of the work, and a large body would be copied at each of these stations.
+All others, and those that turn out to need more (an unknown model, a busy connection, a replica that is gone), take the
+long way through uvicorn and `deployments.rest.api`, which gives the same answers.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from core.errors import ServingError
@@ -25,7 +26,8 @@ from deployments.rest.short_request import RestApi, ShortRequest, Wanted
 from deployments.routing.access_log import SAMPLED
 from deployments.routing.request_traces import TRACED
 
-LARGEST_SHORT_BODY_BYTES = 64 * 1024
+LARGEST_COPIED_BYTES = 16 * 1024
+"""A larger body of an answer is not copied to be written together with its head."""
 MOST_KNOWN_TARGETS = 1000
 LONGEST_KNOWN_TARGET_BYTES = 512
 
@@ -117,10 +119,12 @@ class ShortProtocol(RestProtocol):
         """Choose the way."""
         wanted = None if self.is_offer() else self._short_request()
         if wanted is None:
+            self.most_kept_bytes = HIGH_WATER_LIMIT
             super().on_headers_complete()
             return
         self._framed_at = self._fed
         self._in_body = True
+        self.most_kept_bytes = self._api.limits.max_body_bytes
         self.cycle = wanted.kind(self, self._api.router, wanted)  # type: ignore[assignment]  # it has what uvicorn asks of a cycle
 
     def _short_request(self) -> Wanted | None:
@@ -132,9 +136,9 @@ class ShortProtocol(RestProtocol):
             return None
         if parser.get_http_version() != "1.1" or self.flow.write_paused or self._api.draining:
             return None
-        return wanted if self._has_small_body() else None
+        return wanted if self._has_usual_body() else None
 
-    def _has_small_body(self) -> bool:
+    def _has_usual_body(self) -> bool:
         length = -1
         host = None
         for name, value in self.headers:
@@ -144,12 +148,12 @@ class ShortProtocol(RestProtocol):
                 length = int(value)
             elif name == b"host":
                 host = value
-        self._body_left = length
+        self.body_left = length
         if host != self._host or host is None:
             if host is None or not is_host(host):
                 return False
             self._host = host
-        return 0 <= length <= min(LARGEST_SHORT_BODY_BYTES, self._api.limits.max_body_bytes)
+        return 0 <= length <= self._api.limits.max_body_bytes
 
     def on_message_complete(self) -> None:
         """Send a complete request, if it takes the short way."""
@@ -164,12 +168,16 @@ class ShortProtocol(RestProtocol):
         if not short.begin(self._api.limits.timeout_s):
             self._unanswered -= 1
             self._begun = None
-            self._take_the_long_way(bytes(short.body))
+            self._take_the_long_way(short.taken())
 
     def _take_the_long_way(self, body: bytes) -> None:
         self.cycle = None  # type: ignore[assignment]  # as before the first request
+        self.most_kept_bytes = HIGH_WATER_LIMIT
         super().on_headers_complete()
-        if body:
+        if isinstance(body, bytearray):
+            self.cycle.body = body
+            self.cycle.message_event.set()
+        elif body:
             super().on_body(body)
         super().on_message_complete()
 
@@ -187,7 +195,11 @@ class ShortProtocol(RestProtocol):
         self._begun = None
         is_last = self._api.draining or not short.keep_alive
         end = b"\r\nconnection: close\r\n\r\n" if is_last else b"\r\n\r\n"
-        self.transport.write(b"".join((head, b"%d" % len(body), end, body)))
+        whole_head = b"%b%d%b" % (head, len(body), end)
+        if len(body) <= LARGEST_COPIED_BYTES:
+            self.transport.write(whole_head + body)
+        else:
+            self.transport.writelines((whole_head, body))
         if is_last:
             self.transport.close()
         self.on_response_complete()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, cast
 
 from core.errors import Code
 from core.rest.http_answer import HttpAnswer, answer_of
+from core.routing.incoming_body import LARGE_BODY_BYTES, IncomingBody
 from core.routing.transport import Answer, Call, Method
 from deployments.rest.asgi import Receive, Scope
 from deployments.routing.request_router import RequestRouter
@@ -20,6 +21,8 @@ class ShortConnection(Protocol):
 
     loop: asyncio.AbstractEventLoop
     headers: list[tuple[bytes, bytes]]
+    body_left: int
+    """Bytes of the body that are still to come."""
 
     def succeeded(self, short: ShortRequest, body: bytes | bytearray) -> None:
         """Write a good answer in JSON, and go on with the connection."""
@@ -47,12 +50,15 @@ class ShortRequest(ShortCall):
     __slots__ = ("_protocol", "_wanted", "body", "disconnected", "keep_alive", "more_body")
     entry_point = "REST"
     message_event = _NO_EVENT
+    room_bytes = 0
+    """For what is put behind a body before it is sent on."""
 
     def __init__(self, protocol: ShortConnection, router: RequestRouter, wanted: Wanted) -> None:
         super().__init__(router, wanted.api, protocol.loop)
         self._protocol = protocol
         self._wanted = wanted
-        self.body = bytearray()
+        expected = protocol.body_left + self.room_bytes
+        self.body = bytearray() if expected < LARGE_BODY_BYTES else IncomingBody(expected)
         self.more_body = True
         self.disconnected = False
         self.keep_alive = True
@@ -60,7 +66,12 @@ class ShortRequest(ShortCall):
     def begin(self, timeout_s: float | None) -> bool:
         """Send the call; False if that is not possible now, and nothing has happened."""
         wanted = self._wanted
-        return self.send(wanted.request, Call(wanted.method, bytes(self.body), timeout_s), time.perf_counter())
+        return self.send(wanted.request, Call(wanted.method, self.taken(), timeout_s), time.perf_counter())
+
+    def taken(self) -> bytes:
+        """Return the whole body, a large one in the memory that it came into."""
+        body = self.body
+        return bytes(body) if isinstance(body, bytearray) else cast(bytes, body.whole())
 
     def ended(self, answer: Answer) -> None:
         if answer.code is Code.OK:

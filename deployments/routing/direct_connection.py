@@ -198,9 +198,10 @@ class DirectConnection(asyncio.BufferedProtocol):
             trailer = pack(call.trace)
             length, trailing = len(call.body) + len(trailer), len(trailer)
             fields = {"call_id": call_id, "detail": int(call.method), "wait_ms": wait_ms, "trailer_bytes": trailing}
-            self._write(frame_header(FrameKind.CALL, length, **fields), call.body, trailer)
+            self._write(frame_header(FrameKind.CALL, length, tensor_at=call.tensor_at, **fields), call.body, trailer)
             return
-        head = frame_header(FrameKind.CALL, len(call.body), call_id=call_id, detail=call.method, wait_ms=wait_ms)
+        fields = {"call_id": call_id, "detail": int(call.method), "wait_ms": wait_ms, "tensor_at": call.tensor_at}
+        head = frame_header(FrameKind.CALL, len(call.body), **fields)
         self._write(head, call.body)
 
     def _write(self, *parts: bytes | bytearray) -> None:

@@ -267,10 +267,10 @@ def deploy(settings: ServerSettings) -> None:
 
 
 @contextmanager
-def redeployed(server: LiveServer, **changes: Any) -> Iterator[None]:
-    """Run the server's routers with other settings of the cluster for a while."""
+def redeployed(server: LiveServer, front_door: FrontDoorSettings | None = None, **changes: Any) -> Iterator[None]:
+    """Run the server's routers with other settings of the cluster, or of its ports, for a while."""
     cluster = replace(server.settings.cluster, **changes)
-    deploy(replace(server.settings, cluster=cluster))
+    deploy(replace(server.settings, cluster=cluster, front_door=front_door or server.settings.front_door))
     wait_until(lambda: has_routers(cluster.router_replicas), "the changed routers answer", 180)
     yield
     deploy(server.settings)

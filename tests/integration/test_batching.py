@@ -12,6 +12,8 @@ from core.routing.transport import Call, Method
 from tests.integration.conftest import LiveServer
 from tests.integration.test_grpc import LARGE, PREDICTION
 from tests.support.clients import RestClient
+from tests.support.doors.infer_client import MODEL_INFER
+from tests.support.infer_bodies import named, over_http
 from tests.support.mixed_calls import mixed_calls
 
 ALONE, BATCHED = "tf1_half_plus_two", "tf1_batched_plus2"
@@ -22,6 +24,7 @@ RPCS = {
     Method.REGRESS: "Regress",
     Method.MULTI_INFERENCE: "MultiInference",
 }
+INFER = {Method.OIP_REST_INFER, Method.OIP_INFER}
 CLIENTS = 25
 Answer = tuple[object, bytes]
 
@@ -33,6 +36,10 @@ def asked(server: LiveServer, model: str, calls: list[Call]) -> list[Answer]:
     def send(call: Call) -> Answer:
         if not hasattr(mine, "rest"):
             mine.rest = RestClient(server.rest_port)
+        if call.method is Method.OIP_REST_INFER:
+            body, headers = over_http(call.body)
+            reply = mine.rest.send("POST", f"/v2/models/{model}/infer", body, headers)
+            return reply.status, renamed(reply.body, ALONE)
         reply = mine.rest.post(f"/v1/models/{model}:{VERBS[call.method]}", call.body)
         return reply.status, reply.body
 
@@ -41,9 +48,11 @@ def asked(server: LiveServer, model: str, calls: list[Call]) -> list[Answer]:
         grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}", options=LARGE) as channel,
     ):
         waiting = [
-            pool.submit(send, call)
-            if call.method in VERBS
-            else channel.unary_unary(PREDICTION + RPCS[call.method]).future(renamed(call.body, model), timeout=60)
+            channel.unary_unary(PREDICTION + RPCS[call.method]).future(renamed(call.body, model), timeout=60)
+            if call.method in RPCS
+            else channel.unary_unary(MODEL_INFER).future(named(call.body, model), timeout=60)
+            if call.method is Method.OIP_INFER
+            else pool.submit(send, call)
             for call in calls
         ]
         return [outcome(one) for one in waiting]
@@ -54,7 +63,7 @@ def outcome(waiting: object) -> Answer:
     try:
         answer = waiting.result(60)
     except grpc.RpcError as error:
-        return error.code(), error.details().encode()
+        return error.code(), renamed(error.details().encode(), ALONE)
     return answer if isinstance(answer, tuple) else (grpc.StatusCode.OK, renamed(answer, ALONE))
 
 
@@ -65,12 +74,14 @@ def renamed(message: bytes, model: str) -> bytes:
 
 
 def test_two_hundred_mixed_requests_are_answered_as_if_each_were_alone(server: LiveServer) -> None:
-    """Over REST and gRPC at once, every fifth or so a bad one: statuses, texts and values are the same."""
-    calls = [call for call in mixed_calls(ALONE, 230, seed=3) if call.method in VERBS or call.method in RPCS][:200]
+    """By every protocol at once, every fifth or so a bad one: statuses, texts and values are the same."""
+    asked_for = {*VERBS, *RPCS, *INFER}
+    calls = [call for call in mixed_calls(ALONE, 230, seed=3) if call.method in asked_for][:200]
 
     batched, alone = asked(server, BATCHED, calls), asked(server, ALONE, calls)
 
     assert len(calls) == 200
+    assert {call.method for call in calls} == asked_for
     for call, got, wanted in zip(calls, batched, alone, strict=True):
         assert got == wanted, call
     refused = [one for one in batched if one[0] not in (200, grpc.StatusCode.OK)]

@@ -89,39 +89,39 @@ def test_f_errors_have_their_status_and_a_text_that_the_client_shows(runs: Clien
     assert runs.different(client, "f") == []
 
 
-@pytest.mark.parametrize("client", (TRITON, KSERVE, GRPC))
+@pytest.mark.parametrize("client", [TRITON, KSERVE, GRPC])
 def test_g_bytes_may_be_anything(runs: ClientRuns, client: str) -> None:
     """Zero bytes, what is not UTF-8, nothing, and the shapes [0] and [2, 1]."""
     assert runs.different(client, "g") == []
 
 
-@pytest.mark.parametrize("client", (TRITON, KSERVE, GRPC, NODE))
+@pytest.mark.parametrize("client", [TRITON, KSERVE, GRPC, NODE])
 def test_h_half_floats_and_odd_floats_keep_their_bits(runs: ClientRuns, client: str) -> None:
     assert runs.different(client, "h") == []
 
 
-@pytest.mark.parametrize("client", (OPENAPI,))
+@pytest.mark.parametrize("client", [OPENAPI])
 def test_i_integers_and_truths_may_come_as_floats(runs: ClientRuns, client: str) -> None:
     assert runs.different(client, "i") == []
 
 
-@pytest.mark.parametrize("client", (KSERVE,))
+@pytest.mark.parametrize("client", [KSERVE])
 def test_j_kserves_clients_get_binary_answers_and_bodies_of_health(runs: ClientRuns, client: str) -> None:
     assert runs.different(client, "j") == []
 
 
-@pytest.mark.parametrize("client", (TRITON, KSERVE))
+@pytest.mark.parametrize("client", [TRITON, KSERVE])
 def test_k_models_are_listed_unloaded_and_loaded(runs: ClientRuns, client: str) -> None:
     """By Triton's messages over both protocols, and by KServe's, whose name is in another field."""
     assert runs.different(client, "k") == []
 
 
-@pytest.mark.parametrize("client", (TRITON, GRPC, OPENAPI, NODE))
+@pytest.mark.parametrize("client", [TRITON, GRPC, OPENAPI, NODE])
 def test_l_a_version_or_a_label_chooses_and_the_answer_says_the_version(runs: ClientRuns, client: str) -> None:
     assert runs.different(client, "l") == []
 
 
-@pytest.mark.parametrize("client", (TRITON, KSERVE, GRPC, OPENAPI))
+@pytest.mark.parametrize("client", [TRITON, KSERVE, GRPC, OPENAPI])
 def test_m_signatures_are_chosen_and_inputs_with_defaults_left_out(runs: ClientRuns, client: str) -> None:
     assert runs.different(client, "m") == []
 
@@ -131,11 +131,11 @@ def test_n_tensors_may_be_empty_or_scalars(runs: ClientRuns, client: str) -> Non
     assert runs.different(client, "n") == []
 
 
-@pytest.mark.parametrize("client", (TRITON, KSERVE, NODE))
+@pytest.mark.parametrize("client", [TRITON, KSERVE, NODE])
 def test_o_a_tensor_may_have_64_mib(runs: ClientRuns, client: str) -> None:
     assert runs.different(client, "o") == []
 
 
-@pytest.mark.parametrize("client", (TRITON,))
+@pytest.mark.parametrize("client", [TRITON])
 def test_statistics_count_what_clients_asked(runs: ClientRuns, client: str) -> None:
     assert runs.different(client, "statistics") == []

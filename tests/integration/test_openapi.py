@@ -31,9 +31,8 @@ def test_no_request_makes_the_server_fail(case: schemathesis.Case, server: LiveS
     if "model" in case.path_parameters:
         case.path_parameters["model"] = "half_plus_two"
     base_url = f"http://127.0.0.1:{server.rest_port}"
-    if (
-        case.method not in KNOWN_METHODS
-    ):  # the generator tries methods that are not described; these are 501, as upstream
+    if case.method not in KNOWN_METHODS and not case.path.startswith("/v2"):
+        # The generator tries methods that are not described; these are 501, as upstream.
         assert case.call(base_url=base_url).status_code == http.client.NOT_IMPLEMENTED
         return
     response = case.call(base_url=base_url)

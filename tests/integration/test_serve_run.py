@@ -116,6 +116,9 @@ def test_serve_run_answers_on_all_doors(tmp_path: Path, saved_models: Path, env_
         assert serves.predict("m", [2.0]) == [2.0]
         assert serves.post("/v1/models/x:predict", {"instances": [1]}).status == 404
         assert serves.get("/v1/models/m").json == own.get("/v1/models/m").json
+        for one in (own, serves):
+            assert (infer(one, [2.0]), one.get("/v2/models/m/ready").status) == ([2.0], 200)
+            assert one.post("/v2/models/x/infer", {}).status == 404
         assert b':request_count{model_name="m",status="OK"} ' in serves.get("/monitoring/prometheus/metrics").body
         assert grpc_predict(rpc, "m", 2.0) == 2.0
         assert grpc_predict(proxy_rpc, "m", 2.0) == 2.0
@@ -134,6 +137,12 @@ def test_serve_run_answers_on_all_doors(tmp_path: Path, saved_models: Path, env_
             wait_until(lambda: own.available("m") == {2}, "version 2 took over")
         assert load.failures == []
         assert serves.predict("m", [2.0]) == [3.0]
+
+
+def infer(client: RestClient, values: list[float]) -> list[float]:
+    """Ask by the Open Inference Protocol."""
+    one = {"name": "x", "datatype": "FP32", "shape": [len(values)], "data": values}
+    return client.post("/v2/models/m/infer", {"inputs": [one]}).json["outputs"][0]["data"]
 
 
 def copy_version(saved_models: Path, base: Path, version: int) -> None:

@@ -10,7 +10,7 @@ from time import process_time
 import pytest
 
 from core.errors import InvalidArgument
-from core.json.exact_parser import parse_exactly
+from core.json.exact_parser import parse_exactly, parse_whole
 from core.json.values import JsonObject
 
 MISS_COMMA_IN_OBJECT = "Missing a comma or '}' after an object member."
@@ -231,3 +231,16 @@ def test_long_runs_of_numbers_are_taken_in_pieces() -> None:
     text = json.dumps([numbers, [1], numbers[:10_000], *numbers]).encode()
 
     assert parse_exactly(text) == [numbers, [1], numbers[:10_000], *numbers]
+
+
+@pytest.mark.parametrize(("text", "offset"), [(b"1 2", 2), (b'{"a":NaN} x', 10), (b"[1]\0", 3), (b"[]]", 2)])
+def test_a_whole_text_has_nothing_behind_its_value(text: bytes, offset: int) -> None:
+    """But white space; TensorFlow Serving does not look so far."""
+    assert parse_whole(text[:offset]) is not None
+    assert parse_whole(text[:offset] + b" \n") is not None
+    assert parse_exactly(text) is not None
+    with pytest.raises(InvalidArgument) as caught:
+        parse_whole(text)
+    assert str(caught.value) == (
+        f"JSON Parse error: The document root must not be followed by other values. at offset: {offset}"
+    )

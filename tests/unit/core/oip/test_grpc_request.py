@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from core.errors import InvalidArgument
 from core.inference.protobuf_wire import length_delimited, tag, varint
+from core.oip import grpc_request
 from core.oip.grpc_request import BYTES_OF_A_STEP, MOST_PARTS, asked_model, plan_grpc_infer, read_grpc_infer
 from core.oip.model_reference import ModelReference
 from core.protos import oip_pb2
@@ -209,6 +210,39 @@ def test_a_large_request_is_read_as_a_small_one_wherever_its_fields_are() -> Non
     assert (read.id, [one.name for one in read.outputs]) == ("b", ["y"])
 
 
+TENSORS = st.sampled_from([tensor(), tensor("y"), tensor(shape=[LARGE]), tensor(shape=[0]), tensor("s", "BYTES", [1])])
+CONTENTS = st.sampled_from([RAW, b"", bytes(4 * LARGE), b"\1\0\0\0a"])
+REQUEST_PARTS = st.one_of(
+    KNOWN_PARTS,
+    ODD_PARTS,
+    st.builds(body, TENSORS, raw=st.lists(CONTENTS, max_size=1)),
+    st.builds(lambda content: body(raw=[content]), CONTENTS),
+    st.builds(lambda name: body(outputs=[{"name": name}]), TEXTS),
+)
+
+
+def told(raw: bytes) -> Any:
+    """Return what is read of a request, or why it is refused."""
+    try:
+        read = read_grpc_infer(raw)
+    except InvalidArgument as error:
+        return str(error)
+    inputs = [(one.name, one.array.dtype, one.array.shape, one.array.tolist()) for one in read.inputs]
+    return inputs, read.outputs, read.id, read.parameters
+
+
+@given(st.lists(REQUEST_PARTS, max_size=6), st.integers(0, 100))
+def test_a_large_request_is_read_as_if_it_were_parsed_as_a_whole(parts, cut) -> None:
+    """Whatever its fields are, and in whichever order."""
+    raw = b"".join(parts)
+    raw = raw[: len(raw) - cut] if cut > 90 else raw
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grpc_request, "_WALK_FROM_BYTES", len(raw) + 1)
+        truth = told(raw)
+
+    assert told(raw) == truth
+
+
 @pytest.mark.parametrize("raw", [[RAW, RAW], [RAW] * 3])
 def test_another_number_of_raw_contents_than_inputs_is_refused(raw) -> None:
     """Both numbers are told."""
@@ -276,6 +310,46 @@ def test_parameters_of_inputs_and_outputs_that_mean_nothing_here_are_ignored() -
     read = read_grpc_infer(body(sent, raw=[RAW], outputs=[{"name": "y", "parameters": size}]))
 
     np.testing.assert_array_equal(read.inputs[0].array, X)
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "told"),
+    [
+        ("inputs", "shared_memory_region", "input 'x' has parameter 'shared_memory_region': shared memory is not"),
+        ("outputs", "shared_memory_region", "output 'y' has parameter 'shared_memory_region': shared memory is not"),
+        ("outputs", "classification", "output 'y' has parameter 'classification': the classification extension is not"),
+    ],
+)
+def test_parameters_of_tensors_that_change_what_is_asked_are_refused(place, name, told) -> None:
+    """By name, although an input in shared memory has no contents either."""
+    sent = request(tensor(), outputs=[{"name": "y"}], raw=[] if place == "inputs" else [RAW])
+    getattr(sent, place)[0].parameters[name].int64_param = 1
+
+    with pytest.raises(InvalidArgument, match=told):
+        read_grpc_infer(sent.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("sequence_id", "parameter 'sequence_id': sequences are not supported"),
+        ("sequence_start", "parameter 'sequence_start': sequences are not supported"),
+        ("triton_x", "parameter keys starting with 'triton_' are reserved"),
+    ],
+)
+def test_parameters_that_change_what_is_asked_are_refused(name, told) -> None:
+    """As over REST."""
+    sent = {name: parameter(int64_param=1)}
+
+    with pytest.raises(InvalidArgument, match=told):
+        plan_grpc_infer(half_plus_two(), body(tensor(), raw=[RAW], parameters=sent))
+
+
+def test_a_request_may_give_itself_a_deadline() -> None:
+    """In microseconds; its priority means nothing here."""
+    sent = {"timeout": parameter(int64_param=1500), "priority": parameter(uint64_param=1)}
+
+    assert plan_grpc_infer(half_plus_two(), body(tensor(), raw=[RAW], parameters=sent)).timeout_s == 0.0015
 
 
 def test_parameters_keep_their_types() -> None:

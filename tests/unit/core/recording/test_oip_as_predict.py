@@ -16,6 +16,7 @@ from core.protos import serving_pb2
 from core.recording.oip_as_predict import grpc_infer_messages, rest_infer_messages
 from core.routing.transport import Method
 from tests.support.infer_bodies import FORMS
+from tests.support.oip_bodies import forwarded
 from tests.support.served_models import answer, half_plus_two, spec, with_signature
 
 X = np.array([[2.0], [4.0]], np.float32)
@@ -138,3 +139,11 @@ def test_a_request_that_cannot_be_read_raises_what_its_caller_got(form: str) -> 
 
     with pytest.raises(InvalidArgument, match="no signature 'gone'"):
         TRANSLATED[method](half_plus_two(), make({"x": X}, parameters={"signature_name": "gone"}))
+
+
+def test_a_request_without_json_is_logged_like_any_other() -> None:
+    """Its input is the model's only one."""
+    messages = rest_infer_messages(half_plus_two(), forwarded(b"", X[:1].tobytes()))
+
+    request = serving_pb2.PredictRequest.FromString(messages.request)
+    np.testing.assert_array_equal(to_array(request.inputs["x"]), X[:1])

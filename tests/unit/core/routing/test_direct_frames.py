@@ -75,7 +75,7 @@ def test_frames_come_through_byte_by_byte() -> None:
     assert feed(FrameReader(LIMIT), b"".join(map(packed, sent)), step=1) == sent
 
 
-@example(b"\x00" * 16)
+@example(bytes(HEADER.size))
 @example(frame_header(FrameKind.CALL, LIMIT + 1))
 @given(st.binary(max_size=200))
 def test_garbage_raises_nothing_but_broken_frame(data) -> None:
@@ -88,7 +88,7 @@ def test_garbage_raises_nothing_but_broken_frame(data) -> None:
 def test_an_unknown_kind_is_broken(kind) -> None:
     """The peer speaks something else."""
     with pytest.raises(BrokenFrame, match=f"unknown kind of frame {kind}"):
-        feed(FrameReader(LIMIT), HEADER.pack(0, 1, kind, 0, 0, 0))
+        feed(FrameReader(LIMIT), HEADER.pack(0, 1, kind, 0, 0, 0, 0))
 
 
 def test_a_stranger_can_claim_no_memory() -> None:
@@ -127,8 +127,8 @@ def test_frames_before_a_broken_one_still_arrive() -> None:
     """What was complete before the garbage was valid."""
     good = packed(Frame(FrameKind.ANSWER, 1, 0, 0, b"ok"))
     reader = FrameReader(LIMIT)
-    reader.buffer()[: len(good) + 16] = good + b"\xff" * 16
-    incoming = reader.filled(len(good) + 16)
+    reader.buffer()[: len(good) + HEADER.size] = good + b"\xff" * HEADER.size
+    incoming = reader.filled(len(good) + HEADER.size)
 
     assert next(incoming).payload == b"ok"
     with pytest.raises(BrokenFrame):

@@ -8,17 +8,23 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from core.config.extensions import PlatformKind
 from core.config.model_config import BatchingParameters, ModelConfig, ModelResources
 from core.config.server_settings import LoadingSettings, ServerSettings
 from core.errors import Code, NotFound
+from core.inference.signature import ServedModel
+from core.platforms.platform import Estimate
 from core.versions.load_report import LoadFailed, LoadStep, failure_in
 from core.versions.servable import ServableId
 from core.versions.servable_spec import ServableSpec
+from deployments.inference import assembly
 from deployments.inference.assembly import (
     _cpus,
     execution_of,
@@ -42,6 +48,22 @@ from tests.support.served_models import half_plus_two
 from tests.support.span_collector import SpanList
 
 H2 = ServableId("h2", 1)
+
+
+@dataclass
+class OnePlatform:
+    """A platform whose versions are loaded already."""
+
+    loaded: Any
+    kind: PlatformKind = field(default_factory=lambda: PlatformKind("frozen"))
+
+    def estimate(self, path: str) -> Estimate:
+        del path
+        return Estimate(0)
+
+    def load(self, spec: ServableSpec) -> Any:
+        del spec
+        return self.loaded
 
 
 def spec_of(
@@ -203,6 +225,20 @@ def test_runs_are_watched_only_where_they_may_hang(
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)
     python = loaded_model(python_spec(write_model(tmp_path / "1")))
+    tensorflow = loaded_model(spec_of(saved_models / "half_plus_two" / "1"))
 
     assert isinstance(python, RunWatch)
-    assert not isinstance(loaded_model(spec_of(saved_models / "half_plus_two" / "1")), RunWatch)
+    assert not isinstance(tensorflow, RunWatch)
+    assert (python.served.platform, tensorflow.served.platform) == ("python", "tensorflow")
+
+
+def test_a_platform_whose_class_is_frozen_is_loaded_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its versions do not know their platform then."""
+
+    @dataclass(frozen=True)
+    class Frozen:
+        served: ServedModel = field(default_factory=half_plus_two)
+
+    monkeypatch.setattr(assembly, "platform_of", lambda spec: OnePlatform(Frozen()))
+
+    assert loaded_model(spec_of()).served == half_plus_two()

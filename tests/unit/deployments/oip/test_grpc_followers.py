@@ -34,13 +34,18 @@ def spans() -> SpanList:
 
 
 @pytest.fixture
-async def ask(spans: SpanList) -> AsyncIterator[Ask]:
-    """Sends one call to a port that follows every call."""
+def api(spans: SpanList) -> GrpcApi:
+    """Follows every call."""
     router = TracedRouter("r", FakeTransport(Answer(Code.OK, b"answer")))
     router.apply(TABLE)
     service = OipService(ServerFacts(router, lambda: False)).service()
     traces = RequestTraces(Tracer(1.0, spans))
-    api = GrpcApi(router, "token", _no_reload, access=AccessLog(1.0), traces=traces, others=(service,))
+    return GrpcApi(router, "token", _no_reload, access=AccessLog(1.0), traces=traces, others=(service,))
+
+
+@pytest.fixture
+async def ask(api: GrpcApi) -> AsyncIterator[Ask]:
+    """Sends one call to a port that follows every call."""
     port = free_port()
     door = GrpcDoor(GrpcAddress(LOOPBACK, port), api, "token")
     await door.open()
@@ -106,6 +111,14 @@ async def test_an_inference_has_a_span_with_its_model_and_signature(ask: Ask, sp
     assert {MODEL: "m", LABEL: "stable", VERSION: 1, SIGNATURE: "twice"}.items() <= asked.attributes.items()
     assert (asked.attributes["rpc.service"], asked.attributes["rpc.method"]) == (SERVICE, "ModelInfer")
     assert (route.parent_id, route.attributes[METHOD]) == (asked.context.span_id, "OIP_INFER")
+
+
+async def test_a_call_of_serves_own_proxy_has_a_span_with_its_service(api: GrpcApi, spans: SpanList) -> None:
+    """The proxy knows methods by their names alone."""
+    answer = await api.answer_traced("ModelInfer", infer(signature_name="twice").SerializeToString(), ())
+
+    assert answer.body == b"answer"
+    assert spans[f"{SERVICE}/ModelInfer"].attributes[SIGNATURE] == "twice"
 
 
 @pytest.mark.parametrize(

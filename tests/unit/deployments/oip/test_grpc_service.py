@@ -5,6 +5,7 @@ Once on the port that serves itself, where calls take the short way, and once on
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,14 +21,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import Code, Unavailable
-from core.protos import oip_pb2
+from core.inference.tensor_proto import to_proto
+from core.protos import oip_pb2, serving_pb2
 from core.routing.table import ModelRoutes, RoutingTable
 from core.versions.lifecycle import State, VersionStatus
-from deployments.oip.grpc_service import ABSENT
+from deployments.oip.grpc_service import ABSENT, OipService
+from deployments.oip.server_facts import ServerFacts
+from deployments.routing.request_router import RequestRouter
 from deployments.system.installed import server_version
 from tests.support.clients import wait_until
+from tests.support.doors.grpc_sites import TABLE
 from tests.support.doors.grpc_stack import GrpcStack
-from tests.support.doors.raw_http2 import RawHttp2
+from tests.support.doors.raw_http2 import PREDICT, RawHttp2
+from tests.support.fakes import FakeTransport
 from tests.support.infer_bodies import grpc_arrays, raw_grpc_infer, typed_grpc_infer
 from tests.support.infer_fuzz import INFER_REQUESTS
 
@@ -42,6 +48,7 @@ MODELS = {
     "scalar_output": 1,
     "tf1_half_plus_two": 123,
     "slow": 1,
+    "unfilled_table": 1,
 }
 PORTS = {"own": {}, "library": {"channel_arguments": (("grpc.max_concurrent_streams", 100),)}}
 Arrays = Mapping[str, np.ndarray]
@@ -152,6 +159,21 @@ def test_a_server_without_a_settled_table_is_live_and_not_ready(ask: OipAsker, s
         assert oip_pb2.ServerLiveResponse.FromString(ask.raw("ServerLive", b"")).live
     finally:
         stack.run(take(stack.table))
+
+
+def test_a_server_that_stops_is_live_and_not_ready() -> None:
+    """Callers are sent elsewhere, and those that have come are answered."""
+    router = RequestRouter("r", FakeTransport())
+    router.apply(TABLE)
+
+    def is_ready(*, is_draining: bool) -> bool:
+        answer = asyncio.run(
+            OipService(ServerFacts(router, lambda: is_draining)).service().methods["ServerReady"](b"", None)
+        )
+        return oip_pb2.ServerReadyResponse.FromString(answer.body).ready
+
+    assert is_ready(is_draining=False)
+    assert not is_ready(is_draining=True)
 
 
 def test_the_server_says_what_it_is(ask: OipAsker) -> None:
@@ -472,6 +494,29 @@ def test_f_a_version_that_is_not_ready_is_unavailable_only_while_it_comes_or_goe
     """A client may then ask again."""
     for _ in changed(stack, known=ModelRoutes({}, {}, statuses)):
         assert ask.told("ModelInfer", raw(model="known", model_version=version))[0] is code
+
+
+@pytest.mark.parametrize("signature", ["complex64", "complex128"])
+def test_f_a_type_that_the_protocol_does_not_have_is_refused(ask: OipAsker, signature) -> None:
+    """With the tensor, and the API that has it; metadata shows TensorFlow's own name."""
+    code, told = ask.told("ModelInfer", raw(X, "all_dtypes", parameters={"signature_name": text(signature)}))
+
+    assert code is INVALID_ARGUMENT
+    assert told.startswith(f"input 'x' of model 'all_dtypes' has type DT_{signature.upper()}, which this protocol")
+    assert "PredictionService" in told
+
+
+def test_f_an_error_of_the_model_is_told_as_version_1_tells_it(ask: OipAsker) -> None:
+    """TensorFlow's code, and its text."""
+    words = np.array([b"a"], object)
+    predict = serving_pb2.PredictRequest(model_spec={"name": "unfilled_table"}, inputs={"words": to_proto(words)})
+    with pytest.raises(grpc.RpcError) as caught:
+        ask.channel.unary_unary(PREDICT)(predict.SerializeToString(), timeout=60)
+
+    told = ask.told("ModelInfer", raw({"words": words}, "unfilled_table"))
+
+    assert told == (caught.value.code(), caught.value.details())
+    assert told[0] is grpc.StatusCode.FAILED_PRECONDITION
 
 
 def test_f_a_lost_model_server_is_unavailable(ask: OipAsker, stack: GrpcStack) -> None:

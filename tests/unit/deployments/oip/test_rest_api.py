@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from core.errors import Code, Unavailable
+from core.errors import Code, DeadlineExceeded, Unavailable
 from core.oip.metadata import MetadataQuery
 from core.oip.path import OipRequest, Operation
 from core.oip.rest_body import ALL_JSON, footer
@@ -253,6 +253,43 @@ def test_a_body_in_chunks_is_put_together(site: OipSite) -> None:
     """The length of the JSON is checked against the whole."""
     assert site.ask(chunked("POST", INFER, BODY[:5], BODY[5:])).status == 200
     assert [bytes(call.body) for _, call in site.transport.calls] == [BODY + footer(ALL_JSON)]
+
+
+@pytest.mark.parametrize(
+    ("content", "answer"),
+    [
+        (request("POST", INFER, BODY), None),
+        (request("POST", INFER, BODY), with_tensors(b"{}", b"123")),
+        (request("POST", INFER, BODY, "Accept-Encoding: deflate"), with_tensors(b"{}", bytes(2000))),
+        (request("POST", INFER, BODY, "Connection: close"), None),
+        (request("POST", "/v2/models/none/infer", b"nonsense"), None),
+        (request("POST", "/v2/models/m/labels/none/infer", BODY), None),
+        (request("POST", "/v2/models/m/versions/3/infer", BODY), None),
+        (request("POST", "/v2/models/m/versions/x/infer", BODY), None),
+        (request("POST", INFER), None),
+        (request("POST", INFER, BODY, "Inference-Header-Content-Length: 99"), None),
+        (request("POST", INFER, BODY), Answer(Code.INVALID_ARGUMENT, "n\u00e4in".encode())),
+        (request("POST", INFER, BODY), Unavailable("full")),
+        (request("POST", INFER, BODY), DeadlineExceeded("late")),
+    ],
+)
+@pytest.mark.parametrize("cors", [False, True])
+def test_both_ways_give_the_same_answer_and_count(
+    make_site: OipSiteMaker, content: bytes, answer, *, cors: bool
+) -> None:
+    """A client cannot tell which way its request took; nor can an operator."""
+    ways = [make_site(kind, cors=cors) for kind in ("short", "long")]
+    replies = []
+    for site in ways:
+        site.forget(answer)
+        reply = site.ask(content)
+        del reply.headers["date"]
+        replies.append(reply)
+
+    assert replies[0] == replies[1]
+    assert ways[0].counts == ways[1].counts
+    assert [call for _, call in ways[0].transport.calls] == [call for _, call in ways[1].transport.calls]
+    assert all(site.is_idle for site in ways)
 
 
 # Compression.

@@ -17,7 +17,7 @@ from tests.support.direct_sites import TOKEN, Taker, connected, predict, scripte
 
 @pytest.mark.parametrize(
     "garbage",
-    [b"\xff" * 16, frame_header(FrameKind.ANSWER, 0, call_id=1, detail=99), frame_header(FrameKind.CALL, 0)],
+    [b"\xff" * HEADER.size, frame_header(FrameKind.ANSWER, 0, call_id=1, detail=99), frame_header(FrameKind.CALL, 0)],
     ids=["noise", "unknown_code", "call"],
 )
 def test_a_replica_that_speaks_nonsense_is_given_up(run, garbage) -> None:
