@@ -418,7 +418,7 @@ def test_m_an_input_with_a_default_may_be_left_out(raw) -> None:
     plan = plan_grpc_infer(model, body(x, raw=raw))
 
     assert plan.feeds["scale:0"] is scale
-    with pytest.raises(InvalidArgument, match="expected 2 inputs but got 1 inputs .* input 'x' is missing"):
+    with pytest.raises(InvalidArgument, match=r"expected 2 inputs but got 1 inputs .* input 'x' is missing"):
         plan_grpc_infer(model, body(tensor("scale", shape=[], fp32_contents=[1.0])))
 
 
