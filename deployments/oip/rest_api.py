@@ -1,7 +1,7 @@
 """The REST API of the Open Inference Protocol, below /v2 on the REST port.
 
-What a request names is looked at before its body: an unknown path, method, model or version is answered at once,
-whatever the body is. A body is read only where its model has a version that answers, and parsed in the model server.
+What a request names goes before its body: an unknown path, method, model or version is the answer, whatever the body
+is. So a body is parsed only where its version answers, by the model server, which knows the signature.
 """
 
 from __future__ import annotations

@@ -208,6 +208,15 @@ def test_a_body_goes_to_the_version_that_is_asked_for(way: OipSite, target: str,
     assert way.counts == {("m", "OK"): 1}
 
 
+@pytest.mark.parametrize("size", [0, 100, 100_000, 3_000_000])
+def test_a_body_of_any_size_is_whole(way: OipSite, size: int) -> None:
+    """Also where it begins on one way and goes on on the other."""
+    body = BODY + bytes(size)
+    post(way, INFER, body, f"Inference-Header-Content-Length: {len(BODY)}")
+
+    assert [bytes(call.body) for _, call in way.transport.calls] == [body + footer(len(BODY))]
+
+
 @pytest.mark.parametrize("name", ["Inference-Header-Content-Length", "inference-header-content-length"])
 @pytest.mark.parametrize("length", [0, 1, len(BODY), len(BODY) + 3])
 def test_the_length_of_the_json_goes_along(way: OipSite, name: str, length: int) -> None:
