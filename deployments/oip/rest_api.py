@@ -60,7 +60,6 @@ class OipRest:
             Operation.LIVE: self._live,
             Operation.READY: self._ready,
             Operation.MODELS: self._models,
-            Operation.MODEL_READY: self._model_ready,
             **handlers,
         }
 
@@ -106,11 +105,14 @@ class OipRest:
 
     async def _answered(self, scope: Scope, request: OipRequest, receive: Receive) -> HttpAnswer:
         """Answer a request; raises ClientGone only."""
+        asked = request.model
         try:
-            if request.operation is Operation.INFER and request.model is not None:
-                return await self._infer(scope, request.model, receive)
-            if request.operation is Operation.METADATA and request.model is not None:
-                return await self._metadata(request.model, request.parameter("signature_name"), receive)
+            if request.operation is Operation.INFER and asked is not None:
+                return await self._infer(scope, asked, receive)
+            if request.operation is Operation.METADATA and asked is not None:
+                return await self._metadata(asked, request.parameter("signature_name"), receive)
+            if request.operation is Operation.MODEL_READY and asked is not None:
+                return self._model_ready(asked)
             return await self._handled(scope, request, receive)
         except ClientGone:
             raise
@@ -143,8 +145,7 @@ class OipRest:
     async def _models(self, _: OipRequest, __: bytes) -> HttpAnswer:
         return json_document({"models": sorted(self._router.table.models)})
 
-    async def _model_ready(self, request: OipRequest, _: bytes) -> HttpAnswer:
-        asked = request.model or ModelReference("")
+    def _model_ready(self, asked: ModelReference) -> HttpAnswer:
         error = self._facts.why_model_not_ready(asked)
         if error is None:
             return json_document({"name": asked.name, "ready": True})

@@ -301,6 +301,31 @@ def test_both_ways_give_the_same_answer_and_count(
     assert all(site.is_idle for site in ways)
 
 
+def test_a_large_body_for_an_unknown_model_leaves_a_connection_that_lives(site: OipSite) -> None:
+    """Whether its size was announced or not; what of it nobody wants is dropped."""
+    large = bytes(3_000_000)
+    with site.connect() as connection:
+        for content in (
+            request("POST", "/v2/models/none/infer", large),
+            chunked("POST", "/v2/models/none/infer", large, large),
+            request("POST", "/v2/none", large),
+            request("PUT", INFER, large),
+        ):
+            assert connection.ask(content).status in {404, 405}
+        assert connection.ask(request("POST", INFER, BODY)).body == JSON_ANSWER
+
+
+def test_a_body_that_never_ends_leaves_nothing_when_its_client_goes(site: OipSite) -> None:
+    """Neither a call nor a request in flight."""
+    for content in (request("POST", INFER, bytes(5000))[:-1], chunked("POST", INFER, BODY)[:-5]):
+        with site.connect() as connection:
+            connection.send(content)
+
+    wait_until(lambda: not site.door._server.server_state.connections, "the connections are gone")
+    assert site.transport.calls == []
+    assert site.is_idle
+
+
 # Compression.
 
 
