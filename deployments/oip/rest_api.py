@@ -11,7 +11,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TypeAlias
 
-from core.errors import ServingError, Unimplemented
+from core.errors import HTTP_STATUS, ServingError, Unimplemented
 from core.oip.metadata import server_metadata
 from core.oip.model_reference import ModelReference, route_to
 from core.oip.path import OipRequest, Operation, is_oip, parse_oip_request
@@ -26,7 +26,6 @@ from deployments.oip.http_answers import (
     json_document,
     metadata_response,
     refusal,
-    status_of,
 )
 from deployments.oip.http_coding import ACCEPT_ENCODING, coding_for, in_coding, unpacked_body
 from deployments.oip.server_facts import ServerFacts
@@ -150,7 +149,7 @@ class OipRest:
         if error is None:
             return json_document({"name": asked.name, "ready": True})
         document = {"error": str(error), "name": asked.name, "ready": False}
-        return json_document(document, status_of(error.code), error.code)
+        return json_document(document, HTTP_STATUS[error.code], error.code)
 
     async def _metadata(self, asked: ModelReference, signature: str, receive: Receive) -> HttpAnswer:
         route = self._facts.route_to(asked)
