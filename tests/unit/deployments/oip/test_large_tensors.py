@@ -24,21 +24,19 @@ LARGE = np.arange(4 * MIB, dtype=np.float32)
 SMALL = LARGE[:3]
 MOST_TIMES = 2.2
 """How often the bytes of a tensor may be there at a time, in router and model server together."""
-SIGNATURE = Signature(
-    {"x": TensorSpec("x:0", DataType.FLOAT, (-1,))}, {"mean": TensorSpec("mean:0", DataType.FLOAT, ())}, PREDICT_METHOD
-)
+X = TensorSpec("x:0", DataType.FLOAT, (-1,))
+SIGNATURE = Signature({"x": X}, {"mean": TensorSpec("mean:0", DataType.FLOAT, ()), "same": X}, PREDICT_METHOD)
 
 
 class Averaging:
-    """A model that keeps the last array that it was fed, and answers with its mean."""
+    """A model that keeps the last array that it was fed, and answers with its mean or with itself."""
 
     served = ServedModel("m", 1, {"serving_default": SIGNATURE})
     fed = SMALL
 
     def run(self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], **_: object) -> list[np.ndarray]:
-        del fetches
         (self.fed,) = feeds.values()
-        return [self.fed.mean(dtype=np.float32)]
+        return [self.fed if name == X.tensor else self.fed.mean(dtype=np.float32) for name in fetches]
 
     def close(self) -> None:
         """There is nothing to close."""
@@ -51,11 +49,11 @@ class Site:
         self.model = model
         self.stack = stack
         self._connection = RawConnection(stack.rest_port)
-        self._channel = grpc.insecure_channel(f"127.0.0.1:{stack.grpc_port}")
+        self._channel = grpc.insecure_channel(f"127.0.0.1:{stack.grpc_port}", [("grpc.max_receive_message_length", -1)])
 
-    def sender(self, form: str, array: np.ndarray) -> Callable[[], None]:
-        """Make a request; what is returned sends it and copies nothing in Python."""
-        body = FORMS[form][1]({"x": array})
+    def sender(self, form: str, array: np.ndarray, output: str = "mean") -> Callable[[], bytes]:
+        """Make a request; what is returned sends it, copies nothing in Python and gives the answer."""
+        body = FORMS[form][1]({"x": array}, (output,))
         if form == "grpc raw":
             call = self._channel.unary_unary(MODEL_INFER)
             return lambda: call(body, timeout=60)
@@ -63,8 +61,10 @@ class Site:
         lines = [f"{name}: {value}" for name, value in headers.items()]
         message = request("POST", "/v2/models/m/infer", content, *lines)
 
-        def send() -> None:
-            assert self._connection.ask(message).status == 200
+        def send() -> bytes:
+            reply = self._connection.ask(message)
+            assert reply.status == 200, reply.body
+            return reply.body
 
         return send
 
@@ -100,6 +100,12 @@ def test_no_copy_of_a_raw_tensor_is_made(site: Site, form: str) -> None:
 
     assert peak < MOST_TIMES * LARGE.nbytes
     assert np.array_equal(site.model.fed, LARGE)
+
+
+@BINARY
+def test_a_large_answer_comes_through(site: Site, form: str) -> None:
+    """While the router still shows its connection the memory that the answer is in."""
+    assert LARGE.tobytes() in site.sender(form, LARGE, "same")()
 
 
 @BINARY
