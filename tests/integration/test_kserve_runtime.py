@@ -16,8 +16,10 @@ import pytest
 
 from core.protos import oip_pb2
 from deployments.client import Client
+from tests.conftest import default_cache
 from tests.integration.test_cli import running
 from tests.support import kserve_runtime
+from tests.support.client_environments import OIP_CLIENTS, SUPPORT, run_client
 from tests.support.clients import RestClient, free_port
 from tests.support.project import ROOT
 
@@ -88,6 +90,16 @@ def test_the_runtime_answers_grpc_v2(pod: Pod) -> None:
         answer = infer(request, timeout=60)
 
     assert np.frombuffer(answer.raw_output_contents[0], np.float32).tolist() == [2.5, 3.0, 4.5]
+
+
+@pytest.mark.oip_clients
+def test_the_classes_of_kserves_sdk_read_the_runtime() -> None:
+    """They and those of Kubernetes' client know every field, and lose none."""
+    environment = next(one for one in OIP_CLIENTS if one.name == "kserve")
+    interpreter = environment.made(default_cache().parent)
+    program = SUPPORT / "oip_clients" / "kserve_runtime.py"
+
+    assert run_client(interpreter, program, [kserve_runtime.RUNTIME]) == {"unknown": [], "changed": [], "read": 3}
 
 
 def examples() -> list[Any]:

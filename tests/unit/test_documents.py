@@ -23,6 +23,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 YAML_BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 MODULE_PATH = re.compile(r"`((?:core|deployments)/[\w/]+(?:\.py)?)/?`")
 HOME_PATH = re.compile(rb"(?<![\w.~}$)])/(?:(?:home|Users|work|workspace|opt/pypi)/\w|root/\.)")
+UNFINISHED_MERGE = re.compile(rb"^(?:<{7}|>{7}) ", re.MULTILINE)
 PACKAGE_SOURCE = re.compile(
     rb"--(?:extra-)?index-url[ =]|--find-links[ =]|https?://[^\s\"']*(?:pypi|artifactory|nexus|/simple)"
 )
@@ -106,6 +107,11 @@ def test_no_file_names_a_path_of_a_developers_machine() -> None:
 def test_no_file_names_a_source_of_packages() -> None:
     """Where packages come from is the user's choice."""
     assert found_in_files(PACKAGE_SOURCE) == []
+
+
+def test_no_file_has_a_mark_of_an_unfinished_merge() -> None:
+    """In a document no other tool would find it."""
+    assert found_in_files(UNFINISHED_MERGE) == []
 
 
 def test_the_serve_configs_of_the_documents_are_valid() -> None:
