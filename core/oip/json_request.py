@@ -36,6 +36,7 @@ from core.oip.infer_request import (
     element_count,
 )
 from core.oip.json_answer import write_json_answer
+from core.oip.model_reference import VERSION_LABEL
 from core.oip.raw_tensors import raw_array, raw_request
 from core.oip.rest_body import RestBody, split_body
 
@@ -137,6 +138,10 @@ def _request_parameters(members: Mapping[str, Any]) -> Mapping[str, Any]:
     found = _parameters(members)
     if not found:
         return NO_PARAMETERS
+    if VERSION_LABEL in found:
+        raise InvalidArgument(
+            f"parameter '{VERSION_LABEL}' is one of gRPC; over REST the label is in the path, /labels/L"
+        )
     return {key: value for key, value in patiently(tuple(found.items())) if isinstance(value, (str, int, float))}
 
 
