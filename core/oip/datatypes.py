@@ -47,7 +47,7 @@ _NAME_OF: Mapping[np.dtype, str] = MappingProxyType({dtype: name for name, dtype
 
 def datatype_of(kind: DataType) -> str:
     """Return the protocol's name of a type; TensorFlow's own name (`DT_COMPLEX64`) where the protocol has none."""
-    return _NAMES.get(kind, kind.wire_name)
+    return _NAMES.get(kind) or kind.wire_name
 
 
 def numpy_of(datatype: str, tensor: str) -> np.dtype:

@@ -26,7 +26,14 @@ from core.inference.signature import ServedModel
 from core.oip.datatypes import numpy_of
 from core.oip.grpc_answer import GrpcWriter
 from core.oip.infer_plan import SIGNATURE_NAME, plan_infer
-from core.oip.infer_request import InferRequest, InputTensor, Parameter, RequestedOutput, check_tensor_parameters
+from core.oip.infer_request import (
+    NO_PARAMETERS,
+    InferRequest,
+    InputTensor,
+    Parameter,
+    RequestedOutput,
+    check_tensor_parameters,
+)
 from core.oip.model_reference import VERSION_LABEL, ModelReference, model_reference
 from core.oip.raw_tensors import raw_array
 from core.oip.typed_contents import typed_array
@@ -156,7 +163,7 @@ def _typed_input(one: _Input) -> InputTensor:
 
 
 def _parameters(sent: _Parameters) -> Mapping[str, Parameter]:
-    return {name: _value(one) for name, one in sent.items()}
+    return {name: _value(one) for name, one in sent.items()} if sent else NO_PARAMETERS
 
 
 def _value(parameter: oip_pb2.InferParameter) -> Parameter:

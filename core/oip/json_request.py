@@ -129,20 +129,21 @@ def _id(members: Mapping[str, Any]) -> str | None:
 
 
 def _parameters(place: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the parameters that are given; null is as good as absent."""
     found = place.get("parameters")
-    return NO_PARAMETERS if found is None else _object("'parameters'", found)
+    if not found:
+        return NO_PARAMETERS if found is None else _object("'parameters'", found)
+    return {key: value for key, value in patiently(tuple(_object("'parameters'", found).items())) if value is not None}
 
 
 def _request_parameters(members: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the parameters; clients of MLServer nest headers in them, and others write null, for nobody here."""
+    """Return the parameters of the request; clients of MLServer nest headers in them, for nobody here."""
     found = _parameters(members)
-    if not found:
-        return NO_PARAMETERS
     if VERSION_LABEL in found:
         raise InvalidArgument(
             f"parameter '{VERSION_LABEL}' is one of gRPC; over REST the label is in the path, /labels/L"
         )
-    return {key: value for key, value in patiently(tuple(found.items())) if isinstance(value, (str, int, float))}
+    return {key: value for key, value in found.items() if isinstance(value, (str, int, float))} if found else found
 
 
 class _InputReader:

@@ -19,7 +19,7 @@ from core.inference.giving_up import GivenUp, giving_up_after, giving_up_when, g
 from core.platforms.platform import Loaded
 from core.routing.transport import TIMED_OUT, Answer, Call, Method
 from core.telemetry.metric_names import DROPPED_REQUESTS, QUEUE_LENGTH, QUEUE_SECONDS
-from deployments.inference.answering import HARMLESS_BYTES, LONGEST_ON_LOOP_S, Answering
+from deployments.inference.answering import HARMLESS_BYTES, LARGEST_ON_LOOP_BYTES, LONGEST_ON_LOOP_S, Answering
 from deployments.inference.call_meter import VersionMeter
 from deployments.system.daemon_threads import DaemonThreads
 from deployments.telemetry.process_metrics import METRICS
@@ -105,8 +105,9 @@ class Execution:
 
         A call whose caller has gone or whose time is up before its work begins is dropped.
         """
-        kind = (call.method, len(call.body).bit_length())
-        if self._expected_s.get(kind, ALWAYS_LONG_S) < SHORT_CALL_S:
+        size = len(call.body)
+        kind = (call.method, size.bit_length())
+        if self._expected_s.get(kind, ALWAYS_LONG_S) < SHORT_CALL_S and size <= LARGEST_ON_LOOP_BYTES:
             answer = self._answer_soon(call, kind)
             if answer is not None:
                 reply(answer)

@@ -12,8 +12,9 @@ import pytest
 
 from tests.conftest import default_cache
 from tests.integration.conftest import LiveServer
+from tests.support.client_environments import STOCK_CLIENT
 from tests.support.clients import wait_until
-from tests.support.oip_clients.cases import DEFAULTS, LOADED, MATRIX, NEVER_READY, SCALAR, VERSIONS
+from tests.support.oip_clients.cases import COMPARED, DEFAULTS, LOADED, MATRIX, NEVER_READY, SCALAR, VERSIONS
 from tests.support.oip_clients.runs import ClientRuns
 from tests.support.zoo_models import MODELS
 
@@ -50,6 +51,7 @@ def runs(server: LiveServer, saved_models: Path, tmp_path_factory: pytest.TempPa
     labels = f"/v1/models/{VERSIONS}/labels"
     for label in ("stable", "canary"):
         wait_until(lambda label=label: client.get(f"{labels}/{label}/metadata").status == 200, f"{label} is available")
+    wait_until(lambda: client.states(NEVER_READY) == {1: "END"}, "the version that cannot be loaded was given up")
     client.close()
     folder = tmp_path_factory.mktemp("oip_clients")
     yield ClientRuns(default_cache().parent, f"127.0.0.1:{server.rest_port}", f"127.0.0.1:{server.grpc_port}", folder)
@@ -134,6 +136,15 @@ def test_n_tensors_may_be_empty_or_scalars(runs: ClientRuns, client: str) -> Non
 @pytest.mark.parametrize("client", [TRITON, KSERVE, NODE])
 def test_o_a_tensor_may_have_64_mib(runs: ClientRuns, client: str) -> None:
     assert runs.different(client, "o") == []
+
+
+@pytest.mark.stock_client
+def test_p_triton_and_tensorflow_servings_clients_get_the_same_bits(runs: ClientRuns) -> None:
+    """Of the same inputs, over REST and gRPC of this protocol, and over TensorFlow Serving's."""
+    expected = runs.told(STOCK_CLIENT.name)["bits"]
+
+    assert len(expected) >= len(COMPARED)
+    assert runs.told(TRITON)["bits"] == [expected, expected]
 
 
 @pytest.mark.parametrize("client", [TRITON])

@@ -43,6 +43,10 @@ class ClientEnvironment(ABC):
                 (folder / FINISHED).touch()
         return self._interpreter(folder)
 
+    def lacks(self) -> str:
+        """Return what this machine lacks to make it, or an empty text."""
+        return ""
+
     @abstractmethod
     def _make(self, folder: Path) -> None:
         """Install the packages."""
@@ -67,6 +71,9 @@ class PythonEnvironment(ClientEnvironment):
 
 class NodeEnvironment(ClientEnvironment):
     """Node's packages, and a program that finds them; the pins are package.json and its lock."""
+
+    def lacks(self) -> str:
+        return "" if shutil.which("npm") else "Node.js with npm"
 
     def _make(self, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
@@ -99,7 +106,7 @@ OIP_CLIENTS: tuple[ClientEnvironment, ...] = (
 
 def make_beside(cache: Path, marks: Collection[str]) -> None:
     """Begin to make the environments of marked tests that the cache does not have, without waiting for them."""
-    wanted = [one for one in (STOCK_CLIENT, *OIP_CLIENTS) if one.mark in marks]
+    wanted = [one for one in (STOCK_CLIENT, *OIP_CLIENTS) if one.mark in marks and not one.lacks()]
 
     def make() -> None:
         for environment in wanted:

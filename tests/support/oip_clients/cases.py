@@ -91,6 +91,17 @@ BRAIN = _bfloat16([-1.5, 0.0, 0.25, 3.0, 1024.0, 2.0**20])
 OCTETS = [b"", b"\0", b"\xff\xfe", b"a\0b\0", "三".encode(), bytes(range(256))]
 """Six elements of BYTES, some of which are not UTF-8."""
 
+ROWS = [((at * 37) % 101) / 64 - 0.75 for at in range(4 * 32)]
+"""Four rows of features, which floats have exactly."""
+
+COMPARED = {
+    "mlp": ("features", [4, 32], ROWS),
+    "half_plus_two": ("x", [128], ROWS),
+    "matrix": ("x", [2, 3], ROWS[:6]),
+    "scalar_output": ("x", [128], ROWS),
+}
+"""Models whose answers clients of both protocols compare: an FP32 input, its shape and its values."""
+
 ODD_FLOATS = [math.nan, math.inf, -math.inf, 0.0, -0.0, 1.0]
 
 
@@ -107,7 +118,6 @@ def as_json() -> str:
         "plus": PLUS,
         "several": SEVERAL,
         "unknown": UNKNOWN,
-        "vector": TOTAL,
         "versions": VERSIONS,
     }
     return json.dumps(

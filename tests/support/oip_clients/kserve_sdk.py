@@ -279,16 +279,15 @@ class Stub:
         """Load and unload by the messages of KServe, whose first field is the model's name."""
         unloaded = self._stub.RepositoryModelUnload(messages.RepositoryModelUnloadRequest(model_name=LOADED))
         self._same("unloaded", (unloaded.model_name, unloaded.isUnloaded), (LOADED, True))
-        gone = messages.ModelReadyRequest(name=LOADED)
-        self._until("gone", lambda: self._code(gone) == grpc.StatusCode.NOT_FOUND)
+        self._until("gone", lambda: self._code(LOADED) == grpc.StatusCode.NOT_FOUND)
         loaded = self._stub.RepositoryModelLoad(messages.RepositoryModelLoadRequest(model_name=LOADED))
         self._same("loaded", (loaded.model_name, loaded.isLoaded), (LOADED, True))
         ready = self._stub.ModelReady(messages.ModelReadyRequest(name=LOADED))
         self._same("ready", (ready.ready,), (True,))
 
-    def _code(self, request: messages.ModelReadyRequest) -> grpc.StatusCode:
+    def _code(self, model: str) -> grpc.StatusCode:
         try:
-            self._stub.ModelReady(request)
+            self._stub.ModelMetadata(messages.ModelMetadataRequest(name=model))
         except grpc.RpcError as error:
             return error.code()
         return grpc.StatusCode.OK

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support.client_environments import OIP_CLIENTS, SUPPORT, run_client
+import pytest
+
+from tests.support.client_environments import OIP_CLIENTS, STOCK_CLIENT, SUPPORT, run_client
 from tests.support.oip_clients.cases import as_json
 from tests.support.project import ROOT
 
@@ -16,6 +18,7 @@ PROGRAMS = {
     "open_inference_grpc": "open_inference_rpc.py",
     "open_inference_openapi": "open_inference_rest.py",
     "node": "node/client.cjs",
+    STOCK_CLIENT.name: "stock_predict.py",
 }
 """By the name of the environment."""
 
@@ -50,7 +53,9 @@ class ClientRuns:
         return list(found["different"])
 
     def _run(self, client: str) -> dict[str, Any]:
-        environment = next(one for one in OIP_CLIENTS if one.name == client)
+        environment = next(one for one in (STOCK_CLIENT, *OIP_CLIENTS) if one.name == client)
+        if environment.lacks():
+            pytest.skip(f"needs {environment.lacks()}")
         program = SUPPORT / "oip_clients" / PROGRAMS[client]
         files = self._files() if client == "node" else ()
         return run_client(environment.made(self.cache), program, [self.rest, self.grpc, *files])

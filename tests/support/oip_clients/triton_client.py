@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from queue import SimpleQueue
 from typing import Any, ClassVar
 
 import ml_dtypes
@@ -12,6 +13,7 @@ import tritonclient.grpc
 import tritonclient.http
 from cases import (
     BRAIN,
+    COMPARED,
     DEFAULTS,
     EVERY_TYPE,
     HALF,
@@ -58,7 +60,7 @@ def plain(array: np.ndarray | None) -> object:
 class Http:
     """tritonclient.http."""
 
-    CODES: ClassVar = {404: "404", 400: "400", 403: "403"}
+    CODES: ClassVar = {404: "404", 400: "400", 501: "501"}
     BAD_VERSION = 404
     """A version that is not a number makes another path."""
 
@@ -71,7 +73,7 @@ class Http:
         arrays: Arrays,
         outputs: Sequence[str] = (),
         *,
-        is_raw: bool = True,
+        in_json: Collection[str] = (),
         raw_answer: bool = True,
         class_count: int = 0,
         **more: Any,
@@ -79,7 +81,7 @@ class Http:
         inputs = []
         for name, array in arrays.items():
             one = tritonclient.http.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
-            inputs.append(one.set_data_from_numpy(array, binary_data=is_raw))
+            inputs.append(one.set_data_from_numpy(array, binary_data=name not in in_json))
         wanted = [
             tritonclient.http.InferRequestedOutput(name, binary_data=raw_answer, class_count=class_count)
             for name in outputs
@@ -208,14 +210,18 @@ class Session:
             array = array_of(case)
             self.echoes(f"{case.datatype} raw", case.signature, array)
             if self._is_http:
-                self.echoes(f"{case.datatype} JSON", case.signature, array, "y", is_raw=False, raw_answer=False)
+                self.echoes(f"{case.datatype} JSON", case.signature, array, "y", in_json=["x"], raw_answer=False)
                 self.echoes(f"{case.datatype} raw to JSON", case.signature, array, "y", raw_answer=False)
-                self.echoes(f"{case.datatype} JSON to raw", case.signature, array, "y", is_raw=False)
+                self.echoes(f"{case.datatype} JSON to raw", case.signature, array, "y", in_json=["x"])
         large = np.arange(100_000, dtype=np.int32)
         names = ("request_compression_algorithm", "response_compression_algorithm")
         for algorithm in ("gzip", "deflate"):
             more = dict.fromkeys(names, algorithm) if self._is_http else {"compression_algorithm": algorithm}
             self.echoes(algorithm, "int32", large, **more)
+
+        if self._is_http:
+            result = self._protocol.infer(SEVERAL, self.several(), in_json=["a", "s"])
+            self.same("mixed", plain(result.as_numpy("product")), plain(np.array([1, -4, 9], np.float32)))
 
     def several(self) -> Arrays:
         words = np.array([b"p", b"", b"q" * 99], object)
@@ -257,7 +263,20 @@ class Session:
         self.fails("rank", 400, "[4]", lambda: infer(MATRIX, {"x": one_row[0]}))
         self.fails("signature", 400, "none", lambda: infer(PLUS, x, parameters={"signature_name": "none"}))
         self.fails("sequence", 400, "sequence", lambda: infer(PLUS, x, sequence_id=7, sequence_start=True))
+        self.fails("configuration", 501, "", lambda: self._client.get_model_config(PLUS))
+        if not self._is_http:
+            self._checks.same("stream", self._stream_error(), "StatusCode.UNIMPLEMENTED")
         self.fails("classification", 400, "classification", lambda: infer(PLUS, x, ["y"], class_count=3))
+
+    def _stream_error(self) -> str | None:
+        """Return how a stream of requests ends."""
+        errors: SimpleQueue[InferenceServerException] = SimpleQueue()
+        self._client.start_stream(callback=lambda result, error: errors.put(error))
+        x = tritonclient.grpc.InferInput("x", [1], "FP32").set_data_from_numpy(np.ones(1, np.float32))
+        self._client.async_stream_infer(PLUS, [x])
+        status = errors.get(timeout=TIMEOUT_S).status()
+        self._client.stop_stream()
+        return str(status)
 
     def octets(self) -> None:
         words = np.array([*OCTETS, None], object)[:-1]
@@ -277,9 +296,9 @@ class Session:
             self.echoes(name, name, np.array(ODD_FLOATS, name))
         self.echoes("bfloat16", "bfloat16", np.array(ODD_FLOATS, ml_dtypes.bfloat16))
         if self._is_http:
-            self.echoes("FP16 JSON", "float16", array_of(HALF), "y", is_raw=False, raw_answer=False)
+            self.echoes("FP16 JSON", "float16", array_of(HALF), "y", in_json=["x"], raw_answer=False)
             odd = np.array(ODD_FLOATS, np.float32)
-            ask = {"parameters": {"signature_name": "float32"}, "is_raw": False, "raw_answer": False}
+            ask = {"parameters": {"signature_name": "float32"}, "in_json": ["x"], "raw_answer": False}
             got = self._protocol.infer(EVERY_TYPE, {"x": odd}, ["y"], **ask).as_numpy("y")
             self.same("null", plain(np.where(np.isfinite(odd), odd, np.float32("nan"))), plain(got))
 
@@ -305,6 +324,9 @@ class Session:
             given = {} if scale == 2.0 else {"scale": np.array(scale, np.float32)}
             got = self._protocol.infer(DEFAULTS, {"x": x} | given).as_numpy("y")
             self.same(f"scale {scale}", plain(got), plain(x * np.float32(scale)))
+        ignored = {"priority": 3, "timeout": 30_000_000, "parameters": {"custom": 7}}
+        got = self._protocol.infer(DEFAULTS, {"x": x}, **ignored).as_numpy("y")
+        self.same("other parameters", plain(got), plain(x * np.float32(2)))
         more = {"parameters": {"signature_name": "regress_x2_to_y3"}}
         got = self._protocol.infer("tf1_half_plus_two", {"inputs": x[:, :1]}, **more).as_numpy("outputs")
         self.same("signature", plain(got), plain(np.array([[3.75]], np.float32)))
@@ -375,12 +397,23 @@ class Session:
         }
 
 
+def bits(protocol: Http | Grpc) -> dict[str, str]:
+    """Return all outputs of some models, bit by bit."""
+    told = {}
+    for model, (name, shape, values) in COMPARED.items():
+        result = protocol.infer(model, {name: np.array(values, np.float32).reshape(shape)})
+        for output in protocol.answered(result)["outputs"]:
+            told[f"{model} {output['name']}"] = result.as_numpy(output["name"]).tobytes().hex()
+    return told
+
+
 def main() -> None:
     """Check both protocols, and print what came of it."""
     checks = Checks()
-    for protocol in (Http(sys.argv[1]), Grpc(sys.argv[2])):
+    protocols = (Http(sys.argv[1]), Grpc(sys.argv[2]))
+    for protocol in protocols:
         checks.run(Session(checks, protocol).cases())
-    checks.tell()
+    checks.tell(bits=[bits(one) for one in protocols])
 
 
 if __name__ == "__main__":

@@ -342,6 +342,8 @@ def test_f_malformed_requests_are_told_what_is_wrong(way: str, text: bytes, word
         {"parameters": {"headers": {"a": ["b"]}, "custom": None, "mine": [1]}},
         {"parameters": {"triton_enable_empty_final_response": True}},
         {"id": None},
+        {"outputs": [{"name": "y", "parameters": {"binary_data": None, "classification": None}}]},
+        {"outputs": [{"name": "y", "parameters": None}]},
         {"surprise": [{"data": [1, [2]]}]},
     ],
 )

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.admin.model_changes import KnownModels
 from core.config.model_config import ModelConfig
@@ -29,6 +35,17 @@ from core.versions.history import VersionHistory
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.record import GIVEN_UP, Failure
 from core.versions.servable import ServableId
+
+KEYS = st.sampled_from(["ready", "parameters", "config", "file:1/a", "other"])
+
+
+def _nested(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(values) | st.dictionaries(KEYS, values)
+
+
+def _dumped(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
 
 BROKEN = Failure(Code.NOT_FOUND, "no SavedModel at s3://key:word@store/m")
 BROKEN_TEXT = "version 1 could not be loaded: NOT_FOUND: no SavedModel at s3://***@store/m"
@@ -153,6 +170,14 @@ def test_a_malformed_index_request_is_refused(body, text) -> None:
     """With what is wrong."""
     with pytest.raises(InvalidArgument, match=text):
         read_index_body(body)
+
+
+@given(st.binary() | st.recursive(st.none() | st.booleans() | st.integers() | st.text(), _nested).map(_dumped))
+def test_any_body_is_read_or_refused(body) -> None:
+    """Nothing else is raised, whatever the bytes are."""
+    for read in (read_index_body, check_load_body):
+        with suppress(InvalidArgument):
+            read(body)
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"parameters":{}}', b'{"parameters":{"unload_dependents":false}}'])

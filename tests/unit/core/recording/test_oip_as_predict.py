@@ -12,6 +12,7 @@ from core.inference.dtypes import DataType
 from core.inference.signature import ServedModel, Signature
 from core.inference.tensor_proto import to_array
 from core.methods import planners
+from core.oip.rest_body import footer
 from core.protos import serving_pb2
 from core.recording.oip_as_predict import grpc_infer_messages, rest_infer_messages
 from core.routing.transport import Method
@@ -120,6 +121,20 @@ def test_an_empty_tensor_keeps_its_shape(form: str) -> None:
 
     assert to_array(request.inputs["x"]).shape == (0, 1)
     assert to_array(response.outputs["y"]).shape == (0, 1)
+
+
+def test_a_body_that_is_one_raw_tensor_is_logged() -> None:
+    """Without any JSON: the header says that it has none."""
+    body = X[:1].tobytes() + footer(0)
+    plan = planners(AnswerSettings())[Method.OIP_REST_INFER](half_plus_two(), body)
+
+    messages = rest_infer_messages(half_plus_two(), body)
+
+    (fed,) = plan.feeds.values()
+    logged_inputs = serving_pb2.PredictRequest.FromString(messages.request).inputs
+    np.testing.assert_array_equal(to_array(logged_inputs["x"]), fed)
+    response = messages.response(answer(plan, {"y:0": fed}))
+    np.testing.assert_array_equal(to_array(serving_pb2.PredictResponse.FromString(response).outputs["y"]), fed)
 
 
 def test_the_word_outputs_in_an_id_does_not_mislead() -> None:

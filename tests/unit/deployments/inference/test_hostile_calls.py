@@ -22,6 +22,7 @@ from core.errors import Code
 from core.inference import giving_up
 from core.inference.giving_up import GivenUp
 from core.inference.run_plan import RunPlan
+from core.oip.rest_body import ALL_JSON, footer
 from core.routing.transport import TIMED_OUT, Call, Method
 from core.telemetry.metric_names import DROPPED_REQUESTS
 from deployments.inference import answering, execution
@@ -38,7 +39,7 @@ SMALL = b'{"instances": [2.0, 4.0]}'
 SLOW = b'{"instances": [%b{"x":1}]}' % (b'{"x":[],"x":1},' * 40_000)
 """A body that takes a while to be read, and is refused."""
 
-TEXTS = {"x": np.full(400_000, b"", object)}
+TEXTS = {"x": np.full(250_000, b"", object)}
 """Texts are read one by one, to a model that takes numbers."""
 
 SLOW_CALLS = {
@@ -46,6 +47,8 @@ SLOW_CALLS = {
     "rest binary": infer_call("rest binary", TEXTS),
     "grpc raw": infer_call("grpc raw", TEXTS),
 }
+MANY_OUTPUTS = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1]}],"outputs":[%b{"name":"y"}]}'
+SLOW_CALLS["rest json"] = Call(Method.OIP_REST_INFER, MANY_OUTPUTS % (b'{"name":"y"},' * 60_000) + footer(ALL_JSON))
 slow_calls = pytest.mark.parametrize("slow", SLOW_CALLS.values(), ids=SLOW_CALLS)
 
 MEDIUM = b'{"instances": [%b{"x":1}]}' % (b'{"x":[],"x":1},' * 4_000)
@@ -148,6 +151,21 @@ async def test_a_body_that_is_long_in_being_read_leaves_the_event_loop(plain, mo
 
     assert [answer.code for answer in answers] == [Code.INVALID_ARGUMENT] * 2
     assert [one is threading.main_thread() for one in threads] == [True, False, False]
+
+
+@pytest.mark.parametrize("form", ["rest binary", "grpc raw"])
+async def test_large_bodies_are_not_read_on_the_event_loop(plain, monkeypatch, form: str) -> None:
+    """Raw tensors are read in no time, and others of their size were; the next body may be anything."""
+    large = infer_call(form, {"x": np.zeros((answering.LARGEST_ON_LOOP_BYTES // 4, 1), np.float32)})
+    smaller = infer_call(form, {"x": np.zeros((answering.LARGEST_ON_LOOP_BYTES // 8, 1), np.float32)})
+    for one in (large, smaller):
+        plain._expected_s[one.method, len(one.body).bit_length()] = 0.0
+    threads = noted_threads(monkeypatch, plain, large.method)
+
+    answers = [await plain.call(large), await plain.call(smaller)]
+
+    assert [answer.code for answer in answers] == [Code.OK] * 2
+    assert [one is threading.main_thread() for one in threads] == [False, True]
 
 
 @slow_calls

@@ -13,6 +13,7 @@ from core.config.version_policy import All
 from core.errors import Aborted, Unavailable
 from core.protos import oip_pb2
 from deployments.oip import model_repository
+from deployments.oip.grpc_service import SERVICE
 from tests.support.clients import wait_until
 from tests.support.commands import in_force
 from tests.support.repository_server import RepositoryServer
@@ -275,3 +276,13 @@ def test_the_server_lists_the_extensions_that_it_has(live: RepositoryServer, clo
     assert live.rest.get("/v2").json["extensions"] == words
     words.remove("model_repository")
     assert closed.rest.get("/v2").json["extensions"] == words
+
+
+@pytest.mark.parametrize("method", [LOAD, UNLOAD, INDEX, "ModelStatistics"])
+@pytest.mark.parametrize("raw", [b"\xff", b"\x0a\x7f", b"\x0a\x02\xff\xfe"])
+def test_bytes_that_are_not_a_message_are_refused(live: RepositoryServer, method: str, raw: bytes) -> None:
+    """As a mistake of the caller's."""
+    with grpc.insecure_channel(live.address) as channel, pytest.raises(grpc.RpcError) as raised:
+        channel.unary_unary(f"/{SERVICE}/{method}")(raw, timeout=60)
+
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
