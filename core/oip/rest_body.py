@@ -48,15 +48,21 @@ def json_length(header: bytes, body_bytes: int) -> int:
     return int(text)
 
 
-def cut_footer(body: bytes | bytearray) -> tuple[bytes | bytearray, int]:
-    """Return a body without its footer, and the length of its JSON; a bytearray is cut in place, without a copy."""
+def cut_footer(body: bytes | bytearray) -> tuple[bytes | bytearray | memoryview, int]:
+    """Return a body without its footer, and the length of its JSON; a bytearray is cut in place, without a copy.
+
+    While a connection still shows the memory that it received into, there is a view instead.
+    """
     if len(body) < LENGTH_BYTES:
         raise Internal("A forwarded body lacks the length of its JSON.")
     (length,) = _LENGTH.unpack_from(body, len(body) - LENGTH_BYTES)
-    if isinstance(body, bytearray):
+    if isinstance(body, bytes):
+        return body[:-LENGTH_BYTES], length
+    try:
         del body[-LENGTH_BYTES:]
-        return body, length
-    return body[:-LENGTH_BYTES], length
+    except BufferError:
+        return memoryview(body)[:-LENGTH_BYTES], length
+    return body, length
 
 
 def split_body(body: bytes | bytearray | memoryview) -> RestBody:

@@ -45,7 +45,7 @@ class HttpAnswer:
     """A complete HTTP response; `code` is the one that it is counted under."""
 
     status: int
-    body: bytes | bytearray = b""
+    body: bytes | bytearray | memoryview = b""
     headers: tuple[Header, ...] = (JSON,)
     code: Code = Code.OK
 

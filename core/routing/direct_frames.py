@@ -28,6 +28,7 @@ import ctypes
 import enum
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -88,14 +89,15 @@ def frame_header(
 
 
 def split_trailer(frame: Frame) -> tuple[bytes | bytearray, bytes | bytearray]:
-    """Cut a payload into body and trailer, a large one in place; raises BrokenFrame."""
+    """Cut a payload into body and trailer, in place where nothing shows its memory; raises BrokenFrame."""
     payload, length = frame.payload, len(frame.payload) - frame.trailer_bytes
     if length < 0:
         raise BrokenFrame(f"a trailer of {frame.trailer_bytes} bytes does not fit into {len(payload)} bytes")
     trailer = payload[length:]
     if isinstance(payload, bytearray):
-        del payload[length:]
-        return payload, trailer
+        with suppress(BufferError):
+            del payload[length:]
+            return payload, trailer
     return payload[:length], trailer
 
 

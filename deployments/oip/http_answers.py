@@ -72,7 +72,7 @@ def infer_answer(answer: Answer, *, cors: bool = False) -> HttpAnswer:
     return tensors_answer(body, json_bytes, cors=cors)
 
 
-def tensors_answer(body: bytes | bytearray, json_bytes: int, *, cors: bool = False) -> HttpAnswer:
+def tensors_answer(body: bytes | bytearray | memoryview, json_bytes: int, *, cors: bool = False) -> HttpAnswer:
     """Return the response for a good answer and the length of its JSON.
 
     `cors`: the request may have come from a script of another origin, which then may read the length.

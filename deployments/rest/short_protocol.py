@@ -181,7 +181,7 @@ class ShortProtocol(RestProtocol):
             super().on_body(body)
         super().on_message_complete()
 
-    def succeeded(self, short: ShortRequest, body: bytes | bytearray) -> None:
+    def succeeded(self, short: ShortRequest, body: bytes | bytearray | memoryview) -> None:
         """Write a good answer, and go on with the connection."""
         self._write(short, self._heads.good(self.server_state.default_headers), body)
 
@@ -191,7 +191,7 @@ class ShortProtocol(RestProtocol):
         headers = (*self.server_state.default_headers, *answer.headers, *cors)
         self._write(short, head_lines(answer.status, headers) + b"content-length: ", answer.body)
 
-    def _write(self, short: ShortRequest, head: bytes, body: bytes | bytearray) -> None:
+    def _write(self, short: ShortRequest, head: bytes, body: bytes | bytearray | memoryview) -> None:
         self._begun = None
         is_last = self._api.draining or not short.keep_alive
         end = b"\r\nconnection: close\r\n\r\n" if is_last else b"\r\n\r\n"

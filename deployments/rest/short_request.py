@@ -24,7 +24,7 @@ class ShortConnection(Protocol):
     body_left: int
     """Bytes of the body that are still to come."""
 
-    def succeeded(self, short: ShortRequest, body: bytes | bytearray) -> None:
+    def succeeded(self, short: ShortRequest, body: bytes | bytearray | memoryview) -> None:
         """Write a good answer in JSON, and go on with the connection."""
 
     def answered(self, short: ShortRequest, answer: HttpAnswer) -> None:

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from core.routing.direct_frames import HEADER, SCRATCH_BYTES, BrokenFrame, Frame, FrameKind, FrameReader, frame_header
+from core.routing.direct_frames import (
+    ALIGNMENT_BYTES,
+    HEADER,
+    SCRATCH_BYTES,
+    BrokenFrame,
+    Frame,
+    FrameKind,
+    FrameReader,
+    frame_header,
+    split_trailer,
+)
 
 LIMIT = 8 * 2**20
 
@@ -121,6 +132,36 @@ def test_a_large_payload_is_received_into_its_own_memory() -> None:
     assert feed(reader, start) == []
     assert len(reader.buffer()) == len(body) + HEADER.size - 1000
     assert feed(reader, packed(sent[0])[1000:] + packed(sent[1])) == sent
+
+
+@pytest.mark.parametrize("tensor_at", [0, 1, 63, 64, 130, 2**32 - 1])
+def test_a_large_payload_is_received_with_its_tensor_aligned(tensor_at) -> None:
+    """Runtimes copy what is not."""
+    size = 3 * SCRATCH_BYTES
+    body = np.arange(size, dtype=np.uint8).tobytes()
+
+    (frame,) = feed(FrameReader(LIMIT), frame_header(FrameKind.CALL, size, tensor_at=tensor_at) + body)
+
+    assert frame.payload == body
+    assert (np.frombuffer(frame.payload, np.uint8).ctypes.data + tensor_at) % ALIGNMENT_BYTES == 0
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+def test_a_trailer_is_cut_off(kind) -> None:
+    """The body in the memory of a large payload stays where it is."""
+    payload = kind(b"body" * 1000 + b"trailer")
+    address = np.frombuffer(payload, np.uint8).ctypes.data
+
+    body, trailer = split_trailer(Frame(FrameKind.CALL, 1, 1, 0, payload, 7))
+
+    assert (body, trailer) == (b"body" * 1000, b"trailer")
+    assert kind is bytes or np.frombuffer(body, np.uint8).ctypes.data == address
+
+
+def test_a_trailer_that_does_not_fit_is_broken() -> None:
+    """The peer speaks something else."""
+    with pytest.raises(BrokenFrame, match="a trailer of 5 bytes does not fit into 4 bytes"):
+        split_trailer(Frame(FrameKind.CALL, 1, 1, 0, b"body", 5))
 
 
 def test_frames_before_a_broken_one_still_arrive() -> None:
