@@ -37,6 +37,7 @@ from core.oip.infer_request import (
     element_count,
 )
 from core.oip.json_answer import write_json_answer
+from core.oip.model_reference import VERSION_LABEL
 from core.oip.raw_tensors import raw_array, raw_request
 from core.oip.rest_body import RestBody, split_body
 
@@ -139,6 +140,10 @@ def _parameters(place: Mapping[str, Any]) -> Mapping[str, Any]:
 def _request_parameters(members: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the parameters of the request; clients of MLServer nest headers in them, for nobody here."""
     found = _parameters(members)
+    if VERSION_LABEL in found:
+        raise InvalidArgument(
+            f"parameter '{VERSION_LABEL}' is one of gRPC; over REST the label is in the path, /labels/L"
+        )
     return {key: value for key, value in found.items() if isinstance(value, (str, int, float))} if found else found
 
 

@@ -381,6 +381,13 @@ def test_sequences_are_refused(lane, key: str) -> None:
     assert words == f"parameter '{key}': sequences are not supported"
 
 
+def test_the_parameter_that_names_a_label_over_grpc_is_refused(lane) -> None:
+    """The path alone has chosen the version already; ignoring the label would let another one answer."""
+    words = refusal(lane(request(tensor([1], [1]), parameters={"version_label": "canary"})))
+
+    assert words == "parameter 'version_label' is one of gRPC; over REST the label is in the path, /labels/L"
+
+
 def test_reserved_parameters_are_refused(lane) -> None:
     """As Triton does, except for one that changes nothing here."""
     words = refusal(lane(request(tensor([1], [1]), parameters={"triton_x": 1})))
