@@ -110,7 +110,7 @@ class Grpc:
     CODES: ClassVar = {
         404: "StatusCode.NOT_FOUND",
         400: "StatusCode.INVALID_ARGUMENT",
-        403: "StatusCode.PERMISSION_DENIED",
+        501: "StatusCode.UNIMPLEMENTED",
     }
     BAD_VERSION = 400
 
