@@ -28,7 +28,6 @@ import ctypes
 import enum
 import struct
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -64,14 +63,14 @@ class BrokenFrame(InvalidArgument):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame; `payload` may be a view that is valid as long as the frame is."""
+    """One frame; the trailer is not a part of `payload`, which is a bytearray of its own where it is large."""
 
     kind: int
     call_id: int
     detail: int
     wait_ms: int
     payload: bytes | bytearray
-    trailer_bytes: int = 0
+    trailer: bytes | bytearray = b""
 
 
 def frame_header(
@@ -86,19 +85,6 @@ def frame_header(
 ) -> bytes:
     """Return the 20 bytes that go before a payload."""
     return HEADER.pack(payload_bytes, call_id, kind, detail, trailer_bytes, wait_ms, tensor_at)
-
-
-def split_trailer(frame: Frame) -> tuple[bytes | bytearray, bytes | bytearray]:
-    """Cut a payload into body and trailer, in place where nothing shows its memory; raises BrokenFrame."""
-    payload, length = frame.payload, len(frame.payload) - frame.trailer_bytes
-    if length < 0:
-        raise BrokenFrame(f"a trailer of {frame.trailer_bytes} bytes does not fit into {len(payload)} bytes")
-    trailer = payload[length:]
-    if isinstance(payload, bytearray):
-        with suppress(BufferError):
-            del payload[length:]
-            return payload, trailer
-    return payload[:length], trailer
 
 
 def aligned_memory(size: int, tensor_at: int) -> bytearray:
@@ -120,7 +106,7 @@ class FrameReader:
     memory that one peer can claim; until `trust()` is called it is small, so that a peer without a token cannot.
     """
 
-    __slots__ = ("_body", "_body_filled", "_end", "_header", "_largest", "_scratch", "_start", "_view")
+    __slots__ = ("_body", "_body_filled", "_end", "_header", "_largest", "_scratch", "_start", "_trailer", "_view")
 
     def __init__(self, largest_payload_bytes: int) -> None:
         self._scratch = bytearray(SCRATCH_BYTES)
@@ -128,6 +114,7 @@ class FrameReader:
         self._start = 0
         self._end = 0
         self._body: bytearray | None = None
+        self._trailer = bytearray()
         self._body_filled = 0
         self._header: Head = (0, 0, 0, 0, 0, 0, 0)
         self._largest = largest_payload_bytes
@@ -139,7 +126,8 @@ class FrameReader:
     def buffer(self) -> memoryview:
         """Return the memory that the next bytes of the stream belong into; never empty."""
         if self._body is not None:
-            return memoryview(self._body)[self._body_filled :]
+            of_trailer = self._body_filled - len(self._body)
+            return memoryview(self._body)[of_trailer:] if of_trailer < 0 else memoryview(self._trailer)[of_trailer:]
         return self._view[self._end :]
 
     def filled(self, count: int) -> Iterator[Frame]:
@@ -149,7 +137,7 @@ class FrameReader:
         """
         if self._body is not None:
             self._body_filled += count
-            if self._body_filled == len(self._body):
+            if self._body_filled == len(self._body) + len(self._trailer):
                 yield self._finished_body(self._body)
             return
         self._end += count
@@ -159,7 +147,7 @@ class FrameReader:
         while self._end - self._start >= HEADER.size:
             head = HEADER.unpack_from(self._scratch, self._start)
             length, call_id, kind, detail, trailer, wait_ms, _ = head
-            self._check(length, kind)
+            self._check(length, kind, trailer)
             first = self._start + HEADER.size
             last = first + length
             if last > self._end:
@@ -168,26 +156,35 @@ class FrameReader:
                     return
                 break
             self._start = last
-            yield Frame(kind, call_id, detail, wait_ms, bytes(self._view[first:last]), trailer)
+            if trailer:
+                body = bytes(self._view[first : last - trailer])
+                yield Frame(kind, call_id, detail, wait_ms, body, bytes(self._view[last - trailer : last]))
+            else:
+                yield Frame(kind, call_id, detail, wait_ms, bytes(self._view[first:last]))
         self._compact()
 
-    def _check(self, length: int, kind: int) -> None:
+    def _check(self, length: int, kind: int, trailer: int) -> None:
         if kind not in KINDS:
             raise BrokenFrame(f"unknown kind of frame {kind}")
         if length > self._largest:
             raise BrokenFrame(f"a frame of {length} bytes is longer than the limit of {self._largest} bytes")
+        if trailer > length:
+            raise BrokenFrame(f"a trailer of {trailer} bytes does not fit into {length} bytes")
 
     def _begin_body(self, head: Head, first: int) -> None:
-        body = aligned_memory(head[0], head[-1])
+        length, trailing = head[0], head[4]
+        body, trailer = aligned_memory(length - trailing, head[-1]), bytearray(trailing)
         present = self._end - first
-        body[:present] = self._view[first : self._end]
-        self._body, self._body_filled, self._header = body, present, head
+        of_body = min(present, len(body))
+        body[:of_body] = self._view[first : first + of_body]
+        trailer[: present - of_body] = self._view[first + of_body : self._end]
+        self._body, self._trailer, self._body_filled, self._header = body, trailer, present, head
         self._start = self._end = 0
 
     def _finished_body(self, body: bytearray) -> Frame:
-        _, call_id, kind, detail, trailer, wait_ms, _ = self._header
+        _, call_id, kind, detail, _, wait_ms, _ = self._header
         self._body = None
-        return Frame(kind, call_id, detail, wait_ms, body, trailer)
+        return Frame(kind, call_id, detail, wait_ms, body, self._trailer)
 
     def _compact(self) -> None:
         """Move an incomplete frame to the front, so that there is always room for the rest of it."""

@@ -17,7 +17,6 @@ from core.routing.direct_frames import (
     FrameKind,
     FrameReader,
     frame_header,
-    split_trailer,
 )
 from core.routing.transport import LOOPBACK, Answer, Call, Method
 from core.telemetry.trace_context import unpack
@@ -144,11 +143,8 @@ class _Peer(asyncio.BufferedProtocol):
         if method is Method.METRICS:
             self._reply(call_id, Answer(Code.OK, report()))
             return
-        body, trace = frame.payload, None
-        if frame.trailer_bytes:
-            body, trailer = split_trailer(frame)
-            trace = unpack(trailer)
-        call = Call(method, cast(bytes, body), frame.wait_ms / 1000 if frame.wait_ms else None, trace)
+        trace = unpack(frame.trailer) if frame.trailer else None
+        call = Call(method, cast(bytes, frame.payload), frame.wait_ms / 1000 if frame.wait_ms else None, trace)
         ticket = self._server.taker.submit(call, lambda answer: self._reply(call_id, answer))
         if ticket is not None and call_id in self._open:
             self._open[call_id] = ticket

@@ -32,6 +32,12 @@ ANSWER_GRACE_S = 0.25
 LARGEST_TRACED_BODY_BYTES = LARGEST_PAYLOAD_BYTES - 2**16
 """A larger one leaves no room for a trace context."""
 
+MOST_UNSENT_BYTES = 4 * 1024 * 1024
+"""Calls are held back above this: enough for some images, which would otherwise wait for each other one by one.
+
+Their bodies are in the router's memory anyway.
+"""
+
 CODES = {int(code): code for code in Code}
 
 
@@ -134,6 +140,7 @@ class DirectConnection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(MOST_UNSENT_BYTES)
         token = self.endpoint.token
         self._transport.write(frame_header(FrameKind.HELLO, len(token)) + token)
         self.usable = True

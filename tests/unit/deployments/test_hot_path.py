@@ -91,6 +91,9 @@ class Wire(asyncio.Transport):
     def is_closing(self) -> bool:
         return False
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Everything is written at once."""
+
     def pause_reading(self) -> None:
         """Nothing is read anyway."""
 

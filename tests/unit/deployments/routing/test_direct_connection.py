@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -132,5 +133,38 @@ def test_a_withdrawn_call_gets_no_outcome(run, monkeypatch) -> None:
 
             await until(other.done)
             assert (outcome.done(), connection.load) == (False, 0)
+
+    run(check)
+
+
+def test_some_images_may_wait_to_be_sent_and_many_may_not(run) -> None:
+    """A call of an image need not wait until the one before it has left; what waits stays bounded."""
+    image = b"i" * 2**20
+
+    async def check() -> None:
+        is_over = asyncio.Event()
+
+        async def script(_, writer) -> None:
+            await is_over.wait()
+            writer.close()
+
+        async with scripted_replica(script) as endpoint:
+            connection = await connected(endpoint)
+            calls: list[asyncio.Future] = []
+            unsent = connection._transport.get_write_buffer_size
+
+            async def send_while(is_wanted: Callable[[], bool]) -> None:
+                while is_wanted():
+                    calls.append(asyncio.get_running_loop().create_future())
+                    connection.begin(predict(image), calls[-1])
+                    await asyncio.sleep(0)
+
+            await send_while(lambda: unsent() < len(image))
+            assert connection.takes_calls
+            await send_while(lambda: connection.takes_calls)
+            assert unsent() <= direct_connection.MOST_UNSENT_BYTES + 2 * len(image)
+
+            is_over.set()
+            await asyncio.gather(*calls, return_exceptions=True)
 
     run(check)
