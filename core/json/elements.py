@@ -56,8 +56,10 @@ def member_names(element: Element) -> list[str]:
     simdjson searches from the start each time and always finds the first of equal names, and its search takes a NUL for
     the end of a name. So objects with very many members, with repetitions or with NULs are left to the exact parser.
     """
+    if len(element) > MOST_MEMBERS:
+        raise UnsuitableDocumentError
     names: list[str] = list(element.keys())
-    if len(names) > MOST_MEMBERS or len(set(names)) != len(names) or "\0" in "".join(names):
+    if len(set(names)) != len(names) or "\0" in "".join(names):
         raise UnsuitableDocumentError
     return names
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from core.errors import InvalidArgument
+from core.inference.giving_up import go_on
 from core.json.strings import text_of
 
 INVALID_VALUE = "Invalid value."
@@ -167,6 +168,7 @@ def _not_finite(text: bytes, at: int) -> Token:
 
 
 def _unescape(match: re.Match[bytes]) -> bytes:
+    go_on()
     escape = match[0]
     if escape[1:2] != b"u":
         return ESCAPED_BYTES[escape[1:2]]

@@ -21,7 +21,7 @@ from core.inference.tensor_proto import bytes_array
 from core.json.exact_tokens import SMALLEST_INT
 from core.json.long_lists import LongList
 from core.json.picture import dump
-from core.json.strings import decode_base64, raw_bytes, text_of
+from core.json.strings import decode_base64, is_text, text_of
 from core.json.values import JsonObject
 
 MOST_NESTED: Final = 100
@@ -173,11 +173,14 @@ def _is_truth(value: Any, _: np.dtype) -> bool:
 
 
 def _strings(leaves: list[Any], kinds: Kinds, _: np.dtype) -> np.ndarray | None:
-    return bytes_array([raw_bytes(one) for one in patiently(leaves)]) if kinds <= {str} else None
+    try:
+        return bytes_array([one.encode() for one in patiently(leaves)]) if kinds <= {str} else None
+    except UnicodeEncodeError:
+        return None
 
 
 def _is_string(value: Any, _: np.dtype) -> bool:
-    return isinstance(value, str)
+    return isinstance(value, str) and is_text(value)
 
 
 class _Reader(NamedTuple):

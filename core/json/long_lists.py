@@ -72,26 +72,39 @@ def with_long_lists(text: bytes, key: str, use: Callable[[Mapping[str, Tree]], T
 
 def _used(text: bytes, key: str, use: Callable[[Mapping[str, Tree]], T], document: Element) -> T:
     # Counting once is enough, however many lists there are.
-    tree = _opened(document, key, cache(partial(require_affordable, text)), MOST_LEVELS)
-    found = _long_lists(tree)
-    if found:
-        _prove(text, tree, found)
+    opening = _Opening(key, cache(partial(require_affordable, text)))
+    tree = opening.tree(document, MOST_LEVELS)
+    if opening.found:
+        _prove(text, tree, opening)
     return use(tree)
 
 
-def _opened(element: Element, key: str, check: Callable[[], None], levels: int) -> Tree:
-    """Copy a part of the document, without its long lists."""
-    if type(element) is simdjson.Object:
-        members = {name: element[name] for name in _few(member_names(element), levels)}
-        return {
-            name: LongList(one, check)
-            if name == key and type(one) is simdjson.Array
-            else _opened(one, key, check, levels - 1)
-            for name, one in members.items()
-        }
-    if type(element) is simdjson.Array:
-        return [_opened(one, key, check, levels - 1) for one in _few(element, levels)]
-    return element
+class _Opening:
+    """Copies a document without its long lists, which it collects; `lists` counts them and all others."""
+
+    __slots__ = ("check", "found", "key", "lists")
+
+    def __init__(self, key: str, check: Callable[[], None]) -> None:
+        self.key = key
+        self.check = check
+        self.found: list[LongList] = []
+        self.lists = 0
+
+    def tree(self, element: Element, levels: int) -> Tree:
+        kind = type(element)
+        if kind is simdjson.Object:
+            return {name: self.member(name, element[name], levels) for name in _few(member_names(element), levels)}
+        if kind is simdjson.Array:
+            self.lists += 1
+            return [self.tree(one, levels - 1) for one in _few(element, levels)]
+        return element
+
+    def member(self, name: str, element: Element, levels: int) -> Tree:
+        if name != self.key or type(element) is not simdjson.Array:
+            return self.tree(element, levels - 1)
+        self.lists += 1
+        self.found.append(LongList(element, self.check))
+        return self.found[-1]
 
 
 def _few(items: Element, levels: int) -> Element:
@@ -100,44 +113,38 @@ def _few(items: Element, levels: int) -> Element:
     return items
 
 
-def _long_lists(tree: Tree) -> list[LongList]:
-    if isinstance(tree, LongList):
-        return [tree]
-    return [found for one in _items(tree) for found in _long_lists(one)]
-
-
-def _items(tree: Tree) -> list[Tree]:
-    if isinstance(tree, dict):
-        return list(tree.values())
-    return tree if isinstance(tree, list) else []
-
-
-def _prove(text: bytes, tree: Tree, found: list[LongList]) -> None:
+def _prove(text: bytes, tree: Tree, opening: _Opening) -> None:
     """Give the lists their shapes, if the text shows that all are nested regularly."""
-    if text.count(b"[") == _lists_in(tree):
-        for one in found:
+    if not _has_more_brackets(text, opening.lists):
+        for one in opening.found:
             one.shape = (len(one.elements),)
         return
     try:
-        shapes = [list_shape(one.elements) for one in found]
+        shapes = [list_shape(one.elements) for one in opening.found]
         if skeleton(text) != _outline(tree, len(text)):
             return
     except UnsuitableDocumentError:
         return
-    for one, shape in zip(found, shapes, strict=True):
+    for one, shape in zip(opening.found, shapes, strict=True):
         one.shape = shape
 
 
-def _lists_in(tree: Tree) -> int:
-    """Count the lists of a tree, without those inside of long lists."""
-    return isinstance(tree, (list, LongList)) + sum(map(_lists_in, _items(tree)))
+def _has_more_brackets(text: bytes, lists: int) -> bool:
+    """Whether there are more than those of the lists that are known; counting all would take longer."""
+    at = -1
+    for _ in range(lists + 1):
+        at = text.find(b"[", at + 1)
+        if at < 0:
+            return False
+    return True
 
 
 def _outline(tree: Tree, limit: int) -> bytes:
     """Write the skeleton of a tree whose long lists are regular."""
     if isinstance(tree, LongList):
         return list_skeleton(list_shape(tree.elements), limit=limit)
-    parts = [_outline(one, limit) for one in _items(tree)]
     if isinstance(tree, dict):
-        return object_skeleton(parts)
-    return b"[%b]" % b",".join(parts) if isinstance(tree, list) else b""
+        return object_skeleton([_outline(one, limit) for one in tree.values()])
+    if isinstance(tree, list):
+        return b"[%b]" % b",".join([_outline(one, limit) for one in tree])
+    return b""

@@ -40,6 +40,15 @@ def text_of(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
+def is_text(text: str) -> bool:
+    """Whether a string was Unicode in its document, and not bytes of another kind or half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def quote(raw: bytes) -> bytes:
     """Write raw bytes as a JSON string; bytes that are not UTF-8 pass as they are."""
     if NEEDS_ESCAPE.search(raw) is None:

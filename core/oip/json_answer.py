@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -13,6 +13,8 @@ from core.inference.protobuf_wire import Piece
 from core.oip.infer_plan import InferAnswer, OutputTensor
 from core.oip.raw_tensors import raw_pieces
 from core.oip.rest_body import ALL_JSON, footer
+
+_ALL_JSON_FOOTER: Final = footer(ALL_JSON)
 
 
 def write_json_answer(answer: InferAnswer, *, is_binary_by_default: bool) -> bytes:
@@ -30,7 +32,9 @@ def write_json_answer(answer: InferAnswer, *, is_binary_by_default: bool) -> byt
         for one in answer.outputs
     ]
     json = orjson.dumps(head, option=orjson.OPT_SERIALIZE_NUMPY)
-    return b"".join([json, *raw, footer(len(json) if any(map(len, raw)) else ALL_JSON)])
+    if not any(map(len, raw)):
+        return json + _ALL_JSON_FOOTER
+    return b"".join([json, *raw, footer(len(json))])
 
 
 def _output(one: OutputTensor, raw: list[Piece], *, is_binary: bool) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from core.json.document import require_affordable
 from core.json.exact_parser import parse_whole
 from core.json.flat_array import decoded_base64, flat_array
 from core.json.long_lists import with_long_lists
+from core.json.strings import is_text
 from core.json.values import JsonObject
 from core.oip.datatypes import name_of, numpy_of
 from core.oip.infer_plan import plan_infer
@@ -123,8 +124,8 @@ def _list(members: Mapping[str, Any], key: str) -> Sequence[Any]:
 
 def _id(members: Mapping[str, Any]) -> str | None:
     found = members.get("id")
-    if found is not None and not isinstance(found, str):
-        raise InvalidArgument("'id' must be a string")
+    if found is not None and not (isinstance(found, str) and is_text(found)):
+        raise InvalidArgument("'id' must be a string of Unicode characters")
     return found
 
 

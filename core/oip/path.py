@@ -12,6 +12,7 @@ from core.errors import InvalidArgument, NotFound
 from core.oip.model_reference import ModelReference, model_reference
 
 PREFIX: Final = "/v2"
+MOST_PARAMETERS: Final = 100
 _MODEL: Final = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+)|/labels/([^/]+))?(?:/(infer|ready|stats|config))?")
 _LOAD: Final = re.compile(r"/v2/repository(?:/([^/]+))?/models/([^/]+)/(load|unload)")
 _INDEX: Final = re.compile(r"/v2/repository(?:/([^/]+))?/index")
@@ -98,8 +99,15 @@ class OipRequest:
         return "/versions/{version}" if self.model.label is None else "/labels/{label}"
 
     def parameter(self, key: str) -> str:
-        """Return a value of the query; empty where it is absent. Bytes that are not UTF-8 survive as surrogates."""
-        return parse_qs(self.query, errors="surrogateescape").get(key, [""])[-1]
+        """Return a value of the query; empty where it is absent. Bytes that are not UTF-8 survive as surrogates.
+
+        Raises InvalidArgument for a query of very many parameters.
+        """
+        try:
+            values = parse_qs(self.query, errors="surrogateescape", max_num_fields=MOST_PARAMETERS)
+        except ValueError:
+            raise InvalidArgument(f"the query has more than {MOST_PARAMETERS} parameters") from None
+        return values.get(key, [""])[-1]
 
 
 def is_oip(target: str) -> bool:

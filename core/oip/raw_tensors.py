@@ -22,6 +22,7 @@ from core.oip.infer_plan import input_dtype, signature_called
 from core.oip.infer_request import InferRequest, InputTensor, dimensions_text, element_count
 
 _LENGTH: Final = struct.Struct("<I")
+_VECTOR: Final = (-1,)
 
 
 def raw_array(name: str, shape: Sequence[int], dtype: np.dtype, raw: Memory) -> np.ndarray:
@@ -79,7 +80,8 @@ def _wrong_count(name: str, shape: Sequence[int]) -> InvalidArgument:
 def raw_request(model: ServedModel, raw: memoryview) -> InferRequest:
     """Read a raw request, for the default signature; raises InvalidArgument where the model leaves its meaning open.
 
-    The batch has one row, and at most one other dimension may be unknown.
+    The batch has one row, and at most one other dimension may be unknown. A vector may have any size; an unknown rank,
+    which metadata show as one, counts as one.
     """
     signature = signature_called(model, DEFAULT_SIGNATURE)
     names = [name for name in signature.inputs if name not in signature.defaults]
@@ -97,19 +99,18 @@ def raw_request(model: ServedModel, raw: memoryview) -> InferRequest:
 
 
 def _deduced_shape(name: str, spec: TensorSpec, dtype: np.dtype, raw_bytes: int) -> list[int]:
-    if spec.shape is None:
-        raise InvalidArgument(f"the shape of raw input '{name}' cannot be deduced, as its rank is unknown")
-    shape = list(spec.shape)
-    if shape and shape[0] < 0:
+    declared = _VECTOR if spec.shape is None else spec.shape
+    shape = list(declared)
+    if shape and shape[0] < 0 and (len(shape) > 1 or dtype.hasobject):
         shape[0] = 1
     if dtype.hasobject and shape and set(shape) != {1}:
         raise InvalidArgument(
-            f"raw input '{name}' of type BYTES is one element, and the model's shape is {dimensions_text(spec.shape)}"
+            f"raw input '{name}' of type BYTES is one element, and the model's shape is {dimensions_text(declared)}"
         )
     unknown = [axis for axis, size in enumerate(shape) if size < 0]
     if len(unknown) > 1:
         raise InvalidArgument(
-            f"the shape of raw input '{name}' cannot be deduced, as {dimensions_text(spec.shape)} has more than one "
+            f"the shape of raw input '{name}' cannot be deduced, as {dimensions_text(declared)} has more than one "
             "unknown dimension beside the batch"
         )
     for axis in unknown:

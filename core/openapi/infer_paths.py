@@ -100,21 +100,49 @@ INFER_ANSWER: Final = _object(
     ("model_name", "model_version", "outputs"),
 )
 
+COUNT: Final[Json] = {"type": "integer", "minimum": 0}
+STATISTICS: Final = _object(
+    {"model_stats": _list(_object({"name": TEXT, "version": TEXT, "inference_count": COUNT, "execution_count": COUNT}))}
+)
+INDEX_REQUEST: Final = _object({"ready": {"type": "boolean"}}, ())
+INDEX: Final = _list(
+    _object(
+        {
+            "name": TEXT,
+            "version": TEXT,
+            "state": {"enum": ["READY", "LOADING", "UNLOADING", "UNAVAILABLE"]},
+            "reason": TEXT,
+        },
+        ("name",),
+    )
+)
+ANY_OBJECT: Final[Json] = {"type": "object"}
+
 ERRORS: Final = ("400", "404", "413", "500", "501", "503", "504")
 WRONG_METHOD: Final = "405"
+FORBIDDEN: Final = "403"
 
 
 def infer_paths() -> dict[str, Json]:
-    """Describe every path of version 2 that is not one of its extensions."""
+    """Describe every path of version 2."""
     paths: dict[str, Json] = {
         "/v2": {"get": _get("Name, version and extensions of the server", SERVER)},
         "/v2/health/live": {"get": _get("Whether the process answers", LIVE)},
         "/v2/health/ready": {"get": _ready()},
         "/v2/models": {"get": _get("Names of all models", MODELS)},
+        "/v2/models/stats": {"get": _of_model("Statistics of all models", STATISTICS, [])},
+        "/v2/repository/index": {"post": _repository("All versions and their states", INDEX, [], INDEX_REQUEST)},
+        **{
+            f"/v2/repository/models/{{model}}/{what}": {
+                "post": _repository(f"{what.capitalize()} a model", None, [MODEL], ANY_OBJECT)
+            }
+            for what in ("load", "unload")
+        },
     }
     for place, parameters in PLACES:
         paths[place] = {"get": _of_model("Inputs and outputs of a model", METADATA, [*parameters, SIGNATURE])}
         paths[f"{place}/ready"] = {"get": _of_model("Whether a version of a model answers", MODEL_READY, parameters)}
+        paths[f"{place}/stats"] = {"get": _of_model("Statistics of a model", STATISTICS, parameters)}
         paths[f"{place}/infer"] = {"post": _infer(parameters)}
     return paths
 
@@ -145,6 +173,14 @@ def _infer(parameters: Sequence[Json]) -> Json:
     }
     body = {"application/json": {"schema": INFER_REQUEST}} | raw
     return operation | {"requestBody": {"required": True, "content": body}}
+
+
+def _repository(summary: str, answer: Json | None, parameters: Sequence[Json], request: Json) -> Json:
+    operation = _of_model(summary, answer or {}, parameters)
+    operation["responses"][FORBIDDEN] = _json("Loading and unloading is not switched on.", ERROR)
+    if answer is None:
+        operation["responses"]["200"] = {"description": "Done; without a body."}
+    return operation | {"requestBody": {"content": {"application/json": {"schema": request}}}}
 
 
 def _json(description: str, schema: Json) -> Json:

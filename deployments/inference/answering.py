@@ -33,8 +33,8 @@ HARMLESS_BYTES = 4096
 """A body up to this size is always read sooner; larger ones are watched while the event loop reads them."""
 
 LARGEST_ON_LOOP_BYTES = 1024 * 1024
-"""The event loop reads no larger body, though honest ones of raw tensors would take no time: a parser of a library, which
-nobody can interrupt, reads a mebibyte of nonsense in the time above."""
+"""The event loop reads no larger body, though honest ones of raw tensors would take no time: in the time above a parser
+that nobody can interrupt reads about a mebibyte of nonsense."""
 
 LARGE_BYTES = 64 * 1024
 """With batching, bodies and outputs from this size are read and printed in a thread at once."""

@@ -39,12 +39,7 @@ def refusal(error: ServingError) -> HttpAnswer:
 
 def failure(code: Code, text: str) -> HttpAnswer:
     """Return the answer for a failure with this code."""
-    return json_document({"error": text}, status_of(code), code)
-
-
-def status_of(code: Code) -> int:
-    """Return the status of a code: that of TensorFlow Serving's API, but for overload, which is 503 here."""
-    return UNAVAILABLE if code is Code.RESOURCE_EXHAUSTED else HTTP_STATUS.get(code, 500)
+    return json_document({"error": text}, HTTP_STATUS.get(code, 500), code)
 
 
 def connection_refusal(status: int) -> HttpAnswer:

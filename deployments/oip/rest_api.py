@@ -1,7 +1,7 @@
 """The REST API of the Open Inference Protocol, below /v2 on the REST port.
 
-What a request names is looked at before its body: an unknown path, method, model or version is answered at once,
-whatever the body is. A body is read only where its model has a version that answers, and parsed in the model server.
+What a request names goes before its body: an unknown path, method, model or version is the answer, whatever the body
+is. So a body is parsed only where its version answers, by the model server, which knows the signature.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TypeAlias
 
-from core.errors import ServingError, Unimplemented
+from core.errors import HTTP_STATUS, ServingError, Unimplemented
 from core.oip.metadata import server_metadata
 from core.oip.model_reference import ModelReference, route_to
 from core.oip.path import OipRequest, Operation, is_oip, parse_oip_request
@@ -26,7 +26,6 @@ from deployments.oip.http_answers import (
     json_document,
     metadata_response,
     refusal,
-    status_of,
 )
 from deployments.oip.http_coding import ACCEPT_ENCODING, coding_for, in_coding, unpacked_body
 from deployments.oip.server_facts import ServerFacts
@@ -60,7 +59,6 @@ class OipRest:
             Operation.LIVE: self._live,
             Operation.READY: self._ready,
             Operation.MODELS: self._models,
-            Operation.MODEL_READY: self._model_ready,
             **handlers,
         }
 
@@ -106,11 +104,14 @@ class OipRest:
 
     async def _answered(self, scope: Scope, request: OipRequest, receive: Receive) -> HttpAnswer:
         """Answer a request; raises ClientGone only."""
+        asked = request.model
         try:
-            if request.operation is Operation.INFER and request.model is not None:
-                return await self._infer(scope, request.model, receive)
-            if request.operation is Operation.METADATA and request.model is not None:
-                return await self._metadata(request.model, request.parameter("signature_name"), receive)
+            if request.operation is Operation.INFER and asked is not None:
+                return await self._infer(scope, asked, receive)
+            if request.operation is Operation.METADATA and asked is not None:
+                return await self._metadata(asked, request.parameter("signature_name"), receive)
+            if request.operation is Operation.MODEL_READY and asked is not None:
+                return self._model_ready(asked)
             return await self._handled(scope, request, receive)
         except ClientGone:
             raise
@@ -143,13 +144,12 @@ class OipRest:
     async def _models(self, _: OipRequest, __: bytes) -> HttpAnswer:
         return json_document({"models": sorted(self._router.table.models)})
 
-    async def _model_ready(self, request: OipRequest, _: bytes) -> HttpAnswer:
-        asked = request.model or ModelReference("")
+    def _model_ready(self, asked: ModelReference) -> HttpAnswer:
         error = self._facts.why_model_not_ready(asked)
         if error is None:
             return json_document({"name": asked.name, "ready": True})
         document = {"error": str(error), "name": asked.name, "ready": False}
-        return json_document(document, status_of(error.code), error.code)
+        return json_document(document, HTTP_STATUS[error.code], error.code)
 
     async def _metadata(self, asked: ModelReference, signature: str, receive: Receive) -> HttpAnswer:
         route = self._facts.route_to(asked)

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
+import grpc
 import numpy as np
 import pytest
 
@@ -49,10 +50,10 @@ def askers(server: LiveServer, context: ExitStack) -> list[Callable[[], object]]
     """Return one way to ask the batched model for each protocol and form, each on connections of its own."""
     rest = server.client()
     context.callback(rest.close)
-    grpc = context.enter_context(Client(f"127.0.0.1:{server.grpc_port}"))
+    predictions = context.enter_context(Client(f"127.0.0.1:{server.grpc_port}"))
     asks: list[Callable[[], object]] = [
         lambda: rest.predict("batched", FEATURES.tolist()),
-        lambda: grpc.predict("batched", {"features": FEATURES}),
+        lambda: predictions.predict("batched", {"features": FEATURES}),
     ]
     for form in FORMS:
         one = context.enter_context(InferClient(server.rest_port, server.grpc_port))
@@ -139,6 +140,15 @@ def test_inferences_that_were_logged_warm_up_the_next_version(
     assert logged.log_metadata.model_spec.signature_name == "incr_counter_by"
     assert list(logged.predict_log.request.output_filter) == ["output"]
     server.remove("logged")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_request_is_given_the_time_that_it_asks_for(infer: InferClient, form: str) -> None:
+    """A twentieth of a second of a run that would take much longer; the caller would wait for a minute."""
+    with pytest.raises(RefusedInference, match="Timed out waiting for notification") as refused:
+        infer.infer(form, "slow", {"iterations": np.array(1_000_000, np.int32)}, parameters={"timeout": 50_000})
+
+    assert refused.value.args[0] in {504, grpc.StatusCode.DEADLINE_EXCEEDED}
 
 
 class InferLoop:

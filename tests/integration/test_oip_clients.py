@@ -33,7 +33,7 @@ def runs(server: LiveServer, saved_models: Path, tmp_path_factory: pytest.TempPa
     before = dict(server.entries)
     broken = tmp_path_factory.mktemp("never_ready")
     (broken / "1").mkdir()
-    (broken / "1" / "saved_model.pb").write_bytes(b"")
+    (broken / "1" / "saved_model.pb").write_bytes(bytes(range(256)) * 10)
     base_paths = {
         DEFAULTS: MODELS / "tf_defaults",
         LOADED: saved_models / "half_plus_two",

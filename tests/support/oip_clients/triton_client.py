@@ -346,6 +346,7 @@ class Session:
         states = {one["name"]: one.get("state") for one in self._protocol.index()}
         self.same("index", (states[PLUS], states[NEVER_READY]), ("READY", "UNAVAILABLE"))
         client.unload_model(LOADED)
+        self.same("no longer ready", (client.is_model_ready(LOADED),), (False,))
         self._checks.until("unloaded", lambda: self._is_gone(LOADED))
         states = {one["name"]: one.get("state") for one in self._protocol.index()}
         self._checks.same("unloaded", (LOADED in states, states.get(LOADED) == "READY"), (True, False))

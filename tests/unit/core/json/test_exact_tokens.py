@@ -8,6 +8,7 @@ import re
 import pytest
 
 from core.errors import InvalidArgument
+from core.inference.giving_up import GivenUp, giving_up_when
 from core.json.exact_tokens import INVALID_VALUE, NUMBER_TOO_BIG, read_scalar, read_string
 
 
@@ -84,3 +85,9 @@ def test_a_string_that_cannot_go_on_is_refused_at_its_offset(text, reason, offse
     """An escape is refused where it begins."""
     with pytest.raises(InvalidArgument, match=f"^{re.escape(f'JSON Parse error: {reason} at offset: {offset}')}$"):
         read_string(text, 0)
+
+
+def test_a_string_of_nothing_but_escapes_is_given_up() -> None:
+    """Millions of them take seconds."""
+    with giving_up_when(lambda: True), pytest.raises(GivenUp):
+        read_string(rb'"\n\n"', 0)

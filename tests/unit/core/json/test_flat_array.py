@@ -94,6 +94,12 @@ def test_null_is_not_a_number() -> None:
     assert np.isnan(flat_array([None, 1], FLOAT, "T")).tolist() == [True, False]
 
 
+def test_strings_are_unicode() -> None:
+    """The exact parser also reads others."""
+    with pytest.raises(InvalidArgument, match=r"^element 1 is .* not a value of T$"):
+        flat_array(["a", "\udc80"], np.dtype(object), "T")
+
+
 def test_base64_is_decoded() -> None:
     """In the standard alphabet."""
     assert decoded_base64(bytes_array([b"AP8=", b""])).tolist() == [b"\0\xff", b""]

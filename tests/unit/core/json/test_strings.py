@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from core.errors import InvalidArgument
 from core.json.exact_parser import parse_exactly
-from core.json.strings import decode_base64, quote, raw_bytes, text_of
+from core.json.strings import decode_base64, is_text, quote, raw_bytes, text_of
 
 
 @given(st.binary())
@@ -58,3 +58,10 @@ def test_bad_base64_is_refused(text: str) -> None:
     """Only the standard alphabet counts, and padding must be right if it is there."""
     with pytest.raises(InvalidArgument, match=r"^Unable to base64 decode$"):
         decode_base64(text)
+
+
+def test_strings_are_text_or_not() -> None:
+    """Bytes that are not UTF-8, and halves of surrogate pairs, are none."""
+    assert is_text("grüße 🙂\0")
+    assert not is_text(text_of(b"a\xff"))
+    assert not is_text("\ud800")

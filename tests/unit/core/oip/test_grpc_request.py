@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from core.errors import InvalidArgument
 from core.inference.protobuf_wire import length_delimited, tag, varint
+from core.inference.signature import Signature
 from core.oip import grpc_request
 from core.oip.grpc_request import BYTES_OF_A_STEP, MOST_PARTS, asked_model, plan_grpc_infer, read_grpc_infer
 from core.oip.model_reference import ModelReference
 from core.protos import oip_pb2
 from tests.support.infer_fuzz import INFER_REQUESTS, PARAMETERS, TEXTS
-from tests.support.served_models import half_plus_two
+from tests.support.served_models import half_plus_two, spec, with_signature
 
 X = np.array([[1.0], [2.0]], np.float32)
 RAW = X.tobytes()
@@ -404,6 +405,21 @@ def test_an_unknown_requested_output_is_refused() -> None:
     """With the names that there are."""
     with pytest.raises(InvalidArgument, match="unexpected inference output 'no'; outputs: y"):
         plan_grpc_infer(half_plus_two(), body(tensor(), raw=[RAW], outputs=[{"name": "no"}]))
+
+
+@pytest.mark.parametrize("raw", [[RAW], []], ids=["raw", "typed"])
+def test_m_an_input_with_a_default_may_be_left_out(raw) -> None:
+    """The signature says what it then is; over this protocol, too, no other input may be missing."""
+    scale = np.array(3.0, np.float32)
+    inputs = {"x": spec("x:0"), "scale": spec("scale:0", shape=())}
+    model = with_signature(Signature(inputs, {"y": spec("y:0")}, defaults={"scale": scale}))
+    x = tensor() if raw else tensor(fp32_contents=[1.0, 2.0])
+
+    plan = plan_grpc_infer(model, body(x, raw=raw))
+
+    assert plan.feeds["scale:0"] is scale
+    with pytest.raises(InvalidArgument, match=r"expected 2 inputs but got 1 inputs .* input 'x' is missing"):
+        plan_grpc_infer(model, body(tensor("scale", shape=[], fp32_contents=[1.0])))
 
 
 @given(st.binary(max_size=200))

@@ -76,7 +76,20 @@ def test_repeated_units_are_read_where_they_are_data() -> None:
 ALPHABET = [
     *'{}[],:"',
     *('"inputs":[{', '"name":"x",', '"shape":[1],', '"datatype":"FP32",', '"data":[1]', '"data":', '"parameters":{'),
-    *('"binary_data_size":4', '"outputs":[', "NaN", "-Infinity", "1e400", "-0", "1.5", "\\ud800", "null", "true"),
+    *(
+        '"binary_data_size":4',
+        '"outputs":[',
+        "NaN",
+        "-Infinity",
+        "1e400",
+        "-0",
+        "1.5",
+        "\\ud800",
+        "\\udc00",
+        '"id":"',
+        "null",
+        "true",
+    ),
 ]
 PIECES = st.sampled_from(ALPHABET).map(str.encode) | st.binary(max_size=3)
 TEXTS = st.lists(PIECES, max_size=40).map(b"".join) | st.binary(max_size=60)

@@ -272,6 +272,19 @@ def test_nothing_but_a_text_is_bytes(lane, value: object) -> None:
     )
 
 
+def test_g_half_of_a_surrogate_pair_is_no_text(lane) -> None:
+    """It has no bytes in UTF-8, wherever it stands; RapidJSON takes the second half for a character."""
+    half = rb'"\udc00"'
+    data = request(tensor(["a", "?"], [2], "BYTES")).replace(b'"?"', half)
+
+    assert "element 1 is " in refusal(lane(data), model=identity(DataType.STRING))
+    assert "'id' must be a string of Unicode" in refusal(lane(request(tensor([1], [1]), id="?").replace(b'"?"', half)))
+    named = request(tensor([1], [1], name="?")).replace(b'"?"', half)
+    assert "unexpected inference input" in refusal(lane(named))
+    asked = request(tensor([1], [1]), outputs=[{"name": "?"}]).replace(b'"?"', half)
+    assert "unexpected inference output" in refusal(lane(asked))
+
+
 def test_datatypes_may_be_in_lower_case(lane) -> None:
     """As KServe accepts them."""
     assert fed(MODEL, lane(request(tensor([1], [1], "fp32")))).dtype == np.float32
@@ -305,7 +318,9 @@ def test_an_unknown_datatype_is_refused(lane) -> None:
         pytest.param(
             request(tensor([1], [1]), outputs=[{}]), "every input and output must have a 'name'", id="output name"
         ),
-        pytest.param(request(tensor([1], [1]), id=7), "'id' must be a string", id="an id that is a number"),
+        pytest.param(
+            request(tensor([1], [1]), id=7), "'id' must be a string of Unicode characters", id="an id that is a number"
+        ),
         pytest.param(request(tensor([1], [1]), parameters=[]), "'parameters' must be a JSON object", id="parameters"),
         pytest.param(request(tensor([1], [1], parameters=1)), "'parameters' must be a JSON object", id="of an input"),
         pytest.param(request(tensor([1], [1])) + b"x", "must not be followed by other values. at offset", id="a tail"),

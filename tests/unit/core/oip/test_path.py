@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.errors import NotFound
+from core.errors import InvalidArgument, NotFound
 from core.oip.model_reference import ModelReference
 from core.oip.path import OipRequest, Operation, WrongMethod, is_oip, parse_oip_request
 
@@ -146,6 +146,13 @@ def test_leading_zeros_and_escapes_do_not_change_a_version() -> None:
 def test_a_query_has_parameters(target: str, value: str) -> None:
     """The last of a name counts, and what follows `#` is dropped."""
     assert parse_oip_request("GET", target).parameter("signature_name") == value
+
+
+def test_a_query_of_very_many_parameters_is_refused() -> None:
+    """To read them takes time from all others."""
+    assert parse_oip_request("GET", "/v2/models/m?" + "a=1&" * 99).parameter("b") == ""
+    with pytest.raises(InvalidArgument, match="the query has more than 100 parameters"):
+        parse_oip_request("GET", "/v2/models/m?" + "a=1&" * 101).parameter("b")
 
 
 def test_version_2_answers_below_its_prefix_only() -> None:

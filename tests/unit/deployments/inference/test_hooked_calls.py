@@ -45,9 +45,11 @@ class Sleeper:
     def __init__(self) -> None:
         self.ends = threading.Event()
         self.rows: list[int] = []
+        self.left_s: list[float | None] = []
 
     def preprocess(self, inputs: Arrays, context: HookContext) -> Arrays:
         self.rows.append(len(inputs["text"]))
+        self.left_s.append(context.left_s)
         if b"hang" in inputs["text"].tolist():
             self.ends.wait(60)
         return {"x": [[float(one)] for one in inputs["text"]]}
@@ -117,6 +119,15 @@ def test_an_inference_that_a_hook_refuses_gets_its_text(site: ModelStack, form: 
         infer(site, form, "four")
 
     assert refused.value.args[0] in {400, grpc.StatusCode.INVALID_ARGUMENT}
+
+
+@every_form
+def test_a_hook_knows_the_time_that_a_request_gives_itself(site: ModelStack, hooks: Sleeper, form: str) -> None:
+    """What is left of it, where the caller would wait longer."""
+    assert infer(site, form, "4", timeout=20_000_000) == [b"4.0"]
+
+    (left_s,) = hooks.left_s
+    assert 0 < left_s <= 20
 
 
 @every_form

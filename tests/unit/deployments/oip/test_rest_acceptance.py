@@ -346,13 +346,13 @@ def fake(make_site: OipSiteMaker) -> OipSite:
 @pytest.mark.parametrize("code", [one for one in Code if one is not Code.OK])
 @pytest.mark.parametrize("target", ["/v2/models/m/infer", "/v2/models/m"])
 def test_f_codes_of_models_have_the_statuses_of_version_1(fake: OipSite, code: Code, target: str) -> None:
-    """But for overload, which is 503 and asks to come back."""
+    """And 503 asks to come back."""
     fake.forget(Answer(code, "n\u00e4in \udcff".encode("utf-8", "surrogateescape")))
     method = "POST" if target.endswith("infer") else "GET"
     with fake.connect() as opened:
         replies = [opened.ask(request(method, target), method) for _ in range(2)]
 
-    expected = 503 if code is Code.RESOURCE_EXHAUSTED else HTTP_STATUS[code]
+    expected = HTTP_STATUS[code]
     for reply in replies:
         assert (reply.status, reply.error) == (expected, "n\u00e4in \ufffd")
         assert reply.headers["content-type"] == "application/json"

@@ -6,6 +6,8 @@ import asyncio
 import gzip
 import json
 import logging
+import random
+import threading
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,12 +18,14 @@ from core.errors import Code, DeadlineExceeded, Unavailable
 from core.oip.metadata import MetadataQuery
 from core.oip.path import OipRequest, Operation
 from core.oip.rest_body import ALL_JSON, footer
+from core.rest.content_coding import Coding
 from core.rest.http_answer import HttpAnswer
 from core.routing.table import RoutingTable
 from core.routing.transport import Answer, Method
 from core.telemetry.metrics import Metrics
 from core.telemetry.spans import VERSION
 from core.versions.lifecycle import State
+from deployments.oip import short_infer
 from deployments.oip.http_answers import json_document
 from deployments.oip.rest_api import OipRest
 from deployments.oip.server_facts import ServerFacts
@@ -208,6 +212,15 @@ def test_a_body_goes_to_the_version_that_is_asked_for(way: OipSite, target: str,
     assert way.counts == {("m", "OK"): 1}
 
 
+@pytest.mark.parametrize("size", [0, 100, 100_000, 3_000_000])
+def test_a_body_of_any_size_is_whole(way: OipSite, size: int) -> None:
+    """Also where it begins on one way and goes on on the other."""
+    body = BODY + bytes(size)
+    post(way, INFER, body, f"Inference-Header-Content-Length: {len(BODY)}")
+
+    assert [bytes(call.body) for _, call in way.transport.calls] == [body + footer(len(BODY))]
+
+
 @pytest.mark.parametrize("name", ["Inference-Header-Content-Length", "inference-header-content-length"])
 @pytest.mark.parametrize("length", [0, 1, len(BODY), len(BODY) + 3])
 def test_the_length_of_the_json_goes_along(way: OipSite, name: str, length: int) -> None:
@@ -292,6 +305,31 @@ def test_both_ways_give_the_same_answer_and_count(
     assert all(site.is_idle for site in ways)
 
 
+def test_a_large_body_for_an_unknown_model_leaves_a_connection_that_lives(site: OipSite) -> None:
+    """Whether its size was announced or not; what of it nobody wants is dropped."""
+    large = bytes(3_000_000)
+    with site.connect() as connection:
+        for content in (
+            request("POST", "/v2/models/none/infer", large),
+            chunked("POST", "/v2/models/none/infer", large, large),
+            request("POST", "/v2/none", large),
+            request("PUT", INFER, large),
+        ):
+            assert connection.ask(content).status in {404, 405}
+        assert connection.ask(request("POST", INFER, BODY)).body == JSON_ANSWER
+
+
+def test_a_body_that_never_ends_leaves_nothing_when_its_client_goes(site: OipSite) -> None:
+    """Neither a call nor a request in flight."""
+    for content in (request("POST", INFER, bytes(5000))[:-1], chunked("POST", INFER, BODY)[:-5]):
+        with site.connect() as connection:
+            connection.send(content)
+
+    wait_until(lambda: not site.door._server.server_state.connections, "the connections are gone")
+    assert site.transport.calls == []
+    assert site.is_idle
+
+
 # Compression.
 
 
@@ -299,7 +337,7 @@ def test_both_ways_give_the_same_answer_and_count(
 @pytest.mark.parametrize("count", [1, 100_000])
 def test_a_packed_body_is_unpacked(site: OipSite, coding: str, pack, count: int) -> None:
     """The length is that of the JSON before it was packed; a large one is unpacked in a thread."""
-    raw = bytes(count)
+    raw = random.Random(1).randbytes(count)
     packed = pack(BODY + raw)
     post(site, INFER, packed, f"Content-Encoding: {coding}", f"Inference-Header-Content-Length: {len(BODY)}")
 
@@ -361,14 +399,27 @@ def test_a_large_answer_is_packed_while_the_port_closes(make_site: OipSiteMaker)
     assert replies[-1].headers["connection"] == "close"
 
 
-def test_a_client_that_goes_while_its_answer_is_packed_leaves_nothing(make_site: OipSiteMaker) -> None:
-    """Neither a request in flight nor a connection."""
+def test_a_client_that_goes_while_its_answer_is_packed_leaves_nothing(
+    make_site: OipSiteMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a request in flight nor a connection, nor work on the answer."""
+    began, ended = threading.Event(), threading.Event()
+
+    async def endless(answer: HttpAnswer, coding: Coding) -> HttpAnswer:
+        began.set()
+        try:
+            return await asyncio.get_running_loop().create_future()
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(short_infer, "in_coding", endless)
     site = make_site()
-    site.forget(Answer(Code.OK, b"[%b]" % (b"1," * 8_000_000) + footer(ALL_JSON)))
+    site.forget(Answer(Code.OK, LARGE + footer(ALL_JSON)))
     with site.connect() as connection:
         connection.send(request("POST", INFER, BODY, "Accept-Encoding: gzip"))
-        wait_until(lambda: site.counts == {("m", "OK"): 1}, "the version has answered")
+        assert began.wait(60)
 
+    assert ended.wait(60)
     wait_until(lambda: not site.door._server.server_state.connections, "the connection is gone")
     assert site.is_idle
 
