@@ -12,8 +12,11 @@ LARGE_BODY_BYTES: Final = 64 * 1024
 """A smaller body is kept as simply as possible; its copies cost less than the account of its memory."""
 CLAIM_FACTOR: Final = 8
 """How many times the bytes that have come are claimed at most."""
-LARGEST_CLAIM_BYTES: Final = 64 * 1024 * 1024
-"""A larger body grows as it comes: from half of this size on (glibc) memory grows by moving pages, not by copying."""
+LARGEST_CLAIM_BYTES: Final = 16 * 1024 * 1024
+"""A larger body grows as it comes, because a claim writes zeros, which others would wait for.
+
+Memory that grows is copied up to half of this size; beyond, its pages are moved (glibc, as servers set it).
+"""
 
 
 class IncomingBody:
