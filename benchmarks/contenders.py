@@ -44,6 +44,11 @@ class Contender:
         self.folder = Path(tempfile.mkdtemp(prefix=f"bench-{self.name}-"))
         self._process: subprocess.Popen[str] | None = None
 
+    @classmethod
+    def answers(cls, asked: Workload) -> bool:
+        """Whether it takes part in a workload."""
+        return asked.protocol in cls.protocols
+
     def command(self) -> Sequence[object]:
         raise NotImplementedError
 
@@ -324,6 +329,14 @@ class KServe(Contender):
 
     name, label, environment = "kserve", "KServe SDK's server, numpy", "kserve"
     protocols = frozenset({V2, V2_BINARY, V2_GRPC})
+
+    @classmethod
+    def answers(cls, asked: Workload) -> bool:
+        """Only where numpy can do the model's work: its environment has no TensorFlow."""
+        return super().answers(asked) and asked.model == "image"
+
+    def versions(self) -> list[str]:
+        return [f"image={self.models['image']}/1"]
 
     def command(self) -> Sequence[object]:
         return self.program("kserve_server.py")

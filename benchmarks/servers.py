@@ -55,11 +55,11 @@ class Bench:
             server.start()
         for server in self.servers:
             began = time.monotonic()
-            server.wait_ready(self._load, [one for one in self.asked if one.protocol in server.protocols])
+            server.wait_ready(self._load, [one for one in self.asked if server.answers(one)])
             say(f"{server.label} is up after {time.monotonic() - began:.1f} s more")
 
     def pairs(self) -> Iterator[tuple[Workload, Contender]]:
-        return ((one, server) for one in self.asked for server in self.servers if one.protocol in server.protocols)
+        return ((one, server) for one in self.asked for server in self.servers if server.answers(one))
 
     def warm(self) -> None:
         """Warm every server, learn its answer to every workload, and see that they all give the same numbers."""
@@ -86,7 +86,7 @@ class Bench:
     def round(self, number: int, seconds: float, clients: Sequence[int]) -> Iterator[Figures]:
         """Give each server its slices; who begins changes with each round."""
         for one in self.asked:
-            able = [server for server in self.servers if one.protocol in server.protocols]
+            able = [server for server in self.servers if server.answers(one)]
             for count in clients or one.clients:
                 for turn in range(len(able)):
                     server = able[(turn + number) % len(able)]
@@ -115,7 +115,7 @@ def run(options: argparse.Namespace, load: LoadProcess) -> Report:
     asked = [WORKLOADS[name] for name in chosen(options.workloads, list(WORKLOADS))]
     models = base_paths(dict.fromkeys(one.model for one in asked))
     kinds = [CONTENDERS[name] for name in chosen(options.contenders, list(CONTENDERS))]
-    servers = [kind(models) for kind in kinds if any(one.protocol in kind.protocols for one in asked)]
+    servers = [kind(models) for kind in kinds if any(kind.answers(one) for one in asked)]
     bench = Bench(servers, asked, load)
     counts = [int(count) for count in options.clients.split(",") if count]
     figures: list[Figures] = []

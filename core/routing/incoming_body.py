@@ -12,18 +12,21 @@ LARGE_BODY_BYTES: Final = 64 * 1024
 """A smaller body is kept as simply as possible; its copies cost less than the account of its memory."""
 CLAIM_FACTOR: Final = 8
 """How many times the bytes that have come are claimed at most."""
-LARGEST_CLAIM_BYTES: Final = 64 * 1024 * 1024
-"""A larger body grows as it comes: from half of this size on (glibc) memory grows by moving pages, not by copying."""
+LARGEST_CLAIM_BYTES: Final = 16 * 1024 * 1024
+"""More is not claimed at once, because a claim writes zeros, which others would wait for.
+
+Beyond that a body grows as it comes: of memory of this size the pages are moved, not copied (glibc, as servers set it).
+"""
 
 
 class IncomingBody:
     """Takes pieces by `+=`; `expected_bytes` is what is announced, and may be wrong in both directions."""
 
-    __slots__ = ("_content", "_expected", "_size", "_view")
+    __slots__ = ("_claimable", "_content", "_size", "_view")
 
     def __init__(self, expected_bytes: int) -> None:
         self._content = bytearray()
-        self._expected = expected_bytes
+        self._claimable = min(expected_bytes, LARGEST_CLAIM_BYTES)
         self._size = 0
         self._view: memoryview | None = None
 
@@ -35,7 +38,7 @@ class IncomingBody:
         """Take the next piece."""
         begin = self._size
         end = self._size = begin + len(piece)
-        if self._view is None and end < self._expected <= min(end * CLAIM_FACTOR, LARGEST_CLAIM_BYTES):
+        if self._view is None and end < self._claimable <= end * CLAIM_FACTOR:
             self._claim(begin)
         if self._view is not None and end <= len(self._view):
             self._view[begin:end] = piece
@@ -45,7 +48,7 @@ class IncomingBody:
         return self
 
     def _claim(self, begin: int) -> None:
-        whole = bytearray(self._expected)
+        whole = bytearray(self._claimable)
         self._view = memoryview(whole)
         self._view[:begin] = self._content
         self._content = whole

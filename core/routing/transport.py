@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from core.errors import Code, Unavailable
 from core.routing.table import Route
@@ -53,6 +53,10 @@ class Call:
     timeout_s: float | None = None
     trace: TraceContext | None = None
     tensor_at: int = 0
+
+
+OVER: Final = Call(Method.METRICS, b"")
+"""Stands for a call that is over, where whoever knew it is known longer: its body may be large."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from core.config.server_settings import AnswerSettings
 from core.errors import Code
 from core.inference.giving_up import GivenUp, giving_up_after, giving_up_when, go_on
 from core.platforms.platform import Loaded
-from core.routing.transport import TIMED_OUT, Answer, Call, Method
+from core.routing.transport import OVER, TIMED_OUT, Answer, Call, Method
 from core.telemetry.metric_names import DROPPED_REQUESTS, QUEUE_LENGTH, QUEUE_SECONDS
 from deployments.inference.answering import HARMLESS_BYTES, LARGEST_ON_LOOP_BYTES, LONGEST_ON_LOOP_S, Answering
 from deployments.inference.call_meter import VersionMeter
@@ -126,6 +126,7 @@ class Execution:
 
         def finish(answer: Answer) -> None:
             self.in_flight -= 1
+            ticket.call = OVER  # ticket and future know each other, and would keep it
             if not ticket.cancelled:
                 reply(answer)
 

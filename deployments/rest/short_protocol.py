@@ -165,10 +165,12 @@ class ShortProtocol(RestProtocol):
     def _begin(self, short: ShortRequest) -> None:
         self._unanswered += 1
         self._begun = short
-        if not short.begin(self._api.limits.timeout_s):
-            self._unanswered -= 1
-            self._begun = None
-            self._take_the_long_way(short.taken())
+        if short.begin(self._api.limits.timeout_s):
+            short.body = bytearray()  # the call has it now, and not longer than it needs it
+            return
+        self._unanswered -= 1
+        self._begun = None
+        self._take_the_long_way(short.taken())
 
     def _take_the_long_way(self, body: bytes) -> None:
         self.cycle = None  # type: ignore[assignment]  # as before the first request

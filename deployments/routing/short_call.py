@@ -14,7 +14,7 @@ from typing import ClassVar, Protocol
 
 from core.errors import Code, ServingError
 from core.routing.table import Route
-from core.routing.transport import Answer, Call, ConnectionLost, OpenCall
+from core.routing.transport import OVER, Answer, Call, ConnectionLost, OpenCall
 from deployments.routing.request_router import RequestRouter
 
 log = logging.getLogger(__name__)
@@ -66,14 +66,12 @@ class ShortCall:
             route = router.resolve(name, asked.version, asked.label)
         except ServingError:
             return False
-        self._open = router.begin(route, call, self)
-        if self._open is None:
-            return False
         self._name: str = name
         self._route: Route = route
         self._call: Call = call
         self._began_s: float = began_s
-        return True
+        self._open = router.begin(route, call, self)
+        return self._open is not None
 
     @property
     def is_open(self) -> bool:
@@ -87,7 +85,7 @@ class ShortCall:
         """Count the call and hand its answer on, once."""
         if self.response_complete:
             return
-        self.response_complete, self._open = True, None
+        self.response_complete, self._open, self._call = True, None, OVER
         router = self._router
         router.end(self._route)
         if result.code is Code.OK:
@@ -120,7 +118,7 @@ class ShortCall:
         sent, self._open = self._open, None
         if sent is None:
             return
-        self.response_complete = True
+        self.response_complete, self._call = True, OVER
         if self._repeating is not None:
             self._repeating.cancel()
         sent.withdraw()

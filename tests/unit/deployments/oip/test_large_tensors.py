@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -14,6 +15,7 @@ from core.inference.signature import PREDICT_METHOD, ServedModel, Signature, Ten
 from core.routing.direct_frames import ALIGNMENT_BYTES
 from core.versions.servable import ServableId
 from deployments.inference.execution import Execution
+from tests.support.clients import wait_until
 from tests.support.doors.infer_client import MODEL_INFER
 from tests.support.doors.model_stack import ModelStack
 from tests.support.doors.raw_http import RawConnection, request
@@ -145,3 +147,22 @@ def test_a_client_that_only_announces_a_large_body_costs_no_memory(site: Site, a
             one.socket.close()
 
     assert peak < 4 * MIB
+
+
+@BINARY
+def test_a_request_that_is_answered_leaves_no_body_behind(site: Site, form: str) -> None:
+    """Not even until the next collection of cyclic garbage: many large requests would pile up."""
+    send = site.sender(form, LARGE)
+    send()
+    site.model.fed = SMALL
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        for _ in range(3):
+            send()
+        site.model.fed = SMALL
+        wait_until(lambda: tracemalloc.get_traced_memory()[0] < LARGE.nbytes / 2, "no body is left")
+    finally:
+        tracemalloc.stop()
+        gc.enable()
