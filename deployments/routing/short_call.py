@@ -92,7 +92,12 @@ class ShortCall:
             router.meter.succeeded(self._name, self.entry_point, self._api, time.perf_counter() - self._began_s)
         else:
             router.meter.answered(self._name, result.code)
-        self.ended(result)
+        try:
+            self.ended(result)
+        except Exception as error:
+            # On the way up it would end the connection to the replica, and with it every other call there.
+            log.exception("answer_not_written model=%s", self._name)
+            self.ended(Answer.error(Code.INTERNAL, f"{type(error).__name__}: {error}"))
 
     def set_exception(self, exception: Exception, /) -> None:
         """Repeat a call whose connection was lost; any other failure becomes its answer."""

@@ -635,3 +635,14 @@ def test_names_that_are_not_utf_8_are_answered(site: OipSite) -> None:
         reply = get(site, target)
         assert reply.status == 404
         assert json.loads(reply.body.decode("utf-8"))["error"].startswith("Request for unknown model")
+
+
+def test_an_answer_that_cannot_be_written_costs_its_request_only(way: OipSite) -> None:
+    """A model server's answer without the length of its JSON: the client hears so, and its connection goes on."""
+    way.forget(Answer(Code.OK, b"{}"))
+    with way.connect() as connection:
+        reply = connection.ask(request("POST", INFER, BODY))
+        assert (reply.status, "length of its JSON" in reply.body.decode()) == (500, True)
+
+        way.forget(GOOD)
+        assert connection.ask(request("POST", INFER, BODY)).status == 200
