@@ -58,7 +58,7 @@ _FRONT_DOOR = (
         "front_door.rest_timeout_ms",
         not_negative,
     ),
-    Flag("rest_api_enable_cors_support", _BOOL, False, "Send CORS headers below /v1/.", "front_door.rest_cors"),
+    Flag("rest_api_enable_cors_support", _BOOL, False, "Send CORS headers below /v1/ and /v2.", "front_door.rest_cors"),
     _refused("use_alts_credentials", _BOOL, False, "ALTS is not supported; use --ssl_config_file"),
     Flag("ssl_config_file", _STRING, "", "SSLConfig text file for gRPC.", "front_door.ssl_config_file"),
     Flag(

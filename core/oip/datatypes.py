@@ -50,6 +50,11 @@ def datatype_of(kind: DataType) -> str:
     return _NAMES.get(kind) or kind.wire_name
 
 
+def has_datatype(kind: DataType) -> bool:
+    """Whether the protocol has a name for a type."""
+    return kind in _NAMES
+
+
 def numpy_of(datatype: str, tensor: str) -> np.dtype:
     """Return the numpy dtype of a datatype, in upper or lower case; raises InvalidArgument, with the tensor's name."""
     dtype = NUMPY_OF.get(datatype) or NUMPY_OF.get(datatype.upper())

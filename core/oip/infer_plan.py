@@ -11,7 +11,7 @@ import numpy as np
 from core.errors import InvalidArgument
 from core.inference.run_plan import RunPlan
 from core.inference.signature import DEFAULT_SIGNATURE, ServedModel, Signature, TensorSpec, check_carried
-from core.oip.datatypes import NUMPY_OF, datatype_of, name_of
+from core.oip.datatypes import NUMPY_OF, datatype_of, has_datatype, name_of
 from core.oip.infer_request import (
     InferRequest,
     InputTensor,
@@ -55,6 +55,9 @@ def plan_infer(model: ServedModel, request: InferRequest, write: AnswerWriter) -
     if not signature.is_carried:
         check_carried(key, signature, [one.name for one, _ in outputs])
     feeds = _feeds(model, signature, request.inputs)
+    for one, spec in outputs:
+        if not has_datatype(spec.dtype):
+            raise _not_in_protocol(f"output '{one.name}'", spec)
     fetches = tuple(dict.fromkeys([spec.tensor for _, spec in outputs]))
 
     def encode(arrays: Sequence[np.ndarray]) -> bytes:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
 
 from core.versions.servable import DEPLOYMENT
@@ -150,6 +153,29 @@ def test_pipelined_requests_are_answered_in_order_each_by_its_own(server: LiveSe
 
     assert [one.json["id"] for one in replies[::2]] == [str(number) for number in range(20)]
     assert {one.status for one in replies[1::2]} == {400}
+
+
+@pytest.mark.usefixtures("lives")
+def test_large_answers_keep_their_place_in_a_pipeline(server: LiveServer) -> None:
+    """Raw and packed ones, which are finished beside the connection, among small and refused ones."""
+    raw = np.arange(300_000, dtype=np.float32)
+    head = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[300000],"parameters":{"binary_data_size":1200000}}]'
+    told = head + b',"parameters":{"binary_data_output":true}}'
+    length = f"Inference-Header-Content-Length: {len(told)}"
+    large = request("POST", INFER, told + raw.tobytes(), length)
+    packed = request("POST", INFER, told + raw.tobytes(), length, "Accept-Encoding: gzip")
+    bad = request("POST", INFER, b"{")
+    with RawConnection(server.rest_port) as connection:
+        sender = threading.Thread(target=connection.send, args=((large + bad + packed + bad) * 3,), daemon=True)
+        sender.start()
+        replies = [connection.reply() for _ in range(12)]
+        sender.join(60)
+
+    assert [one.status for one in replies] == [200, 400] * 6
+    assert [one.headers.get("content-encoding") for one in replies[::4]] == [None] * 3
+    bodies = [one.body for one in replies[::4]] + [gzip.decompress(one.body) for one in replies[2::4]]
+    for body in bodies:
+        assert np.array_equal(np.frombuffer(body[-raw.nbytes :], np.float32), raw * np.float32(0.5) + np.float32(2.0))
 
 
 @pytest.mark.usefixtures("lives")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, ClassVar
 
@@ -110,7 +111,7 @@ class Grpc:
     CODES: ClassVar = {
         404: "StatusCode.NOT_FOUND",
         400: "StatusCode.INVALID_ARGUMENT",
-        403: "StatusCode.PERMISSION_DENIED",
+        501: "StatusCode.UNIMPLEMENTED",
     }
     BAD_VERSION = 400
 
@@ -273,7 +274,8 @@ class Session:
         errors: SimpleQueue[InferenceServerException] = SimpleQueue()
         self._client.start_stream(callback=lambda result, error: errors.put(error))
         x = tritonclient.grpc.InferInput("x", [1], "FP32").set_data_from_numpy(np.ones(1, np.float32))
-        self._client.async_stream_infer(PLUS, [x])
+        with suppress(InferenceServerException):  # the stream may have ended before
+            self._client.async_stream_infer(PLUS, [x])
         status = errors.get(timeout=TIMEOUT_S).status()
         self._client.stop_stream()
         return str(status)

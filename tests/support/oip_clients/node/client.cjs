@@ -12,6 +12,7 @@ const cases = JSON.parse(fs.readFileSync(casesFile, "utf8"));
 const { models } = cases;
 const INVALID_ARGUMENT = 3;
 const NOT_FOUND = 5;
+const TIMEOUT_MS = 60_000;
 
 const loaded = loader.loadSync(protoFile, { keepCase: true, longs: String, defaults: true });
 const Service = grpc.loadPackageDefinition(loaded).inference.GRPCInferenceService;
@@ -34,17 +35,18 @@ function same(what, got, expected) {
 
 function call(method, request) {
   return new Promise((resolve, reject) => {
-    stub[method](request, { deadline: Date.now() + 60_000 }, (error, answer) => (error ? reject(error) : resolve(answer)));
+    stub[method](request, { deadline: Date.now() + TIMEOUT_MS }, (error, answer) => (error ? reject(error) : resolve(answer)));
   });
 }
 
 async function get(path) {
-  const response = await fetch(`http://${rest}${path}`);
+  const response = await fetch(`http://${rest}${path}`, { signal: AbortSignal.timeout(TIMEOUT_MS) });
   return [response.status, await response.json()];
 }
 
 async function post(path, body, headers = {}) {
-  const response = await fetch(`http://${rest}${path}`, { method: "POST", body, headers, duplex: "half" });
+  const signal = AbortSignal.timeout(TIMEOUT_MS);
+  const response = await fetch(`http://${rest}${path}`, { method: "POST", body, headers, signal });
   const bytes = Buffer.from(await response.arrayBuffer());
   const length = Number(response.headers.get("inference-header-content-length") ?? bytes.length);
   return { status: response.status, json: JSON.parse(bytes.subarray(0, length)), raw: bytes.subarray(length) };

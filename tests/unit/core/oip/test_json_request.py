@@ -105,15 +105,28 @@ def test_data_are_nested_a_hundred_times_and_no_deeper(lane) -> None:
     )
 
 
-@pytest.mark.parametrize("depth", [1000, 1025, 300_000])
+@pytest.mark.parametrize("depth", [300, 1025, 300_000])
 def test_very_deep_nesting_is_refused_wherever_it_stands(depth: int) -> None:
-    """A parser gives up at a depth of its own; the exact one goes on without a stack."""
+    """Also where it would be ignored; it costs no stack."""
     deep = b"[" * depth, b"]" * depth
+    text = request(tensor([1], [1]))
+    places = [
+        NESTED % deep,
+        NESTED % (b"[2," + deep[0], deep[1] + b"]"),
+        b"".join(deep),
+        b'{"ignored":%b%b,%b' % (*deep, text[1:]),
+        b'{"parameters":{"ignored":%b%b},%b' % (*deep, text[1:]),
+    ]
 
-    assert "nested deeper than 100" in refusal(NESTED % deep)
-    assert "nested unevenly" in refusal(NESTED % (b"[2," + deep[0], deep[1] + b"]"))
-    assert "must be a JSON object" in refusal(b"".join(deep))
-    assert fed(MODEL, b'{"ignored":%b%b,%b' % (*deep, request(tensor([1], [1]))[1:])).item() == 1
+    assert {refusal(place) for place in places} == {"the request JSON is nested deeper than 256 levels"}
+
+
+def test_what_is_ignored_may_be_nested_in_256_levels() -> None:
+    """The object itself is one of them."""
+    text = request(tensor([1], [1]))[1:]
+
+    assert fed(MODEL, b'{"ignored":%b%b,%b' % (b"[" * 255, b"]" * 255, text)).item() == 1
+    assert "deeper" in refusal(b'{"ignored":%b%b,%b' % (b"[" * 256, b"]" * 256, text))
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ def test_the_body_of_an_index_request_may_be_empty(body, ready) -> None:
     [
         (b"{", "failed to parse the request JSON buffer"),
         (b"\xff", "failed to parse the request JSON buffer"),
-        (b"[" * 5000, "failed to parse the request JSON buffer"),
+        (b"[" * 5000, "the request JSON is nested deeper than 256 levels"),
         (b"[]", "must be a JSON object"),
         (b'{"ready":1}', "'ready' must be true or false, found 1"),
     ],
