@@ -325,21 +325,31 @@ class MlServer(Contender):
 
 
 class KServe(Contender):
-    """Its SDK's model server, with the least possible model."""
+    """Its SDK's model server around the same model."""
 
-    name, label, environment = "kserve", "KServe SDK's server, numpy", "kserve"
+    name, label, environment = "kserve", "KServe SDK's server", "kserve"
     protocols = frozenset({V2, V2_BINARY, V2_GRPC})
-
-    @classmethod
-    def answers(cls, asked: Workload) -> bool:
-        """Only where numpy can do the model's work: its environment has no TensorFlow."""
-        return super().answers(asked) and asked.model == "image"
-
-    def versions(self) -> list[str]:
-        return [f"image={self.models['image']}/1"]
 
     def command(self) -> Sequence[object]:
         return self.program("kserve_server.py")
+
+
+class MlServerLeast(MlServer):
+    """Without TensorFlow where numpy can do the model's work: the protocol's cost and nearly nothing else."""
+
+    name, label = "mlserver-numpy", "MLServer, the model in numpy"
+
+    def variables(self) -> Mapping[str, str]:
+        return {**super().variables(), "LEAST_MODELS": "1"}
+
+
+class KServeLeast(KServe):
+    """Without TensorFlow where numpy can do the model's work."""
+
+    name, label = "kserve-numpy", "KServe SDK's server, the model in numpy"
+
+    def variables(self) -> Mapping[str, str]:
+        return {**super().variables(), "LEAST_MODELS": "1"}
 
 
 class PlainRayServe(Contender):
@@ -397,7 +407,9 @@ CONTENDERS: dict[str, type[Contender]] = {
         LitServe,
         BentoMl,
         MlServer,
+        MlServerLeast,
         KServe,
+        KServeLeast,
         PlainRayServe,
         InProcess,
     )

@@ -94,8 +94,10 @@ BUDGETS = (
     Budget("image as JSON, CPU ms a request", "image", (1,), _cpu, "", 8.0, is_floor=False),
     Budget("v2 REST tiny, requests/s ÷ our v1", "tiny-v2", (16,), _rate, "ours", 0.95, forms=("tiny",)),
     Budget("v2 gRPC tiny, requests/s ÷ our v1", "tiny-v2-grpc", (16,), _rate, "ours", 0.95, forms=("tiny-grpc",)),
-    Budget("v2 image, requests/s ÷ MLServer's best", "image-v2-binary", (16,), _rate, "mlserver", 4.0, forms=V2_FORMS),
-    Budget("v2 image, requests/s ÷ KServe's best", "image-v2-binary", (16,), _rate, "kserve", 4.0, forms=V2_FORMS),
+    *(
+        Budget(f"v2 image, requests/s ÷ best of {peer}", "image-v2-binary", (16,), _rate, peer, 4.0, forms=V2_FORMS)
+        for peer in ("mlserver", "kserve", "mlserver-numpy", "kserve-numpy")
+    ),
     Budget("ResNet50, requests/s ÷ in-process", "resnet-grpc", (1, 4), _rate, "inprocess", 0.97),
 )
 

@@ -35,7 +35,9 @@ from core.errors import InvalidArgument
 
 HEADER = struct.Struct("<IIBBHII")
 SCRATCH_BYTES = 256 * 1024
-LARGEST_PAYLOAD_BYTES = 2**31 - 1
+LARGEST_PAYLOAD_BYTES = 2**31 - 1 + 2**16
+"""The largest body that clients may send, what is put behind it, and a trace context: a longer frame would end the
+connection with all of its calls."""
 LONGEST_WAIT_MS = 2**32 - 1
 ALIGNMENT_BYTES = 64
 """What TensorFlow's tensors are aligned to (TF_TensorDefaultAlignment), and enough for any other runtime."""

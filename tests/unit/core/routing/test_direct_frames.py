@@ -9,9 +9,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from core.oip.rest_body import LENGTH_BYTES
 from core.routing.direct_frames import (
     ALIGNMENT_BYTES,
     HEADER,
+    LARGEST_PAYLOAD_BYTES,
     SCRATCH_BYTES,
     BrokenFrame,
     Frame,
@@ -19,6 +21,7 @@ from core.routing.direct_frames import (
     FrameReader,
     frame_header,
 )
+from deployments.rest.api import HttpLimits
 
 LIMIT = 8 * 2**20
 
@@ -105,6 +108,11 @@ def test_a_stranger_can_claim_no_memory() -> None:
     """The limit holds from the header on, before any of the payload came."""
     with pytest.raises(BrokenFrame, match="longer than the limit of 256 bytes"):
         feed(FrameReader(256), frame_header(FrameKind.HELLO, 257))
+
+
+def test_the_largest_body_fits_into_a_frame_with_its_footer() -> None:
+    """A frame that is too long would break the connection, and the calls of others with it."""
+    assert HttpLimits().max_body_bytes + LENGTH_BYTES <= LARGEST_PAYLOAD_BYTES
 
 
 def test_trust_counts_from_the_next_frame_even_within_one_piece() -> None:
