@@ -3,9 +3,9 @@
 # Behaviour: while buffer_updated of a BufferedProtocol runs, the event loop still holds the buffer that get_buffer gave it.
 #   A bytearray that was received into can be read there, but not shortened, also not when the protocol has let go of
 #   its own view. In a later turn of the loop it can.
-# Output seen, for both loops:
-#   in buffer_updated: BufferError
-#   in the next turn: shortened
+# Output seen:
+#   uvloop: in buffer_updated: BufferError; in the next turn: shortened
+#   asyncio: in buffer_updated: BufferError; in the next turn: shortened
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
