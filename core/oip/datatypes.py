@@ -42,17 +42,15 @@ _NAMES: Mapping[DataType, str] = MappingProxyType(
 NUMPY_OF: Mapping[str, np.dtype] = MappingProxyType({name: NUMPY_DTYPE[kind] for kind, name in _NAMES.items()})
 """The numpy dtype of each datatype; BYTES are arrays of `bytes` objects."""
 
+DTYPE_OF: Mapping[DataType, np.dtype] = MappingProxyType({kind: NUMPY_DTYPE[kind] for kind in _NAMES})
+"""The numpy dtype of each type that has a datatype."""
+
 _NAME_OF: Mapping[np.dtype, str] = MappingProxyType({dtype: name for name, dtype in NUMPY_OF.items()})
 
 
 def datatype_of(kind: DataType) -> str:
     """Return the protocol's name of a type; TensorFlow's own name (`DT_COMPLEX64`) where the protocol has none."""
     return _NAMES.get(kind) or kind.wire_name
-
-
-def has_datatype(kind: DataType) -> bool:
-    """Whether the protocol has a name for a type."""
-    return kind in _NAMES
 
 
 def numpy_of(datatype: str, tensor: str) -> np.dtype:

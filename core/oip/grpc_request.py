@@ -104,6 +104,9 @@ def _about_the_model(raw: Memory) -> Memory:
 
 def _taken_apart(body: Memory) -> tuple[_Request, Sequence[Memory]]:
     """Return a message, and its raw contents; those of a large one in place."""
+    if len(body) < _WALK_FROM_BYTES:
+        message = parse_message(_Request, body)
+        return message, message.raw_input_contents
     view, raw, rest, begin = memoryview(body), [], [], 0
     for key, start, end in _fields(body):
         if key == _RAW:
@@ -113,8 +116,7 @@ def _taken_apart(body: Memory) -> tuple[_Request, Sequence[Memory]]:
         begin = end
     if raw:
         return parse_message(_Request, b"".join(rest)), raw
-    if len(body) >= _WALK_FROM_BYTES:
-        _check_parts(body)
+    _check_parts(body)
     message = parse_message(_Request, body)
     return message, message.raw_input_contents
 
@@ -154,12 +156,12 @@ def _check_parameters(what: str, tensors: Iterable[_Input | _Request.InferReques
 def _raw_input(one: _Input, raw: Memory) -> InputTensor:
     if one.HasField("contents") and one.contents.ListFields():
         raise InvalidArgument(f"input '{one.name}' has contents, and raw_input_contents are given too")
-    return InputTensor(one.name, raw_array(one.name, tuple(one.shape), numpy_of(one.datatype, one.name), raw))
+    return InputTensor(one.name, raw_array(one.name, one.shape[:], numpy_of(one.datatype, one.name), raw))
 
 
 def _typed_input(one: _Input) -> InputTensor:
     dtype = numpy_of(one.datatype, one.name)
-    return InputTensor(one.name, typed_array(one.name, tuple(one.shape), one.datatype.upper(), dtype, one.contents))
+    return InputTensor(one.name, typed_array(one.name, one.shape[:], one.datatype.upper(), dtype, one.contents))
 
 
 def _parameters(sent: _Parameters) -> Mapping[str, Parameter]:

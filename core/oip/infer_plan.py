@@ -11,7 +11,7 @@ import numpy as np
 from core.errors import InvalidArgument
 from core.inference.run_plan import RunPlan
 from core.inference.signature import DEFAULT_SIGNATURE, ServedModel, Signature, TensorSpec, check_carried
-from core.oip.datatypes import NUMPY_OF, datatype_of, has_datatype, name_of
+from core.oip.datatypes import DTYPE_OF, datatype_of, name_of
 from core.oip.infer_request import (
     InferRequest,
     InputTensor,
@@ -56,7 +56,7 @@ def plan_infer(model: ServedModel, request: InferRequest, write: AnswerWriter) -
         check_carried(key, signature, [one.name for one, _ in outputs])
     feeds = _feeds(model, signature, request.inputs)
     for one, spec in outputs:
-        if not has_datatype(spec.dtype):
+        if spec.dtype not in DTYPE_OF:
             raise _not_in_protocol(f"output '{one.name}'", spec)
     fetches = tuple(dict.fromkeys([spec.tensor for _, spec in outputs]))
 
@@ -99,7 +99,7 @@ def signature_called(model: ServedModel, key: str) -> Signature:
 
 def input_dtype(model: ServedModel, name: str, spec: TensorSpec) -> np.dtype:
     """Return the dtype of a model's input; raises InvalidArgument for a type that the protocol does not have."""
-    dtype = NUMPY_OF.get(datatype_of(spec.dtype))
+    dtype = DTYPE_OF.get(spec.dtype)
     if dtype is None:
         raise _not_in_protocol(f"input '{name}' of model '{model.name}'", spec)
     return dtype
@@ -122,6 +122,8 @@ def _feeds(model: ServedModel, signature: Signature, inputs: Sequence[InputTenso
             raise InvalidArgument(f"unexpected inference input '{one.name}' for model '{model.name}'")
         _check(model, one, spec)
         sent[one.name] = one.array
+    if len(sent) == len(signature.inputs):
+        return {spec.tensor: sent[name] for name, spec in signature.inputs.items()}
     return {spec.tensor: _feed(model, signature, name, sent) for name, spec in signature.inputs.items()}
 
 

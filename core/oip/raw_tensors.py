@@ -41,7 +41,8 @@ def raw_array(name: str, shape: Sequence[int], dtype: np.dtype, raw: Memory) -> 
         # Another byte is neither true nor false to the runtime, whose comparisons would then contradict each other.
         raise InvalidArgument(f"input '{name}' of type BOOL has a byte that is neither 0 nor 1")
     array = np.frombuffer(raw, dtype).reshape(shape)
-    array.flags.writeable = False
+    if type(raw) is not bytes:
+        array.flags.writeable = False
     return array
 
 
