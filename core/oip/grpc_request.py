@@ -135,15 +135,15 @@ def _check_number(what: str, sent: Sequence[bytes]) -> None:
 
 
 def _request(message: _Request, raw: Sequence[Memory]) -> InferRequest:
+    sent = message.inputs[:]  # each look into a repeated field makes its messages anew
+    wanted = message.outputs[:]
     # An input in shared memory has no contents, which it must not be told first.
-    _check_parameters("input", message.inputs)
-    _check_parameters("output", message.outputs)
-    if raw and len(raw) != len(message.inputs):
-        raise InvalidArgument(
-            f"expected {len(message.inputs)} entries in raw_input_contents, one for each input, got {len(raw)}"
-        )
-    inputs = map(_raw_input, message.inputs, raw) if raw else map(_typed_input, message.inputs)
-    outputs = tuple([RequestedOutput(one.name) for one in message.outputs])
+    _check_parameters("input", sent)
+    _check_parameters("output", wanted)
+    if raw and len(raw) != len(sent):
+        raise InvalidArgument(f"expected {len(sent)} entries in raw_input_contents, one for each input, got {len(raw)}")
+    inputs = map(_raw_input, sent, raw) if raw else map(_typed_input, sent)
+    outputs = tuple([RequestedOutput(one.name) for one in wanted])
     return InferRequest(tuple(inputs), outputs, message.id, _parameters(message.parameters))
 
 
