@@ -33,7 +33,7 @@ from deployments.oip.short_infer import INFER, ShortInfer
 from deployments.rest.api import HttpLimits
 from deployments.rest.asgi import Receive, Scope, header
 from deployments.rest.body import ClientGone
-from deployments.rest.disconnect_watch import forward_watched
+from deployments.rest.disconnect_watch import watched
 from deployments.rest.short_request import Shown, Wanted
 
 Handler: TypeAlias = Callable[[OipRequest, bytes], Awaitable[HttpAnswer]]
@@ -122,8 +122,8 @@ class OipRest:
         handler = self._handlers.get(request.operation)
         if handler is None:
             raise Unimplemented(f"{request.operation.value} is not offered by this server")
-        is_posted = scope["method"] == "POST"
-        return await handler(request, await self._body(scope, receive) if is_posted else b"")
+        body = await self._body(scope, receive) if scope["method"] == "POST" else b""
+        return await watched(handler(request, body), receive)
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         return await unpacked_body(scope, receive, self._limits.max_body_bytes)
@@ -155,7 +155,7 @@ class OipRest:
         route = self._facts.route_to(asked)
         query = self._facts.metadata_query(asked, route, signature).to_bytes()
         call = Call(Method.OIP_REST_METADATA, query, self._limits.timeout_s)
-        return metadata_response(await forward_watched(self._router, route, call, receive))
+        return metadata_response(await watched(self._router.forward(route, call), receive))
 
     async def _infer(self, scope: Scope, asked: ModelReference, receive: Receive) -> HttpAnswer:
         try:
@@ -167,5 +167,5 @@ class OipRest:
         route = self._facts.route_to(asked)
         body += footer(length)  # in place, where the body is in memory of its own
         call = Call(Method.OIP_REST_INFER, body, self._limits.timeout_s, tensor_at=max(0, length))
-        answer = await forward_watched(self._router, route, call, receive)
+        answer = await watched(self._router.forward(route, call), receive)
         return infer_answer(answer, cors=self._limits.cors)

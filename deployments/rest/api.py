@@ -33,7 +33,7 @@ from core.rest.readiness import liveness_body, model_list_body, readiness_body
 from core.routing.transport import Call, Method
 from deployments.rest.asgi import AsgiApp, Receive, Scope, Send, header
 from deployments.rest.body import SMALL_BODY_BYTES, BodyTooLarge, ClientGone, discard_body, read_body
-from deployments.rest.disconnect_watch import forward_watched
+from deployments.rest.disconnect_watch import watched
 from deployments.rest.followers import logged, traced
 from deployments.rest.protocol import KEPT, TARGET
 from deployments.rest.short_request import RestApi
@@ -167,7 +167,7 @@ class HttpApi:
             _check_body(request.verb, body)
             raise
         call = Call(METHOD_OF[request.verb], body, self.limits.timeout_s)
-        return answer_of(await forward_watched(self.router, route, call, receive))
+        return answer_of(await watched(self.router.forward(route, call), receive))
 
     def _outside_api(self, method: str, target: str) -> HttpAnswer:
         path = _path(target)

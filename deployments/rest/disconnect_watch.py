@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
 
-from core.routing.table import Route
-from core.routing.transport import Answer, Call
 from deployments.rest.asgi import Receive
 from deployments.rest.body import ClientGone
-from deployments.routing.request_router import RequestRouter
+
+T = TypeVar("T")
 
 WATCH_AFTER_S = 0.5
 """Only a call that takes this long is watched: watching takes a task."""
@@ -40,11 +41,11 @@ class DisconnectWatch:
             self._watcher.cancel()
 
 
-async def forward_watched(router: RequestRouter, route: Route, call: Call, receive: Receive) -> Answer:
-    """Carry a call to a version, as `RequestRouter.forward` does; raises ClientGone, too."""
+async def watched(work: Awaitable[T], receive: Receive) -> T:
+    """Await the work on a request whose body is read, as long as its client stays; raises ClientGone, too."""
     watch = DisconnectWatch(receive)
     try:
-        return await router.forward(route, call)
+        return await work
     except asyncio.CancelledError:
         if watch.client_gone:
             raise ClientGone from None

@@ -646,3 +646,24 @@ def test_an_answer_that_cannot_be_written_costs_its_request_only(way: OipSite) -
 
         way.forget(GOOD)
         assert connection.ask(request("POST", INFER, BODY)).status == 200
+
+
+def test_a_load_ends_when_its_client_has_gone(make_site: OipSiteMaker) -> None:
+    """It would wait for a model that may take minutes, for nobody."""
+    begun, ended = threading.Event(), threading.Event()
+
+    async def load(asked: OipRequest, body: bytes) -> HttpAnswer:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return HttpAnswer(200)
+
+    site = make_site(handlers={Operation.LOAD: load})
+    with site.connect() as connection:
+        connection.send(request("POST", "/v2/repository/models/m/load"))
+        wait_until(begun.is_set, "the load has begun")
+    wait_until(ended.is_set, "the load has ended")
+
+    assert site.ask(request("GET", "/v2/health/live"), "GET").status == 200
