@@ -194,7 +194,7 @@ class GrpcApi:
             try:
                 spec = peek(raw)
             except ServingError as error:
-                return await self._router.counted("", "GRPC", api, _failed(error))
+                return await self._router.counted("", "GRPC", api, failed_call(error))
             return await self._router.counted(spec.name, "GRPC", api, self._forward(method, spec, raw, timeout_s))
 
         return forward
@@ -284,7 +284,7 @@ def grpc_answer(answer: Answer) -> GrpcAnswer:
     return GrpcAnswer(answer.code, bounded_text(answer.text))
 
 
-async def _failed(error: ServingError) -> GrpcAnswer:
+async def failed_call(error: ServingError) -> GrpcAnswer:
     """Fail as a call does whose request cannot be read."""
     raise error
 

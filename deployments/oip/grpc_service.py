@@ -12,7 +12,7 @@ from core.oip.metadata import SERVER_NAME
 from core.oip.model_reference import ModelReference, model_reference
 from core.protos import oip_pb2
 from core.routing.transport import Call, Method
-from deployments.grpc.api import Answering, GrpcAnswer, GrpcService, ShortMethod, grpc_answer
+from deployments.grpc.api import Answering, GrpcAnswer, GrpcService, ShortMethod, failed_call, grpc_answer
 from deployments.oip.server_facts import ServerFacts
 
 SERVICE = "inference.GRPCInferenceService"
@@ -84,7 +84,7 @@ class OipService:
         try:
             asked = asked_model(raw)
         except ServingError as error:
-            return await self._router.counted("", "GRPC", INFER, _failed(error))
+            return await self._router.counted("", "GRPC", INFER, failed_call(error))
         return await self._router.counted(asked.name, "GRPC", INFER, self._forward(asked, raw, timeout_s))
 
     async def _forward(self, asked: ModelReference, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
@@ -108,8 +108,3 @@ def _absent(text: str) -> Answering:
         return GrpcAnswer(Code.UNIMPLEMENTED, text)
 
     return answered
-
-
-async def _failed(error: ServingError) -> GrpcAnswer:
-    """Fail as a call does whose request cannot be read."""
-    raise error

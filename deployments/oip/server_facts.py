@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from core.errors import ServingError, Unavailable
+from core.inference.signature import DEFAULT_SIGNATURE
 from core.oip.metadata import MetadataQuery
 from core.oip.model_reference import ModelReference, route_to, unresolved
 from core.routing.server_state import server_state, unready_versions
@@ -36,7 +37,7 @@ class ServerFacts:
     @property
     def is_ready(self) -> bool:
         """Whether requests should be sent here, as `/readyz` says."""
-        return server_state(self.router.table, is_draining=self.is_draining()).is_ready
+        return self.why_not_ready() is None
 
     def why_not_ready(self, *, is_strict: bool = False) -> tuple[str, ...] | None:
         """Return what keeps requests from being sent here, which may be nothing yet; None where the server is ready.
@@ -68,17 +69,16 @@ class ServerFacts:
 
     def is_model_ready(self, asked: ModelReference) -> bool:
         """Whether a version answers; raises NotFound for an unknown one."""
-        model = self.router.table.models.get(asked.name)
-        try:
-            route = route_to(self.router.table, asked)
-        except ServingError:
-            if model is None or (asked.version is not None and asked.version not in self._known(asked.name)):
-                raise
-            return False
-        return model is not None and route.servable.version in model.available
+        error = self.why_model_not_ready(asked)
+        if error is not None and not self._is_known(asked):
+            raise error
+        return error is None
 
-    def _known(self, name: str) -> frozenset[int]:
-        return frozenset(one.version for one in self.router.table.models[name].statuses)
+    def _is_known(self, asked: ModelReference) -> bool:
+        model = self.router.table.models.get(asked.name)
+        if model is None:
+            return False
+        return asked.version is None or any(one.version == asked.version for one in model.statuses)
 
     def metadata_query(self, asked: ModelReference, route: Route, signature: str) -> MetadataQuery:
         """Return the question to the model server of a route."""
@@ -86,5 +86,4 @@ class ServerFacts:
             versions = [route.servable.version]
         else:
             versions = sorted(self.router.table.models[asked.name].routes)
-        query = MetadataQuery(tuple(map(str, versions)))
-        return MetadataQuery(query.versions, signature) if signature else query
+        return MetadataQuery(tuple(map(str, versions)), signature or DEFAULT_SIGNATURE)
