@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from core.errors import InvalidArgument
 from core.inference.giving_up import go_on
 
 MOST_LEVELS: Final = 256
@@ -16,6 +17,12 @@ _STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _LOWER_CASE: Final = 0x20
 """The bit that makes a curly bracket of a square one."""
 _OPENING, _CLOSING = ord("{"), ord("}")
+
+
+def require_shallow(text: bytes) -> None:
+    """Raise InvalidArgument for a request that is nested too deeply."""
+    if is_deeper(text):
+        raise InvalidArgument(f"the request JSON is nested deeper than {MOST_LEVELS} levels")
 
 
 def is_deeper(text: bytes, levels: int = MOST_LEVELS) -> bool:

@@ -19,7 +19,7 @@ from core.inference.giving_up import patiently
 from core.inference.run_plan import RunPlan
 from core.inference.signature import ServedModel
 from core.inference.tensor_proto import MAX_RANK
-from core.json.depth import MOST_LEVELS, is_deeper
+from core.json.depth import require_shallow
 from core.json.document import require_affordable
 from core.json.exact_parser import parse_whole
 from core.json.flat_array import decoded_base64, flat_array
@@ -74,8 +74,7 @@ def _read(model: ServedModel, parts: RestBody) -> InferRequest:
 def read_infer_request(body: RestBody) -> InferRequest:
     """Read a request; raises InvalidArgument."""
     text = bytes(body.json)
-    if is_deeper(text):
-        raise InvalidArgument(f"the request JSON is nested deeper than {MOST_LEVELS} levels")
+    require_shallow(text)
     if len(text) <= LARGEST_SHORT_BYTES:
         try:
             return _request(body.raw, orjson.loads(text))

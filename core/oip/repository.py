@@ -11,7 +11,7 @@ import orjson
 
 from core.admin.model_changes import Change, KnownModels, Models, load_model, unload_model
 from core.errors import Aborted, Internal, InvalidArgument, NotFound, PermissionDenied, Unimplemented
-from core.json.depth import MOST_LEVELS, is_deeper
+from core.json.depth import require_shallow
 from core.protos import oip_pb2
 from core.routing.server_state import failed_loads, why_missing
 from core.routing.table import ModelRoutes, RoutingTable
@@ -195,8 +195,7 @@ def _members(body: bytes) -> Mapping[str, Any]:
     """Read a body that is empty or a JSON object; raises InvalidArgument."""
     if not body.strip():
         return {}
-    if is_deeper(body):
-        raise InvalidArgument(f"the request JSON is nested deeper than {MOST_LEVELS} levels")
+    require_shallow(body)
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
