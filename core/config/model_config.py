@@ -25,6 +25,16 @@ class Rollout(enum.Enum):
     RESOURCE_PRESERVING = "resource_preserving"
 
 
+class Placement(enum.Enum):
+    """Where the process of a version comes from."""
+
+    OWN = "own"
+    """A Serve deployment of its own."""
+
+    HOSTED = "hosted"
+    """A child of its node's version host: a tenth of the memory, no resources of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Autoscaling:
     """How Ray Serve changes the number of replicas of each version."""
@@ -81,6 +91,9 @@ class ModelResources:
 
     autoscaling: Autoscaling | None = None
     """Bounds and speed of autoscaling; None keeps `num_replicas`."""
+
+    placement: Placement = Placement.OWN
+    """Whether each version has a Serve deployment of its own, or is a child process of its node's host."""
 
     rollout: Rollout = Rollout.AVAILABILITY_PRESERVING
     """Load the successor first (default), or unload first where there is no room for two versions."""

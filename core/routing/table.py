@@ -24,10 +24,14 @@ from core.versions.servable import ServableId, app_name
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A version, and the name of the Serve application that answers for it."""
+    """A version, and the name of the Serve application that answers for it.
+
+    `host` is the host application of which a hosted version is a child process; empty where `app` is its own one.
+    """
 
     servable: ServableId
     app: str
+    host: str = ""
 
     @classmethod
     def of(cls, servable: ServableId) -> Route:

@@ -28,13 +28,15 @@ class AppObservation:
     """One application as Serve reports it.
 
     `message` is Serve's text for a failure, `replicas` counts those that run, `deployed_s` is when it was submitted
-    (wall clock; 0 where Serve does not say).
+    (wall clock; 0 where Serve does not say). `host` is the host application in which the version is a child process;
+    empty for a version with an application of its own.
     """
 
     condition: Condition
     message: str = ""
     replicas: int = 0
     deployed_s: float = 0.0
+    host: str = ""
 
 
 ABSENT = AppObservation(Condition.ABSENT)
