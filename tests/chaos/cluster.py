@@ -17,7 +17,6 @@ import yaml
 from tests.support.clients import wait_until
 from tests.support.network_hosts import Host, Network, network
 from tests.support.network_load import NetworkLoad
-from tests.support.project import ROOT
 from tests.support.stores.network_store import BUCKET, NetworkStore
 
 START_TIMEOUT_S = 180.0
@@ -28,9 +27,10 @@ OBJECT_STORE_BYTES = 80_000_000
 
 SETTINGS = {
     "RAY_health_check_initial_delay_ms": "3000",
-    "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_timeout_ms": "1000",
-    "RAY_health_check_failure_threshold": "5",
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_timeout_ms": "1500",
+    "RAY_health_check_failure_threshold": "3",
+    "RAY_raylet_liveness_self_check_interval_ms": "2000",
     "RAY_gcs_storage": "rocksdb",
 }
 """What docs/operations.md and cluster.yaml set on the head, so that Ray finds a lost host soon."""
@@ -57,7 +57,7 @@ class Member:
         own = [f"--node-ip-address={self.host.address}", f"--object-store-memory={OBJECT_STORE_BYTES}", "--num-cpus=1"]
         command = ["sh", "-c", AGAIN, "again", RAY, "start", *where, *own, "--disable-usage-stats", "--block"]
         with self.log.open("ab") as output:
-            self.host.start(command, self._environment, output, cwd=ROOT)
+            self.host.start(command, self._environment, output)
 
     def titled(self, title: str) -> frozenset[int]:
         """Return the processes here whose title begins so."""
@@ -136,7 +136,7 @@ class ClusterSite:
         }
         command = [sys.executable, "-m", "deployments.cli", *(f"--{name}={value}" for name, value in flags.items())]
         with (self._folder / "server.log").open("wb") as output:
-            self.process = self.head.host.start(command, self.head._environment, output, cwd=ROOT)
+            self.process = self.head.host.start(command, self.head._environment, output)
 
     def load(self, member: Member, models: list[str]) -> NetworkLoad:
         """Clients of the router on a host."""
