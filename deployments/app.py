@@ -61,12 +61,14 @@ def application(settings: ServerSettings) -> Application:
         graceful_shutdown_timeout_s=stop_s,
         health_check_period_s=5,
     )(Watcher)
+    most_per_node = settings.cluster.max_routers_per_node
     router = serve.deployment(
         name=ROUTER_DEPLOYMENT,
         ray_actor_options={"num_cpus": 0},
+        max_replicas_per_node=most_per_node or None,
         num_replicas=settings.cluster.routers(os.cpu_count() or 1),
         max_ongoing_requests=10_000,
-        max_surge_percent=100,
+        max_surge_percent=0 if most_per_node else 100,  # the node of one may have no room for its successor
         max_constructor_retry_count=2,
         graceful_shutdown_wait_loop_s=0.1,
         graceful_shutdown_timeout_s=stop_s,
