@@ -24,7 +24,8 @@ from tests.support.project import ROOT
 SUBNET = "10.77.0"
 OUTSIDE = f"{SUBNET}.254"
 BRIDGE = "switch"
-RAY_FOLDER = "/tmp/ray"  # noqa: S108 - Ray's own place, which each host covers with another
+RAY_FOLDER = "/tmp/ray"  # Ray's own place, which each host covers with another
+REAP = "while :; do sleep 5; done"
 GONE_TIMEOUT_S = 30.0
 
 
@@ -66,9 +67,9 @@ class Host:
         """Start the first process, which reaps orphans."""
         Path(RAY_FOLDER).mkdir(exist_ok=True)
         own_folder = f"mount --bind {shlex.quote(str(self.folder / 'ray'))} {RAY_FOLDER}"
+        isolated = ("unshare", "--pid", "--fork", "--mount-proc")
         started = subprocess.Popen(
-            ["ip", "netns", "exec", self.namespace, "unshare", "--pid", "--fork", "--mount-proc"]
-            + ["sh", "-c", f"{own_folder} && echo && while :; do sleep 5; done"],
+            ["ip", "netns", "exec", self.namespace, *isolated, "sh", "-c", f"{own_folder} && echo && {REAP}"],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
