@@ -47,15 +47,8 @@ MODELS: Mapping[str, Mapping[str, object]] = MappingProxyType(
     }
 )
 
-AGAIN = 'while :; do "$@"; sleep 0.5; done'
-"""What a host's service manager does: start a program again when it has ended."""
-
-
-def documented_settings() -> dict[str, str]:
-    """Return the environment of Ray that docs/operations.md gives for clusters of several hosts."""
-    _, _, rest = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8").partition("# Ray on every host\n")
-    block, _, _ = rest.partition("```")
-    return dict(line.removeprefix("export ").split("=", 1) for line in block.splitlines() if line.startswith("export "))
+AGAIN = f'. {ROOT}/configs/ray_cluster.sh; while :; do "$@"; sleep 0.5; done'
+"""What a host's service manager does: start a program with its settings, and again when it has ended."""
 
 
 class Member:
@@ -150,10 +143,7 @@ class ClusterSite:
     def add(self) -> Member:
         """Add a host, and start Ray there; the first one is the head."""
         host = self._network.add()
-        kept = host.folder / "control-store"
-        kept.mkdir()
-        ray = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self._token), **documented_settings()}
-        own = {**ray, "RAY_gcs_storage_path": str(kept), **self.store.environment}
+        own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self._token), **self.store.environment}
         member = Member(host, own, self.members[0].host.address if self.members else "")
         self.members.append(member)
         member.start()
