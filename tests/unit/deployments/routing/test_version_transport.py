@@ -69,10 +69,10 @@ class Directory(ReplicaDirectory):
         super().__init__("node", handles)
         self.known: list[Endpoint] | Exception = []
 
-    async def _endpoints(self, app: str) -> list[Endpoint]:
+    async def _endpoints(self, asked: str, logs: object) -> dict[str, list[Endpoint]]:
         if isinstance(self.known, Exception):
             raise self.known
-        return self.known
+        return {asked: self.known}
 
 
 @dataclass
