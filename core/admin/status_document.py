@@ -38,7 +38,10 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class RouterFacts:
-    """A router's description of itself; `files` are the files that list the models, `since_s` is when it started."""
+    """A router's description of itself; `files` are the files that list the models, `since_s` is when it started.
+
+    The warnings are about its installation, which makes it slower than it could be.
+    """
 
     name: str
     version: str
@@ -46,6 +49,7 @@ class RouterFacts:
     listeners: tuple[Listener, ...] = ()
     files: tuple[str, ...] = ()
     is_draining: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,7 @@ def _server(table: RoutingTable, facts: RouterFacts, wall_s: float) -> Json:
         "state": state.readiness.value,
         "reasons": [without_secrets(one) for one in state.reasons],
         "draining": facts.is_draining,
+        "warnings": list(facts.warnings),
         "router": {"name": facts.name, "started": iso_time(facts.since_s)},
         "listens": [
             {"protocol": one.protocol, "address": one.address, "encrypted": one.is_encrypted} for one in facts.listeners

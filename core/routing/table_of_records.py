@@ -108,7 +108,7 @@ def _model_routes(
 
 
 def _route(servable: ServableId, before: ModelRoutes, world: World) -> Route:
-    """Return the route of a version: a hosted one leads to where it was seen last, which changes when a node is lost."""
+    """Return the route of a version: a hosted one may have moved, because its node was lost."""
     known, seen = before.routes.get(servable.version), world.apps.get(servable)
     if known is not None and (seen is None or known.host == seen.host):
         return known

@@ -119,7 +119,7 @@ class ReplicaDirectory:
                 self.refresh_soon(app)
 
     def refresh_soon(self, app: str) -> asyncio.Task[None]:
-        """Refresh the addresses of an application, or of all in its host, unless that is under way; returns the task."""
+        """Refresh the addresses of an application, or of its whole host, unless that is under way; returns the task."""
         asked = self._hosts.get(app, app)
         running = self._refreshing.get(asked)
         if running is None:

@@ -98,6 +98,7 @@ CALLED_BY_FINALIZERS = (
 
 _opening = threading.Lock()
 _opened: list[Any] = []
+_thread = threading.local()
 
 
 def library() -> Any:
@@ -132,6 +133,15 @@ def library_path() -> Path:
 def new_status(lib: Any) -> Any:
     """Make a status that frees itself; it may be used again and again, by one thread at a time."""
     return ffi.gc(lib.TF_NewStatus(), lib.TF_DeleteStatus)
+
+
+def thread_status(lib: Any) -> Any:
+    """Return the status that this thread uses for all of its runs."""
+    try:
+        return _thread.status
+    except AttributeError:
+        _thread.status = new_status(lib)
+        return _thread.status
 
 
 def check(lib: Any, status: Any) -> None:

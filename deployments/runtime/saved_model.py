@@ -18,7 +18,7 @@ from core.inference.signature import ServedModel, signature
 from core.platforms.platform import unloaded_error
 from core.protos import saved_model_pb2, serving_pb2, tensor_pb2
 from core.versions.servable import ServableId
-from deployments.runtime.session import Session, Wiring, content_of, new_buffer, open_session, run_options
+from deployments.runtime.session import Run, Session, content_of, new_buffer, open_session, run_options
 
 SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb")
 SESSION_BUNDLE_FILE = "export.meta"
@@ -48,7 +48,7 @@ class LoadedModel:
     def __init__(self, served: ServedModel, session: Session) -> None:
         self.served = served
         self._session: Session | None = session
-        self._wirings: dict[tuple[tuple[str, ...], tuple[str, ...]], Wiring] = {}
+        self._wirings: dict[tuple[tuple[str, ...], tuple[str, ...]], Run] = {}
         self.recorder: RunRecorder | None = None
 
     def run(
@@ -81,7 +81,7 @@ class LoadedModel:
         """Refuse further calls; the memory is freed when the calls that still run have ended."""
         self._session = None
 
-    def _wiring(self, session: Session, names: tuple[tuple[str, ...], tuple[str, ...]]) -> Wiring:
+    def _wiring(self, session: Session, names: tuple[tuple[str, ...], tuple[str, ...]]) -> Run:
         wiring = self._wirings.get(names)
         if wiring is None:
             wiring = session.wire(*names)
