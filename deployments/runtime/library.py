@@ -42,6 +42,7 @@ TF_Library* TF_LoadLibrary(const char* library_filename, TF_Status*);
 TF_Buffer TF_GetOpList(TF_Library*);
 void TF_DeleteLibraryHandle(TF_Library*);
 TF_Buffer* TF_GetAllRegisteredKernels(TF_Status*);
+TF_Buffer* TF_GetAllOpList(void);
 
 TF_Buffer* TF_NewBuffer(void);
 void TF_DeleteBuffer(TF_Buffer*);
@@ -111,6 +112,12 @@ def library() -> Any:
                 getattr(opened, name)
             _opened.append(opened)
         return _opened[0]
+
+
+def register_operations() -> None:
+    """Register all operations now, and not at the first load; like opening the library, it starts no thread."""
+    lib = library()
+    lib.TF_DeleteBuffer(lib.TF_GetAllOpList())
 
 
 def library_path() -> Path:
