@@ -97,7 +97,8 @@ class ModelServer:
         node = ray.get_runtime_context().get_node_id()
         config = self._spec.config
         is_scaled = config is not None and config.resources.autoscaling is not None
-        return Endpoint(host, port, token, self._replica, node, has_loopback, is_scaled)
+        runs_by = self._loaded.served.runs_by
+        return Endpoint(host, port, token, self._replica, node, has_loopback, is_scaled, runs_by=runs_by)
 
     async def endpoint(self, logs: tuple[LoggingConfig, ...]) -> Endpoint:
         """Return where the direct transport listens and how runs went, and take over the settings of request logs.

@@ -18,7 +18,8 @@ from core.inference.signature import ServedModel, signature
 from core.platforms.platform import unloaded_error
 from core.protos import saved_model_pb2, serving_pb2, tensor_pb2
 from core.versions.servable import ServableId
-from deployments.runtime.library import ffi
+from deployments.runtime.compiled import runs_by
+from deployments.runtime.library import ffi, library
 from deployments.runtime.session import (
     IN_CALLER_THREAD,
     Run,
@@ -115,6 +116,7 @@ def load(path: str, *, tags: frozenset[str], name: str, version: int, session_co
         version=version,
         signatures=MappingProxyType({key: signature(definition) for key, definition in definitions.items()}),
         signature_def_map=serving_pb2.SignatureDefMap(signature_def=definitions).SerializeToString(deterministic=True),
+        runs_by=runs_by(library()),
     )
     return LoadedModel(served, session)
 
