@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
+from numpy import random
 
 from core.errors import Code
 from core.versions.load_report import LoadFailed
@@ -50,7 +50,7 @@ def be_child(listener: socket.socket, guardian: int, order: ForkOrder) -> int:
     """
     os.setsid()
     show_title(order.title)
-    np.random.seed()  # noqa: NPY002 - or models that draw from it would draw alike
+    random.seed()  # noqa: NPY002 - or models that draw from it would draw alike
     # Unlike `asyncio.run`, this does not wait for threads that hang.
     asyncio.new_event_loop().run_until_complete(Child(listener, guardian, order.path).run())
     return 0

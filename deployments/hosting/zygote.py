@@ -20,7 +20,7 @@ from typing import Final, NoReturn
 from deployments.hosting.child import be_child
 from deployments.hosting.messages import Ended, Forked, ForkOrder, packed, received
 from deployments.platforms.registry import MODULES
-from deployments.runtime.library import library
+from deployments.runtime.library import register_operations
 
 READY: Final = "ready"
 BACKLOG: Final = 8
@@ -39,7 +39,7 @@ def _preload() -> None:
     """Bring to memory what every child needs, and keep the garbage collector from writing to it."""
     for place in MODULES.values():
         importlib.import_module(place.partition(":")[0])
-    library()
+    register_operations()
     gc.collect()
     gc.freeze()
 
