@@ -43,7 +43,7 @@ def bare(model: LoadedModel, feeds: Mapping[str, np.ndarray], fetches: tuple[str
     )
     outputs = ffi.new("TF_Tensor*[]", len(fetches))
     options = run_options(None, in_caller_thread=True)
-    handle, count = session._session, len(feeds)  # noqa: SLF001
+    handle, count = session.handle, len(feeds)
     arguments = (handle, options, wiring.feeds, inputs, count, wiring.fetches, outputs, len(fetches))
 
     def run() -> None:

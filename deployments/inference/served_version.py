@@ -95,7 +95,8 @@ class ServedVersion:
         self._direct = DirectServer(self._calls, token)
         port, has_loopback = self._loop.run(self._direct.open(place.host)).result()
         is_scaled = config is not None and config.resources.autoscaling is not None
-        return Endpoint(place.host, port, token, place.replica, place.node, has_loopback, is_scaled)
+        runs_by = self._loaded.served.runs_by
+        return Endpoint(place.host, port, token, place.replica, place.node, has_loopback, is_scaled, runs_by=runs_by)
 
     def endpoint(self, logs: tuple[LoggingConfig, ...]) -> Endpoint:
         """Return where the direct transport listens and how runs went, and take over the settings of request logs."""
