@@ -31,7 +31,7 @@ from deployments.config.models_in_force import Configuration, InForce, ModelList
 from deployments.system.clock import Clock
 from deployments.telemetry.repeated_failure_log import RepeatedFailureLog
 from deployments.versions.disk_watch import DiskWatch
-from deployments.versions.listings import Listings
+from deployments.versions.listings import Events, Listings
 from deployments.versions.rollout_log import RolloutLog
 from deployments.versions.serve_host import ServeHost
 
@@ -71,12 +71,14 @@ class Reconciler:
         source: Source,
         model_list: ModelList,
         clock: Clock,
+        *,
+        events: Events | None = None,
     ) -> None:
         self._settings = settings
         self._host = host
         self._model_list = model_list
         self._clock = clock
-        self._listings = Listings(source, settings.polling)
+        self._listings = Listings(source, settings.polling, events=events)
         self._records: dict[ServableId, VersionRecord] = {}
         self._pulls: dict[str, Pulled] = {}
         self._adopted = False
