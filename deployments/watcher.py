@@ -23,9 +23,12 @@ from deployments.telemetry.repeated_failure_log import RepeatedFailureLog
 from deployments.telemetry.serve_failures import SERVE_FAILURES
 from deployments.versions.collecting_host import CollectingHost
 from deployments.versions.config_requests import ConfigRequests
+from deployments.versions.hosted_versions import HostedVersions
+from deployments.versions.placing_host import PlacingHost
 from deployments.versions.reconciler import Reconciler
 from deployments.versions.spare_workers import SpareWorkers
 from deployments.versions.version_counts import VersionCounts
+from deployments.versions.version_hosts import ServeVersionHosts
 
 STUCK_AFTER_S = 120.0
 PAUSE_AFTER_ERROR_S = 1.0
@@ -41,9 +44,15 @@ class Watcher:
         self._host = CollectingHost(self._collector, self._spares.load_begins)
         self._counts = VersionCounts()
         models = ConfiguredModels(settings, followed_files(settings))
+<<<<<<< HEAD
         self._wake = threading.Event()
         self._events = FolderEvents(self._wake.set)
         self._watch = Reconciler(settings, self._host, VersionSource(), models, SystemClock(), events=self._events)
+=======
+        clock = SystemClock()
+        hosted = HostedVersions(ServeVersionHosts(settings.logs), clock, self._collector.take)
+        self._watch = Reconciler(settings, PlacingHost(self._host, hosted), VersionSource(), models, clock)
+>>>>>>> main
         self._ticked_s = time.monotonic()
         self._failures = RepeatedFailureLog("tick_failed", "ticks_work_again")
         self._stopping = threading.Event()
