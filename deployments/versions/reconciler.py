@@ -29,8 +29,12 @@ from core.versions.world import Load, LoadLimits, Unload, World
 from deployments.config.models_in_force import Configuration, InForce, ModelList
 from deployments.system.clock import Clock
 from deployments.versions.disk_watch import DiskWatch
+<<<<<<< HEAD
+from deployments.versions.listings import Events, Listings
+=======
 from deployments.versions.listings import Listings
 from deployments.versions.published_table import PublishedTable
+>>>>>>> main
 from deployments.versions.rollout_log import RolloutLog
 from deployments.versions.serve_host import ServeHost
 
@@ -56,12 +60,14 @@ class Reconciler:
         source: Source,
         model_list: ModelList,
         clock: Clock,
+        *,
+        events: Events | None = None,
     ) -> None:
         self._settings = settings
         self._host = host
         self._model_list = model_list
         self._clock = clock
-        self._listings = Listings(source, settings.polling)
+        self._listings = Listings(source, settings.polling, events=events)
         self._records: dict[ServableId, VersionRecord] = {}
         self._published = PublishedTable(host, clock)
         self._adopted = False
