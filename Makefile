@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE # a server is many processes, and each would co
 
 .PHONY: setup serve run test unit soak check chaos format bench lock protos docs models tools clean
 
-$(STAMP): requirements-dev.lock pyproject.toml
+$(STAMP): requirements-dev.lock pyproject.toml setup.py $(wildcard native/*)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
 	$(UV) pip install --quiet --python $(BIN)/python --requirement requirements-dev.lock
