@@ -1,4 +1,4 @@
-# CI calls `check` and `test`. `make serve` and `make test` need nothing but CPython 3.11, pip and a C compiler.
+# CI calls `check` and `test`. `make serve` and `make test` need nothing but CPython 3.11, pip and, to be faster, a C compiler.
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
