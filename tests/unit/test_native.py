@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from tests.chaos.sanitizers import SANITIZERS, SOURCE, sanitized_run
-from tests.support.project import ROOT
+from tests.chaos.sanitizers import SANITIZERS, SOURCE, build_wheel, copy_source, sanitized_run
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 
@@ -48,28 +44,13 @@ def test_the_driver_sees_what_is_wrong(tmp_path: Path, right: str, wrong: str) -
     assert sanitized_run(tmp_path, "address,undefined", ROUNDS, source).returncode != 0
 
 
-@pytest.fixture(scope="module")
-def source_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a wheel is built from, without what was built here."""
-    copy = tmp_path_factory.mktemp("source")
-    for name in ("core", "deployments", "native"):
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, copy)
-    return copy
-
-
 @pytest.mark.parametrize(("compiler", "is_compiled"), [("cc", True), ("/bin/false", False)])
-def test_a_wheel_is_built_with_and_without_a_compiler(
-    tmp_path: Path, source_tree: Path, compiler: str, *, is_compiled: bool
-) -> None:
+def test_a_wheel_is_built_with_and_without_a_compiler(tmp_path: Path, compiler: str, *, is_compiled: bool) -> None:
     """One for all versions of CPython; where nothing can be compiled, the installation goes on without that part."""
-    source = shutil.copytree(source_tree, tmp_path / "source")
-    command = [sys.executable, "-m", "uv", "build", "--quiet", "--wheel", "--python", sys.executable]
+    (tmp_path / "source").mkdir()
 
-    subprocess.run([*command, "-o", tmp_path / "wheels", source], check=True, env={**os.environ, "CC": compiler})
+    wheel = build_wheel(copy_source(tmp_path / "source"), tmp_path / "wheels", CC=compiler)
 
-    (wheel,) = (tmp_path / "wheels").glob("*.whl")
     with zipfile.ZipFile(wheel) as content:
         compiled = [name for name in content.namelist() if name.endswith(".so")]
     assert compiled == (["deployments/runtime/_session_run.abi3.so"] if is_compiled else [])
