@@ -22,8 +22,11 @@ from deployments.telemetry.repeated_failure_log import RepeatedFailureLog
 from deployments.telemetry.serve_failures import SERVE_FAILURES
 from deployments.versions.collecting_host import CollectingHost
 from deployments.versions.config_requests import ConfigRequests
+from deployments.versions.hosted_versions import HostedVersions
+from deployments.versions.placing_host import PlacingHost
 from deployments.versions.reconciler import Reconciler
 from deployments.versions.version_counts import VersionCounts
+from deployments.versions.version_hosts import ServeVersionHosts
 
 STUCK_AFTER_S = 120.0
 PAUSE_AFTER_ERROR_S = 1.0
@@ -38,7 +41,9 @@ class Watcher:
         self._host = CollectingHost(self._collector)
         self._counts = VersionCounts()
         models = ConfiguredModels(settings, followed_files(settings))
-        self._watch = Reconciler(settings, self._host, VersionSource(), models, SystemClock())
+        clock = SystemClock()
+        hosted = HostedVersions(ServeVersionHosts(settings.logs), clock, self._collector.take)
+        self._watch = Reconciler(settings, PlacingHost(self._host, hosted), VersionSource(), models, clock)
         self._ticked_s = time.monotonic()
         self._failures = RepeatedFailureLog("tick_failed", "ticks_work_again")
         self._stopping = threading.Event()

@@ -40,6 +40,7 @@ class Listener:
 class RouterFacts:
     """A router's description of itself; `files` are the files that list the models, `since_s` is when it started.
 
+    The warnings are about its installation, which makes it slower than it could be.
     `runs_by` has what calls the runs in the replicas of an application, as far as the router is connected to them.
     """
 
@@ -49,6 +50,7 @@ class RouterFacts:
     listeners: tuple[Listener, ...] = ()
     files: tuple[str, ...] = ()
     is_draining: bool = False
+    warnings: tuple[str, ...] = ()
     runs_by: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -101,6 +103,7 @@ def _server(table: RoutingTable, facts: RouterFacts, wall_s: float) -> Json:
         "state": state.readiness.value,
         "reasons": [without_secrets(one) for one in state.reasons],
         "draining": facts.is_draining,
+        "warnings": list(facts.warnings),
         "router": {"name": facts.name, "started": iso_time(facts.since_s)},
         "listens": [
             {"protocol": one.protocol, "address": one.address, "encrypted": one.is_encrypted} for one in facts.listeners

@@ -40,6 +40,7 @@ def _server_lines(document: Json, server: str) -> Iterable[str]:
         yield f"Runs of {versions} are called by Python alone, which takes longer than the compiled part."
     if not document["watcher"]["answers"]:
         yield "The watcher does not answer: no version is loaded or unloaded until it does."
+    yield from (f"Warning: {one}" for one in about.get("warnings", ()))  # earlier versions have none
 
 
 def _tables(models: Sequence[Json], now: datetime) -> list[str]:

@@ -280,6 +280,9 @@ class ClusterSettings:
     direct_transport: bool = True
     """Send requests straight to model servers; without it, through Serve's handles."""
 
+    host_light_versions: bool = False
+    """Host light versions whose models name no placement and ask for nothing that needs their own deployment."""
+
     ray_address: str = ""
     """Address of a running cluster; empty uses the one this node belongs to, or starts one here."""
 

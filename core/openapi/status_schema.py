@@ -41,6 +41,7 @@ SERVER = _object(
     state={"enum": [one.value for one in Readiness]},
     reasons={**_list(TEXT), "description": "what is missing or wrong, a sentence each; empty when ready"},
     draining=TRUTH,
+    warnings={**_list(TEXT), "description": "what makes this installation slow, a sentence each"},
     router=_object(name=TEXT, started=TIME),
     listens=_list(LISTENER),
 )

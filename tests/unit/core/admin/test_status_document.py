@@ -84,6 +84,7 @@ def test_the_server_says_who_and_where_it_is() -> None:
             "m label lost names version 9, which does not answer",
         ],
         "draining": False,
+        "warnings": [],
         "router": {"name": "r1", "started": "2023-11-14T22:14:20.000Z"},
         "listens": [
             {"protocol": "grpc", "address": "[::]:8500", "encrypted": False},
@@ -288,7 +289,7 @@ def test_the_terminal_shows_problems_first_hand() -> None:
         1, {"m": failed, "empty": ModelRoutes(problem="Could not find base path /e")}, settled=True, started_s=START,
         in_force=ListInForce(is_requested=True, problems=(Problem("typo", "/m.config", 3), Problem("worse"))),
     )  # fmt: skip
-    facts = replace(FACTS, is_draining=True, listeners=(), files=())
+    facts = replace(FACTS, is_draining=True, listeners=(), files=(), warnings=("Python is slow",))
 
     text = status_text(document(seen, AgedReport(), facts), "unix:/s")
 
@@ -296,6 +297,7 @@ def test_the_terminal_shows_problems_first_hand() -> None:
     assert "Listens: nowhere" in text
     assert "Models: changed at run time\n" in text
     assert "The watcher does not answer" in text
+    assert "\nWarning: Python is slow\n" in text
     assert "  /m.config:3: typo\n  worse\n" in text
     assert "FAILED" in text
     assert "empty  -        no version" in text
