@@ -6,7 +6,7 @@ them as if a predecessor had submitted them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from ray import serve
 
@@ -29,8 +29,9 @@ class _Collector:
     def __init__(self) -> None:
         self.targets: list[serve.RunTarget] = []
 
-    def observe(self) -> Mapping[str, AppObservation]:
+    def observe(self, moving: Collection[str] | None = None) -> Mapping[str, AppObservation]:
         """Return what was collected, as if it were loading."""
+        del moving
         return {one.name: AppObservation(Condition.DEPLOYING) for one in self.targets}
 
     def deploy(self, spec: ServableSpec, resources: ModelResources) -> None:
