@@ -7,6 +7,7 @@ from pathlib import Path
 from ray import serve
 
 from core.versions.servable import DEPLOYMENT, ServableId, app_name
+from deployments.versions.serve_status import ServeStatus
 from tests.integration.conftest import LiveServer
 from tests.support.clients import ClosedLoop, RestClient, wait_until
 from tests.support.processes import kill, replica_pids
@@ -49,3 +50,30 @@ def test_a_resting_version_whose_application_was_deleted_is_loaded_again(
 
     assert others.failures == []
     wait_until(lambda: not replica_pids(app, DEPLOYMENT), "it is gone for good")
+
+
+def test_the_cheap_questions_say_what_serve_says_of_itself(server: LiveServer, client: RestClient) -> None:
+    """They have no public name: another Ray may answer them otherwise."""
+    del server
+    wait_until(lambda: shown_replicas(client, "half_plus_two") == [1], "the versions rest")
+
+    theirs = serve.status().applications
+
+    seen = ServeStatus().of_all()
+    assert seen.keys() == theirs.keys()
+    for name, one in seen.items():
+        assert (one.status, one.message) == (theirs[name].status, theirs[name].message)
+        assert one.last_deployed_time_s == theirs[name].last_deployed_time_s
+        assert one.deployments.keys() == theirs[name].deployments.keys()
+        for deployment, running in one.deployments.items():
+            wanted = theirs[name].deployments[deployment]
+            assert (running.status, running.message) == (wanted.status, wanted.message)
+            assert running.replica_states["RUNNING"] == wanted.replica_states.get("RUNNING", 0)  # type: ignore[index]
+
+
+def test_an_application_that_does_not_exist_is_not_there(server: LiveServer) -> None:
+    """Serve answers for any name."""
+    del server
+    app = app_name(ServableId("half_plus_two", 1))
+
+    assert ServeStatus().of([app, "absent:1"]).keys() == {app}
