@@ -15,7 +15,7 @@ from tests.support.processes import kill, replica_pids
 
 def shown_replicas(client: RestClient, model: str) -> list[int]:
     """Return how many replicas of each version the status page shows."""
-    models = client.get("/status.json").json()["models"]
+    models = client.get("/status.json").json["models"]
     return [one["replicas"] or 0 for found in models if found["name"] == model for one in found["versions"]]
 
 
