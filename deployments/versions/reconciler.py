@@ -8,14 +8,13 @@ completed by the next one.
 from __future__ import annotations
 
 import logging
-import uuid
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 
 from core.config.model_config import ModelConfig
 from core.config.server_settings import ServerSettings
 from core.config.session_options import with_gpu_share
-from core.errors import Code, ConfigError, ServingError
+from core.errors import Code, ConfigError
 from core.routing.deletion import deletable
 from core.routing.router_report import RouterReport
 from core.routing.table import RoutingTable
@@ -26,12 +25,13 @@ from core.versions.reconcile import apply, failed, next_actions, observe, unneed
 from core.versions.record import Failure, VersionRecord
 from core.versions.servable import ServableId, app_name, servables_of
 from core.versions.servable_spec import ServableSpec
-from core.versions.world import Load, LoadLimits, Unload, World
+from core.versions.standstill import Seen, Standstill, due_s, moving_apps
+from core.versions.world import AppObservation, Load, LoadLimits, Unload, World
 from deployments.config.models_in_force import Configuration, InForce, ModelList
 from deployments.system.clock import Clock
-from deployments.telemetry.repeated_failure_log import RepeatedFailureLog
 from deployments.versions.disk_watch import DiskWatch
-from deployments.versions.listings import Listings
+from deployments.versions.listings import Events, Listings
+from deployments.versions.published_table import PublishedTable
 from deployments.versions.rollout_log import RolloutLog
 from deployments.versions.serve_host import ServeHost
 
@@ -40,25 +40,11 @@ log = logging.getLogger(__name__)
 BUSY_TICK_S = 0.1
 """Pause between ticks while something is being loaded or unloaded."""
 
-BROADCAST_AGAIN_S = 2.0
-"""Pause after a broadcast that not every router answered; pulls heal it meanwhile."""
-
 MOST_TABLES_A_TICK = 4
 """Each confirmed table may lead to one that shows more; no version needs more than two of them."""
 
-ROUTER_FORGOTTEN_AFTER_S = 15.0
-"""A router that has neither pulled nor answered a broadcast for so long is gone."""
-
 FIRST_DELETE_AFTER_S = 6.0
 """A new watcher deletes no application with a route before every router, also a starting one, could pull once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pulled:
-    """The report of a router when it last pulled the table."""
-
-    report: RouterReport
-    at_s: float
 
 
 class Reconciler:
@@ -71,31 +57,43 @@ class Reconciler:
         source: Source,
         model_list: ModelList,
         clock: Clock,
+        *,
+        events: Events | None = None,
     ) -> None:
         self._settings = settings
         self._host = host
         self._model_list = model_list
         self._clock = clock
-        self._listings = Listings(source, settings.polling)
+        self._listings = Listings(source, settings.polling, events=events)
         self._records: dict[ServableId, VersionRecord] = {}
-        self._pulls: dict[str, Pulled] = {}
+        self._apps: Mapping[str, AppObservation] | None = None  # as seen last; None before the first look
+        self._busy = False
+        self._standstill: Standstill | None = None
+        self._published = PublishedTable(host, clock)
         self._adopted = False
         self._steps = RolloutLog()
-        self._failures = RepeatedFailureLog("table_not_confirmed", "table_confirmed_again")
-        self._answers: tuple[RouterReport, ...] | None = ()  # to the broadcast of the present table; None: one lacks
-        self._repeat_s = 0.0
-        self._all_known_s = 0.0
-        self._name = uuid.uuid4().hex
         self._models: tuple[ModelConfig, ...] = ()
         self._first_delete_s = clock.steady_s() + FIRST_DELETE_AFTER_S
         self._routed: set[str] = set()
         self._unrouted: set[str] = set()
         self._disk = DiskWatch(host.full_disk)
         self.configuration = Configuration(settings.source, model_list)
-        self.table = RoutingTable(generation=0)
-        self.confirmed = self.table  # the newest table that every router used at one moment
         self.published_number = 0  # that of the list of models which this table holds
         self.replicas: Mapping[str, int] = {}  # those that run, by application
+
+    @property
+    def table(self) -> RoutingTable:
+        """The newest table, which every router is sent."""
+        return self._published.newest
+
+    @property
+    def confirmed(self) -> RoutingTable:
+        """The newest table that every router used at one moment."""
+        return self._published.confirmed
+
+    def pulled(self, report: RouterReport) -> RoutingTable:
+        """Return the table to a router that asks for it, and remember what it uses."""
+        return self._published.pulled(report)
 
     def tick(self) -> float:
         """Observe the world once and take the next steps; returns the seconds until the next tick is due."""
@@ -108,42 +106,54 @@ class Reconciler:
             return self._idle_s(now_s)
         self._models = in_force.models
         self._listings.refresh(self._models, now_s, self._clock.wall_s())
-        world = self._look(self._models, now_s)
-        records = observe(self._records, world, self._limits)
-        self._steps.follow(records)
-        self._records = records
-        for action in next_actions(records, world, self._limits):
+        seen = self._look(in_force)
+        is_confirmed = self._published.is_confirmed()
+        if not (is_confirmed and self._standstill is not None and self._standstill.holds(seen, now_s)):
+            self._standstill = None
+            has_changed = self._advance(seen, in_force, now_s)
+            if is_confirmed and not has_changed:
+                self._standstill = Standstill(seen, due_s(self._records, now_s))
+        return self._pause_s(now_s)
+
+    def _look(self, in_force: InForce) -> Seen:
+        moving = moving_apps(self._records, self._apps) if self._apps is not None else None
+        self._apps = apps = self._disk.look(self._host.observe(moving))
+        self.replicas = {app: one.replicas for app, one in apps.items()}
+        return Seen(
+            (in_force, self.configuration.published(in_force)),
+            dict(self._listings.by_model),
+            apps,
+            self._published.failing(),
+        )
+
+    def _advance(self, seen: Seen, in_force: InForce, now_s: float) -> bool:
+        """Decide and act on what was seen; returns whether anything has changed, or is to be done again."""
+        world = self._world(seen, now_s)
+        records, table = self._records, self.table
+        self._records = observe(records, world, self._limits)
+        self._steps.follow(self._records)
+        for action in next_actions(self._records, world, self._limits):
             self._perform(action, now_s)
         self._steps.follow(self._records)
         self._publish(world, in_force)
-        busy = self._delete_unneeded(world)
-        return BUSY_TICK_S if busy or self._is_moving() or not self._is_confirmed() else self._idle_s(now_s)
+        self._busy = self._delete_unneeded(world)
+        return self._busy or self.table is not table or self._records != records
 
-    def _look(self, models: tuple[ModelConfig, ...], now_s: float) -> World:
-        apps = self._disk.look(self._host.observe())
-        self.replicas = {app: one.replicas for app, one in apps.items()}
+    def _world(self, seen: Seen, now_s: float) -> World:
         if not self._records:
-            self._routed.update(apps)
-        names = {config.name for config in models} | {one.name for one in self._records} | self.table.models.keys()
-        servables = servables_of(apps, names)
+            self._routed.update(seen.apps)
+        names = {config.name for config in self._models} | {one.name for one in self._records}
+        servables = servables_of(seen.apps, names | self.table.models.keys())
         return World(
             now_s,
-            models,
-            dict(self._listings.by_model),
-            {servable: apps[app] for app, servable in servables.items()},
-            {app: seen for app, seen in apps.items() if app not in servables},
+            self._models,
+            seen.storage,
+            {servable: seen.apps[app] for app, servable in servables.items()},
+            {app: one for app, one in seen.apps.items() if app not in servables},
             self.table.histories,
             self._clock.wall_s(),
-            {servables[app]: one for app, one in self._failing().items() if app in servables},
+            {servables[app]: one for app, one in seen.failing.items() if app in servables},
         )
-
-    def _failing(self) -> Mapping[str, Failure]:
-        """Return the applications in which every run fails, as any router that pulls reports it."""
-        pulls = (one for one in tuple(self._pulls.values()) if self._is_present(one))
-        return {app: failure for one in pulls for app, failure in one.report.failing.items()}
-
-    def _is_present(self, pulled: Pulled) -> bool:
-        return self._clock.steady_s() - pulled.at_s <= ROUTER_FORGOTTEN_AFTER_S
 
     @property
     def _limits(self) -> LoadLimits:
@@ -158,11 +168,7 @@ class Reconciler:
         """Begin with the newest table that a router holds, so that generations rise over restarts of the watcher."""
         if self._adopted:
             return
-        tables = self._host.tables()
-        self.table = max((self.table, *tables), key=lambda one: one.generation)
-        if self.table.generation:
-            self._all_known_s = self._first_delete_s
-            self._answers = () if all(one == self.table for one in tables) else None
+        self._published.adopt(self._host.tables(), self._first_delete_s)
         self._routed.update(self.table.apps)
         self.configuration.adopt(self.table.in_force)
         self._adopted = True
@@ -212,88 +218,26 @@ class Reconciler:
 
         What every router has confirmed may change what is shown of it, which is another table.
         """
-        self._broadcast_again()
+        self._published.broadcast_again()
         for _ in range(MOST_TABLES_A_TICK):
             table = replace(
-                routing_table(self._records, world, self.table, is_confirmed=self._is_confirmed()),
+                routing_table(self._records, world, self.table, is_confirmed=self._published.is_confirmed()),
                 in_force=self.configuration.published(in_force),
                 started_s=self.table.started_s or world.wall_s,
             )
-            ahead = self._ahead(one.report for one in tuple(self._pulls.values()))
-            if table == self.table and not ahead:
-                break
-            self._number(table, ahead)
             self._routed |= table.apps
             self._unrouted -= table.apps
-            self._confirm()
-        if self._is_confirmed():
-            self.confirmed = self.table
+            if not self._published.put(table):
+                break
+        if self._published.is_confirmed():
+            self._published.note_confirmed()
             self.published_number = in_force.number
 
     def _publish_problems(self) -> None:
         """Show why the files could not be read after a restart; what a former watcher published stays."""
         in_force = replace(self.table.in_force, problems=self.configuration.problems)
         if self.table.generation and in_force != self.table.in_force:
-            self._number(replace(self.table, in_force=in_force), 0)
-            self._confirm()
-
-    def _is_confirmed(self) -> bool:
-        """Whether every router is known to use the present table.
-
-        A new watcher knows every router only after each could pull once; the very first one is there before any router.
-        """
-        if self._answers is None or self._clock.steady_s() < self._all_known_s:
-            return False
-        ours = self.table
-        return all(one.uses(ours.generation, ours.watcher) for one in self._with_pulls(self._answers))
-
-    def _broadcast_again(self) -> None:
-        """Send the table again some time after a broadcast that not every router answered."""
-        if self._answers is None and self.table.generation and self._clock.steady_s() >= self._repeat_s:
-            self._confirm()
-
-    def _confirm(self) -> list[RouterReport] | None:
-        """Broadcast the table; None when some router did not answer. A router that is ahead is overtaken."""
-        try:
-            answers = self._host.publish(self.table)
-            reports = self._with_pulls(answers)
-        except ServingError as error:
-            self._answers = None
-            self._repeat_s = self._clock.steady_s() + BROADCAST_AGAIN_S
-            self._failures.failed(self._clock.steady_s(), error)
-            return None
-        self._failures.went_well(self._clock.steady_s())
-        ahead = self._ahead(reports)
-        if ahead:
-            self._number(self.table, ahead)
-            return self._confirm()
-        self._answers = tuple(answers)
-        return reports
-
-    def _ahead(self, reports: Iterable[RouterReport]) -> int:
-        """Return the highest generation of another watcher's table that a router would keep; 0 when there is none."""
-        ours = self.table
-        kept = (one.generation for one in reports if one.keeps_its_table(ours.generation, ours.watcher))
-        return max(kept, default=0)
-
-    def _number(self, table: RoutingTable, ahead: int) -> None:
-        self._answers = None
-        self.table = replace(table, generation=max(table.generation, ahead) + 1, watcher=self._name)
-
-    def _with_pulls(self, reports: Iterable[RouterReport]) -> list[RouterReport]:
-        """Add routers that pulled lately but do not take broadcasts yet, because they are still starting."""
-        answered = {report.router: report for report in reports}
-        for router, pulled in tuple(self._pulls.items()):
-            if not self._is_present(pulled):
-                del self._pulls[router]
-            else:
-                answered.setdefault(router, pulled.report)
-        return list(answered.values())
-
-    def pulled(self, report: RouterReport) -> RoutingTable:
-        """Return the table to a router that asks for it, and remember what it uses."""
-        self._pulls[report.router] = Pulled(report, self._clock.steady_s())
-        return self.table
+            self._published.put(replace(self.table, in_force=in_force))
 
     def _delete_unneeded(self, world: World) -> bool:
         """Delete applications that no router can call any more; returns whether any were unneeded."""
@@ -311,7 +255,7 @@ class Reconciler:
         """Return those that no router uses any more, or whose drain time is up."""
         if not apps or world.now_s < self._first_delete_s:
             return frozenset()
-        reports = self._confirm()
+        reports = self._published.confirm()
         confirmed = deletable(apps, reports, self.table.generation) if reports is not None else frozenset()
         self._routed -= confirmed
         return confirmed | self._overdue(apps, world.now_s)
@@ -330,6 +274,10 @@ class Reconciler:
             if config.name == servable.name:
                 return config.resources.drain_timeout_s
         return self._settings.front_door.drain_timeout_s
+
+    def _pause_s(self, now_s: float) -> float:
+        is_settled = not self._busy and not self._is_moving() and self._published.is_confirmed()
+        return self._idle_s(now_s) if is_settled else BUSY_TICK_S
 
     def _is_moving(self) -> bool:
         moving = {State.LOADING, State.UNLOADING}

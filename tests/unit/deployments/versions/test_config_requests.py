@@ -17,7 +17,7 @@ from core.protos import serving_pb2
 from core.versions.lifecycle import State
 from deployments.versions import config_requests
 from deployments.versions.config_requests import ConfigRequests
-from deployments.versions.reconciler import BROADCAST_AGAIN_S
+from deployments.versions.published_table import BROADCAST_AGAIN_S
 from tests.support.fakes import FakeRouter
 from tests.support.sites import M, Site
 

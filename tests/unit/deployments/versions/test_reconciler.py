@@ -16,7 +16,8 @@ from core.routing.table import RoutingTable
 from core.versions.lifecycle import State
 from core.versions.record import Failure
 from core.versions.world import AppObservation, Condition
-from deployments.versions.reconciler import BUSY_TICK_S, ROUTER_FORGOTTEN_AFTER_S
+from deployments.versions.published_table import ROUTER_FORGOTTEN_AFTER_S
+from deployments.versions.reconciler import BUSY_TICK_S
 from tests.support.fakes import HALF_WRITTEN, FakeRouter, Killed
 from tests.support.sites import SETTINGS, M, Site
 
