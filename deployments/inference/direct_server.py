@@ -264,16 +264,20 @@ class DirectServer:
     async def open(self, host: str) -> tuple[int, bool]:
         """Listen on a free port of `host`; returns its number, and whether 127.0.0.1 answers on it too."""
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: _Peer(self), host, 0, backlog=1024)
+        server = await loop.create_server(self.peer, host, 0, backlog=1024)
         self._servers.append(server)
         port: int = server.sockets[0].getsockname()[1]
         if host == LOOPBACK:
             return port, True
         try:
-            self._servers.append(await loop.create_server(lambda: _Peer(self), LOOPBACK, port, backlog=1024))
+            self._servers.append(await loop.create_server(self.peer, LOOPBACK, port, backlog=1024))
         except OSError:
             return port, False
         return port, True
+
+    def peer(self) -> _Peer:
+        """Return the protocol of a new connection."""
+        return _Peer(self)
 
     @property
     def open_calls(self) -> float:

@@ -75,7 +75,9 @@ class Member:
 class ClusterSite:
     """The hosts, the store, and a server with two routers; each model comes from the store."""
 
-    def __init__(self, made: Network, saved_models: Path, folder: Path, models: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(
+        self, made: Network, saved_models: Path, folder: Path, models: Mapping[str, Mapping[str, Any]]
+    ) -> None:
         self._network = made
         self._folder = folder
         self._settings = {

@@ -70,7 +70,12 @@ class Host:
             ["ip", "netns", "exec", self.namespace, "sh", "-c", mounted],
             stdout=output,
             stderr=subprocess.STDOUT if output != subprocess.PIPE else None,
-            env={**os.environ, "HOME": str(self.home), "XDG_CACHE_HOME": str(self.home / ".cache"), **(environment or {})},
+            env={
+                **os.environ,
+                "HOME": str(self.home),
+                "XDG_CACHE_HOME": str(self.home / ".cache"),
+                **(environment or {}),
+            },
             start_new_session=True,
             **options,  # type: ignore[call-overload]
         )

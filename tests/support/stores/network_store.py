@@ -49,7 +49,10 @@ def main() -> None:
     address, port, folder = sys.argv[1:]
     server = ThreadedMotoServer(ip_address=address, port=int(port), verbose=True)
     server.start()
-    keys = {"aws_access_key_id": CREDENTIALS["AWS_ACCESS_KEY_ID"], "aws_secret_access_key": CREDENTIALS["AWS_SECRET_ACCESS_KEY"]}
+    keys = {
+        "aws_access_key_id": CREDENTIALS["AWS_ACCESS_KEY_ID"],
+        "aws_secret_access_key": CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+    }
     client = boto3.client("s3", endpoint_url=f"http://{address}:{port}", region_name=REGION, **keys)
     client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
     for file in sorted(one for one in Path(folder).rglob("*") if one.is_file()):
