@@ -142,9 +142,9 @@ class _Peer(asyncio.BufferedProtocol):
         self._close_if_done()
 
     def _work(self) -> None:
-        """Work on the first of the calls that wait; others have their turn when these answers have left.
+        """Work on the first of the calls that wait, and send their answers in one write.
 
-        The event loop writes when it has come to the end of a turn, whatever is written before.
+        The others have their turn when the event loop has looked at its sockets: some may be withdrawn by then.
         """
         waiting, taker = self._waiting, self._server.taker
         size = taker.group_size(tuple(waiting.values())) if len(waiting) > 1 else 1

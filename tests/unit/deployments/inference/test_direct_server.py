@@ -222,7 +222,7 @@ def test_calls_of_one_read_are_worked_on_together_and_answered_in_one_write(run)
 
 
 def test_the_answers_of_a_group_leave_before_the_next_group_is_worked_on(run) -> None:
-    """Many calls in one read do not wait for all of them; an event loop may write at the end of its turn only."""
+    """Many calls in one read do not wait for all of them."""
 
     async def check() -> None:
         taker = Groups(2)
