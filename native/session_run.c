@@ -11,9 +11,7 @@
 
 #include "session_run.h"
 
-#define NO_MEMORY (-1)
 #define FEW_TENSORS 16
-#define STRING_TYPE 7
 
 /* TF_TString: all zero bytes are an empty string. */
 typedef struct {
@@ -27,6 +25,7 @@ void bind_tensorflow(const tensorflow_functions *functions) { tf = *functions; }
 static void delete_tensors(void **tensors, int count) {
   for (int at = 0; at < count; at++) {
     if (tensors[at] != NULL) tf.TF_DeleteTensor(tensors[at]);
+    tensors[at] = NULL;
   }
 }
 
@@ -44,52 +43,68 @@ static int make_inputs(const run_wiring *wiring, const char *content, const int6
   return wiring->fed;
 }
 
-static void describe(void *tensor, run_output *output) {
-  output->tensor = tensor;
-  output->data = tf.TF_TensorData(tensor);
-  output->size = tf.TF_TensorByteSize(tensor);
-  output->rank = tf.TF_NumDims(tensor);
-  for (int axis = 0; axis < output->rank; axis++) output->dims[axis] = tf.TF_Dim(tensor, axis);
+/* Returns where the extents end. */
+static int64_t *describe(const void *tensor, int64_t *extents) {
+  int rank = tf.TF_NumDims(tensor);
+  *extents++ = (int64_t)tf.TF_TensorByteSize(tensor);
+  *extents++ = rank;
+  for (int axis = 0; axis < rank; axis++) *extents++ = tf.TF_Dim(tensor, axis);
+  return extents;
 }
 
-static int run_with(const run_wiring *wiring, void *session, const void *options, void *metadata, void *status,
-                    void *const *inputs, void **fetched, run_output *outputs) {
-  memset(fetched, 0, (size_t)wiring->fetched * sizeof *fetched);
-  tf.TF_SessionRun(session, options, wiring->feeds, inputs, wiring->fed, wiring->fetches, fetched, wiring->fetched,
-                   NULL, 0, metadata, status);
-  int code = tf.TF_GetCode(status);
-  if (code != 0) {
-    delete_tensors(fetched, wiring->fetched);
-    return code;
+/* Returns whether the bytes of a tensor fit in, behind those that are `used`. */
+static int copy_in(const void *tensor, size_t size, const run_room *room, size_t *used) {
+  size_t start = (*used + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+  if (start > room->content_size || size > room->content_size - start) return 0;
+  if (size > 0) memcpy(room->content + start, tf.TF_TensorData(tensor), size);
+  *used = start + size;
+  return 1;
+}
+
+static int take_outputs(const run_wiring *wiring, run_room *room) {
+  int64_t *end = room->found + 2;
+  int64_t left = 0;
+  size_t used = 0;
+  for (int at = 0; at < wiring->fetched; at++) {
+    size_t size = tf.TF_TensorByteSize(room->tensors[at]);
+    end = describe(room->tensors[at], end);
+    if (wiring->fetch_types[at] != STRING_TYPE && copy_in(room->tensors[at], size, room, &used)) {
+      delete_tensors(&room->tensors[at], 1);
+    } else {
+      left++;
+    }
   }
-  for (int at = 0; at < wiring->fetched; at++) describe(fetched[at], &outputs[at]);
-  return code;
+  room->found[0] = left;
+  room->found[1] = (int64_t)used;
+  return (int)(end - room->found);
 }
 
-int session_run(const run_wiring *wiring, void *session, const void *options, void *metadata, void *status,
-                void *const *given, const char *content, const int64_t *extents, run_output *outputs) {
+static int run_with(const run_wiring *wiring, void *session, const void *options, void *metadata, void *const *inputs,
+                    run_room *room) {
+  memset(room->tensors, 0, (size_t)wiring->fetched * sizeof *room->tensors);
+  tf.TF_SessionRun(session, options, wiring->feeds, inputs, wiring->fed, wiring->fetches, room->tensors,
+                   wiring->fetched, NULL, 0, metadata, room->status);
+  if (tf.TF_GetCode(room->status) == 0) return take_outputs(wiring, room);
+  delete_tensors(room->tensors, wiring->fetched);
+  return FAILED;
+}
+
+int session_run(const run_wiring *wiring, void *session, const void *options, void *metadata, void *const *given,
+                const char *content, const int64_t *extents, run_room *room) {
+  if (given != NULL) return run_with(wiring, session, options, metadata, given, room);
   void *few[FEW_TENSORS];
-  size_t count = (size_t)wiring->fed + (size_t)wiring->fetched;
-  void **tensors = count <= FEW_TENSORS ? few : malloc(count * sizeof *tensors);
-  int code = NO_MEMORY;
-  if (tensors == NULL) return code;
-  void **fetched = tensors + wiring->fed;
-  if (given != NULL) {
-    code = run_with(wiring, session, options, metadata, status, given, fetched, outputs);
-  } else {
-    int made = make_inputs(wiring, content, extents, tensors);
-    if (made == wiring->fed) code = run_with(wiring, session, options, metadata, status, tensors, fetched, outputs);
-    delete_tensors(tensors, made);
-  }
-  if (tensors != few) free(tensors);
-  return code;
+  void **inputs = wiring->fed <= FEW_TENSORS ? few : malloc((size_t)wiring->fed * sizeof *inputs);
+  int count = NO_MEMORY;
+  if (inputs == NULL) return count;
+  int made = make_inputs(wiring, content, extents, inputs);
+  if (made == wiring->fed) count = run_with(wiring, session, options, metadata, inputs, room);
+  delete_tensors(inputs, made);
+  if (inputs != few) free(inputs);
+  return count;
 }
 
-void release_outputs(run_output *outputs, int count) {
-  for (int at = 0; at < count; at++) {
-    if (outputs[at].tensor != NULL) tf.TF_DeleteTensor(outputs[at].tensor);
-    outputs[at].tensor = NULL;
-  }
+void release_outputs(const run_wiring *wiring, run_room *room) {
+  delete_tensors(room->tensors, wiring->fetched);
 }
 
 /* TensorFlow calls this when nothing uses the strings any more, on any thread. */

@@ -102,6 +102,10 @@ VERSION_STATUS = _object(
         **_nothing_or(_object(code=TEXT, message=TEXT)),
         "description": "the error of every run of a version that is loaded; null for one that answers",
     },
+    runs_by={
+        **_nothing_or(TEXT),
+        "description": "what calls TensorFlow in a run: `compiled`, or `python` alone; null while it is not known",
+    },
     traffic={
         **_nothing_or(TRAFFIC),
         "description": "of all replicas, whichever router was asked; null while it is not known",

@@ -44,7 +44,7 @@ LOOP_HANGS_AFTER_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ServingPlace:
     """Where a version is served: the node's address and its id in Ray, and what tells the process from others."""
 
     host: str
@@ -55,7 +55,7 @@ class Place:
 class ServedVersion:
     """One version that answers calls; the constructor loads it, and raises LoadFailed."""
 
-    def __init__(self, spec: ServableSpec, place: Place, through: Through) -> None:
+    def __init__(self, spec: ServableSpec, place: ServingPlace, through: Through) -> None:
         log.info("version_loading model=%s version=%d", spec.servable.name, spec.servable.version)
         self._place = place
         self._files = files_on_node(spec)
@@ -95,7 +95,8 @@ class ServedVersion:
         self._direct = DirectServer(self._calls, token)
         port, has_loopback = self._loop.run(self._direct.open(place.host)).result()
         is_scaled = config is not None and config.resources.autoscaling is not None
-        return Endpoint(place.host, port, token, place.replica, place.node, has_loopback, is_scaled)
+        runs_by = self._loaded.served.runs_by
+        return Endpoint(place.host, port, token, place.replica, place.node, has_loopback, is_scaled, runs_by=runs_by)
 
     def endpoint(self, logs: tuple[LoggingConfig, ...]) -> Endpoint:
         """Return where the direct transport listens and how runs went, and take over the settings of request logs."""

@@ -91,6 +91,11 @@ class ReplicaDirectory:
             self._asked_hosts.discard(host)
             await self._handles.forget(host)
 
+    def runs_by(self) -> dict[str, str]:
+        """Return what calls the runs in the connected replicas, by application; several are joined."""
+        kinds = {app: {one.runs_by for one in replicas.endpoints} for app, replicas in self.replicas.items()}
+        return {app: ", ".join(sorted(filter(None, some))) for app, some in kinds.items()}
+
     async def follow_load(self) -> None:
         """Report the number of open calls to replicas that Serve scales, and look for new ones; never ends."""
         while True:

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 EXTENSION: Final = "deployments.runtime._session_run"
 PURE_PYTHON_VARIABLE: Final = "RAY_MODEL_SERVER_PURE_PYTHON"
 
+ADVICE: Final = "runs are called by Python alone, which takes longer; install again where there is a C compiler"
+
 _choosing = threading.Lock()
 _chosen: list[Any] = []
 
@@ -35,6 +37,11 @@ def compiled(lib: Any) -> Any:
         if not _chosen:
             _chosen.append(_bound(lib))
         return _chosen[0]
+
+
+def runs_by(lib: Any) -> str:
+    """Return what calls the library's functions in a run: the part that is `compiled`, or `python` alone."""
+    return "python" if compiled(lib) is None else "compiled"
 
 
 def string_tensor(extension: Any, values: list[bytes], shape: tuple[int, ...]) -> Any:
@@ -60,12 +67,12 @@ def string_values(extension: Any, tensor: Any, count: int) -> np.ndarray:
 
 def _bound(lib: Any) -> Any:
     if os.environ.get(PURE_PYTHON_VARIABLE):
-        log.info("compiled_part_left_aside variable=%s", PURE_PYTHON_VARIABLE)
+        log.warning("compiled_part_left_aside variable=%s", PURE_PYTHON_VARIABLE)
         return None
     try:
         extension = importlib.import_module(EXTENSION)
     except ImportError as error:
-        log.info("compiled_part_missing error=%s", error)
+        log.warning("compiled_part_missing error=%s text=%r", error, ADVICE)
         return None
     functions = extension.ffi.new("tensorflow_functions*")
     for name, field in extension.ffi.typeof("tensorflow_functions").fields:

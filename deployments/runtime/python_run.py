@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,7 @@ class PythonRun:
         self._lib = lib
         self.wiring = wiring
 
-    def run(self, session: Any, arrays: Iterable[np.ndarray], options: Any, metadata: Any) -> list[np.ndarray]:
+    def run(self, session: Any, arrays: Collection[np.ndarray], options: Any, metadata: Any) -> list[np.ndarray]:
         """Run once; `arrays` come in the order of the feeds."""
         lib, wiring = self._lib, self.wiring
         fed, fetched = len(wiring.feed_types), len(wiring.fetch_types)

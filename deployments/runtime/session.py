@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -17,12 +17,12 @@ from deployments.runtime.compiled_run import CompiledRun
 from deployments.runtime.library import c_text, check, ffi, library, new_status
 from deployments.runtime.python_run import PythonRun, Wiring
 
-IN_CALLER_THREAD = -1
+CALLER_THREAD_POOL = -1
 SOFTWARE_TRACE = 1
 """TensorFlow reports the time of each operation, without asking the driver of a device."""
 
 
-class Run(Protocol):
+class GraphCall(Protocol):
     """A way of calling a graph: names looked up once, and run many times."""
 
     @property
@@ -30,8 +30,12 @@ class Run(Protocol):
         """The graph's side of it."""
         ...
 
-    def run(self, session: Any, arrays: Iterable[np.ndarray], options: Any, metadata: Any) -> list[np.ndarray]:
-        """Run the graph of a session once."""
+    def run(self, session: Any, arrays: Collection[np.ndarray], options: Any, metadata: Any) -> list[np.ndarray]:
+        """Run the graph of a session once; `arrays` come in the order of the feeds.
+
+        TensorFlow works without Python's lock. An error carries TensorFlow's own code and message. What the options ask
+        TensorFlow to report about the run comes into the buffer `metadata`, which may be NULL.
+        """
         ...
 
 
@@ -41,14 +45,14 @@ class Session:
     Runs may overlap. Whoever runs holds a reference, so giving up a session never takes it away from a run.
     """
 
-    __slots__ = ("_graph", "_lib", "_session")
+    __slots__ = ("_graph", "_lib", "handle")
 
     def __init__(self, lib: Any, graph: Any, session: Any) -> None:
         self._lib = lib
         self._graph = graph
-        self._session = ffi.gc(session, functools.partial(_close, lib, graph))
+        self.handle = ffi.gc(session, functools.partial(_close, lib, graph))
 
-    def wire(self, feeds: Iterable[str], fetches: Iterable[str]) -> Run:
+    def wire(self, feeds: Iterable[str], fetches: Iterable[str]) -> GraphCall:
         """Look the names of a call up in the graph; they may lack the `:0`."""
         inputs = [self._output(name) for name in feeds]
         outputs = [self._output(name) for name in fetches]
@@ -68,14 +72,6 @@ class Session:
         position = ffi.new("size_t*")
         while operation := self._lib.TF_GraphNextOperation(self._graph, position):
             yield c_text(self._lib.TF_OperationOpType(operation))
-
-    def run(self, way: Run, arrays: Iterable[np.ndarray], options: Any, metadata: Any = ffi.NULL) -> list[np.ndarray]:
-        """Run the graph once; `arrays` come in the order of the feeds that `way` was wired for.
-
-        TensorFlow works without Python's lock. An error carries TensorFlow's own code and message. What the options ask
-        TensorFlow to report about the run comes into the buffer `metadata`.
-        """
-        return way.run(self._session, arrays, options, metadata)
 
     def _output(self, name: str) -> tuple[Any, int]:
         operation_name, _, index = name.rpartition(":")
@@ -115,14 +111,14 @@ def open_session(path: str, tags: Sequence[str], session_config: bytes) -> tuple
 
 
 @functools.lru_cache(maxsize=1024)
-def run_options(timeout_ms: int | None, *, in_caller_thread: bool, is_traced: bool = False) -> Any:
+def run_options(timeout_ms: int | None, *, in_caller_thread: bool = False, is_traced: bool = False) -> Any:
     """Serialize the options of a run as TensorFlow reads them; None or 0 is no timeout."""
     if not timeout_ms and not in_caller_thread and not is_traced:
         return ffi.NULL
     options = tensor_pb2.RunOptions(
         trace_level=SOFTWARE_TRACE if is_traced else 0,
         timeout_in_ms=timeout_ms or 0,
-        inter_op_thread_pool=IN_CALLER_THREAD if in_caller_thread else 0,
+        inter_op_thread_pool=CALLER_THREAD_POOL if in_caller_thread else 0,
     )
     return _buffer(options.SerializeToString())
 
@@ -162,3 +158,7 @@ def _fetchable(dtype: DataType, name: str) -> DataType:
     if dtype not in NUMPY_DTYPE:
         raise Unimplemented(f"Tensor {name} has type {dtype.label}, which cannot leave the model")
     return dtype
+
+
+IN_CALLER_THREAD: Final = run_options(None, in_caller_thread=True)
+"""Without a timeout: there it has no effect, and each value would have options of its own."""

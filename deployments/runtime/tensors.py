@@ -60,20 +60,13 @@ def from_tensor(lib: Any, tensor: Any, dtype: DataType) -> np.ndarray:
             return _string_array(lib, tensor, shape)
         size = lib.TF_TensorByteSize(tensor)
         if size <= COPIED_BYTES:
-            return copied_array(lib.TF_TensorData(tensor), size, np.empty(shape, NUMPY_DTYPE[dtype]))
+            return _copied_array(lib.TF_TensorData(tensor), size, np.empty(shape, NUMPY_DTYPE[dtype]))
         owner = _Owner(lib, tensor, size)
         tensor = ffi.NULL
     finally:
         if tensor != ffi.NULL:
             lib.TF_DeleteTensor(tensor)
     return np.asarray(owner).view(NUMPY_DTYPE[dtype]).reshape(shape)
-
-
-def copied_array(data: Any, size: int, array: np.ndarray) -> np.ndarray:
-    """Fill an array from memory of the same size."""
-    if size:
-        ffi.memmove(array.reshape(-1).view(np.uint8) if array.dtype.kind == "V" else array, data, size)
-    return array
 
 
 class _Owner:
@@ -124,6 +117,12 @@ def _readable(array: np.ndarray) -> np.ndarray:
     if not array.flags.c_contiguous:
         array = np.ascontiguousarray(array)
     return array.reshape(-1).view(np.uint8) if array.dtype.kind == "V" else array
+
+
+def _copied_array(data: Any, size: int, array: np.ndarray) -> np.ndarray:
+    if size:
+        ffi.memmove(array.reshape(-1).view(np.uint8) if array.dtype.kind == "V" else array, data, size)
+    return array
 
 
 def _string_tensor(lib: Any, array: np.ndarray) -> Any:
