@@ -1,28 +1,34 @@
-# CI calls `check` and `test`. `make serve` and `make test` need nothing but CPython 3.11, pip and a C compiler.
+# CI calls `check` and `test`. `make serve` and `make test` need nothing but CPython 3.11, pip and, to be faster, a C compiler.
 SHELL := /bin/bash
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(shell sh configs/choose_python.sh)
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
-STAMP := $(VENV)/.installed
+STAMP := $(VENV)/.compiled
+COMPILE := $(BIN)/python -m compileall -q core deployments
 UNIT := tests/unit
 PROCESSES := 2
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
-unexport PYTHONDONTWRITEBYTECODE # a server is many processes, and each would compile Ray anew
+# A server is many processes. Each would compile Ray anew if that were not done once, at the installation.
+unexport PYTHONDONTWRITEBYTECODE
+export UV_COMPILE_BYTECODE_TIMEOUT ?= 600
 
 .PHONY: setup serve run test unit soak check chaos format bench lock protos docs models tools clean
 
-$(STAMP): requirements-dev.lock pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+$(STAMP): requirements-dev.lock pyproject.toml setup.py $(wildcard native/*)
+	@echo "Python: $(PYTHON) ($$($(PYTHON) -m deployments.system.installed))"
+	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
-	$(UV) pip install --quiet --python $(BIN)/python --requirement requirements-dev.lock
+	$(UV) pip install --quiet --python $(BIN)/python --compile-bytecode --requirement requirements-dev.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	$(COMPILE)
 	touch $@
 
 setup: $(STAMP)  ## create the environment from the lock file
 
 serve: $(STAMP)  ## serve the example models on TensorFlow Serving's ports
+	$(COMPILE)
 	$(BIN)/python -m deployments.launch.serve_run configs/app.yaml
 
 run: serve

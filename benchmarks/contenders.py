@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from benchmarks.checkouts import checkout
 from benchmarks.load import HOST, Job, LoadProcess, Sample
 from benchmarks.peers import BIN, PROGRAMS, ROOT, is_python, python
 from benchmarks.workloads import FORMS, GRPC, OVER_GRPC, REST, V2, V2_BINARY, V2_GRPC, Form, Workload
@@ -126,12 +127,17 @@ class Contender:
 
     def cpu_s(self) -> float:
         """Return the processor time that its processes have used so far."""
-        used = 0.0
-        for process in self.processes:
-            with suppress(psutil.Error):
-                times = process.cpu_times()
-                used += times.user + times.system
-        return used
+        return cpu_s(self.processes)
+
+    def is_on_the_way(self, process: psutil.Process) -> bool:
+        """Whether requests pass through a process of it."""
+        del process
+        return True
+
+    @property
+    def way(self) -> list[psutil.Process]:
+        """The processes that requests pass through."""
+        return [one for one in self.processes if self.is_on_the_way(one)]
 
     def stop(self) -> None:
         if self._process is None:
@@ -153,6 +159,16 @@ class Contender:
 
     def versions(self) -> list[str]:
         return [f"{name}={path / '1'}" for name, path in self.models.items()]
+
+
+def cpu_s(processes: Sequence[psutil.Process]) -> float:
+    """Return the processor time that processes have used so far."""
+    used = 0.0
+    for process in processes:
+        with suppress(psutil.Error):
+            times = process.cpu_times()
+            used += times.user + times.system
+    return used
 
 
 def platform(base_path: Path) -> str:
@@ -184,6 +200,7 @@ class Ours(Contender):
     name, label = "ours", "Ray Model Server"
     protocols = frozenset(FORMS)
     flags: Sequence[str] = ()
+    bin = BIN
 
     def command(self) -> Sequence[object]:
         entries = [
@@ -197,7 +214,14 @@ class Ours(Contender):
     def serving(self, *flags: str) -> Sequence[object]:
         """Return the command of a server that listens where the others do."""
         door = [f"--host={HOST}", f"--rest_api_port={self.port}", f"--port={self.port + 1}"]
-        return [BIN / "ray_model_server", *door, *flags]
+        return [self.bin / "ray_model_server", *door, *flags]
+
+    def is_on_the_way(self, process: psutil.Process) -> bool:
+        """Whether it is a router or a model server, by its title."""
+        with suppress(psutil.Error):
+            title = " ".join(process.cmdline())
+            return "ServeReplica:router:Router" in title or any(f":{name}:" in title for name in self.models)
+        return False
 
 
 class OverHandles(Ours):
@@ -414,4 +438,18 @@ CONTENDERS: dict[str, type[Contender]] = {
         InProcess,
     )
 }
+
+
+def contender(name: str) -> type[Contender]:
+    """Return a contender by name: `ours@REVISION` is this project as it was then; raises KeyError."""
+    base, at, revision = name.partition("@")
+    if not at:
+        return CONTENDERS[name]
+    folder = checkout(revision)
+    label = f"{CONTENDERS[base].label} at {revision}"
+    return type(
+        base, (CONTENDERS[base],), {"name": name.replace("/", "-"), "label": label, "bin": folder / ".venv" / "bin"}
+    )
+
+
 DEFAULT = ("ours", "fastapi", "uvicorn", "grpc", "servedoor")

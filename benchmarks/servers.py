@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import contenders, workloads
-from benchmarks.contenders import CONTENDERS, Contender, end_on_signals
+from benchmarks.contenders import CONTENDERS, Contender, contender, cpu_s, end_on_signals
 from benchmarks.load import LoadProcess
 from benchmarks.peers import base_paths
 from benchmarks.report import Figures, Report
@@ -32,7 +32,9 @@ TOLERANCE = 1e-4
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.servers", description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--contenders", default=",".join(contenders.DEFAULT), help=f"of {', '.join(CONTENDERS)}; all")
+    parser.add_argument(
+        "--contenders", default=",".join(contenders.DEFAULT), help=f"of {', '.join(CONTENDERS)}; all; ours@REVISION"
+    )
     parser.add_argument("--workloads", default=",".join(workloads.DEFAULT), help=f"of {', '.join(WORKLOADS)}; all")
     parser.add_argument("--clients", default="", help="numbers of clients instead of each workload's own")
     parser.add_argument("--rounds", type=int, default=5)
@@ -93,10 +95,11 @@ class Bench:
                     yield self._slice(server, one, count, number, seconds)
 
     def _slice(self, server: Contender, one: Workload, clients: int, number: int, seconds: float) -> Figures:
-        used = server.cpu_s()
+        used, way = server.cpu_s(), server.way
+        used_on_way = cpu_s(way)
         sample = server.measure(self._load, one, self._expected[one.name, server.name], clients, seconds)
-        cpu_s = server.cpu_s() - used
-        return Figures.of(sample, cpu_s, workload=one.name, clients=clients, contender=server.name, round=number)
+        spent = (server.cpu_s() - used, cpu_s(way) - used_on_way)
+        return Figures.of(sample, spent, workload=one.name, clients=clients, contender=server.name, round=number)
 
 
 def say(text: str) -> None:
@@ -105,7 +108,7 @@ def say(text: str) -> None:
 
 def chosen(text: str, known: Sequence[str]) -> list[str]:
     names = list(known) if text == "all" else text.split(",")
-    unknown = set(names) - set(known)
+    unknown = {name.partition("@")[0] for name in names} - set(known)
     if unknown:
         raise SystemExit(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     return names
@@ -114,7 +117,7 @@ def chosen(text: str, known: Sequence[str]) -> list[str]:
 def run(options: argparse.Namespace, load: LoadProcess) -> Report:
     asked = [WORKLOADS[name] for name in chosen(options.workloads, list(WORKLOADS))]
     models = base_paths(dict.fromkeys(one.model for one in asked))
-    kinds = [CONTENDERS[name] for name in chosen(options.contenders, list(CONTENDERS))]
+    kinds = [contender(name) for name in chosen(options.contenders, list(CONTENDERS))]
     servers = [kind(models) for kind in kinds if any(kind.answers(one) for one in asked)]
     bench = Bench(servers, asked, load)
     counts = [int(count) for count in options.clients.split(",") if count]
@@ -131,9 +134,8 @@ def run(options: argparse.Namespace, load: LoadProcess) -> Report:
             server.stop()
     if options.json:
         options.json.write_text(json.dumps([dataclasses.asdict(one) for one in figures], indent=1))
-    figures.sort(
-        key=lambda one: (list(WORKLOADS).index(one.workload), one.clients, list(CONTENDERS).index(one.contender))
-    )
+    order = [server.name for server in servers]
+    figures.sort(key=lambda one: (list(WORKLOADS).index(one.workload), one.clients, order.index(one.contender)))
     return Report(figures, {server.name: server.label for server in servers})
 
 

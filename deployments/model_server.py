@@ -7,173 +7,62 @@ status. Calls come over the direct transport or through Serve's handle; both end
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
-import secrets
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from pathlib import Path
 
 import ray
 from ray import serve
 
 from core.config.model_config import LoggingConfig
-from core.errors import Code, ServingError
-from core.routing.transport import Answer, Call, Endpoint, Method
-from core.telemetry.metric_names import LOAD_ATTEMPT_COUNT, LOAD_LATENCY, LOAD_SECONDS, REPLICAS, RESIDENT_BYTES
-from core.telemetry.spans import TracedProcess
+from core.routing.transport import Call, Endpoint, Method
 from core.telemetry.trace_context import unpack
-from core.versions.load_report import LoadStep
-from core.versions.servable import app_name
 from core.versions.servable_spec import ServableSpec
-from deployments.inference.assembly import execution_of, files_on_node, load_failures, loaded_model, request_log_of
-from deployments.inference.call_traces import CallTraces, TracedCalls
-from deployments.inference.direct_server import DirectServer
-from deployments.inference.profiler import Profiler
-from deployments.inference.run_watch import RunWatch
+from deployments.inference.batcher import through_serve
 from deployments.inference.serve_autoscaling import DIRECT_CALLS
-from deployments.inference.warm_up import warm_up
-from deployments.system.event_loop import LoopThread
-from deployments.system.process_tuning import settle
+from deployments.inference.served_version import ServedVersion, ServingPlace
 from deployments.telemetry.process_logs import configure as configure_logs
-from deployments.telemetry.process_metrics import METRICS
 from deployments.telemetry.process_metrics import report as process_report
 from deployments.telemetry.ray_metrics import RayMetrics
-from deployments.telemetry.tracing import tracer_of
-
-log = logging.getLogger(__name__)
-
-LAST_RECORDS_TIMEOUT_S = 3.0
-"""How long the end waits for logs and spans; Serve waits a little longer than the drain time."""
 
 
 class ModelServer:
     """Loads one version and answers its calls."""
 
     def __init__(self, spec: ServableSpec) -> None:
-        self._replica = serve.get_replica_context().replica_id.unique_id
-        configure_logs(spec.settings.logs, "model", spec.servable.name, str(spec.servable.version), self._replica)
-        log.info("version_loading model=%s version=%d", spec.servable.name, spec.servable.version)
-        self._files = files_on_node(spec)
-        self._spec = spec = replace(spec, path=self._files.path)
-        began = time.monotonic()
-        self._loaded = loaded_model(spec)
-        self._load_s = time.monotonic() - began
-        _count_load(spec, self._load_s)
-        self._profiler = Profiler(self._loaded, {"version": app_name(spec.servable), "replica": self._replica})
-        self._tracer = tracer_of(spec.settings.tracing, TracedProcess("model", self._replica))
-        traces = CallTraces(self._tracer, spec.servable) if self._tracer else None
-        self._execution = execution_of(self._loaded, spec, traces)
-        self._calls = self._execution if traces is None else TracedCalls(self._execution, traces)
-        self._loop = LoopThread("direct-transport")
-        self._warm_up()
-        self._request_log = request_log_of(spec, self._loaded, self._replica)
-        self._log_requests(spec.config.logging if spec.config is not None else ())
-        self._endpoint = self._open_direct_transport()
-        METRICS.before_snapshot(self._set_gauges)
+        replica = serve.get_replica_context().replica_id.unique_id
+        configure_logs(spec.settings.logs, "model", spec.servable.name, str(spec.servable.version), replica)
+        place = ServingPlace(ray.util.get_node_ip_address(), ray.get_runtime_context().get_node_id(), replica)
+        self._version = ServedVersion(spec, place, through_serve)
         RayMetrics().start()
-        settle()
-        log.info(
-            "version_loaded model=%s version=%d load_s=%.3f", spec.servable.name, spec.servable.version, self._load_s
-        )
-
-    def _warm_up(self) -> None:
-        """Answer the version's own requests first; one that fails is a failed load."""
-        loading = self._spec.settings.loading
-        if not loading.warm_up:
-            return
-        with load_failures(LoadStep.WARM_UP):
-            warm_up(self._spec.servable, self._spec.path, self._answer, loading.warm_up_iterations)
-
-    def _answer(self, call: Call) -> Answer:
-        return self._loop.run(self._execution.call(call)).result()
-
-    def _open_direct_transport(self) -> Endpoint:
-        token = secrets.token_bytes(16)
-        host = ray.util.get_node_ip_address()
-        self._direct = DirectServer(self._calls, token)
-        port, has_loopback = self._loop.run(self._direct.open(host)).result()
-        node = ray.get_runtime_context().get_node_id()
-        config = self._spec.config
-        is_scaled = config is not None and config.resources.autoscaling is not None
-        return Endpoint(host, port, token, self._replica, node, has_loopback, is_scaled)
 
     async def endpoint(self, logs: tuple[LoggingConfig, ...]) -> Endpoint:
         """Return where the direct transport listens and how runs went, and take over the settings of request logs.
 
         Called by every router through a broadcast.
         """
-        self._log_requests(logs)
-        return replace(self._endpoint, health=self._execution.answering.health)
-
-    def _log_requests(self, logs: tuple[LoggingConfig, ...]) -> None:
-        """Follow a configuration of request logs; without one, answering costs nothing more."""
-        self._request_log.configure(logs)
-        self._execution.answering.on_answer = self._request_log.record if self._request_log.is_on else None
+        return self._version.endpoint(logs)
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Report the calls that do not come through Serve's handles; called only where Serve scales."""
-        return {DIRECT_CALLS: self._direct.open_calls}
+        return {DIRECT_CALLS: self._version.open_calls}
 
     async def call(self, method: int, body: bytes, timeout_s: float | None, trace: bytes = b"") -> tuple[int, bytes]:
         """Answer a call that came through a Serve handle."""
-        work = self._calls.call(Call(Method(method), body, timeout_s, unpack(trace)))
-        answer: Answer = await asyncio.wrap_future(self._loop.run(work))
+        answer = await self._version.call(Call(Method(method), body, timeout_s, unpack(trace)))
         return int(answer.code), bytes(answer.body)
 
     async def profile(self, seconds: float) -> tuple[int, bytes]:
         """Record this process; returns a file for Perfetto, or a code with its text."""
-        try:
-            return Code.OK, await asyncio.to_thread(self._profiler.record, seconds)
-        except ServingError as error:
-            return int(error.code), str(error).encode()
+        return await asyncio.to_thread(self._version.profile, seconds)
 
     async def metrics(self) -> bytes:
         """Return what this process has counted."""
         return process_report()
 
-    def _set_gauges(self) -> None:
-        """Set the gauges of this replica before they are reported."""
-        labels = (self._spec.servable.name, str(self._spec.servable.version))
-        METRICS.set(REPLICAS, *labels, to=1)
-        METRICS.set(RESIDENT_BYTES, *labels, to=resident_bytes())
-
     async def check_health(self) -> None:
-        """Fail when the event loop of the direct transport hangs, or every thread; Serve then replaces the replica."""
-        await self._loop.ping(timeout_s=10.0)
-        if isinstance(self._loaded, RunWatch):
-            self._loaded.check()
+        """Fail when the version hangs; Serve then replaces the replica."""
+        await self._version.check_health()
 
     async def __del__(self) -> None:
         """Announce the end to the routers, finish calls in work, free the model."""
-        direct = getattr(self, "_direct", None)
-        if direct is None:
-            return
-        drain_s = self._spec.config.resources.drain_timeout_s if self._spec.config is not None else 30.0
-        await asyncio.wrap_future(self._loop.run(direct.drain(drain_s)))
-        self._execution.close()
-        self._loop.stop()
-        await asyncio.gather(*(asyncio.to_thread(close, LAST_RECORDS_TIMEOUT_S) for close in self._closing()))
-        self._files.release()
-
-    def _closing(self) -> Iterator[Callable[[float], object]]:
-        """Yield the functions that write the last records and let a model's own code end."""
-        yield self._request_log.close
-        if isinstance(self._loaded, RunWatch):
-            yield self._loaded.close_within
-        if self._tracer is not None:
-            yield self._tracer.close
-
-
-def _count_load(spec: ServableSpec, load_s: float) -> None:
-    """Count a load that succeeded; the watcher counts failed ones, whose processes end."""
-    METRICS.observe(LOAD_SECONDS, spec.servable.name, value=load_s)
-    METRICS.count(LOAD_ATTEMPT_COUNT, spec.path, "success")
-    METRICS.count(LOAD_LATENCY, spec.path, by=int(load_s * 1e6))
-
-
-def resident_bytes() -> int:
-    """Return this process's resident memory in bytes."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
+        version = getattr(self, "_version", None)
+        if version is not None:
+            await version.end()

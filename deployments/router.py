@@ -203,7 +203,8 @@ class Router(OipProxyMethods):
         return report
 
     def _facts(self) -> RouterFacts:
-        return router_facts(self._settings, self._name, self._since_s, is_draining=self._api.draining)
+        runs_by, draining = self._directory.runs_by(), self._api.draining
+        return router_facts(self._settings, self._name, self._since_s, runs_by, is_draining=draining)
 
     async def metrics(self) -> bytes:
         """Return the metrics report of this router."""

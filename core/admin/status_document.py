@@ -38,7 +38,11 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class RouterFacts:
-    """A router's description of itself; `files` are the files that list the models, `since_s` is when it started."""
+    """A router's description of itself; `files` are the files that list the models, `since_s` is when it started.
+
+    The warnings are about its installation, which makes it slower than it could be.
+    `runs_by` has what calls the runs in the replicas of an application, as far as the router is connected to them.
+    """
 
     name: str
     version: str
@@ -46,6 +50,8 @@ class RouterFacts:
     listeners: tuple[Listener, ...] = ()
     files: tuple[str, ...] = ()
     is_draining: bool = False
+    warnings: tuple[str, ...] = ()
+    runs_by: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +87,7 @@ def status_document(table: RoutingTable, facts: RouterFacts, watcher: AgedReport
             "files": list(facts.files),
             "problems": [_problem(one) for one in table.in_force.problems],
         },
-        "models": [_model(name, table.models[name], watcher) for name in sorted(table.models)],
+        "models": [_model(name, table.models[name], facts, watcher) for name in sorted(table.models)],
     }
 
 
@@ -97,6 +103,7 @@ def _server(table: RoutingTable, facts: RouterFacts, wall_s: float) -> Json:
         "state": state.readiness.value,
         "reasons": [without_secrets(one) for one in state.reasons],
         "draining": facts.is_draining,
+        "warnings": list(facts.warnings),
         "router": {"name": facts.name, "started": iso_time(facts.since_s)},
         "listens": [
             {"protocol": one.protocol, "address": one.address, "encrypted": one.is_encrypted} for one in facts.listeners
@@ -113,7 +120,7 @@ def _problem(problem: Problem) -> Json:
     return {"file": problem.file, "line": problem.line, "field": problem.field, "message": problem.message}
 
 
-def _model(name: str, model: ModelRoutes, watcher: AgedReport) -> Json:
+def _model(name: str, model: ModelRoutes, facts: RouterFacts, watcher: AgedReport) -> Json:
     return {
         "name": name,
         "configured": model.configured,
@@ -122,7 +129,7 @@ def _model(name: str, model: ModelRoutes, watcher: AgedReport) -> Json:
         "labels": [_label(label, model) for label in sorted(model.labels)],
         "rollout": _rollout(model),
         "problem": model.problem or None,
-        "versions": [_version(ServableId(name, one.version), one, model, watcher) for one in model.statuses],
+        "versions": [_version(ServableId(name, one.version), one, model, facts, watcher) for one in model.statuses],
         "waiting": [{"version": str(number), "reason": why} for number, why in sorted(model.waiting.items())],
         "ignored": [{"name": child, "reason": why} for child, why in sorted(model.ignored.items())],
     }
@@ -170,7 +177,9 @@ def _texts(versions: Iterable[int]) -> list[str]:
     return [str(version) for version in sorted(versions)]
 
 
-def _version(servable: ServableId, status: VersionStatus, model: ModelRoutes, watcher: AgedReport) -> Json:
+def _version(
+    servable: ServableId, status: VersionStatus, model: ModelRoutes, facts: RouterFacts, watcher: AgedReport
+) -> Json:
     replicas = watcher.report.replicas if watcher.report is not None else None
     history = model.histories.get(servable.version, VersionHistory(status.state))
     return {
@@ -185,6 +194,7 @@ def _version(servable: ServableId, status: VersionStatus, model: ModelRoutes, wa
         "next_attempt": iso_time(history.retry_at_s) if history.retry_at_s is not None else None,
         "error": _error(history.failure),
         "failing": _error(Failure(status.code, status.message)) if servable.version in model.failing else None,
+        "runs_by": facts.runs_by.get(app_name(servable)) or None,
         "traffic": _traffic(servable, watcher),
     }
 

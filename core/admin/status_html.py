@@ -84,6 +84,7 @@ def _sections(document: Json) -> Iterator[str]:
     now = _moment(document["server"]["started"]) + timedelta(seconds=document["server"]["uptime_s"])
     yield _summary(document)
     yield _table("Configuration problems", ("Place", "Field", "Problem"), _problems(document["configuration"]))
+    yield _table("Slow installation", ("Why",), (_row(one, one) for one in document["server"]["warnings"]))
     yield _table("Models with a problem", ("Model", "Problem"), _model_problems(models))
     yield _table("Failed loads", ("Model", "Version", "Error", "Attempts"), _failures(models))
     yield _table("Versions that answer with errors only", ("Model", "Version", "Error"), _failing(models))

@@ -34,8 +34,13 @@ def _server_lines(document: Json, server: str) -> Iterable[str]:
         yield "Models: changed at run time" + (f", until the content of {files} changes" if files else "")
     else:
         yield f"Models: from {files or 'flags'}"
+    slow = [one for model in document["models"] for one in model["versions"] if one.get("runs_by") == "python"]
+    if slow:
+        versions = "1 version" if len(slow) == 1 else f"{len(slow)} versions"
+        yield f"Runs of {versions} are called by Python alone, which takes longer than the compiled part."
     if not document["watcher"]["answers"]:
         yield "The watcher does not answer: no version is loaded or unloaded until it does."
+    yield from (f"Warning: {one}" for one in about.get("warnings", ()))  # earlier versions have none
 
 
 def _tables(models: Sequence[Json], now: datetime) -> list[str]:

@@ -92,8 +92,8 @@ class ModelResources:
     autoscaling: Autoscaling | None = None
     """Bounds and speed of autoscaling; None keeps `num_replicas`."""
 
-    placement: Placement = Placement.OWN
-    """Whether each version has a Serve deployment of its own, or is a child process of its node's host."""
+    placement: Placement | None = None
+    """Where each version's process comes from; None leaves it to the flag `host_light_versions`."""
 
     rollout: Rollout = Rollout.AVAILABILITY_PRESERVING
     """Load the successor first (default), or unload first where there is no room for two versions."""
@@ -112,6 +112,21 @@ class ModelResources:
 
     env_vars: Mapping[str, str] = field(default_factory=dict)
     """Environment variables of the replicas' processes; setting any makes a start some seconds slower."""
+
+    @property
+    def of_an_own_deployment(self) -> tuple[str, ...]:
+        """Names of the settings in use that only a Serve deployment of its own can give a version."""
+        used = {
+            "num_replicas": self.num_replicas > 1,
+            "num_cpus": self.num_cpus > 0,
+            "num_gpus": bool(self.num_gpus),
+            "memory_bytes": self.memory_bytes > 0,
+            "accelerator_type": bool(self.accelerator_type),
+            "resources": bool(self.resources),
+            "autoscaling": self.autoscaling is not None,
+            "env_vars": bool(self.env_vars),
+        }
+        return tuple(name for name, is_used in used.items() if is_used)
 
 
 @dataclass(frozen=True, slots=True)

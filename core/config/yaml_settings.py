@@ -26,6 +26,7 @@ from core.config.model_config import (
     BatchingParameters,
     LoggingConfig,
     ModelResources,
+    Placement,
     Rollout,
     TaskSampling,
     collector_problems,
@@ -52,6 +53,7 @@ from core.formats.yaml_reading import (
 )
 
 HIGHEST_INT32 = 2**31 - 1
+NOT_HOSTED = "hosted cannot be combined with {}, which needs a Serve deployment of its own"
 
 
 def _built(cls: type[Any], readers: Mapping[str, Reader]) -> Reader:
@@ -185,6 +187,7 @@ _RESOURCES: Mapping[str, Reader] = {
     "accelerator_type": text,
     "resources": mapping(decimal(0)),
     "autoscaling": section(_AUTOSCALING),
+    "placement": choice({placement.value: placement for placement in Placement}),
     "rollout": choice({rollout.value: rollout for rollout in Rollout}),
     "drain_timeout_s": decimal(0),
     "marker_file": text,
@@ -279,6 +282,8 @@ def _model(shared: Mapping[str, Any], given: Mapping[str, Any], entry: YamlEntry
     if "autoscaling" in values:
         values["autoscaling"] = _autoscaling(values["autoscaling"], entry)
     resources = ModelResources(**{name: values[name] for name in _RESOURCES if name in values})
+    if entry is not None:
+        _require_hostable(resources, entry)
     return ModelSettings(
         resources,
         values.get("batching"),
@@ -291,6 +296,13 @@ def _model(shared: Mapping[str, Any], given: Mapping[str, Any], entry: YamlEntry
         values.get("hooks", ""),
         _lines(entry),
     )
+
+
+def _require_hostable(resources: ModelResources, entry: YamlEntry) -> None:
+    """Refuse a hosted model with settings of an own deployment; those may be the shared ones, with no line here."""
+    if resources.placement is Placement.HOSTED:
+        for name in resources.of_an_own_deployment:
+            entry.at("placement").mistake(NOT_HOSTED.format(name))
 
 
 def _combined(shared: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

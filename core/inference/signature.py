@@ -138,7 +138,8 @@ class ServedModel:
     """What a loaded version declares: its name, number and signatures.
 
     `signature_def_map` is the serialized SignatureDefMap that GetModelMetadata answers with; `platform` is the name of
-    the platform that loaded it.
+    the platform that loaded it. `runs_by` says what calls the runs, where there is more than one way: `compiled`, or
+    `python` alone.
     """
 
     name: str
@@ -146,6 +147,7 @@ class ServedModel:
     signatures: Mapping[str, Signature]
     signature_def_map: bytes = b""
     platform: str = TENSORFLOW.name
+    runs_by: str = ""
 
 
 def served_model(name: str, version: int, signatures: Mapping[str, Signature]) -> ServedModel:

@@ -41,6 +41,7 @@ SERVER = _object(
     state={"enum": [one.value for one in Readiness]},
     reasons={**_list(TEXT), "description": "what is missing or wrong, a sentence each; empty when ready"},
     draining=TRUTH,
+    warnings={**_list(TEXT), "description": "what makes this installation slow, a sentence each"},
     router=_object(name=TEXT, started=TIME),
     listens=_list(LISTENER),
 )
@@ -100,6 +101,10 @@ VERSION_STATUS = _object(
     failing={
         **_nothing_or(_object(code=TEXT, message=TEXT)),
         "description": "the error of every run of a version that is loaded; null for one that answers",
+    },
+    runs_by={
+        **_nothing_or(TEXT),
+        "description": "what calls TensorFlow in a run: `compiled`, or `python` alone; null while it is not known",
     },
     traffic={
         **_nothing_or(TRAFFIC),

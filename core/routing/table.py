@@ -34,9 +34,9 @@ class Route:
     host: str = ""
 
     @classmethod
-    def of(cls, servable: ServableId) -> Route:
+    def of(cls, servable: ServableId, host: str = "") -> Route:
         """Return the route of a version."""
-        return cls(servable, app_name(servable))
+        return cls(servable, app_name(servable), host)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +214,12 @@ class RoutingTable:
     def apps(self) -> frozenset[str]:
         """Names of all Serve applications that this table leads to."""
         return frozenset(route.app for model in self.models.values() for route in model.routes.values())
+
+    @property
+    def hosts(self) -> Mapping[str, str]:
+        """The host application of each hosted version, by the version's application name."""
+        routes = (route for model in self.models.values() for route in model.routes.values())
+        return {route.app: route.host for route in routes if route.host}
 
     @property
     def histories(self) -> Mapping[ServableId, VersionHistory]:

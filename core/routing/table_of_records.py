@@ -85,7 +85,7 @@ def _model_routes(
 ) -> ModelRoutes:
     before = published.model
     answering = [one.servable for one in stream if published.is_routed(one, world.now_s)]
-    routes = {one.version: before.routes.get(one.version) or Route.of(one) for one in answering}
+    routes = {one.version: _route(one, before, world) for one in answering}
     statuses = tuple(_status(published.status(one), one, world) for one in stream)
     histories = _histories(stream, before, world)
     if config is None:
@@ -105,6 +105,14 @@ def _model_routes(
         rollout=config.resources.rollout,
         logging=config.logging,
     )
+
+
+def _route(servable: ServableId, before: ModelRoutes, world: World) -> Route:
+    """Return the route of a version: a hosted one may have moved, because its node was lost."""
+    known, seen = before.routes.get(servable.version), world.apps.get(servable)
+    if known is not None and (seen is None or known.host == seen.host):
+        return known
+    return Route.of(servable, "" if seen is None else seen.host)
 
 
 def _status(status: VersionStatus, record: VersionRecord, world: World) -> VersionStatus:

@@ -137,7 +137,8 @@ class Endpoint:
     """Address of a replica's direct transport, the node it is on, and the token that it expects.
 
     `has_loopback`: the port answers on 127.0.0.1 too, for routers of the same node. `wants_load` asks routers to report
-    how many calls they have open here, because Serve scales by that. `health` says how its runs went so far.
+    how many calls they have open here, because Serve scales by that. `health` says how its runs went so far,
+    `runs_by` what calls them, as `ServedModel.runs_by` says.
     """
 
     host: str
@@ -148,6 +149,7 @@ class Endpoint:
     has_loopback: bool = False
     wants_load: bool = False
     health: RunHealth = field(default=UNTRIED, compare=False)
+    runs_by: str = field(default="", compare=False)
 
     def host_from(self, node: str) -> str:
         """Return the host that a router on `node` connects to."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -28,6 +28,12 @@ MOST_OUTSIDE = 500
 DEEPEST_OUTSIDE = 4
 SETTLED_S = 10.0
 """Age in seconds from which the files of a directory seen for the first time count as stable."""
+
+QUIET_S = 0.9
+"""How long the files of a version must be the same, however soon it is listed again: as from one poll to the next.
+
+Between two files a writer may pause.
+"""
 
 REMOTE_SETTLED_S = 60.0
 """The same for object stores: a file appears there only when all of it is there, so a large one comes late."""
@@ -156,11 +162,14 @@ UNKNOWN = Judged()
 """Before a first answer of the store."""
 
 
-def judged(now: VersionListing | None, before: Judged, model: ModelConfig, wall_s: float) -> Judged:
+def judged(
+    now: VersionListing | None, before: Judged, model: ModelConfig, wall_s: float, moved_in: Collection[str] = ()
+) -> Judged:
     """Return what is known of a model's storage after an answer of the store, or without one (None).
 
     An error keeps what was known, so that nothing is unloaded because a store is away. `wall_s` is the time of the
-    answer by the clock that the times of files go by. Without an answer the versions known are judged anew, because
+    answer by the clock that the times of files go by. `moved_in` has the paths of versions of which the operating
+    system said that they were put there by one rename. Without an answer the versions known are judged anew, because
     the policy may have changed.
     """
     if now is None:
@@ -174,7 +183,7 @@ def judged(now: VersionListing | None, before: Judged, model: ModelConfig, wall_
         )
     listing, missed = steadied(now, before.found) if is_remote(model.base_path) else (now, frozenset[int]())
     resting = _resting(now, before, wall_s)
-    unfinished = _unfinished(now, before.found, model, wall_s)
+    unfinished = _unfinished(now, _compared(now, before, resting, wall_s, moved_in), model, wall_s)
     hints = _hints(unfinished, now, resting, model, wall_s)
     waiting = {**unfinished, **dict.fromkeys(missed, MISSED), **hints}
     is_unsure = before.found is None and bool(waiting)
@@ -227,11 +236,24 @@ def _resting(now: VersionListing, before: Judged, wall_s: float) -> Mapping[int,
     return {number: before.resting.get(number, wall_s) if number in same else wall_s for number in now.versions}
 
 
+def _compared(
+    now: VersionListing, before: Judged, resting: Mapping[int, float], wall_s: float, moved_in: Collection[str]
+) -> Mapping[int, VersionDirectory]:
+    """Return what shows, by being the same as now, that a version is complete.
+
+    That is the listing before, unless a version still waits and storage was listed again too soon (the clock may have
+    been set back meanwhile). A version that was moved into place is not being written.
+    """
+    known = before.found.versions if before.found is not None else {}
+    early = {number for number in before.waiting if 0.0 <= wall_s - resting.get(number, wall_s) < QUIET_S}
+    moved = {number: one for number, one in now.versions.items() if one.path in moved_in}
+    return {number: one for number, one in known.items() if number not in early} | moved
+
+
 def _unfinished(
-    now: VersionListing, before: VersionListing | None, model: ModelConfig, wall_s: float
+    now: VersionListing, known: Mapping[int, VersionDirectory], model: ModelConfig, wall_s: float
 ) -> Mapping[int, str]:
     """Return the versions that are not completely written, each with what it waits for."""
-    known = before.versions if before is not None else {}
     reasons = {
         number: _reason_to_wait(directory, known.get(number), model, wall_s)
         for number, directory in now.versions.items()
@@ -285,8 +307,8 @@ def missing(
     """Return what a version directory still waits for; empty when it can be loaded.
 
     It needs a file of its platform and, where it has variables, their index and all shards. It must also be stable,
-    which any of three things shows: its marker file is there, nothing changed since `before` (the listing of the
-    previous tick), or, on first sight with `now_s` (seconds since the epoch) given, no file changed in the last
+    which any of three things shows: its marker file is there, nothing changed since `before` (an earlier listing), or,
+    on first sight with `now_s` (seconds since the epoch) given, no file changed in the last
     `settled_s` seconds. The last rule saves a tick when the server starts or a finished directory is moved into place;
     files of unknown age, or from the future because clocks differ, cost that tick.
     """

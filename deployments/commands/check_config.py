@@ -15,13 +15,15 @@ from core.telemetry.redaction import without_secrets
 from deployments.commands.arguments import DONE, FAILED, print_json
 from deployments.config.extension_points import extensions, source_problem
 from deployments.config.files import read_text
+from deployments.system.installed import interpreter_warnings
 
 DESCRIPTION = """\
 Find every mistake in configuration files, with file, line and field.
 
 The kind of a file is recognized by its content: models.config, our YAML settings, a config of Ray Serve, and the
 parameter files for batching, monitoring, certificates and TensorFlow's session. A list of models and a settings file
-that are named together are also checked against each other."""
+that are named together are also checked against each other. What makes the server slow in this installation is a
+warning."""
 
 EPILOG = """\
 examples:
@@ -50,9 +52,11 @@ def main(arguments: Sequence[str]) -> int:
     problems, warnings = across(found, relative_path_root=given.relative_path_root)
     found = [_with(one, problems, warnings) for one in found]
     if given.json:
-        print_json({"ok": not any(one.problems for one in found), "files": [_document(one) for one in found]})
+        ok = not any(one.problems for one in found)
+        print_json({"ok": ok, "files": [_document(one) for one in found], "warnings": list(interpreter_warnings())})
     else:
         print("\n".join(line for one in found for line in _lines(one)))
+        print("".join(f"warning: {one}\n" for one in interpreter_warnings()), end="")
     return FAILED if any(one.problems for one in found) else DONE
 
 

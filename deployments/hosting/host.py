@@ -6,13 +6,24 @@ did not see answered.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Protocol
 
+import ray
+from ray import serve
+
 from core.config.model_config import LoggingConfig
+from core.config.server_settings import LogSettings
 from core.routing.transport import Endpoint
+from core.versions.hosted import host_app
 from core.versions.servable_spec import ServableSpec
 from core.versions.world import AppObservation
+from deployments.hosting.version_process import HostNode
+from deployments.hosting.version_processes import VersionProcesses
+from deployments.telemetry.process_logs import configure as configure_logs
+from deployments.telemetry.process_logs import session_logs
 
 
 class VersionHosting(Protocol):
@@ -48,3 +59,24 @@ class VersionHosting(Protocol):
     async def metrics(self, app: str) -> bytes:
         """Return what a version's process has counted."""
         ...
+
+
+class VersionHost(VersionProcesses):
+    """The host of this node, as the only replica of its application."""
+
+    def __init__(self, logs: LogSettings | None = None) -> None:
+        context = ray.get_runtime_context()
+        node = context.get_node_id()
+        replica = serve.get_replica_context().replica_id.unique_id
+        configure_logs(logs or LogSettings(), "host", replica)
+        # Short, because the path of a socket is.
+        sockets = Path(context.get_temp_dir(), context.get_session_name(), f"h{node[:8]}")
+        # A worker's parent is the raylet of its node.
+        super().__init__(
+            HostNode(host_app(node), ray.util.get_node_ip_address(), node, str(session_logs()), sockets, os.getppid())
+        )
+
+    async def __del__(self) -> None:
+        """Let all versions finish their calls and end."""
+        if hasattr(self, "_versions"):
+            await self.close()

@@ -7,10 +7,10 @@ where each of them does, so that the event loop is free in between.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from core.methods import RESPONDERS, Planner, planners
 from core.platforms.platform import Loaded
 from core.routing.transport import TIMED_OUT, Answer, Call
 from core.versions.run_health import SOUND, UNTRIED, RunHealth, after_failure
-from deployments.inference.call_meter import CallMeter, VersionMeter
+from deployments.inference.call_meter import VersionMeter
 
 log = logging.getLogger(__name__)
 
@@ -62,61 +62,48 @@ class Answering:
     def __init__(
         self, loaded: Loaded, answers: AnswerSettings | None = None, meter: VersionMeter | None = None
     ) -> None:
-        self._loaded = loaded
-        self._meter = meter or VersionMeter(loaded.served)
-        self._planners = planners(answers or AnswerSettings())
+        self.loaded = loaded
+        self.meter = meter or VersionMeter(loaded.served)
+        self.planners = planners(answers or AnswerSettings())
         self.on_answer: Callable[[Call, Answer], None] | None = None
         """Is called with every answer that is not an error, in the thread that made it."""
 
         self.health: RunHealth = UNTRIED
 
     def at_once(self, call: Call, *, in_caller_thread: bool = False, since_s: float | None = None) -> Answer:
-        """Answer in this thread; raises GivenUp while the body is read.
+        """Answer in this thread; raises GivenUp, most likely while the body is read.
 
         `since_s` is when the call came, by the monotonic clock, if that was not now.
         """
-        with _Attempt(self, self._meter.begin(call), call) as attempt:
-            attempt.body = self._respond(call, attempt.meter, since_s, in_caller_thread=in_caller_thread)
-        return attempt.answer
-
-    def _respond(self, call: Call, meter: CallMeter, since_s: float | None, *, in_caller_thread: bool) -> bytes:
-        responder = RESPONDERS.get(call.method)
-        if responder is not None:
-            return responder(self._loaded.served, call.body)
-        began_s = time.monotonic()
-        plan = self._planners[call.method](self._loaded.served, call.body)
-        left_s = None if in_caller_thread else _left_s(call, began_s)
-        if plan.timeout_s is not None:
-            own_s = _own_left_s(plan.timeout_s, began_s if since_s is None else since_s)
-            left_s = None if in_caller_thread else _sooner(left_s, own_s)
-        timeout_ms = None if left_s is None else max(1, int(left_s * 1000))
-        meter.planned(plan)
-        outputs = self._loaded.run(plan.feeds, plan.fetches, timeout_ms=timeout_ms, in_caller_thread=in_caller_thread)
-        meter.ran()
-        if self.health is not SOUND:
-            self.health = SOUND
-        return plan.answer(outputs)
+        attempt = Attempt(self, call, since_s)
+        attempt.read()
+        attempt.run(in_caller_thread=in_caller_thread)
+        attempt.write()
+        return attempt.outcome
 
     async def in_steps(self, call: Call, steps: Steps) -> Answer:
         """Answer in steps that may wait; if the task is cancelled there is no answer, and none is counted."""
-        with _Attempt(self, self._meter.begin(call), call) as attempt:
-            attempt.body = await self._respond_in_steps(call, attempt.meter, steps)
-        return attempt.answer
+        attempt = Attempt(self, call)
+        try:
+            body = await self._respond_in_steps(attempt, steps)
+        except GivenUp:
+            raise
+        except Exception as error:  # noqa: BLE001 - every failure is an answer
+            attempt.fail(error)
+        else:
+            attempt.succeed(body)
+        return attempt.outcome
 
-    async def _respond_in_steps(self, call: Call, meter: CallMeter, steps: Steps) -> bytes:
+    async def _respond_in_steps(self, attempt: Attempt, steps: Steps) -> bytes:
+        call = attempt.call
         responder = RESPONDERS.get(call.method)
         if responder is not None:
-            return responder(self._loaded.served, call.body)
-        began_s = time.monotonic()
-        plan = await steps.read(self._planners[call.method], call)
-        left_s = _left_s(call, began_s)
-        if plan.timeout_s is not None:
-            left_s = _sooner(left_s, _own_left_s(plan.timeout_s, began_s))
-        meter.planned(plan)
+            return responder(self.loaded.served, call.body)
+        plan = await steps.read(self.planners[call.method], call)
+        left_s = attempt.left_s(plan)
+        attempt.meter.planned(plan)
         outputs = await steps.run(plan, call, left_s)
-        meter.ran()
-        if self.health is not SOUND:
-            self.health = SOUND
+        attempt.ran()
         return await steps.write(plan, outputs)
 
     def run_failed(self, error: RuntimeFailure) -> None:
@@ -125,38 +112,117 @@ class Answering:
         self.health = after_failure(before, error.code, str(error))
         problem = self.health.problem
         if problem is not None and not before.is_failing:
-            served = self._loaded.served
+            served = self.loaded.served
             log.error("version_failing model=%s version=%d problem=%s", served.name, served.version, problem.message)
 
 
-class _Attempt:
-    """Context of one call: ends with its answer, a failure included, and counts it; GivenUp and cancellation pass."""
+class Attempt:
+    """One call on its way to its answer, a failure included, which is counted; `answer` is None until there is one.
 
-    __slots__ = ("_answering", "_call", "answer", "body", "meter")
+    The steps are taken in turn; one for which nothing is left to do does nothing. Each may raise GivenUp: then there is
+    no answer, and none is counted.
+    """
 
-    def __init__(self, answering: Answering, meter: CallMeter, call: Call) -> None:
+    __slots__ = ("_answering", "_outputs", "_plan", "_since_s", "answer", "call", "meter")
+
+    def __init__(self, answering: Answering, call: Call, since_s: float | None = None) -> None:
         self._answering = answering
-        self._call = call
-        self.meter = meter
-        self.body = b""
+        self._since_s = time.monotonic() if since_s is None else since_s
+        self._plan: RunPlan | None = None
+        self._outputs: Sequence[np.ndarray] | None = None
+        self.call = call
+        self.meter = answering.meter.begin(call)
+        self.answer: Answer | None = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
-        if error is None:
-            self.answer = Answer(Code.OK, self.body)
-        elif isinstance(error, Exception) and not isinstance(error, GivenUp):
-            self.answer = failure_answer(self._call, error)
-            if isinstance(error, RuntimeFailure):
-                self._answering.run_failed(error)
+    def read(self) -> None:
+        """Read the body, or answer where no run is needed."""
+        call, served = self.call, self._answering.loaded.served
+        responder = RESPONDERS.get(call.method)
+        try:
+            if responder is None:
+                self._plan = self._answering.planners[call.method](served, call.body)
+                return
+            body = responder(served, call.body)
+        except GivenUp:
+            raise
+        except Exception as error:  # noqa: BLE001 - every failure is an answer
+            self.fail(error)
         else:
-            return False
-        self.meter.ended(self.answer.code)
+            self.succeed(body)
+
+    def run(self, *, in_caller_thread: bool) -> None:
+        """Run the model; in the caller's thread nobody watches the caller's deadline."""
+        plan = self._plan
+        if plan is None:
+            return
+        try:
+            left_s = self.left_s(plan)
+            timeout_ms = None if left_s is None or in_caller_thread else max(1, int(left_s * 1000))
+            self.meter.planned(plan)
+            self._outputs = self._answering.loaded.run(
+                plan.feeds, plan.fetches, timeout_ms=timeout_ms, in_caller_thread=in_caller_thread
+            )
+            self.ran()
+        except GivenUp:
+            raise
+        except Exception as error:  # noqa: BLE001 - every failure is an answer
+            self.fail(error)
+
+    def ran(self) -> None:
+        """Count a run that succeeded."""
+        self.meter.ran()
+        if self._answering.health is not SOUND:
+            self._answering.health = SOUND
+
+    def write(self) -> None:
+        """Print the outputs."""
+        if self._outputs is None or self._plan is None:
+            return
+        try:
+            body = self._plan.answer(self._outputs)
+        except GivenUp:
+            raise
+        except Exception as error:  # noqa: BLE001 - every failure is an answer
+            self.fail(error)
+        else:
+            self.succeed(body)
+
+    def left_s(self, plan: RunPlan) -> float | None:
+        """Return what is left of the caller's time, or of what the request gives itself; None without a deadline.
+
+        Raises DeadlineExceeded when the request's own time is up.
+        """
+        if plan.timeout_s is None and self.call.timeout_s is None:
+            return None
+        spent_s = time.monotonic() - self._since_s
+        left_s = math.inf if self.call.timeout_s is None else self.call.timeout_s - spent_s
+        if plan.timeout_s is None:
+            return left_s
+        if plan.timeout_s <= spent_s:
+            raise DeadlineExceeded(TIMED_OUT)
+        return min(left_s, plan.timeout_s - spent_s)
+
+    def succeed(self, body: bytes) -> None:
+        """End with a body."""
+        answer = self.answer = Answer(Code.OK, body)
+        self.meter.ended(Code.OK)
         on_answer = self._answering.on_answer
-        if self.answer.code is Code.OK and on_answer is not None:
-            on_answer(self._call, self.answer)
-        return True
+        if on_answer is not None:
+            on_answer(self.call, answer)
+
+    def fail(self, error: Exception) -> None:
+        """End with the answer for a failure."""
+        self.answer = failure_answer(self.call, error)
+        self._plan = None
+        if isinstance(error, RuntimeFailure):
+            self._answering.run_failed(error)
+        self.meter.ended(self.answer.code)
+
+    @property
+    def outcome(self) -> Answer:
+        """The answer, after all steps."""
+        assert self.answer is not None  # noqa: S101 - every step ends with an answer, or leaves the next one something
+        return self.answer
 
 
 def failure_answer(call: Call, error: Exception) -> Answer:
@@ -167,20 +233,3 @@ def failure_answer(call: Call, error: Exception) -> Answer:
         return Answer.error(Code.RESOURCE_EXHAUSTED, "The model server has not enough memory for this request.")
     log.error("call_failed method=%s", call.method.name, exc_info=error)
     return Answer.error(Code.INTERNAL, f"{type(error).__name__}: {error}")
-
-
-def _left_s(call: Call, began_s: float) -> float | None:
-    """Return what is left of the caller's time after its body was read; None without a deadline."""
-    return None if call.timeout_s is None else call.timeout_s - (time.monotonic() - began_s)
-
-
-def _own_left_s(timeout_s: float, since_s: float) -> float:
-    """Return what is left of the time that a request gave itself; raises DeadlineExceeded when that is nothing."""
-    left_s = timeout_s - (time.monotonic() - since_s)
-    if left_s <= 0:
-        raise DeadlineExceeded(TIMED_OUT)
-    return left_s
-
-
-def _sooner(left_s: float | None, own_s: float) -> float:
-    return own_s if left_s is None else min(left_s, own_s)

@@ -16,6 +16,7 @@ from core.platforms.platform import Loaded
 from core.versions.load_report import LoadFailed, LoadStep, is_permanent
 from core.versions.servable_spec import ServableSpec
 from deployments.inference.batched_execution import BatchedExecution
+from deployments.inference.batcher import Through, through_serve
 from deployments.inference.call_traces import CallTraces
 from deployments.inference.execution import Execution
 from deployments.inference.foreign_execution import ForeignExecution
@@ -72,7 +73,9 @@ def loaded_model(spec: ServableSpec) -> Loaded:
         return RunWatch(loaded) if getattr(loaded, "may_hang", False) else loaded
 
 
-def execution_of(loaded: Loaded, spec: ServableSpec, traces: CallTraces | None) -> Execution | BatchedExecution:
+def execution_of(
+    loaded: Loaded, spec: ServableSpec, traces: CallTraces | None, through: Through = through_serve
+) -> Execution | BatchedExecution:
     """Choose how calls are worked on (flags `enable_batching`, `enable_per_model_batching_parameters`)."""
     watch = loaded if isinstance(loaded, RunWatch) else None
     parameters = _batching(spec) or (None if watch is None else watch.batching)
@@ -80,7 +83,9 @@ def execution_of(loaded: Loaded, spec: ServableSpec, traces: CallTraces | None) 
     if watch is not None:
         watch.threads = threads if parameters is None else parameters.num_batch_threads or _cpus(spec)
     if parameters is not None:
-        return BatchedExecution(loaded, parameters, spec.settings.answers, threads=_cpus(spec), traces=traces)
+        return BatchedExecution(
+            loaded, parameters, spec.settings.answers, threads=_cpus(spec), through=through, traces=traces
+        )
     kind = Execution if watch is None else ForeignExecution
     if traces is not None:
         return traces.execution(loaded, threads, spec.settings.answers, kind)

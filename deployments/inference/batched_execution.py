@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -21,7 +21,7 @@ from core.platforms.platform import Loaded
 from core.routing.transport import TIMED_OUT, Answer, Call
 from deployments.inference.answering import LARGE_BYTES, LONGEST_ON_LOOP_S, Answering
 from deployments.inference.batcher import Batcher, BatchTraces, Through, through_serve
-from deployments.inference.direct_server import Ticket
+from deployments.inference.direct_server import Arrival, Reply, Ticket
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class BatchedExecution:
         _note_unbatched(served)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def submit(self, call: Call, reply: Callable[[Answer], None]) -> Ticket | None:
+    def submit(self, call: Call, reply: Reply) -> Ticket:
         """Work on a call; `reply` is called on this event loop."""
 
         async def work() -> None:
@@ -66,6 +66,17 @@ class BatchedExecution:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return _TaskTicket(task)
+
+    def group_size(self, arrivals: Sequence[Arrival]) -> int:
+        """Return how many calls are submitted together: all, because a batch takes as many as it can."""
+        return len(arrivals)
+
+    def submit_together(self, arrivals: Sequence[Arrival]) -> list[Ticket]:
+        """Work on calls, each in a task of its own until it is a part of a batch."""
+        return [self.submit(one.call, one.reply) for one in arrivals]
+
+    def drop(self, arrival: Arrival) -> None:
+        """Do nothing for a call whose caller has gone before it was submitted."""
 
     async def call(self, call: Call) -> Answer:
         """Work on a call; errors become answers too. When the waiting task is cancelled the call is withdrawn."""

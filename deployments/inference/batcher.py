@@ -16,8 +16,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
-from ray import serve
-
 from core.config.model_config import BatchingParameters
 from core.errors import DeadlineExceeded, ResourceExhausted
 from core.inference.batch_plan import BatchKind, Outputs, kind, rows_of
@@ -45,6 +43,7 @@ Through = Callable[[Work, int, int], HandOver]
 
 def through_serve(work: Work, limit: int, slots: int) -> HandOver:
     """Run batches in Serve's batch queue: its metrics and its dashboard then show them like any other's."""
+    from ray import serve  # noqa: PLC0415 - a child of a version host has no Ray, and batches by itself
 
     @serve.batch(max_batch_size=limit, batch_wait_timeout_s=0, max_concurrent_batches=slots, batch_size_fn=total_size)
     async def run_batch(formed: list[Pieces]) -> list[Sequence[Result]]:
@@ -52,6 +51,15 @@ def through_serve(work: Work, limit: int, slots: int) -> HandOver:
 
     hand_over: HandOver = run_batch
     return hand_over
+
+
+def by_itself(work: Work, limit: int, slots: int) -> HandOver:  # noqa: ARG001 - what is formed keeps to both
+    """Run batches as they are formed, in a process that is no replica of Serve's."""
+
+    async def run_batch(pieces: Pieces) -> Sequence[Result]:
+        return await work(pieces)
+
+    return run_batch
 
 
 def total_size(formed: Sequence[Pieces]) -> int:

@@ -44,7 +44,7 @@ from core.telemetry.trace_context import TraceContext
 from core.versions.servable import ServableId
 from deployments.inference.batch_run import BatchRun, Pieces, Run, code_of
 from deployments.inference.call_meter import CallMeter, VersionMeter
-from deployments.inference.direct_server import CallTaker, Ticket
+from deployments.inference.direct_server import Arrival, CallTaker, Reply, Ticket
 from deployments.inference.execution import Execution, WaitingTicket
 from deployments.inference.foreign_execution import ForeignExecution
 from deployments.telemetry.run_steps import NOTED_STEPS, RunStep
@@ -107,18 +107,38 @@ class TracedCalls:
         self._execution = execution
         self._traces = traces
 
-    def submit(self, call: Call, reply: Callable[[Answer], None]) -> Ticket | None:
+    def submit(self, call: Call, reply: Reply) -> Ticket | None:
         """Work on a call that came over the direct transport."""
-        if call.trace is None:
-            return self._execution.submit(call, reply)
-        span = self._traces.begin(call.trace, call.method, DIRECT)
+        return self.submit_together((Arrival(call, reply, time.monotonic()),))[0]
 
-        def ended(answer: Answer) -> None:
-            _end(span, answer.code)
-            reply(answer)
+    def group_size(self, arrivals: Sequence[Arrival]) -> int:
+        """Return how many of the first of these calls should be worked on together."""
+        return self._execution.group_size(arrivals)
 
-        ticket = self._execution.submit(replace(call, trace=span.context), ended)
-        return None if ticket is None else _TracedTicket(ticket, span)
+    def submit_together(self, arrivals: Sequence[Arrival]) -> Sequence[Ticket | None]:
+        """Work on calls that came over the direct transport."""
+        spans = [self._begin(one) for one in arrivals]
+        shown = [one if span is None else _shown(one, span) for one, span in zip(arrivals, spans, strict=True)]
+        tickets = self._execution.submit_together(shown)
+        return [
+            ticket if ticket is None or span is None else _TracedTicket(ticket, span)
+            for ticket, span in zip(tickets, spans, strict=True)
+        ]
+
+    def drop(self, arrival: Arrival) -> None:
+        """Take note of a call whose caller has gone before it was submitted."""
+        span = self._begin(arrival)
+        if span is not None:
+            span.end()
+        self._execution.drop(arrival)
+
+    def _begin(self, arrival: Arrival) -> OpenSpan | None:
+        """Begin the span of a traced call when it came."""
+        if arrival.call.trace is None:
+            return None
+        span = self._traces.begin(arrival.call.trace, arrival.call.method, DIRECT)
+        span.begin_ns -= int((time.monotonic() - arrival.since_s) * NANOS_PER_S)
+        return span
 
     async def call(self, call: Call) -> Answer:
         """Work on a call that came through a Serve handle."""
@@ -131,6 +151,17 @@ class TracedCalls:
         finally:
             span.end()
         return answer
+
+
+def _shown(arrival: Arrival, span: OpenSpan) -> Arrival:
+    """Return a call below its span, which ends with the answer."""
+    reply = arrival.reply
+
+    def ended(answer: Answer) -> None:
+        _end(span, answer.code)
+        reply(answer)
+
+    return Arrival(replace(arrival.call, trace=span.context), ended, arrival.since_s)
 
 
 class _TracedTicket:

@@ -6,8 +6,10 @@ import asyncio
 import hmac
 import logging
 import time
-from collections.abc import Callable
-from typing import Protocol, cast
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import islice
+from typing import Protocol, TypeAlias, cast
 
 from core.errors import Code
 from core.routing.direct_frames import (
@@ -28,9 +30,10 @@ UNAUTHENTICATED_PAYLOAD_BYTES = 256
 GREETING_TIMEOUT_S = 5.0
 """How long a connection may stay without having shown the token."""
 
-MOST_HELD_REPLIES = 8
-LONGEST_HELD_S = 0.0003
-"""Replies to calls that came together leave together, as long as the first one does not wait longer than this."""
+MOST_WAITING = 256
+"""Above this, calls that wait for their turn are worked on before more of them are read."""
+
+Reply: TypeAlias = Callable[[Answer], None]
 
 METHODS = {int(method): method for method in Method}
 
@@ -42,11 +45,38 @@ class Ticket(Protocol):
         """Drop the call if its work has not begun."""
 
 
+class Arrival:
+    """A call that has come, when that was by the monotonic clock, and where its answer goes."""
+
+    __slots__ = ("call", "reply", "since_s")
+
+    def __init__(self, call: Call, reply: Reply, since_s: float) -> None:
+        self.call = call
+        self.reply = reply
+        self.since_s = since_s
+
+    def is_late(self, now_s: float) -> bool:
+        """Whether its caller's time is up."""
+        timeout_s = self.call.timeout_s
+        return timeout_s is not None and now_s - self.since_s >= timeout_s
+
+
 class CallTaker(Protocol):
     """Works on the calls."""
 
-    def submit(self, call: Call, reply: Callable[[Answer], None]) -> Ticket | None:
-        """Work on a call and reply on the event loop's thread, at once or later. None: already replied."""
+    def group_size(self, arrivals: Sequence[Arrival]) -> int:
+        """Return how many of the first of these calls should be worked on together, one at least."""
+        ...
+
+    def submit_together(self, arrivals: Sequence[Arrival]) -> Sequence[Ticket | None]:
+        """Work on calls, and reply on the event loop's thread, at once or later.
+
+        Return a ticket for each call; None for one that is over.
+        """
+        ...
+
+    def drop(self, arrival: Arrival) -> None:
+        """Take note of a call whose caller has gone before it was submitted."""
 
 
 class _Peer(asyncio.BufferedProtocol):
@@ -58,12 +88,16 @@ class _Peer(asyncio.BufferedProtocol):
         self._trusted = False
         self._open: dict[int, Ticket | None] = {}
         self._leaving = False
-        self._is_reading = False
-        self._held: list[bytes | bytearray] = []
-        self._held_since_s = 0.0
+        self._waiting: dict[int, Arrival] = {}
+        self._is_due = False
+        self._is_working = False
+        self._is_unread = False
+        self._read_at_s = 0.0
+        self._unsent: list[bytes | bytearray] = []
         self.open_calls = 0.0
         self._transport: asyncio.Transport | None = None
-        self._greeting_timer = asyncio.get_running_loop().call_later(GREETING_TIMEOUT_S, self._refuse, "no greeting")
+        self._loop = asyncio.get_running_loop()
+        self._greeting_timer = self._loop.call_later(GREETING_TIMEOUT_S, self._refuse, "no greeting")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -76,6 +110,7 @@ class _Peer(asyncio.BufferedProtocol):
         self._transport = None
         self._greeting_timer.cancel()
         self._server.peers.discard(self)
+        self._drop_waiting()
         abandoned, self._open = self._open, {}
         for ticket in abandoned.values():
             if ticket is not None:
@@ -86,31 +121,73 @@ class _Peer(asyncio.BufferedProtocol):
         return self._reader.buffer()
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._is_reading = True
+        self._read_at_s = time.monotonic()
         try:
             for frame in self._reader.filled(nbytes):
                 self._take(frame)
         except BrokenFrame as error:
             self._refuse(str(error))
-        finally:
-            self._is_reading = False
-            self._send_held()
-            self._close_if_done()
+            return
+        if self._waiting and not self._is_due:
+            self._work()
+        while len(self._waiting) > MOST_WAITING:
+            self._work()
+        self._close_if_done()
+
+    def _turn(self) -> None:
+        """Work on those calls of earlier reads that still wait."""
+        self._is_due = False
+        if self._waiting and not self._is_unread:
+            self._work()
+        self._close_if_done()
+
+    def _work(self) -> None:
+        """Work on the first of the calls that wait; others have their turn when these answers have left.
+
+        The event loop writes when it has come to the end of a turn, whatever is written before.
+        """
+        waiting, taker = self._waiting, self._server.taker
+        size = taker.group_size(tuple(waiting.values())) if len(waiting) > 1 else 1
+        ids = tuple(islice(waiting, size))
+        self._is_working = True
+        tickets = taker.submit_together([waiting.pop(call_id) for call_id in ids])
+        self._is_working = False
+        for call_id, ticket in zip(ids, tickets, strict=True):
+            if ticket is not None and call_id in self._open:
+                self._open[call_id] = ticket
+        unsent, self._unsent = self._unsent, []
+        if unsent and self._transport is not None:
+            self._transport.writelines(unsent)
+        self._work_soon()
+
+    def _work_soon(self) -> None:
+        if self._waiting and not self._is_due:
+            self._is_due = True
+            self._loop.call_soon(self._turn)
 
     def _refuse(self, why: str) -> None:
         log.warning("direct_peer_refused error=%r", why)
-        self._held.clear()
+        self._drop_waiting()
         if self._transport is not None:
             self._transport.abort()
 
+    def _drop_waiting(self) -> None:
+        dropped, self._waiting = self._waiting, {}
+        for call_id, arrival in dropped.items():
+            del self._open[call_id]
+            self._server.taker.drop(arrival)
+
     def pause_writing(self) -> None:
-        """The router does not read its answers: take no more of its calls until it does."""
+        """The router does not read its answers: work on no more of its calls until it does."""
+        self._is_unread = True
         if self._transport is not None:
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         if self._transport is not None:
             self._transport.resume_reading()
+        self._is_unread = False
+        self._work_soon()
 
     def _take(self, frame: Frame) -> None:
         if not self._trusted:
@@ -118,10 +195,7 @@ class _Peer(asyncio.BufferedProtocol):
         elif frame.kind == FrameKind.CALL:
             self._begin(frame)
         elif frame.kind == FrameKind.CANCEL:
-            ticket = self._open.pop(frame.call_id, None)
-            if ticket is not None:
-                ticket.cancel()
-            self._close_if_done()
+            self._cancel(frame.call_id)
         elif frame.kind == FrameKind.LOAD:
             self.open_calls = frame.wait_ms / 1000
         else:
@@ -145,34 +219,25 @@ class _Peer(asyncio.BufferedProtocol):
             return
         trace = unpack(frame.trailer) if frame.trailer else None
         call = Call(method, cast(bytes, frame.payload), frame.wait_ms / 1000 if frame.wait_ms else None, trace)
-        ticket = self._server.taker.submit(call, lambda answer: self._reply(call_id, answer))
-        if ticket is not None and call_id in self._open:
-            self._open[call_id] = ticket
+        self._waiting[call_id] = Arrival(call, partial(self._reply, call_id), self._read_at_s)
+
+    def _cancel(self, call_id: int) -> None:
+        arrival, ticket = self._waiting.pop(call_id, None), self._open.pop(call_id, None)
+        if arrival is not None:
+            self._server.taker.drop(arrival)
+        elif ticket is not None:
+            ticket.cancel()
 
     def _reply(self, call_id: int, answer: Answer) -> None:
         if self._transport is None or call_id not in self._open:
             return
         del self._open[call_id]
         head = frame_header(FrameKind.ANSWER, len(answer.body), call_id=call_id, detail=answer.code)
-        if self._is_reading:
-            self._hold(head, answer.body)
+        if self._is_working:
+            self._unsent += (head, answer.body)
             return
         self._transport.writelines((head, answer.body))
         self._close_if_done()
-
-    def _hold(self, head: bytes, body: bytes | bytearray) -> None:
-        """Hold a reply until all received frames are read; a system call costs as much as a tiny model's run."""
-        now_s = time.monotonic()
-        if not self._held:
-            self._held_since_s = now_s
-        self._held += (head, body)
-        if len(self._held) >= 2 * MOST_HELD_REPLIES or now_s - self._held_since_s > LONGEST_HELD_S:
-            self._send_held()
-
-    def _send_held(self) -> None:
-        held, self._held = self._held, []
-        if held and self._transport is not None:
-            self._transport.writelines(held)
 
     def go_away(self) -> None:
         """Ask the router for no more calls; close when the last answer is out."""

@@ -11,14 +11,15 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Final
 
-from core.routing.transport import Answer, Call, Method
+from core.routing.transport import Answer
 from deployments.inference.answering import HARMLESS_BYTES
-from deployments.inference.execution import ALWAYS_LONG_S, SHORT_CALL_S, Execution, WaitingTicket
+from deployments.inference.direct_server import Arrival, Reply, Ticket
+from deployments.inference.execution import ALWAYS_LONG_S, SHORT_CALL_S, Execution, Kind, WaitingTicket
 from deployments.system.daemon_threads import DaemonThreads
 
 PATIENCE_S: Final = 0.01
@@ -26,9 +27,6 @@ PATIENCE_S: Final = 0.01
 
 UNTOLD_S: Final = 0.0005
 """Answers wait until the thread has no more calls, or that long: each hand-over costs both threads a turn."""
-
-Reply = Callable[[Answer], None]
-Kind = tuple[Method, int]
 
 
 class ForeignExecution(Execution):
@@ -41,12 +39,20 @@ class ForeignExecution(Execution):
     def _threads_of(self, threads: int) -> DaemonThreads:
         return DaemonThreads("run", threads)
 
-    def submit(self, call: Call, reply: Reply) -> WaitingTicket | None:
-        """Work on a call in a thread; `reply` is called on this event loop."""
+    def group_size(self, arrivals: Sequence[Arrival]) -> int:
+        """Return how many calls are submitted together: all, because none of them keeps the event loop."""
+        return len(arrivals)
+
+    def submit_together(self, arrivals: Sequence[Arrival]) -> list[Ticket | None]:
+        """Work on calls in threads; their answers come on this event loop."""
+        return [self._submit(one) for one in arrivals]
+
+    def _submit(self, arrival: Arrival) -> Ticket:
+        call, reply = arrival.call, arrival.reply
         kind = (call.method, len(call.body).bit_length())
         if len(call.body) > HARMLESS_BYTES or self._expected_s.get(kind, ALWAYS_LONG_S) >= SHORT_CALL_S:
-            return self._hand_over(call, kind, reply)
-        ticket = WaitingTicket(call)
+            return self._hand_over(arrival, kind)
+        ticket = WaitingTicket(arrival)
         self.in_flight += 1
 
         def finish(answer: Answer) -> None:
@@ -62,7 +68,7 @@ class ForeignExecution(Execution):
         if ticket.is_over():
             return self._begin(ticket.call, kind, ticket)
         self._waited.observe(time.monotonic() - ticket.begins_at)
-        return self._measured(ticket.call, kind, since_s=ticket.begins_at)
+        return self._measured(ticket.call, kind, ticket.begins_at)
 
     def close(self) -> None:
         """Take no further calls; those that run are finished."""

@@ -1,26 +1,32 @@
 """Determines the versions that are submitted together with the router, so that they need not wait for the watcher.
 
 The launcher runs the watcher's first ticks against a host that only collects applications: the real watcher then finds
-them as if a predecessor had submitted them.
+them as if a predecessor had submitted them. Of hosted versions it collects the hosts, which the watcher then fills.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from concurrent.futures import Future
+from typing import Any
 
 from ray import serve
 
 from core.config.model_config import ModelResources
-from core.config.server_settings import ServerSettings
+from core.config.server_settings import LogSettings, ServerSettings
 from core.routing.router_report import RouterReport
 from core.routing.table import RoutingTable
+from core.versions.hosted import node_of_host
 from core.versions.servable_spec import ServableSpec
 from core.versions.world import AppObservation, Condition
 from deployments.config.configured_models import ConfiguredModels
 from deployments.storage.version_source import VersionSource
 from deployments.system.clock import SystemClock
+from deployments.versions.hosted_versions import HostedVersions
+from deployments.versions.placing_host import PlacingHost
 from deployments.versions.reconciler import Reconciler
 from deployments.versions.serve_host import RayServeHost, version_target
+from deployments.versions.version_hosts import alive_nodes, host_target
 
 
 class _Collector:
@@ -30,9 +36,10 @@ class _Collector:
         self.targets: list[serve.RunTarget] = []
 
     def observe(self, moving: Collection[str] | None = None) -> Mapping[str, AppObservation]:
-        """Return what was collected, as if it were loading."""
+        """Return the versions that were collected, as if they were loading."""
         del moving
-        return {one.name: AppObservation(Condition.DEPLOYING) for one in self.targets}
+        names = (one.name for one in self.targets if not node_of_host(one.name))
+        return {name: AppObservation(Condition.DEPLOYING) for name in names}
 
     def deploy(self, spec: ServableSpec, resources: ModelResources) -> None:
         """Collect the application of a version."""
@@ -59,10 +66,42 @@ class _Collector:
         return RayServeHost().cpus()
 
 
+class _CollectedHosts:
+    """Hosts that do not run yet either, and answer that they have no versions."""
+
+    def __init__(self, targets: list[serve.RunTarget], logs: LogSettings) -> None:
+        self._targets = targets
+        self._logs = logs
+
+    def nodes(self) -> frozenset[str]:
+        """Return the ids of the nodes that are alive."""
+        return alive_nodes()
+
+    def conditions(self) -> dict[str, tuple[Condition, str]]:
+        """No host runs."""
+        return {}
+
+    def start(self, node: str) -> None:
+        """Collect the host application of a node."""
+        self._targets.append(host_target(node, self._logs))
+
+    def stop(self, node: str) -> None:
+        """Nothing is there to be deleted."""
+
+    def ask(self, node: str, method: str, *arguments: Any) -> Future[Any]:
+        """Answer at once, without versions."""
+        del node, method, arguments
+        answer: Future[Any] = Future()
+        answer.set_result({})
+        return answer
+
+
 def first_loads(settings: ServerSettings) -> list[serve.RunTarget]:
     """Return the applications of the versions that the watcher would load first, as many as may load at a time."""
     collector = _Collector()
-    watch = Reconciler(settings, collector, VersionSource(), ConfiguredModels(settings), SystemClock())
+    clock = SystemClock()
+    hosted = HostedVersions(_CollectedHosts(collector.targets, settings.logs), clock, lambda _: None)
+    watch = Reconciler(settings, PlacingHost(collector, hosted), VersionSource(), ConfiguredModels(settings), clock)
     collected = -1
     while len(collector.targets) > collected:
         collected = len(collector.targets)

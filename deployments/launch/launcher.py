@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -17,6 +17,8 @@ from core.admin.serve_ports import ports_of_door, ports_to_hold
 from core.admin.start_failures import failure_text, last_cause
 from core.config.server_settings import ServerSettings
 from core.errors import FailedPrecondition, Unavailable
+from core.versions.hosted import host_app
+from core.versions.world import AppObservation
 from deployments.app import application
 from deployments.config.startup_settings import monitoring
 from deployments.launch.endings import ServerLost
@@ -24,11 +26,15 @@ from deployments.launch.first_loads import first_loads
 from deployments.launch.launch_record import forget_launch, is_alive, record_launch, recorded_launch
 from deployments.launch.ray_cluster import RayCluster
 from deployments.launch.terminal import RolloutPrinter, Say, announce, without_stderr
+from deployments.system.clock import SystemClock
 from deployments.system.held_ports import HeldPorts
 from deployments.system.port_claim import require_free
 from deployments.system.service_notice import READY, STOPPING, notify_service
 from deployments.telemetry.serve_failures import SERVE_FAILURES
+from deployments.versions.hosted_versions import HostedVersions
+from deployments.versions.placing_host import PlacingHost
 from deployments.versions.serve_host import ROUTER_APP, RayServeHost, router_status, router_target, submit
+from deployments.versions.version_hosts import ServeVersionHosts
 
 POLL_S = 0.1
 LIFE_CHECKED_EVERY_S = 1.0
@@ -46,6 +52,7 @@ class Launcher:
         self._say = say
         self._printer = RolloutPrinter(say)
         self._host: RayServeHost | None = None
+        self._hosts = ServeVersionHosts(settings.logs)
         self._held: HeldPorts | None = None
 
     def run(self) -> None:
@@ -80,7 +87,7 @@ class Launcher:
             self._take_over()
         self._say("starting router and watcher")
         self._hold_ports()
-        running = RayServeHost().observe()
+        running = {*self._versions(), *map(host_app, self._hosts.conditions())}
         loads = [one for one in first_loads(self._settings) if one.name not in running]
         submit([router_target(application(self._settings)), *loads])
         record_launch()
@@ -105,8 +112,12 @@ class Launcher:
             )
         if is_alive(left_by):
             raise FailedPrecondition(f"A Ray Model Server already runs on this cluster ({left_by}); stop it first.")
-        versions = ", ".join(sorted(RayServeHost().observe())) or "no versions"
+        versions = ", ".join(sorted(self._versions())) or "no versions"
         self._say(f"taking over the server that {left_by} left behind: its routers are replaced, {versions} stay")
+
+    def _versions(self) -> Mapping[str, AppObservation]:
+        """Return the versions that run on the cluster, hosted ones too."""
+        return PlacingHost(RayServeHost(), HostedVersions(self._hosts, SystemClock(), lambda _: None)).observe()
 
     def _hold_ports(self) -> None:
         """Hold the ports of a lone router; several share them by SO_REUSEPORT, and the others take over at once."""
@@ -153,7 +164,9 @@ class Launcher:
         self._wait_gone(lambda: router_status() is None)
         for app in host.observe():
             host.delete(app)
-        self._wait_gone(lambda: not host.observe())
+        for node in self._hosts.conditions():
+            self._hosts.stop(node)
+        self._wait_gone(lambda: not host.observe() and not self._hosts.conditions())
         forget_launch()
 
     def _wait_gone(self, gone: Callable[[], bool]) -> None:

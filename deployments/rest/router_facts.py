@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from core.admin.status_document import Listener, RouterFacts
 from core.config.server_settings import FrontDoorSettings, ServerSettings
-from deployments.system.installed import server_version
+from deployments.system.installed import interpreter_warnings, server_version
 from deployments.system.port_claim import bracketed, has_ipv6
 
 
-def router_facts(settings: ServerSettings, name: str, since_s: float, *, is_draining: bool) -> RouterFacts:
+def router_facts(
+    settings: ServerSettings, name: str, since_s: float, runs_by: Mapping[str, str], *, is_draining: bool
+) -> RouterFacts:
     """Return the description of a router with these settings."""
     source = settings.source
     files = (source.model_config_file, source.model_settings_file)
     listeners = tuple(_listeners(settings.front_door))
-    return RouterFacts(name, server_version(), since_s, listeners, tuple(filter(None, files)), is_draining)
+    return RouterFacts(
+        name,
+        server_version(),
+        since_s,
+        listeners,
+        tuple(filter(None, files)),
+        is_draining=is_draining,
+        warnings=interpreter_warnings(),
+        runs_by=runs_by,
+    )
 
 
 def _listeners(door: FrontDoorSettings) -> Iterator[Listener]:

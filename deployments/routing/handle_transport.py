@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
@@ -12,6 +13,7 @@ from core.errors import Code, DeadlineExceeded, Unavailable
 from core.routing.table import Route
 from core.routing.transport import TIMED_OUT, Answer, Call
 from core.telemetry.trace_context import pack
+from core.versions.hosted import HOST_DEPLOYMENT
 from core.versions.servable import DEPLOYMENT
 
 LONGEST_HANDLE_CALL_S = 120.0
@@ -19,15 +21,22 @@ LONGEST_HANDLE_CALL_S = 120.0
 
 
 class HandleTransport:
-    """One handle for each application, kept between calls."""
+    """One handle for each application, kept between calls; hosted versions are called by that of their host."""
 
     def __init__(self) -> None:
         self._handles: dict[str, DeploymentHandle] = {}
 
     def handle(self, app: str) -> DeploymentHandle:
         """Return the handle of a version's application, the same one each time."""
+        return self._handle(DEPLOYMENT, app)
+
+    def host(self, app: str) -> DeploymentHandle:
+        """Return the handle of a host application, the same one each time."""
+        return self._handle(HOST_DEPLOYMENT, app)
+
+    def _handle(self, deployment: str, app: str) -> DeploymentHandle:
         if app not in self._handles:
-            self._handles[app] = DeploymentHandle(DEPLOYMENT, app)
+            self._handles[app] = DeploymentHandle(deployment, app)
         return self._handles[app]
 
     async def forget(self, app: str) -> None:
@@ -42,8 +51,7 @@ class HandleTransport:
         Raises DeadlineExceeded and Unavailable.
         """
         timeout_s = LONGEST_HANDLE_CALL_S if call.timeout_s is None else call.timeout_s
-        trace = () if call.trace is None else (pack(call.trace),)
-        response = self.handle(route.app).call.remote(int(call.method), call.body, call.timeout_s, *trace)
+        response = self._sent(route, call)
         try:
             code, body = await asyncio.wait_for(response, timeout_s)
         except TimeoutError:
@@ -55,3 +63,10 @@ class HandleTransport:
         except RayTaskError as error:
             raise Unavailable(f"A replica of {route.servable} failed: {error.cause}") from error
         return Answer(Code(code), body)
+
+    def _sent(self, route: Route, call: Call) -> Any:
+        arguments = (int(call.method), call.body, call.timeout_s)
+        trace = () if call.trace is None else (pack(call.trace),)
+        if route.host:
+            return self.host(route.host).call.remote(route.app, *arguments, *trace)
+        return self.handle(route.app).call.remote(*arguments, *trace)

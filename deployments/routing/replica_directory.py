@@ -2,7 +2,8 @@
 
 The addresses are learned from the replicas themselves, by a broadcast over Serve's handle: when a version appears in
 the table, when a connection is lost, and every few seconds, so that replicas added by autoscaling take their share. The
-same broadcast sends the settings of request logs, so that running versions follow a changed configuration.
+same broadcast sends the settings of request logs, so that running versions follow a changed configuration. Hosted
+versions are asked for together: one call to their host, however many there are.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from core.config.model_config import LoggingConfig
 from core.errors import ServingError
 from core.routing.transport import Endpoint
+from core.versions.hosted import node_of_host
 from core.versions.record import Failure
 from core.versions.run_health import version_problem
 from deployments.routing.direct_connection import DirectConnection
@@ -45,6 +47,8 @@ class ReplicaDirectory:
         self._refreshing: dict[str, asyncio.Task[None]] = {}
         self._logs: Mapping[str, tuple[LoggingConfig, ...]] = {}
         self._sent_logs: dict[str, tuple[LoggingConfig, ...]] = {}
+        self._hosts: Mapping[str, str] = {}
+        self._asked_hosts: set[str] = set()
         self.failing: Mapping[str, Failure] = {}
         """The applications in which every run fails."""
 
@@ -61,6 +65,13 @@ class ReplicaDirectory:
     def _has_logs(self, app: str) -> bool:
         return self._sent_logs.get(app, ()) == self._logs.get(app, ())
 
+    def follow_hosts(self, hosts: Mapping[str, str]) -> None:
+        """Take over which host each hosted version is in; one that moved is looked for at once."""
+        before, self._hosts = self._hosts, hosts
+        for app in self.replicas:
+            if before.get(app) != hosts.get(app):
+                self.refresh_soon(app)
+
     async def connect(self, apps: Iterable[str]) -> None:
         """Connect to applications of a new table; returns when each was tried once."""
         new = frozenset(apps) - frozenset(self.replicas)
@@ -76,6 +87,14 @@ class ReplicaDirectory:
             self._sent_logs.pop(app, None)
             self._note_health(app, None)
             await self._handles.forget(app)
+        for host in self._asked_hosts - frozenset(self._hosts.values()):
+            self._asked_hosts.discard(host)
+            await self._handles.forget(host)
+
+    def runs_by(self) -> dict[str, str]:
+        """Return what calls the runs in the connected replicas, by application; several are joined."""
+        kinds = {app: {one.runs_by for one in replicas.endpoints} for app, replicas in self.replicas.items()}
+        return {app: ", ".join(sorted(filter(None, some))) for app, some in kinds.items()}
 
     async def follow_load(self) -> None:
         """Report the number of open calls to replicas that Serve scales, and look for new ones; never ends."""
@@ -105,22 +124,49 @@ class ReplicaDirectory:
                 self.refresh_soon(app)
 
     def refresh_soon(self, app: str) -> asyncio.Task[None]:
-        """Refresh the addresses of an application, unless that is under way; returns the task."""
-        running = self._refreshing.get(app)
+        """Refresh the addresses of an application, or of its whole host, unless that is under way; returns the task."""
+        asked = self._hosts.get(app, app)
+        running = self._refreshing.get(asked)
         if running is None:
-            running = asyncio.get_running_loop().create_task(self._refresh(app))
-            self._refreshing[app] = running
-            running.add_done_callback(lambda _: self._refreshing.pop(app, None))
+            running = asyncio.get_running_loop().create_task(self._refresh(asked))
+            self._refreshing[asked] = running
+            running.add_done_callback(lambda _: self._refreshing.pop(asked, None))
         return running
 
-    async def _refresh(self, app: str) -> None:
-        """Ask for the addresses; while there is no answer, the known connections stay."""
-        logs = self._logs.get(app, ())
+    async def _refresh(self, asked: str) -> None:
+        """Ask an application or a host for addresses; while there is no answer, the known connections stay.
+
+        Versions that appeared in a host meanwhile are not in its answer, so it is asked again for them.
+        """
+        logs = {app: self._logs.get(app, ()) for app in self._asked_with(asked)}
         try:
-            endpoints: Iterable[Endpoint] | None = await asyncio.wait_for(self._endpoints(app), BROADCAST_TIMEOUT_S)
+            found = await asyncio.wait_for(self._endpoints(asked, logs), BROADCAST_TIMEOUT_S)
         except (*SERVE_FAILURES, ServingError) as error:
-            log.info("endpoints_unknown app=%s error=%r", app, brief(error))
-            endpoints = None
+            log.info("endpoints_unknown app=%s error=%r", asked, brief(error))
+            found = None
+        await asyncio.gather(
+            *(self._take(app, logs[app], None if found is None else found.get(app, ())) for app in logs)
+        )
+        if found is not None and self._asked_with(asked) - logs.keys():
+            await self._refresh(asked)
+
+    def _asked_with(self, asked: str) -> frozenset[str]:
+        """Return the applications in the table whose addresses an application or a host knows."""
+        return frozenset(app for app in self.replicas if self._hosts.get(app, app) == asked)
+
+    async def _endpoints(
+        self, asked: str, logs: Mapping[str, tuple[LoggingConfig, ...]]
+    ) -> Mapping[str, Iterable[Endpoint]]:
+        if not node_of_host(asked):
+            asking = self._handles.handle(asked).broadcast("endpoint", logs.get(asked, ()))
+            own: list[Endpoint] = await asking.results_async()
+            return {asked: own}
+        self._asked_hosts.add(asked)
+        hosted: Mapping[str, Endpoint] = await self._handles.host(asked).endpoints.remote(logs)
+        return {app: (one,) for app, one in hosted.items()}
+
+    async def _take(self, app: str, logs: tuple[LoggingConfig, ...], endpoints: Iterable[Endpoint] | None) -> None:
+        """Connect to where an application was found to listen; None is no answer."""
         replicas = self.replicas.get(app)
         if replicas is None:
             return
@@ -136,11 +182,6 @@ class ReplicaDirectory:
         """Keep what is wrong with an application; the mapping is replaced, because reports hold it."""
         others = {other: one for other, one in self.failing.items() if other != app}
         self.failing = others if problem is None else {**others, app: problem}
-
-    async def _endpoints(self, app: str) -> list[Endpoint]:
-        asked = self._handles.handle(app).broadcast("endpoint", self._logs.get(app, ()))
-        endpoints: list[Endpoint] = await asked.results_async()
-        return endpoints
 
     def _refresh_every_s(self, app: str, replicas: ReplicaSet) -> float:
         if replicas.is_degraded or not self._has_logs(app):

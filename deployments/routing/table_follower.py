@@ -30,6 +30,9 @@ class Connections(Protocol):
     def log_requests(self, logs: Mapping[str, tuple[LoggingConfig, ...]]) -> None:
         """Take over what each application logs."""
 
+    def follow_hosts(self, hosts: Mapping[str, str]) -> None:
+        """Take over which versions are hosted, and in which host application."""
+
     async def connect(self, apps: Iterable[str]) -> None:
         """Connect to applications of a new table; returns when each was tried once."""
 
@@ -62,6 +65,7 @@ class TableFollower:
         """Connect to new versions before requests can choose them, then swap the table; returns the table in use."""
         if table.generation > self._router.table.generation:
             self._connections.log_requests(table.logging)
+            self._connections.follow_hosts(table.hosts)
             await self._connections.connect(table.apps)
             self._router.apply(table)
             await self._connections.keep_only(self._router.table.apps)

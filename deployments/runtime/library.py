@@ -42,6 +42,7 @@ TF_Library* TF_LoadLibrary(const char* library_filename, TF_Status*);
 TF_Buffer TF_GetOpList(TF_Library*);
 void TF_DeleteLibraryHandle(TF_Library*);
 TF_Buffer* TF_GetAllRegisteredKernels(TF_Status*);
+TF_Buffer* TF_GetAllOpList(void);
 
 TF_Buffer* TF_NewBuffer(void);
 void TF_DeleteBuffer(TF_Buffer*);
@@ -97,6 +98,7 @@ CALLED_BY_FINALIZERS = (
 
 _opening = threading.Lock()
 _opened: list[Any] = []
+_thread = threading.local()
 
 
 def library() -> Any:
@@ -104,12 +106,19 @@ def library() -> Any:
     with _opening:
         if not _opened:
             # Local visibility (cffi's default): with global visibility, numpy crashes when it is imported later.
-            opened = ffi.dlopen(str(library_path()))
+            # Never unloaded: the interpreter's end may close it before its own exit handlers have run, which then crash.
+            opened = ffi.dlopen(str(library_path()), ffi.RTLD_NOW | ffi.RTLD_NODELETE)
             # cffi makes a function at its first use, under a lock that its holder's garbage collector would wait for.
             for name in CALLED_BY_FINALIZERS:
                 getattr(opened, name)
             _opened.append(opened)
         return _opened[0]
+
+
+def register_operations() -> None:
+    """Register all operations now, and not at the first load; like opening the library, it starts no thread."""
+    lib = library()
+    lib.TF_DeleteBuffer(lib.TF_GetAllOpList())
 
 
 def library_path() -> Path:
@@ -125,6 +134,15 @@ def library_path() -> Path:
 def new_status(lib: Any) -> Any:
     """Make a status that frees itself; it may be used again and again, by one thread at a time."""
     return ffi.gc(lib.TF_NewStatus(), lib.TF_DeleteStatus)
+
+
+def thread_status(lib: Any) -> Any:
+    """Return the status that this thread uses for all of its runs."""
+    try:
+        return _thread.status
+    except AttributeError:
+        _thread.status = new_status(lib)
+        return _thread.status
 
 
 def check(lib: Any, status: Any) -> None:

@@ -18,14 +18,24 @@ from core.inference.signature import ServedModel, signature
 from core.platforms.platform import unloaded_error
 from core.protos import saved_model_pb2, serving_pb2, tensor_pb2
 from core.versions.servable import ServableId
-from deployments.runtime.session import Session, Wiring, content_of, new_buffer, open_session, run_options
+from deployments.runtime.compiled import runs_by
+from deployments.runtime.library import ffi, library
+from deployments.runtime.session import (
+    IN_CALLER_THREAD,
+    GraphCall,
+    Session,
+    content_of,
+    new_buffer,
+    open_session,
+    run_options,
+)
 
 SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb")
 SESSION_BUNDLE_FILE = "export.meta"
 VARIABLES_INDEX = "variables/variables.index"
 VARIABLE_OPERATIONS = frozenset({"VarHandleOp", "Variable", "VariableV2"})
 
-WIRINGS_KEPT = 1024
+WAYS_KEPT = 1024
 """Ways of calling one model that are remembered; clients that name outputs in ever new orders must not fill memory."""
 
 
@@ -43,12 +53,12 @@ class RunRecorder(Protocol):
 class LoadedModel:
     """One loaded version; may be called from several threads at once. A profile sets `recorder` while it lasts."""
 
-    __slots__ = ("_session", "_wirings", "recorder", "served")
+    __slots__ = ("_session", "_ways", "recorder", "served")
 
     def __init__(self, served: ServedModel, session: Session) -> None:
         self.served = served
         self._session: Session | None = session
-        self._wirings: dict[tuple[tuple[str, ...], tuple[str, ...]], Wiring] = {}
+        self._ways: dict[tuple[tuple[str, ...], tuple[str, ...]], GraphCall] = {}
         self.recorder: RunRecorder | None = None
 
     def run(
@@ -66,14 +76,15 @@ class LoadedModel:
         session = self._session
         if session is None:
             raise unloaded_error(ServableId(self.served.name, self.served.version))
-        wiring = self._wiring(session, (tuple(feeds), tuple(fetches)))
+        way = self._way(session, (tuple(feeds), tuple(fetches)))
         recorder = self.recorder
         began_ns = None if recorder is None else recorder.begin()
         if recorder is None or began_ns is None:
-            return session.run(wiring, feeds.values(), run_options(timeout_ms, in_caller_thread=in_caller_thread))
+            options = IN_CALLER_THREAD if in_caller_thread else run_options(timeout_ms)
+            return way.run(session.handle, feeds.values(), options, ffi.NULL)
         options = run_options(timeout_ms, in_caller_thread=in_caller_thread, is_traced=True)
         metadata = new_buffer()
-        outputs = session.run(wiring, feeds.values(), options, metadata)
+        outputs = way.run(session.handle, feeds.values(), options, metadata)
         recorder.end(began_ns, content_of(metadata))
         return outputs
 
@@ -81,14 +92,14 @@ class LoadedModel:
         """Refuse further calls; the memory is freed when the calls that still run have ended."""
         self._session = None
 
-    def _wiring(self, session: Session, names: tuple[tuple[str, ...], tuple[str, ...]]) -> Wiring:
-        wiring = self._wirings.get(names)
-        if wiring is None:
-            wiring = session.wire(*names)
-            if len(self._wirings) >= WIRINGS_KEPT:
-                self._wirings.clear()
-            self._wirings[names] = wiring
-        return wiring
+    def _way(self, session: Session, names: tuple[tuple[str, ...], tuple[str, ...]]) -> GraphCall:
+        way = self._ways.get(names)
+        if way is None:
+            way = session.wire(*names)
+            if len(self._ways) >= WAYS_KEPT:
+                self._ways.clear()
+            self._ways[names] = way
+        return way
 
 
 def load(path: str, *, tags: frozenset[str], name: str, version: int, session_config: bytes = b"") -> LoadedModel:
@@ -105,6 +116,7 @@ def load(path: str, *, tags: frozenset[str], name: str, version: int, session_co
         version=version,
         signatures=MappingProxyType({key: signature(definition) for key, definition in definitions.items()}),
         signature_def_map=serving_pb2.SignatureDefMap(signature_def=definitions).SerializeToString(deterministic=True),
+        runs_by=runs_by(library()),
     )
     return LoadedModel(served, session)
 

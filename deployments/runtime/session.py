@@ -4,35 +4,39 @@ from __future__ import annotations
 
 import functools
 import os
-import threading
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any, Final, Protocol
 
 import numpy as np
 
 from core.errors import InvalidArgument, Unimplemented
 from core.inference.dtypes import NUMPY_DTYPE, DataType, data_type
 from core.protos import tensor_pb2
+from deployments.runtime.compiled import compiled
+from deployments.runtime.compiled_run import CompiledRun
 from deployments.runtime.library import c_text, check, ffi, library, new_status
-from deployments.runtime.tensors import from_tensor, to_tensor
+from deployments.runtime.python_run import PythonRun, Wiring
 
-IN_CALLER_THREAD = -1
+CALLER_THREAD_POOL = -1
 SOFTWARE_TRACE = 1
 """TensorFlow reports the time of each operation, without asking the driver of a device."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wiring:
-    """The graph's side of a call: where its feeds enter, where its fetches leave, and of which type each is."""
+class GraphCall(Protocol):
+    """A way of calling a graph: names looked up once, and run many times."""
 
-    feeds: Any
-    feed_types: tuple[DataType, ...]
-    fetches: Any
-    fetch_types: tuple[DataType, ...]
+    @property
+    def wiring(self) -> Wiring:
+        """The graph's side of it."""
+        ...
 
+    def run(self, session: Any, arrays: Collection[np.ndarray], options: Any, metadata: Any) -> list[np.ndarray]:
+        """Run the graph of a session once; `arrays` come in the order of the feeds.
 
-_thread = threading.local()
+        TensorFlow works without Python's lock. An error carries TensorFlow's own code and message. What the options ask
+        TensorFlow to report about the run comes into the buffer `metadata`, which may be NULL.
+        """
+        ...
 
 
 class Session:
@@ -41,18 +45,18 @@ class Session:
     Runs may overlap. Whoever runs holds a reference, so giving up a session never takes it away from a run.
     """
 
-    __slots__ = ("_graph", "_lib", "_session")
+    __slots__ = ("_graph", "_lib", "handle")
 
     def __init__(self, lib: Any, graph: Any, session: Any) -> None:
         self._lib = lib
         self._graph = graph
-        self._session = ffi.gc(session, functools.partial(_close, lib, graph))
+        self.handle = ffi.gc(session, functools.partial(_close, lib, graph))
 
-    def wire(self, feeds: Iterable[str], fetches: Iterable[str]) -> Wiring:
+    def wire(self, feeds: Iterable[str], fetches: Iterable[str]) -> GraphCall:
         """Look the names of a call up in the graph; they may lack the `:0`."""
         inputs = [self._output(name) for name in feeds]
         outputs = [self._output(name) for name in fetches]
-        return Wiring(
+        wiring = Wiring(
             feeds=ffi.new("TF_Output[]", inputs),
             feed_types=tuple(self._type(output) for output in inputs),
             fetches=ffi.new("TF_Output[]", outputs),
@@ -60,50 +64,14 @@ class Session:
                 _fetchable(self._type(output), name) for output, name in zip(outputs, fetches, strict=True)
             ),
         )
+        extension = compiled(self._lib)
+        return PythonRun(self._lib, wiring) if extension is None else CompiledRun(self._lib, extension, wiring)
 
     def operation_types(self) -> Iterator[str]:
         """List the type of every operation in the graph, repeated as often as it stands there."""
         position = ffi.new("size_t*")
         while operation := self._lib.TF_GraphNextOperation(self._graph, position):
             yield c_text(self._lib.TF_OperationOpType(operation))
-
-    def run(
-        self, wiring: Wiring, arrays: Iterable[np.ndarray], options: Any, metadata: Any = ffi.NULL
-    ) -> list[np.ndarray]:
-        """Run the graph once; `arrays` come in the order of the wiring's feeds.
-
-        TensorFlow works without Python's lock. An error carries TensorFlow's own code and message. What the options ask
-        TensorFlow to report about the run comes into the buffer `metadata`.
-        """
-        lib, fed, fetched = self._lib, len(wiring.feed_types), len(wiring.fetch_types)
-        tensors = ffi.new("TF_Tensor*[]", fed + fetched)
-        try:
-            for index, (array, expected) in enumerate(zip(arrays, wiring.feed_types, strict=True)):
-                tensors[index] = to_tensor(lib, array, expected)
-            self._execute(wiring, tensors, options, metadata)
-            return [_take(lib, tensors, fed + index, dtype) for index, dtype in enumerate(wiring.fetch_types)]
-        finally:
-            for tensor in tensors:
-                if tensor:
-                    lib.TF_DeleteTensor(tensor)
-
-    def _execute(self, wiring: Wiring, tensors: Any, options: Any, metadata: Any) -> None:
-        status, fed, fetched = _thread_status(self._lib), len(wiring.feed_types), len(wiring.fetch_types)
-        self._lib.TF_SessionRun(
-            self._session,
-            options,
-            wiring.feeds,
-            tensors,
-            fed,
-            wiring.fetches,
-            tensors + fed,
-            fetched,
-            ffi.NULL,
-            0,
-            metadata,
-            status,
-        )
-        check(self._lib, status)
 
     def _output(self, name: str) -> tuple[Any, int]:
         operation_name, _, index = name.rpartition(":")
@@ -143,14 +111,14 @@ def open_session(path: str, tags: Sequence[str], session_config: bytes) -> tuple
 
 
 @functools.lru_cache(maxsize=1024)
-def run_options(timeout_ms: int | None, *, in_caller_thread: bool, is_traced: bool = False) -> Any:
+def run_options(timeout_ms: int | None, *, in_caller_thread: bool = False, is_traced: bool = False) -> Any:
     """Serialize the options of a run as TensorFlow reads them; None or 0 is no timeout."""
     if not timeout_ms and not in_caller_thread and not is_traced:
         return ffi.NULL
     options = tensor_pb2.RunOptions(
         trace_level=SOFTWARE_TRACE if is_traced else 0,
         timeout_in_ms=timeout_ms or 0,
-        inter_op_thread_pool=IN_CALLER_THREAD if in_caller_thread else 0,
+        inter_op_thread_pool=CALLER_THREAD_POOL if in_caller_thread else 0,
     )
     return _buffer(options.SerializeToString())
 
@@ -170,15 +138,6 @@ def _buffer(content: bytes) -> Any:
     """Make a TF_Buffer over bytes, which live as long as it does."""
     memory = ffi.from_buffer(content)
     return ffi.gc(ffi.new("TF_Buffer*", {"data": memory, "length": len(content)}), lambda _: memory)
-
-
-def _thread_status(lib: Any) -> Any:
-    """Return the status that this thread uses for all of its runs."""
-    try:
-        return _thread.status
-    except AttributeError:
-        _thread.status = new_status(lib)
-        return _thread.status
 
 
 def _session_options(lib: Any, session_config: bytes) -> Any:
@@ -201,6 +160,5 @@ def _fetchable(dtype: DataType, name: str) -> DataType:
     return dtype
 
 
-def _take(lib: Any, tensors: Any, index: int, dtype: DataType) -> np.ndarray:
-    tensor, tensors[index] = tensors[index], ffi.NULL
-    return from_tensor(lib, tensor, dtype)
+IN_CALLER_THREAD: Final = run_options(None, in_caller_thread=True)
+"""Without a timeout: there it has no effect, and each value would have options of its own."""

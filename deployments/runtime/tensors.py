@@ -5,7 +5,8 @@ Ownership, the whole of it:
 - A small array is copied into memory of TensorFlow's. A large one that happens to be aligned as TensorFlow wants it is
   lent instead: `_lent` keeps it alive until TensorFlow, which counts references, calls `_give_back`. That may come long
   after the call the array was fed to (a queue, an output that is the input itself) and on any thread.
-- Strings live in memory of ours in TensorFlow's layout; it is lent the same way, and frees its strings when dropped.
+- Strings live in memory of ours in TensorFlow's layout, whose strings are freed when it is dropped. The compiled part
+  frees it itself; without it, it is lent as a large array is.
 - A fetched tensor is copied when small, and then deleted at once. A large one is looked at in place: the array's base
   is the tensor's owner, so the last view of it deletes it, whether or not the session still lives.
 """
@@ -20,6 +21,7 @@ import numpy as np
 
 from core.errors import InvalidArgument, ResourceExhausted
 from core.inference.dtypes import NUMPY_DTYPE, TYPE_OF, DataType
+from deployments.runtime.compiled import compiled, string_tensor, string_values
 from deployments.runtime.library import ffi
 
 COPIED_BYTES = 16 * 1024
@@ -125,6 +127,9 @@ def _copied_array(data: Any, size: int, array: np.ndarray) -> np.ndarray:
 
 def _string_tensor(lib: Any, array: np.ndarray) -> Any:
     values = array.ravel().tolist()
+    extension = compiled(lib)
+    if extension is not None and set(map(type, values)) <= {bytes}:
+        return string_tensor(extension, values, array.shape)
     memory = _new_strings(lib, len(values))
     # Copied, not viewed: operations copy a view's address, which may outlive the value it points to.
     for index, value in enumerate(values):
@@ -143,8 +148,12 @@ def _new_strings(lib: Any, count: int) -> Any:
 
 
 def _string_array(lib: Any, tensor: Any, shape: tuple[int, ...]) -> np.ndarray:
+    count = math.prod(shape)
+    extension = compiled(lib)
+    if extension is not None:
+        return string_values(extension, tensor, count).reshape(shape)
     strings = ffi.cast("TF_TString*", lib.TF_TensorData(tensor))
-    array = np.empty(math.prod(shape), object)
+    array = np.empty(count, object)
     for index in range(len(array)):
         string = strings + index
         array[index] = ffi.buffer(lib.TF_StringGetDataPointer(string), lib.TF_StringGetSize(string))[:]

@@ -12,8 +12,6 @@ import sys
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-import ray
-
 from core.config.server_settings import LogSettings
 from core.telemetry.log_lines import ANNOUNCED, LineFormatter, LineStyle
 
@@ -55,6 +53,8 @@ def file_name(kind: str, *names: str) -> str:
 
 def session_logs() -> Path:
     """Return the folder of the logs of Ray's session on this node."""
+    import ray  # noqa: PLC0415 - a child of a version host has no Ray, and is told the folder
+
     context = ray.get_runtime_context()
     return Path(context.get_temp_dir(), context.get_session_name(), "logs")
 

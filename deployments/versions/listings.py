@@ -1,20 +1,25 @@
 """The latest storage listing of each model, refreshed when due; a failing store affects only its own models.
 
-Local base paths are listed within the tick. Remote ones are listed in the background, because a store may take long or
-never answer: one tick asks, a later one takes the answer.
+Local base paths are listed within the tick: when polled, when the kernel said that something changed there, and soon
+again while a version there is being written. Remote ones are listed in the background, because a store may take long
+or never answer: one tick asks, a later one takes the answer.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from core.config.model_config import ModelConfig
 from core.config.server_settings import PollingSettings
-from core.storage.version_listing import UNKNOWN, Judged, Source, VersionListing, is_remote, judged
+from core.storage.followed_folders import Names, followed_folders
+from core.storage.second_look import second_look_s
+from core.storage.version_listing import UNKNOWN, Judged, Source, VersionListing, is_remote, judged, local_path
 from deployments.versions.background_listings import Background, StoreThreads
 
 log = logging.getLogger(__name__)
@@ -58,25 +63,61 @@ class _Asked:
     since_s: float
 
 
+class Events(Protocol):
+    """Tells of changes in local folders (`deployments.storage.folder_events`)."""
+
+    def follow(self, follower: str, folders: Mapping[str, Names]) -> None:
+        """Watch these folders for a follower instead of those before."""
+
+    def forget(self, follower: str) -> None:
+        """Watch nothing for a follower any more."""
+
+    def take(self) -> Mapping[str, frozenset[str]]:
+        """Return the followers in whose folders something happened, each with the paths that were moved there."""
+
+
+class NoEvents:
+    """Storage that is not polled is not followed either."""
+
+    def follow(self, follower: str, folders: Mapping[str, Names]) -> None:
+        """Watch nothing."""
+
+    def forget(self, follower: str) -> None:
+        """Nothing is watched."""
+
+    def take(self) -> Mapping[str, frozenset[str]]:
+        """Nothing is known to have happened."""
+        return {}
+
+
 class Listings:
     """The storage of all models; `by_model` is what `core.versions.world.World` takes."""
 
-    def __init__(self, source: Source, polling: PollingSettings, background: Background | None = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        polling: PollingSettings,
+        background: Background | None = None,
+        events: Events | None = None,
+    ) -> None:
         self._source = source
+        self._is_polled = polling.file_system_poll_wait_s > 0
+        self._events = events if events is not None and self._is_polled else NoEvents()
         self._background = background or StoreThreads()
         self._local = _Poll(polling.file_system_poll_wait_s, SECOND_LOOK_S)
         self._remote = _Poll(polling.remote_poll_wait_s, REMOTE_SECOND_LOOK_S)
         self._looked_at: dict[str, str] = {}
+        self._second_looks: dict[str, float] = {}
         self._asked: dict[str, _Asked] = {}
         self.by_model: dict[str, Judged] = {}
 
     @property
     def due_s(self) -> float:
-        """When the next round of either kind begins, on the steady clock."""
-        return min(self._local.due_s, self._remote.due_s)
+        """When the next round of either kind begins, or a second look is due, on the steady clock."""
+        return min(self._local.due_s, self._remote.due_s, *self._second_looks.values())
 
     def refresh(self, models: Sequence[ModelConfig], now_s: float, wall_s: float) -> None:
-        """List models that are new or moved, and all of them when the poll is due; forget those no longer configured.
+        """List models that are new, moved or changed, and all when the poll is due; forget those no longer configured.
 
         `now_s` is of the steady clock that polls go by, `wall_s` of the one that the times of files go by.
         """
@@ -84,8 +125,13 @@ class Listings:
             self._forget(gone)
         self._take_answers({model.name: model for model in models}, now_s, wall_s)
         local = [one for one in models if not is_remote(one.base_path)]
-        for model in self._due(local, self._local, now_s):
-            self._judge(model, self._source.list_versions(model.base_path, model.policy), wall_s)
+        changed = self._events.take()
+        early = {name for name, due_s in self._second_looks.items() if due_s <= now_s} | changed.keys()
+        for model in self._due(local, self._local, now_s, early):
+            self._follow(model)
+            listing = self._source.list_versions(model.base_path, model.policy)
+            self._judge(model, listing, wall_s, changed.get(model.name, frozenset()))
+            self._plan_quick_look(model, now_s, wall_s)
         remote = [one for one in models if is_remote(one.base_path)]
         for model in self._due(remote, self._remote, now_s):
             self._ask(model, now_s)
@@ -94,14 +140,29 @@ class Listings:
         for model in (one for one in models if one.name in self.by_model):
             self._judge(model, None, wall_s)
 
-    def _due(self, models: list[ModelConfig], poll: _Poll, now_s: float) -> list[ModelConfig]:
+    def _due(
+        self, models: list[ModelConfig], poll: _Poll, now_s: float, early: Collection[str] = ()
+    ) -> list[ModelConfig]:
         due = models
         if not poll.begins_round(now_s):
-            due = [one for one in models if self._looked_at.get(one.name) != one.base_path]
+            due = [one for one in models if self._looked_at.get(one.name) != one.base_path or one.name in early]
         for model in due:
             if self._looked_at.get(model.name) != model.base_path:
                 self._begin(model)
         return due
+
+    def _follow(self, model: ModelConfig) -> None:
+        """Follow the folders of a model before it is listed: what happens after that is not missed."""
+        folder = local_path(model.base_path)
+        known = self.by_model.get(model.name, UNKNOWN)
+        self._events.follow(model.name, followed_folders(folder, known, is_there=os.path.isdir(folder)))
+
+    def _plan_quick_look(self, model: ModelConfig, now_s: float, wall_s: float) -> None:
+        pause_s = second_look_s(self.by_model[model.name], wall_s) if self._is_polled else None
+        if pause_s is None:
+            self._second_looks.pop(model.name, None)
+        else:
+            self._second_looks[model.name] = now_s + pause_s
 
     def _begin(self, model: ModelConfig) -> None:
         """Forget the listing of another base path: it must be neither loaded from nor compared with."""
@@ -136,13 +197,20 @@ class Listings:
                 self._judge(model, SILENT, wall_s)
 
     def _forget(self, model: str) -> None:
-        for held in (self._looked_at, self._asked, self.by_model):
+        for held in (self._looked_at, self._asked, self._second_looks, self.by_model):
             held.pop(model, None)
+        self._events.forget(model)
 
-    def _judge(self, model: ModelConfig, listing: VersionListing | None, wall_s: float) -> None:
+    def _judge(
+        self,
+        model: ModelConfig,
+        listing: VersionListing | None,
+        wall_s: float,
+        moved_in: Collection[str] = (),
+    ) -> None:
         """Keep what an answer means, or what is known means now; log a problem once."""
         before = self.by_model.get(model.name, UNKNOWN)
-        after = judged(listing, before, model, wall_s)
+        after = judged(listing, before, model, wall_s, moved_in)
         if after.problem and after.problem != before.problem:
             log.warning("storage_problem model=%s problem=%s", model.name, after.problem)
         self.by_model[model.name] = after

@@ -30,7 +30,7 @@ from core.versions.world import AppObservation, Load, LoadLimits, Unload, World
 from deployments.config.models_in_force import Configuration, InForce, ModelList
 from deployments.system.clock import Clock
 from deployments.versions.disk_watch import DiskWatch
-from deployments.versions.listings import Listings
+from deployments.versions.listings import Events, Listings
 from deployments.versions.published_table import PublishedTable
 from deployments.versions.rollout_log import RolloutLog
 from deployments.versions.serve_host import ServeHost
@@ -57,12 +57,14 @@ class Reconciler:
         source: Source,
         model_list: ModelList,
         clock: Clock,
+        *,
+        events: Events | None = None,
     ) -> None:
         self._settings = settings
         self._host = host
         self._model_list = model_list
         self._clock = clock
-        self._listings = Listings(source, settings.polling)
+        self._listings = Listings(source, settings.polling, events=events)
         self._records: dict[ServableId, VersionRecord] = {}
         self._apps: Mapping[str, AppObservation] | None = None  # as seen last; None before the first look
         self._busy = False

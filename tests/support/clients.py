@@ -70,7 +70,8 @@ class Reply:
 class RestClient:
     """One keep-alive connection to the REST port; a closed connection is opened anew, a request is never repeated."""
 
-    def __init__(self, port: int, timeout_s: float = 120.0) -> None:
+    def __init__(self, port: int, timeout_s: float = 120.0, host: str = "127.0.0.1") -> None:
+        self._host = host
         self._port = port
         self._timeout_s = timeout_s
         self._connection: http.client.HTTPConnection | None = None
@@ -79,7 +80,7 @@ class RestClient:
         self, method: str, path: str, body: bytes | str | None = None, headers: dict[str, str] | None = None
     ) -> Reply:
         if self._connection is None:
-            self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=self._timeout_s)
+            self._connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
         try:
             self._connection.request(method, path, body, headers or {})
             response = self._connection.getresponse()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from core.errors import Code
 from core.routing.transport import LOOPBACK, Answer, Call, Endpoint, Method
 from core.telemetry.metric_names import DROPPED_REQUESTS
-from deployments.inference.direct_server import DirectServer
+from deployments.inference.direct_server import Arrival, DirectServer
 from deployments.routing.direct_connection import DirectConnection
 from deployments.telemetry.process_metrics import METRICS
 
@@ -45,6 +45,19 @@ class Taker:
         self.holds = holds
         self.held: list[Work] = []
         self.taken: list[Call] = []
+        self.dropped: list[Call] = []
+
+    def group_size(self, arrivals: Sequence[Arrival]) -> int:
+        """Take all calls that there are."""
+        return len(arrivals)
+
+    def submit_together(self, arrivals: Sequence[Arrival]) -> list[Work | None]:
+        """Take calls."""
+        return [self.submit(one.call, one.reply) for one in arrivals]
+
+    def drop(self, arrival: Arrival) -> None:
+        """Note a call whose caller has gone before it was submitted."""
+        self.dropped.append(arrival.call)
 
     def submit(self, call: Call, reply: Callable[[Answer], None]) -> Work | None:
         """Take a call."""

@@ -34,7 +34,7 @@ from deployments.oip.server_facts import ServerFacts
 from deployments.rest.api import HttpApi, HttpLimits
 from deployments.routing.request_router import RequestRouter
 from deployments.routing.version_transport import VersionTransport
-from deployments.telemetry.process_metrics import METRICS, PROCESS
+from deployments.telemetry.process_metrics import METRICS, process_name
 from tests.support.fakes import FakeTransport
 from tests.support.infer_bodies import named, raw_grpc_infer
 from tests.unit.deployments.routing.test_version_transport import ROUTE, Directory, Handles, site  # noqa: F401
@@ -323,7 +323,7 @@ async def test_model_servers_tell_their_numbers_beside_the_model(site) -> None: 
     await replicas["two"][0].die()
     fewer = await site.transport.reports(5.0)
 
-    assert [one.process for one in reports] == [PROCESS] * 2
+    assert [one.process for one in reports] == [process_name()] * 2
     assert reports[0].number != reports[1].number
     assert [replica.taken for replica, _ in replicas.values()] == [0, 0]
     assert len(fewer) <= len(reports)

@@ -24,7 +24,8 @@ from core.versions.servable import ServableId
 START = 1_700_000_000.0
 NOW = START + 3900.0
 FACTS = RouterFacts(
-    "r1", "1.2.3", START + 60.0, (Listener("grpc", "[::]:8500"), Listener("rest", "[::]:8501", is_encrypted=True)), ("/m.config",)
+    "r1", "1.2.3", START + 60.0, (Listener("grpc", "[::]:8500"), Listener("rest", "[::]:8501", is_encrypted=True)), ("/m.config",),
+    runs_by={"m:1": "compiled"},
 )  # fmt: skip
 BUSY = Traffic(Rates(12.5, 0.0042, 0.25, 0.5), (Point(15.0, Rates(0.0)), Point(5.0, Rates(25.0, 0.0042, 0.25))))
 FRESH = AgedReport(WatcherReport({"m:3": 2, "m:1": 1}, 0.5, {("m", "1"): BUSY}), 0.25, is_fresh=True)
@@ -83,6 +84,7 @@ def test_the_server_says_who_and_where_it_is() -> None:
             "m label lost names version 9, which does not answer",
         ],
         "draining": False,
+        "warnings": [],
         "router": {"name": "r1", "started": "2023-11-14T22:14:20.000Z"},
         "listens": [
             {"protocol": "grpc", "address": "[::]:8500", "encrypted": False},
@@ -116,7 +118,7 @@ def test_a_version_says_since_when_how_long_and_why_not() -> None:
     assert serving == {
         "version": "1", "state": "AVAILABLE", "aspired": False, "since": "2023-11-14T22:13:30.000Z",
         "labels": ["old", "stable"], "replicas": 1, "load_s": 4.25, "failed_attempts": 0, "next_attempt": None,
-        "error": None, "failing": None,
+        "error": None, "failing": None, "runs_by": "compiled",
         "traffic": {
             "requests_per_s": 12.5, "p50_s": 0.0042, "p99_s": 0.25, "errors_per_s": 0.5, "window_s": 30.0, "history_s": 300.0,
             "history": [
@@ -287,7 +289,7 @@ def test_the_terminal_shows_problems_first_hand() -> None:
         1, {"m": failed, "empty": ModelRoutes(problem="Could not find base path /e")}, settled=True, started_s=START,
         in_force=ListInForce(is_requested=True, problems=(Problem("typo", "/m.config", 3), Problem("worse"))),
     )  # fmt: skip
-    facts = replace(FACTS, is_draining=True, listeners=(), files=())
+    facts = replace(FACTS, is_draining=True, listeners=(), files=(), warnings=("Python is slow",))
 
     text = status_text(document(seen, AgedReport(), facts), "unix:/s")
 
@@ -295,10 +297,19 @@ def test_the_terminal_shows_problems_first_hand() -> None:
     assert "Listens: nowhere" in text
     assert "Models: changed at run time\n" in text
     assert "The watcher does not answer" in text
+    assert "\nWarning: Python is slow\n" in text
     assert "  /m.config:3: typo\n  worse\n" in text
     assert "FAILED" in text
     assert "empty  -        no version" in text
     assert "empty: Could not find base path /e" in text
+
+
+def test_the_terminal_says_where_runs_take_longer_than_they_need() -> None:
+    """The compiled part is missing there, or was left aside."""
+    slow = replace(FACTS, runs_by={"m:1": "python", "m:3": "compiled"})
+
+    assert "Runs of 1 version are called by Python alone" in status_text(document(table(), facts=slow), "here")
+    assert "Python alone" not in status_text(document(table()), "here")
 
 
 def test_one_model_can_be_shown_alone_and_none_is_said_so() -> None:

@@ -207,6 +207,13 @@ def test_a_stopping_server_says_so() -> None:
     assert "<title>Ray Model Server: not ready, stopping</title>" in shown(busy_table(), facts=stopping).source
 
 
+def test_a_slow_installation_is_reported() -> None:
+    """What the operator can repair is not only in the document."""
+    slow = RouterFacts("r", "1", BEGAN_S, warnings=("Python <3.11> is slow",))
+
+    assert shown(busy_table(), facts=slow).tables["Slow installation"][1:] == [["Python <3.11> is slow"]]
+
+
 def test_models_that_came_by_a_request_are_reported() -> None:
     """Nobody should look for them in the file."""
     table = RoutingTable(1, in_force=ListInForce(is_requested=True), settled=True)

@@ -16,6 +16,7 @@ from core.config.model_config import (
     LoggingConfig,
     ModelConfig,
     ModelResources,
+    Placement,
     Rollout,
     TaskSampling,
 )
@@ -307,3 +308,43 @@ def test_a_model_of_this_file_may_name_its_platform() -> None:
 def test_a_model_may_name_the_class_of_its_hooks(name: str) -> None:
     """An empty text leaves it to the version's folder."""
     assert only_model(f"hooks: '{name}'").hooks == name
+
+
+def test_a_placement_is_read_and_by_default_is_nobody_s() -> None:
+    """A model is hosted, has its own deployments, or leaves it to the flag."""
+    assert only_model("placement: hosted").resources.placement is Placement.HOSTED
+    assert only_model("placement: own, num_cpus: 2").resources.placement is Placement.OWN
+    assert only_model("num_cpus: 2").resources.placement is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "name"),
+    [
+        ("num_replicas: 2", "num_replicas"),
+        ("num_cpus: 0.5", "num_cpus"),
+        ("num_gpus: 0.25", "num_gpus"),
+        ("memory_bytes: 1000", "memory_bytes"),
+        ("accelerator_type: H100", "accelerator_type"),
+        ("resources: {special: 1}", "resources"),
+        ("autoscaling: {max_replicas: 2}", "autoscaling"),
+        ("env_vars: {A: b}", "env_vars"),
+    ],
+)
+def test_a_hosted_model_with_a_setting_of_an_own_deployment_is_refused(setting: str, name: str) -> None:
+    """A child process has no resources of its own, so a file that asks for both is a mistake at its line."""
+    with pytest.raises(ConfigError) as caught:
+        read_yaml_settings(f"defaults:\n  {setting}\nmodels:\n  m: {{base_path: /m, placement: hosted}}", "s.yaml")
+
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.field) == (4, "models.m.placement")
+    assert problem.message == f"hosted cannot be combined with {name}, which needs a Serve deployment of its own"
+
+
+def test_a_model_may_leave_the_shared_placement() -> None:
+    """All models are hosted but the one that needs a GPU and says so."""
+    settings = read_yaml_settings(
+        "defaults: {placement: hosted}\nmodels: {g: {num_gpus: 1, placement: own}, h: {num_gpus: 0}}"
+    )
+
+    assert settings.models["g"].resources.placement is Placement.OWN
+    assert settings.models["h"].resources.placement is Placement.HOSTED

@@ -15,7 +15,7 @@ from core.storage.version_listing import UNKNOWN, Judged, VersionDirectory, Vers
 from core.versions.lifecycle import State
 from core.versions.record import Failure, VersionRecord
 from core.versions.servable import ServableId
-from core.versions.world import World
+from core.versions.world import AppObservation, Condition, World
 
 M = ModelConfig("m", "/m")
 
@@ -226,3 +226,31 @@ def test_what_comes_later_does_not_take_a_ready_server_out_of_service() -> None:
     assert (ready.settled, ready.awaited) == (True, frozenset())
 
     assert table(ready, {"stable": 2}, v1=State.AVAILABLE, v2=State.LOADING).awaited == frozenset()
+
+
+def hosted(before: RoutingTable, host: str) -> RoutingTable:
+    """Return the table after a version was seen running in a host, or with an application of its own."""
+    servable = ServableId("m", 1)
+    seen = AppObservation(Condition.RUNNING, host=host)
+    world = World(1.0, (M,), apps={servable: seen})
+    return routing_table({servable: VersionRecord(servable, "/m", State.AVAILABLE)}, world, before)
+
+
+def test_a_route_leads_to_the_host_in_which_a_version_was_seen() -> None:
+    """Also after it was loaded elsewhere, because its node was lost or its placement was changed."""
+    first = hosted(EMPTY, "host@a")
+    moved = hosted(first, "host@b")
+
+    assert first.hosts == {"m:1": "host@a"}
+    assert moved.hosts == {"m:1": "host@b"}
+    assert hosted(moved, "").hosts == {}
+    assert hosted(moved, "").resolve("m").app == "m:1"
+
+
+def test_a_route_stays_where_it_led_while_the_version_is_not_seen() -> None:
+    """A version that goes is still called until every router knows."""
+    first = hosted(EMPTY, "host@a")
+
+    after = published(first, is_confirmed=True, v1=State.AVAILABLE)
+
+    assert after.hosts == {"m:1": "host@a"}

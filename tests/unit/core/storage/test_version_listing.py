@@ -297,14 +297,24 @@ def young(*versions: int) -> VersionListing:
     return VersionListing({version: VersionDirectory(f"/m/{version}", files) for version in versions})
 
 
+def looked(version: int, ago_s: float) -> Judged:
+    """Return what is known after a look at a version that had just changed."""
+    return Judged(found=young(version), waiting={version: STILL}, resting={version: NOW_S - ago_s})
+
+
 @pytest.mark.parametrize(
     ("model", "now", "before", "expected"),
     [
         pytest.param(LOCAL, listing(1), UNKNOWN, ({1}, {}, False, ""), id="old_files_at_first_sight"),
         pytest.param(LOCAL, young(1), UNKNOWN, ({1}, {1: STILL}, True, ""), id="young_files_at_first_sight"),
-        pytest.param(LOCAL, young(1), Judged(found=young(1)), ({1}, {}, False, ""), id="two_looks_agree"),
+        pytest.param(LOCAL, young(1), looked(1, ago_s=1.0), ({1}, {}, False, ""), id="two_looks_agree"),
+        pytest.param(LOCAL, young(1), looked(1, ago_s=0.3), ({1}, {1: STILL}, False, ""), id="the_second_came_too_soon"),
+        pytest.param(LOCAL, young(1), looked(1, ago_s=-9.0), ({1}, {}, False, ""), id="the_clock_was_set_back"),
         pytest.param(
-            LOCAL, young(1, 2), Judged(found=young(1)), ({1, 2}, {2: STILL}, False, ""), id="a_later_version_is_sure"
+            LOCAL, young(1), Judged(found=young(1), resting={1: NOW_S}), ({1}, {}, False, ""), id="what_is_complete_stays"
+        ),
+        pytest.param(
+            LOCAL, young(1, 2), looked(1, ago_s=1.0), ({1, 2}, {2: STILL}, False, ""), id="a_later_version_is_sure"
         ),
         pytest.param(LOCAL, listing(2), Judged(found=listing(1, 2)), ({2}, {}, False, ""), id="local_versions_go"),
         pytest.param(
@@ -335,6 +345,16 @@ def test_an_answer_of_a_store_is_judged(
 
     versions = set(after.listing.versions) if after.listing is not None else None
     assert (versions, after.waiting, after.is_unsure, after.problem) == expected
+
+
+def test_a_version_that_was_moved_into_place_is_complete_at_first_sight() -> None:
+    """Nobody writes there; others in the same folder are judged by themselves, and what it lacks it still lacks."""
+    seen = VersionListing({**young(1, 2).versions, 3: VersionDirectory("/m/3", frozenset({FileEntry("x", 1, NOW_S)}))})
+
+    after = judged(seen, Judged(found=listing()), LOCAL, NOW_S, {"/m/2", "/m/3"})
+
+    assert after.waiting == {1: STILL, 3: "waits for saved_model.pb"}
+    assert judged(seen, after, LOCAL, NOW_S + 0.1).waiting == after.waiting
 
 
 def test_what_is_known_is_judged_anew_when_the_policy_changes() -> None:

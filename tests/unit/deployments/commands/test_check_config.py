@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from deployments.cli import main
+from deployments.system.installed import interpreter_warnings
 from tests.support.certificates import Authority, write_ssl_config
 from tests.support.extension_packages import install, install_example, on_path
 
@@ -20,9 +21,11 @@ def test_check_config_prints_and_exits(tmp_path: Path, capsys) -> None:
     assert capsys.readouterr().out.splitlines() == [
         f"{good} (models): no mistakes, 1 warning",
         f"  warning: {good}: m.base_path: /none is not there on this machine",
+        *[f"warning: {one}" for one in interpreter_warnings()],
     ]
     assert main(["check-config", str(bad), str(tmp_path / "missing"), "--json"]) == 1
     answer = json.loads(capsys.readouterr().out)
+    assert answer["warnings"] == list(interpreter_warnings())
     assert (answer["ok"], [one["kind"] for one in answer["files"]]) == (False, ["models", None])
     assert answer["files"][0]["problems"][0]["line"] == 2
     assert "cannot be read" in answer["files"][1]["problems"][0]["message"]
@@ -89,6 +92,7 @@ def test_check_config_looks_for_libraries_of_operations(tmp_path: Path, capsys) 
         f"  warning: {settings}: defaults.op_libraries: /absent/d.so is not a file on this machine",
         f"  warning: {settings}: models.m.op_libraries: /absent/m.so is not a file on this machine",
         f"  warning: {settings}: server.op_libraries: /absent/s.so is not a file on this machine",
+        *[f"warning: {one}" for one in interpreter_warnings()],
     ]
     settings.write_text("models:\n  m:\n    base_path: /m\n    op_libraries: [ops/custom.so]\n")
     assert main(["check-config", str(settings)]) == 1

@@ -64,7 +64,7 @@ def at_once(answering: Answering, call: Call) -> Answer:
 
 def in_steps(answering: Answering, call: Call) -> Answer:
     """Answer as with batching."""
-    work = answering.in_steps(call, Here(answering._loaded))
+    work = answering.in_steps(call, Here(answering.loaded))
     with pytest.raises(StopIteration) as ended:
         work.send(None)
     return ended.value.value
@@ -121,7 +121,7 @@ def test_a_question_about_the_model_runs_nothing(answering, meter, respond: Resp
     answer = respond(answering, METADATA)
 
     assert json.loads(answer.body)["model_spec"]["name"] == "h2"
-    assert (answering._loaded.runs, meter.codes) == ([], [Code.OK])
+    assert (answering.loaded.runs, meter.codes) == ([], [Code.OK])
 
 
 @both_ways
@@ -242,7 +242,7 @@ def test_a_run_has_the_time_of_the_caller_or_of_the_request_whichever_is_less(
     """The parameter `timeout` of the Open Inference Protocol, in microseconds."""
     answer = respond(answering, infer_call(form, X, timeout_s, parameters={"timeout": A_MINUTE_MICROS}))
 
-    ((timeout_ms, _),) = answering._loaded.runs
+    ((timeout_ms, _),) = answering.loaded.runs
     assert answer.code is Code.OK
     assert most_ms / 2 < timeout_ms <= most_ms
 
@@ -257,7 +257,7 @@ def test_a_request_whose_own_time_is_up_is_not_run(
     answer = respond(answering, infer_call(form, X, timeout_s, parameters={"timeout": 1}))
 
     assert answer == Answer(Code.DEADLINE_EXCEEDED, TIMED_OUT.encode())
-    assert answering._loaded.runs == []
+    assert answering.loaded.runs == []
 
 
 @pytest.mark.parametrize("in_caller_thread", [False, True])
@@ -271,7 +271,7 @@ def test_the_time_that_a_request_gives_itself_begins_when_it_comes(
     good = answering.at_once(call, in_caller_thread=in_caller_thread, since_s=time.monotonic() - 50)
 
     assert (late.code, good.code) == (Code.DEADLINE_EXCEEDED, Code.OK)
-    ((timeout_ms, _),) = answering._loaded.runs
+    ((timeout_ms, _),) = answering.loaded.runs
     assert timeout_ms is None if in_caller_thread else timeout_ms <= 10_000
 
 

@@ -200,7 +200,9 @@ class Taking:
     """An execution as the taker of a server of the direct transport."""
 
     def __init__(self, execution: ForeignExecution) -> None:
-        self.submit = execution.submit
+        self.group_size = execution.group_size
+        self.submit_together = execution.submit_together
+        self.drop = execution.drop
 
     def release(self) -> None:
         """Nothing is held here."""

@@ -102,13 +102,13 @@ def noted_threads(
 ) -> list[threading.Thread]:
     """Note in which thread each body is read."""
     threads: list[threading.Thread] = []
-    plan = one.answering._planners[method]
+    plan = one.answering.planners[method]
 
     def noted(*given: Any) -> RunPlan:
         threads.append(threading.current_thread())
         return plan(*given)
 
-    monkeypatch.setattr(one.answering, "_planners", {method: noted})
+    monkeypatch.setattr(one.answering, "planners", {method: noted})
     return threads
 
 
@@ -186,7 +186,7 @@ async def test_short_calls_are_answered_while_a_long_body_is_read(plain, slow: C
 
 async def test_the_time_that_reading_took_is_taken_off_the_runs(plain, loaded, monkeypatch) -> None:
     """TensorFlow gets what is left after reading, not what was left before."""
-    plan = plain.answering._planners[Method.REST_PREDICT]
+    plan = plain.answering.planners[Method.REST_PREDICT]
     passed = [0.0]
 
     def slowly(*given: Any) -> RunPlan:
@@ -194,7 +194,7 @@ async def test_the_time_that_reading_took_is_taken_off_the_runs(plain, loaded, m
         return plan(*given)
 
     clock = SimpleNamespace(monotonic=lambda: time.monotonic() + passed[0], perf_counter=time.perf_counter)
-    monkeypatch.setattr(plain.answering, "_planners", {Method.REST_PREDICT: slowly})
+    monkeypatch.setattr(plain.answering, "planners", {Method.REST_PREDICT: slowly})
     monkeypatch.setattr(answering, "time", clock)
 
     await plain.call(predict(timeout_s=60.0))
@@ -230,7 +230,7 @@ async def test_with_batching_reading_ends_when_the_caller_has_gone(batched, monk
     """A cancelled task leaves no thread behind that reads on."""
     ended = threading.Event()
     begun = threading.Event()
-    plan = batched.answering._planners[slow.method]
+    plan = batched.answering.planners[slow.method]
 
     def noted(*given: Any) -> RunPlan:
         begun.set()
@@ -240,7 +240,7 @@ async def test_with_batching_reading_ends_when_the_caller_has_gone(batched, monk
             ended.set()
             raise
 
-    monkeypatch.setattr(batched.answering, "_planners", {slow.method: noted})
+    monkeypatch.setattr(batched.answering, "planners", {slow.method: noted})
     call = asyncio.create_task(batched.call(slow))
     assert await asyncio.to_thread(begun.wait, 10)
     call.cancel()

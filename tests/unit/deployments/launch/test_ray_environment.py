@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
 
 from deployments.launch.ray_environment import prepare
@@ -38,3 +40,9 @@ def test_ray_reports_no_usage() -> None:
     """Unless the operator wants it."""
     assert prepared()["RAY_USAGE_STATS_ENABLED"] == "0"
     assert prepared(RAY_USAGE_STATS_ENABLED="1")["RAY_USAGE_STATS_ENABLED"] == "1"
+
+
+def test_workers_import_ahead_what_they_will_need() -> None:
+    """The module is there, and an operator who names others has the last word."""
+    assert importlib.util.find_spec(prepared()["RAY_preload_python_modules"])
+    assert prepared(RAY_preload_python_modules="")["RAY_preload_python_modules"] == ""

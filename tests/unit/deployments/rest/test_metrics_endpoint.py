@@ -13,7 +13,7 @@ from core.rest.http_answer import HttpAnswer
 from core.telemetry.metric_ledger import NO_STAMP, Collected, Copy, Stamp
 from deployments.rest import metrics_endpoint
 from deployments.rest.metrics_endpoint import MetricsPage, Sums
-from deployments.telemetry.process_metrics import PROCESS
+from deployments.telemetry.process_metrics import process_name
 from tests.support.fakes import FakeClock
 
 PATH = "/monitoring/prometheus/metrics"
@@ -117,7 +117,7 @@ async def test_the_page_shows_the_sums_of_the_watcher(site) -> None:
     assert [(one.status, one.body) for one in answers] == [(200, body(1))] * 2
     assert answers[0].headers == ((b"content-type", b"text/plain"),)
     (reports, first_have, with_page), (_, then_have, _) = site.watcher.asked
-    assert (PROCESS.encode() in reports[0], reports[1:], with_page) == (True, [b"model server"], True)
+    assert (process_name().encode() in reports[0], reports[1:], with_page) == (True, [b"model server"], True)
     assert (first_have, then_have) == (NO_STAMP, (1, 1))
     assert site.page.kept == b"ledger 1"
 

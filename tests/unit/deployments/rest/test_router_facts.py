@@ -25,14 +25,15 @@ def test_a_router_says_where_it_listens(door: FrontDoorSettings, listeners: list
     """Every port and socket, and whether it is encrypted."""
     settings = ServerSettings(door, ModelSourceSettings("/m.config", model_settings_file="/s.yaml"))
 
-    facts = router_facts(settings, "r", 5.0, is_draining=True)
+    facts = router_facts(settings, "r", 5.0, {"a": "python"}, is_draining=True)
 
     assert list(facts.listeners) == listeners
     assert (facts.files, facts.version, facts.is_draining) == (("/m.config", "/s.yaml"), server_version(), True)
+    assert facts.runs_by == {"a": "python"}
 
 
 def test_every_interface_is_written_as_one() -> None:
     """Without a host."""
-    (grpc,) = router_facts(ServerSettings(), "r", 5.0, is_draining=False).listeners
+    (grpc,) = router_facts(ServerSettings(), "r", 5.0, {}, is_draining=False).listeners
 
     assert grpc.address in {"[::]:8500", "0.0.0.0:8500"}

@@ -64,6 +64,18 @@ async def test_a_call_is_passed_as_plain_values(
     assert handle.calls == [(int(Method.PREDICT), b"body", 1.5, *more)]
 
 
+async def test_a_hosted_version_is_called_by_its_host(monkeypatch) -> None:
+    """With its name, because the host has other versions too."""
+    handle = Handle()
+    asked: list[tuple[str, str]] = []
+    monkeypatch.setattr(handle_transport, "DeploymentHandle", lambda *names: asked.append(names) or handle)
+
+    await HandleTransport().call(Route.of(ServableId("m", 1), "host@n"), Call(Method.PREDICT, b"body", 1.5, TRACE))
+
+    assert asked == [("VersionHost", "host@n")]
+    assert handle.calls == [("m:1", int(Method.PREDICT), b"body", 1.5, pack(TRACE))]
+
+
 @pytest.mark.parametrize(
     ("failure", "text"),
     [

@@ -22,8 +22,8 @@ async def test_the_version_that_answers_is_recorded() -> None:
     """For as long as was asked; the answer names the version."""
     recorded: list[tuple[str, float]] = []
 
-    async def record(app: str, seconds: float) -> tuple[int, bytes]:
-        recorded.append((app, seconds))
+    async def record(route: Route, seconds: float) -> tuple[int, bytes]:
+        recorded.append((route.app, seconds))
         return 0, b"trace"
 
     answer = await answer_profile(lambda: TABLE, record, profile_request(ProfileRequest("m", 2.0)))
@@ -41,8 +41,8 @@ async def test_a_model_that_is_not_there_is_not_recorded() -> None:
 async def test_an_error_of_the_replica_is_passed_on() -> None:
     """With its own code and text."""
 
-    async def record(app: str, seconds: float) -> tuple[int, bytes]:
-        return int(Code.ABORTED), f"{app} is recorded already".encode()
+    async def record(route: Route, seconds: float) -> tuple[int, bytes]:
+        return int(Code.ABORTED), f"{route.app} is recorded already".encode()
 
     with pytest.raises(RuntimeFailure, match="m:3 is recorded already") as caught:
         await answer_profile(lambda: TABLE, record, profile_request(ProfileRequest("m", 2.0)))
@@ -53,7 +53,7 @@ async def test_an_error_of_the_replica_is_passed_on() -> None:
 async def test_a_replica_that_cannot_be_reached_is_unavailable() -> None:
     """The caller may try again."""
 
-    async def record(app: str, seconds: float) -> tuple[int, bytes]:
+    async def record(route: Route, seconds: float) -> tuple[int, bytes]:
         raise RayServeException("gone")
 
     with pytest.raises(Unavailable, match="No replica of m:3 could be recorded: gone"):
@@ -64,7 +64,7 @@ async def test_a_replica_that_hangs_is_unavailable(monkeypatch: pytest.MonkeyPat
     """After the time of the recording, and some more for its way back."""
     monkeypatch.setattr(profile_call, "EXTRA_TIME_S", 0.0)
 
-    async def record(app: str, seconds: float) -> tuple[int, bytes]:
+    async def record(route: Route, seconds: float) -> tuple[int, bytes]:
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -72,5 +72,29 @@ async def test_a_replica_that_hangs_is_unavailable(monkeypatch: pytest.MonkeyPat
         await answer_profile(lambda: TABLE, record, profile_request(ProfileRequest("m", 0.1)))
 
 
-async def _unused(app: str, seconds: float) -> tuple[int, bytes]:
+async def test_a_hosted_version_is_recorded_by_its_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its name; one with an application of its own needs none."""
+    asked: list[tuple[object, ...]] = []
+
+    class Handle:
+        def __init__(self, *names: str) -> None:
+            self.names = names
+            self.profile = self
+
+        async def remote(self, *arguments: object) -> tuple[int, bytes]:
+            asked.append((*self.names, *arguments))
+            return 0, b"trace"
+
+        async def shutdown_async(self) -> None:
+            """Let go."""
+
+    monkeypatch.setattr(profile_call, "DeploymentHandle", Handle)
+
+    await profile_call.record_over_handle(Route.of(ServableId("m", 3), "host@n"), 2.0)
+    await profile_call.record_over_handle(Route.of(ServableId("m", 3)), 2.0)
+
+    assert asked == [("VersionHost", "host@n", "m:3", 2.0), ("ModelServer", "m:3", 2.0)]
+
+
+async def _unused(route: Route, seconds: float) -> tuple[int, bytes]:
     raise AssertionError

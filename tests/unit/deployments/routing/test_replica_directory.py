@@ -12,6 +12,7 @@ from ray.serve.exceptions import RayServeException
 from core.config.model_config import LoggingConfig
 from core.routing.transport import Endpoint
 from deployments.routing import replica_directory
+from deployments.routing.direct_connection import DirectConnection
 from deployments.routing.replica_directory import ReplicaDirectory
 
 APP = "m:1"
@@ -27,6 +28,7 @@ class Handles:
         self.fails = False
         self.failures = 0
         self.gate: asyncio.Event | None = None
+        self.endpoints: list[Endpoint] = []
 
     def handle(self, app: str) -> Handles:
         return self
@@ -42,7 +44,7 @@ class Handles:
     async def results_async(self) -> list[Endpoint]:
         if self.gate is not None:
             await self.gate.wait()
-        return []
+        return self.endpoints
 
     async def forget(self, app: str) -> None:
         """Drop a handle."""
@@ -144,3 +146,15 @@ async def test_a_version_that_left_gets_no_settings(site: tuple[ReplicaDirectory
 
     assert not directory._refreshing
     assert TWO not in handles.sent
+
+
+async def test_what_calls_the_runs_is_known_of_connected_replicas(site: tuple[ReplicaDirectory, Handles]) -> None:
+    """Replicas on nodes with different installations are told apart."""
+    directory, _ = site
+    assert directory.runs_by() == {APP: ""}
+
+    for port, runs_by in enumerate(("python", "compiled", "")):
+        endpoint = Endpoint("127.0.0.1", port, b"", f"r{port}", runs_by=runs_by)
+        directory.replicas[APP]._connections[endpoint] = DirectConnection(endpoint)
+
+    assert directory.runs_by() == {APP: "compiled, python"}

@@ -32,6 +32,9 @@ class FakeConnections:
         self.turns = turns
         self.connected: set[str] = set()
 
+    def follow_hosts(self, hosts: object) -> None:
+        """Nothing is hosted."""
+
     def log_requests(self, logs: object) -> None:
         """Take them."""
         del logs

@@ -20,6 +20,7 @@ from deployments.routing import replica_directory
 from deployments.routing.replica_directory import ReplicaDirectory
 from deployments.routing.request_router import RequestRouter
 from deployments.routing.version_transport import VersionTransport
+from tests.support.direct_sites import Taker
 from tests.support.fakes import FakeTransport
 
 ROUTE = Route.of(ServableId("m", 1))
@@ -27,17 +28,17 @@ CALL = Call(Method.PREDICT, b"body")
 BY_HANDLE = Answer(Code.OK, b"by handle")
 
 
-class Replica:
+class Replica(Taker):
     """A replica that answers with its own name."""
 
     def __init__(self, name: str) -> None:
+        super().__init__()
         self.name = name
-        self.taken = 0
         self.answers = True
 
     def submit(self, call: Call, reply: Callable[[Answer], None]) -> None:
         """Answer, or let the caller wait."""
-        self.taken += 1
+        self.taken.append(call)
         if self.answers:
             reply(Answer(Code.OK, self.name.encode()))
 
@@ -69,10 +70,10 @@ class Directory(ReplicaDirectory):
         super().__init__("node", handles)
         self.known: list[Endpoint] | Exception = []
 
-    async def _endpoints(self, app: str) -> list[Endpoint]:
+    async def _endpoints(self, asked: str, logs: object) -> dict[str, list[Endpoint]]:
         if isinstance(self.known, Exception):
             raise self.known
-        return self.known
+        return {asked: self.known}
 
 
 @dataclass
@@ -226,7 +227,7 @@ async def test_new_replicas_of_a_scaled_version_soon_take_calls(site, monkeypatc
     following = asyncio.ensure_future(directory.follow_load())
 
     directory.known = [first, second]
-    while replicas["two"][0].taken == 0:
+    while not replicas["two"][0].taken:
         await site.call()
         await asyncio.sleep(0.001)
 

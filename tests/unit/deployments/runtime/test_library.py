@@ -46,6 +46,19 @@ def test_python_tensorflow_is_not_in_this_process() -> None:
     assert "tensorflow" not in sys.modules
 
 
+def test_a_process_that_has_opened_the_library_ends_in_order() -> None:
+    """What the library wants done at the end of the process is done while it is still there."""
+    code = (
+        "from deployments.runtime.compiled import compiled\n"
+        "from deployments.runtime.library import library\n"
+        "compiled(library())"
+    )
+
+    ended = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
+
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_a_missing_wheel_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """The operator learns which file is wanted."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)

@@ -23,6 +23,8 @@ from tests.support.loaded_models import call, lent_count, load_fresh, loaded
 from tests.support.project import ROOT
 from tests.support.saved_models import expected_calls
 
+pytestmark = pytest.mark.usefixtures("runs_by")
+
 BOTH_MODES = pytest.mark.parametrize("in_caller_thread", [False, True], ids=["pool", "caller_thread"])
 
 
@@ -281,14 +283,14 @@ def test_an_answer_outlives_its_session(saved_models: Path, count: int) -> None:
 
 def test_ever_new_ways_of_calling_do_not_fill_memory(saved_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is remembered about names is bounded."""
-    monkeypatch.setattr(saved_model, "WIRINGS_KEPT", 2)
+    monkeypatch.setattr(saved_model, "WAYS_KEPT", 2)
     model = load_fresh(saved_models / "tf1_half_plus_two" / "123")
     x = np.array([[2.0]], np.float32)
 
     for fetches in (["y"], ["y:0"], ["y2"], ["y", "y2"], ["y2", "y"]):
         model.run({"x:0": x}, fetches)
 
-    assert len(model._wirings) <= 2
+    assert len(model._ways) <= 2
 
 
 def test_a_hundred_thousand_calls_leave_no_memory_behind(saved_models: Path) -> None:

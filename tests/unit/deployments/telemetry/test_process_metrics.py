@@ -6,14 +6,14 @@ import threading
 
 from core.telemetry.metric_names import DROPPED_SPANS
 from core.telemetry.metric_report import Report, from_bytes
-from deployments.telemetry.process_metrics import METRICS, PROCESS, report
+from deployments.telemetry.process_metrics import METRICS, process_name, report
 
 
 def test_each_report_has_a_higher_number_and_the_same_process() -> None:
     """So that a late report never replaces a newer one."""
     first, second = from_bytes(report()), from_bytes(report())
 
-    assert first.process == second.process == PROCESS
+    assert first.process == second.process == process_name()
     assert second.number > first.number
 
 

@@ -1,0 +1,35 @@
+"""Other revisions of this project, installed beside this one below `.peers/`, as their own Makefiles install them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.peers import HOME, ROOT
+
+BASE_PYTHON = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+"""The interpreter that this environment was made with: both sides of a comparison run on the same one."""
+
+
+def checkout(revision: str) -> Path:
+    """Return the folder of a revision with its environment in `.venv`, made when it is first asked for."""
+    commit = _output("git", "rev-parse", "--verify", f"{revision}^{{commit}}")
+    folder = HOME / "checkouts" / commit[:12]
+    stamp = folder / ".ready"
+    if not stamp.exists():
+        print(f"making {folder.relative_to(ROOT)}", file=sys.stderr, flush=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        archive = subprocess.run(["git", "archive", commit], check=True, cwd=ROOT, stdout=subprocess.PIPE).stdout
+        subprocess.run(["tar", "--extract", "--directory", str(folder)], check=True, input=archive)
+        made = subprocess.run(
+            ["make", "setup", f"PYTHON={BASE_PYTHON}"], check=False, cwd=folder, capture_output=True, text=True
+        )
+        if made.returncode:
+            raise SystemExit(f"{revision} cannot be installed:\n{made.stdout}{made.stderr}")
+        stamp.touch()
+    return folder
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True).stdout.strip()

@@ -1,0 +1,21 @@
+#!/bin/sh
+# Prints the Python that `make` takes: the first CPython 3.11 that shows an optimized build and can create an environment,
+# otherwise the first that can create one. `make PYTHON=...` takes another.
+cd "$(dirname "$0")/.." || exit 1
+fallback=""
+
+candidates() {
+  for name in python3.11 python3; do
+    (IFS=:; for folder in $PATH; do [ ! -x "$folder/$name" ] || echo "$folder/$name"; done)
+    [ "$name" = python3 ] || ls -d "${UV_PYTHON_INSTALL_DIR:-$HOME/.local/share/uv/python}"/cpython-3.11.*/bin/python3.11 2>/dev/null
+  done
+}
+
+for python in $(candidates); do
+  "$python" -c 'import ensurepip, venv, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue
+  case "$("$python" -m deployments.system.installed 2>/dev/null)" in
+    *" optimized") echo "$python"; exit ;;
+  esac
+  [ -n "$fallback" ] || fallback=$python
+done
+echo "${fallback:-python3}"

@@ -1,0 +1,230 @@
+"""One hosted version at its host: its process is forked, loads, runs, is forked again when it has crashed, and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from core.config.model_config import LoggingConfig
+from core.errors import ServingError, Unavailable
+from core.routing.transport import Answer, Call, Endpoint
+from core.versions.restarts import crashes_after, ending_text, restart_delay_s
+from core.versions.servable import app_name
+from core.versions.servable_spec import ServableSpec
+from core.versions.world import AppObservation, Condition
+from deployments.hosting.child_link import ChildLink
+from deployments.hosting.load_slots import LoadSlots
+from deployments.hosting.messages import Ask, ChildState, LoadOrder
+from deployments.hosting.zygote_process import ZygoteProcess
+from deployments.inference.served_version import LAST_RECORDS_TIMEOUT_S, ServingPlace
+from deployments.routing.awaited_call import call_over
+from deployments.routing.replica_set import ReplicaSet
+
+log = logging.getLogger(__name__)
+
+HEALTH_EVERY_S: Final = 10.0
+HANGS_AFTER_S: Final = 30.0
+"""A version whose process does not answer so long is killed, and forked again."""
+
+ANSWERS_WITHIN_S: Final = 5.0
+ENDED_WITHIN_S: Final = 2.0
+STATUS_WITHIN_S: Final = 1.0
+PROFILE_EXTRA_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class HostNode:
+    """What the processes of a host have in common: its application, the node, and two folders of the node.
+
+    `sockets` is for nobody but this user. When the process `guardian` ends, all end.
+    """
+
+    app: str
+    host: str
+    node: str
+    logs: str
+    sockets: Path
+    guardian: int
+
+
+class VersionProcess:
+    """A version that is to run until `unload`."""
+
+    def __init__(self, spec: ServableSpec, node: HostNode, zygote: ZygoteProcess, slots: LoadSlots) -> None:
+        self.spec = spec
+        self.again: ServableSpec | None = None
+        """What is to be loaded under the same name once this has ended."""
+        self._node = node
+        self._zygote = zygote
+        self._slots = slots
+        self._condition = Condition.DEPLOYING
+        self._message = ""
+        self._ordered_s = time.time()
+        self._crashes = 0
+        self._link: ChildLink | None = None
+        self._endpoint: Endpoint | None = None
+        self._connections = ReplicaSet(node.node)
+        self._connecting = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def app(self) -> str:
+        """The name under which the version is known."""
+        return app_name(self.spec.servable)
+
+    @property
+    def condition(self) -> Condition:
+        """The condition, as Serve would say it."""
+        return self._condition
+
+    @property
+    def observation(self) -> AppObservation:
+        """The version as Serve's status would show it."""
+        replicas = int(self._condition is Condition.RUNNING)
+        return AppObservation(self._condition, self._message, replicas, self._ordered_s, self._node.app)
+
+    def begin(self, adopted: ChildLink | None = None) -> None:
+        """Keep the version running from now on, beginning with a child that a former host has left."""
+        if adopted is not None and adopted.state.order is not None:
+            self._ordered_s = adopted.state.order.ordered_s
+        self._task = asyncio.get_running_loop().create_task(self._keep_running(adopted))
+
+    def unload(self, gone: Callable[[VersionProcess], None]) -> None:
+        """Let the version finish its calls and end; `gone` is called when it has."""
+        if self._condition is Condition.DELETING:
+            return
+        self._condition, self._message = Condition.DELETING, ""
+        if self._task is not None:
+            self._task.cancel()
+        self._task = asyncio.get_running_loop().create_task(self._end(gone))
+
+    async def _keep_running(self, link: ChildLink | None) -> None:
+        while True:
+            if link is None:
+                link = await self._loaded()
+            if link is None:
+                self._condition = Condition.FAILED
+                return
+            self._link, self._endpoint = link, link.state.endpoint
+            self._condition = Condition.RUNNING
+            began_s = time.monotonic()
+            await self._until_ended(link)
+            self._condition, self._link, self._endpoint = Condition.DEPLOYING, None, None
+            self._crashes = crashes_after(self._crashes, time.monotonic() - began_s)
+            log.warning("version_crashed app=%s times=%d error=%r", self.app, self._crashes, await self._ending(link))
+            link = None
+            await asyncio.sleep(restart_delay_s(self._crashes))
+
+    async def _loaded(self) -> ChildLink | None:
+        """Return a child that has loaded the version; None when that failed, and why is the message."""
+        async with self._slots.one():
+            try:
+                link = self._link = await self._forked()
+            except (ServingError, EOFError, OSError) as error:
+                self._message = f"The process of the version could not be started: {error}"
+                return None
+            place = ServingPlace(self._node.host, self._node.node, secrets.token_hex(4))
+            state = await link.load(LoadOrder(self.spec, place, self._node.logs, self._ordered_s))
+        if state.endpoint is not None:
+            return link
+        await self._ended(link)
+        self._message = state.failure or await self._ending(link)
+        return None
+
+    async def _forked(self) -> ChildLink:
+        path = str(self._node.sockets / secrets.token_hex(4))
+        await self._zygote.fork(path, f"ray_model_server hosted {self.app}")
+        return await ChildLink.to(path)
+
+    async def _until_ended(self, link: ChildLink) -> None:
+        """Wait for the end of a child, and kill it when it hangs."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(link.ended(), HEALTH_EVERY_S)
+            if link.has_ended:
+                return
+            try:
+                await link.ask(Ask.HEALTH, timeout_s=HANGS_AFTER_S)
+            except (ServingError, TimeoutError) as error:
+                log.warning("version_hangs app=%s error=%r", self.app, str(error) or type(error).__name__)
+                link.kill()
+
+    async def _ending(self, link: ChildLink) -> str:
+        """Return how a child ended."""
+        status = await self._zygote.status_of(link.state.pid, STATUS_WITHIN_S)
+        self._zygote.forget(link.state.pid)
+        return ending_text(status)
+
+    async def _ended(self, link: ChildLink, timeout_s: float = ENDED_WITHIN_S) -> None:
+        """Wait until a child has ended that is about to; it is killed when it takes too long."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(link.ended(), timeout_s)
+        link.kill()
+        await link.ended()
+
+    async def _end(self, gone: Callable[[VersionProcess], None]) -> None:
+        link = self._link
+        if link is not None:
+            link.end()
+            drain_s = self.spec.config.resources.drain_timeout_s if self.spec.config is not None else 30.0
+            await self._ended(link, ENDED_WITHIN_S + (drain_s + LAST_RECORDS_TIMEOUT_S if self._endpoint else 0.0))
+            self._zygote.forget(link.state.pid)
+        self._connections.retire()
+        gone(self)
+
+    async def endpoint(self, logs: tuple[LoggingConfig, ...]) -> Endpoint | None:
+        """Return where the version listens and how its runs went; None while it does not run.
+
+        A child that does not answer soon is where it was.
+        """
+        link = self._link
+        if link is None or self._condition is not Condition.RUNNING:
+            return None
+        try:
+            self._endpoint = await link.ask(Ask.ENDPOINT, logs, timeout_s=ANSWERS_WITHIN_S)
+        except TimeoutError:
+            log.info("endpoint_unknown app=%s", self.app)
+        except Unavailable:
+            return None
+        return self._endpoint
+
+    async def call(self, call: Call) -> Answer:
+        """Let the version answer a call; raises Unavailable and DeadlineExceeded."""
+        async with self._connecting:
+            connection = self._connections.choose()
+            if connection is None and self._endpoint is not None:
+                await self._connections.update((self._endpoint,))
+                connection = self._connections.choose()
+        if connection is None or self._condition is not Condition.RUNNING:
+            raise Unavailable(f"{self.app} does not run at present.")
+        return await call_over(connection, call, self.spec.servable.name)
+
+    async def profile(self, seconds: float) -> tuple[int, bytes]:
+        """Record the version's process; raises Unavailable and TimeoutError."""
+        answer: tuple[int, bytes] = await self._running.ask(Ask.PROFILE, seconds, timeout_s=seconds + PROFILE_EXTRA_S)
+        return answer
+
+    async def metrics(self) -> bytes:
+        """Return what the version's process has counted; raises Unavailable and TimeoutError."""
+        report: Any = await self._running.ask(Ask.METRICS, timeout_s=ANSWERS_WITHIN_S)
+        return bytes(report)
+
+    @property
+    def _running(self) -> ChildLink:
+        if self._link is None or self._endpoint is None:
+            raise Unavailable(f"{self.app} does not run at present.")
+        return self._link
+
+
+def left_behind(state: ChildState, release: str) -> LoadOrder | None:
+    """Return what a child serves that a former host has left; None for one that is of no use to this program."""
+    if state.release != release or state.endpoint is None:
+        return None
+    return state.order

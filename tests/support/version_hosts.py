@@ -1,0 +1,121 @@
+"""Version hosts in memory: nodes that are lost, hosts that start, die and are replaced, versions that load and end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Any
+
+from core.errors import ConfigError, Problem
+from core.versions.load_report import LoadFailed
+from core.versions.servable import app_name
+from core.versions.servable_spec import ServableSpec
+from core.versions.world import AppObservation, Condition
+
+LOST = "this host does not answer"
+
+
+class FakeVersionHost:
+    """One host; its methods are those of `deployments.hosting.host.VersionHosting`, without waiting.
+
+    A version is DEPLOYING until `progress`; `is_up` is false while the host's own process starts or is replaced.
+    """
+
+    def __init__(self) -> None:
+        self.apps: dict[str, AppObservation] = {}
+        self.is_up = False
+        self.loads: Counter[str] = Counter()
+        self.refused: dict[str, str] = {}
+
+    def load(self, spec: ServableSpec) -> None:
+        app = app_name(spec.servable)
+        if app in self.refused:
+            raise ConfigError((Problem(self.refused[app]),))
+        self.loads[app] += 1
+        self.apps.setdefault(app, AppObservation(Condition.DEPLOYING))
+
+    def unload(self, app: str) -> None:
+        if self.apps.get(app, AppObservation(Condition.FAILED)).condition is Condition.FAILED:
+            self.apps.pop(app, None)
+        else:
+            self.apps[app] = AppObservation(Condition.DELETING)
+
+    def versions(self) -> Mapping[str, AppObservation]:
+        return dict(self.apps)
+
+    def metrics(self, app: str) -> bytes:
+        return f"metrics of {app}".encode()
+
+    def progress(self) -> None:
+        """Let the process of the host be up, and every version finish what it is doing."""
+        self.is_up = True
+        for app, one in tuple(self.apps.items()):
+            if one.condition is Condition.DELETING:
+                del self.apps[app]
+            elif one.condition is Condition.DEPLOYING:
+                self.apps[app] = AppObservation(Condition.RUNNING, replicas=1)
+
+    def fail(self, app: str, failure: LoadFailed) -> None:
+        """Let a version fail to load."""
+        self.apps[app] = AppObservation(Condition.FAILED, str(failure))
+
+    def die(self) -> None:
+        """Lose the process with all versions; Serve is replacing it."""
+        self.apps.clear()
+        self.is_up = False
+
+
+class FakeVersionHosts:
+    """The hosts of a cluster; implements `deployments.versions.hosted_versions.VersionHosts`."""
+
+    def __init__(self, *nodes: str) -> None:
+        self.alive = set(nodes)
+        self.hosts: dict[str, FakeVersionHost] = {}
+        self.broken: dict[str, str] = {}
+        self.stopped: list[str] = []
+        self.questions = 0
+
+    def nodes(self) -> frozenset[str]:
+        return frozenset(self.alive)
+
+    def conditions(self) -> dict[str, tuple[Condition, str]]:
+        return {
+            node: (Condition.FAILED, self.broken[node])
+            if node in self.broken
+            else (Condition.RUNNING if one.is_up else Condition.DEPLOYING, "")
+            for node, one in self.hosts.items()
+        }
+
+    def start(self, node: str) -> None:
+        assert node in self.alive, f"{node} is lost"
+        self.hosts.setdefault(node, FakeVersionHost())
+
+    def stop(self, node: str) -> None:
+        self.stopped.append(node)
+        self.hosts.pop(node, None)
+
+    def ask(self, node: str, method: str, *arguments: Any) -> Future[Any]:
+        """Answer at once; a host that is not up fails, as a call to it does after its time."""
+        self.questions += 1
+        answer: Future[Any] = Future()
+        host = self.hosts.get(node)
+        if host is None or not host.is_up or node not in self.alive:
+            answer.set_exception(TimeoutError(LOST))
+            return answer
+        try:
+            answer.set_result(getattr(host, method)(*arguments))
+        except ConfigError as error:
+            answer.set_exception(error)
+        return answer
+
+    def progress(self) -> None:
+        """Let every host and every version finish what it is doing."""
+        for node, host in self.hosts.items():
+            if node not in self.broken:
+                host.progress()
+
+    def lose(self, node: str) -> None:
+        """Lose a node with everything on it."""
+        self.alive.discard(node)
+        self.hosts[node].die()
