@@ -32,6 +32,11 @@ def version_pids(model: str, version: int) -> list[int]:
     return replica_pids(app_name(ServableId(model, version)), DEPLOYMENT)
 
 
+def hosted_pids(model: str, version: int) -> list[int]:
+    """Return the processes of a hosted version."""
+    return processes_titled(f"ray_model_server hosted {app_name(ServableId(model, version))}")
+
+
 def kill(app: str, deployment: str) -> int:
     """Kill the only process of a deployment; gives its id."""
     (pid,) = replica_pids(app, deployment)
