@@ -204,7 +204,8 @@ def _version(
 def _placement(route: Route | None) -> str | None:
     if route is None:
         return None
-    return (Placement.HOSTED if route.host else Placement.OWN).value
+    placement = Placement.HOSTED if route.host else Placement.OWN
+    return str(placement.value)
 
 
 def _traffic(servable: ServableId, watcher: AgedReport) -> Json | None:

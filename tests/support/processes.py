@@ -33,8 +33,9 @@ def version_pids(model: str, version: int) -> list[int]:
 
 
 def hosted_pids(model: str, version: int) -> list[int]:
-    """Return the processes of a hosted version."""
-    return processes_titled(f"ray_model_server hosted {app_name(ServableId(model, version))}")
+    """Return the processes of a hosted version, wherever they are: they outlive the process that forked them."""
+    title = f"ray_model_server hosted {app_name(ServableId(model, version))}"
+    return sorted(one.pid for one in psutil.process_iter() if _title(one) == title)
 
 
 def kill(app: str, deployment: str) -> int:
