@@ -28,6 +28,9 @@ MODEL = ROOT / "examples" / "models" / "mlp" / "1"
 TINY = WORKLOADS["tiny"]
 ASK_EVERY_S = 0.02
 LONGEST_CHANGE_S = 60.0
+PAUSE_S = 20.0
+"""Rest before each change: nobody brings versions back to back, and the server may get ready for the next one."""
+
 LIMIT_S = 6.0
 LIMIT_P99 = 3.0
 
@@ -94,13 +97,15 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rollout", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--changes", type=int, default=5, help="version changes without load")
     parser.add_argument("--clients", type=int, default=16, help="clients of the change under load")
+    parser.add_argument("--pause", type=float, default=PAUSE_S, help="seconds of rest before each change")
     parser.add_argument("--before", type=float, default=10.0, help="seconds of load before it")
     return parser.parse_args()
 
 
-def idle_changes(server: RollingServer, count: int) -> None:
+def idle_changes(server: RollingServer, count: int, pause_s: float) -> None:
     taken = []
     for _ in range(count):
+        time.sleep(pause_s)
         complete_s, answered_s, _ = server.change()
         taken.append(answered_s - complete_s)
     middle = statistics.median(taken)
@@ -143,7 +148,8 @@ def main() -> None:
     server = RollingServer(load)
     try:
         print("| version change | wanted | measured | |\n|---|--:|--:|---|", flush=True)
-        idle_changes(server, options.changes)
+        idle_changes(server, options.changes, options.pause)
+        time.sleep(options.pause)
         loaded_change(server, load, options.clients, options.before)
     finally:
         server.stop()

@@ -1,5 +1,6 @@
 """Takes the start of a version apart: `python -m benchmarks.start`.
 
+The process of a version may be older than its directory: then it was waiting for one, and that step is below zero.
 Time counts from the moment the version directory is complete. The steps are read from the log files of the processes
 and from the time at which the operating system started the version's process.
 """
@@ -19,7 +20,7 @@ import psutil
 
 from benchmarks.contenders import Ours, end_on_signals
 from benchmarks.load import LoadProcess
-from benchmarks.rollout import RollingServer
+from benchmarks.rollout import PAUSE_S, RollingServer
 
 STEPS = {
     "noticed by the watcher, and found complete": r"version_state model=mlp version={} .*to=START",
@@ -39,8 +40,9 @@ class StartedServer(RollingServer):
     def logs(self) -> Iterator[Path]:
         return self.server.folder.glob("rms-*/session_2*/logs/ray_model_server_*.log")
 
-    def steps(self) -> dict[str, float]:
-        """Bring the next version, and give the seconds from its completeness to each step."""
+    def steps(self, pause_s: float) -> dict[str, float]:
+        """Bring the next version after a rest, and give the seconds from its completeness to each step."""
+        time.sleep(pause_s)
         offset_s = time.time() - time.monotonic()
         complete_s, answered_s, _ = self.change()
         began_s = complete_s + offset_s
@@ -79,12 +81,13 @@ def _title(process: psutil.Process) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.start", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--changes", type=int, default=5)
+    parser.add_argument("--pause", type=float, default=PAUSE_S, help="seconds of rest before each version")
     options = parser.parse_args()
     end_on_signals()
     load = LoadProcess()
     server = StartedServer(load, LoggingServer)
     try:
-        starts = [server.steps() for _ in range(options.changes)]
+        starts = [server.steps(options.pause) for _ in range(options.changes)]
     finally:
         server.stop()
         load.close()

@@ -13,6 +13,7 @@ from core.routing.router_report import RouterReport
 from core.routing.table import RoutingTable
 from core.telemetry.metric_ledger import Collected, Stamp
 from deployments.config.configured_models import ConfiguredModels, followed_files
+from deployments.storage.folder_events import FolderEvents
 from deployments.storage.version_source import VersionSource
 from deployments.system.clock import SystemClock
 from deployments.telemetry.collector import Collector
@@ -25,6 +26,7 @@ from deployments.versions.config_requests import ConfigRequests
 from deployments.versions.hosted_versions import HostedVersions
 from deployments.versions.placing_host import PlacingHost
 from deployments.versions.reconciler import Reconciler
+from deployments.versions.spare_workers import SpareWorkers
 from deployments.versions.version_counts import VersionCounts
 from deployments.versions.version_hosts import ServeVersionHosts
 
@@ -38,20 +40,25 @@ class Watcher:
     def __init__(self, settings: ServerSettings) -> None:
         configure_logs(settings.logs, "watcher")
         self._collector = Collector()
-        self._host = CollectingHost(self._collector)
+        self._spares = SpareWorkers(settings.cluster.prestarted_workers, SystemClock())
+        self._host = CollectingHost(self._collector, self._spares.load_begins)
         self._counts = VersionCounts()
         models = ConfiguredModels(settings, followed_files(settings))
+        self._wake = threading.Event()
+        self._events = FolderEvents(self._wake.set)
         clock = SystemClock()
         hosted = HostedVersions(ServeVersionHosts(settings.logs), clock, self._collector.take)
-        self._watch = Reconciler(settings, PlacingHost(self._host, hosted), VersionSource(), models, clock)
+        host = PlacingHost(self._host, hosted)
+        self._watch = Reconciler(settings, host, VersionSource(), models, clock, events=self._events)
         self._ticked_s = time.monotonic()
         self._failures = RepeatedFailureLog("tick_failed", "ticks_work_again")
         self._stopping = threading.Event()
-        self._wake = threading.Event()
         self._crash: BaseException | None = None
         self._requests = ConfigRequests(self._watch, self._wake.set)
+        self._host.follow(self._wake.set)
         self._ticker = threading.Thread(target=self._run, name="ticks", daemon=True)
         self._ticker.start()
+        self._spares.start()
         RayMetrics().start()
 
     def _run(self) -> None:
@@ -121,3 +128,5 @@ class Watcher:
         if stopping is not None:
             stopping.set()
             self._wake.set()
+            self._events.close()
+            self._spares.stop()

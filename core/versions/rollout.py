@@ -43,14 +43,17 @@ ESTABLISHED = "stable"
 def load_rank(version: int, labels: Mapping[str, int], aspired: Collection[int]) -> int:
     """Return the place of a version in the order in which a model's versions are loaded; the lowest is first.
 
-    The version that the label `stable` names, then the newest, which answers requests without a version, then those of
-    other labels, then the rest.
+    What serves traffic comes first: the version that the label `stable` names, then those of other labels. As soon as
+    any answers, so do requests without a version. Then follow the versions below a declared stable one, which callers
+    may still name, and without one the newest; those that are left may wait.
     """
-    if labels.get(ESTABLISHED) == version:
+    established = labels.get(ESTABLISHED)
+    if version == established:
         return 0
-    if version == max(aspired, default=version):
+    if version in labels.values():
         return 1
-    return 2 if version in labels.values() else 3
+    is_next = version == max(aspired, default=version) if established is None else version < established
+    return 2 if is_next else 3
 
 
 def _first_to_load(stream: Iterable[VersionSnapshot]) -> Action | None:

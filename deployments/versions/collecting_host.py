@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from ray.serve.handle import DeploymentHandle
 
+from core.config.model_config import ModelResources
 from core.errors import Unavailable
 from core.versions.servable import DEPLOYMENT
+from core.versions.servable_spec import ServableSpec
 from core.versions.world import AppObservation, Condition
 from deployments.telemetry.collector import Collector
 from deployments.telemetry.serve_failures import SERVE_FAILURES, brief
@@ -25,16 +27,22 @@ ROUTERS_TIMEOUT_S = 0.4
 class CollectingHost(RayServeHost):
     """Gives the collector the reports that no router brings to it."""
 
-    def __init__(self, collector: Collector) -> None:
+    def __init__(self, collector: Collector, load_begins: Callable[[], None]) -> None:
         super().__init__()
         self._collector = collector
+        self._load_begins = load_begins
         self._running: frozenset[str] = frozenset()
 
-    def observe(self) -> Mapping[str, AppObservation]:
-        """Return the version applications by name."""
-        apps = super().observe()
+    def observe(self, moving: Collection[str] | None = None) -> Mapping[str, AppObservation]:
+        """Return the version applications by name: those in `moving` as they are now, or all of them for None."""
+        apps = super().observe(moving)
         self._running = frozenset(app for app, one in apps.items() if one.condition is Condition.RUNNING)
         return apps
+
+    def deploy(self, spec: ServableSpec, resources: ModelResources) -> None:
+        """Submit the application of a version and return at once."""
+        self._load_begins()
+        super().deploy(spec, resources)
 
     def delete(self, app: str) -> None:
         """Delete an application and return at once; a running one is asked for its metrics before."""

@@ -103,19 +103,20 @@ def test_resource_preserving_loads_only_when_nothing_retired_holds_resources(one
 @pytest.mark.parametrize(
     ("labels", "order"),
     [
-        ({}, [3, 2, 1]),
-        ({"stable": 1}, [1, 3, 2]),
-        ({"stable": 1, "canary": 3}, [1, 3, 2]),
-        ({"canary": 2}, [3, 2, 1]),
-        ({"old": 1}, [3, 1, 2]),
-        ({"stable": 3, "old": 1}, [3, 1, 2]),
-        ({"stable": 9}, [3, 2, 1]),
+        ({}, [4, 3, 2, 1]),
+        ({"stable": 1}, [1, 4, 3, 2]),
+        ({"stable": 1, "canary": 3}, [1, 3, 4, 2]),
+        ({"stable": 3}, [3, 2, 1, 4]),
+        ({"stable": 3, "canary": 4}, [3, 4, 2, 1]),
+        ({"canary": 2}, [2, 4, 3, 1]),
+        ({"canary": 4, "old": 1}, [4, 1, 3, 2]),
+        ({"stable": 9}, [4, 3, 2, 1]),
     ],
 )
 @pytest.mark.parametrize("rollout", Rollout)
 def test_versions_that_requests_are_sent_to_load_first(labels, order, rollout) -> None:
-    """The established one, the newest, those of other labels; without labels the order is TensorFlow Serving's."""
-    states = dict.fromkeys((1, 2, 3), State.START)
+    """Labels, then what is older than the established one; without labels the order is TensorFlow Serving's."""
+    states = dict.fromkeys((1, 2, 3, 4), State.START)
     loaded = []
     while State.START in states.values():
         ranks = {version: load_rank(version, labels, states) for version in states}
