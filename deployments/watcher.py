@@ -44,15 +44,12 @@ class Watcher:
         self._host = CollectingHost(self._collector, self._spares.load_begins)
         self._counts = VersionCounts()
         models = ConfiguredModels(settings, followed_files(settings))
-<<<<<<< HEAD
         self._wake = threading.Event()
         self._events = FolderEvents(self._wake.set)
-        self._watch = Reconciler(settings, self._host, VersionSource(), models, SystemClock(), events=self._events)
-=======
         clock = SystemClock()
         hosted = HostedVersions(ServeVersionHosts(settings.logs), clock, self._collector.take)
-        self._watch = Reconciler(settings, PlacingHost(self._host, hosted), VersionSource(), models, clock)
->>>>>>> main
+        host = PlacingHost(self._host, hosted)
+        self._watch = Reconciler(settings, host, VersionSource(), models, clock, events=self._events)
         self._ticked_s = time.monotonic()
         self._failures = RepeatedFailureLog("tick_failed", "ticks_work_again")
         self._stopping = threading.Event()

@@ -127,7 +127,6 @@ OUR_FLAGS: Final = (
         "cluster.direct_transport",
     ),
     Flag(
-<<<<<<< HEAD
         "prestarted_workers",
         _INT32,
         1,
@@ -135,14 +134,14 @@ OUR_FLAGS: Final = (
         "0 for none.",
         "cluster.prestarted_workers",
         lambda count: max(0, count),
-=======
+    ),
+    Flag(
         "host_light_versions",
         _BOOL,
         False,
         "Let small SavedModels of local base paths, whose models ask for no resources and name no placement, share one "
         "version host on each node, in which each is a small process, instead of having a Serve deployment each.",
         "cluster.host_light_versions",
->>>>>>> main
     ),
     Flag("request_log_dc", _STRING, "", "Data centre of this server, for request logs.", "request_log.dc"),
     Flag(

@@ -280,13 +280,11 @@ class ClusterSettings:
     direct_transport: bool = True
     """Send requests straight to model servers; without it, through Serve's handles."""
 
-<<<<<<< HEAD
     prestarted_workers: int = 1
     """Idle worker processes that every node keeps ready, in which the next versions start at once; 0 for none."""
-=======
+
     host_light_versions: bool = False
     """Host light versions whose models name no placement and ask for nothing that needs their own deployment."""
->>>>>>> main
 
     ray_address: str = ""
     """Address of a running cluster; empty uses the one this node belongs to, or starts one here."""

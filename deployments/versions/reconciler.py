@@ -29,12 +29,8 @@ from core.versions.world import Load, LoadLimits, Unload, World
 from deployments.config.models_in_force import Configuration, InForce, ModelList
 from deployments.system.clock import Clock
 from deployments.versions.disk_watch import DiskWatch
-<<<<<<< HEAD
 from deployments.versions.listings import Events, Listings
-=======
-from deployments.versions.listings import Listings
 from deployments.versions.published_table import PublishedTable
->>>>>>> main
 from deployments.versions.rollout_log import RolloutLog
 from deployments.versions.serve_host import ServeHost
 
