@@ -5,9 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import MutableMapping
 
-PRELOADED = "deployments.preload"
-"""What each worker process imports before it has work."""
-
 
 def prepare(environment: MutableMapping[str, str]) -> None:
     """Protect the local cluster by a token that only this server's processes know, and limit what Ray does and says.
@@ -19,4 +16,9 @@ def prepare(environment: MutableMapping[str, str]) -> None:
         environment.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     environment.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    environment.setdefault("RAY_preload_python_modules", PRELOADED)
+    import_ahead(environment)
+
+
+def import_ahead(environment: MutableMapping[str, str]) -> None:
+    """Let each worker process of a Ray that is started here import what it needs before it has work."""
+    environment.setdefault("RAY_preload_python_modules", "deployments.preload")
