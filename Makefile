@@ -1,4 +1,4 @@
-# CI calls `check` and `test`. `make serve` and `make test` need nothing but CPython 3.11, pip and a C compiler.
+# CI calls `check` and `test`. `make serve` and `make test` need nothing but CPython 3.11, pip and, to be faster, a C compiler.
 SHELL := /bin/bash
 PYTHON ?= $(shell sh configs/choose_python.sh)
 VENV := .venv
@@ -16,7 +16,7 @@ export UV_COMPILE_BYTECODE_TIMEOUT ?= 600
 
 .PHONY: setup serve run test unit soak check chaos format bench lock protos docs models tools clean
 
-$(STAMP): requirements-dev.lock pyproject.toml
+$(STAMP): requirements-dev.lock pyproject.toml setup.py $(wildcard native/*)
 	@echo "Python: $(PYTHON) ($$($(PYTHON) -m deployments.system.installed))"
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check uv

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peers import base_paths
-from deployments.runtime.library import check, ffi, library
+from deployments.runtime.library import check, ffi, library, new_status
+from deployments.runtime.python_run import PythonRun
 from deployments.runtime.saved_model import LoadedModel, load
-from deployments.runtime.session import new_status, run_options
+from deployments.runtime.session import IN_CALLER_THREAD
 from deployments.runtime.tensors import to_tensor
 
 SHAPES: Mapping[str, tuple[int, ...]] = {"mlp": (1, 32), "half_plus_two": (3,), "lengths": (100,)}
@@ -42,9 +43,16 @@ def bare(model: LoadedModel, feeds: Mapping[str, np.ndarray], fetches: tuple[str
         "TF_Tensor*[]", [to_tensor(lib, *one) for one in zip(feeds.values(), wiring.feed_types, strict=True)]
     )
     outputs = ffi.new("TF_Tensor*[]", len(fetches))
-    options = run_options(None, in_caller_thread=True)
-    handle, count = session.handle, len(feeds)
-    arguments = (handle, options, wiring.feeds, inputs, count, wiring.fetches, outputs, len(fetches))
+    arguments = (
+        session.handle,
+        IN_CALLER_THREAD,
+        wiring.feeds,
+        inputs,
+        len(feeds),
+        wiring.fetches,
+        outputs,
+        len(fetches),
+    )
 
     def run() -> None:
         lib.TF_SessionRun(*arguments, ffi.NULL, 0, ffi.NULL, status)
@@ -62,7 +70,15 @@ def ways(name: str) -> Mapping[str, Callable[[], Any]]:
     ((_, spec),) = signature.inputs.items()
     feeds = {spec.tensor: values(SHAPES[name], name)}
     fetches = tuple(one.tensor for one in signature.outputs.values())
-    return {BARE: bare(model, feeds, fetches), "ours": lambda: model.run(feeds, fetches, in_caller_thread=True)}
+    session = model._session  # noqa: SLF001
+    assert session is not None
+    python = PythonRun(library(), session.wire(tuple(feeds), fetches).wiring)
+    arrays = feeds.values()
+    return {
+        BARE: bare(model, feeds, fetches),
+        f"ours, {model.served.runs_by}": lambda: model.run(feeds, fetches, in_caller_thread=True),
+        "its call by Python alone": lambda: python.run(session.handle, arrays, IN_CALLER_THREAD, ffi.NULL),
+    }
 
 
 def microseconds(run: Callable[[], Any]) -> float:

@@ -17,7 +17,7 @@ from core.telemetry.trace_context import unpack
 from core.versions.servable_spec import ServableSpec
 from deployments.inference.batcher import through_serve
 from deployments.inference.serve_autoscaling import DIRECT_CALLS
-from deployments.inference.served_version import Place, ServedVersion
+from deployments.inference.served_version import ServedVersion, ServingPlace
 from deployments.telemetry.process_logs import configure as configure_logs
 from deployments.telemetry.process_metrics import report as process_report
 from deployments.telemetry.ray_metrics import RayMetrics
@@ -29,7 +29,7 @@ class ModelServer:
     def __init__(self, spec: ServableSpec) -> None:
         replica = serve.get_replica_context().replica_id.unique_id
         configure_logs(spec.settings.logs, "model", spec.servable.name, str(spec.servable.version), replica)
-        place = Place(ray.util.get_node_ip_address(), ray.get_runtime_context().get_node_id(), replica)
+        place = ServingPlace(ray.util.get_node_ip_address(), ray.get_runtime_context().get_node_id(), replica)
         self._version = ServedVersion(spec, place, through_serve)
         RayMetrics().start()
 

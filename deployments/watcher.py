@@ -55,6 +55,7 @@ class Watcher:
         self._stopping = threading.Event()
         self._crash: BaseException | None = None
         self._requests = ConfigRequests(self._watch, self._wake.set)
+        self._host.follow(self._wake.set)
         self._ticker = threading.Thread(target=self._run, name="ticks", daemon=True)
         self._ticker.start()
         self._spares.start()

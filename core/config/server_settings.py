@@ -265,6 +265,8 @@ class TracingSettings:
 
 
 CPUS_FOR_TWO_ROUTERS: Final = 4
+CPUS_A_ROUTER: Final = 8
+MOST_ROUTERS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,8 +292,13 @@ class ClusterSettings:
     """Address of a running cluster; empty uses the one this node belongs to, or starts one here."""
 
     def routers(self, cpus: int) -> int:
-        """Return the number of routers on so many CPUs: two where neither takes the CPUs of the models."""
-        return self.router_replicas or (2 if cpus >= CPUS_FOR_TWO_ROUTERS else 1)
+        """Return the number of routers on so many CPUs: two where neither takes the CPUs of the models, then more.
+
+        A router is one loop on one core. A tiny request takes up to half as much of it as of its model server, so that
+        one core of eight leaves enough to the models; beyond eight routers a hot model needs replicas first.
+        """
+        survivors = 2 if cpus >= CPUS_FOR_TWO_ROUTERS else 1
+        return self.router_replicas or max(survivors, min(cpus // CPUS_A_ROUTER, MOST_ROUTERS))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from numpy import random
+from setproctitle import setproctitle
 
 from core.errors import Code
 from core.versions.load_report import LoadFailed
@@ -25,8 +26,8 @@ from deployments.hosting.messages import (
     End,
     ForkOrder,
     LoadOrder,
+    Question,
     Reply,
-    Request,
     packed,
     read_message,
 )
@@ -49,16 +50,11 @@ def be_child(listener: socket.socket, guardian: int, order: ForkOrder) -> int:
     Hosts connect to `listener`. `guardian` becomes readable when the node ends.
     """
     os.setsid()
-    show_title(order.title)
+    setproctitle(order.title)
     random.seed()  # noqa: NPY002 - or models that draw from it would draw alike
     # Unlike `asyncio.run`, this does not wait for threads that hang.
     asyncio.new_event_loop().run_until_complete(Child(listener, guardian, order.path).run())
     return 0
-
-
-def show_title(title: str) -> None:
-    """Show a title in lists of processes."""
-    del title
 
 
 class Child:
@@ -127,7 +123,7 @@ class Child:
         match message:
             case LoadOrder():
                 self._begin(self._load(message))
-            case Request():
+            case Question():
                 self._begin(self._answer(message))
             case End():
                 self._ending.set()
@@ -151,7 +147,7 @@ class Child:
         if self._failure:
             self._ending.set()
 
-    async def _answer(self, request: Request) -> None:
+    async def _answer(self, request: Question) -> None:
         try:
             answer = await self._answer_to(request)
         except Exception as error:
@@ -160,7 +156,7 @@ class Child:
         else:
             self._send(Reply(request.number, answer))
 
-    async def _answer_to(self, request: Request) -> Any:
+    async def _answer_to(self, request: Question) -> Any:
         version = self._version
         if version is None:
             raise RuntimeError("the version is not loaded")

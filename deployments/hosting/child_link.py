@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from core.errors import Unavailable
-from deployments.hosting.messages import Ask, ChildState, End, LoadOrder, Reply, Request, packed, read_message
+from deployments.hosting.messages import Ask, ChildState, End, LoadOrder, Question, Reply, packed, read_message
 
 
 class ChildLink:
@@ -47,7 +47,7 @@ class ChildLink:
             raise Unavailable("The process of the version has ended.")
         number = next(self._numbers)
         answer = self._asked[number] = asyncio.get_running_loop().create_future()
-        self._writer.write(packed(Request(number, ask, argument)))
+        self._writer.write(packed(Question(number, ask, argument)))
         try:
             return await asyncio.wait_for(answer, timeout_s)
         finally:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from core.routing.transport import Endpoint
 from core.versions.servable_spec import ServableSpec
-from deployments.inference.served_version import Place
+from deployments.inference.served_version import ServingPlace
 
 LENGTH_BYTES: Final = 4
 
@@ -50,7 +50,7 @@ class LoadOrder:
     """To a child, once: load this version, and log into this folder."""
 
     spec: ServableSpec
-    place: Place
+    place: ServingPlace
     logs: str
     ordered_s: float
 
@@ -86,7 +86,7 @@ class Ask(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class Question:
     """To a child: a question."""
 
     number: int

@@ -23,7 +23,7 @@ from deployments.hosting.child_link import ChildLink
 from deployments.hosting.load_slots import LoadSlots
 from deployments.hosting.messages import Ask, ChildState, LoadOrder
 from deployments.hosting.zygote_process import ZygoteProcess
-from deployments.inference.served_version import LAST_RECORDS_TIMEOUT_S, Place
+from deployments.inference.served_version import LAST_RECORDS_TIMEOUT_S, ServingPlace
 from deployments.routing.awaited_call import call_over
 from deployments.routing.replica_set import ReplicaSet
 
@@ -130,7 +130,7 @@ class VersionProcess:
             except (ServingError, EOFError, OSError) as error:
                 self._message = f"The process of the version could not be started: {error}"
                 return None
-            place = Place(self._node.host, self._node.node, secrets.token_hex(4))
+            place = ServingPlace(self._node.host, self._node.node, secrets.token_hex(4))
             state = await link.load(LoadOrder(self.spec, place, self._node.logs, self._ordered_s))
         if state.endpoint is not None:
             return link

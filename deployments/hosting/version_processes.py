@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from core.config.model_config import LoggingConfig
-from core.errors import Code, ServingError, Unavailable
+from core.errors import Code, ConfigError, Problem, ServingError, Unavailable
 from core.routing.transport import Call, Endpoint, Method
 from core.telemetry.trace_context import unpack
 from core.versions.servable import app_name
@@ -37,7 +37,13 @@ class VersionProcesses:
         self._adoption: asyncio.Task[None] | None = None
 
     async def load(self, spec: ServableSpec) -> None:
-        """Begin to load a version and return at once; nothing happens to one that is loading or runs."""
+        """Begin to load a version and return at once; nothing happens to one that is loading or runs.
+
+        Raises ConfigError for what no child can have.
+        """
+        refused = () if spec.config is None else spec.config.resources.of_an_own_deployment
+        if refused:
+            raise ConfigError((Problem(f"a hosted version cannot have {', '.join(refused)}"),))
         await self._ready()
         known = self._versions.get(app_name(spec.servable))
         if known is None or known.condition is Condition.FAILED:
@@ -121,7 +127,7 @@ class VersionProcesses:
             await self.unload(app)
         while self._versions:
             await asyncio.sleep(0.05)
-        self._zygote.close()
+        await self._zygote.close()
 
     async def _ready(self) -> None:
         """Take over the children that a former host has left; once."""

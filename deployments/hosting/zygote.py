@@ -22,7 +22,6 @@ from deployments.hosting.messages import Ended, Forked, ForkOrder, packed, recei
 from deployments.platforms.registry import MODULES
 from deployments.runtime.library import register_operations
 
-READY: Final = "ready"
 BACKLOG: Final = 8
 
 
@@ -31,7 +30,6 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     guardian = os.pidfd_open(int(sys.argv[2]))
     _preload()
-    control.sendall(packed(READY))
     Zygote(control, guardian).run()
 
 

@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 ONE_THREAD: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 """Numpy's library would start its threads when it is imported; Ray gives replicas one, too."""
 
+NO_GPU: Final = {"CUDA_VISIBLE_DEVICES": "-1"}
+"""Each child would take memory of the GPU; versions for one have a deployment of their own."""
+
 ATTEMPTS: Final = 3
 
 
@@ -52,7 +55,7 @@ class ZygoteProcess:
     async def _start(self) -> None:
         ours, its = socket.socketpair()
         with its:
-            environment = {**ONE_THREAD, **os.environ}
+            environment = {**ONE_THREAD, **os.environ, **NO_GPU}
             environment["PYTHONPATH"] = os.pathsep.join(one or os.getcwd() for one in sys.path)
             arguments = [str(its.fileno()), str(self._guardian)]
             self._process = subprocess.Popen(  # noqa: S603, ASYNC220 - our own module; it takes a millisecond
@@ -108,11 +111,12 @@ class ZygoteProcess:
                         self._forked(forked)
                     case Ended(pid, status):
                         self._ended(pid, status)
-        self._writer = None
         writer.close()
         process.kill()
         status = await asyncio.to_thread(process.wait)
-        log.warning("zygote_ended status=%d", status)
+        if self._writer is writer:
+            self._writer = None
+            log.warning("zygote_ended status=%d", status)
         self._fail(f"the process that forks ended with status {status}")
 
     def _forked(self, forked: Forked) -> None:
@@ -133,10 +137,13 @@ class ZygoteProcess:
             if not fork.done():
                 fork.set_result(Forked(path, problem=problem))
 
-    def close(self) -> None:
-        """Let the process end; its children live."""
+    async def close(self) -> None:
+        """End the process; its children live."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+        if self._process is not None:
+            self._process.kill()
+            await asyncio.to_thread(self._process.wait)
         if self._hearing is not None:
             self._hearing.cancel()
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None

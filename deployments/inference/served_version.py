@@ -44,7 +44,7 @@ LOOP_HANGS_AFTER_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ServingPlace:
     """Where a version is served: the node's address and its id in Ray, and what tells the process from others."""
 
     host: str
@@ -55,7 +55,7 @@ class Place:
 class ServedVersion:
     """One version that answers calls; the constructor loads it, and raises LoadFailed."""
 
-    def __init__(self, spec: ServableSpec, place: Place, through: Through) -> None:
+    def __init__(self, spec: ServableSpec, place: ServingPlace, through: Through) -> None:
         log.info("version_loading model=%s version=%d", spec.servable.name, spec.servable.version)
         self._place = place
         self._files = files_on_node(spec)

@@ -6,7 +6,7 @@ them as if a predecessor had submitted them. Of hosted versions it collects the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import Future
 from typing import Any
 
@@ -35,8 +35,9 @@ class _Collector:
     def __init__(self) -> None:
         self.targets: list[serve.RunTarget] = []
 
-    def observe(self) -> Mapping[str, AppObservation]:
+    def observe(self, moving: Collection[str] | None = None) -> Mapping[str, AppObservation]:
         """Return the versions that were collected, as if they were loading."""
+        del moving
         names = (one.name for one in self.targets if not node_of_host(one.name))
         return {name: AppObservation(Condition.DEPLOYING) for name in names}
 

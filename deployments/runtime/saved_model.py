@@ -22,7 +22,7 @@ from deployments.runtime.compiled import runs_by
 from deployments.runtime.library import ffi, library
 from deployments.runtime.session import (
     IN_CALLER_THREAD,
-    Run,
+    GraphCall,
     Session,
     content_of,
     new_buffer,
@@ -58,7 +58,7 @@ class LoadedModel:
     def __init__(self, served: ServedModel, session: Session) -> None:
         self.served = served
         self._session: Session | None = session
-        self._ways: dict[tuple[tuple[str, ...], tuple[str, ...]], Run] = {}
+        self._ways: dict[tuple[tuple[str, ...], tuple[str, ...]], GraphCall] = {}
         self.recorder: RunRecorder | None = None
 
     def run(
@@ -92,7 +92,7 @@ class LoadedModel:
         """Refuse further calls; the memory is freed when the calls that still run have ended."""
         self._session = None
 
-    def _way(self, session: Session, names: tuple[tuple[str, ...], tuple[str, ...]]) -> Run:
+    def _way(self, session: Session, names: tuple[tuple[str, ...], tuple[str, ...]]) -> GraphCall:
         way = self._ways.get(names)
         if way is None:
             way = session.wire(*names)

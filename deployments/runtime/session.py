@@ -22,7 +22,7 @@ SOFTWARE_TRACE = 1
 """TensorFlow reports the time of each operation, without asking the driver of a device."""
 
 
-class Run(Protocol):
+class GraphCall(Protocol):
     """A way of calling a graph: names looked up once, and run many times."""
 
     @property
@@ -52,7 +52,7 @@ class Session:
         self._graph = graph
         self.handle = ffi.gc(session, functools.partial(_close, lib, graph))
 
-    def wire(self, feeds: Iterable[str], fetches: Iterable[str]) -> Run:
+    def wire(self, feeds: Iterable[str], fetches: Iterable[str]) -> GraphCall:
         """Look the names of a call up in the graph; they may lack the `:0`."""
         inputs = [self._output(name) for name in feeds]
         outputs = [self._output(name) for name in fetches]

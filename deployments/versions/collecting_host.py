@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from ray.serve.handle import DeploymentHandle
 
@@ -33,9 +33,9 @@ class CollectingHost(RayServeHost):
         self._load_begins = load_begins
         self._running: frozenset[str] = frozenset()
 
-    def observe(self) -> Mapping[str, AppObservation]:
-        """Return the version applications by name."""
-        apps = super().observe()
+    def observe(self, moving: Collection[str] | None = None) -> Mapping[str, AppObservation]:
+        """Return the version applications by name: those in `moving` as they are now, or all of them for None."""
+        apps = super().observe(moving)
         self._running = frozenset(app for app, one in apps.items() if one.condition is Condition.RUNNING)
         return apps
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from core.config.model_config import ModelResources
@@ -25,9 +25,10 @@ class PlacingHost:
         self._hosted = hosted
         self._own_apps: Mapping[str, AppObservation] = {}
 
-    def observe(self) -> Mapping[str, AppObservation]:
+    def observe(self, moving: Collection[str] | None = None) -> Mapping[str, AppObservation]:
         """Return the versions by application name, hosted ones with their host."""
-        own = self._own_apps = self._own.observe()
+        moving_own = None if moving is None else [app for app in moving if not self._hosted.has(app)]
+        own = self._own_apps = self._own.observe(moving_own)
         return {**self._hosted.observe(own), **own}
 
     def deploy(self, spec: ServableSpec, resources: ModelResources) -> None:

@@ -25,7 +25,8 @@ from core.versions.reconcile import apply, failed, next_actions, observe, unneed
 from core.versions.record import Failure, VersionRecord
 from core.versions.servable import ServableId, app_name, servables_of
 from core.versions.servable_spec import ServableSpec
-from core.versions.world import Load, LoadLimits, Unload, World
+from core.versions.standstill import Seen, Standstill, due_s, moving_apps
+from core.versions.world import AppObservation, Load, LoadLimits, Unload, World
 from deployments.config.models_in_force import Configuration, InForce, ModelList
 from deployments.system.clock import Clock
 from deployments.versions.disk_watch import DiskWatch
@@ -65,6 +66,9 @@ class Reconciler:
         self._clock = clock
         self._listings = Listings(source, settings.polling, events=events)
         self._records: dict[ServableId, VersionRecord] = {}
+        self._apps: Mapping[str, AppObservation] | None = None  # as seen last; None before the first look
+        self._busy = False
+        self._standstill: Standstill | None = None
         self._published = PublishedTable(host, clock)
         self._adopted = False
         self._steps = RolloutLog()
@@ -102,33 +106,53 @@ class Reconciler:
             return self._idle_s(now_s)
         self._models = in_force.models
         self._listings.refresh(self._models, now_s, self._clock.wall_s())
-        world = self._look(self._models, now_s)
-        records = observe(self._records, world, self._limits)
-        self._steps.follow(records)
-        self._records = records
-        for action in next_actions(records, world, self._limits):
+        seen = self._look(in_force)
+        is_confirmed = self._published.is_confirmed()
+        if not (is_confirmed and self._standstill is not None and self._standstill.holds(seen, now_s)):
+            self._standstill = None
+            has_changed = self._advance(seen, in_force, now_s)
+            if is_confirmed and not has_changed:
+                self._standstill = Standstill(seen, due_s(self._records, now_s))
+        return self._pause_s(now_s)
+
+    def _look(self, in_force: InForce) -> Seen:
+        moving = moving_apps(self._records, self._apps) if self._apps is not None else None
+        self._apps = apps = self._disk.look(self._host.observe(moving))
+        self.replicas = {app: one.replicas for app, one in apps.items()}
+        return Seen(
+            (in_force, self.configuration.published(in_force)),
+            dict(self._listings.by_model),
+            apps,
+            self._published.failing(),
+        )
+
+    def _advance(self, seen: Seen, in_force: InForce, now_s: float) -> bool:
+        """Decide and act on what was seen; returns whether anything has changed, or is to be done again."""
+        world = self._world(seen, now_s)
+        records, table = self._records, self.table
+        self._records = observe(records, world, self._limits)
+        self._steps.follow(self._records)
+        for action in next_actions(self._records, world, self._limits):
             self._perform(action, now_s)
         self._steps.follow(self._records)
         self._publish(world, in_force)
-        busy = self._delete_unneeded(world)
-        return BUSY_TICK_S if busy or self._is_moving() or not self._published.is_confirmed() else self._idle_s(now_s)
+        self._busy = self._delete_unneeded(world)
+        return self._busy or self.table is not table or self._records != records
 
-    def _look(self, models: tuple[ModelConfig, ...], now_s: float) -> World:
-        apps = self._disk.look(self._host.observe())
-        self.replicas = {app: one.replicas for app, one in apps.items()}
+    def _world(self, seen: Seen, now_s: float) -> World:
         if not self._records:
-            self._routed.update(apps)
-        names = {config.name for config in models} | {one.name for one in self._records} | self.table.models.keys()
-        servables = servables_of(apps, names)
+            self._routed.update(seen.apps)
+        names = {config.name for config in self._models} | {one.name for one in self._records}
+        servables = servables_of(seen.apps, names | self.table.models.keys())
         return World(
             now_s,
-            models,
-            dict(self._listings.by_model),
-            {servable: apps[app] for app, servable in servables.items()},
-            {app: seen for app, seen in apps.items() if app not in servables},
+            self._models,
+            seen.storage,
+            {servable: seen.apps[app] for app, servable in servables.items()},
+            {app: one for app, one in seen.apps.items() if app not in servables},
             self.table.histories,
             self._clock.wall_s(),
-            {servables[app]: one for app, one in self._published.failing().items() if app in servables},
+            {servables[app]: one for app, one in seen.failing.items() if app in servables},
         )
 
     @property
@@ -250,6 +274,10 @@ class Reconciler:
             if config.name == servable.name:
                 return config.resources.drain_timeout_s
         return self._settings.front_door.drain_timeout_s
+
+    def _pause_s(self, now_s: float) -> float:
+        is_settled = not self._busy and not self._is_moving() and self._published.is_confirmed()
+        return self._idle_s(now_s) if is_settled else BUSY_TICK_S
 
     def _is_moving(self) -> bool:
         moving = {State.LOADING, State.UNLOADING}

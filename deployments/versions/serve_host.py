@@ -7,10 +7,11 @@ All functions block on the Serve controller: call them in a thread. The names of
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import ray
@@ -30,7 +31,11 @@ from deployments.model_server import ModelServer
 from deployments.system.disk_space import full_disk
 from deployments.system.event_loop import LoopThread
 from deployments.telemetry.process_logs import session_logs
-from deployments.telemetry.serve_failures import SERVE_FAILURES
+from deployments.telemetry.serve_failures import SERVE_FAILURES, brief
+from deployments.versions.observed_apps import ObservedApps
+from deployments.versions.serve_status import AGAIN_AFTER_S, ServeStatus
+
+log = logging.getLogger(__name__)
 
 ROUTER_APP = "router"
 ROUTER_DEPLOYMENT = "Router"
@@ -50,8 +55,11 @@ CONDITIONS: Mapping[ApplicationStatus, Condition] = {
 class ServeHost(Protocol):
     """The operations of Serve that the watcher uses."""
 
-    def observe(self) -> Mapping[str, AppObservation]:
-        """Return the version applications by name."""
+    def observe(self, moving: Collection[str] | None = None) -> Mapping[str, AppObservation]:
+        """Return the version applications by name: those in `moving` as they are now, or all of them for None.
+
+        The others are looked at when something has changed among them, and after some seconds.
+        """
 
     def deploy(self, spec: ServableSpec, resources: ModelResources) -> None:
         """Submit the application of a version and return at once."""
@@ -79,13 +87,28 @@ class RayServeHost:
         self._routers: DeploymentHandle[Any] = DeploymentHandle(ROUTER_DEPLOYMENT, router_app)
         # Serve's throughput-optimized mode requires that a handle is used on one event loop only.
         self._loop = LoopThread("serve-host")
+        self._status = status = ServeStatus()
+        self._apps = ObservedApps(lambda: version_apps(status.of_all()), lambda apps: version_apps(status.of(apps)))
         self._cpus = 1
         self._cpus_due_s = 0.0
 
-    def observe(self) -> Mapping[str, AppObservation]:
-        """Return the version applications by name."""
-        status = serve.status()
-        return {name: _observation(seen) for name, seen in status.applications.items() if _is_version_app(name, seen)}
+    def observe(self, moving: Collection[str] | None = None) -> Mapping[str, AppObservation]:
+        """Return the version applications by name: those in `moving` as they are now, or all of them for None."""
+        return self._apps.look(moving, time.monotonic())
+
+    def follow(self, on_change: Callable[[], None]) -> None:
+        """Look at all applications as soon as Serve says that a version has changed, and call `on_change` before."""
+        self._loop.run(self._follow(on_change))
+
+    async def _follow(self, on_change: Callable[[], None]) -> None:
+        while True:
+            try:
+                await self._status.changed()
+            except SERVE_FAILURES as error:
+                log.info("serve_not_followed error=%r", brief(error))
+                await asyncio.sleep(AGAIN_AFTER_S)
+            self._apps.note_change()
+            on_change()
 
     def deploy(self, spec: ServableSpec, resources: ModelResources) -> None:
         """Submit the application of a version and return at once."""
@@ -93,6 +116,7 @@ class RayServeHost:
 
     def delete(self, app: str) -> None:
         """Delete an application and return at once."""
+        self._apps.note_change()
         serve.delete(app, _blocking=False)
 
     def publish(self, table: RoutingTable) -> list[RouterReport]:
@@ -145,7 +169,7 @@ def router_target(application: serve.Application) -> serve.RunTarget:
 
 def router_status() -> ApplicationStatusOverview | None:
     """Return what Serve says of the application of routers and watcher; None when there is none."""
-    return serve.status().applications.get(ROUTER_APP)
+    return ServeStatus().of([ROUTER_APP]).get(ROUTER_APP)
 
 
 def version_target(spec: ServableSpec, resources: ModelResources) -> serve.RunTarget:
@@ -161,6 +185,11 @@ def version_target(spec: ServableSpec, resources: ModelResources) -> serve.RunTa
         route_prefix=None,
         logging_config={"enable_access_log": False},
     )
+
+
+def version_apps(apps: Mapping[str, ApplicationStatusOverview]) -> Mapping[str, AppObservation]:
+    """Return those that are versions, as the watcher sees them."""
+    return {name: _observation(seen) for name, seen in apps.items() if _is_version_app(name, seen)}
 
 
 def _is_version_app(name: str, seen: ApplicationStatusOverview) -> bool:

@@ -10,19 +10,38 @@ from pathlib import Path
 import psutil
 
 from tests.chaos.faults import FAULTS, OWN_DISK, REMOTE, SERVE_RUN, SHORT, Fault, Outcome, inflict
+from tests.chaos.sanitizers import SANITIZERS, sanitized_run, sanitized_tests
 from tests.chaos.site import LEAVE_TIMEOUT_S, ServeRunSite, Site, running
 from tests.chaos.store import remote_store
 from tests.conftest import saved_models_folder
 from tests.support.clients import ClosedLoop, wait_until
 
+SANITIZED_ROUNDS = 50_000
 ROW = "{:<50} {:>9} {:>7} {:>18} {:>15}   {}"
 
 
 def main(arguments: list[str]) -> int:
     """Run all faults, or with `--short` those that CI runs."""
+    is_sound = _sanitized()
     print(ROW.format("fault", "requests", "failed", "full service after", "processes left", "goal"), flush=True)
     results = _short() if "--short" in arguments else [*_long(), *_with_serve_run()]
-    return 0 if all(results) else 1
+    return 0 if is_sound and all(results) else 1
+
+
+def _sanitized() -> bool:
+    """The compiled part does nothing wrong where a sanitizer would see it."""
+    results = []
+    for what, sanitizer in SANITIZERS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            done = sanitized_run(Path(folder), sanitizer, SANITIZED_ROUNDS)
+        results.append(done.returncode == 0)
+        print(f"native/session_run.c, {what}: {(done.stderr or done.stdout).strip()}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        done = sanitized_tests(Path(folder))
+    print(
+        f"native/session_run.c, the same with TensorFlow: {(done.stdout.splitlines() or [done.stderr])[-1]}", flush=True
+    )
+    return done.returncode == 0 and all(results)
 
 
 def _short() -> list[bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -23,6 +23,7 @@ from core.versions.servable import app_name
 from core.versions.servable_spec import ServableSpec
 from core.versions.world import ABSENT, AppObservation, Condition
 from deployments.routing import direct_connection
+from deployments.versions.observed_apps import ObservedApps
 
 LONG_AGO_S = 0.0
 COMPLETE = ("saved_model.pb",)
@@ -200,6 +201,9 @@ class FakeServeHost:
         self.may_delete: Callable[[str], None] = lambda _: None
         self.between: Callable[[], None] = lambda: None
         self.refused: dict[str, Exception] = {}
+        self.looks: list[Collection[str] | None] = []
+        self._observed = ObservedApps(lambda: dict(self.apps), self._some)
+        self._told: set[str] = set()
         self.calls = 0
         self.fail_at: int | None = None
         self.fail_after_effect = False
@@ -210,11 +214,19 @@ class FakeServeHost:
         """Return what the test says of the disk."""
         return self.disk
 
-    def observe(self) -> Mapping[str, AppObservation]:
-        """Return the version applications by name."""
+    def observe(self, moving: Collection[str] | None = None) -> Mapping[str, AppObservation]:
+        """Return the version applications by name; only those that run, or no longer do, are told without being asked."""
         self._begin()
+        self.looks.append(moving)
+        if self.running != self._told:
+            self._told = self.running
+            self._observed.note_change()
+        seen = self._observed.look(moving, 0.0)
         self._end()
-        return dict(self.apps)
+        return dict(seen)
+
+    def _some(self, apps: Collection[str]) -> Mapping[str, AppObservation]:
+        return {app: one for app, one in self.apps.items() if app in apps}
 
     def deploy(self, spec: ServableSpec, resources: ModelResources) -> None:
         """Submit an application; one that exists would be replaced, which is never wanted."""
@@ -232,6 +244,7 @@ class FakeServeHost:
 
     def delete(self, app: str) -> None:
         """Begin to delete an application."""
+        self._observed.note_change()
         self._begin()
         self.may_delete(app)
         self.deleted.append(app)

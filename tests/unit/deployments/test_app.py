@@ -51,8 +51,9 @@ def test_a_replica_may_drain_before_serve_ends_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "cpus", "routers"), [(0, 1, 1), (0, 2, 1), (0, 4, 2), (0, 64, 2), (1, 64, 1), (3, 2, 3)]
+    ("wanted", "cpus", "routers"),
+    [(0, 1, 1), (0, 2, 1), (0, 4, 2), (0, 16, 2), (0, 24, 3), (0, 64, 8), (0, 256, 8), (1, 64, 1), (3, 2, 3)],
 )
 def test_the_number_of_routers_follows_the_cpus_unless_it_is_given(wanted: int, cpus: int, routers: int) -> None:
-    """Two survive the loss of one; on few CPUs the models need what a second one would take."""
+    """Two survive the loss of one; on few CPUs the models need what a second one would take, and one core takes so much."""
     assert ClusterSettings(router_replicas=wanted).routers(cpus) == routers

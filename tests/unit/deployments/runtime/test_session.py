@@ -23,6 +23,8 @@ from tests.support.loaded_models import call, lent_count, load_fresh, loaded
 from tests.support.project import ROOT
 from tests.support.saved_models import expected_calls
 
+pytestmark = pytest.mark.usefixtures("runs_by")
+
 BOTH_MODES = pytest.mark.parametrize("in_caller_thread", [False, True], ids=["pool", "caller_thread"])
 
 
