@@ -5,15 +5,16 @@ from __future__ import annotations
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 
 from tests.chaos.cluster import ClusterSite, running_cluster
-from tests.chaos.faults import FAULTS, OWN_DISK, REMOTE, SERVE_RUN, SHORT, Fault, Outcome, inflict
+from tests.chaos.faults import FAULTS, HOSTED, HOSTED_SHORT, OWN_DISK, REMOTE, SERVE_RUN, SHORT, Fault, Outcome, inflict
 from tests.chaos.host_faults import HOST_FAULTS, HostFault, inflict_on_host
 from tests.chaos.sanitizers import SANITIZERS, sanitized_run, sanitized_tests
-from tests.chaos.site import LEAVE_TIMEOUT_S, ServeRunSite, Site, running
+from tests.chaos.site import LEAVE_TIMEOUT_S, HostedSite, ServeRunSite, Site, running
 from tests.chaos.store import remote_store
 from tests.conftest import saved_models_folder
 from tests.support.clients import ClosedLoop, wait_until
@@ -29,7 +30,7 @@ def main(arguments: list[str]) -> int:
     """Run all faults, or with `--short` those that CI runs."""
     is_sound = _sanitized()
     print(ROW.format("fault", "requests", "failed", "full service after", "processes left", "goal"), flush=True)
-    results = _short() if "--short" in arguments else [*_long(), *_with_serve_run(), *_with_hosts()]
+    results = _short() if "--short" in arguments else [*_long(), *_hosted(HOSTED), *_with_serve_run(), *_with_hosts()]
     return 0 if is_sound and all(results) else 1
 
 
@@ -51,7 +52,8 @@ def _sanitized() -> bool:
 
 def _short() -> list[bool]:
     with tempfile.TemporaryDirectory() as folder, running(Site(saved_models_folder(), Path(folder))) as site:
-        return [*(_shown(fault, site) for fault in SHORT), _stopped(site)]
+        own = [*(_shown(fault, site) for fault in SHORT), _stopped(site)]
+    return [*own, *_hosted(HOSTED_SHORT)]
 
 
 def _long() -> list[bool]:
@@ -63,6 +65,12 @@ def _long() -> list[bool]:
         if not store.has_own_disk:
             print("    a full disk is left out: this user may not mount one")
         faults = [*FAULTS, *REMOTE, *(OWN_DISK if store.has_own_disk else ())]
+        return [*(_shown(fault, site) for fault in faults), _stopped(site)]
+
+
+def _hosted(faults: Sequence[Fault]) -> list[bool]:
+    print("    the same with hosted versions", flush=True)
+    with tempfile.TemporaryDirectory() as folder, running(HostedSite(saved_models_folder(), Path(folder))) as site:
         return [*(_shown(fault, site) for fault in faults), _stopped(site)]
 
 
