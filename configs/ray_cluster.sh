@@ -10,7 +10,7 @@ export RAY_AUTH_MODE=token
 # Each worker process imports the model server before it has work, so that a new version starts in one that waits.
 export RAY_preload_python_modules=deployments.preload
 
-# The head asks every host for a sign of life. One that is silent for six to eight seconds counts as dead, instead of a minute:
+# The head asks every host for a sign of life. One that is silent for six to eight seconds counts as dead, not after a minute:
 # its versions are loaded elsewhere. Shorter times would count hosts as dead that are only busy.
 export RAY_health_check_initial_delay_ms=3000
 export RAY_health_check_period_ms=500
@@ -23,7 +23,7 @@ export RAY_raylet_liveness_self_check_interval_ms=2000
 # Hosts wait so long for a head that is away, instead of a minute, before Ray there ends and all versions with it.
 export RAY_gcs_rpc_server_reconnect_timeout_s=600
 
-# The head keeps the state of the cluster on its disk. Ray calls this an alpha; RAY_REDIS_ADDRESS with a Redis is the other way.
+# The head keeps the state of the cluster on its disk. Ray calls this an alpha; the other way is RAY_REDIS_ADDRESS.
 export RAY_gcs_storage=rocksdb
 export RAY_gcs_storage_path="${RAY_gcs_storage_path:-$HOME/.ray/control_store}"
 mkdir -p "$RAY_gcs_storage_path"
