@@ -22,6 +22,7 @@ from core.routing.direct_frames import (
 )
 from core.routing.transport import LOOPBACK, Answer, Call, Method
 from core.telemetry.trace_context import unpack
+from deployments.system.send_queue import end_when_silent
 from deployments.telemetry.process_metrics import report
 
 log = logging.getLogger(__name__)
@@ -101,6 +102,7 @@ class _Peer(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        end_when_silent(transport.get_extra_info("socket"))
         self._server.peers.add(self)
         if self._server.is_draining:
             self.go_away()
