@@ -27,7 +27,8 @@ class PlacingHost:
 
     def observe(self, moving: Collection[str] | None = None) -> Mapping[str, AppObservation]:
         """Return the versions by application name, hosted ones with their host."""
-        own = self._own_apps = self._own.observe(moving)
+        moving_own = None if moving is None else [app for app in moving if not self._hosted.has(app)]
+        own = self._own_apps = self._own.observe(moving_own)
         return {**self._hosted.observe(own), **own}
 
     def deploy(self, spec: ServableSpec, resources: ModelResources) -> None:
