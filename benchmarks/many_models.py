@@ -1,6 +1,6 @@
 """From the command until many models of mixed kinds answer: `python -m benchmarks.many_models`.
 
-Another checkout with its own `.venv` takes turns: `--other FOLDER`. Flags that only this one gets come after `--`, as in
+Another checkout with its own `.venv` takes turns: `--other FOLDER`. Flags that only this one gets come at the end:
 `-- --host_light_versions`.
 """
 
