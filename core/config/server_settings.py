@@ -295,7 +295,7 @@ class ClusterSettings:
     """Address of a running cluster; empty uses the one this node belongs to, or starts one here."""
 
     def routers(self, cpus: int) -> int:
-        """Return the number of routers on so many CPUs: two where models have enough of them, then one for each eight."""
+        """Return the number of routers on so many CPUs: two where models keep enough, then one for each eight."""
         survivors = 2 if cpus >= CPUS_FOR_TWO_ROUTERS else 1
         return self.router_replicas or max(survivors, min(cpus // CPUS_A_ROUTER, MOST_ROUTERS))
 
