@@ -23,6 +23,9 @@ export RAY_raylet_liveness_self_check_interval_ms=2000
 # Hosts wait so long for a head that is away, instead of a minute, before Ray there ends and all versions with it.
 export RAY_gcs_rpc_server_reconnect_timeout_s=600
 
+# Spare workers import what a version needs before there is one; the package must be installed on the host.
+export RAY_preload_python_modules=deployments.preload
+
 # The head keeps the state of the cluster on its disk. Ray calls this an alpha; RAY_REDIS_ADDRESS with a Redis is the other way.
 export RAY_gcs_storage=rocksdb
 export RAY_gcs_storage_path="${RAY_gcs_storage_path:-$HOME/.ray/control_store}"

@@ -28,6 +28,7 @@ from deployments.hosting.messages import (
     LoadOrder,
     Question,
     Reply,
+    TakenOver,
     packed,
     read_message,
 )
@@ -92,6 +93,7 @@ class Child:
     async def _attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Do what a host asks until it has gone; the one that came last counts."""
         if self._host is not None:
+            self._send(TakenOver())
             self._host.close()
         self._host = writer
         if self._alone is not None:

@@ -56,23 +56,33 @@ class HostNode:
     guardian: int
 
 
-class VersionProcess:
-    """A version that is to run until `unload`."""
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the processes of a host come from."""
 
-    def __init__(self, spec: ServableSpec, node: HostNode, zygote: ZygoteProcess, slots: LoadSlots) -> None:
+    node: HostNode
+    zygote: ZygoteProcess
+    slots: LoadSlots
+
+
+class VersionProcess:
+    """A version that is to run until `unload`; `gone` is called when it has ended, or belongs to another host."""
+
+    def __init__(self, spec: ServableSpec, origin: Origin, gone: Callable[[VersionProcess], None]) -> None:
         self.spec = spec
         self.again: ServableSpec | None = None
         """What is to be loaded under the same name once this has ended."""
-        self._node = node
-        self._zygote = zygote
-        self._slots = slots
+        self._node = origin.node
+        self._zygote = origin.zygote
+        self._slots = origin.slots
+        self._gone = gone
         self._condition = Condition.DEPLOYING
         self._message = ""
         self._ordered_s = time.time()
         self._crashes = 0
         self._link: ChildLink | None = None
         self._endpoint: Endpoint | None = None
-        self._connections = ReplicaSet(node.node)
+        self._connections = ReplicaSet(origin.node.node)
         self._connecting = asyncio.Lock()
         self._has_settled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -99,7 +109,7 @@ class VersionProcess:
             self._ordered_s = adopted.state.order.ordered_s
         self._task = asyncio.get_running_loop().create_task(self._keep_running(adopted))
 
-    def unload(self, gone: Callable[[VersionProcess], None]) -> None:
+    def unload(self) -> None:
         """Let the version finish its calls and end; `gone` is called when it has."""
         if self._condition is Condition.DELETING:
             return
@@ -107,7 +117,7 @@ class VersionProcess:
         self._has_settled.set()
         if self._task is not None:
             self._task.cancel()
-        self._task = asyncio.get_running_loop().create_task(self._end(gone))
+        self._task = asyncio.get_running_loop().create_task(self._end())
 
     async def _keep_running(self, link: ChildLink | None) -> None:
         while True:
@@ -122,6 +132,9 @@ class VersionProcess:
             self._has_settled.set()
             began_s = time.monotonic()
             await self._until_ended(link)
+            if link.is_taken:
+                self._gone(self)
+                return
             self._condition, self._link, self._endpoint = Condition.DEPLOYING, None, None
             self._has_settled.clear()
             self._crashes = crashes_after(self._crashes, time.monotonic() - began_s)
@@ -176,7 +189,7 @@ class VersionProcess:
         link.kill()
         await link.ended()
 
-    async def _end(self, gone: Callable[[VersionProcess], None]) -> None:
+    async def _end(self) -> None:
         link = self._link
         if link is not None:
             link.end()
@@ -184,7 +197,7 @@ class VersionProcess:
             await self._ended(link, ENDED_WITHIN_S + (drain_s + LAST_RECORDS_TIMEOUT_S if self._endpoint else 0.0))
             self._zygote.forget(link.state.pid)
         self._connections.retire()
-        gone(self)
+        self._gone(self)
 
     async def endpoint(self, logs: tuple[LoggingConfig, ...]) -> Endpoint | None:
         """Return where the version listens and how its runs went; None while it does not run.

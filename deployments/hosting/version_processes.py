@@ -19,7 +19,7 @@ from core.versions.servable_spec import ServableSpec
 from core.versions.world import AppObservation, Condition
 from deployments.hosting.child_link import ChildLink
 from deployments.hosting.load_slots import LoadSlots
-from deployments.hosting.version_process import HostNode, VersionProcess, left_behind
+from deployments.hosting.version_process import HostNode, Origin, VersionProcess, left_behind
 from deployments.hosting.zygote_process import ZygoteProcess
 from deployments.system.installed import server_version
 
@@ -34,7 +34,7 @@ class VersionProcesses:
     def __init__(self, node: HostNode) -> None:
         self._node = node
         self._zygote = ZygoteProcess(node.guardian)
-        self._slots = LoadSlots(len(os.sched_getaffinity(0)))
+        self._origin = Origin(node, self._zygote, LoadSlots(len(os.sched_getaffinity(0))))
         self._versions: dict[str, VersionProcess] = {}
         self._adoption: asyncio.Task[None] | None = None
         self._is_closing = False
@@ -52,11 +52,12 @@ class VersionProcesses:
             raise Unavailable("This host ends.")
         known = self._versions.get(app_name(spec.servable))
         if known is None or known.condition is Condition.FAILED:
-            self._begin(VersionProcess(spec, self._node, self._zygote, self._slots))
+            self._begin(spec)
         elif known.condition is Condition.DELETING:
             known.again = spec
 
-    def _begin(self, version: VersionProcess, adopted: ChildLink | None = None) -> None:
+    def _begin(self, spec: ServableSpec, adopted: ChildLink | None = None) -> None:
+        version = VersionProcess(spec, self._origin, self._gone)
         self._versions[version.app] = version
         version.begin(adopted)
 
@@ -70,12 +71,12 @@ class VersionProcesses:
         if version.condition is Condition.FAILED:
             del self._versions[app]
         else:
-            version.unload(self._gone)
+            version.unload()
 
     def _gone(self, version: VersionProcess) -> None:
         self._versions.pop(version.app, None)
         if version.again is not None:
-            self._begin(VersionProcess(version.again, self._node, self._zygote, self._slots))
+            self._begin(version.again)
 
     async def versions(self) -> Mapping[str, AppObservation]:
         """Return every version by application name, as Serve's status would show it."""
@@ -155,7 +156,7 @@ class VersionProcesses:
             link.end()
             return
         log.info("version_adopted app=%s pid=%d", app_name(order.spec.servable), link.state.pid)
-        self._begin(VersionProcess(order.spec, self._node, self._zygote, self._slots), link)
+        self._begin(order.spec, link)
 
 
 def _own_folder(folder: Path) -> None:

@@ -132,6 +132,20 @@ async def test_versions_outlive_their_host_and_the_next_one_takes_them_over(save
         await until(lambda: not psutil.pid_exists(before))
 
 
+async def test_a_host_whose_versions_were_taken_over_lets_go_of_them(host: RealHost, saved_models: Path) -> None:
+    """Serve may start the next one before this one has ended; nothing is forked twice."""
+    app = await host.running(half_plus_two_spec(saved_models))
+    pid = host.pid(app)
+
+    second = RealHost(host.folder)
+
+    assert (await second.observed(app)).condition is Condition.RUNNING
+    await host.reaches(app, Condition.ABSENT)
+    await host.close()
+    assert (second.pid(app), await second.predict(app, 2.0)) == (pid, [3.0])
+    await second.close()
+
+
 async def test_a_child_of_another_release_is_not_taken_over(
     saved_models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
