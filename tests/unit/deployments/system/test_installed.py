@@ -92,10 +92,12 @@ def chosen(project: Path, *folders: Path, home: Path | None = None) -> str:
     return ended.stdout.strip()
 
 
-def interpreter(folder: Path, build: str, *, venv: bool = True, name: str = "python3.11") -> Path:
+def interpreter(
+    folder: Path, build: str, *, venv: bool = True, name: str = "python3.11", version: str = "3.11.9"
+) -> Path:
     """Write a command that answers as an interpreter of such a build would; returns its folder."""
     folder.mkdir(parents=True)
-    (folder / name).write_text(f'#!/bin/sh\n[ "$1" = -c ] && exit {0 if venv else 1}\necho 3.11.9 {build}\n')
+    (folder / name).write_text(f'#!/bin/sh\n[ "$1" = -c ] && exit {0 if venv else 1}\necho {version} {build}\n')
     (folder / name).chmod(0o755)
     return folder
 
@@ -118,6 +120,16 @@ def test_an_only_python_is_good_enough(project: Path, tmp_path: Path) -> None:
     assert chosen(project, plain, hidden) == f"{plain}/python3.11"
     assert chosen(project, other) == f"{other}/python3"
     assert chosen(project, other, hidden) == f"{hidden}/python3.11"
+
+
+def test_another_version_is_not_taken_for_its_build(project: Path, tmp_path: Path) -> None:
+    """The lock file and the tests are for 3.11; a `python3` that is one counts as one."""
+    plain = interpreter(tmp_path / "a", "plain")
+    newer = interpreter(tmp_path / "b", "optimized", name="python3", version="3.12.1")
+    good = interpreter(tmp_path / "c", "optimized", name="python3")
+
+    assert chosen(project, newer, plain) == f"{plain}/python3.11"
+    assert chosen(project, plain, good) == f"{good}/python3"
 
 
 def test_a_python_without_venv_is_passed_over(project: Path, tmp_path: Path) -> None:
