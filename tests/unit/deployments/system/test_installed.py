@@ -13,6 +13,7 @@ import pytest
 
 from deployments.system.installed import server_version
 from tests.support.project import ROOT
+from tests.support.wheels import write_wheel
 
 WARNINGS = "from deployments.system.installed import interpreter_warnings; print(*interpreter_warnings())"
 BYTECODE = "has no bytecode"
@@ -65,6 +66,32 @@ def test_the_environment_of_this_project_has_bytecode() -> None:
     assert BYTECODE not in ended.stdout
     assert "--compile-bytecode --requirement requirements-dev.lock" in rule.stdout
     assert "-m compileall -q core deployments" in rule.stdout
+
+
+PIP = ("-m", "pip", "install", "--disable-pip-version-check", "--no-cache-dir")
+UV = ("-m", "uv", "pip", "install", "--no-cache")
+
+
+@pytest.mark.parametrize(
+    ("installer", "variables", "compiles"),
+    [
+        (PIP, {}, True),
+        ((*UV, "--compile-bytecode"), {}, True),
+        (UV, {"UV_COMPILE_BYTECODE": "1"}, True),
+        (UV, {}, False),
+    ],
+    ids=["pip", "uv, flag", "uv, variable", "uv"],
+)
+def test_an_image_gets_bytecode_as_the_guide_says(
+    tmp_path: Path, installer: tuple[str, ...], variables: dict[str, str], *, compiles: bool
+) -> None:
+    """Also where PYTHONDONTWRITEBYTECODE is set, as in many images."""
+    wheel = write_wheel(tmp_path / "wheels", "some_model_code", "1.0", "X = 1\n")
+    options = ["--quiet", "--no-deps", "--no-index", "--target", tmp_path / "site", wheel]
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **variables}
+    subprocess.run([sys.executable, *installer, *options], env=environment, capture_output=True, check=True)
+
+    assert bool(list((tmp_path / "site").rglob("some_model_code.*.pyc"))) is compiles
 
 
 @pytest.fixture
