@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from core.config.model_config import LoggingConfig
-from core.errors import ServingError, Unavailable
-from core.routing.transport import Answer, Call, Endpoint
+from core.errors import DeadlineExceeded, ServingError, Unavailable
+from core.routing.transport import TIMED_OUT, Answer, Call, Endpoint
 from core.telemetry.tracing_plan import tracing_plan
 from core.versions.restarts import crashes_after, ending_text, restart_delay_s
 from core.versions.servable import app_name
@@ -84,6 +84,7 @@ class VersionProcess:
         self._endpoint: Endpoint | None = None
         self._connections = ReplicaSet(origin.node.node)
         self._connecting = asyncio.Lock()
+        self._has_settled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -113,6 +114,7 @@ class VersionProcess:
         if self._condition is Condition.DELETING:
             return
         self._condition, self._message = Condition.DELETING, ""
+        self._has_settled.set()
         if self._task is not None:
             self._task.cancel()
         self._task = asyncio.get_running_loop().create_task(self._end())
@@ -123,15 +125,18 @@ class VersionProcess:
                 link = await self._loaded()
             if link is None:
                 self._condition = Condition.FAILED
+                self._has_settled.set()
                 return
             self._link, self._endpoint = link, link.state.endpoint
             self._condition = Condition.RUNNING
+            self._has_settled.set()
             began_s = time.monotonic()
             await self._until_ended(link)
             if link.is_taken:
                 self._gone(self)
                 return
             self._condition, self._link, self._endpoint = Condition.DEPLOYING, None, None
+            self._has_settled.clear()
             self._crashes = crashes_after(self._crashes, time.monotonic() - began_s)
             log.warning("version_crashed app=%s times=%d error=%r", self.app, self._crashes, await self._ending(link))
             link = None
@@ -211,7 +216,14 @@ class VersionProcess:
         return self._endpoint
 
     async def call(self, call: Call) -> Answer:
-        """Let the version answer a call; raises Unavailable and DeadlineExceeded."""
+        """Let the version answer a call; raises Unavailable and DeadlineExceeded.
+
+        While a process is being started, the call waits for it, as Serve lets calls wait for a replica.
+        """
+        try:
+            await asyncio.wait_for(self._has_settled.wait(), call.timeout_s)
+        except TimeoutError:
+            raise DeadlineExceeded(TIMED_OUT) from None
         async with self._connecting:
             connection = self._connections.choose()
             if connection is None and self._endpoint is not None:

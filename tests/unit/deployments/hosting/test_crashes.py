@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +15,8 @@ import psutil
 import pytest
 
 from core.config.server_settings import TracingSettings
-from core.errors import FailedPrecondition, Unavailable
+from core.errors import Code, FailedPrecondition, Unavailable
+from core.routing.transport import Method
 from core.versions.servable import ServableId
 from core.versions.world import Condition
 from deployments.hosting.version_process import shared_modules
@@ -52,6 +54,19 @@ async def test_a_version_whose_process_ends_is_started_again(
     assert await host.predict(app, 2.0) == [3.0]
     after = (host.pid(app), (await host.endpoints({}))[app])
     assert (after[0] != before[0], after[1] != before[1]) == (True, True)
+
+
+async def test_calls_wait_for_a_process_that_is_being_started_again(host: RealHost, saved_models: Path) -> None:
+    """As calls over Serve's handle wait for a replica; the caller's own deadline ends the wait."""
+    app = await host.running(half_plus_two_spec(saved_models))
+
+    os.kill(host.pid(app), signal.SIGKILL)
+    await host.reaches(app, Condition.DEPLOYING)
+    late = await host.call(app, int(Method.REST_PREDICT), b'{"instances": [2.0]}', 0.001)
+    answer = await host.call(app, int(Method.REST_PREDICT), b'{"instances": [2.0]}', 60.0)
+
+    assert late[0] == Code.DEADLINE_EXCEEDED
+    assert (answer[0], json.loads(answer[1])) == (Code.OK, {"predictions": [3.0]})
 
 
 async def test_a_version_that_cannot_be_loaded_again_after_a_crash_is_shown_as_failed(
