@@ -23,6 +23,8 @@ from core.versions.world import Condition
 from deployments.hosting.version_process import shared_modules
 from tests.support.real_hosts import RealHost, code_spec, half_plus_two_spec, pids_of, real_host, until
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 HOST = """
 import asyncio, sys
 from pathlib import Path
@@ -142,7 +144,6 @@ async def test_a_host_whose_versions_were_taken_over_lets_go_of_them(host: RealH
 
     assert (await second.observed(app)).condition is Condition.RUNNING
     await host.reaches(app, Condition.ABSENT)
-    await host.close()
     assert (second.pid(app), await second.predict(app, 2.0)) == (pid, [3.0])
     await second.close()
 
