@@ -28,6 +28,8 @@ LEAST_TEXT_BYTES: Final = 8 * 1024
 """In shorter texts nothing is looked for."""
 
 MOST_LISTS: Final = 256
+MOST_RANK: Final = 8
+"""Deeper lists stay in the text, as in `native/number_lists.h`."""
 MARK: Final = "\0"
 WHOLE: Final = np.dtype(np.int64)
 DOUBLE: Final = np.dtype(np.float64)
@@ -75,7 +77,7 @@ def cut_lists(text: bytes) -> CutText | None:
     numbers = np.empty(commas + 1, WHOLE)
     rest, length = np.empty(len(text), np.uint8), part.ffi.new("size_t*")
     found = part.ffi.new("number_list[]", MOST_LISTS)
-    buffers = part.ffi.from_buffer("char[]", rest), length, part.ffi.from_buffer("int64_t[]", numbers)
+    buffers = part.ffi.from_buffer("char[]", rest), length, part.ffi.from_buffer("int64_t[]", numbers), len(numbers)
     count = part.lib.cut_number_lists(text, len(text), LEAST_BYTES, *buffers, found, MOST_LISTS)
     if count <= 0:
         return None

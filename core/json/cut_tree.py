@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 import orjson
 
-from core.json.cut_lists import CutText, cut_lists
+from core.json.cut_lists import MOST_RANK, CutText, cut_lists
+from core.json.depth import MOST_LEVELS, is_deeper
 from core.json.elements import UnsuitableDocumentError
 
 T = TypeVar("T")
@@ -16,10 +17,11 @@ T = TypeVar("T")
 def with_cut_lists(text: bytes, key: str, use: Callable[[Mapping[str, Any]], T]) -> T | None:
     """Apply a function to an object whose members named `key`, at any level, are `NumberList`s where they were cut out.
 
-    Returns None where others must judge the text: another member is such a list, or its reader wants plain values.
+    Returns None where others must judge the text: it may be too deep, another member is such a list, or its reader
+    wants plain values.
     """
     cut = cut_lists(text)
-    if cut is None:
+    if cut is None or is_deeper(cut.rest, MOST_LEVELS - MOST_RANK):
         return None
     try:
         document = orjson.loads(cut.rest)

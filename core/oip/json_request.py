@@ -75,14 +75,17 @@ def _read(model: ServedModel, parts: RestBody) -> InferRequest:
 def read_infer_request(body: RestBody) -> InferRequest:
     """Read a request; raises InvalidArgument."""
     text = bytes(body.json)
+    use = partial(_request, body.raw)
+    request = with_cut_lists(text, DATA, use) if len(text) > LARGEST_SHORT_BYTES else None
+    if request is not None:
+        return request
     require_shallow(text)
     if len(text) <= LARGEST_SHORT_BYTES:
         try:
             return _request(body.raw, orjson.loads(text))
         except orjson.JSONDecodeError:
             return _exact_request(text, body.raw)
-    use = partial(_request, body.raw)
-    return with_cut_lists(text, DATA, use) or with_long_lists(text, DATA, use) or _exact_request(text, body.raw)
+    return with_long_lists(text, DATA, use) or _exact_request(text, body.raw)
 
 
 def _exact_request(text: bytes, raw: memoryview) -> InferRequest:
