@@ -155,7 +155,8 @@ class VersionProcess:
         if state.endpoint is not None:
             return link
         await self._ended(link)
-        self._message = state.failure or await self._ending(link)
+        ending = await self._ending(link)
+        self._message = state.failure or ending
         return None
 
     async def _forked(self) -> ChildLink:
