@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
+import orjson
 
 from core.json.elements import UnsuitableDocumentError
+from core.json.skeleton import MOST_LEVELS, is_deeper
+
+T = TypeVar("T")
 
 EXTENSION: Final = "core.json._number_lists"
 PURE_PYTHON_VARIABLE: Final = "RAY_MODEL_SERVER_PURE_PYTHON"
@@ -83,6 +87,33 @@ def cut_lists(text: bytes) -> CutText | None:
         return None
     lists = [_number_list(part.ffi, numbers, one) for one in found[0:count]]
     return CutText(rest[: length[0]].tobytes(), lists)
+
+
+def with_cut_lists(text: bytes, key: str, use: Callable[[Mapping[str, Any]], T]) -> T | None:
+    """Apply a function to an object whose members named `key`, at any level, are `NumberList`s where they were cut out.
+
+    Returns None where others must judge the text: it may be too deep, another member is such a list, or its reader
+    wants plain values.
+    """
+    cut = cut_lists(text)
+    if cut is None or is_deeper(cut.rest, MOST_LEVELS - MOST_RANK):
+        return None
+    try:
+        document = orjson.loads(cut.rest)
+        return use(_with_lists(cut, document, key)) if type(document) is dict else None
+    except (orjson.JSONDecodeError, UnsuitableDocumentError):
+        return None
+
+
+def _with_lists(cut: CutText, value: Any, key: str, name: str = "") -> Any:
+    if type(value) is dict:
+        return {member: _with_lists(cut, one, key, member) for member, one in value.items()}
+    if type(value) is list:
+        return [_with_lists(cut, one, key) for one in value]
+    found = cut.at(value)
+    if found is not None and name != key:
+        raise UnsuitableDocumentError
+    return value if found is None else found
 
 
 def _number_list(ffi: Any, numbers: np.ndarray, found: Any) -> NumberList:

@@ -20,8 +20,7 @@ import simdjson
 
 from core.errors import InvalidArgument
 from core.inference.signature import DEFAULT_SIGNATURE, Signature
-from core.json.columns import Arrays, named_rows, named_tensors, one_tensor
-from core.json.cut_columns import cut_inputs
+from core.json.columns import Arrays, cut_inputs, named_rows, named_tensors, one_tensor
 from core.json.cut_lists import CutText, cut_lists
 from core.json.elements import Element, UnsuitableDocumentError, parsed_element, plain
 from core.json.exact_parser import parse_exactly

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from core.inference.dtypes import DataType
 from core.json import cut_lists as cutting
-from core.json.cut_lists import EXTENSION, MOST_RANK, cut_lists
-from core.json.cut_tree import with_cut_lists
+from core.json.cut_lists import EXTENSION, MOST_RANK, cut_lists, with_cut_lists
 from core.json.elements import UnsuitableDocumentError
 from core.rest import predict as rest_predict
 from tests.unit.core.json.test_oracle import served
