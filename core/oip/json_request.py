@@ -74,11 +74,11 @@ def _read(model: ServedModel, parts: RestBody) -> InferRequest:
 
 def read_infer_request(body: RestBody) -> InferRequest:
     """Read a request; raises InvalidArgument."""
-    text = bytes(body.json)
     use = partial(_request, body.raw)
-    request = with_cut_lists(text, DATA, use) if len(text) > LARGEST_SHORT_BYTES else None
+    request = with_cut_lists(body.json, DATA, use) if len(body.json) > LARGEST_SHORT_BYTES else None
     if request is not None:
         return request
+    text = bytes(body.json)
     require_shallow(text)
     if len(text) <= LARGEST_SHORT_BYTES:
         try:

@@ -85,6 +85,17 @@ def test_what_is_in_doubt_stays_in_the_text(text: bytes) -> None:
     assert cut_lists(text) is None
 
 
+@pytest.mark.parametrize("limit", [0, 1 << 30], ids=["counted", "estimated"])
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_there_is_room_for_the_shortest_numbers(monkeypatch: pytest.MonkeyPatch, kind: type, limit: int) -> None:
+    """In texts of any kind."""
+    monkeypatch.setattr(cutting, "LARGEST_UNCOUNTED_BYTES", limit)
+
+    (one,) = cut_lists(kind(b"[1,2,3,4,5,6,7]")).lists
+
+    assert one.numbers("i").tolist() == [1, 2, 3, 4, 5, 6, 7]
+
+
 def test_a_list_within_another_one_is_read_by_others() -> None:
     """It is cut out where the outer one cannot be, and nobody takes it for a whole input."""
     for text in (
