@@ -35,6 +35,8 @@ class Contender:
     label = ""
     protocols = frozenset({REST})
     environment = ""
+    # Ray's processes import from here before they look into their environment.
+    place = ROOT
     answers_with_predictions = True
     # True for the one contender that is asked over its standard input.
     speaks = False
@@ -63,7 +65,7 @@ class Contender:
         variables = {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONUNBUFFERED": "1", **self.variables()}
         self._process = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=self.place,
             env={**os.environ, **variables},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE if self.speaks else (self.folder / "log").open("w"),
@@ -448,7 +450,9 @@ def contender(name: str) -> type[Contender]:
     folder = checkout(revision)
     label = f"{CONTENDERS[base].label} at {revision}"
     return type(
-        base, (CONTENDERS[base],), {"name": name.replace("/", "-"), "label": label, "bin": folder / ".venv" / "bin"}
+        base,
+        (CONTENDERS[base],),
+        {"name": name.replace("/", "-"), "label": label, "bin": folder / ".venv" / "bin", "place": folder},
     )
 
 

@@ -1,6 +1,6 @@
-"""Describes the extension module `deployments.runtime._session_run` to setuptools, which compiles it at install.
+"""Describes the compiled parts to setuptools, which builds them at install.
 
-It is optional: without a C compiler the installation goes on, and runs are called by Python alone.
+They are optional: without a C compiler the installation goes on, and Python and its libraries do the same work.
 """
 
 from __future__ import annotations
@@ -13,14 +13,23 @@ FOLDER = Path(__file__).parent
 LIMITED_API = "0x030b0000"
 """The oldest CPython that is supported, 3.11: one build serves it and all later ones."""
 
-ffibuilder = FFI()
-ffibuilder.cdef((FOLDER / "session_run.h").read_text())
-ffibuilder.set_source(
-    "deployments.runtime._session_run",
-    '#include "session_run.h"',
-    sources=["native/session_run.c"],
-    include_dirs=["native"],
-    depends=["native/session_run.h"],
-    define_macros=[("Py_LIMITED_API", LIMITED_API)],
-    optional=True,
-)
+
+def part(name: str, source: str) -> FFI:
+    """Return the extension module over one of the C files, whose header has its declarations."""
+    builder = FFI()
+    builder.cdef((FOLDER / f"{source}.h").read_text())
+    builder.set_source(
+        name,
+        f'#include "{source}.h"',
+        sources=[f"native/{source}.c"],
+        include_dirs=["native"],
+        depends=[f"native/{source}.h", "native/powers_of_five.h"],
+        define_macros=[("Py_LIMITED_API", LIMITED_API)],
+        extra_compile_args=["-O3"],
+        optional=True,
+    )
+    return builder
+
+
+session_run = part("deployments.runtime._session_run", "session_run")
+number_lists = part("core.json._number_lists", "number_lists")

@@ -82,7 +82,7 @@ def _member(value: Element, name: str, dtype: DataType) -> np.ndarray:
 
 def _tensor(value: Element, shape: Shape, dtype: DataType) -> np.ndarray:
     if dtype in FLOATS or dtype in INTEGERS:
-        return _numbers(numbers(value, _kind(dtype)), shape, dtype)
+        return _numbers(numbers(value, number_kind(dtype)), shape, dtype)
     dense = fast_tensor(value.as_list(), dtype)
     if dense is None:
         raise UnsuitableDocumentError
@@ -94,7 +94,7 @@ def _column(values: Sequence[Element], shape: Shape, dtype: DataType) -> np.ndar
     if not shape:
         return _known(fast_values(list(values), dtype))
     if dtype in FLOATS or dtype in INTEGERS:
-        kind = _kind(dtype)
+        kind = number_kind(dtype)
         buffer = b"".join([numbers(value, kind) for value in values])
         return _numbers(buffer, (len(values), *shape), dtype)
     dense = fast_tensor([value.as_list() for value in values], dtype)
@@ -103,14 +103,19 @@ def _column(values: Sequence[Element], shape: Shape, dtype: DataType) -> np.ndar
     return dense.values.reshape(dense.shape)
 
 
-def _kind(dtype: DataType) -> str:
+def number_kind(dtype: DataType) -> str:
+    """Return the kind of buffer that holds the numbers of a type: `d`, `i` or `u`."""
     if dtype in FLOATS:
         return "d"
     return "u" if INTEGERS[dtype][0] == 0 else "i"
 
 
 def _numbers(buffer: bytes | memoryview, shape: Shape, dtype: DataType) -> np.ndarray:
-    values = np.frombuffer(buffer, dtype=BUFFERS[_kind(dtype)])
+    return typed_numbers(np.frombuffer(buffer, dtype=BUFFERS[number_kind(dtype)]), shape, dtype)
+
+
+def typed_numbers(values: np.ndarray, shape: Shape, dtype: DataType) -> np.ndarray:
+    """Make an input's array of numbers; raises UnsuitableDocumentError where the shape or the type does not fit."""
     # Lists of none and of one element have the same skeleton.
     if values.size != math.prod(shape):
         raise UnsuitableDocumentError

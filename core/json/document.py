@@ -1,7 +1,8 @@
 """The door for requests: bodies are read by simdjson where it can judge them, by the exact parser elsewhere.
 
-A body of predict is tried in three lanes. The fast lane copies numbers out of simdjson's document without an object per
-number; the second turns the document into values and reads those; the third parses exactly. simdjson decides only that
+A body of predict is tried in four lanes. The first cuts long lists of numbers out before anything parses the text; the
+second copies numbers out of simdjson's document without an object per number; the third turns the document into values
+and reads those; the fourth parses exactly. simdjson decides only that
 a text is valid: `core.json.exact_parser` knows what TensorFlow Serving accepts beyond standard JSON and its error
 texts.
 """
@@ -20,6 +21,8 @@ import simdjson
 from core.errors import InvalidArgument
 from core.inference.signature import DEFAULT_SIGNATURE, Signature
 from core.json.columns import Arrays, named_rows, named_tensors, one_tensor
+from core.json.cut_columns import cut_inputs
+from core.json.cut_lists import CutText, cut_lists
 from core.json.elements import Element, UnsuitableDocumentError, parsed_element, plain
 from core.json.exact_parser import parse_exactly
 from core.json.picture import complaint
@@ -28,6 +31,7 @@ from core.json.values import JsonObject, Value
 
 T = TypeVar("T")
 SignatureOf = Callable[[str], Signature | None]
+ReadInputs = Callable[[Element, str, Signature], Arrays | None]
 
 ROWS = "instances"
 COLUMNS = "inputs"
@@ -61,7 +65,19 @@ def read_predict_body(body: bytes | bytearray, signature_of: SignatureOf) -> Pre
     `signature_of` returns None for a name that the model does not have. Missing inputs are not judged here.
     """
     body = bytes(body)
-    return with_object(body, partial(_fast_request, signature_of, body)) or _exact_request(body, signature_of)
+    return (
+        _cut_request(body, signature_of)
+        or with_object(body, partial(_fast_request, signature_of, partial(_fast_inputs, body)))
+        or _exact_request(body, signature_of)
+    )
+
+
+def _cut_request(body: bytes, signature_of: SignatureOf) -> PredictBody | None:
+    """Read a body whose inputs are long lists of numbers; None for all others."""
+    cut = cut_lists(body)
+    return (
+        None if cut is None else with_object(cut.rest, partial(_fast_request, signature_of, partial(_cut_inputs, cut)))
+    )
 
 
 def check_signature_name(body: bytes | bytearray) -> None:
@@ -136,7 +152,7 @@ def _name_in(document: Element, names: list[str]) -> Element:
     return document[NAME] if NAME in names else ""
 
 
-def _fast_request(signature_of: SignatureOf, body: bytes, document: Element) -> PredictBody | None:
+def _fast_request(signature_of: SignatureOf, read: ReadInputs, document: Element) -> PredictBody | None:
     """Read a body in the fast lane; None for everything unusual."""
     names = list(document.keys())
     by_row = ROWS in names
@@ -146,11 +162,16 @@ def _fast_request(signature_of: SignatureOf, body: bytes, document: Element) -> 
     signature = signature_of(name or DEFAULT_SIGNATURE)
     if signature is None or not signature.inputs or "b64" in signature.inputs:
         return None
-    inputs = _fast_inputs(document, ROWS if by_row else COLUMNS, signature, body)
+    inputs = read(document, ROWS if by_row else COLUMNS, signature)
     return None if inputs is None else PredictBody(name, signature, inputs, by_row)
 
 
-def _fast_inputs(document: Element, key: str, signature: Signature, body: bytes) -> Arrays | None:
+def _cut_inputs(cut: CutText, document: Element, key: str, signature: Signature) -> Arrays | None:
+    dtypes = {name: spec.dtype for name, spec in signature.inputs.items()}
+    return cut_inputs(cut, document[key], dtypes, by_row=key == ROWS)
+
+
+def _fast_inputs(body: bytes, document: Element, key: str, signature: Signature) -> Arrays | None:
     dtypes = {name: spec.dtype for name, spec in signature.inputs.items()}
     value: Element = document[key]
     if isinstance(value, simdjson.Object):

@@ -18,6 +18,7 @@ import numpy as np
 from core.errors import InvalidArgument
 from core.inference.giving_up import go_on, patiently
 from core.inference.tensor_proto import bytes_array
+from core.json.cut_lists import NumberList
 from core.json.exact_tokens import SMALLEST_INT
 from core.json.long_lists import LongList
 from core.json.picture import dump
@@ -31,6 +32,7 @@ _FLOAT: Final = np.dtype(np.float32)
 _NUMBERS: Final = frozenset({int, float})
 _NUMBERS_AND_NULL: Final = frozenset({int, float, type(None)})
 _TRUTHS: Final = frozenset({bool, int, float})
+_UNREAD: Final = (LongList, NumberList)
 _SHOWN_CHARACTERS: Final = 40
 
 RAGGED: Final = "lists are nested unevenly; send a flat list, or lists of equal lengths"
@@ -40,12 +42,12 @@ _Fits: TypeAlias = Callable[[Any, np.dtype], bool]
 
 
 def flat_array(data: Any, dtype: np.dtype, type_name: str) -> np.ndarray:
-    """Read a value of a JSON document, or a `LongList`; strings become `bytes`.
+    """Read a value of a JSON document, or a list that was not read yet; strings become `bytes`.
 
     Raises InvalidArgument for a value that is not one of the type, which errors call `type_name`, and for lists that
     are nested unevenly or deeper than `MOST_NESTED`.
     """
-    flat = _long(data, dtype) if isinstance(data, LongList) else None
+    flat = _long(data, dtype) if isinstance(data, _UNREAD) else None
     return _listed(data, dtype, type_name) if flat is None else flat
 
 
@@ -54,7 +56,7 @@ def decoded_base64(strings: np.ndarray) -> np.ndarray:
     return bytes_array([decode_base64(text_of(one)) for one in patiently(strings.tolist())])
 
 
-def _long(data: LongList, dtype: np.dtype) -> np.ndarray | None:
+def _long(data: LongList | NumberList, dtype: np.dtype) -> np.ndarray | None:
     """Read numbers without an object for each; None where that is not certainly right."""
     if dtype.kind in "fV":
         doubles = data.numbers("d")
@@ -62,7 +64,7 @@ def _long(data: LongList, dtype: np.dtype) -> np.ndarray | None:
     return _long_whole(data, dtype) if dtype.kind in "iub" else None
 
 
-def _long_whole(data: LongList, dtype: np.dtype) -> np.ndarray | None:
+def _long_whole(data: LongList | NumberList, dtype: np.dtype) -> np.ndarray | None:
     values = data.numbers("u" if dtype.kind == "u" else "i")
     if values is None:
         values = data.numbers("d")
@@ -85,7 +87,7 @@ def _listed(data: Any, dtype: np.dtype, type_name: str) -> np.ndarray:
 
 def _leaves(data: Any) -> list[Any]:
     """Take nested lists apart, level by level; lists among other values are left for the reader to refuse."""
-    level: Any = data.values() if isinstance(data, LongList) else data
+    level: Any = data.values() if isinstance(data, _UNREAD) else data
     if not isinstance(level, list):
         return [level]
     depth = 1

@@ -19,6 +19,7 @@ from core.inference.giving_up import patiently
 from core.inference.run_plan import RunPlan
 from core.inference.signature import ServedModel
 from core.inference.tensor_proto import MAX_RANK
+from core.json.cut_tree import with_cut_lists
 from core.json.depth import require_shallow
 from core.json.document import require_affordable
 from core.json.exact_parser import parse_whole
@@ -80,7 +81,8 @@ def read_infer_request(body: RestBody) -> InferRequest:
             return _request(body.raw, orjson.loads(text))
         except orjson.JSONDecodeError:
             return _exact_request(text, body.raw)
-    return with_long_lists(text, DATA, partial(_request, body.raw)) or _exact_request(text, body.raw)
+    use = partial(_request, body.raw)
+    return with_cut_lists(text, DATA, use) or with_long_lists(text, DATA, use) or _exact_request(text, body.raw)
 
 
 def _exact_request(text: bytes, raw: memoryview) -> InferRequest:

@@ -43,6 +43,9 @@ log = logging.getLogger(__name__)
 WITHOUT_HOST_S: Final = 60.0
 """How long a child answers on without a host: Serve replaces one within seconds, unless it is gone for good."""
 
+UNASKED_S: Final = 10.0
+"""How long a child waits for a host that has ordered it, and may have changed its mind."""
+
 
 def be_child(listener: socket.socket, guardian: int, order: ForkOrder) -> int:
     """Be the process of a version until it ends; returns the exit status.
@@ -109,7 +112,8 @@ class Child:
         """End some time after the last host has gone; at once where there is nothing to lose."""
         if self._order is not None and self._version is None:
             os._exit(1)
-        self._alone = asyncio.get_running_loop().call_later(WITHOUT_HOST_S, self._ending.set)
+        patience_s = UNASKED_S if self._version is None else WITHOUT_HOST_S
+        self._alone = asyncio.get_running_loop().call_later(patience_s, self._ending.set)
 
     def _tell(self) -> None:
         endpoint = None if self._version is None else self._version.address

@@ -15,17 +15,19 @@ from typing import Any, Final
 from core.config.model_config import LoggingConfig
 from core.errors import ServingError, Unavailable
 from core.routing.transport import Answer, Call, Endpoint
+from core.telemetry.tracing_plan import tracing_plan
 from core.versions.restarts import crashes_after, ending_text, restart_delay_s
 from core.versions.servable import app_name
 from core.versions.servable_spec import ServableSpec
 from core.versions.world import AppObservation, Condition
 from deployments.hosting.child_link import ChildLink
 from deployments.hosting.load_slots import LoadSlots
-from deployments.hosting.messages import Ask, ChildState, LoadOrder
+from deployments.hosting.messages import Ask, ChildState, ForkOrder, LoadOrder
 from deployments.hosting.zygote_process import ZygoteProcess
 from deployments.inference.served_version import LAST_RECORDS_TIMEOUT_S, ServingPlace
 from deployments.routing.awaited_call import call_over
 from deployments.routing.replica_set import ReplicaSet
+from deployments.storage.store_opening import S3_SCHEMES
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +142,7 @@ class VersionProcess:
 
     async def _forked(self) -> ChildLink:
         path = str(self._node.sockets / secrets.token_hex(4))
-        await self._zygote.fork(path, f"ray_model_server hosted {self.app}")
+        await self._zygote.fork(ForkOrder(path, f"ray_model_server hosted {self.app}", shared_modules(self.spec)))
         return await ChildLink.to(path)
 
     async def _until_ended(self, link: ChildLink) -> None:
@@ -221,6 +223,16 @@ class VersionProcess:
         if self._link is None or self._endpoint is None:
             raise Unavailable(f"{self.app} does not run at present.")
         return self._link
+
+
+def shared_modules(spec: ServableSpec) -> tuple[str, ...]:
+    """Return the large modules that only some versions need, and whose import starts no thread."""
+    found = []
+    if tracing_plan(spec.settings.tracing) is not None:
+        found.append("deployments.telemetry.span_export")
+    if spec.path.startswith(S3_SCHEMES):
+        found.append("s3fs")
+    return tuple(found)
 
 
 def left_behind(state: ChildState, release: str) -> LoadOrder | None:

@@ -22,6 +22,7 @@ from core.routing.direct_frames import (
 )
 from core.routing.transport import LOOPBACK, Answer, Call, Method
 from core.telemetry.trace_context import unpack
+from deployments.system.send_queue import end_when_silent
 from deployments.telemetry.process_metrics import report
 
 log = logging.getLogger(__name__)
@@ -101,6 +102,7 @@ class _Peer(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        end_when_silent(transport.get_extra_info("socket"))
         self._server.peers.add(self)
         if self._server.is_draining:
             self.go_away()
@@ -142,9 +144,9 @@ class _Peer(asyncio.BufferedProtocol):
         self._close_if_done()
 
     def _work(self) -> None:
-        """Work on the first of the calls that wait; others have their turn when these answers have left.
+        """Work on the first of the calls that wait, and send their answers in one write.
 
-        The event loop writes when it has come to the end of a turn, whatever is written before.
+        The others have their turn when the event loop has looked at its sockets: some may be withdrawn by then.
         """
         waiting, taker = self._waiting, self._server.taker
         size = taker.group_size(tuple(waiting.values())) if len(waiting) > 1 else 1
@@ -264,16 +266,20 @@ class DirectServer:
     async def open(self, host: str) -> tuple[int, bool]:
         """Listen on a free port of `host`; returns its number, and whether 127.0.0.1 answers on it too."""
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: _Peer(self), host, 0, backlog=1024)
+        server = await loop.create_server(self.peer, host, 0, backlog=1024)
         self._servers.append(server)
         port: int = server.sockets[0].getsockname()[1]
         if host == LOOPBACK:
             return port, True
         try:
-            self._servers.append(await loop.create_server(lambda: _Peer(self), LOOPBACK, port, backlog=1024))
+            self._servers.append(await loop.create_server(self.peer, LOOPBACK, port, backlog=1024))
         except OSError:
             return port, False
         return port, True
+
+    def peer(self) -> _Peer:
+        """Return the protocol of a new connection."""
+        return _Peer(self)
 
     @property
     def open_calls(self) -> float:

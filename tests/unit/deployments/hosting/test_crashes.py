@@ -6,13 +6,18 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import psutil
 import pytest
 
+from core.config.server_settings import TracingSettings
+from core.errors import FailedPrecondition, Unavailable
+from core.versions.servable import ServableId
 from core.versions.world import Condition
+from deployments.hosting.version_process import shared_modules
 from tests.support.real_hosts import RealHost, code_spec, half_plus_two_spec, pids_of, real_host, until
 
 HOST = """
@@ -181,3 +186,37 @@ async def test_a_host_that_ends_in_order_lets_its_versions_end(saved_models: Pat
         pid = host.pid(await host.running(half_plus_two_spec(saved_models)))
 
     assert not psutil.pid_exists(pid)
+
+
+async def test_a_folder_of_another_user_is_not_used(tmp_path: Path) -> None:
+    """What listens in it could be anybody's, and is believed."""
+    host = RealHost(tmp_path)
+    host.node.sockets.mkdir(mode=0o777)
+    host.node.sockets.chmod(0o777)
+
+    with pytest.raises(FailedPrecondition, match="not for this user alone"):
+        await host.versions()
+
+
+async def test_a_host_that_is_ending_loads_nothing(saved_models: Path) -> None:
+    """It would not end, or leave a child behind."""
+    async with real_host() as host:
+        await host.close()
+
+        with pytest.raises(Unavailable):
+            await host.load(half_plus_two_spec(saved_models))
+
+
+async def test_large_modules_of_some_versions_are_imported_before_the_fork(host: RealHost, saved_models: Path) -> None:
+    """Their children share them; no import starts a thread, or nothing could be forked any more."""
+    spec = half_plus_two_spec(saved_models)
+    tracing = TracingSettings(otlp_endpoint="http://127.0.0.1:9", sampling_rate=1.0)
+    traced = replace(spec, settings=replace(spec.settings, tracing=tracing))
+
+    assert shared_modules(replace(traced, path="s3://bucket/m/1")) == ("deployments.telemetry.span_export", "s3fs")
+    assert shared_modules(spec) == ()
+    app = await host.running(traced)
+    assert await host.predict(app, 2.0) == [3.0]
+    await host.load(replace(spec, path="s3://nowhere/m/1", servable=ServableId("remote", 1)))
+    await host.running(half_plus_two_spec(saved_models, "after"))
+    assert psutil.Process(host.zygote()).num_threads() == 1
