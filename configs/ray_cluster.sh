@@ -8,7 +8,7 @@
 export RAY_AUTH_MODE=token
 
 # Workers import ahead, so that the next version need not wait for a process that does. The package must be on every host.
-export RAY_preload_python_modules=deployments.preload
+export RAY_preload_python_modules=deployments.workers.preload
 
 # The head asks every host for a sign of life. One that is silent for some six seconds counts as dead, instead of a minute:
 # its versions are loaded elsewhere. Shorter times would count hosts as dead that are only busy.

@@ -274,10 +274,7 @@ class ClusterSettings:
     """The Ray cluster."""
 
     router_replicas: int = 0
-    """Routers; those of one node share its ports, so that one may fail and several CPUs take requests.
-
-    0 leaves it to the number of CPUs.
-    """
+    """Routers, which share the ports of their node: one may fail, and several CPUs take requests. 0: by the CPUs."""
 
     max_routers_per_node: int = 0
     """Routers that may be on one node, so that each node has a port of its own; 0 does not limit them."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from deployments.versions.spare_workers import NotOffered, RayRaylets
+from deployments.workers.spare_workers import NotOffered, RayRaylets
 from tests.integration.conftest import LiveServer
 from tests.support.clients import RestClient, wait_until
 from tests.support.processes import processes_titled, version_pids
@@ -27,7 +27,7 @@ from deployments.launch.ray_environment import prepare
 prepare(os.environ)
 
 import psutil, ray
-from deployments.versions.spare_workers import RayRaylets
+from deployments.workers.spare_workers import RayRaylets
 from tests.support.clients import wait_until
 from tests.support.processes import processes_titled
 
