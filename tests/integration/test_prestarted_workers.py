@@ -7,13 +7,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import grpc
 import pytest
 
-from deployments.workers.spare_workers import NotOffered, RayRaylets
 from tests.integration.conftest import LiveServer
 from tests.support.clients import RestClient, wait_until
 from tests.support.processes import processes_titled, version_pids
@@ -80,21 +77,6 @@ def took_a_waiting_worker(server: LiveServer, client: RestClient, base: Path, ve
     server.copy_version("half_plus_two", 1, base, as_version=version)
     wait_until(lambda: client.available("spare") == {version}, f"version {version} is available")
     return set(version_pids("spare", version)) <= set(waiting)
-
-
-def test_a_ray_that_does_not_offer_it_is_told_from_one_that_is_away(server: LiveServer) -> None:
-    """The first is not asked again."""
-    del server
-    raylets = RayRaylets()
-    other = grpc.server(ThreadPoolExecutor(1))
-    port = other.add_insecure_port("127.0.0.1:0")
-    other.start()
-
-    with pytest.raises(NotOffered):
-        raylets.prestart(f"127.0.0.1:{port}", 1)
-    other.stop(None).wait()
-    with pytest.raises(grpc.RpcError):
-        raylets.prestart(f"127.0.0.1:{port}", 1)
 
 
 @pytest.mark.parametrize("mode", ["token", "disabled"])
