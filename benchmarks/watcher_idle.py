@@ -18,11 +18,12 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from benchmarks.contenders import Ours, end_on_signals
-from benchmarks.load import HOST, LoadProcess
+from benchmarks.load import LoadProcess
 from benchmarks.memory import kind
 from benchmarks.peers import BIN, ROOT, base_paths
 from benchmarks.workloads import REST, Workload
@@ -136,12 +137,21 @@ def folders(root: Path, versions: int) -> tuple[ModelConfig, ...]:
     return tuple(ModelConfig(name, str(root / name), policy=All()) for name in names)
 
 
+def events() -> dict[str, Any]:
+    """Return what tells the watcher of changed folders; an older checkout has nothing that does."""
+    try:
+        from deployments.storage.folder_events import FolderEvents  # noqa: PLC0415
+    except ImportError:
+        return {}
+    return {"events": FolderEvents(lambda: None)}
+
+
 def simulate(versions: int, seconds: float) -> float:
     """Return the share of a core that the watcher's ticks use once every version is served."""
     clock, host = SimulatedClock(), RestingHost()
     with tempfile.TemporaryDirectory(prefix="bench-watcher-") as root:
         models = folders(Path(root), versions)
-        watch = Reconciler(ServerSettings(), host, VersionSource(), GivenList(models), clock)
+        watch = Reconciler(ServerSettings(), host, VersionSource(), GivenList(models), clock, **events())
         pull_s = used_s = began_s = 0.0
         while not began_s or clock.now_s < began_s + seconds:
             if clock.now_s >= pull_s:
@@ -158,7 +168,6 @@ def simulate(versions: int, seconds: float) -> float:
 class Checkout(Ours):
     """The server of a checkout, with one model under many names."""
 
-    folder_of_code = ROOT
     count = 16
 
     def command(self) -> Sequence[object]:
@@ -170,13 +179,6 @@ class Checkout(Ours):
         config = self.folder / "models.config"
         config.write_text("model_config_list {\n" + "".join(entries) + "}\n")
         return self.serving(f"--model_config_file={config}")
-
-    def variables(self) -> Mapping[str, str]:
-        return {"PYTHONPATH": str(self.folder_of_code)}
-
-    def serving(self, *flags: str) -> Sequence[object]:
-        door = [f"--host={HOST}", f"--rest_api_port={self.port}", f"--port={self.port + 1}"]
-        return [BIN / "python", "-m", "deployments.cli", *door, *flags]
 
     def used(self) -> Mapping[int, tuple[str, float]]:
         """Return the kind and the processor seconds of each process; Ray adds the present method to a title."""
@@ -191,7 +193,7 @@ class Checkout(Ours):
 def idle_shares(code: Path, count: int, seconds: float, load: LoadProcess) -> Mapping[str, tuple[int, float]]:
     """Start a server, wait until every model answers and a little longer; return the idle share of each kind."""
     server = Checkout(base_paths(["mlp"]))
-    server.folder_of_code, server.count = code, count
+    server.bin, server.count = code / ".venv" / "bin", count
     server.start()
     try:
         asked = [Workload(f"m{number}", REST, f"m{number}", (1, 32), (1,)) for number in range(count)]
