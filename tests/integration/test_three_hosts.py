@@ -30,13 +30,6 @@ def test_the_fault_of_a_host_costs_the_clients_of_other_hosts_nothing(site: Clus
     """Their requests are answered, if need be after the version has moved, and no host fetches a version again."""
     outcome = inflict_on_host(fault, site)
 
-    print(
-        outcome.fault.name,
-        outcome.requests,
-        len(outcome.failures),
-        round(outcome.answered_again_s, 1),
-        round(outcome.whole_again_s, 1),
-    )
     assert outcome.is_within_goal, (outcome.failures[:5], outcome.fetched_twice)
 
 
