@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from core.inference.dtypes import DataType
 from core.json import cut_lists as cutting
-from core.json.cut_lists import EXTENSION, MOST_RANK, cut_lists
-from core.json.cut_tree import with_cut_lists
+from core.json.cut_lists import EXTENSION, MOST_RANK, cut_lists, with_cut_lists
 from core.json.elements import UnsuitableDocumentError
 from core.rest import predict as rest_predict
 from tests.unit.core.json.test_oracle import served
@@ -84,6 +83,17 @@ def test_whole_numbers_are_whole_only_as_they_are_written(text: bytes, *, whole:
 def test_what_is_in_doubt_stays_in_the_text(text: bytes) -> None:
     """Others know what to make of it, and which error to report."""
     assert cut_lists(text) is None
+
+
+@pytest.mark.parametrize("limit", [0, 1 << 30], ids=["counted", "estimated"])
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_there_is_room_for_the_shortest_numbers(monkeypatch: pytest.MonkeyPatch, kind: type, limit: int) -> None:
+    """In texts of any kind."""
+    monkeypatch.setattr(cutting, "LARGEST_UNCOUNTED_BYTES", limit)
+
+    (one,) = cut_lists(kind(b"[1,2,3,4,5,6,7]")).lists
+
+    assert one.numbers("i").tolist() == [1, 2, 3, 4, 5, 6, 7]
 
 
 def test_a_list_within_another_one_is_read_by_others() -> None:
