@@ -106,10 +106,8 @@ class DenseServer(Ours):
 
     def versions(self) -> tuple[list[psutil.Process], list[psutil.Process]]:
         """Return the processes of the versions, and those that hosted ones have in common."""
-        forking = self.titled("deployments.hosting.zygote")
-        hosted = [one for one in forking if one.ppid() in {other.pid for other in forking}]
-        common = [one for one in forking if one not in hosted]
-        return self.titled(":ModelServer") + hosted, self.titled(":VersionHost") + common
+        versions = self.titled(":ModelServer", "ray_model_server hosted ")
+        return versions, self.titled(":VersionHost", "deployments.hosting.zygote")
 
     def idle_cores(self, seconds: float) -> float:
         """Return how many cores the server uses while nobody asks."""
