@@ -36,7 +36,7 @@ from deployments.telemetry.serve_failures import SERVE_FAILURES, brief
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 0.2
-"""How long a tick waits for answers of hosts; later ones are taken by a later tick."""
+"""How long a tick waits for answers of hosts: it must not hold up other models."""
 
 LAST_METRICS_PATIENCE_S = 2.0
 ASKED_EVERY_S = 1.0
@@ -94,12 +94,22 @@ class _Host:
 
 
 class HostedVersions:
-    """All hosted versions of the cluster, on one thread; `take_metrics` gets the last ones of versions that end."""
+    """All hosted versions of the cluster, on one thread; `take_metrics` gets the last ones of versions that end.
 
-    def __init__(self, hosts: VersionHosts, clock: Clock, take_metrics: Callable[[list[bytes]], None]) -> None:
+    `patience_s` is how long a look waits for answers of hosts; later ones are taken by a later look.
+    """
+
+    def __init__(
+        self,
+        hosts: VersionHosts,
+        clock: Clock,
+        take_metrics: Callable[[list[bytes]], None],
+        patience_s: float = PATIENCE_S,
+    ) -> None:
         self._cluster = hosts
         self._clock = clock
         self._take_metrics = take_metrics
+        self._patience_s = patience_s
         self._hosts: dict[str, _Host] = {}
         self._placed: dict[str, Placed] = {}
         self._specs: dict[str, ServableSpec] = {}
@@ -156,7 +166,7 @@ class HostedVersions:
     def _ask(self, now_s: float) -> None:
         """Ask all hosts that are due for their versions, and take what is answered in time."""
         asked = {node: self._cluster.ask(node, "versions") for node, host in self._hosts.items() if host.is_due(now_s)}
-        wait(asked.values(), PATIENCE_S)
+        wait(asked.values(), self._patience_s)
         for node, host in tuple(self._hosts.items()):
             host.question = asked.get(node, host.question)
             if host.question is not None and host.question.done():
@@ -189,7 +199,7 @@ class HostedVersions:
         """Load what a host lacks, and unload what runs elsewhere too: in an own application, or in another host."""
         for app in tuple(to_be_loaded(self._answers, self._placed)):
             self._load(app)
-        wait(self._loading.values(), PATIENCE_S)
+        wait(self._loading.values(), self._patience_s)
         self._take_refusals()
         for app in own.keys() & self._placed.keys():
             self._forget(app)

@@ -41,6 +41,7 @@ POLL_S = 0.1
 LIFE_CHECKED_EVERY_S = 1.0
 ROLLOUT_STEPS_EVERY_S = 2.0
 LONGEST_DELETE_S = 60.0
+HOSTS_ANSWER_WITHIN_S = 10.0
 
 
 class Launcher:
@@ -120,7 +121,8 @@ class Launcher:
 
     def _versions(self) -> Mapping[str, AppObservation]:
         """Return the versions that run on the cluster, hosted ones too."""
-        return PlacingHost(RayServeHost(), HostedVersions(self._hosts, SystemClock(), lambda _: None)).observe()
+        hosted = HostedVersions(self._hosts, SystemClock(), lambda _: None, HOSTS_ANSWER_WITHIN_S)
+        return PlacingHost(RayServeHost(), hosted).observe()
 
     def _hold_ports(self) -> None:
         """Hold the ports of a lone router; several share them by SO_REUSEPORT, and the others take over at once."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.clients import ClosedLoop, RestClient, free_port, wait_until
+from tests.support.processes import hosted_pids
 from tests.support.project import ROOT
 
 SCRIPT = Path(sys.executable).with_name("ray_model_server")
@@ -61,26 +62,32 @@ def is_ready(output: Path) -> bool:
 
 
 @pytest.mark.timeout(600)
-def test_what_a_killed_launcher_left_is_taken_over(saved_models: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_hosted", [False, True], ids=["own", "hosted"])
+def test_what_a_killed_launcher_left_is_taken_over(saved_models: Path, tmp_path: Path, *, is_hosted: bool) -> None:
     """It says what it found; requests are answered all the time; at the end the cluster has nothing of ours."""
     rest = free_port()
     with cluster() as address:
         flags = (
             f"--ray_address={address}", f"--rest_api_port={rest}", f"--port={free_port()}", "--host=127.0.0.1",
             "--model_name=m", f"--model_base_path={saved_models / 'half_plus_two'}",
+            f"--host_light_versions={str(is_hosted).lower()}",
         )  # fmt: skip
         with launched(tmp_path, *flags) as (first, output):
             wait_until(lambda: is_ready(output), "the first server is ready", 180)
             with launched(tmp_path, *flags) as (second, refusal):
                 assert second.wait(60) == 255
+            left = hosted_pids("m", 1)
+            assert len(left) == is_hosted
             assert f"already runs on this cluster (process {first.pid} on " in refusal.read_text()
         with launched(tmp_path, *flags) as (heir, output):
             with ClosedLoop(rest, "/v1/models/m:predict", {"instances": [2.0]}, clients=2) as load:
                 wait_until(lambda: is_ready(output), "the second server is ready", 180)
             assert load.failures == []
+            assert hosted_pids("m", 1) == left
             heir.send_signal(signal.SIGTERM)
             assert heir.wait(60) == 0
         assert f"taking over the server that process {first.pid} on " in output.read_text()
         assert "m:1 stay" in output.read_text()
+        assert hosted_pids("m", 1) == []
         with pytest.raises(OSError, match="refused"):
             RestClient(rest).get("/healthz")
