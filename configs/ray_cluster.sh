@@ -7,8 +7,8 @@
 # Only who has the cluster's token may talk to Ray.
 export RAY_AUTH_MODE=token
 
-# Each worker process imports the model server before it has work, so that a new version starts in one that waits.
-export RAY_preload_python_modules=deployments.preload
+# Workers import ahead, so that the next version need not wait for a process that does. The package must be on every host.
+export RAY_preload_python_modules=deployments.workers.preload
 
 # The head asks every host for a sign of life. One that is silent for some six seconds counts as dead, instead of a minute:
 # its versions are loaded elsewhere. Shorter times would count hosts as dead that are only busy.
