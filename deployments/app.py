@@ -66,11 +66,18 @@ def application(settings: ServerSettings) -> Application:
         ray_actor_options={"num_cpus": 0},
         num_replicas=settings.cluster.routers(os.cpu_count() or 1),
         max_ongoing_requests=10_000,
-        max_surge_percent=100,
         max_constructor_retry_count=2,
         graceful_shutdown_wait_loop_s=0.1,
         graceful_shutdown_timeout_s=stop_s,
         health_check_period_s=1,  # only a check shows Serve that a process was killed, and its port closed
+        **_spread(settings.cluster.max_routers_per_node),
     )(serve.ingress()(Router))
     bound: Application = router.bind(settings, watcher.bind(settings))
     return bound
+
+
+def _spread(most_per_node: int) -> dict[str, Any]:
+    """Return options of the routers: where nodes have room for so many only, none starts beside its predecessor."""
+    if most_per_node:
+        return {"max_replicas_per_node": most_per_node, "max_surge_percent": 0}
+    return {"max_surge_percent": 100}

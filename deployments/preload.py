@@ -7,6 +7,7 @@ library, so that routers and all others do not carry them.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import threading
 from contextlib import suppress
@@ -30,11 +31,16 @@ def warm_if_idle() -> None:
 
 
 def warm() -> None:
-    """Import the model server and open TensorFlow's library; without one, other kinds of models are served."""
+    """Import the model server and open TensorFlow's library; without one, other kinds of models are served.
+
+    What is there by then need not be searched for garbage when a version has loaded.
+    """
     importlib.import_module("deployments.model_server")
     runtime = importlib.import_module("deployments.runtime.library")
     with suppress(ServingError):
         runtime.library()
+    gc.collect()
+    gc.freeze()
 
 
 if ray.is_initialized():  # elsewhere there is nothing to wait for

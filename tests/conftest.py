@@ -26,15 +26,18 @@ INTEGRATION = "tests/integration/"
 OWN_SERVERS = ("test_cli.py", "test_ray_start.py", "test_serve_run.py", "test_take_over.py")
 """Modules of integration tests that each start servers of their own."""
 
+OWN_SITES = ("test_chaos.py", "test_three_hosts.py")
+"""Modules whose tests share a site that they may break."""
+
 
 class ServerTogether(LoadScopeScheduling):
-    """Spreads tests over processes (`pytest -n`): the shared server's tests stay in one, the site of faults in one."""
+    """Spreads tests over processes (`pytest -n`): the shared server's tests stay in one, each site of faults in one."""
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.partition("::")[0].removeprefix(INTEGRATION)
         if not nodeid.startswith(INTEGRATION) or module in OWN_SERVERS:
             return nodeid
-        return module if module == "test_chaos.py" else "the shared server"
+        return module if module in OWN_SITES else "the shared server"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ServerTogether:

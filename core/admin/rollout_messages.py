@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
@@ -31,20 +32,58 @@ def rollout_messages(before: RoutingTable, now: RoutingTable) -> list[str]:
     return lines + gone
 
 
+def loading_message(table: RoutingTable, columns: int) -> str:
+    """Return how many versions are loaded, and the names of those that load or wait, as many as fit."""
+    names = unfinished_versions(table)
+    seen = [(model, one) for model in table.models.values() for one in model.statuses]
+    loaded = sum(one.state is State.AVAILABLE for _, one in seen)
+    failed = sum(_has_failed(model, one) for model, one in seen)
+    counted = f"{loaded} of {loaded + failed + len(names)} loaded" + (f", {failed} failed" if failed else "")
+    texts = [f"{counted}, loading {one}" for one in _listings(names, columns)]
+    return next((one for one in reversed(texts) if displayed_columns(one) <= columns), shortened(counted, columns))
+
+
 def unfinished_versions(table: RoutingTable) -> list[str]:
-    """Return the versions that are waiting or loading, but for those whose next attempt is not due yet."""
-    moving = {State.START, State.LOADING}
-    return [
-        f"{name} version {one.version}"
+    """Return the versions that load, and those that wait for it; of those that failed, the ones that are tried now."""
+    comes = [
+        (one.state is State.START, f"{name}:{one.version}")
         for name, model in sorted(table.models.items())
         for one in model.statuses
-        if one.state in moving and not _waits_for_retry(model, one.version)
+        if one.state in {State.LOADING, State.START} and not _has_failed(model, one)
     ]
+    return [name for _, name in sorted(comes, key=lambda one: one[0])]
 
 
-def _waits_for_retry(model: ModelRoutes, version: int) -> bool:
-    history = model.histories.get(version)
-    return history is not None and history.retry_at_s is not None
+def _has_failed(model: ModelRoutes, one: VersionStatus) -> bool:
+    """Whether a version failed and is not tried just now."""
+    history = model.histories.get(one.version)
+    waits = history is not None and history.retry_at_s is not None
+    return waits or (one.state is State.END and one.version in failed_loads(model))
+
+
+def _listings(names: list[str], columns: int) -> list[str]:
+    """Return the names from one to all of them, and how many more there are; none that is longer than it has to be."""
+    listings: list[str] = []
+    for count in range(1, len(names) + 1):
+        if listings and len(listings[-1]) > columns:
+            break
+        left = len(names) - count
+        listings.append(", ".join(names[:count]) + (f" and {left} more" if left else ""))
+    return listings
+
+
+def shortened(text: str, columns: int) -> str:
+    """Return a text that a terminal shows in so many columns."""
+    if displayed_columns(text) <= columns:
+        return text
+    while text and displayed_columns(text) >= columns:
+        text = text[:-1]
+    return f"{text}…" if columns > 0 else ""
+
+
+def displayed_columns(text: str) -> int:
+    """Return how many columns a text takes: characters of East Asia take two."""
+    return sum(1 + (unicodedata.east_asian_width(one) in "WF") for one in text)
 
 
 def state_message(table: RoutingTable) -> str:

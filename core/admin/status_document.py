@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.admin.json_page import json_page
+from core.config.model_config import Placement
 from core.config.version_policy import All, Latest, RegisteredPolicy, Specific, VersionPolicy
 from core.errors import Problem
 from core.routing.server_state import server_state
-from core.routing.table import ModelRoutes, RoutingTable
+from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.telemetry.log_lines import iso_time
 from core.telemetry.redaction import without_secrets
 from core.telemetry.traffic import KEPT_S, WINDOW_S, Rates, Traffic, Version
@@ -189,6 +190,7 @@ def _version(
         "since": iso_time(history.since_s),
         "labels": sorted(label for label in model.labels if model.version_of(label) == servable.version),
         "replicas": replicas.get(app_name(servable), 0) if replicas is not None else None,
+        "placement": _placement(model.routes.get(servable.version)),
         "load_s": round(history.load_s, 3) if history.load_s is not None else None,
         "failed_attempts": history.failed_attempts,
         "next_attempt": iso_time(history.retry_at_s) if history.retry_at_s is not None else None,
@@ -197,6 +199,13 @@ def _version(
         "runs_by": facts.runs_by.get(app_name(servable)) or None,
         "traffic": _traffic(servable, watcher),
     }
+
+
+def _placement(route: Route | None) -> str | None:
+    if route is None:
+        return None
+    placement = Placement.HOSTED if route.host else Placement.OWN
+    return str(placement.value)
 
 
 def _traffic(servable: ServableId, watcher: AgedReport) -> Json | None:

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from core.admin.sparkline import sparkline
-from core.admin.status_text import duration, latency, printable, rate, requests_text
+from core.admin.status_text import duration, latency, printable, rate, replicas_text, requests_text
 
 Json = Mapping[str, Any]
 
@@ -178,7 +178,7 @@ def _version(name: str, version: Json, model: Json, now: datetime) -> _Row:
         _text(version["version"]),
         f'<span class="state {STATE_CLASSES.get(shown, "busy")}">{_text(shown)}</span>{unwanted}',
         duration((now - _moment(version["since"])).total_seconds()),
-        _text(version["replicas"] if version["replicas"] is not None else "unknown"),
+        _text(replicas_text(version)),
         _text(", ".join(_labels_of(version["version"], model))),
         *_traffic(version["traffic"]),
         f"{version['load_s']:.1f} s" if version["load_s"] is not None else "",

@@ -63,10 +63,17 @@ def _row(name: str, version: Json, model: Json, now: datetime) -> Sequence[str]:
         "FAILED" if failed else "FAILING" if version["failing"] is not None else state,
         duration((now - _moment(version["since"])).total_seconds()),
         f"{version['load_s']:.1f} s" if version["load_s"] is not None else "",
-        str(version["replicas"]) if version["replicas"] else "",
+        replicas_text(version) if version["replicas"] else "",
         *traffic_texts(version.get("traffic")),
         ", ".join(_labels(version, model)),
     )
+
+
+def replicas_text(version: Json) -> str:
+    """Return how many replicas run, and whether they are hosted; earlier versions do not say."""
+    if version["replicas"] is None:
+        return "unknown"
+    return f"{version['replicas']} (hosted)" if version.get("placement") == "hosted" else str(version["replicas"])
 
 
 def traffic_texts(traffic: Json | None) -> tuple[str, str, str]:

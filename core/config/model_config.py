@@ -67,12 +67,19 @@ class Autoscaling:
     """Seconds over which the load is averaged."""
 
 
+MOST_REPLICAS_PER_NODE = 100
+"""The highest limit that Serve knows."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelResources:
     """How each version of a model is placed, scaled, rolled out and stopped."""
 
     num_replicas: int = 1
     """Replicas of each version; not used with autoscaling."""
+
+    max_replicas_per_node: int = 0
+    """Replicas of one version that may be on the same node, so that its loss leaves others; 0 does not limit them."""
 
     num_cpus: float = 0.0
     """CPUs that Ray reserves for each replica; 0 reserves none."""

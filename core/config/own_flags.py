@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Final
 
 from core.config.flag import Flag, FlagKind, not_negative
+from core.config.model_config import MOST_REPLICAS_PER_NODE
 
 _BOOL, _INT32, _INT64, _FLOAT, _STRING = FlagKind.BOOL, FlagKind.INT32, FlagKind.INT64, FlagKind.FLOAT, FlagKind.STRING
 
@@ -118,6 +119,14 @@ OUR_FLAGS: Final = (
         "0: two from 4 CPUs on, otherwise one.",
         "cluster.router_replicas",
         lambda count: max(0, count),
+    ),
+    Flag(
+        "max_routers_per_node",
+        _INT32,
+        0,
+        "Routers that may be on one node, so that the loss of a node leaves others; 0 does not limit them.",
+        "cluster.max_routers_per_node",
+        lambda count: min(max(0, count), MOST_REPLICAS_PER_NODE),
     ),
     Flag(
         "direct_transport",

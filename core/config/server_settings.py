@@ -279,6 +279,9 @@ class ClusterSettings:
     0 leaves it to the number of CPUs.
     """
 
+    max_routers_per_node: int = 0
+    """Routers that may be on one node, so that each node has a port of its own; 0 does not limit them."""
+
     direct_transport: bool = True
     """Send requests straight to model servers; without it, through Serve's handles."""
 

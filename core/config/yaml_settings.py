@@ -22,6 +22,7 @@ from core.config.extensions import ANY, BUILT_IN, Extensions, PlatformKind, op_l
 from core.config.flag import FlagKind, Value
 from core.config.flag_table import FLAGS
 from core.config.model_config import (
+    MOST_REPLICAS_PER_NODE,
     Autoscaling,
     BatchingParameters,
     LoggingConfig,
@@ -181,6 +182,7 @@ _LOGGING: Mapping[str, Reader] = {
 }
 _RESOURCES: Mapping[str, Reader] = {
     "num_replicas": whole(1),
+    "max_replicas_per_node": whole(0, MOST_REPLICAS_PER_NODE),
     "num_cpus": decimal(0),
     "num_gpus": decimal(0),
     "memory_bytes": whole(0),

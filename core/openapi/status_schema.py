@@ -94,6 +94,10 @@ VERSION_STATUS = _object(
     since=TIME,
     labels={**_list(TEXT), "description": "labels that name it now"},
     replicas=_nothing_or({**WHOLE, "description": "that run; null while the watcher has not reported"}),
+    placement={
+        **_nothing_or({"enum": ["own", "hosted"]}),
+        "description": "`own` has a Serve deployment, `hosted` is a child of a version host; null before it answers",
+    },
     load_s=_nothing_or(SECONDS),
     failed_attempts=WHOLE,
     next_attempt=_nothing_or(TIME),

@@ -172,8 +172,11 @@ def judged(
     system said that they were put there by one rename. Without an answer the versions known are judged anew, because
     the policy may have changed.
     """
-    if now is None:
-        return before if before.error else replace(before, problem=_problem(before.listing, before.hints, model))
+    if now is None and before.error:
+        return before
+    if now is None or _is_at_rest(now, before):
+        problem = _problem(before.listing, before.hints, model)
+        return before if problem == before.problem else replace(before, problem=problem)
     if now.error:
         text = f"{NOT_LISTED} {model.base_path} for servable {model.name} with error {now.error}"
         return replace(
@@ -190,6 +193,12 @@ def judged(
     if is_version(now.outside, model.platform):
         listing = replace(listing, ignored={})  # parts of one version, and not folders that somebody named wrongly
     return Judged(listing, waiting, is_unsure, _problem(listing, hints, model), "", now, hints, resting)
+
+
+def _is_at_rest(now: VersionListing, before: Judged) -> bool:
+    """Whether an answer is the one before, in which every version was complete; most answers are."""
+    is_whole = before.listing is not None and before.listing is before.found
+    return is_whole and not before.error and not before.waiting and now == before.found
 
 
 def _problem(listing: VersionListing | None, hints: Mapping[int, str], model: ModelConfig) -> str:

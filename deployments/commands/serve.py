@@ -8,7 +8,6 @@ import shutil
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib.metadata import version
@@ -20,8 +19,9 @@ from core.errors import ConfigError
 from deployments.commands.table import overview
 from deployments.config.startup_settings import checked, parse_arguments
 from deployments.launch import ray_environment
-from deployments.launch.endings import FAILED_START, explained, print_line, refused, status_of_start
-from deployments.launch.terminal import Say, without_stderr
+from deployments.launch.console import Console
+from deployments.launch.endings import FAILED_START, explained, refused, status_of_start
+from deployments.launch.terminal import without_stderr
 from deployments.system.entry_points import registered_names
 from deployments.system.port_claim import require_free
 from deployments.system.supervisor import Supervised, supervise
@@ -54,25 +54,22 @@ def _warn(warnings: Iterable[str]) -> None:
 
 def _serve(settings: ServerSettings, warnings: Iterable[str]) -> int:
     """Run the server in a process of its own until it has drained; returns the exit status."""
-    began_s = time.monotonic()
+    console = Console()
     _warn(warnings)
     if not settings.cluster.ray_address:  # on a cluster, they may be held by routers of ours
         for use in ports_of_door(settings.front_door):
             require_free(use.host, use.port, use.what)
 
-    def say(text: str) -> None:
-        print_line(f"[{time.monotonic() - began_s:5.1f} s] {text}")
-
     address = settings.cluster.ray_address
     folder = "" if address else tempfile.mkdtemp(prefix="rms-")
     ending = supervise(
-        lambda supervised: status_of_start(lambda: _run(settings, folder, supervised, say)),
+        lambda supervised: status_of_start(lambda: _run(settings, folder, supervised, console)),
         lambda: shutil.rmtree(folder, ignore_errors=True) if folder else None,
     )
-    return explained(ending, say)
+    return explained(ending, console.say)
 
 
-def _run(settings: ServerSettings, folder: str, supervised: Supervised, say: Say) -> int:
+def _run(settings: ServerSettings, folder: str, supervised: Supervised, console: Console) -> int:
     """Start Ray, import the rest meanwhile, and run until a stop is requested.
 
     Ray is imported late: it takes seconds, and a wrong flag should be reported at once.
@@ -80,20 +77,21 @@ def _run(settings: ServerSettings, folder: str, supervised: Supervised, say: Say
     address = settings.cluster.ray_address
     if not address:
         ray_environment.prepare(os.environ)
-    say(f"joining Ray at {address}" if address else "starting Ray")
+    console.step(f"joining Ray at {address}" if address else "starting Ray")
     from deployments.launch.ray_cluster import RayCluster  # noqa: PLC0415
 
     importing = threading.Thread(target=importlib.import_module, args=("deployments.launch.launcher",), daemon=True)
     importing.start()
     cluster = RayCluster(address, folder)
     try:
-        cluster.start(supervised.stop, say)
+        cluster.start(supervised.stop, console.step)
         supervised.report_up()
         importing.join()
         from deployments.launch.launcher import Launcher  # noqa: PLC0415
 
-        Launcher(settings, cluster, supervised.stop, say).run()
+        Launcher(settings, cluster, supervised.stop, console).run()
     finally:
+        console.close()
         with without_stderr():
             cluster.stop()
     return 0

@@ -72,6 +72,7 @@ class GrpcProtocol(asyncio.Protocol):
         self._made_s = 0.0
         self._was_full = False
         self._goes_on = False
+        self._is_flush_due = False
         self._requests = ProgressWatch(REQUEST_LIMITS)
         self._answers = ProgressWatch(ANSWER_LIMITS)
 
@@ -186,6 +187,21 @@ class GrpcProtocol(asyncio.Protocol):
             self._transport.writelines(unsent)
         if self._ends_when_idle and self.http2.is_idle and self.http2.has_left:
             self.close()
+
+    def flush_soon(self) -> None:
+        """Write at once if no other call is open, otherwise together with what else this turn of the loop answers.
+
+        A system call costs about as much as everything else that is done for a tiny request.
+        """
+        if self.http2.is_idle:
+            self.flush()
+        elif not self._is_flush_due:
+            self._is_flush_due = True
+            self.loop.call_soon(self._flush_due)
+
+    def _flush_due(self) -> None:
+        self._is_flush_due = False
+        self.flush()
 
     def pause_writing(self) -> None:
         """Stop reading from a client that does not read its answers."""

@@ -42,6 +42,9 @@ class InferenceConnection(Connection, Protocol):
         """The port."""
         ...
 
+    def flush_soon(self) -> None:
+        """Write the frames that wait to be sent, together with those of other calls that are answered now."""
+
 
 class UnaryCall(ShortCall):
     """One call of an inference method; implements `core.http2.streams.Receiver`."""
@@ -121,7 +124,7 @@ class UnaryCall(ShortCall):
             self._protocol.answer(self._stream, answer.body)
         else:
             self._refuse(answer.code, answer.text)
-        self._protocol.flush()
+        self._protocol.flush_soon()
 
     def gave_up(self) -> None:
         """The stream is gone already."""

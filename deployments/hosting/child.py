@@ -28,6 +28,7 @@ from deployments.hosting.messages import (
     LoadOrder,
     Question,
     Reply,
+    TakenOver,
     packed,
     read_message,
 )
@@ -42,6 +43,9 @@ log = logging.getLogger(__name__)
 
 WITHOUT_HOST_S: Final = 60.0
 """How long a child answers on without a host: Serve replaces one within seconds, unless it is gone for good."""
+
+UNASKED_S: Final = 10.0
+"""How long a child waits for a host that has ordered it, and may have changed its mind."""
 
 
 def be_child(listener: socket.socket, guardian: int, order: ForkOrder) -> int:
@@ -89,6 +93,7 @@ class Child:
     async def _attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Do what a host asks until it has gone; the one that came last counts."""
         if self._host is not None:
+            self._send(TakenOver())
             self._host.close()
         self._host = writer
         if self._alone is not None:
@@ -109,7 +114,8 @@ class Child:
         """End some time after the last host has gone; at once where there is nothing to lose."""
         if self._order is not None and self._version is None:
             os._exit(1)
-        self._alone = asyncio.get_running_loop().call_later(WITHOUT_HOST_S, self._ending.set)
+        patience_s = UNASKED_S if self._version is None else WITHOUT_HOST_S
+        self._alone = asyncio.get_running_loop().call_later(patience_s, self._ending.set)
 
     def _tell(self) -> None:
         endpoint = None if self._version is None else self._version.address

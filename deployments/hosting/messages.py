@@ -22,10 +22,14 @@ LENGTH_BYTES: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class ForkOrder:
-    """To the process that forks: bind this path, and fork a child that listens there and shows this title."""
+    """To the process that forks: bind this path, and fork a child that listens there and shows this title.
+
+    It imports `modules` before, so that the children share them.
+    """
 
     path: str
     title: str
+    modules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,11 @@ class Reply:
 @dataclass(frozen=True, slots=True)
 class End:
     """To a child: finish the calls in work, and end."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    """From a child, at last: another host has come, to whom it belongs from now on."""
 
 
 def packed(message: object) -> bytes:

@@ -13,19 +13,21 @@ from pathlib import Path
 from typing import Any, Final
 
 from core.config.model_config import LoggingConfig
-from core.errors import ServingError, Unavailable
-from core.routing.transport import Answer, Call, Endpoint
+from core.errors import DeadlineExceeded, ServingError, Unavailable
+from core.routing.transport import TIMED_OUT, Answer, Call, Endpoint
+from core.telemetry.tracing_plan import tracing_plan
 from core.versions.restarts import crashes_after, ending_text, restart_delay_s
 from core.versions.servable import app_name
 from core.versions.servable_spec import ServableSpec
 from core.versions.world import AppObservation, Condition
 from deployments.hosting.child_link import ChildLink
 from deployments.hosting.load_slots import LoadSlots
-from deployments.hosting.messages import Ask, ChildState, LoadOrder
+from deployments.hosting.messages import Ask, ChildState, ForkOrder, LoadOrder
 from deployments.hosting.zygote_process import ZygoteProcess
 from deployments.inference.served_version import LAST_RECORDS_TIMEOUT_S, ServingPlace
 from deployments.routing.awaited_call import call_over
 from deployments.routing.replica_set import ReplicaSet
+from deployments.storage.store_opening import S3_SCHEMES
 
 log = logging.getLogger(__name__)
 
@@ -54,24 +56,35 @@ class HostNode:
     guardian: int
 
 
-class VersionProcess:
-    """A version that is to run until `unload`."""
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the processes of a host come from."""
 
-    def __init__(self, spec: ServableSpec, node: HostNode, zygote: ZygoteProcess, slots: LoadSlots) -> None:
+    node: HostNode
+    zygote: ZygoteProcess
+    slots: LoadSlots
+
+
+class VersionProcess:
+    """A version that is to run until `unload`; `gone` is called when it has ended, or belongs to another host."""
+
+    def __init__(self, spec: ServableSpec, origin: Origin, gone: Callable[[VersionProcess], None]) -> None:
         self.spec = spec
         self.again: ServableSpec | None = None
         """What is to be loaded under the same name once this has ended."""
-        self._node = node
-        self._zygote = zygote
-        self._slots = slots
+        self._node = origin.node
+        self._zygote = origin.zygote
+        self._slots = origin.slots
+        self._gone = gone
         self._condition = Condition.DEPLOYING
         self._message = ""
         self._ordered_s = time.time()
         self._crashes = 0
         self._link: ChildLink | None = None
         self._endpoint: Endpoint | None = None
-        self._connections = ReplicaSet(node.node)
+        self._connections = ReplicaSet(origin.node.node)
         self._connecting = asyncio.Lock()
+        self._has_settled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -96,14 +109,15 @@ class VersionProcess:
             self._ordered_s = adopted.state.order.ordered_s
         self._task = asyncio.get_running_loop().create_task(self._keep_running(adopted))
 
-    def unload(self, gone: Callable[[VersionProcess], None]) -> None:
+    def unload(self) -> None:
         """Let the version finish its calls and end; `gone` is called when it has."""
         if self._condition is Condition.DELETING:
             return
         self._condition, self._message = Condition.DELETING, ""
+        self._has_settled.set()
         if self._task is not None:
             self._task.cancel()
-        self._task = asyncio.get_running_loop().create_task(self._end(gone))
+        self._task = asyncio.get_running_loop().create_task(self._end())
 
     async def _keep_running(self, link: ChildLink | None) -> None:
         while True:
@@ -111,12 +125,18 @@ class VersionProcess:
                 link = await self._loaded()
             if link is None:
                 self._condition = Condition.FAILED
+                self._has_settled.set()
                 return
             self._link, self._endpoint = link, link.state.endpoint
             self._condition = Condition.RUNNING
+            self._has_settled.set()
             began_s = time.monotonic()
             await self._until_ended(link)
+            if link.is_taken:
+                self._gone(self)
+                return
             self._condition, self._link, self._endpoint = Condition.DEPLOYING, None, None
+            self._has_settled.clear()
             self._crashes = crashes_after(self._crashes, time.monotonic() - began_s)
             log.warning("version_crashed app=%s times=%d error=%r", self.app, self._crashes, await self._ending(link))
             link = None
@@ -140,7 +160,7 @@ class VersionProcess:
 
     async def _forked(self) -> ChildLink:
         path = str(self._node.sockets / secrets.token_hex(4))
-        await self._zygote.fork(path, f"ray_model_server hosted {self.app}")
+        await self._zygote.fork(ForkOrder(path, f"ray_model_server hosted {self.app}", shared_modules(self.spec)))
         return await ChildLink.to(path)
 
     async def _until_ended(self, link: ChildLink) -> None:
@@ -169,7 +189,7 @@ class VersionProcess:
         link.kill()
         await link.ended()
 
-    async def _end(self, gone: Callable[[VersionProcess], None]) -> None:
+    async def _end(self) -> None:
         link = self._link
         if link is not None:
             link.end()
@@ -177,7 +197,7 @@ class VersionProcess:
             await self._ended(link, ENDED_WITHIN_S + (drain_s + LAST_RECORDS_TIMEOUT_S if self._endpoint else 0.0))
             self._zygote.forget(link.state.pid)
         self._connections.retire()
-        gone(self)
+        self._gone(self)
 
     async def endpoint(self, logs: tuple[LoggingConfig, ...]) -> Endpoint | None:
         """Return where the version listens and how its runs went; None while it does not run.
@@ -196,7 +216,14 @@ class VersionProcess:
         return self._endpoint
 
     async def call(self, call: Call) -> Answer:
-        """Let the version answer a call; raises Unavailable and DeadlineExceeded."""
+        """Let the version answer a call; raises Unavailable and DeadlineExceeded.
+
+        While a process is being started, the call waits for it, as Serve lets calls wait for a replica.
+        """
+        try:
+            await asyncio.wait_for(self._has_settled.wait(), call.timeout_s)
+        except TimeoutError:
+            raise DeadlineExceeded(TIMED_OUT) from None
         async with self._connecting:
             connection = self._connections.choose()
             if connection is None and self._endpoint is not None:
@@ -221,6 +248,16 @@ class VersionProcess:
         if self._link is None or self._endpoint is None:
             raise Unavailable(f"{self.app} does not run at present.")
         return self._link
+
+
+def shared_modules(spec: ServableSpec) -> tuple[str, ...]:
+    """Return the large modules that only some versions need, and whose import starts no thread."""
+    found = []
+    if tracing_plan(spec.settings.tracing) is not None:
+        found.append("deployments.telemetry.span_export")
+    if spec.path.startswith(S3_SCHEMES):
+        found.append("s3fs")
+    return tuple(found)
 
 
 def left_behind(state: ChildState, release: str) -> LoadOrder | None:

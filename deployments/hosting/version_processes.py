@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import stat
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 
 from core.config.model_config import LoggingConfig
-from core.errors import Code, ConfigError, Problem, ServingError, Unavailable
+from core.errors import Code, ConfigError, FailedPrecondition, Problem, ServingError, Unavailable
 from core.routing.transport import Call, Endpoint, Method
 from core.telemetry.trace_context import unpack
 from core.versions.servable import app_name
@@ -17,7 +19,7 @@ from core.versions.servable_spec import ServableSpec
 from core.versions.world import AppObservation, Condition
 from deployments.hosting.child_link import ChildLink
 from deployments.hosting.load_slots import LoadSlots
-from deployments.hosting.version_process import HostNode, VersionProcess, left_behind
+from deployments.hosting.version_process import HostNode, Origin, VersionProcess, left_behind
 from deployments.hosting.zygote_process import ZygoteProcess
 from deployments.system.installed import server_version
 
@@ -32,9 +34,10 @@ class VersionProcesses:
     def __init__(self, node: HostNode) -> None:
         self._node = node
         self._zygote = ZygoteProcess(node.guardian)
-        self._slots = LoadSlots(len(os.sched_getaffinity(0)))
+        self._origin = Origin(node, self._zygote, LoadSlots(len(os.sched_getaffinity(0))))
         self._versions: dict[str, VersionProcess] = {}
         self._adoption: asyncio.Task[None] | None = None
+        self._is_closing = False
 
     async def load(self, spec: ServableSpec) -> None:
         """Begin to load a version and return at once; nothing happens to one that is loading or runs.
@@ -45,13 +48,16 @@ class VersionProcesses:
         if refused:
             raise ConfigError((Problem(f"a hosted version cannot have {', '.join(refused)}"),))
         await self._ready()
+        if self._is_closing:
+            raise Unavailable("This host ends.")
         known = self._versions.get(app_name(spec.servable))
         if known is None or known.condition is Condition.FAILED:
-            self._begin(VersionProcess(spec, self._node, self._zygote, self._slots))
+            self._begin(spec)
         elif known.condition is Condition.DELETING:
             known.again = spec
 
-    def _begin(self, version: VersionProcess, adopted: ChildLink | None = None) -> None:
+    def _begin(self, spec: ServableSpec, adopted: ChildLink | None = None) -> None:
+        version = VersionProcess(spec, self._origin, self._gone)
         self._versions[version.app] = version
         version.begin(adopted)
 
@@ -65,12 +71,12 @@ class VersionProcesses:
         if version.condition is Condition.FAILED:
             del self._versions[app]
         else:
-            version.unload(self._gone)
+            version.unload()
 
     def _gone(self, version: VersionProcess) -> None:
         self._versions.pop(version.app, None)
         if version.again is not None:
-            self._begin(VersionProcess(version.again, self._node, self._zygote, self._slots))
+            self._begin(version.again)
 
     async def versions(self) -> Mapping[str, AppObservation]:
         """Return every version by application name, as Serve's status would show it."""
@@ -123,6 +129,7 @@ class VersionProcesses:
     async def close(self) -> None:
         """Let all versions finish their calls and end."""
         await self._ready()
+        self._is_closing = True
         for app in tuple(self._versions):
             await self.unload(app)
         while self._versions:
@@ -136,7 +143,7 @@ class VersionProcesses:
         await asyncio.shield(self._adoption)
 
     async def _adopt(self) -> None:
-        self._node.sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _own_folder(self._node.sockets)
         paths = [str(one) for one in self._node.sockets.iterdir()]
         for link in await asyncio.gather(*map(_link_to, paths)):
             if link is not None:
@@ -149,7 +156,15 @@ class VersionProcesses:
             link.end()
             return
         log.info("version_adopted app=%s pid=%d", app_name(order.spec.servable), link.state.pid)
-        self._begin(VersionProcess(order.spec, self._node, self._zygote, self._slots), link)
+        self._begin(order.spec, link)
+
+
+def _own_folder(folder: Path) -> None:
+    """Make a folder that nobody else may enter; raises FailedPrecondition where another user was faster."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    seen = folder.lstat()
+    if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.getuid() or seen.st_mode & 0o077:
+        raise FailedPrecondition(f"{folder} is not for this user alone")
 
 
 async def _link_to(path: str) -> ChildLink | None:

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final, NoReturn
 
@@ -28,16 +29,31 @@ BACKLOG: Final = 8
 def main() -> None:
     """Serve the host at the other end of a socket; arguments are its number, and the process with which all end."""
     control = socket.socket(fileno=int(sys.argv[1]))
-    guardian = os.pidfd_open(int(sys.argv[2]))
+    guardian = _ending_of(int(sys.argv[2]))
     _preload()
     Zygote(control, guardian).run()
 
 
+def _ending_of(pid: int) -> int:
+    """Return a file that becomes readable when a process ends; never, where the kernel does not offer that."""
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        raise SystemExit(0) from None
+    except OSError:
+        return os.pipe()[0]  # its other end stays open
+
+
 def _preload() -> None:
     """Bring to memory what every child needs, and keep the garbage collector from writing to it."""
-    for place in MODULES.values():
-        importlib.import_module(place.partition(":")[0])
     register_operations()
+    _share(place.partition(":")[0] for place in MODULES.values())
+
+
+def _share(modules: Iterable[str]) -> None:
+    """Import modules before the next fork."""
+    for module in modules:
+        importlib.import_module(module)
     gc.collect()
     gc.freeze()
 
@@ -84,6 +100,9 @@ class Zygote:
                 self._control.sendall(packed(Ended(one.si_pid, os.waitstatus_to_exitcode(status))))
 
     def _fork(self, order: ForkOrder) -> Forked:
+        if not sys.modules.keys() >= set(order.modules):
+            with suppress(ImportError):  # the child says what it misses
+                _share(order.modules)
         threads = len(os.listdir("/proc/self/task"))
         if threads != 1:
             return Forked(order.path, problem=f"the process that forks has {threads} threads")

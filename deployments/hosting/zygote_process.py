@@ -68,12 +68,12 @@ class ZygoteProcess:
         reader, self._writer = await asyncio.open_unix_connection(sock=ours)
         self._hearing = asyncio.create_task(self._hear(reader, self._writer, self._process))
 
-    async def fork(self, path: str, title: str) -> int:
-        """Return the process id of a new child that listens on a path; raises ForkFailed."""
+    async def fork(self, order: ForkOrder) -> int:
+        """Return the process id of a new child; raises ForkFailed."""
         problem = ""
         for _ in range(ATTEMPTS):
             await self.start()
-            forked = await self._ordered(ForkOrder(path, title))
+            forked = await self._ordered(order)
             if forked.pid:
                 return forked.pid
             problem = forked.problem

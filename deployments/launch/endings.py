@@ -27,16 +27,28 @@ INTERRUPTED = 130
 """Exit status of what SIGINT ended, as shells report it."""
 
 STDOUT = 1
+ERASE = "\r\x1b[K"
+"""Erases the line in which a terminal's cursor stands."""
 
 
 class ServerLost(Exception):
     """The server had started, and cannot go on, or could not be stopped in order."""
 
 
+def is_terminal() -> bool:
+    """Whether what was printed last can be erased and printed anew."""
+    with suppress(ValueError, AttributeError):  # it is closed
+        return sys.stdout.isatty() and os.environ.get("TERM", "") not in {"", "dumb"}
+    return False
+
+
 def print_line(text: str) -> None:
-    """Print a line at once; nothing is printed any more once nobody reads, because a server goes on without readers."""
+    """Print a line at once; nothing is printed any more once nobody reads, because a server goes on without readers.
+
+    At a terminal it takes the place of a line that changes, of this process or of one that was killed.
+    """
     try:
-        sys.stdout.write(f"{text}\n")
+        sys.stdout.write(f"{ERASE if is_terminal() else ''}{text}\n")
         sys.stdout.flush()
     except (OSError, ValueError, AttributeError):
         with suppress(OSError):

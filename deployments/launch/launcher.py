@@ -21,17 +21,18 @@ from core.versions.hosted import host_app
 from core.versions.world import AppObservation
 from deployments.app import application
 from deployments.config.startup_settings import monitoring
+from deployments.hosting.hosted_versions import HostedVersions
+from deployments.launch.console import Console
 from deployments.launch.endings import ServerLost
 from deployments.launch.first_loads import first_loads
 from deployments.launch.launch_record import forget_launch, is_alive, record_launch, recorded_launch
 from deployments.launch.ray_cluster import RayCluster
-from deployments.launch.terminal import RolloutPrinter, Say, announce, without_stderr
+from deployments.launch.terminal import RolloutPrinter, announce, without_stderr
 from deployments.system.clock import SystemClock
 from deployments.system.held_ports import HeldPorts
 from deployments.system.port_claim import require_free
 from deployments.system.service_notice import READY, STOPPING, notify_service
 from deployments.telemetry.serve_failures import SERVE_FAILURES
-from deployments.versions.hosted_versions import HostedVersions
 from deployments.versions.placing_host import PlacingHost
 from deployments.versions.serve_host import ROUTER_APP, RayServeHost, router_status, router_target, submit
 from deployments.versions.version_hosts import ServeVersionHosts
@@ -45,12 +46,12 @@ LONGEST_DELETE_S = 60.0
 class Launcher:
     """One run of the console script."""
 
-    def __init__(self, settings: ServerSettings, cluster: RayCluster, stop: threading.Event, say: Say) -> None:
+    def __init__(self, settings: ServerSettings, cluster: RayCluster, stop: threading.Event, console: Console) -> None:
         self._settings = settings
         self._cluster = cluster
         self._stop = stop
-        self._say = say
-        self._printer = RolloutPrinter(say)
+        self._console = console
+        self._printer = RolloutPrinter(console)
         self._host: RayServeHost | None = None
         self._hosts = ServeVersionHosts(settings.logs)
         self._held: HeldPorts | None = None
@@ -62,7 +63,7 @@ class Launcher:
             return
         self._start_application()
         if not self._stop.is_set():
-            announce(self._say, self._settings.front_door, monitoring(self._settings), self._printer.table)
+            announce(self._console.say, self._settings.front_door, monitoring(self._settings), self._printer.table)
             self._printer.say_state()
             notify_service(os.environ, READY)
             threading.Thread(target=self._print_rollout_steps, name="rollout-steps", daemon=True).start()
@@ -71,7 +72,7 @@ class Launcher:
         self._drain()
 
     def _drain(self) -> None:
-        self._say("stopping: finishing the requests in flight")
+        self._console.step("stopping: finishing the requests in flight")
         notify_service(os.environ, STOPPING)
         try:
             with without_stderr():
@@ -80,12 +81,12 @@ class Launcher:
             raise ServerLost(f"It could not be stopped in order: {failure_text(error)}") from error
 
     def _start_application(self) -> None:
-        self._say("starting Ray Serve")
+        self._console.step("starting Ray Serve")
         if self._cluster.is_own:
             serve.start(proxy_location="Disabled")
         else:
             self._take_over()
-        self._say("starting router and watcher")
+        self._console.step("starting router and watcher")
         self._hold_ports()
         running = {*self._versions(), *map(host_app, self._hosts.conditions())}
         loads = [one for one in first_loads(self._settings) if one.name not in running]
@@ -113,7 +114,9 @@ class Launcher:
         if is_alive(left_by):
             raise FailedPrecondition(f"A Ray Model Server already runs on this cluster ({left_by}); stop it first.")
         versions = ", ".join(sorted(self._versions())) or "no versions"
-        self._say(f"taking over the server that {left_by} left behind: its routers are replaced, {versions} stay")
+        self._console.say(
+            f"taking over the server that {left_by} left behind: its routers are replaced, {versions} stay"
+        )
 
     def _versions(self) -> Mapping[str, AppObservation]:
         """Return the versions that run on the cluster, hosted ones too."""

@@ -17,10 +17,8 @@ from ray._private.ray_constants import PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAY
 
 from core.errors import Unavailable
 from deployments.launch.endings import ServerLost, refused
-from deployments.launch.ray_start import RayInit, Say, start_ray
-
-OBJECT_STORE_BYTES = 256 * 1024 * 1024
-"""Requests do not pass through Ray's object store; only large answers over the handle transport do."""
+from deployments.launch.local_ray import LocalRay
+from deployments.launch.ray_start import Say, start_ray
 
 CONNECTED_WITHIN_S = 5.0
 JOINED_WITHIN_S = 60.0
@@ -37,6 +35,7 @@ class RayCluster:
         """Take the address of a running cluster, or a folder for the files of a local Ray."""
         self._address = address
         self._folder = folder
+        self._local = LocalRay(folder)
 
     @property
     def is_own(self) -> bool:
@@ -49,23 +48,15 @@ class RayCluster:
         return self._folder
 
     def start(self, stop: threading.Event, say: Say) -> None:
-        """Join the cluster at the address, or start a local Ray without dashboard.
+        """Join the cluster at the address, or start a local Ray.
 
         Raises Unavailable when a local Ray does not come up, or is stopped before it does.
         """
         logging.getLogger("ray").setLevel(logging.WARNING)
         if self._address:
             self._join()
-            return
-        local = RayInit(
-            address="local",
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.WARNING,
-            object_store_memory=OBJECT_STORE_BYTES,
-            _temp_dir=self._folder,
-        )
-        start_ray(local, say, stop.is_set)
+        else:
+            start_ray(self._local, say, stop.is_set)
 
     def _join(self) -> None:
         """Join the cluster; what answers at its address but is not Ray would be asked without end."""
@@ -81,12 +72,9 @@ class RayCluster:
 
     def require_alive(self) -> None:
         """Raise ServerLost when a process without which a local Ray does nothing has ended."""
-        node = ray._private.worker._global_node if self.is_own else None  # noqa: SLF001 - has no public name
-        if node is None:
-            return
-        for kind, process in node.dead_processes():
+        for kind, status in self._local.ended().items():
             if kind in VITAL:
-                raise ServerLost(f"{VITAL[kind]} has ended (exit status {process.returncode})")
+                raise ServerLost(f"{VITAL[kind]} has ended (exit status {status})")
 
     def stop(self) -> None:
         """Leave a cluster that was joined; a local Ray ends with the process that started it, which is quicker."""

@@ -78,29 +78,38 @@ class RayInit:
         try:
             ray.init(**self._options)
         except Exception as error:
-            self._node = _node_of(error)
-            if any(text in str(error) for text in LATE):
-                raise StartTimedOut from None
+            self._node = node_of(error)
+            raise_if_late(error)
             raise
 
     def clear(self) -> None:
         """Remove what the last start left behind when it failed: its processes and its session folder."""
         ray.shutdown()
         node, self._node = self._node, None
-        if node is None:
-            return
-        folder = node.get_session_dir_path()
-        started = [one.process.pid for infos in node.all_processes.values() for one in infos]
-        left = halted(started) | _of_session(folder)
-        for process in left:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        node.kill_all_processes(check_alive=False, wait=True)
-        _wait_until(lambda: not any(map(_runs, left)))  # until then they write into the folder
-        _wait_until(lambda: _is_removed(folder))
+        if node is not None:
+            remove_node(node)
 
 
-def _node_of(error: BaseException) -> Node | None:
+def raise_if_late(error: Exception) -> None:
+    """Raise StartTimedOut when Ray failed with this error because it did not come up in time."""
+    if any(text in str(error) for text in LATE):
+        raise StartTimedOut from None
+
+
+def remove_node(node: Node) -> None:
+    """End the processes of a node that did not come up, and remove its session folder."""
+    folder = node.get_session_dir_path()
+    started = [one.process.pid for infos in node.all_processes.values() for one in infos]
+    left = halted(started) | _of_session(folder)
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    node.kill_all_processes(check_alive=False, wait=True)
+    _wait_until(lambda: not any(map(_runs, left)))  # until then they write into the folder
+    _wait_until(lambda: _is_removed(folder))
+
+
+def node_of(error: BaseException) -> Node | None:
     """Find the node that was being started: only the frames of the exception still hold it."""
     trace = error.__traceback__
     while trace is not None:

@@ -18,6 +18,7 @@ from core.admin.serve_ports import PortUse, arguments_of_config, ports_of_door, 
 from deployments.config.files import read_text
 from deployments.config.startup_settings import settings_of_config
 from deployments.launch.endings import FAILED_LATER, explained, status_of_start
+from deployments.launch.ray_environment import import_ahead
 from deployments.launch.ray_start import RayInit, RayStart, start_ray
 from deployments.system.port_claim import require_free
 from deployments.system.supervisor import Supervised, supervise
@@ -64,6 +65,7 @@ def _ports(arguments: Sequence[str]) -> Iterator[PortUse]:
 
 
 def _run(arguments: Sequence[str], start: RayStart, supervised: Supervised) -> int:
+    import_ahead(os.environ)
     start_ray(start, _say, supervised.stop.is_set)
     supervised.report_up()
     main_thread = threading.main_thread().ident

@@ -9,15 +9,16 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from urllib.parse import quote
 
 from core.admin.ready_message import curl, doors, example_body, rest_url, shown_host
-from core.admin.rollout_messages import NOTHING, rollout_messages, state_message, unfinished_versions
+from core.admin.rollout_messages import NOTHING, loading_message, rollout_messages, state_message, unfinished_versions
 from core.config.server_settings import FrontDoorSettings, MonitoringConfig
 from core.routing.server_state import Readiness, server_state
 from core.routing.table import RoutingTable
+from deployments.launch.console import Console
 
-STILL_LOADING_EVERY_S = 5.0
 ASK_TIMEOUT_S = 5.0
 MOST_MODELS_ASKED = 5
 OK = 200
@@ -27,38 +28,31 @@ Say = Callable[[str], None]
 
 
 class RolloutPrinter:
-    """Prints the changes from table to table, and at times the versions that are still loading.
+    """Prints the changes from table to table, and shows the versions that are still loading.
 
     Once the addresses are announced, it also prints the state of the server whenever that changes.
     """
 
-    def __init__(self, say: Say) -> None:
-        self._say = say
-        self._said_s = time.monotonic()
+    def __init__(self, console: Console) -> None:
+        self._console = console
         self._readiness: Readiness | None = None
         self.table = NOTHING
 
     def say_state(self) -> None:
         """Print whether the server is ready, and from now on every change of that."""
         self._readiness = server_state(self.table).readiness
-        self._print(state_message(self.table))
+        self._console.say(state_message(self.table))
 
     def show(self, tables: Iterable[RoutingTable]) -> None:
         """Print the changes in the newest table."""
         newest = max(tables, key=lambda one: one.generation, default=self.table)
         if newest.generation > self.table.generation:
             for line in rollout_messages(self.table, newest):
-                self._print(line)
+                self._console.say(line)
             self.table = newest
+            self._console.wait_for(partial(loading_message, newest) if unfinished_versions(newest) else None)
             if self._readiness not in (None, server_state(self.table).readiness):
                 self.say_state()
-        loading = unfinished_versions(self.table)
-        if loading and time.monotonic() - self._said_s > STILL_LOADING_EVERY_S:
-            self._print(f"still loading: {', '.join(loading)}")
-
-    def _print(self, line: str) -> None:
-        self._said_s = time.monotonic()
-        self._say(line)
 
 
 def announce(say: Say, door: FrontDoorSettings, monitoring: MonitoringConfig, table: RoutingTable) -> None:

@@ -23,6 +23,7 @@ from core.routing.direct_frames import (
 from core.routing.replica_load import AverageLoad
 from core.routing.transport import TIMED_OUT, Answer, Call, ConnectionLost, Endpoint, Waiting
 from core.telemetry.trace_context import pack
+from deployments.system.send_queue import end_when_silent
 
 log = logging.getLogger(__name__)
 
@@ -141,6 +142,7 @@ class DirectConnection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(MOST_UNSENT_BYTES)
+        end_when_silent(transport.get_extra_info("socket"))
         token = self.endpoint.token
         self._transport.write(frame_header(FrameKind.HELLO, len(token)) + token)
         self.usable = True
@@ -183,7 +185,8 @@ class DirectConnection(asyncio.BufferedProtocol):
             self.usable = False
         else:
             raise BrokenFrame(f"a replica never sends frames of kind {frame.kind}")
-        self._close_if_done()
+        if not self.usable:
+            self._close_if_done()
 
     def _answered(self, frame: Frame) -> None:
         code = CODES.get(frame.detail)

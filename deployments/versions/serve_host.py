@@ -235,6 +235,8 @@ def deployment_options(resources: ModelResources) -> dict[str, Any]:
         "health_check_period_s": 5,
         "health_check_timeout_s": 30,
     }
+    if resources.max_replicas_per_node:
+        options["max_replicas_per_node"] = resources.max_replicas_per_node
     if resources.autoscaling is None:
         options["num_replicas"] = resources.num_replicas
     else:

@@ -17,6 +17,7 @@ from core.versions.world import Condition
 from deployments.hosting.host import VersionHost
 from deployments.system.event_loop import LoopThread
 from deployments.versions.serve_host import CONDITIONS, ingress_switches, submit
+from deployments.versions.serve_status import ServeStatus
 
 ANSWER_TIMEOUT_S = 10.0
 """After this time without an answer a host is asked again; a request to one that is being replaced may hang."""
@@ -30,20 +31,21 @@ LONGEST_DRAIN_S = 60.0
 
 
 class ServeVersionHosts:
-    """Hosts on the Ray cluster that this process belongs to; implements `hosted_versions.VersionHosts`."""
+    """The `deployments.hosting.hosted_versions.VersionHosts` of the Ray cluster that this process belongs to."""
 
     def __init__(self, logs: LogSettings) -> None:
         self._logs = logs
         self._loop = LoopThread("version-hosts")
         self._handles: dict[str, DeploymentHandle[Any]] = {}
+        self._status = ServeStatus()
 
     def nodes(self) -> frozenset[str]:
         """Return the ids of the nodes that are alive."""
         return alive_nodes()
 
     def conditions(self) -> dict[str, tuple[Condition, str]]:
-        """Return the host applications by node, each with Serve's text; costs milliseconds."""
-        found = {node_of_host(app): seen for app, seen in serve.status().applications.items()}
+        """Return the host applications by node, each with Serve's text."""
+        found = {node_of_host(app): seen for app, seen in self._status.of_all().items()}
         return {
             node: (
                 CONDITIONS.get(seen.status, Condition.DEPLOYING),

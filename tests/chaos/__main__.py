@@ -6,16 +6,22 @@ import itertools
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 
-from tests.chaos.faults import FAULTS, OWN_DISK, REMOTE, SERVE_RUN, SHORT, Fault, Outcome, inflict
+from tests.chaos.cluster import ClusterSite, running_cluster
+from tests.chaos.faults import FAULTS, HOSTED, HOSTED_SHORT, OWN_DISK, REMOTE, SERVE_RUN, SHORT, Fault, Outcome, inflict
+from tests.chaos.host_faults import HOST_FAULTS, HostFault, inflict_on_host
 from tests.chaos.sanitizers import SANITIZERS, SOURCES, sanitized_run, sanitized_tests
-from tests.chaos.site import LEAVE_TIMEOUT_S, ServeRunSite, Site, running
+from tests.chaos.site import LEAVE_TIMEOUT_S, HostedSite, ServeRunSite, Site, running
 from tests.chaos.store import remote_store
 from tests.conftest import saved_models_folder
 from tests.support.clients import ClosedLoop, wait_until
+from tests.support.network_hosts import why_not_permitted
+
+ANSWERED_AGAIN_WITHIN_S = 15.0
 
 SANITIZED_ROUNDS = 50_000
 ROW = "{:<50} {:>9} {:>7} {:>18} {:>15}   {}"
@@ -25,7 +31,7 @@ def main(arguments: list[str]) -> int:
     """Run all faults, or with `--short` those that CI runs."""
     is_sound = _sanitized()
     print(ROW.format("fault", "requests", "failed", "full service after", "processes left", "goal"), flush=True)
-    results = _short() if "--short" in arguments else [*_long(), *_with_serve_run()]
+    results = _short() if "--short" in arguments else [*_long(), *_hosted(HOSTED), *_with_serve_run(), *_with_hosts()]
     return 0 if is_sound and all(results) else 1
 
 
@@ -45,7 +51,8 @@ def _sanitized() -> bool:
 
 def _short() -> list[bool]:
     with tempfile.TemporaryDirectory() as folder, running(Site(saved_models_folder(), Path(folder))) as site:
-        return [*(_shown(fault, site) for fault in SHORT), _stopped(site)]
+        own = [*(_shown(fault, site) for fault in SHORT), _stopped(site)]
+    return [*own, *_hosted(HOSTED_SHORT)]
 
 
 def _long() -> list[bool]:
@@ -60,9 +67,36 @@ def _long() -> list[bool]:
         return [*(_shown(fault, site) for fault in faults), _stopped(site)]
 
 
+def _hosted(faults: Sequence[Fault]) -> list[bool]:
+    print("    the same with hosted versions", flush=True)
+    with tempfile.TemporaryDirectory() as folder, running(HostedSite(saved_models_folder(), Path(folder))) as site:
+        return [*(_shown(fault, site) for fault in faults), _stopped(site)]
+
+
 def _with_serve_run() -> list[bool]:
     with tempfile.TemporaryDirectory() as folder, running(ServeRunSite(saved_models_folder(), Path(folder))) as site:
         return [_shown(fault, site) for fault in SERVE_RUN]
+
+
+def _with_hosts() -> list[bool]:
+    reason = why_not_permitted()
+    if reason:
+        print(f"    faults of hosts are left out: {reason}")
+        return []
+    with tempfile.TemporaryDirectory() as folder, running_cluster(saved_models_folder(), Path(folder)) as site:
+        return [_shown_of_hosts(fault, site) for fault in HOST_FAULTS]
+
+
+def _shown_of_hosts(fault: HostFault, site: ClusterSite) -> bool:
+    """Print what a fault cost the clients of routers on other hosts."""
+    outcome = inflict_on_host(fault, site)
+    is_good = outcome.is_within_goal and outcome.answered_again_s <= ANSWERED_AGAIN_WITHIN_S
+    goal = f"none failed, nothing fetched twice, within {ANSWERED_AGAIN_WITHIN_S:.0f} s: {_word(is_met=is_good)}"
+    cells = (fault.name, outcome.requests, len(outcome.failures), f"{outcome.answered_again_s:.1f} s", "-", goal)
+    print(ROW.format(*cells), flush=True)
+    for text in [*sorted(set(outcome.failures))[:3], *map(str, outcome.fetched_twice)]:
+        print(f"    {text[:200]}")
+    return is_good
 
 
 def _shown(fault: Fault, site: Site) -> bool:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import subprocess
 import sys
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
 
 import yaml
 
@@ -20,133 +18,163 @@ from tests.support.network_load import NetworkLoad
 from tests.support.project import ROOT
 from tests.support.stores.network_store import BUCKET, NetworkStore
 
-START_TIMEOUT_S = 180.0
+START_TIMEOUT_S = 240.0
 RAY_PORT = 6379
 REST_PORT = 8501
 RAY = str(Path(sys.executable).with_name("ray"))
 OBJECT_STORE_BYTES = 80_000_000
+STARTED = b"Ray runtime started."
 
-SETTINGS = {
-    "RAY_health_check_initial_delay_ms": "3000",
-    "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_timeout_ms": "1000",
-    "RAY_health_check_failure_threshold": "5",
-    "RAY_gcs_storage": "rocksdb",
-}
-"""What docs/operations.md and cluster.yaml set on the head, so that Ray finds a lost host soon."""
+SOLE = ("first", "second", "third")
+PAIR = "pair"
+SCALED = "scaled"
+MODELS: Mapping[str, Mapping[str, object]] = MappingProxyType(
+    {
+        **{name: {} for name in SOLE},
+        PAIR: {"num_replicas": 2, "max_replicas_per_node": 1},
+        SCALED: {
+            "max_replicas_per_node": 1,
+            "autoscaling": {
+                "min_replicas": 1,
+                "max_replicas": 4,
+                "target_ongoing_requests": 0.02,
+                "upscale_delay_s": 0.5,
+                "downscale_delay_s": 3,
+                "metrics_interval_s": 0.5,
+                "look_back_period_s": 2,
+            },
+        },
+    }
+)
 
-AGAIN = 'while :; do "$@"; sleep 0.5; done'
-"""What a host's service manager does: start a program again when it has ended."""
+AGAIN = f'. {ROOT}/configs/ray_cluster.sh; while :; do "$@"; sleep 0.5; done'
+"""What a host's service manager does: start a program with its settings, and again when it has ended."""
 
 
 class Member:
-    """A host with a raylet, which is started again whenever it ends."""
+    """A host with a Ray that is started again whenever it ends."""
 
-    def __init__(self, host: Host, environment: Mapping[str, str], *, is_head: bool, head: str) -> None:
+    def __init__(self, host: Host, environment: Mapping[str, str], head: str = "") -> None:
         self.host = host
-        self._environment = dict(environment)
-        self._is_head = is_head
+        self.environment = dict(environment)
         self._head = head
-        self.log = host.folder / "ray.log"
+        self._log = host.folder / "ray.log"
+        self._log.touch()
 
     def start(self) -> None:
         """Start Ray here."""
-        where = ["--head", f"--port={RAY_PORT}", "--include-dashboard=false"]
-        if not self._is_head:
-            where = [f"--address={self._head}:{RAY_PORT}"]
+        role = [f"--address={self._head}:{RAY_PORT}"] if self._head else ["--head", f"--port={RAY_PORT}"]
         own = [f"--node-ip-address={self.host.address}", f"--object-store-memory={OBJECT_STORE_BYTES}", "--num-cpus=1"]
-        command = ["sh", "-c", AGAIN, "again", RAY, "start", *where, *own, "--disable-usage-stats", "--block"]
-        with self.log.open("ab") as output:
-            self.host.start(command, self._environment, output, cwd=ROOT)
+        less = ["--include-dashboard=false"] if not self._head else []
+        command = ["sh", "-c", AGAIN, "again", RAY, "start", *role, *own, *less, "--disable-usage-stats", "--block"]
+        with self._log.open("ab") as output:
+            self.host.start(command, self.environment, output)
+
+    @property
+    def starts(self) -> int:
+        """How often Ray has started here."""
+        return self._log.read_bytes().count(STARTED)
 
     def titled(self, title: str) -> frozenset[int]:
         """Return the processes here whose title begins so."""
         return frozenset(pid for pid in self.host.pids() if _title(pid).startswith(title))
 
-    def replicas(self, app: str) -> int:
-        """Count the replicas of an application here."""
-        return len(self.titled(f"ray::ServeReplica:{app}"))
+    def replicas(self, model: str) -> int:
+        """Count the replicas of a model here."""
+        return len(self.titled(f"ray::ServeReplica:{model}:"))
 
     @property
-    def has_router(self) -> bool:
-        return bool(self.replicas("router:Router"))
+    def routers(self) -> int:
+        return len(self.titled("ray::ServeReplica:router:Router"))
+
+    def control_store(self) -> int:
+        """Return the process of Ray's control store, which the head has."""
+        (pid,) = (pid for pid in self.host.pids() if _title(pid).endswith("gcs_server"))
+        return pid
 
 
 class ClusterSite:
-    """The hosts, the store, and a server with two routers; each model comes from the store."""
+    """Three hosts, a store, and a server with a router on each of two; every model comes from the store."""
 
-    def __init__(
-        self, made: Network, saved_models: Path, folder: Path, models: Mapping[str, Mapping[str, Any]]
-    ) -> None:
+    def __init__(self, made: Network, saved_models: Path, folder: Path) -> None:
         self._network = made
         self._folder = folder
-        self._settings = {
-            name: {"base_path": f"s3://{BUCKET}/{name}", **more} for name, more in models.items()
-        }  # fmt: skip
-        source = folder / "bucket"
-        for name in models:
-            shutil.copytree(saved_models / "half_plus_two", source / name)
-        self.store = NetworkStore(made.outside, source)
+        for name in MODELS:
+            shutil.copytree(saved_models / "half_plus_two", folder / "bucket" / name)
         self._token = folder / "token"
         self._token.write_text(secrets.token_hex(32), encoding="ascii")
         self.members: list[Member] = []
 
-    @property
-    def head(self) -> Member:
-        return self.members[0]
+    def start(self) -> None:
+        """Start everything, and wait until every model answers."""
+        self.store = NetworkStore(self._network.outside, self._folder / "bucket")
+        head = self.add()
+        wait_until(lambda: head.starts == 1, "the head is up", START_TIMEOUT_S)
+        others = [self.add(), self.add()]
+        wait_until(lambda: all(one.starts for one in others), "the other hosts have joined", START_TIMEOUT_S)
+        self._serve()
+        wait_until(self.is_whole, "every version has its replicas", START_TIMEOUT_S)
+        with self.load(self.with_router[0], list(MODELS)) as one, self.load(self.with_router[1], list(MODELS)) as other:
+            wait_until(lambda: all(load.answered_since(0) == set(MODELS) for load in (one, other)), "all models answer")
+
+    def _serve(self) -> None:
+        """Start the server from the head, as an operator does."""
+        models = {name: {"base_path": f"s3://{BUCKET}/{name}", **more} for name, more in MODELS.items()}
+        settings = self._folder / "settings.yaml"
+        settings.write_text(yaml.safe_dump({"models": models}), encoding="utf-8")
+        flags = {
+            "ray_address": f"{self.members[0].host.address}:{RAY_PORT}",
+            "rest_api_port": REST_PORT,
+            "router_replicas": 2,
+            "max_routers_per_node": 1,
+            "model_settings_file": settings,
+            "remote_poll_wait_seconds": 1,
+            "num_load_threads": 4,
+        }
+        command = [sys.executable, "-m", "deployments.cli", *(f"--{name}={value}" for name, value in flags.items())]
+        with self.log.open("wb") as output:
+            self.members[0].host.start(command, self.members[0].environment, output)
 
     @property
-    def outside(self) -> Host:
-        """The host of the clients."""
-        return self._network.outside
+    def log(self) -> Path:
+        """What the server printed."""
+        return self._folder / "server.log"
 
     def add(self) -> Member:
-        """Add a host, and start Ray there."""
+        """Add a host, and start Ray there; the first one is the head."""
         host = self._network.add()
-        kept = host.folder / "gcs"
-        kept.mkdir()
-        environment = {
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN_PATH": str(self._token),
-            "RAY_gcs_storage_path": str(kept),
-            **SETTINGS,
-            **self.store.environment,
-        }
-        head = self.members[0].host.address if self.members else ""
-        member = Member(host, environment, is_head=not self.members, head=head)
+        own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self._token), **self.store.environment}
+        member = Member(host, own, self.members[0].host.address if self.members else "")
         self.members.append(member)
         member.start()
         return member
 
     def cut(self, member: Member) -> None:
+        """Cut a host off."""
         self._network.cut(member.host)
 
     def join(self, member: Member) -> None:
+        """End the cut."""
         self._network.join(member.host)
 
-    def serve(self) -> None:
-        """Start the server from the head, as an operator does."""
-        settings = self._folder / "settings.yaml"
-        settings.write_text(yaml.safe_dump({"models": self._settings}), encoding="utf-8")
-        flags = {
-            "ray_address": f"{self.head.host.address}:{RAY_PORT}",
-            "port": 8500,
-            "rest_api_port": REST_PORT,
-            "router_replicas": 2,
-            "model_settings_file": settings,
-            "remote_poll_wait_seconds": 1,
-        }
-        command = [sys.executable, "-m", "deployments.cli", *(f"--{name}={value}" for name, value in flags.items())]
-        with (self._folder / "server.log").open("wb") as output:
-            self.process = self.head.host.start(command, self.head._environment, output, cwd=ROOT)
-
     def load(self, member: Member, models: list[str]) -> NetworkLoad:
-        """Clients of the router on a host."""
-        return NetworkLoad(self.outside, f"{member.host.address}:{REST_PORT}", models)
+        """Clients of the router on a host, on the host outside."""
+        return NetworkLoad(self._network.outside, f"{member.host.address}:{REST_PORT}", models)
 
-    def replicas(self, app: str) -> Counter[str]:
-        """Count the replicas of an application by the address of their host."""
-        return Counter({one.host.address: one.replicas(app) for one in self.members})
+    @property
+    def with_router(self) -> list[Member]:
+        return [one for one in self.members if one.routers]
+
+    def is_whole(self) -> bool:
+        """Whether all replicas and routers run, each where it may, and none beside them."""
+        spread = [1, *[0] * (len(self.members) - 1)]
+        wanted = {**dict.fromkeys((*SOLE, SCALED), spread), PAIR: [1, *spread[:-1]]}
+        has_replicas = all(sorted(self.placement(model), reverse=True) == where for model, where in wanted.items())
+        return has_replicas and sorted(one.routers for one in self.members)[-2:] == [1, 1]
+
+    def placement(self, model: str) -> list[int]:
+        """Count the replicas of a model on each host."""
+        return [one.replicas(model) for one in self.members]
 
     def fetched_twice(self) -> list[tuple[str, str]]:
         """Return what a host read more than once from the store."""
@@ -158,3 +186,18 @@ def _title(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0].decode(errors="replace")
     except OSError:
         return ""
+
+
+@contextmanager
+def running_cluster(saved_models: Path, folder: Path) -> Iterator[ClusterSite]:
+    """A site that is started, and ended whatever happens."""
+    with network(folder) as made:
+        site = ClusterSite(made, saved_models, folder)
+        try:
+            site.start()
+        except AssertionError:
+            for log in (site.log, *folder.glob("*/ray.log")):
+                text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else "nothing"
+                print(f"{log}: {text[-3000:]}", file=sys.stderr)
+            raise
+        yield site

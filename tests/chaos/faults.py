@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.chaos.site import ServeRunSite, Site
+from tests.chaos.site import HostedSite, ServeRunSite, Site
 from tests.chaos.store import Store
 from tests.support.clients import ClosedLoop, wait_until
 
@@ -137,6 +137,22 @@ def _serve_proxy(site: Site) -> Callable[[], bool]:
     return lambda: is_back() and site.proxy_answers()
 
 
+def _version_host(site: Site) -> Callable[[], bool]:
+    """Kill the host, and bring a version that only its successor can load."""
+    assert isinstance(site, HostedSite)
+    is_back = _killed(site, site.host)
+    number = site.roll()
+    return lambda: is_back() and site.serves(number)
+
+
+def _what_forks(site: Site) -> Callable[[], bool]:
+    """Kill the process that forks, and bring a version that only its successor can fork."""
+    assert isinstance(site, HostedSite)
+    is_back = _killed(site, site.forking)
+    number = site.roll()
+    return lambda: is_back() and site.serves(number)
+
+
 def _store(site: Site) -> Store:
     assert site.store is not None
     return site.store
@@ -161,3 +177,10 @@ REMOTE = (
 OWN_DISK = (Fault("the disk of the cache is full", "fetched", _disk_full),)
 
 SERVE_RUN = (Fault("kill -9 Serve's own proxy", "two", _serve_proxy),)
+
+HOSTED_SHORT = (
+    Fault("kill -9 a hosted version", "one", _only_replica, most_failed=CLIENTS),
+    Fault("kill -9 the host of versions, and a new version", "one", _version_host),
+    Fault("kill -9 what forks versions, and a new version", "one", _what_forks),
+)
+HOSTED = (*(one for one in FAULTS if one.strike not in (_replica_of_two, _only_replica)), *HOSTED_SHORT)

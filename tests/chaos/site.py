@@ -23,6 +23,8 @@ from tests.support.project import ROOT
 START_TIMEOUT_S = 240.0
 STOP_TIMEOUT_S = 180.0
 LEAVE_TIMEOUT_S = 90.0
+HOSTED_TITLE = "ray_model_server hosted "
+FORKING = "deployments.hosting.zygote"
 
 
 class Site:
@@ -203,6 +205,42 @@ class Site:
         return self.process.wait(STOP_TIMEOUT_S)
 
 
+class HostedSite(Site):
+    """The same models as children of a version host; `two` is as `one`, because a hosted version has one process."""
+
+    def models(self) -> dict[str, dict[str, object]]:
+        """Return what the settings file says of each model."""
+        return {
+            name: {**{key: value for key, value in one.items() if key != "num_replicas"}, "placement": "hosted"}
+            for name, one in super().models().items()
+        }
+
+    def replicas(self, app: str, deployment: str = "ModelServer") -> frozenset[int]:
+        """Return the processes of a hosted version, or those of another deployment."""
+        if deployment != "ModelServer":
+            return super().replicas(app, deployment)
+        return frozenset(_hosted_titles(f"{HOSTED_TITLE}{app}"))
+
+    def host(self) -> frozenset[int]:
+        return frozenset(pid for pid in self.pids("ray::ServeReplica:host@") if ":VersionHost" in _title(pid))
+
+    def forking(self) -> frozenset[int]:
+        """Return the process that forks versions; until a child has its title it looks the same, and is younger."""
+        found = [one for one in map(psutil.Process, self.processes()) if FORKING in " ".join(one.cmdline())]
+        return frozenset([min(found, key=psutil.Process.create_time).pid] if found else [])
+
+    def expected(self) -> Counter[str]:
+        """Return how many processes there should be of each kind."""
+        hosted = Counter({f"{HOSTED_TITLE}{name}": 1 for name in self.models()})
+        kinds = ("ray::ServeReplica:router", "ray::ServeController")
+        return hosted + Counter({kind: super(HostedSite, self).expected()[kind] for kind in kinds})
+
+    def running(self) -> Counter[str]:
+        """Count the hosted versions too; hosts are left out, as nothing says on how many nodes one is needed."""
+        own = Counter({kind: count for kind, count in super().running().items() if "host@" not in kind})
+        return own + Counter(title.partition(":")[0] for title in _hosted_titles(HOSTED_TITLE).values())
+
+
 class ServeRunSite(Site):
     """The same server as `serve run` starts it, with Serve's own proxy."""
 
@@ -242,6 +280,12 @@ class ServeRunSite(Site):
             return False
         finally:
             client.close()
+
+
+def _hosted_titles(beginning: str) -> dict[int, str]:
+    """Return hosted versions by process: they outlive the process that forked them, and are then nobody's children."""
+    titles = {pid: _title(pid) for pid in psutil.pids()}
+    return {pid: title for pid, title in titles.items() if title.startswith(beginning)}
 
 
 def _kind(title: str) -> str:

@@ -60,7 +60,7 @@ FIXED_MODELS = (
 POLL_S = 0.5
 """Shorter than any operator's, who has whole seconds: most tests wait for files to be noticed."""
 
-OWN_SETTINGS = ("batched", "tf1_batched_plus2", "twice", "single", "scaled")
+OWN_SETTINGS = ("batched", "tf1_batched_plus2", "twice", "single", "scaled", "hosted", "hosted_batched")
 
 QUICK_SCALING = {
     "min_replicas": 0,
@@ -95,6 +95,10 @@ def settings_text(saved_models: Path, folder: Path) -> str:
             "rollout": "resource_preserving",
             "resources": {"place": 1},
         },
+        "hosted": {"base_path": str(saved_models / "half_plus_two"), "placement": "hosted"},
+        "hosted_batched": {"base_path": str(saved_models / "mlp"), "placement": "hosted", "batching": batching},
+        "hosted_changing": {"placement": "hosted"},
+        "hosted_broken": {"placement": "hosted"},
         "scaled": {"base_path": str(saved_models / "slow"), "autoscaling": QUICK_SCALING},
     }
     return yaml.safe_dump({"models": models})

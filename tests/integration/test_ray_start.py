@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -15,10 +16,11 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 import psutil, ray
+from deployments.launch.local_ray import LocalRay
 from deployments.launch.ray_start import RayInit, start_ray
 from core.errors import Unavailable
 
-folder, late = sys.argv[1], int(sys.argv[2])
+folder, late, way = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 services, node = ray._private.services, ray._private.node
 present = services.get_node
 seen, said = [], []
@@ -54,8 +56,12 @@ def get_node(address, name):
 
 below = []
 services.get_node, node.time = get_node, Hasty
+ways = {
+    "a node of our own": lambda: LocalRay(folder),
+    "ray.init": lambda: RayInit(address="local", include_dashboard=False, log_to_driver=False, _temp_dir=folder),
+}
 try:
-    start_ray(RayInit(address="local", include_dashboard=False, log_to_driver=False, _temp_dir=folder), said.append)
+    start_ray(ways[way](), said.append)
     error = ""
 except Unavailable as caught:
     error = str(caught)
@@ -67,11 +73,12 @@ ray.shutdown()
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("way", ["a node of our own", "ray.init"])
 @pytest.mark.parametrize(("late", "tries", "is_up"), [(1, 2, True), (3, 3, False)])
-def test_a_late_ray_leaves_no_process_and_no_folder(*, late: int, tries: int, is_up: bool) -> None:
+def test_a_late_ray_leaves_no_process_and_no_folder(*, way: str, late: int, tries: int, is_up: bool) -> None:
     """Each try begins without the processes and the session folder of the one before it."""
     with tempfile.TemporaryDirectory(prefix="rms-") as folder:
-        command = [sys.executable, "-c", SCRIPT, folder, str(late)]
+        command = [sys.executable, "-c", SCRIPT, folder, str(late), way]
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=580, check=False)
     assert ended.returncode == 0, ended.stderr
     seen = json.loads(ended.stdout.splitlines()[-1])
@@ -81,3 +88,41 @@ def test_a_late_ray_leaves_no_process_and_no_folder(*, late: int, tries: int, is
     assert all(seen["starts"]), "each late start had processes"
     assert set(seen["seen"]) == {1}, "no try saw the folder of another"
     assert (seen["alive"], seen["sessions"]) == ([], int(is_up))
+
+
+OWN = """
+import json, resource, sys
+import psutil, ray
+from deployments.launch.local_ray import LocalRay
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (1024, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+one = LocalRay(sys.argv[1])
+one.start()
+answer = ray.get(ray.remote(lambda: resource.getrlimit(resource.RLIMIT_NOFILE)[0]).remote())
+below = psutil.Process().children(recursive=True)
+commands = " ".join(" ".join(each.cmdline()) for each in below)
+ended = one.ended()
+one.clear()
+left = [each.pid for each in below if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+print(json.dumps({"answer": answer, "ended": ended, "commands": commands, "left": left}))
+"""
+
+NEEDED = ("gcs_server", "raylet", "DashboardAgent", "RuntimeEnvAgent")
+LEFT_OUT = ("dashboard.py", "log_monitor.py", "monitor.py")
+
+
+def test_a_node_of_our_own_has_what_a_server_needs() -> None:
+    """Its workers work and may open many files; processes for clusters and dashboards are left out."""
+    with tempfile.TemporaryDirectory(prefix="rms-") as folder:
+        command = [sys.executable, "-c", OWN, folder]
+        environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a" * 64}
+        ended = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert ended.returncode == 0, ended.stderr
+        seen = json.loads(ended.stdout.splitlines()[-1])
+
+    assert seen["answer"] > 1024
+    assert (seen["ended"], seen["left"]) == ({}, [])
+    assert {one for one in NEEDED if one not in seen["commands"]} == set()
+    assert {one for one in LEFT_OUT if one in seen["commands"]} == set()

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from core.errors import Code
+from core.routing.direct_frames import LARGEST_PAYLOAD_BYTES, Frame, FrameReader
 from core.routing.transport import LOOPBACK, Answer, Call, Endpoint, Method
 from core.telemetry.metric_names import DROPPED_REQUESTS
 from deployments.inference.direct_server import Arrival, DirectServer
@@ -75,6 +76,41 @@ class Taker:
         """Answer all that is held."""
         for work in self.held:
             work.reply(Answer(Code.OK, work.call.body))
+
+
+class KeptWrites(asyncio.Transport):
+    """A connection that keeps each write, without a socket."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+        self.is_closed = False
+        self.is_aborted = False
+
+    def write(self, data: Any) -> None:
+        self.written.append(bytes(data))
+
+    def writelines(self, list_of_data: Any) -> None:
+        self.write(b"".join(list_of_data))
+
+    def pause_reading(self) -> None:
+        """Nothing is read anyway."""
+
+    def resume_reading(self) -> None:
+        """Nothing is read anyway."""
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+
+def frames_in(content: bytes) -> list[Frame]:
+    """Cut bytes into frames."""
+    reader = FrameReader(LARGEST_PAYLOAD_BYTES)
+    reader.buffer()[: len(content)] = content
+    return list(reader.filled(len(content)))
 
 
 @asynccontextmanager

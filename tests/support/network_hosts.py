@@ -1,4 +1,4 @@
-"""Hosts in network namespaces of this machine: each with an address, a link that can be cut, and folders of its own.
+"""Hosts in namespaces of this machine: each with an address, a name, a link that can be cut, and processes of its own.
 
 They are joined by a bridge in one more namespace, whose own address is that of a host outside of the cluster: clients
 and stores run there. Nothing is added to the network of the machine itself.
@@ -10,18 +10,21 @@ import os
 import secrets
 import shlex
 import shutil
-import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+import psutil
 
 from tests.support.clients import wait_until
+from tests.support.project import ROOT
 
 SUBNET = "10.77.0"
 OUTSIDE = f"{SUBNET}.254"
 BRIDGE = "switch"
+RAY_FOLDER = "/tmp/ray"  # Ray's own place, which each host covers with another
 GONE_TIMEOUT_S = 30.0
 
 
@@ -45,56 +48,66 @@ def _ip(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]
 
 
 class Host:
-    """A network namespace, and folders that lie where each machine has them: /tmp/ray, and a home."""
+    """A machine as far as programs see: an address, a name, processes, folders at the usual places; off until `power_on`.
+
+    Its first process holds it: whoever ends that one ends all.
+    """
 
     def __init__(self, namespace: str, address: str, folder: Path) -> None:
         self.namespace = namespace
         self.address = address
         self.folder = folder
         self.home = folder / "home"
-        self._temporary = folder / "ray"
         self.home.mkdir(parents=True)
-        self._temporary.mkdir()
+        (folder / "ray").mkdir()
+        self._first: psutil.Process | None = None
+
+    def power_on(self) -> None:
+        """Start the first process, which reaps orphans."""
+        Path(RAY_FOLDER).mkdir(exist_ok=True)
+        own_folder = f"mount --bind {shlex.quote(str(self.folder / 'ray'))} {RAY_FOLDER}"
+        own_name = f"echo {self.namespace} > /proc/sys/kernel/hostname"
+        first = ("sh", "-c", f"{own_folder} && {own_name} && echo && while :; do sleep 5; done")
+        apart = ("unshare", "--pid", "--uts", "--fork", "--mount-proc")
+        started = subprocess.Popen(
+            ["ip", "netns", "exec", self.namespace, *apart, *first],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        assert started.stdout is not None
+        assert started.stdout.readline() == b"\n", "the folders of the host could not be mounted"
+        (self._first,) = psutil.Process(started.pid).children()
 
     def start(
         self,
         command: Sequence[str],
         environment: Mapping[str, str] | None = None,
         output: IO[bytes] | int = subprocess.DEVNULL,
-        **options: object,
+        **options: Any,
     ) -> subprocess.Popen[bytes]:
-        """Start a program on this host; it does not end when the tests are interrupted."""
-        Path("/tmp/ray").mkdir(exist_ok=True)  # noqa: S108 - Ray's own place, which each host covers with another
-        mounted = f"mount --bind {shlex.quote(str(self._temporary))} /tmp/ray && exec {shlex.join(command)}"
+        """Start a program on this host, in the folder of the project."""
+        assert self._first is not None
+        own = {"HOME": str(self.home), "XDG_CACHE_HOME": str(self.home / ".cache")}
         return subprocess.Popen(
-            ["ip", "netns", "exec", self.namespace, "sh", "-c", mounted],
+            ["nsenter", f"--target={self._first.pid}", "--pid", "--uts", "--mount", "--net", f"--wd={ROOT}", *command],
             stdout=output,
-            stderr=subprocess.STDOUT if output != subprocess.PIPE else None,
-            env={
-                **os.environ,
-                "HOME": str(self.home),
-                "XDG_CACHE_HOME": str(self.home / ".cache"),
-                **(environment or {}),
-            },
+            stderr=None if output == subprocess.PIPE else subprocess.STDOUT,
+            env={**os.environ, **own, **(environment or {})},
             start_new_session=True,
-            **options,  # type: ignore[call-overload]
+            **options,
         )
 
     def pids(self) -> frozenset[int]:
-        """Return the processes of this host."""
+        """Return the processes of this host, as this machine numbers them."""
         return frozenset(map(int, _ip("netns", "pids", self.namespace).stdout.split()))
 
-    def kill_all(self) -> None:
-        """End every process of this host at once, as a power failure does."""
-
-        def is_empty() -> bool:
-            pids = self.pids()
-            for pid in pids:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            return not pids
-
-        wait_until(is_empty, f"no process is left on {self.namespace}", GONE_TIMEOUT_S)
+    def power_off(self) -> None:
+        """End every process of this host at once."""
+        if self._first is not None:
+            with suppress(psutil.NoSuchProcess):
+                self._first.kill()
+            wait_until(lambda: not self.pids(), f"no process is left on {self.namespace}", GONE_TIMEOUT_S)
 
 
 class Network:
@@ -114,6 +127,7 @@ class Network:
         _ip("-n", name, "link", "add", BRIDGE, "type", "bridge")
         _ip("-n", name, "address", "add", f"{OUTSIDE}/24", "dev", BRIDGE)
         _ip("-n", name, "link", "set", BRIDGE, "up")
+        self.outside.power_on()
 
     def add(self) -> Host:
         """Make one more host, with a cable to the switch."""
@@ -127,6 +141,7 @@ class Network:
         _ip("-n", host.namespace, "link", "set", "lo", "up")
         _ip("-n", host.namespace, "address", "add", f"{host.address}/24", "dev", "eth0")
         _ip("-n", host.namespace, "link", "set", "eth0", "up")
+        host.power_on()
         return host
 
     def cut(self, host: Host) -> None:
@@ -146,7 +161,7 @@ class Network:
             for host in (self.outside, *self.hosts):
                 everything.callback(_ip, "netns", "delete", host.namespace, check=False)
                 if Path("/run/netns", host.namespace).exists():
-                    everything.callback(host.kill_all)
+                    everything.callback(host.power_off)
 
 
 @contextmanager

@@ -16,7 +16,6 @@ from typing import IO, Self
 
 from tests.support.clients import PAUSE_S, RestClient
 from tests.support.network_hosts import Host
-from tests.support.project import ROOT
 
 REQUEST_TIMEOUT_S = 60.0
 
@@ -38,7 +37,7 @@ class NetworkLoad:
         self.address = address
         self.requests: list[Request] = []
         command = [sys.executable, "-m", "tests.support.network_load", address, *models]
-        self._process = host.start(command, output=subprocess.PIPE, stdin=subprocess.PIPE, cwd=ROOT)
+        self._process = host.start(command, output=subprocess.PIPE, stdin=subprocess.PIPE)
         assert self._process.stdout is not None
         self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
 

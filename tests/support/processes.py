@@ -32,6 +32,12 @@ def version_pids(model: str, version: int) -> list[int]:
     return replica_pids(app_name(ServableId(model, version)), DEPLOYMENT)
 
 
+def hosted_pids(model: str, version: int) -> list[int]:
+    """Return the processes of a hosted version, wherever they are: they outlive the process that forked them."""
+    title = f"ray_model_server hosted {app_name(ServableId(model, version))}"
+    return sorted(one.pid for one in psutil.process_iter() if _title(one) == title)
+
+
 def kill(app: str, deployment: str) -> int:
     """Kill the only process of a deployment; gives its id."""
     (pid,) = replica_pids(app, deployment)

@@ -67,7 +67,7 @@ class FakeVersionHost:
 
 
 class FakeVersionHosts:
-    """The hosts of a cluster; implements `deployments.versions.hosted_versions.VersionHosts`."""
+    """The hosts of a cluster; implements `deployments.hosting.hosted_versions.VersionHosts`."""
 
     def __init__(self, *nodes: str) -> None:
         self.alive = set(nodes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 import jsonschema
@@ -11,6 +12,8 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from tests.support.project import ROOT
+
+SETTINGS = "configs/ray_cluster.sh"
 
 
 @pytest.fixture
@@ -55,5 +58,5 @@ def test_every_node_uses_the_token(cluster: dict[str, Any]) -> None:
     """Ray starts with token authentication on head and workers alike."""
     for commands in (cluster["head_start_ray_commands"], cluster["worker_start_ray_commands"]):
         start = commands[-1]
-        assert "RAY_AUTH_MODE=token" in start
-        assert "ray start" in start
+        assert re.search(rf"\. ~/ray-model-server/{SETTINGS}; .*ray start", start)
+    assert "export RAY_AUTH_MODE=token\n" in (ROOT / SETTINGS).read_text(encoding="utf-8")

@@ -17,13 +17,14 @@ from moto.server import ThreadedMotoServer
 
 from tests.support.clients import wait_until
 from tests.support.network_hosts import Host
-from tests.support.project import ROOT
 from tests.support.stores.fault_proxy import CREDENTIALS, REGION, environment
 
 BUCKET = "models"
 PORT = 9000
+START_TIMEOUT_S = 60.0
 READY = b"the folder is in the bucket"
-READ = re.compile(rb'^(\S+) .*"GET /' + BUCKET.encode() + rb'/([^? ]+\S*) HTTP/1.1" 20\d', re.MULTILINE)
+COLOURS = re.compile(rb"\x1b\[\d+m")
+READ = re.compile(rb'^(\S+) .*"GET /' + BUCKET.encode() + rb'/([^? ]+) HTTP/1.1" 20\d', re.MULTILINE)
 
 
 class NetworkStore:
@@ -35,13 +36,13 @@ class NetworkStore:
         self.environment = environment(f"http://{host.address}:{PORT}")
         command = [sys.executable, "-m", "tests.support.stores.network_store", host.address, str(PORT), str(folder)]
         with self._log.open("wb") as output:
-            self._process = host.start(command, output=output, stdin=subprocess.PIPE, cwd=ROOT)
-        wait_until(lambda: READY in self._log.read_bytes(), "the store is up")
+            self._process = host.start(command, output=output, stdin=subprocess.PIPE)
+        wait_until(lambda: READY in self._log.read_bytes(), "the store is up", START_TIMEOUT_S)
 
     def reads(self) -> Counter[tuple[str, str]]:
         """Count the reads of objects, by the address that asked and by object."""
-        found = READ.findall(self._log.read_bytes())
-        return Counter((address.decode(), path.decode()) for address, path in found if b"list-type" not in path)
+        found = READ.findall(COLOURS.sub(b"", self._log.read_bytes()))
+        return Counter((address.decode(), path.decode()) for address, path in found)
 
 
 def main() -> None:

@@ -50,6 +50,19 @@ def test_a_replica_may_drain_before_serve_ends_it() -> None:
     assert router._deployment_config.graceful_shutdown_timeout_s == 7.0 + STOP_MARGIN_S
 
 
+def test_routers_that_are_spread_over_nodes_are_replaced_in_place() -> None:
+    """A successor beside its predecessor would be one too many for the node, and with no other node wait for ever."""
+    spread = application(ServerSettings(cluster=ClusterSettings(router_replicas=2, max_routers_per_node=1)))
+    free = application(ServerSettings(cluster=ClusterSettings(router_replicas=2)))
+
+    limits = [
+        (one._bound_deployment._replica_config.max_replicas_per_node, one._bound_deployment._deployment_config)
+        for one in (spread, free)
+    ]
+
+    assert [(limit, config.max_surge_percent) for limit, config in limits] == [(1, 0), (None, 100)]
+
+
 @pytest.mark.parametrize(
     ("wanted", "cpus", "routers"),
     [(0, 1, 1), (0, 2, 1), (0, 4, 2), (0, 16, 2), (0, 24, 3), (0, 64, 8), (0, 256, 8), (1, 64, 1), (3, 2, 3)],

@@ -5,8 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from core.admin.rollout_messages import NOTHING, rollout_messages, summary, unfinished_versions
+from core.admin.rollout_messages import (
+    NOTHING,
+    displayed_columns,
+    loading_message,
+    rollout_messages,
+    shortened,
+    summary,
+    unfinished_versions,
+)
 from core.errors import Code, Problem
 from core.routing.table import ListInForce, ModelRoutes, Route, RoutingTable
 from core.versions.history import VersionHistory
@@ -23,6 +33,11 @@ def table(*statuses: VersionStatus, generation: int = 1, **more: object) -> Rout
 
 def of(version: int, state: State, message: str = "") -> VersionStatus:
     return VersionStatus(version, state, Code.UNKNOWN if message else Code.OK, message)
+
+
+RETRIED = VersionHistory(
+    State.START, failed_attempts=1, retry_at_s=60.0, failure=Failure(Code.UNAVAILABLE, "no memory")
+)
 
 
 @pytest.mark.parametrize(
@@ -108,12 +123,54 @@ def test_versions_on_their_way_are_named() -> None:
     """Those that wait and those that load."""
     seen = table(of(4, State.START), of(3, State.LOADING), of(2, State.AVAILABLE), of(1, State.END))
 
-    assert unfinished_versions(seen) == ["m version 4", "m version 3"]
+    assert unfinished_versions(seen) == ["m:3", "m:4"], "what loads comes first"
 
 
-RETRIED = VersionHistory(
-    State.START, failed_attempts=1, retry_at_s=60.0, failure=Failure(Code.UNAVAILABLE, "no memory")
+def many(count: int) -> RoutingTable:
+    """Make a table of as many models that load, beside one that is loaded and two that failed."""
+    models = {f"model_{number}": ModelRoutes(statuses=(of(1, State.LOADING),)) for number in range(count)}
+    failed = VersionHistory(State.END, failed_attempts=1, failure=Failure(Code.INTERNAL, "broken"))
+    models["broken"] = ModelRoutes(statuses=(of(2, State.END, "broken"),), histories={2: failed})
+    models["later"] = ModelRoutes(statuses=(of(1, State.START),), histories={1: RETRIED})
+    models["done"] = ModelRoutes(statuses=(of(7, State.AVAILABLE), of(6, State.END)))
+    return RoutingTable(1, models)
+
+
+@pytest.mark.parametrize(
+    ("columns", "line"),
+    [
+        (200, "1 of 6 loaded, 2 failed, loading model_0:1, model_1:1, model_2:1"),
+        (64, "1 of 6 loaded, 2 failed, loading model_0:1, model_1:1, model_2:1"),
+        (63, "1 of 6 loaded, 2 failed, loading model_0:1 and 2 more"),
+        (52, "1 of 6 loaded, 2 failed"),
+        (23, "1 of 6 loaded, 2 failed"),
+        (10, "1 of 6 lo…"),
+        (0, ""),
+    ],
 )
+def test_progress_names_as_many_versions_as_fit(columns: int, line: str) -> None:
+    """One line, however many models there are and however narrow the terminal is."""
+    assert loading_message(many(3), columns) == line
+
+
+@given(st.integers(0, 300), st.integers(0, 240))
+def test_progress_never_takes_more_than_its_columns(count: int, columns: int) -> None:
+    """A longer line would wrap, and could not be written again in place."""
+    assert displayed_columns(loading_message(many(count), columns)) <= columns
+
+
+@given(st.text(), st.integers(0, 30))
+def test_a_shortened_text_fits(text: str, columns: int) -> None:
+    """Characters of East Asia take two columns, and the sign of what is missing takes one."""
+    assert displayed_columns(shortened(text, columns)) <= columns
+    assert shortened(text, displayed_columns(text)) == text
+
+
+def test_a_shortened_text_shows_that_it_goes_on() -> None:
+    """Otherwise a part would be read as the whole."""
+    assert [shortened("模型 ab", columns) for columns in (7, 6, 4, 1, 0)] == ["模型 ab", "模型 …", "模…", "…", ""]
+
+
 FAILED_ONCE = (
     "m version 1 could not be loaded: UNAVAILABLE: no memory (attempt 1; next attempt at 1970-01-01T00:01:00.000Z)"
 )
@@ -130,7 +187,7 @@ def test_each_failed_attempt_is_a_message_with_the_time_of_the_next() -> None:
     assert rollout_messages(loading, first) == [FAILED_ONCE]
     assert rollout_messages(first, running) == [f"{FAILED_ONCE.partition(' (')[0]}; attempt 2 runs"]
     assert rollout_messages(running, second) == [FAILED_ONCE.replace("attempt 1;", "attempt 2;")]
-    assert (unfinished_versions(loading), unfinished_versions(first)) == (["m version 1"], [])
+    assert (unfinished_versions(loading), unfinished_versions(first)) == (["m:1"], [])
 
 
 def test_the_summary_counts_what_answers_and_what_does_not() -> None:

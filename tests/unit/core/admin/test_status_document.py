@@ -117,7 +117,7 @@ def test_a_version_says_since_when_how_long_and_why_not() -> None:
 
     assert serving == {
         "version": "1", "state": "AVAILABLE", "aspired": False, "since": "2023-11-14T22:13:30.000Z",
-        "labels": ["old", "stable"], "replicas": 1, "load_s": 4.25, "failed_attempts": 0, "next_attempt": None,
+        "labels": ["old", "stable"], "replicas": 1, "placement": "own", "load_s": 4.25, "failed_attempts": 0, "next_attempt": None,
         "error": None, "failing": None, "runs_by": "compiled",
         "traffic": {
             "requests_per_s": 12.5, "p50_s": 0.0042, "p99_s": 0.25, "errors_per_s": 0.5, "window_s": 30.0, "history_s": 300.0,
@@ -132,6 +132,16 @@ def test_a_version_says_since_when_how_long_and_why_not() -> None:
     )  # fmt: skip
     assert failing["error"] == {"code": "NOT_FOUND", "message": "no SavedModel there"}
     assert (loading["replicas"], loading["load_s"], loading["traffic"]) == (2, None, None)
+    assert loading["placement"] is None
+
+
+def test_a_hosted_version_says_so() -> None:
+    """In the document, and beside its replicas at a terminal."""
+    hosted = document(table(m=model(routes={1: Route.of(ServableId("m", 1), "host@n")})))
+
+    assert hosted["models"][0]["versions"][2]["placement"] == "hosted"
+    assert "1 (hosted)" in status_text(hosted, "localhost")
+    assert "(hosted)" not in status_text(document(table()), "localhost")
 
 
 LOST = VersionStatus(1, State.AVAILABLE, Code.INTERNAL, "every run failed so far: device lost")

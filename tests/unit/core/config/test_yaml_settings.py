@@ -47,12 +47,15 @@ models:
     env_vars: {OMP_NUM_THREADS: "1"}
     batching: {max_batch_size: 8, allowed_batch_sizes: [4, 8], pad_variable_length_inputs: yes}
     logging: {filename_prefix: /logs/a, sampling_rate: 1, per_task: [{dc: aa, sampling_rate: 0.5}]}
-  listed: {num_replicas: 2}
+  listed: {num_replicas: 2, max_replicas_per_node: 1}
 server:
   rest_api_port: 8501
   enable_batching: true
   per_process_gpu_memory_fraction: 1
 """
+
+
+SPREAD = ModelResources(num_replicas=2, max_replicas_per_node=1, num_cpus=0.5, drain_timeout_s=5.0)
 
 
 def only_model(text: str) -> ModelConfig:
@@ -94,7 +97,7 @@ def test_a_full_file_adds_models_and_completes_listed_ones() -> None:
     own = read_yaml_settings(FULL, "s.yaml")
 
     assert joined([ModelConfig("listed", "/l"), ModelConfig("plain", "/p")], own) == (
-        ModelConfig("listed", "/l", resources=ModelResources(num_replicas=2, num_cpus=0.5, drain_timeout_s=5.0)),
+        ModelConfig("listed", "/l", resources=SPREAD),
         ModelConfig("plain", "/p", resources=ModelResources(num_cpus=0.5, drain_timeout_s=5.0)),
         ModelConfig(
             "added",

@@ -347,6 +347,15 @@ def test_an_answer_of_a_store_is_judged(
     assert (versions, after.waiting, after.is_unsure, after.problem) == expected
 
 
+def test_the_same_complete_versions_again_are_the_very_same_value() -> None:
+    """The watcher compares what is known of hundreds of models in every tick."""
+    before = judged(listing(1), UNKNOWN, LOCAL, NOW_S)
+
+    assert judged(listing(1), before, LOCAL, NOW_S + 1.0) is before
+    assert judged(None, before, LOCAL, NOW_S + 1.0) is before
+    assert judged(listing(1, 2), before, LOCAL, NOW_S + 1.0).listing == listing(1, 2)
+
+
 def test_a_version_that_was_moved_into_place_is_complete_at_first_sight() -> None:
     """Nobody writes there; others in the same folder are judged by themselves, and what it lacks it still lacks."""
     seen = VersionListing({**young(1, 2).versions, 3: VersionDirectory("/m/3", frozenset({FileEntry("x", 1, NOW_S)}))})

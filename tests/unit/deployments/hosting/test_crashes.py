@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import psutil
 import pytest
 
+from core.config.server_settings import TracingSettings
+from core.errors import Code, FailedPrecondition, Unavailable
+from core.routing.transport import Method
+from core.versions.servable import ServableId
 from core.versions.world import Condition
+from deployments.hosting.version_process import shared_modules
 from tests.support.real_hosts import RealHost, code_spec, half_plus_two_spec, pids_of, real_host, until
 
 HOST = """
@@ -47,6 +54,19 @@ async def test_a_version_whose_process_ends_is_started_again(
     assert await host.predict(app, 2.0) == [3.0]
     after = (host.pid(app), (await host.endpoints({}))[app])
     assert (after[0] != before[0], after[1] != before[1]) == (True, True)
+
+
+async def test_calls_wait_for_a_process_that_is_being_started_again(host: RealHost, saved_models: Path) -> None:
+    """As calls over Serve's handle wait for a replica; the caller's own deadline ends the wait."""
+    app = await host.running(half_plus_two_spec(saved_models))
+
+    os.kill(host.pid(app), signal.SIGKILL)
+    await host.reaches(app, Condition.DEPLOYING)
+    late = await host.call(app, int(Method.REST_PREDICT), b'{"instances": [2.0]}', 0.001)
+    answer = await host.call(app, int(Method.REST_PREDICT), b'{"instances": [2.0]}', 60.0)
+
+    assert late[0] == Code.DEADLINE_EXCEEDED
+    assert (answer[0], json.loads(answer[1])) == (Code.OK, {"predictions": [3.0]})
 
 
 async def test_a_version_that_cannot_be_loaded_again_after_a_crash_is_shown_as_failed(
@@ -110,6 +130,20 @@ async def test_versions_outlive_their_host_and_the_next_one_takes_them_over(save
         assert await second.predict("m:1", 2.0) == [3.0]
         await second.close()
         await until(lambda: not psutil.pid_exists(before))
+
+
+async def test_a_host_whose_versions_were_taken_over_lets_go_of_them(host: RealHost, saved_models: Path) -> None:
+    """Serve may start the next one before this one has ended; nothing is forked twice."""
+    app = await host.running(half_plus_two_spec(saved_models))
+    pid = host.pid(app)
+
+    second = RealHost(host.folder)
+
+    assert (await second.observed(app)).condition is Condition.RUNNING
+    await host.reaches(app, Condition.ABSENT)
+    await host.close()
+    assert (second.pid(app), await second.predict(app, 2.0)) == (pid, [3.0])
+    await second.close()
 
 
 async def test_a_child_of_another_release_is_not_taken_over(
@@ -181,3 +215,37 @@ async def test_a_host_that_ends_in_order_lets_its_versions_end(saved_models: Pat
         pid = host.pid(await host.running(half_plus_two_spec(saved_models)))
 
     assert not psutil.pid_exists(pid)
+
+
+async def test_a_folder_of_another_user_is_not_used(tmp_path: Path) -> None:
+    """What listens in it could be anybody's, and is believed."""
+    host = RealHost(tmp_path)
+    host.node.sockets.mkdir(mode=0o777)
+    host.node.sockets.chmod(0o777)
+
+    with pytest.raises(FailedPrecondition, match="not for this user alone"):
+        await host.versions()
+
+
+async def test_a_host_that_is_ending_loads_nothing(saved_models: Path) -> None:
+    """It would not end, or leave a child behind."""
+    async with real_host() as host:
+        await host.close()
+
+        with pytest.raises(Unavailable):
+            await host.load(half_plus_two_spec(saved_models))
+
+
+async def test_large_modules_of_some_versions_are_imported_before_the_fork(host: RealHost, saved_models: Path) -> None:
+    """Their children share them; no import starts a thread, or nothing could be forked any more."""
+    spec = half_plus_two_spec(saved_models)
+    tracing = TracingSettings(otlp_endpoint="http://127.0.0.1:9", sampling_rate=1.0)
+    traced = replace(spec, settings=replace(spec.settings, tracing=tracing))
+
+    assert shared_modules(replace(traced, path="s3://bucket/m/1")) == ("deployments.telemetry.span_export", "s3fs")
+    assert shared_modules(spec) == ()
+    app = await host.running(traced)
+    assert await host.predict(app, 2.0) == [3.0]
+    await host.load(replace(spec, path="s3://nowhere/m/1", servable=ServableId("remote", 1)))
+    await host.running(half_plus_two_spec(saved_models, "after"))
+    assert psutil.Process(host.zygote()).num_threads() == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 
 import pytest
@@ -11,9 +12,9 @@ from core.errors import Code
 from core.routing.direct_frames import HEADER, FrameKind, frame_header
 from core.routing.transport import LOOPBACK, Answer, Call, Method
 from deployments.inference import direct_server
-from deployments.inference.direct_server import UNAUTHENTICATED_PAYLOAD_BYTES, DirectServer
+from deployments.inference.direct_server import UNAUTHENTICATED_PAYLOAD_BYTES, Arrival, DirectServer
 from deployments.routing.awaited_call import call_over
-from tests.support.direct_sites import TOKEN, Taker, connected, predict, serving, until
+from tests.support.direct_sites import TOKEN, KeptWrites, Taker, Work, connected, frames_in, predict, serving, until
 
 
 def test_a_stranger_may_not_stay(run, monkeypatch) -> None:
@@ -150,5 +151,238 @@ def test_a_replica_is_asked_for_its_metrics_over_the_same_connection(run) -> Non
 
             assert (answer.code, taker.taken) == (Code.OK, [])
             assert answer.body
+
+    run(check)
+
+
+class Groups(Taker):
+    """Takes calls in groups of so many, answers them at once, and notes the groups."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.groups: list[list[int]] = []
+        self.before_group = lambda: None
+
+    def group_size(self, arrivals: Sequence[Arrival]) -> int:
+        """Return the size of a group."""
+        return min(self.size, len(arrivals))
+
+    def submit_together(self, arrivals: Sequence[Arrival]) -> list[Work | None]:
+        """Answer a group."""
+        self.before_group()
+        self.groups.append([int(one.call.body) for one in arrivals])
+        return super().submit_together(arrivals)
+
+
+class Peer:
+    """A router's connection whose bytes all come in one read."""
+
+    def __init__(self, server: DirectServer) -> None:
+        self.wire = KeptWrites()
+        self.protocol = server.peer()
+        self.protocol.connection_made(self.wire)
+        self.says(frame_header(FrameKind.HELLO, len(TOKEN)) + TOKEN)
+
+    def says(self, content: bytes) -> None:
+        """Let the server read frames at once."""
+        self.protocol.get_buffer(-1)[: len(content)] = content
+        self.protocol.buffer_updated(len(content))
+
+    @property
+    def answers(self) -> list[list[int]]:
+        """The ids of the answers, one list for each write."""
+        return [[frame.call_id for frame in frames_in(content)] for content in self.wire.written]
+
+
+def call_frame(number: int) -> bytes:
+    """Return the frame of a call whose body is its id."""
+    body = str(number).encode()
+    return frame_header(FrameKind.CALL, len(body), call_id=number, detail=Method.PREDICT) + body
+
+
+def cancel_frame(number: int) -> bytes:
+    """Return the frame that withdraws a call."""
+    return frame_header(FrameKind.CANCEL, 0, call_id=number)
+
+
+def test_calls_of_one_read_are_worked_on_together_and_answered_in_one_write(run) -> None:
+    """A system call costs as much as a tiny model's run."""
+
+    async def check() -> None:
+        taker = Groups(16)
+        peer = Peer(DirectServer(taker, TOKEN))
+
+        peer.says(b"".join(map(call_frame, range(5))))
+
+        assert taker.groups == [[0, 1, 2, 3, 4]]
+        assert peer.answers == [[0, 1, 2, 3, 4]]
+
+    run(check)
+
+
+def test_the_answers_of_a_group_leave_before_the_next_group_is_worked_on(run) -> None:
+    """Many calls in one read do not wait for all of them."""
+
+    async def check() -> None:
+        taker = Groups(2)
+        peer = Peer(DirectServer(taker, TOKEN))
+        seen: list[list[list[int]]] = []
+        taker.before_group = lambda: seen.append(peer.answers)
+
+        peer.says(b"".join(map(call_frame, range(5))))
+        assert taker.groups == [[0, 1]]
+        await until(lambda: len(taker.groups) == 3)
+
+        assert taker.groups == [[0, 1], [2, 3], [4]]
+        assert seen == [[], [[0, 1]], [[0, 1], [2, 3]]]
+
+    run(check)
+
+
+def test_calls_that_come_while_others_wait_have_their_turn_behind_them(run) -> None:
+    """And together with what is left of those."""
+
+    async def check() -> None:
+        taker = Groups(3)
+        peer = Peer(DirectServer(taker, TOKEN))
+
+        peer.says(b"".join(map(call_frame, range(4))))
+        peer.says(call_frame(4) + call_frame(5))
+        await until(lambda: sum(map(len, taker.groups)) == 6)
+
+        assert taker.groups == [[0, 1, 2], [3, 4, 5]]
+
+    run(check)
+
+
+def test_a_call_that_is_withdrawn_before_its_turn_is_not_worked_on(run) -> None:
+    """Whether the word comes in the same read or in a later one; a call that was answered is not withdrawn any more."""
+
+    async def check() -> None:
+        taker = Groups(2)
+        peer = Peer(DirectServer(taker, TOKEN))
+
+        peer.says(b"".join(map(call_frame, range(6))) + cancel_frame(1) + cancel_frame(1) + cancel_frame(99))
+        peer.says(cancel_frame(0) + cancel_frame(4))
+        await until(lambda: sum(map(len, taker.groups)) == 4)
+
+        assert taker.groups == [[0, 2], [3, 5]]
+        assert [int(one.body) for one in taker.dropped] == [1, 4]
+        assert not peer.protocol._open
+
+    run(check)
+
+
+@pytest.mark.parametrize("how", ["lost", "broken"])
+def test_calls_that_wait_for_their_turn_are_dropped_with_their_connection(run, how: str) -> None:
+    """Nobody waits for their answers."""
+
+    async def check() -> None:
+        taker = Groups(2)
+        peer = Peer(DirectServer(taker, TOKEN))
+        peer.says(b"".join(map(call_frame, range(5))))
+
+        if how == "lost":
+            peer.protocol.connection_lost(None)
+        else:
+            peer.says(frame_header(FrameKind.GOAWAY, 0))
+            assert peer.wire.is_aborted
+            peer.protocol.connection_lost(None)
+        await asyncio.sleep(0.01)
+
+        assert taker.groups == [[0, 1]]
+        assert [int(one.body) for one in taker.dropped] == [2, 3, 4]
+
+    run(check)
+
+
+def test_calls_wait_while_a_router_does_not_read_its_answers(run) -> None:
+    """They are worked on when it reads again."""
+
+    async def check() -> None:
+        taker = Groups(2)
+        peer = Peer(DirectServer(taker, TOKEN))
+        peer.says(b"".join(map(call_frame, range(5))))
+
+        peer.protocol.pause_writing()
+        await asyncio.sleep(0.01)
+        assert taker.groups == [[0, 1]]
+
+        peer.protocol.resume_writing()
+        await until(lambda: len(taker.groups) == 3)
+
+    run(check)
+
+
+def test_no_more_calls_wait_than_a_bound(run, monkeypatch) -> None:
+    """Those above it are worked on before more are read, so that a fast router does not fill the memory."""
+
+    async def check() -> None:
+        monkeypatch.setattr(direct_server, "MOST_WAITING", 4)
+        taker = Groups(2)
+        peer = Peer(DirectServer(taker, TOKEN))
+
+        peer.says(b"".join(map(call_frame, range(9))))
+
+        assert sum(map(len, taker.groups)) == 6
+        await until(lambda: sum(map(len, taker.groups)) == 9)
+
+    run(check)
+
+
+def test_a_connection_that_leaves_answers_the_calls_that_wait(run) -> None:
+    """It closes when the last answer is written."""
+
+    async def check() -> None:
+        taker = Groups(2)
+        peer = Peer(DirectServer(taker, TOKEN))
+        peer.says(b"".join(map(call_frame, range(5))))
+
+        peer.protocol.go_away()
+        assert not peer.wire.is_closed
+        await until(lambda: peer.wire.is_closed)
+
+        assert [one for group in peer.answers for one in group if one in range(5)]
+        assert sum(map(len, taker.groups)) == 5
+
+    run(check)
+
+
+def test_answers_that_come_together_later_leave_in_one_write(run) -> None:
+    """As those of a batch do; one that nothing else is expected beside leaves at once."""
+
+    async def check() -> None:
+        taker = Taker(holds=True)
+        peer = Peer(DirectServer(taker, TOKEN))
+        peer.says(b"".join(map(call_frame, range(5))))
+
+        for work in taker.held[:3]:
+            work.reply(Answer(Code.OK, work.call.body))
+        assert peer.answers == []
+        await until(lambda: bool(peer.answers))
+        assert peer.answers == [[0, 1, 2]]
+
+        peer.says(cancel_frame(3))
+        taker.held[4].reply(Answer(Code.OK, b"4"))
+        assert peer.answers == [[0, 1, 2], [4]]
+
+    run(check)
+
+
+def test_no_answer_is_lost_when_a_connection_leaves_with_its_last_call(run) -> None:
+    """It was held for others, one of which was withdrawn."""
+
+    async def check() -> None:
+        taker = Taker(holds=True)
+        peer = Peer(DirectServer(taker, TOKEN))
+        peer.says(call_frame(1) + call_frame(2))
+        peer.protocol.go_away()
+
+        taker.held[0].reply(Answer(Code.OK, b"1"))
+        peer.says(cancel_frame(2))
+
+        assert peer.wire.is_closed
+        assert [1] in peer.answers
 
     run(check)

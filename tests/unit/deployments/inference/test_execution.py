@@ -6,14 +6,22 @@ import asyncio
 import gc
 import json
 import threading
+import time
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 
 from core.errors import Code, FailedPrecondition
 from core.inference import run_plan
+from core.inference.call_groups import LONGEST_GROUP_S
+from core.inference.run_plan import RunPlan
+from core.inference.signature import ServedModel
 from core.routing.transport import TIMED_OUT, Answer, Call, Method
 from core.telemetry.metric_names import DROPPED_REQUESTS
+from deployments.inference import execution as execution_module
+from deployments.inference.answering import LONGEST_ON_LOOP_S
+from deployments.inference.direct_server import Arrival
 from deployments.inference.execution import WITHDRAWN_AS_EXPIRED_S, Execution
 from deployments.telemetry.process_metrics import METRICS
 from tests.support.fakes import FakeLoaded
@@ -22,6 +30,22 @@ from tests.support.served_models import half_plus_two
 
 BODY = b'{"instances": [2.0, 4.0]}'
 PREDICTIONS = {"predictions": [3.0, 4.0]}
+
+
+class JumpingClock:
+    """The clock that calls are measured with, which can be put ahead."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ahead_s = 0.0
+        monkeypatch.setattr(execution_module, "time", self)
+
+    def perf_counter(self) -> float:
+        """Return the time that is measured."""
+        return time.perf_counter() + self.ahead_s
+
+    def monotonic(self) -> float:
+        """Return the time of deadlines."""
+        return time.monotonic()
 
 
 class Gate:
@@ -299,3 +323,189 @@ async def test_calls_in_threads_run_side_by_side() -> None:
 
     assert [json.loads((await call).body) for call in calls] == [PREDICTIONS] * 2
     execution.close()
+
+
+class Stages:
+    """The stages of calls, noted; each call is known by the number that it asks about."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, function: Callable[[np.ndarray], np.ndarray] | None = None):
+        self.noted: list[tuple[str, float]] = []
+        self.threads: set[tuple[float, bool]] = set()
+        self.function = function or (lambda fed: fed / 2 + 2)
+        self.loaded = FakeLoaded(half_plus_two(), self._run)
+        self.execution = Execution(self.loaded, 1)
+        self.answers: dict[float, Answer] = {}
+        plan = self.execution.answering.planners[Method.REST_PREDICT]
+
+        def noted(served: ServedModel, body: bytes) -> RunPlan:
+            planned = plan(served, body)
+            (fed,) = planned.feeds.values()
+            number = float(fed[0])
+            self.noted.append(("read", number))
+            self.threads.add((number, threading.current_thread() is threading.main_thread()))
+
+            def encode(outputs: Sequence[np.ndarray]) -> bytes:
+                self.noted.append(("write", number))
+                return planned.encode(outputs)
+
+            return planned._replace(encode=encode)
+
+        monkeypatch.setattr(self.execution.answering, "planners", {Method.REST_PREDICT: noted})
+
+    def _run(self, fed: np.ndarray) -> np.ndarray:
+        self.noted.append(("run", float(fed[0])))
+        return self.function(fed)
+
+    def arrival(
+        self, number: float, timeout_s: float | None = None, body: bytes = b"", waited_s: float = 0.0
+    ) -> Arrival:
+        """Make a call that asks about a number."""
+        body = body or b'{"instances": [%.1f]}' % number
+
+        def reply(answer: Answer) -> None:
+            self.noted.append(("reply", number))
+            self.answers[number] = answer
+
+        return Arrival(predict(timeout_s, body), reply, time.monotonic() - waited_s)
+
+    def expects(self, expected_s: float, arrival: Arrival) -> Arrival:
+        """Let calls like this one be expected to take so long."""
+        self.execution._expected_s[arrival.call.method, len(arrival.call.body).bit_length()] = expected_s
+        return arrival
+
+    async def answered(self, count: int) -> None:
+        """Wait for so many answers."""
+        while len(self.answers) < count:
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def stages(monkeypatch):
+    """Half plus two, whose calls are expected to be short."""
+    made = Stages(monkeypatch)
+    made.expects(0.0, made.arrival(1.0))
+    yield made
+    made.execution.close()
+
+
+LONG_BODY = b'{"instances": [8.0], "signature_name": "serving_default"}'
+"""Of another size than the other calls, so it may be expected to take longer."""
+
+
+async def test_calls_that_came_together_are_read_then_run_then_printed(stages: Stages) -> None:
+    """Each stage of all before the next one: the code of a stage stays in the processor's caches."""
+    calls = [stages.arrival(number) for number in (1.0, 2.0, 3.0)]
+
+    tickets = stages.execution.submit_together(calls)
+
+    assert stages.noted == [
+        (stage, number) for stage in ("read", "run", "write", "reply") for number in (1.0, 2.0, 3.0)
+    ]
+    assert tickets == [None] * 3
+    assert {number: json.loads(answer.body) for number, answer in stages.answers.items()} == {
+        number: {"predictions": [number / 2 + 2]} for number in (1.0, 2.0, 3.0)
+    }
+    assert {in_caller_thread for _, in_caller_thread in stages.loaded.runs} == {True}
+
+
+async def test_a_long_call_is_left_to_a_thread_and_keeps_no_short_one_waiting(stages: Stages) -> None:
+    """It takes no room in the group, and the others are answered before it is."""
+    may_go_on = threading.Event()
+    stages.function = lambda fed: fed if fed[0] != 8.0 else (may_go_on.wait(60), fed)[1]
+    calls = [stages.expects(1.0, stages.arrival(8.0, body=LONG_BODY)), stages.arrival(1.0), stages.arrival(2.0)]
+
+    assert stages.execution.group_size(calls) == 3
+    tickets = stages.execution.submit_together(calls)
+
+    assert set(stages.answers) == {1.0, 2.0}
+    assert [one is None for one in tickets] == [False, True, True]
+    may_go_on.set()
+    await stages.answered(3)
+    assert (8.0, False) in stages.threads
+
+
+async def test_two_calls_that_are_nearly_long_are_not_worked_on_together(stages: Stages) -> None:
+    """The tiny ones before them are answered first, and none of them waits for more than one of those."""
+    tiny = [stages.expects(LONGEST_GROUP_S / 100, stages.arrival(1.0)), stages.arrival(2.0)]
+    nearly_long = [stages.expects(0.9 * LONGEST_GROUP_S, stages.arrival(8.0, body=LONG_BODY))] * 2
+
+    sizes, waiting = [], [*nearly_long, *tiny, *nearly_long, *tiny]
+    while waiting:
+        sizes.append(stages.execution.group_size(waiting))
+        del waiting[: sizes[-1]]
+
+    assert sizes == [1, 3, 1, 3]
+
+
+@pytest.mark.parametrize("bad", [b'{"instances": ["a"]}', b'{"instances": 2.0', b'{"instances": [9.0]}'])
+async def test_a_call_that_fails_concerns_no_other_of_its_group(stages: Stages, bad: bytes) -> None:
+    """Whether it cannot be read or cannot be run."""
+
+    def function(fed: np.ndarray) -> np.ndarray:
+        if fed[0] == 9.0:
+            raise FailedPrecondition("not nine")
+        return fed
+
+    stages.function = function
+
+    stages.execution.submit_together([stages.arrival(1.0), stages.arrival(9.0, body=bad), stages.arrival(2.0)])
+
+    assert [stages.answers[number].code is Code.OK for number in (1.0, 9.0, 2.0)] == [True, False, True]
+
+
+async def test_a_call_whose_time_is_up_before_its_group_is_not_worked_on(stages: Stages) -> None:
+    """It waited for its turn behind others; those of its group are answered."""
+    before = dropped("expired")
+
+    late, good = stages.arrival(1.0, 0.5, waited_s=1.0), stages.arrival(2.0, 5.0, waited_s=1.0)
+    tickets = stages.execution.submit_together([late, good])
+
+    assert stages.answers[1.0] == Answer(Code.DEADLINE_EXCEEDED, TIMED_OUT.encode())
+    assert (stages.answers[2.0].code, tickets) == (Code.OK, [None, None])
+    assert ("read", 1.0) not in stages.noted
+    assert dropped("expired") == before + 1
+
+
+@pytest.mark.parametrize(("timeout_s", "reason"), [(None, "cancelled"), (5.0, "cancelled"), (0.02, "expired")])
+async def test_a_call_that_is_withdrawn_before_its_turn_is_counted(stages: Stages, timeout_s, reason: str) -> None:
+    """As one that waited for a thread is."""
+    before = dropped(reason)
+
+    stages.execution.drop(stages.arrival(1.0, timeout_s))
+
+    assert (dropped(reason), stages.noted) == (before + 1, [])
+
+
+@pytest.mark.parametrize("slow", ["read", "run", "write"])
+async def test_a_stage_that_takes_too_long_leaves_the_other_calls_to_threads(
+    stages: Stages, monkeypatch, slow: str
+) -> None:
+    """A call that turned out long keeps the loop once, not all of its kind."""
+    clock = JumpingClock(monkeypatch)
+    planned = stages.execution.answering.planners[Method.REST_PREDICT]
+
+    def jump(stage: str, number: float) -> None:
+        if (stage, number) == (slow, 1.0):
+            clock.ahead_s += 2 * LONGEST_ON_LOOP_S
+
+    def reading(served: ServedModel, body: bytes) -> RunPlan:
+        plan = planned(served, body)
+        number = float(next(iter(plan.feeds.values()))[0])
+        jump("read", number)
+
+        def encode(outputs: Sequence[np.ndarray]) -> bytes:
+            jump("write", number)
+            return plan.encode(outputs)
+
+        return plan._replace(encode=encode)
+
+    monkeypatch.setattr(stages.execution.answering, "planners", {Method.REST_PREDICT: reading})
+    stages.function = lambda fed: (jump("run", float(fed[0])), fed)[1]
+
+    tickets = stages.execution.submit_together([stages.arrival(number) for number in (1.0, 2.0, 3.0)])
+
+    assert set(stages.answers) == {1.0}
+    assert [one is None for one in tickets] == [True, False, False]
+    await stages.answered(3)
+    assert {answer.code for answer in stages.answers.values()} == {Code.OK}
+    assert stages.execution.in_flight == 0

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import socket
 import threading
-from types import SimpleNamespace
 
 import pytest
-import ray
 from ray._private.ray_constants import PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_LOG_MONITOR, PROCESS_TYPE_RAYLET
 
 from core.errors import Unavailable
 from deployments.launch.endings import ServerLost
+from deployments.launch.local_ray import LocalRay
 from deployments.launch.ray_cluster import RayCluster, require_listener
 from tests.support.clients import free_port
 
@@ -47,30 +46,28 @@ def test_what_listens_is_asked_further() -> None:
         require_listener(f"127.0.0.1:{listener.getsockname()[1]}")
 
 
-class _Died:
-    """A node of Ray some of whose processes have ended."""
-
-    def __init__(self, *kinds: str) -> None:
-        self._kinds = kinds
-
-    def dead_processes(self) -> list[tuple[str, SimpleNamespace]]:
-        return [(kind, SimpleNamespace(returncode=-9)) for kind in self._kinds]
+def after(monkeypatch: pytest.MonkeyPatch, *kinds: str) -> None:
+    """Let processes of these kinds have been killed."""
+    monkeypatch.setattr(LocalRay, "ended", lambda _: dict.fromkeys(kinds, -9))
 
 
 @pytest.mark.parametrize("kind", [PROCESS_TYPE_RAYLET, PROCESS_TYPE_GCS_SERVER])
 def test_a_ray_that_died_ends_the_server(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """It cannot be repaired from inside, and a service manager only starts again what has ended."""
-    monkeypatch.setattr(ray._private.worker, "_global_node", _Died(PROCESS_TYPE_LOG_MONITOR, kind))
+    after(monkeypatch, PROCESS_TYPE_LOG_MONITOR, kind)
 
     with pytest.raises(ServerLost, match=r"has ended \(exit status -9\)"):
         RayCluster("").require_alive()
-    RayCluster("10.0.0.1:6379").require_alive()
 
 
 def test_what_only_collects_logs_may_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests do not depend on it; nor does a server that has not started a Ray yet."""
-    monkeypatch.setattr(ray._private.worker, "_global_node", _Died(PROCESS_TYPE_LOG_MONITOR))
+    """Requests do not depend on it."""
+    after(monkeypatch, PROCESS_TYPE_LOG_MONITOR)
+
     RayCluster("").require_alive()
 
-    monkeypatch.setattr(ray._private.worker, "_global_node", None)
-    RayCluster("").require_alive()
+
+@pytest.mark.parametrize("address", ["", "10.0.0.1:6379"])
+def test_a_ray_that_was_not_started_here_has_not_died(address: str) -> None:
+    """A cluster that is joined may restart its processes as it likes."""
+    RayCluster(address).require_alive()

@@ -46,3 +46,9 @@ def test_workers_import_ahead_what_they_will_need() -> None:
     """The module is there, and an operator who names others has the last word."""
     assert importlib.util.find_spec(prepared()["RAY_preload_python_modules"])
     assert prepared(RAY_preload_python_modules="")["RAY_preload_python_modules"] == ""
+
+
+def test_serve_hands_on_its_counts_no_oftener_than_they_are_needed() -> None:
+    """Ten times a second, in each process and for each handle, is most of what an idle router would use."""
+    assert float(prepared()["RAY_SERVE_METRICS_EXPORT_INTERVAL_MS"]) >= 1000.0
+    assert prepared(RAY_SERVE_METRICS_EXPORT_INTERVAL_MS="100")["RAY_SERVE_METRICS_EXPORT_INTERVAL_MS"] == "100"

@@ -16,7 +16,8 @@ from core.errors import Code, Problem
 from core.routing.table import ListInForce, ModelRoutes, Route, RoutingTable
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.servable import ServableId
-from deployments.launch import terminal
+from deployments.launch import console as console_module
+from deployments.launch.console import Console
 from deployments.launch.terminal import RolloutPrinter, announce, without_stderr
 from tests.support.clients import free_port
 
@@ -65,42 +66,47 @@ def open_pages() -> Iterator[object]:
         server.server_close()
 
 
-def test_a_step_is_printed_once() -> None:
+def texts(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Return the printed lines without their times."""
+    return [line.partition("] ")[2] for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_step_is_printed_once(capsys) -> None:
     """However often the same table is read, and however many routers have it."""
-    said: list[str] = []
-    printer = RolloutPrinter(said.append)
+    printer = RolloutPrinter(Console())
 
     printer.show([])
     printer.show([table(1, State.LOADING), table(1, State.LOADING)])
     printer.show([table(1, State.LOADING)])
     printer.show([table(1, State.LOADING), table(2, State.AVAILABLE)])
 
-    assert said == ["m version 1 is loading", "m version 1 is available"]
+    assert texts(capsys) == ["m version 1 is loading", "m version 1 is available"]
 
 
-def test_a_router_that_is_behind_tells_nothing() -> None:
+def test_a_router_that_is_behind_tells_nothing(capsys) -> None:
     """Otherwise a version would seem to go back and forth."""
-    said: list[str] = []
-    printer = RolloutPrinter(said.append)
+    printer = RolloutPrinter(Console())
 
     printer.show([table(2, State.AVAILABLE)])
     printer.show([table(1, State.LOADING)])
 
-    assert said == ["m version 1 is available"]
+    assert texts(capsys) == ["m version 1 is available"]
 
 
-def test_a_long_load_is_told_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A person sees that the server lives; when all is loaded there is nothing more to say."""
-    monkeypatch.setattr(terminal, "STILL_LOADING_EVERY_S", -1.0)
-    said: list[str] = []
-    printer = RolloutPrinter(said.append)
+def test_a_long_load_is_shown_until_it_ends(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    """A person sees that the server lives; when all is loaded there is nothing more to wait for."""
+    monkeypatch.setattr(console_module, "TOLD_AFTER_S", 0.0)
+    console = Console()
+    printer = RolloutPrinter(console)
 
+    printer.show([])
+    console.tick()
     printer.show([table(1, State.LOADING)])
-    printer.show([table(1, State.LOADING)])
+    console.tick()
     printer.show([table(2, State.AVAILABLE)])
+    console.tick()
 
-    still = "still loading: m version 1"
-    assert said == ["m version 1 is loading", still, still, "m version 1 is available"]
+    assert texts(capsys) == ["m version 1 is loading", "0 of 1 loaded, loading m:1 (0 s)", "m version 1 is available"]
 
 
 def test_ready_comes_with_addresses_pages_and_a_request(open_pages) -> None:
@@ -179,10 +185,9 @@ def named(table: RoutingTable, **changes: object) -> RoutingTable:
     return replace(table, **{"settled": True, **changes})
 
 
-def test_the_state_of_the_server_is_printed_when_it_changes() -> None:
+def test_the_state_of_the_server_is_printed_when_it_changes(capsys) -> None:
     """First when the addresses were announced, and never `ready` while requests should not come."""
-    said: list[str] = []
-    printer = RolloutPrinter(said.append)
+    printer = RolloutPrinter(Console())
     printer.show([named(table(1, State.LOADING))])
     printer.say_state()
     printer.show([named(table(2, State.AVAILABLE), awaited=frozenset({ServableId("m", 2)}))])
@@ -191,7 +196,7 @@ def test_the_state_of_the_server_is_printed_when_it_changes() -> None:
     problem = ListInForce(problems=(Problem("typo", "models.config", 3),))
     printer.show([named(table(5, State.AVAILABLE), in_force=problem)])
 
-    assert [one for one in said if "ready" in one] == [
+    assert [one for one in texts(capsys) if "ready" in one] == [
         "not ready: 0 models answer, 1 does not (1 problem)",
         "ready: 1 model with 1 version answers",
         "ready with problems: 1 model with 1 version answers (1 problem)",

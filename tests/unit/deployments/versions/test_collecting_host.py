@@ -13,7 +13,7 @@ class AnsweringHost(CollectingHost):
     """A host whose routers answer as given; an error is raised."""
 
     def __init__(self, collector: Collector, *answers: list[Any] | Unavailable) -> None:
-        super().__init__(collector)
+        super().__init__(collector, lambda: None)
         self.answers = list(answers)
 
     def _ask_routers(self, method: str, *arguments: Any) -> list[Any]:

@@ -14,7 +14,7 @@ from core.versions.lifecycle import State
 from core.versions.load_report import LoadFailed
 from core.versions.servable import ServableId
 from core.versions.servable_spec import ServableSpec
-from deployments.versions.hosted_versions import HostedVersions
+from deployments.hosting.hosted_versions import HostedVersions
 from deployments.versions.placing_host import PlacingHost
 from deployments.versions.reconciler import FIRST_DELETE_AFTER_S, Reconciler
 from tests.support.fakes import FakeServeHost

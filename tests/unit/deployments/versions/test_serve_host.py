@@ -127,6 +127,12 @@ def test_the_resources_of_a_model_become_options_of_its_deployment() -> None:
     assert "autoscaling_config" not in options
 
 
+def test_replicas_are_spread_over_nodes_where_that_is_asked_for() -> None:
+    """The loss of a node then leaves the others; without it, Serve places as it likes."""
+    assert deployment_options(ModelResources(max_replicas_per_node=2))["max_replicas_per_node"] == 2
+    assert "max_replicas_per_node" not in deployment_options(ModelResources())
+
+
 def test_autoscaling_takes_the_place_of_a_number_of_replicas() -> None:
     """Serve refuses both at once."""
     options = deployment_options(ModelResources(autoscaling=Autoscaling()))

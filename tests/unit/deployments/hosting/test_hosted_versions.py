@@ -14,8 +14,8 @@ from core.versions.record import Failure
 from core.versions.servable import ServableId
 from core.versions.servable_spec import ServableSpec
 from core.versions.world import AppObservation, Condition
-from deployments.versions import hosted_versions
-from deployments.versions.hosted_versions import ASKED_EVERY_S, SILENT_AFTER_S, UNUSED_AFTER_S, HostedVersions
+from deployments.hosting import hosted_versions
+from deployments.hosting.hosted_versions import ASKED_EVERY_S, SILENT_AFTER_S, UNUSED_AFTER_S, HostedVersions
 from tests.support.fakes import FakeClock
 from tests.support.version_hosts import FakeVersionHosts
 

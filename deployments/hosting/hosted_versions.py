@@ -231,7 +231,7 @@ class HostedVersions:
 
     def has(self, app: str) -> bool:
         """Whether a version is hosted, or placed to be."""
-        return app in observed_versions(self._answers, self._placed)
+        return app in self._placed or any(app in (host.versions or ()) for host in self._hosts.values())
 
     def unload(self, app: str) -> None:
         """Let a version end wherever it is, after its last metrics were taken."""
