@@ -7,8 +7,8 @@
 # Only who has the cluster's token may talk to Ray.
 export RAY_AUTH_MODE=token
 
-# Each worker process imports the model server before it has work, so that a new version starts in one that waits.
-export RAY_preload_python_modules=deployments.preload
+# Workers import ahead, so that the next version need not wait for a process that does. The package must be on every host.
+export RAY_preload_python_modules=deployments.workers.preload
 
 # The head asks every host for a sign of life. One that is silent for some six seconds counts as dead, instead of a minute:
 # its versions are loaded elsewhere. Shorter times would count hosts as dead that are only busy.
@@ -22,9 +22,6 @@ export RAY_raylet_liveness_self_check_interval_ms=2000
 
 # Hosts wait so long for a head that is away, instead of a minute, before Ray there ends and all versions with it.
 export RAY_gcs_rpc_server_reconnect_timeout_s=600
-
-# Spare workers import what a version needs before there is one; the package must be installed on the host.
-export RAY_preload_python_modules=deployments.preload
 
 # The head keeps the state of the cluster on its disk. Ray calls this an alpha; RAY_REDIS_ADDRESS with a Redis is the other way.
 export RAY_gcs_storage=rocksdb

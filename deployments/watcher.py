@@ -26,9 +26,9 @@ from deployments.versions.collecting_host import CollectingHost
 from deployments.versions.config_requests import ConfigRequests
 from deployments.versions.placing_host import PlacingHost
 from deployments.versions.reconciler import Reconciler
-from deployments.versions.spare_workers import SpareWorkers
 from deployments.versions.version_counts import VersionCounts
 from deployments.versions.version_hosts import ServeVersionHosts
+from deployments.workers.spare_workers import SpareWorkers
 
 STUCK_AFTER_S = 120.0
 PAUSE_AFTER_ERROR_S = 1.0

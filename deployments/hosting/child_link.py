@@ -85,11 +85,6 @@ class ChildLink:
             with suppress(OSError):
                 os.killpg(self.state.pid, signal.SIGKILL)
 
-    def close(self) -> None:
-        """Let go of the child, which lives on."""
-        self._hearing.cancel()
-        self._writer.close()
-
     async def _hear(self, reader: asyncio.StreamReader) -> None:
         try:
             while True:

@@ -155,7 +155,8 @@ class VersionProcess:
         if state.endpoint is not None:
             return link
         await self._ended(link)
-        self._message = state.failure or await self._ending(link)
+        ending = await self._ending(link)
+        self._message = state.failure or ending
         return None
 
     async def _forked(self) -> ChildLink:
@@ -183,11 +184,12 @@ class VersionProcess:
         return ending_text(status)
 
     async def _ended(self, link: ChildLink, timeout_s: float = ENDED_WITHIN_S) -> None:
-        """Wait until a child has ended that is about to; it is killed when it takes too long."""
+        """Wait until a child has ended that is about to, and its memory is back; one that takes too long is killed."""
         with suppress(TimeoutError):
             await asyncio.wait_for(link.ended(), timeout_s)
         link.kill()
         await link.ended()
+        await self._zygote.status_of(link.state.pid, STATUS_WITHIN_S)
 
     async def _end(self) -> None:
         link = self._link

@@ -138,7 +138,8 @@ class VersionProcesses:
 
     async def _ready(self) -> None:
         """Take over the children that a former host has left; once."""
-        if self._adoption is None:
+        failed = self._adoption is not None and self._adoption.done() and self._adoption.exception() is not None
+        if self._adoption is None or failed:
             self._adoption = asyncio.get_running_loop().create_task(self._adopt())
         await asyncio.shield(self._adoption)
 
@@ -148,7 +149,8 @@ class VersionProcesses:
         for link in await asyncio.gather(*map(_link_to, paths)):
             if link is not None:
                 self._take_over(link)
-        await self._zygote.start()
+        with suppress(OSError):  # the first fork tries again, and has somebody to tell
+            await self._zygote.start()
 
     def _take_over(self, link: ChildLink) -> None:
         order = left_behind(link.state, server_version())
@@ -171,8 +173,8 @@ async def _link_to(path: str) -> ChildLink | None:
     """Connect to the child of a path; a path that nobody listens on is removed."""
     try:
         return await asyncio.wait_for(ChildLink.to(path), ADOPTED_WITHIN_S)
-    except (EOFError, OSError) as error:
-        log.info("child_not_adopted path=%s error=%r", path, str(error))
+    except Exception as error:  # noqa: BLE001 - what a child of another release says may be anything
+        log.info("child_not_adopted path=%s error=%r", path, f"{type(error).__name__}: {error}")
         if isinstance(error, ConnectionRefusedError):
             with suppress(OSError):
                 os.unlink(path)

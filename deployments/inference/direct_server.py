@@ -153,8 +153,15 @@ class _Peer(asyncio.BufferedProtocol):
         size = taker.group_size(tuple(waiting.values())) if len(waiting) > 1 else 1
         ids = tuple(islice(waiting, size))
         self._is_working = True
-        tickets = taker.submit_together([waiting.pop(call_id) for call_id in ids])
-        self._is_working = False
+        try:
+            tickets = taker.submit_together([waiting.pop(call_id) for call_id in ids])
+        except Exception:
+            # Without a connection the router repeats the calls elsewhere; otherwise it would wait for their answers.
+            log.exception("direct_calls_failed")
+            self._refuse("its calls could not be worked on")
+            return
+        finally:
+            self._is_working = False
         for call_id, ticket in zip(ids, tickets, strict=True):
             if ticket is not None and call_id in self._open:
                 self._open[call_id] = ticket
@@ -169,6 +176,7 @@ class _Peer(asyncio.BufferedProtocol):
     def _refuse(self, why: str) -> None:
         log.warning("direct_peer_refused error=%r", why)
         self._drop_waiting()
+        self._unsent.clear()
         if self._transport is not None:
             self._transport.abort()
 

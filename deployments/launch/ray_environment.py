@@ -28,4 +28,4 @@ def prepare(environment: MutableMapping[str, str]) -> None:
 
 def import_ahead(environment: MutableMapping[str, str]) -> None:
     """Let each worker process of a Ray that is started here import what it needs before it has work."""
-    environment.setdefault("RAY_preload_python_modules", "deployments.preload")
+    environment.setdefault("RAY_preload_python_modules", "deployments.workers.preload")

@@ -30,8 +30,9 @@ GONE_TIMEOUT_S = 30.0
 
 def why_not_permitted() -> str:
     """Return why this machine lets nobody make such hosts; empty where it does."""
-    if shutil.which("ip") is None:
-        return "there is no `ip` (iproute2)"
+    missing = [tool for tool in ("ip", "unshare", "nsenter", "mount") if shutil.which(tool) is None]
+    if missing:
+        return f"not installed: {', '.join(missing)}"
     name = f"rms-{secrets.token_hex(3)}"
     made = _ip("netns", "add", name, check=False)
     if made.returncode:

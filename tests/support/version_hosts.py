@@ -115,6 +115,11 @@ class FakeVersionHosts:
             if node not in self.broken:
                 host.progress()
 
+    def host_up(self) -> None:
+        """Let the process of every host be up; its versions go on with what they do."""
+        for host in self.hosts.values():
+            host.is_up = True
+
     def lose(self, node: str) -> None:
         """Lose a node with everything on it."""
         self.alive.discard(node)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from core.config.extensions import ANY, ONNX, TENSORFLOW, PlatformKind
 from core.config.model_config import ModelConfig, ModelResources
 from core.config.version_policy import All, Latest, PolicyFailed, Specific, registered_policy
+from core.storage.directory_names import not_a_version, version_directories
 from core.storage.version_listing import (
     MISSED,
     MOST_OUTSIDE,
@@ -24,10 +25,8 @@ from core.storage.version_listing import (
     judged,
     local_path,
     missing,
-    not_a_version,
     shown_outside,
     steadied,
-    version_directories,
 )
 
 MODEL = FileEntry("saved_model.pb", 100, 50.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -21,6 +22,8 @@ from core.versions.servable import ServableId
 from core.versions.world import Condition
 from deployments.hosting.version_process import shared_modules
 from tests.support.real_hosts import RealHost, code_spec, half_plus_two_spec, pids_of, real_host, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 HOST = """
 import asyncio, sys
@@ -141,7 +144,6 @@ async def test_a_host_whose_versions_were_taken_over_lets_go_of_them(host: RealH
 
     assert (await second.observed(app)).condition is Condition.RUNNING
     await host.reaches(app, Condition.ABSENT)
-    await host.close()
     assert (second.pid(app), await second.predict(app, 2.0)) == (pid, [3.0])
     await second.close()
 
@@ -162,6 +164,18 @@ async def test_a_child_of_another_release_is_not_taken_over(
         assert await second.versions() == {}
         await until(lambda: not psutil.pid_exists(before))
         await second.close()
+
+
+async def test_a_child_that_cannot_be_understood_is_left_alone() -> None:
+    """It ends by itself; a host that failed here would keep every version of its node from running."""
+    async with real_host() as host:
+        host.node.sockets.mkdir(mode=0o700)
+        strange = await asyncio.start_unix_server(
+            lambda _, writer: writer.write(b"\0\0\0\4what"), host.node.sockets / "strange"
+        )
+
+        assert await host.versions() == {}
+        strange.close()
 
 
 async def test_children_end_with_their_node(saved_models: Path) -> None:

@@ -29,6 +29,8 @@ from tests.support.lite_models import LITE_MODELS
 from tests.support.real_hosts import RealHost, code_spec, half_plus_two_spec, pids_of, until
 from tests.support.span_collector import SpanCollector
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 
 async def test_a_version_answers_over_the_host_and_over_its_own_direct_transport(
     host: RealHost, saved_models: Path

@@ -386,3 +386,23 @@ def test_no_answer_is_lost_when_a_connection_leaves_with_its_last_call(run) -> N
         assert [1] in peer.answers
 
     run(check)
+
+
+def test_calls_that_cannot_be_worked_on_end_their_connection(run) -> None:
+    """The router repeats them elsewhere; it would wait in vain."""
+
+    async def check() -> None:
+        taker = Groups(1)
+        peer = Peer(DirectServer(taker, TOKEN))
+        peer.says(b"".join(map(call_frame, range(3))))
+
+        def fail(arrivals: Sequence[Arrival]) -> list[Work | None]:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+
+        taker.submit_together = fail
+        await until(lambda: peer.wire.is_aborted)
+
+        assert [int(one.body) for one in taker.dropped] == [2]
+        assert peer.answers == [[0]]
+
+    run(check)

@@ -1,7 +1,7 @@
 """Imported by each worker process that Ray starts, before it has work: `RAY_preload_python_modules` names this module.
 
 At once it imports what every process of Ray Serve needs. The rest is for a spare worker, which waits for the next
-version (`deployments.versions.spare_workers`): one that has stayed idle imports the model server and opens TensorFlow's
+version (`deployments.workers.spare_workers`): one that has stayed idle imports the model server and opens TensorFlow's
 library, so that routers and all others do not carry them.
 """
 

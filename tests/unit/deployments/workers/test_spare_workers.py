@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from core.versions.spare_workers import RENEW_AFTER_S, SHORT_LOOK_S
-from deployments.versions.spare_workers import NotOffered, SpareWorkers
+from deployments.workers.spare_workers import NotOffered, SpareWorkers
 from tests.support.clients import wait_until
 from tests.support.fakes import FakeClock
 
@@ -127,7 +127,7 @@ def test_the_thread_asks_by_itself_and_ends(
     raylets: FakeRaylets, working: SpareWorkers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A look that fails is followed by others."""
-    monkeypatch.setattr("deployments.versions.spare_workers.next_look_s", lambda *_, **__: 0.0)
+    monkeypatch.setattr("deployments.workers.spare_workers.next_look_s", lambda *_, **__: 0.0)
     raylets.away.add("a")
     working.start()
     raylets.away.clear()
@@ -142,7 +142,7 @@ def test_where_ray_does_not_start_them_one_line_says_so(
     raylets: FakeRaylets, working: SpareWorkers, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Versions start as they would without."""
-    monkeypatch.setattr("deployments.versions.spare_workers.next_look_s", lambda *_, **__: 0.0)
+    monkeypatch.setattr("deployments.workers.spare_workers.next_look_s", lambda *_, **__: 0.0)
     raylets.is_offered = False
     with caplog.at_level(logging.INFO):
         working.start()

@@ -2,7 +2,7 @@
 
 They are ordinary workers that Ray starts ahead of demand (its raylet's PrestartWorkers). Ray gives one to the first
 actor with the same runtime environment, so models with environment variables of their own start as without them. What
-a worker does until then is up to `deployments.preload`.
+a worker does until then is up to `deployments.workers.preload`.
 """
 
 from __future__ import annotations
