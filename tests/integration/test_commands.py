@@ -22,6 +22,8 @@ from core.errors import RuntimeFailure
 from core.openapi.status_schema import STATUS
 from deployments.cli import main
 from deployments.commands.admin_client import AdminClient
+from deployments.runtime.compiled import runs_by
+from deployments.runtime.library import library
 from deployments.versions.serve_host import ROUTER_APP
 from tests.integration.conftest import LiveServer
 from tests.support.clients import ClosedLoop, RestClient, wait_until
@@ -118,6 +120,7 @@ def test_versions_and_models_come_and_go_by_command(
     newest = entry["versions"][0]
     assert (newest["version"], newest["replicas"], newest["aspired"]) == ("2", 1, True)
     assert newest["load_s"] > 0
+    assert newest["runs_by"] == runs_by(library())
 
     run(server, capsys, "unload", "by_command")
     assert client.available("by_command") == set()
