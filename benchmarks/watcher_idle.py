@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -136,12 +137,21 @@ def folders(root: Path, versions: int) -> tuple[ModelConfig, ...]:
     return tuple(ModelConfig(name, str(root / name), policy=All()) for name in names)
 
 
+def events() -> dict[str, Any]:
+    """Return what tells the watcher of changed folders; an older checkout has nothing that does."""
+    try:
+        from deployments.storage.folder_events import FolderEvents  # noqa: PLC0415
+    except ImportError:
+        return {}
+    return {"events": FolderEvents(lambda: None)}
+
+
 def simulate(versions: int, seconds: float) -> float:
     """Return the share of a core that the watcher's ticks use once every version is served."""
     clock, host = SimulatedClock(), RestingHost()
     with tempfile.TemporaryDirectory(prefix="bench-watcher-") as root:
         models = folders(Path(root), versions)
-        watch = Reconciler(ServerSettings(), host, VersionSource(), GivenList(models), clock)
+        watch = Reconciler(ServerSettings(), host, VersionSource(), GivenList(models), clock, **events())
         pull_s = used_s = began_s = 0.0
         while not began_s or clock.now_s < began_s + seconds:
             if clock.now_s >= pull_s:

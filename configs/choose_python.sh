@@ -12,9 +12,9 @@ candidates() {
 }
 
 for python in $(candidates); do
-  "$python" -c 'import ensurepip, venv, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue
+  "$python" -c 'import ensurepip, venv, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || continue
   case "$("$python" -m deployments.system.installed 2>/dev/null)" in
-    *" optimized") echo "$python"; exit ;;
+    3.11.*" optimized") echo "$python"; exit ;;
   esac
   [ -n "$fallback" ] || fallback=$python
 done

@@ -13,6 +13,7 @@ from core.routing.router_report import RouterReport
 from core.routing.table import RoutingTable
 from core.telemetry.metric_ledger import Collected, Stamp
 from deployments.config.configured_models import ConfiguredModels, followed_files
+from deployments.hosting.hosted_versions import HostedVersions
 from deployments.storage.folder_events import FolderEvents
 from deployments.storage.version_source import VersionSource
 from deployments.system.clock import SystemClock
@@ -23,7 +24,6 @@ from deployments.telemetry.repeated_failure_log import RepeatedFailureLog
 from deployments.telemetry.serve_failures import SERVE_FAILURES
 from deployments.versions.collecting_host import CollectingHost
 from deployments.versions.config_requests import ConfigRequests
-from deployments.versions.hosted_versions import HostedVersions
 from deployments.versions.placing_host import PlacingHost
 from deployments.versions.reconciler import Reconciler
 from deployments.versions.version_counts import VersionCounts

@@ -205,7 +205,7 @@ static int read_ends(cursor *text, int64_t *sizes, int64_t *dims, int *depth) {
 
 /* Read a list from its bracket on; returns whether it is regular and holds numbers alone, of which there is one at
    least. The cursor stands behind it, or where it was found out. */
-static int read_list(cursor *text, int64_t *numbers, number_list *list) {
+static int read_list(cursor *text, int64_t *numbers, size_t room, number_list *list) {
   cursor here = *text;
   int64_t sizes[MOST_RANK], dims[MOST_RANK] = {0};
   int depth = 0, leaves = 0; /* at which depth the numbers stand; 0 before the first one */
@@ -220,7 +220,7 @@ static int read_list(cursor *text, int64_t *numbers, number_list *list) {
       here.at++;
       continue;
     }
-    if (depth == 0 || (leaves != 0 && depth != leaves)) break;
+    if (depth == 0 || (leaves != 0 && depth != leaves) || count == room) break;
     leaves = depth;
     int64_t whole = 0;
     double decimal = 0;
@@ -250,7 +250,7 @@ static int read_list(cursor *text, int64_t *numbers, number_list *list) {
 }
 
 int cut_number_lists(const char *text, size_t length, size_t least, char *rest, size_t *rest_length, int64_t *numbers,
-                     number_list *lists, int most) {
+                     size_t room, number_list *lists, int most) {
   const char *end = text + length, *at = text;
   char *to = rest;
   int count = 0, is_inside = 0; /* a string */
@@ -264,7 +264,7 @@ int cut_number_lists(const char *text, size_t length, size_t least, char *rest, 
     }
     cursor reading = {at, end};
     number_list list = {.start = taken};
-    if (!read_list(&reading, numbers + taken, &list)) {
+    if (!read_list(&reading, numbers + taken, room - taken, &list)) {
       if (reading.at - at > FAR) return UNSUITABLE;
       *to++ = *at++;
     } else if ((size_t)(reading.at - at) < least) {

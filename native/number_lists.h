@@ -16,10 +16,10 @@ typedef struct {
 
 /* Copy a JSON text without its long lists of numbers: each that is regularly nested and at least `least` bytes long is
    replaced by the string "\u0000K", of which it is the K-th. Returns how many there are; or UNSUITABLE, where the text
-   is of a form for others to judge: with escapes, with more than `most` such lists, or with one that is ragged or holds
-   something else than numbers.
+   is of a form for others to judge: with escapes, with more than `most` such lists, with more than `room` numbers, or with
+   a list that is ragged or holds something else than numbers.
 
-   `rest` has room for `length` bytes, and `rest_length` gets how many there are; `numbers` has room for one more than
-   there are commas. Nothing but the lists is judged: the text is valid if the rest is. */
+   `rest` has room for `length` bytes, and `rest_length` gets how many there are; `least` is 12 at least. A valid text has
+   one number more than commas, at most. Nothing but the lists is judged: the text is valid if the rest is. */
 int cut_number_lists(const char *text, size_t length, size_t least, char *rest, size_t *rest_length, int64_t *numbers,
-                     number_list *lists, int most);
+                     size_t room, number_list *lists, int most);

@@ -1,5 +1,5 @@
-/* Written by make_powers.py: powers of five, each as 128 bits from its first one on, high half first. Positive powers are
-   cut off below, negative ones, too, or rounded up where the product can be exact. */
+/* Written by make_powers.py: powers of five, each as 128 bits from its first one on, high half first. They are cut off
+   below, and negative ones rounded up where the product can be exact. */
 
 #define SMALLEST_POWER (-65)
 #define LARGEST_POWER 65

@@ -274,7 +274,7 @@ class ClusterSettings:
     """The Ray cluster."""
 
     router_replicas: int = 0
-    """Routers, which share the ports of their node: one may fail, and several CPUs take requests. 0: by the CPUs."""
+    """Routers; those of one node share its ports, so that one may fail; 0 leaves it to the number of CPUs."""
 
     max_routers_per_node: int = 0
     """Routers that may be on one node, so that each node has a port of its own; 0 does not limit them."""
@@ -292,11 +292,7 @@ class ClusterSettings:
     """Address of a running cluster; empty uses the one this node belongs to, or starts one here."""
 
     def routers(self, cpus: int) -> int:
-        """Return the number of routers on so many CPUs: two where neither takes the CPUs of the models, then more.
-
-        A router is one loop on one core. A tiny request takes up to half as much of it as of its model server, so that
-        one core of eight leaves enough to the models; beyond eight routers a hot model needs replicas first.
-        """
+        """Return the number of routers on so many CPUs: two where models keep enough, then one for each eight."""
         survivors = 2 if cpus >= CPUS_FOR_TWO_ROUTERS else 1
         return self.router_replicas or max(survivors, min(cpus // CPUS_A_ROUTER, MOST_ROUTERS))
 

@@ -7,8 +7,7 @@ expect goes to the protobuf runtime, which decides what is valid and what it mea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from google.protobuf.message import DecodeError
 
@@ -22,8 +21,7 @@ _WALK_FROM_BYTES: Final = 4096
 _MODEL_SPEC_TAG: Final = 1 << 3 | LENGTH_DELIMITED
 
 
-@dataclass(frozen=True, slots=True)
-class ModelSpecRef:
+class ModelSpecRef(NamedTuple):
     """What a request says about the model: a name, at most one of version and label, and a signature or ""."""
 
     name: str

@@ -7,8 +7,7 @@ keeps parsing and printing free of TensorFlow, and lets requests of different pr
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -18,8 +17,7 @@ LARGEST_ANSWER_BYTES: Final = 2**31 - 1
 """What one protobuf message can carry, and one frame between model server and router."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunPlan:
+class RunPlan(NamedTuple):
     """One session run.
 
     `feeds` maps graph tensor names to arrays, `fetches` are graph tensor names without repetition, and `encode` turns

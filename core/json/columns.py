@@ -1,4 +1,6 @@
-"""The fast lane: numbers of a request to arrays without an object per number, from buffers of simdjson.
+"""The fast lanes: numbers of a request to arrays without an object per number.
+
+They come from lists that were cut out of the text, or from buffers of simdjson.
 
 A buffer does not show how its numbers were nested; comparing skeletons proves it. All functions work on a document of
 simdjson and either return arrays that are certainly right or raise UnsuitableDocumentError, on which
@@ -15,6 +17,7 @@ import numpy as np
 import simdjson
 
 from core.inference.dtypes import NUMPY_DTYPE, DataType
+from core.json.cut_lists import CutText, NumberList
 from core.json.elements import Element, UnsuitableDocumentError, member_names, numbers
 from core.json.rows import DTypes
 from core.json.skeleton import Shape, check_skeleton, list_shape, list_skeleton, object_skeleton, value_shape
@@ -66,6 +69,49 @@ def named_rows(document: Element, key: str, dtypes: DTypes, body: bytes) -> Arra
     }
 
 
+def cut_inputs(cut: CutText, value: Element, dtypes: DTypes, *, by_row: bool) -> Arrays:
+    """Read `instances` or `inputs` in what is left of the text; raises UnsuitableDocumentError.
+
+    As lists are cut out whole, a list is one tensor, an object has one for each input, and in a list of objects each of
+    them has.
+    """
+    if isinstance(value, simdjson.Array) and by_row:
+        return _rows(cut, list(value), dtypes)
+    if isinstance(value, simdjson.Object) and not by_row:
+        if not dtypes.keys() <= set(member_names(value)):
+            raise UnsuitableDocumentError
+        return {name: _stacked([_list_at(cut, value[name])], dtype)[0] for name, dtype in dtypes.items()}
+    if len(dtypes) != 1:
+        raise UnsuitableDocumentError
+    ((name, dtype),) = dtypes.items()
+    return {name: _stacked([_list_at(cut, value)], dtype)[0]}
+
+
+def _rows(cut: CutText, rows: list[Element], dtypes: DTypes) -> Arrays:
+    if not all(isinstance(row, simdjson.Object) and set(member_names(row)) == set(dtypes) for row in rows):
+        raise UnsuitableDocumentError
+    return {name: _stacked([_list_at(cut, row[name]) for row in rows], dtype) for name, dtype in dtypes.items()}
+
+
+def _list_at(cut: CutText, value: Element) -> NumberList:
+    found = cut.at(value)
+    if found is None:
+        raise UnsuitableDocumentError
+    return found
+
+
+def _stacked(lists: list[NumberList], dtype: DataType) -> np.ndarray:
+    """Stack lists of one shape along a new first dimension."""
+    shape = lists[0].shape
+    if (dtype not in FLOATS and dtype not in INTEGERS) or any(one.shape != shape for one in lists):
+        raise UnsuitableDocumentError
+    parts = [one.numbers(_kind(dtype)) for one in lists]
+    known = [one for one in parts if one is not None]
+    if len(known) < len(parts):
+        raise UnsuitableDocumentError
+    return _typed(known[0] if len(known) == 1 else np.concatenate(known), (len(lists), *shape), dtype)
+
+
 def _few(value: Element) -> list[Element]:
     """Take the rows of a list, unless they are so many that their memory must be judged first."""
     if len(value) > MOST_ROWS:
@@ -82,7 +128,7 @@ def _member(value: Element, name: str, dtype: DataType) -> np.ndarray:
 
 def _tensor(value: Element, shape: Shape, dtype: DataType) -> np.ndarray:
     if dtype in FLOATS or dtype in INTEGERS:
-        return _numbers(numbers(value, number_kind(dtype)), shape, dtype)
+        return _numbers(numbers(value, _kind(dtype)), shape, dtype)
     dense = fast_tensor(value.as_list(), dtype)
     if dense is None:
         raise UnsuitableDocumentError
@@ -94,7 +140,7 @@ def _column(values: Sequence[Element], shape: Shape, dtype: DataType) -> np.ndar
     if not shape:
         return _known(fast_values(list(values), dtype))
     if dtype in FLOATS or dtype in INTEGERS:
-        kind = number_kind(dtype)
+        kind = _kind(dtype)
         buffer = b"".join([numbers(value, kind) for value in values])
         return _numbers(buffer, (len(values), *shape), dtype)
     dense = fast_tensor([value.as_list() for value in values], dtype)
@@ -103,19 +149,17 @@ def _column(values: Sequence[Element], shape: Shape, dtype: DataType) -> np.ndar
     return dense.values.reshape(dense.shape)
 
 
-def number_kind(dtype: DataType) -> str:
-    """Return the kind of buffer that holds the numbers of a type: `d`, `i` or `u`."""
+def _kind(dtype: DataType) -> str:
     if dtype in FLOATS:
         return "d"
     return "u" if INTEGERS[dtype][0] == 0 else "i"
 
 
 def _numbers(buffer: bytes | memoryview, shape: Shape, dtype: DataType) -> np.ndarray:
-    return typed_numbers(np.frombuffer(buffer, dtype=BUFFERS[number_kind(dtype)]), shape, dtype)
+    return _typed(np.frombuffer(buffer, dtype=BUFFERS[_kind(dtype)]), shape, dtype)
 
 
-def typed_numbers(values: np.ndarray, shape: Shape, dtype: DataType) -> np.ndarray:
-    """Make an input's array of numbers; raises UnsuitableDocumentError where the shape or the type does not fit."""
+def _typed(values: np.ndarray, shape: Shape, dtype: DataType) -> np.ndarray:
     # Lists of none and of one element have the same skeleton.
     if values.size != math.prod(shape):
         raise UnsuitableDocumentError

@@ -10,13 +10,18 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
+import orjson
 
 from core.json.elements import UnsuitableDocumentError
+from core.json.skeleton import MOST_LEVELS, is_deeper
+
+T = TypeVar("T")
+Text: TypeAlias = bytes | bytearray | memoryview
 
 EXTENSION: Final = "core.json._number_lists"
 PURE_PYTHON_VARIABLE: Final = "RAY_MODEL_SERVER_PURE_PYTHON"
@@ -27,7 +32,12 @@ LEAST_BYTES: Final = 2048
 LEAST_TEXT_BYTES: Final = 8 * 1024
 """In shorter texts nothing is looked for."""
 
-MOST_LISTS: Final = 256
+MOST_LISTS: Final = 64
+MOST_RANK: Final = 8
+"""Deeper lists stay in the text, as in `native/number_lists.h`."""
+LARGEST_UNCOUNTED_BYTES: Final = 4 * 1024 * 1024
+"""In larger texts the commas are counted, to know how many numbers there are."""
+
 MARK: Final = "\0"
 WHOLE: Final = np.dtype(np.int64)
 DOUBLE: Final = np.dtype(np.float64)
@@ -66,21 +76,55 @@ class CutText:
         return self.lists[int(value[1:])] if is_list else None
 
 
-def cut_lists(text: bytes) -> CutText | None:
+def cut_lists(text: Text) -> CutText | None:
     """Cut a text; None where it has no long list of numbers, or one that others must judge."""
     part = _PART
     if part is None or len(text) < LEAST_TEXT_BYTES:
         return None
-    commas = int(np.count_nonzero(np.frombuffer(text, np.uint8) == ord(",")))
-    numbers = np.empty(commas + 1, WHOLE)
+    numbers = np.empty(_most_numbers(text), WHOLE)
     rest, length = np.empty(len(text), np.uint8), part.ffi.new("size_t*")
     found = part.ffi.new("number_list[]", MOST_LISTS)
-    buffers = part.ffi.from_buffer("char[]", rest), length, part.ffi.from_buffer("int64_t[]", numbers)
-    count = part.lib.cut_number_lists(text, len(text), LEAST_BYTES, *buffers, found, MOST_LISTS)
+    buffers = part.ffi.from_buffer("char[]", rest), length, part.ffi.from_buffer("int64_t[]", numbers), len(numbers)
+    whole = part.ffi.from_buffer("char[]", text)
+    count = part.lib.cut_number_lists(whole, len(text), LEAST_BYTES, *buffers, found, MOST_LISTS)
     if count <= 0:
         return None
     lists = [_number_list(part.ffi, numbers, one) for one in found[0:count]]
     return CutText(rest[: length[0]].tobytes(), lists)
+
+
+def _most_numbers(text: Text) -> int:
+    """Return how many numbers a valid text holds at most; memory that is not written costs nothing, within limits."""
+    if len(text) <= LARGEST_UNCOUNTED_BYTES:
+        return len(text) // 2 + 1
+    return int(np.count_nonzero(np.frombuffer(text, np.uint8) == ord(","))) + 1
+
+
+def with_cut_lists(text: Text, key: str, use: Callable[[Mapping[str, Any]], T]) -> T | None:
+    """Apply a function to an object whose members named `key`, at any level, are `NumberList`s where they were cut out.
+
+    Returns None where others must judge the text: it may be too deep, another member is such a list, or its reader
+    wants plain values.
+    """
+    cut = cut_lists(text)
+    if cut is None or is_deeper(cut.rest, MOST_LEVELS - MOST_RANK):
+        return None
+    try:
+        document = orjson.loads(cut.rest)
+        return use(_with_lists(cut, document, key)) if type(document) is dict else None
+    except (orjson.JSONDecodeError, UnsuitableDocumentError):
+        return None
+
+
+def _with_lists(cut: CutText, value: Any, key: str, name: str = "") -> Any:
+    if type(value) is dict:
+        return {member: _with_lists(cut, one, key, member) for member, one in value.items()}
+    if type(value) is list:
+        return [_with_lists(cut, one, key) for one in value]
+    found = cut.at(value)
+    if found is not None and name != key:
+        raise UnsuitableDocumentError
+    return value if found is None else found
 
 
 def _number_list(ffi: Any, numbers: np.ndarray, found: Any) -> NumberList:

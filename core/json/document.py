@@ -20,8 +20,7 @@ import simdjson
 
 from core.errors import InvalidArgument
 from core.inference.signature import DEFAULT_SIGNATURE, Signature
-from core.json.columns import Arrays, named_rows, named_tensors, one_tensor
-from core.json.cut_columns import cut_inputs
+from core.json.columns import Arrays, cut_inputs, named_rows, named_tensors, one_tensor
 from core.json.cut_lists import CutText, cut_lists
 from core.json.elements import Element, UnsuitableDocumentError, parsed_element, plain
 from core.json.exact_parser import parse_exactly
@@ -64,15 +63,15 @@ def read_predict_body(body: bytes | bytearray, signature_of: SignatureOf) -> Pre
 
     `signature_of` returns None for a name that the model does not have. Missing inputs are not judged here.
     """
+    request = _cut_request(body, signature_of)
+    if request is not None:
+        return request
     body = bytes(body)
-    return (
-        _cut_request(body, signature_of)
-        or with_object(body, partial(_fast_request, signature_of, partial(_fast_inputs, body)))
-        or _exact_request(body, signature_of)
-    )
+    fast = partial(_fast_request, signature_of, partial(_fast_inputs, body))
+    return with_object(body, fast) or _exact_request(body, signature_of)
 
 
-def _cut_request(body: bytes, signature_of: SignatureOf) -> PredictBody | None:
+def _cut_request(body: bytes | bytearray, signature_of: SignatureOf) -> PredictBody | None:
     """Read a body whose inputs are long lists of numbers; None for all others."""
     cut = cut_lists(body)
     return (

@@ -19,12 +19,12 @@ from core.inference.giving_up import patiently
 from core.inference.run_plan import RunPlan
 from core.inference.signature import ServedModel
 from core.inference.tensor_proto import MAX_RANK
-from core.json.cut_tree import with_cut_lists
-from core.json.depth import require_shallow
+from core.json.cut_lists import with_cut_lists
 from core.json.document import require_affordable
 from core.json.exact_parser import parse_whole
 from core.json.flat_array import decoded_base64, flat_array
 from core.json.long_lists import with_long_lists
+from core.json.skeleton import require_shallow
 from core.json.strings import is_text
 from core.json.values import JsonObject
 from core.oip.datatypes import name_of, numpy_of
@@ -74,6 +74,10 @@ def _read(model: ServedModel, parts: RestBody) -> InferRequest:
 
 def read_infer_request(body: RestBody) -> InferRequest:
     """Read a request; raises InvalidArgument."""
+    use = partial(_request, body.raw)
+    request = with_cut_lists(body.json, DATA, use) if len(body.json) > LARGEST_SHORT_BYTES else None
+    if request is not None:
+        return request
     text = bytes(body.json)
     require_shallow(text)
     if len(text) <= LARGEST_SHORT_BYTES:
@@ -81,8 +85,7 @@ def read_infer_request(body: RestBody) -> InferRequest:
             return _request(body.raw, orjson.loads(text))
         except orjson.JSONDecodeError:
             return _exact_request(text, body.raw)
-    use = partial(_request, body.raw)
-    return with_cut_lists(text, DATA, use) or with_long_lists(text, DATA, use) or _exact_request(text, body.raw)
+    return with_long_lists(text, DATA, use) or _exact_request(text, body.raw)
 
 
 def _exact_request(text: bytes, raw: memoryview) -> InferRequest:

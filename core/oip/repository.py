@@ -11,7 +11,7 @@ import orjson
 
 from core.admin.model_changes import Change, KnownModels, Models, load_model, unload_model
 from core.errors import Aborted, Internal, InvalidArgument, NotFound, PermissionDenied, Unimplemented
-from core.json.depth import require_shallow
+from core.json.skeleton import require_shallow
 from core.protos import oip_pb2
 from core.routing.server_state import failed_loads, why_missing
 from core.routing.table import ModelRoutes, RoutingTable

@@ -28,8 +28,7 @@ import ctypes
 import enum
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from core.errors import InvalidArgument
 
@@ -63,8 +62,7 @@ class BrokenFrame(InvalidArgument):
     """The peer violates this protocol; the connection must be closed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One frame; the trailer is not a part of `payload`, which is a bytearray of its own where it is large."""
 
     kind: int
@@ -133,23 +131,20 @@ class FrameReader:
         return self._view[self._end :]
 
     def filled(self, count: int) -> Iterator[Frame]:
-        """Yield the frames that `count` new bytes complete.
-
-        Raises BrokenFrame.
-        """
-        if self._body is not None:
-            self._body_filled += count
-            if self._body_filled == len(self._body) + len(self._trailer):
-                yield self._finished_body(self._body)
-            return
-        self._end += count
-        yield from self._frames_in_scratch()
+        """Return the frames that `count` new bytes complete; iterating raises BrokenFrame."""
+        if self._body is None:
+            self._end += count
+            return self._frames_in_scratch()
+        self._body_filled += count
+        is_whole = self._body_filled == len(self._body) + len(self._trailer)
+        return iter((self._finished_body(self._body),) if is_whole else ())
 
     def _frames_in_scratch(self) -> Iterator[Frame]:
         while self._end - self._start >= HEADER.size:
             head = HEADER.unpack_from(self._scratch, self._start)
             length, call_id, kind, detail, trailer, wait_ms, _ = head
-            self._check(length, kind, trailer)
+            if kind not in KINDS or length > self._largest or trailer > length:
+                raise BrokenFrame(self._problem(length, kind, trailer))
             first = self._start + HEADER.size
             last = first + length
             if last > self._end:
@@ -165,13 +160,12 @@ class FrameReader:
                 yield Frame(kind, call_id, detail, wait_ms, bytes(self._view[first:last]))
         self._compact()
 
-    def _check(self, length: int, kind: int, trailer: int) -> None:
+    def _problem(self, length: int, kind: int, trailer: int) -> str:
         if kind not in KINDS:
-            raise BrokenFrame(f"unknown kind of frame {kind}")
+            return f"unknown kind of frame {kind}"
         if length > self._largest:
-            raise BrokenFrame(f"a frame of {length} bytes is longer than the limit of {self._largest} bytes")
-        if trailer > length:
-            raise BrokenFrame(f"a trailer of {trailer} bytes does not fit into {length} bytes")
+            return f"a frame of {length} bytes is longer than the limit of {self._largest} bytes"
+        return f"a trailer of {trailer} bytes does not fit into {length} bytes"
 
     def _begin_body(self, head: Head, first: int) -> None:
         length, trailing = head[0], head[4]

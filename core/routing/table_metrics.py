@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from core.routing.table import ModelRoutes, RoutingTable
-from core.telemetry.metric_names import CONFIG_PROBLEMS, PENDING_LABELS, STORAGE_PROBLEM, VERSION_STATE
+from core.telemetry.metric_names import CONFIG_PROBLEMS, HOSTED_VERSIONS, PENDING_LABELS, STORAGE_PROBLEM, VERSION_STATE
 from core.telemetry.metrics import Labels, Metric
 from core.versions.history import VersionHistory
+from core.versions.hosted import node_of_host
 from core.versions.lifecycle import State
 
 LOAD_FAILED = "load_failed"
@@ -42,6 +44,7 @@ def gauges(table: RoutingTable) -> dict[Metric, dict[Labels, float]]:
         PENDING_LABELS: {(name,): len(model.pending_labels) for name, model in models if model.labels},
         STORAGE_PROBLEM: {(name,): int(bool(model.problem)) for name, model in models if model.configured},
         CONFIG_PROBLEMS: {(): len(table.in_force.problems)},
+        HOSTED_VERSIONS: dict(Counter((node_of_host(host),) for host in table.hosts.values())),
     }
 
 

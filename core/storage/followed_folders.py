@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 
-from core.storage.version_listing import Judged, not_a_version
+from core.storage.directory_names import not_a_version
+from core.storage.version_listing import Judged
 
 Names = Callable[[str], bool]
 """Which names in a folder are of interest."""

@@ -14,12 +14,11 @@ from typing import Protocol
 
 from core.config.extensions import ANY, PlatformKind
 from core.config.model_config import ModelConfig
-from core.config.version_policy import All, PolicyFailed, VersionPolicy
+from core.config.version_policy import PolicyFailed, VersionPolicy
 from core.storage.layout_hints import base_path_hint, file_hint, is_version, version_hint
 from core.storage.selection_problems import nothing_to_serve, policy_failed
 from core.telemetry.redaction import without_secrets
 
-HIGHEST_VERSION = 2**63 - 1
 LOCAL_SCHEME = "file://"
 VARIABLES = "variables/variables."
 MOST_OUTSIDE = 500
@@ -44,7 +43,6 @@ NOT_LISTED = "Could not find base path"
 MISSED = "is missing from the newest listing"
 """Why a version waits that one listing of a remote store did not have."""
 
-_NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?[0-9]+)[ \t\n\v\f\r]*", re.ASCII)
 _SHARD = re.compile(r"variables/variables\.data-(\d{5})-of-(\d{5})", re.ASCII)
 
 
@@ -107,33 +105,10 @@ class Source(Protocol):
         """
 
 
-def version_directories(children: Iterable[str], policy: VersionPolicy) -> tuple[Mapping[int, str], Mapping[str, str]]:
-    """Sort the names found below a base path: version to directory name, and ignored name to reason.
-
-    Deeper paths, as object stores give them, count by their first part. Of several names for one number (`1`, `001`),
-    policy All takes the first and the others the last, as sorted by name (TensorFlow Serving, file-system source).
-    """
-    names = sorted({name for child in children if (name := child.partition("/")[0])}, reverse=isinstance(policy, All))
-    ignored = {name: reason for name in names if (reason := not_a_version(name))}
-    directories = {int(name): name for name in names if name not in ignored}
-    losers = (name for name in names if name not in ignored and directories[int(name)] != name)
-    return directories, ignored | {name: f"same version as {directories[int(name)]}" for name in losers}
-
-
 def shown_outside(paths: Iterable[str]) -> frozenset[str]:
     """Return the files below a base path without versions that a listing keeps: the first ones, not too deep."""
     near = (path for path in paths if path.count("/") <= DEEPEST_OUTSIDE)
     return frozenset(itertools.islice(near, MOST_OUTSIDE))
-
-
-def not_a_version(name: str) -> str:
-    """Return why a directory name is not a version number; empty if it is one (TensorFlow Serving, directory scan)."""
-    number = _NUMBER.fullmatch(name)
-    if number is None:
-        return "not a whole number"
-    if len(number[1].lstrip("+-0")) > len(str(HIGHEST_VERSION)) or abs(int(number[1])) > HIGHEST_VERSION:
-        return "number too large"
-    return "negative number" if int(number[1]) < 0 else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +147,11 @@ def judged(
     system said that they were put there by one rename. Without an answer the versions known are judged anew, because
     the policy may have changed.
     """
-    if now is None:
-        return before if before.error else replace(before, problem=_problem(before.listing, before.hints, model))
+    if now is None and before.error:
+        return before
+    if now is None or _is_at_rest(now, before):
+        problem = _problem(before.listing, before.hints, model)
+        return before if problem == before.problem else replace(before, problem=problem)
     if now.error:
         text = f"{NOT_LISTED} {model.base_path} for servable {model.name} with error {now.error}"
         return replace(
@@ -190,6 +168,12 @@ def judged(
     if is_version(now.outside, model.platform):
         listing = replace(listing, ignored={})  # parts of one version, and not folders that somebody named wrongly
     return Judged(listing, waiting, is_unsure, _problem(listing, hints, model), "", now, hints, resting)
+
+
+def _is_at_rest(now: VersionListing, before: Judged) -> bool:
+    """Whether an answer is the one before, in which every version was complete; most answers are."""
+    is_whole = before.listing is not None and before.listing is before.found
+    return is_whole and not before.error and not before.waiting and now == before.found
 
 
 def _problem(listing: VersionListing | None, hints: Mapping[int, str], model: ModelConfig) -> str:

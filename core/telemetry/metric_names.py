@@ -222,6 +222,13 @@ CONFIG_PROBLEMS = Metric(
     MetricKind.GAUGE,
     help="Mistakes in the configuration that was refused last, if it still is.",
 )
+HOSTED_VERSIONS = Metric(
+    f"{_OURS}hosted_versions",
+    MetricKind.GAUGE,
+    ("node",),
+    help="Versions that answer as children of a node's version host.",
+    hidden_until_used=True,
+)
 METRICS_AGE = Metric(
     f"{_OURS}metrics_age_seconds",
     MetricKind.GAUGE,

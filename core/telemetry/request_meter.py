@@ -37,7 +37,7 @@ class RequestMeter:
 
     def succeeded(self, name: str, entrypoint: str, api: str, took_s: float) -> None:
         """Count a successful request and its latency."""
-        self.answered(name, Code.OK)
+        (self._counts.get((name, Code.OK)) or self._new_count(name, Code.OK)).add()
         cell = self._latencies.get((name, api, entrypoint)) or self._new_latency(name, api, entrypoint)
         cell.observe(took_s * MICROS_PER_S)
 

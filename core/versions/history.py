@@ -80,10 +80,13 @@ def recalled(
     """Return the record of a version that a new watcher finds, completed by the history that its predecessor published.
 
     `record` follows from Serve alone, `has_failed` says that its application failed. A failure that the predecessor
-    counted is not counted again; one that it did not see is left to be seen.
+    counted is not counted again; one that it did not see is left to be seen. What answered goes on answering: Serve that
+    has just come back calls every application one that is being deployed.
     """
     if history is None:
         return record
+    if record.state is State.LOADING and history.state is State.AVAILABLE:
+        record = replace(record, state=State.AVAILABLE)
     known = replace(record, load_s=history.load_s, fingerprint=history.fingerprint or record.fingerprint)
     if record.state is State.AVAILABLE:
         return _since(known, history, moment)

@@ -186,13 +186,15 @@ def _forget_or_keep(record: VersionRecord, world: World) -> VersionRecord | None
 def next_actions(records: Records, world: World, limits: LoadLimits) -> tuple[Load | Unload, ...]:
     """Return at most one action per servable stream; loads are limited over all streams.
 
+    A version that a host loads takes no room: it waits there for its turn, and the host loads as many as it has CPUs.
     Where not all have room, the models come first of which no version answers or loads.
     """
     configs = {config.name: config for config in world.models}
     streams: dict[str, list[VersionRecord]] = {name: [] for name in configs}
     for servable in sorted(records):
         streams.setdefault(servable.name, []).append(records[servable])
-    room = limits.max_concurrent - sum(one.state is State.LOADING for one in records.values())
+    loading = (one.servable for one in records.values() if one.state is State.LOADING)
+    room = limits.max_concurrent - sum(not world.apps.get(one, ABSENT).host for one in loading)
     found = [_stream_action(configs.get(name), stream, world) for name, stream in streams.items()]
     served = {one.servable.name for one in records.values() if one.state in {State.LOADING, State.AVAILABLE}}
     loads = sorted((one for one in found if isinstance(one, Load)), key=lambda one: one.servable.name in served)

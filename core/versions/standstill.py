@@ -59,6 +59,6 @@ def due_s(records: Records, now_s: float) -> float:
 
 def moving_apps(records: Records, apps: Mapping[str, AppObservation]) -> frozenset[str]:
     """Return the applications to be looked at in the next tick: those that load, end, or have failed."""
-    resting = {State.AVAILABLE, State.END}
-    expected = {app_name(servable) for servable, one in records.items() if one.state not in resting}
+    moving = {State.LOADING, State.UNLOADING}
+    expected = {app_name(servable) for servable, one in records.items() if one.state in moving}
     return frozenset(expected) | {app for app, one in apps.items() if one.condition is not Condition.RUNNING}

@@ -12,7 +12,7 @@ from pathlib import Path
 import grpc
 
 from core.errors import ConfigError, Problem, ServingError
-from core.storage.version_listing import HIGHEST_VERSION
+from core.storage.directory_names import HIGHEST_VERSION
 from deployments.commands.admin_client import AdminClient, NoServer
 
 DEFAULT_PORT = 8500

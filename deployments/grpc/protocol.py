@@ -186,7 +186,7 @@ class GrpcProtocol(asyncio.Protocol):
             unsent, sending.unsent = sending.unsent, []
             self._transport.writelines(unsent)
         if self._ends_when_idle and self.http2.is_idle and self.http2.has_left:
-            self.close()
+            self._close()
 
     def flush_soon(self) -> None:
         """Write at once if no other call is open, otherwise together with what else this turn of the loop answers.
@@ -236,7 +236,7 @@ class GrpcProtocol(asyncio.Protocol):
         self.http2.leave_now()
         self.flush()
 
-    def close(self) -> None:
+    def _close(self) -> None:
         """Close when everything is written."""
         if self._transport is not None:
             self._transport.close()

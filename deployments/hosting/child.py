@@ -7,6 +7,7 @@ ends when it is told to, when no host has come for a while, and with the node.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import os
 import signal
@@ -28,6 +29,7 @@ from deployments.hosting.messages import (
     LoadOrder,
     Question,
     Reply,
+    TakenOver,
     packed,
     read_message,
 )
@@ -54,6 +56,7 @@ def be_child(listener: socket.socket, guardian: int, order: ForkOrder) -> int:
     """
     os.setsid()
     setproctitle(order.title)
+    faulthandler.enable(all_threads=False)  # as Ray does: the stack of a crash goes to the log of the host's process
     random.seed()  # noqa: NPY002 - or models that draw from it would draw alike
     # Unlike `asyncio.run`, this does not wait for threads that hang.
     asyncio.new_event_loop().run_until_complete(Child(listener, guardian, order.path).run())
@@ -92,6 +95,7 @@ class Child:
     async def _attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Do what a host asks until it has gone; the one that came last counts."""
         if self._host is not None:
+            self._send(TakenOver())
             self._host.close()
         self._host = writer
         if self._alone is not None:
@@ -151,26 +155,26 @@ class Child:
         if self._failure:
             self._ending.set()
 
-    async def _answer(self, request: Question) -> None:
+    async def _answer(self, question: Question) -> None:
         try:
-            answer = await self._answer_to(request)
+            answer = await self._answer_to(question)
         except Exception as error:
-            log.exception("question_failed ask=%s", request.ask.value)
-            self._send(Reply(request.number, problem=f"{type(error).__name__}: {error}"))
+            log.exception("question_failed ask=%s", question.ask.value)
+            self._send(Reply(question.number, problem=f"{type(error).__name__}: {error}"))
         else:
-            self._send(Reply(request.number, answer))
+            self._send(Reply(question.number, answer))
 
-    async def _answer_to(self, request: Question) -> Any:
+    async def _answer_to(self, question: Question) -> Any:
         version = self._version
         if version is None:
             raise RuntimeError("the version is not loaded")
-        match request.ask:
+        match question.ask:
             case Ask.ENDPOINT:
-                return version.endpoint(request.argument)
+                return version.endpoint(question.argument)
             case Ask.HEALTH:
                 return await version.check_health()
             case Ask.PROFILE:
-                return await asyncio.wrap_future(self._threads.submit(partial(version.profile, request.argument)))
+                return await asyncio.wrap_future(self._threads.submit(partial(version.profile, question.argument)))
             case Ask.METRICS:
                 return report()
 

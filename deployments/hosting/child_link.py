@@ -10,7 +10,17 @@ from contextlib import suppress
 from typing import Any
 
 from core.errors import Unavailable
-from deployments.hosting.messages import Ask, ChildState, End, LoadOrder, Question, Reply, packed, read_message
+from deployments.hosting.messages import (
+    Ask,
+    ChildState,
+    End,
+    LoadOrder,
+    Question,
+    Reply,
+    TakenOver,
+    packed,
+    read_message,
+)
 
 
 class ChildLink:
@@ -18,6 +28,8 @@ class ChildLink:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, state: ChildState) -> None:
         self.state = state
+        self.is_taken = False
+        """Whether the child belongs to another host now."""
         self._writer = writer
         self._numbers = itertools.count()
         self._asked: dict[int, asyncio.Future[Any]] = {}
@@ -55,7 +67,7 @@ class ChildLink:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the child has closed the connection."""
+        """Whether the child has closed the connection, most likely by its end."""
         return self._hearing.done()
 
     async def ended(self) -> None:
@@ -72,11 +84,6 @@ class ChildLink:
         if not self.has_ended:
             with suppress(OSError):
                 os.killpg(self.state.pid, signal.SIGKILL)
-
-    def close(self) -> None:
-        """Let go of the child, which lives on."""
-        self._hearing.cancel()
-        self._writer.close()
 
     async def _hear(self, reader: asyncio.StreamReader) -> None:
         try:
@@ -95,6 +102,8 @@ class ChildLink:
         if isinstance(message, ChildState):
             self.state = message
             self._loaded.set()
+        elif isinstance(message, TakenOver):
+            self.is_taken = True
         elif isinstance(message, Reply):
             answer = self._asked.pop(message.number, None)
             if answer is None or answer.done():

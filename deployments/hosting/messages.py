@@ -112,6 +112,11 @@ class End:
     """To a child: finish the calls in work, and end."""
 
 
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    """From a child, at last: another host has come, to whom it belongs from now on."""
+
+
 def packed(message: object) -> bytes:
     """Return the bytes of a message."""
     body = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)

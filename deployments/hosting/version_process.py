@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from core.config.model_config import LoggingConfig
-from core.errors import ServingError, Unavailable
-from core.routing.transport import Answer, Call, Endpoint
+from core.errors import DeadlineExceeded, ServingError, Unavailable
+from core.routing.transport import TIMED_OUT, Answer, Call, Endpoint
 from core.telemetry.tracing_plan import tracing_plan
 from core.versions.restarts import crashes_after, ending_text, restart_delay_s
 from core.versions.servable import app_name
@@ -56,24 +56,35 @@ class HostNode:
     guardian: int
 
 
-class VersionProcess:
-    """A version that is to run until `unload`."""
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the processes of a host come from."""
 
-    def __init__(self, spec: ServableSpec, node: HostNode, zygote: ZygoteProcess, slots: LoadSlots) -> None:
+    node: HostNode
+    zygote: ZygoteProcess
+    slots: LoadSlots
+
+
+class VersionProcess:
+    """A version that is to run until `unload`; `gone` is called when it has ended, or belongs to another host."""
+
+    def __init__(self, spec: ServableSpec, origin: Origin, gone: Callable[[VersionProcess], None]) -> None:
         self.spec = spec
         self.again: ServableSpec | None = None
         """What is to be loaded under the same name once this has ended."""
-        self._node = node
-        self._zygote = zygote
-        self._slots = slots
+        self._node = origin.node
+        self._zygote = origin.zygote
+        self._slots = origin.slots
+        self._gone = gone
         self._condition = Condition.DEPLOYING
         self._message = ""
         self._ordered_s = time.time()
         self._crashes = 0
         self._link: ChildLink | None = None
         self._endpoint: Endpoint | None = None
-        self._connections = ReplicaSet(node.node)
+        self._connections = ReplicaSet(origin.node.node)
         self._connecting = asyncio.Lock()
+        self._has_settled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -98,14 +109,15 @@ class VersionProcess:
             self._ordered_s = adopted.state.order.ordered_s
         self._task = asyncio.get_running_loop().create_task(self._keep_running(adopted))
 
-    def unload(self, gone: Callable[[VersionProcess], None]) -> None:
+    def unload(self) -> None:
         """Let the version finish its calls and end; `gone` is called when it has."""
         if self._condition is Condition.DELETING:
             return
         self._condition, self._message = Condition.DELETING, ""
+        self._has_settled.set()
         if self._task is not None:
             self._task.cancel()
-        self._task = asyncio.get_running_loop().create_task(self._end(gone))
+        self._task = asyncio.get_running_loop().create_task(self._end())
 
     async def _keep_running(self, link: ChildLink | None) -> None:
         while True:
@@ -113,12 +125,18 @@ class VersionProcess:
                 link = await self._loaded()
             if link is None:
                 self._condition = Condition.FAILED
+                self._has_settled.set()
                 return
             self._link, self._endpoint = link, link.state.endpoint
             self._condition = Condition.RUNNING
+            self._has_settled.set()
             began_s = time.monotonic()
             await self._until_ended(link)
+            if link.is_taken:
+                self._gone(self)
+                return
             self._condition, self._link, self._endpoint = Condition.DEPLOYING, None, None
+            self._has_settled.clear()
             self._crashes = crashes_after(self._crashes, time.monotonic() - began_s)
             log.warning("version_crashed app=%s times=%d error=%r", self.app, self._crashes, await self._ending(link))
             link = None
@@ -137,7 +155,8 @@ class VersionProcess:
         if state.endpoint is not None:
             return link
         await self._ended(link)
-        self._message = state.failure or await self._ending(link)
+        ending = await self._ending(link)
+        self._message = state.failure or ending
         return None
 
     async def _forked(self) -> ChildLink:
@@ -165,13 +184,14 @@ class VersionProcess:
         return ending_text(status)
 
     async def _ended(self, link: ChildLink, timeout_s: float = ENDED_WITHIN_S) -> None:
-        """Wait until a child has ended that is about to; it is killed when it takes too long."""
+        """Wait until a child has ended that is about to, and its memory is back; one that takes too long is killed."""
         with suppress(TimeoutError):
             await asyncio.wait_for(link.ended(), timeout_s)
         link.kill()
         await link.ended()
+        await self._zygote.status_of(link.state.pid, STATUS_WITHIN_S)
 
-    async def _end(self, gone: Callable[[VersionProcess], None]) -> None:
+    async def _end(self) -> None:
         link = self._link
         if link is not None:
             link.end()
@@ -179,7 +199,7 @@ class VersionProcess:
             await self._ended(link, ENDED_WITHIN_S + (drain_s + LAST_RECORDS_TIMEOUT_S if self._endpoint else 0.0))
             self._zygote.forget(link.state.pid)
         self._connections.retire()
-        gone(self)
+        self._gone(self)
 
     async def endpoint(self, logs: tuple[LoggingConfig, ...]) -> Endpoint | None:
         """Return where the version listens and how its runs went; None while it does not run.
@@ -198,7 +218,14 @@ class VersionProcess:
         return self._endpoint
 
     async def call(self, call: Call) -> Answer:
-        """Let the version answer a call; raises Unavailable and DeadlineExceeded."""
+        """Let the version answer a call; raises Unavailable and DeadlineExceeded.
+
+        While a process is being started, the call waits for it, as Serve lets calls wait for a replica.
+        """
+        try:
+            await asyncio.wait_for(self._has_settled.wait(), call.timeout_s)
+        except TimeoutError:
+            raise DeadlineExceeded(TIMED_OUT) from None
         async with self._connecting:
             connection = self._connections.choose()
             if connection is None and self._endpoint is not None:

@@ -19,7 +19,7 @@ from core.versions.servable_spec import ServableSpec
 from core.versions.world import AppObservation, Condition
 from deployments.hosting.child_link import ChildLink
 from deployments.hosting.load_slots import LoadSlots
-from deployments.hosting.version_process import HostNode, VersionProcess, left_behind
+from deployments.hosting.version_process import HostNode, Origin, VersionProcess, left_behind
 from deployments.hosting.zygote_process import ZygoteProcess
 from deployments.system.installed import server_version
 
@@ -34,7 +34,7 @@ class VersionProcesses:
     def __init__(self, node: HostNode) -> None:
         self._node = node
         self._zygote = ZygoteProcess(node.guardian)
-        self._slots = LoadSlots(len(os.sched_getaffinity(0)))
+        self._origin = Origin(node, self._zygote, LoadSlots(len(os.sched_getaffinity(0))))
         self._versions: dict[str, VersionProcess] = {}
         self._adoption: asyncio.Task[None] | None = None
         self._is_closing = False
@@ -52,11 +52,12 @@ class VersionProcesses:
             raise Unavailable("This host ends.")
         known = self._versions.get(app_name(spec.servable))
         if known is None or known.condition is Condition.FAILED:
-            self._begin(VersionProcess(spec, self._node, self._zygote, self._slots))
+            self._begin(spec)
         elif known.condition is Condition.DELETING:
             known.again = spec
 
-    def _begin(self, version: VersionProcess, adopted: ChildLink | None = None) -> None:
+    def _begin(self, spec: ServableSpec, adopted: ChildLink | None = None) -> None:
+        version = VersionProcess(spec, self._origin, self._gone)
         self._versions[version.app] = version
         version.begin(adopted)
 
@@ -70,12 +71,12 @@ class VersionProcesses:
         if version.condition is Condition.FAILED:
             del self._versions[app]
         else:
-            version.unload(self._gone)
+            version.unload()
 
     def _gone(self, version: VersionProcess) -> None:
         self._versions.pop(version.app, None)
         if version.again is not None:
-            self._begin(VersionProcess(version.again, self._node, self._zygote, self._slots))
+            self._begin(version.again)
 
     async def versions(self) -> Mapping[str, AppObservation]:
         """Return every version by application name, as Serve's status would show it."""
@@ -137,7 +138,8 @@ class VersionProcesses:
 
     async def _ready(self) -> None:
         """Take over the children that a former host has left; once."""
-        if self._adoption is None:
+        failed = self._adoption is not None and self._adoption.done() and self._adoption.exception() is not None
+        if self._adoption is None or failed:
             self._adoption = asyncio.get_running_loop().create_task(self._adopt())
         await asyncio.shield(self._adoption)
 
@@ -147,7 +149,8 @@ class VersionProcesses:
         for link in await asyncio.gather(*map(_link_to, paths)):
             if link is not None:
                 self._take_over(link)
-        await self._zygote.start()
+        with suppress(OSError):  # the first fork tries again, and has somebody to tell
+            await self._zygote.start()
 
     def _take_over(self, link: ChildLink) -> None:
         order = left_behind(link.state, server_version())
@@ -155,7 +158,7 @@ class VersionProcesses:
             link.end()
             return
         log.info("version_adopted app=%s pid=%d", app_name(order.spec.servable), link.state.pid)
-        self._begin(VersionProcess(order.spec, self._node, self._zygote, self._slots), link)
+        self._begin(order.spec, link)
 
 
 def _own_folder(folder: Path) -> None:
@@ -170,8 +173,8 @@ async def _link_to(path: str) -> ChildLink | None:
     """Connect to the child of a path; a path that nobody listens on is removed."""
     try:
         return await asyncio.wait_for(ChildLink.to(path), ADOPTED_WITHIN_S)
-    except (EOFError, OSError) as error:
-        log.info("child_not_adopted path=%s error=%r", path, str(error))
+    except Exception as error:  # noqa: BLE001 - what a child of another release says may be anything
+        log.info("child_not_adopted path=%s error=%r", path, f"{type(error).__name__}: {error}")
         if isinstance(error, ConnectionRefusedError):
             with suppress(OSError):
                 os.unlink(path)

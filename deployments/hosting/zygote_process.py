@@ -41,11 +41,6 @@ class ZygoteProcess:
         self._endings: dict[int, asyncio.Future[int]] = {}
         self._hearing: asyncio.Task[None] | None = None
 
-    @property
-    def pid(self) -> int | None:
-        """The process that forks at present."""
-        return None if self._writer is None or self._process is None else self._process.pid
-
     async def start(self) -> None:
         """Start the process unless it runs."""
         async with self._starting:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -146,7 +146,7 @@ class TracedCalls:
             return await self._execution.call(call)
         span = self._traces.begin(call.trace, call.method, HANDLE)
         try:
-            answer = await self._execution.call(replace(call, trace=span.context))
+            answer = await self._execution.call(call._replace(trace=span.context))
             _end(span, answer.code)
         finally:
             span.end()
@@ -161,7 +161,7 @@ def _shown(arrival: Arrival, span: OpenSpan) -> Arrival:
         _end(span, answer.code)
         reply(answer)
 
-    return Arrival(replace(arrival.call, trace=span.context), ended, arrival.since_s)
+    return Arrival(arrival.call._replace(trace=span.context), ended, arrival.since_s)
 
 
 class _TracedTicket:

@@ -92,6 +92,7 @@ class _Peer(asyncio.BufferedProtocol):
         self._waiting: dict[int, Arrival] = {}
         self._is_due = False
         self._is_working = False
+        self._is_send_due = False
         self._is_unread = False
         self._read_at_s = 0.0
         self._unsent: list[bytes | bytearray] = []
@@ -152,14 +153,19 @@ class _Peer(asyncio.BufferedProtocol):
         size = taker.group_size(tuple(waiting.values())) if len(waiting) > 1 else 1
         ids = tuple(islice(waiting, size))
         self._is_working = True
-        tickets = taker.submit_together([waiting.pop(call_id) for call_id in ids])
-        self._is_working = False
+        try:
+            tickets = taker.submit_together([waiting.pop(call_id) for call_id in ids])
+        except Exception:
+            # Without a connection the router repeats the calls elsewhere; otherwise it would wait for their answers.
+            log.exception("direct_calls_failed")
+            self._refuse("its calls could not be worked on")
+            return
+        finally:
+            self._is_working = False
         for call_id, ticket in zip(ids, tickets, strict=True):
             if ticket is not None and call_id in self._open:
                 self._open[call_id] = ticket
-        unsent, self._unsent = self._unsent, []
-        if unsent and self._transport is not None:
-            self._transport.writelines(unsent)
+        self._send()
         self._work_soon()
 
     def _work_soon(self) -> None:
@@ -170,6 +176,7 @@ class _Peer(asyncio.BufferedProtocol):
     def _refuse(self, why: str) -> None:
         log.warning("direct_peer_refused error=%r", why)
         self._drop_waiting()
+        self._unsent.clear()
         if self._transport is not None:
             self._transport.abort()
 
@@ -235,11 +242,25 @@ class _Peer(asyncio.BufferedProtocol):
             return
         del self._open[call_id]
         head = frame_header(FrameKind.ANSWER, len(answer.body), call_id=call_id, detail=answer.code)
-        if self._is_working:
-            self._unsent += (head, answer.body)
+        self._unsent += (head, answer.body)
+        if self._is_working or self._is_send_due:
             return
-        self._transport.writelines((head, answer.body))
-        self._close_if_done()
+        if self._open:
+            self._is_send_due = True
+            self._loop.call_soon(self._send_due)
+        else:
+            self._send()
+            self._close_if_done()
+
+    def _send_due(self) -> None:
+        self._is_send_due = False
+        self._send()
+
+    def _send(self) -> None:
+        """Write all answers in one system call, which costs as much as a tiny model's run."""
+        unsent, self._unsent = self._unsent, []
+        if unsent and self._transport is not None:
+            self._transport.writelines(unsent)
 
     def go_away(self) -> None:
         """Ask the router for no more calls; close when the last answer is out."""
@@ -250,6 +271,7 @@ class _Peer(asyncio.BufferedProtocol):
 
     def _close_if_done(self) -> None:
         if self._leaving and not self._open and self._transport is not None:
+            self._send()
             self._transport.close()
 
 

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 
 from core.config.server_settings import AnswerSettings
 from core.errors import Code
@@ -90,7 +89,7 @@ class WaitingTicket:
         self.cancelled = True
         if self.future is not None and self.future.cancel():
             # The pool keeps what waits in its queue until a thread comes to it, which may take as long as a run.
-            self.call = replace(self.call, body=b"")
+            self.call = self.call._replace(body=b"")
 
 
 class _ShortCall(Attempt):

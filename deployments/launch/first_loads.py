@@ -20,9 +20,9 @@ from core.versions.hosted import node_of_host
 from core.versions.servable_spec import ServableSpec
 from core.versions.world import AppObservation, Condition
 from deployments.config.configured_models import ConfiguredModels
+from deployments.hosting.hosted_versions import HostedVersions
 from deployments.storage.version_source import VersionSource
 from deployments.system.clock import SystemClock
-from deployments.versions.hosted_versions import HostedVersions
 from deployments.versions.placing_host import PlacingHost
 from deployments.versions.reconciler import Reconciler
 from deployments.versions.serve_host import RayServeHost, version_target

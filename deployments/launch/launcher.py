@@ -21,6 +21,7 @@ from core.versions.hosted import host_app
 from core.versions.world import AppObservation
 from deployments.app import application
 from deployments.config.startup_settings import monitoring
+from deployments.hosting.hosted_versions import HostedVersions
 from deployments.launch.console import Console
 from deployments.launch.endings import ServerLost
 from deployments.launch.first_loads import first_loads
@@ -32,7 +33,6 @@ from deployments.system.held_ports import HeldPorts
 from deployments.system.port_claim import require_free
 from deployments.system.service_notice import READY, STOPPING, notify_service
 from deployments.telemetry.serve_failures import SERVE_FAILURES
-from deployments.versions.hosted_versions import HostedVersions
 from deployments.versions.placing_host import PlacingHost
 from deployments.versions.serve_host import ROUTER_APP, RayServeHost, router_status, router_target, submit
 from deployments.versions.version_hosts import ServeVersionHosts

@@ -6,7 +6,6 @@ The other way, without task and future, is `deployments.routing.short_call`.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 from core.errors import DeadlineExceeded
 from core.routing.transport import TIMED_OUT, Answer, Call, ConnectionLost, OpenCall
@@ -56,4 +55,4 @@ async def _when_writable(connection: DirectConnection, call: Call, model: str) -
         raise
     if call.timeout_s is None:
         return call
-    return replace(call, timeout_s=call.timeout_s - (loop.time() - began_s))
+    return call._replace(timeout_s=call.timeout_s - (loop.time() - began_s))

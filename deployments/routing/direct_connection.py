@@ -185,7 +185,8 @@ class DirectConnection(asyncio.BufferedProtocol):
             self.usable = False
         else:
             raise BrokenFrame(f"a replica never sends frames of kind {frame.kind}")
-        self._close_if_done()
+        if not self.usable:
+            self._close_if_done()
 
     def _answered(self, frame: Frame) -> None:
         code = CODES.get(frame.detail)

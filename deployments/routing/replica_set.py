@@ -29,7 +29,11 @@ class ReplicaSet:
 
     def choose(self) -> DirectConnection | None:
         """Return the less loaded of two usable connections picked at random."""
-        usable = [one for one in self._connections.values() if one.usable]
+        connections = self._connections.values()
+        if len(connections) == 1:
+            (only,) = connections
+            return only if only.usable else None
+        usable = [one for one in connections if one.usable]
         if len(usable) < 2:
             return usable[0] if usable else None
         first, second = random.sample(usable, 2)

@@ -6,7 +6,6 @@ Costs nothing unless tracing is configured; only then `TracedRouter` replaces `R
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from core.errors import Code, ServingError
@@ -61,7 +60,7 @@ class TracedRouter(SampledRouter):
         span.attributes |= {MODEL: servable.name, VERSION: servable.version, METHOD: call.method.name}
         span.attributes[CODE] = Code.CANCELLED.name
         try:
-            answer = await super().forward(route, replace(call, trace=span.context))
+            answer = await super().forward(route, call._replace(trace=span.context))
             note_code(span, answer.code)
         except ServingError as error:
             note_code(span, error.code)

@@ -106,7 +106,7 @@ def library() -> Any:
     with _opening:
         if not _opened:
             # Local visibility (cffi's default): with global visibility, numpy crashes when it is imported later.
-            # Never unloaded: the interpreter's end may close it before its own exit handlers have run, which then crash.
+            # Never unloaded: the end of the interpreter may close it before its exit handlers have run, and they crash.
             opened = ffi.dlopen(str(library_path()), ffi.RTLD_NOW | ffi.RTLD_NODELETE)
             # cffi makes a function at its first use, under a lock that its holder's garbage collector would wait for.
             for name in CALLED_BY_FINALIZERS:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from core.config.version_policy import VersionPolicy
+from core.storage.directory_names import version_directories
 from core.storage.retry_policy import RetryPolicy
 from core.storage.store_errors import StorageFailed, scrubbed
 from core.storage.version_listing import (
@@ -20,7 +21,6 @@ from core.storage.version_listing import (
     is_remote,
     local_path,
     shown_outside,
-    version_directories,
 )
 from deployments.storage.any_store import AnyStore
 from deployments.storage.remote_store import RemoteStore, RetryingStore

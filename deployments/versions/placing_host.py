@@ -12,8 +12,8 @@ from core.storage.version_listing import local_path
 from core.versions.hosted import is_hosted
 from core.versions.servable_spec import ServableSpec
 from core.versions.world import AppObservation
+from deployments.hosting.hosted_versions import HostedVersions
 from deployments.runtime.signature_file import is_light_version
-from deployments.versions.hosted_versions import HostedVersions
 from deployments.versions.serve_host import ServeHost
 
 

@@ -32,8 +32,7 @@ from deployments.system.disk_space import full_disk
 from deployments.system.event_loop import LoopThread
 from deployments.telemetry.process_logs import session_logs
 from deployments.telemetry.serve_failures import SERVE_FAILURES, brief
-from deployments.versions.observed_apps import ObservedApps
-from deployments.versions.serve_status import AGAIN_AFTER_S, ServeStatus
+from deployments.versions.serve_status import AGAIN_AFTER_S, ObservedApps, ServeStatus
 
 log = logging.getLogger(__name__)
 

@@ -31,7 +31,7 @@ LONGEST_DRAIN_S = 60.0
 
 
 class ServeVersionHosts:
-    """Hosts on the Ray cluster that this process belongs to; implements `hosted_versions.VersionHosts`."""
+    """The `deployments.hosting.hosted_versions.VersionHosts` of the Ray cluster that this process belongs to."""
 
     def __init__(self, logs: LogSettings) -> None:
         self._logs = logs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import tempfile
 import threading
@@ -13,7 +14,7 @@ import psutil
 from tests.chaos.cluster import ClusterSite, running_cluster
 from tests.chaos.faults import FAULTS, HOSTED, HOSTED_SHORT, OWN_DISK, REMOTE, SERVE_RUN, SHORT, Fault, Outcome, inflict
 from tests.chaos.host_faults import HOST_FAULTS, HostFault, inflict_on_host
-from tests.chaos.sanitizers import SANITIZERS, sanitized_run, sanitized_tests
+from tests.chaos.sanitizers import SANITIZERS, SOURCES, sanitized_run, sanitized_tests
 from tests.chaos.site import LEAVE_TIMEOUT_S, HostedSite, ServeRunSite, Site, running
 from tests.chaos.store import remote_store
 from tests.conftest import saved_models_folder
@@ -35,18 +36,16 @@ def main(arguments: list[str]) -> int:
 
 
 def _sanitized() -> bool:
-    """The compiled part does nothing wrong where a sanitizer would see it."""
+    """Whether the compiled parts do nothing wrong where a sanitizer would see it."""
     results = []
-    for what, sanitizer in SANITIZERS.items():
+    for source, (what, sanitizer) in itertools.product(SOURCES, SANITIZERS.items()):
         with tempfile.TemporaryDirectory() as folder:
-            done = sanitized_run(Path(folder), sanitizer, SANITIZED_ROUNDS)
+            done = sanitized_run(Path(folder), source, sanitizer, SANITIZED_ROUNDS)
         results.append(done.returncode == 0)
-        print(f"native/session_run.c, {what}: {(done.stderr or done.stdout).strip()}", flush=True)
+        print(f"{source.name}, {what}: {(done.stderr or done.stdout).strip()}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         done = sanitized_tests(Path(folder))
-    print(
-        f"native/session_run.c, the same with TensorFlow: {(done.stdout.splitlines() or [done.stderr])[-1]}", flush=True
-    )
+    print(f"the same from Python, with TensorFlow: {(done.stdout.splitlines() or [done.stderr])[-1]}", flush=True)
     return done.returncode == 0 and all(results)
 
 

@@ -125,6 +125,7 @@ class ClusterSite:
         flags = {
             "ray_address": f"{self.members[0].host.address}:{RAY_PORT}",
             "rest_api_port": REST_PORT,
+            "rest_api_timeout_in_ms": 120_000,  # a busy machine may start a version for longer than the usual 30 s
             "router_replicas": 2,
             "max_routers_per_node": 1,
             "model_settings_file": settings,

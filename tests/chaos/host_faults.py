@@ -112,7 +112,7 @@ def _control_store(site: ClusterSite) -> tuple[Member, Callable[[], bool]]:
 HOST_FAULTS = (
     HostFault("a host loses power, and comes back", _lost),
     HostFault(f"a host is cut off for {CUT_S:.0f} s", _cut_off),
-    HostFault("kill -9 the control store of the head", _control_store),
+    HostFault("the head loses its control store, kill -9", _control_store),
 )
 
 

@@ -225,9 +225,8 @@ class HostedSite(Site):
         return frozenset(pid for pid in self.pids("ray::ServeReplica:host@") if ":VersionHost" in _title(pid))
 
     def forking(self) -> frozenset[int]:
-        """Return the process that forks versions; until a child has its title it looks the same, and is younger."""
-        found = [one for one in map(psutil.Process, self.processes()) if FORKING in " ".join(one.cmdline())]
-        return frozenset([min(found, key=psutil.Process.create_time).pid] if found else [])
+        """Return the process that forks versions; a child looks the same for the moment before it has its title."""
+        return frozenset(pid for pid in self.processes() if FORKING in _command(pid))
 
     def expected(self) -> Counter[str]:
         """Return how many processes there should be of each kind."""
@@ -293,8 +292,12 @@ def _kind(title: str) -> str:
 
 
 def _title(pid: int) -> str:
+    return _command(pid).partition("\0")[0]
+
+
+def _command(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0].decode(errors="replace")
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
     except OSError:
         return ""
 

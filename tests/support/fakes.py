@@ -23,7 +23,7 @@ from core.versions.servable import app_name
 from core.versions.servable_spec import ServableSpec
 from core.versions.world import ABSENT, AppObservation, Condition
 from deployments.routing import direct_connection
-from deployments.versions.observed_apps import ObservedApps
+from deployments.versions.serve_status import ObservedApps
 
 LONG_AGO_S = 0.0
 COMPLETE = ("saved_model.pb",)

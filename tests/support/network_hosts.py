@@ -1,4 +1,4 @@
-"""Hosts in namespaces of this machine: each with an address, a link that can be cut, and processes of its own.
+"""Hosts in namespaces of this machine: each with an address, a name, a link that can be cut, and processes of its own.
 
 They are joined by a bridge in one more namespace, whose own address is that of a host outside of the cluster: clients
 and stores run there. Nothing is added to the network of the machine itself.
@@ -25,14 +25,14 @@ SUBNET = "10.77.0"
 OUTSIDE = f"{SUBNET}.254"
 BRIDGE = "switch"
 RAY_FOLDER = "/tmp/ray"  # Ray's own place, which each host covers with another
-REAP = "while :; do sleep 5; done"
 GONE_TIMEOUT_S = 30.0
 
 
 def why_not_permitted() -> str:
     """Return why this machine lets nobody make such hosts; empty where it does."""
-    if shutil.which("ip") is None:
-        return "there is no `ip` (iproute2)"
+    missing = [tool for tool in ("ip", "unshare", "nsenter", "mount") if shutil.which(tool) is None]
+    if missing:
+        return f"not installed: {', '.join(missing)}"
     name = f"rms-{secrets.token_hex(3)}"
     made = _ip("netns", "add", name, check=False)
     if made.returncode:
@@ -49,7 +49,7 @@ def _ip(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]
 
 
 class Host:
-    """A machine as far as programs see: an address, processes, folders at the usual places; off until `power_on`.
+    """A machine as far as programs see: an address, a name, processes, folders at the usual places; off until `power_on`.
 
     Its first process holds it: whoever ends that one ends all.
     """
@@ -67,9 +67,11 @@ class Host:
         """Start the first process, which reaps orphans."""
         Path(RAY_FOLDER).mkdir(exist_ok=True)
         own_folder = f"mount --bind {shlex.quote(str(self.folder / 'ray'))} {RAY_FOLDER}"
-        isolated = ("unshare", "--pid", "--fork", "--mount-proc")
+        own_name = f"echo {self.namespace} > /proc/sys/kernel/hostname"
+        first = ("sh", "-c", f"{own_folder} && {own_name} && echo && while :; do sleep 5; done")
+        apart = ("unshare", "--pid", "--uts", "--fork", "--mount-proc")
         started = subprocess.Popen(
-            ["ip", "netns", "exec", self.namespace, *isolated, "sh", "-c", f"{own_folder} && echo && {REAP}"],
+            ["ip", "netns", "exec", self.namespace, *apart, *first],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -89,7 +91,7 @@ class Host:
         assert self._first is not None
         own = {"HOME": str(self.home), "XDG_CACHE_HOME": str(self.home / ".cache")}
         return subprocess.Popen(
-            ["nsenter", f"--target={self._first.pid}", "--pid", "--mount", "--net", f"--wd={ROOT}", *command],
+            ["nsenter", f"--target={self._first.pid}", "--pid", "--uts", "--mount", "--net", f"--wd={ROOT}", *command],
             stdout=output,
             stderr=None if output == subprocess.PIPE else subprocess.STDOUT,
             env={**os.environ, **own, **(environment or {})},

@@ -17,7 +17,7 @@ from typing import IO, Self
 from tests.support.clients import PAUSE_S, RestClient
 from tests.support.network_hosts import Host
 
-REQUEST_TIMEOUT_S = 60.0
+REQUEST_TIMEOUT_S = 150.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,16 @@ class RealHost(VersionProcesses):
         predictions: list[float] = json.loads(body)["predictions"]
         return predictions
 
+    async def clear(self) -> None:
+        """Unload every version, and remove what was written."""
+        for app in await self.versions():
+            await self.unload(app)
+        for app in await self.versions():
+            await self.reaches(app, Condition.ABSENT)
+        for file in self.folder.iterdir():
+            if file.is_file():
+                file.unlink()
+
     def pid(self, app: str) -> int:
         """Return the process of a version, by what lists of processes show."""
         (found,) = pids_of(app, self.folder)

@@ -67,7 +67,7 @@ class FakeVersionHost:
 
 
 class FakeVersionHosts:
-    """The hosts of a cluster; implements `deployments.versions.hosted_versions.VersionHosts`."""
+    """The hosts of a cluster; implements `deployments.hosting.hosted_versions.VersionHosts`."""
 
     def __init__(self, *nodes: str) -> None:
         self.alive = set(nodes)
@@ -114,6 +114,11 @@ class FakeVersionHosts:
         for node, host in self.hosts.items():
             if node not in self.broken:
                 host.progress()
+
+    def host_up(self) -> None:
+        """Let the process of every host be up; its versions go on with what they do."""
+        for host in self.hosts.values():
+            host.is_up = True
 
     def lose(self, node: str) -> None:
         """Lose a node with everything on it."""

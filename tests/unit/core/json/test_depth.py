@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.json.depth import is_deeper
+from core.json.skeleton import is_deeper
 
 DOCUMENTS = st.recursive(
     st.none() | st.integers() | st.text('"\\\\[]{}a', max_size=8),

@@ -14,6 +14,8 @@ from core.json import document
 from core.json.document import check_signature_name, parse_object, read_predict_body
 from tests.support.served_models import spec
 
+pytestmark = pytest.mark.usefixtures("lists_cut")
+
 X = Signature({"x": spec("x:0", DataType.FLOAT)}, {"y": spec("y:0")})
 SIGNATURES = {"serving_default": X, "other": X, "empty": Signature({}, {})}
 

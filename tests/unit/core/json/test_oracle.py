@@ -20,6 +20,8 @@ from core.rest import predict as rest_predict
 from tests.support import rest_oracle
 from tests.support.served_models import spec, with_signature
 
+pytestmark = pytest.mark.usefixtures("lists_cut")
+
 SUPPORTED = [
     DataType.FLOAT,
     DataType.DOUBLE,

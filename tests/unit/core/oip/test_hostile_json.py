@@ -23,6 +23,8 @@ from core.oip.rest_body import footer
 from tests.support.hostile_bodies import UNITS, hostile
 from tests.support.oip_bodies import LANES, echo, forwarded, identity, request, tensor
 
+pytestmark = pytest.mark.usefixtures("lists_cut")
+
 MIB = 2**20
 SMALL = 30_000
 FEW_SECONDS = 5.0

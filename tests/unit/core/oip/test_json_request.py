@@ -15,6 +15,8 @@ from core.oip.json_request import plan_json_infer, read_rest_infer
 from tests.support.oip_bodies import LANES, fed, forwarded, identity, parts, raw_tensor, request, returned, tensor
 from tests.support.served_models import spec, with_signature
 
+pytestmark = pytest.mark.usefixtures("lists_cut")
+
 FLOAT, INT64 = DataType.FLOAT, DataType.INT64
 MODEL = identity()
 TWO = with_signature(

@@ -16,6 +16,8 @@ from core.oip.json_request import plan_json_infer
 from core.rest.predict import plan_predict
 from tests.support.oip_bodies import LANES, echo, forwarded, identity, parts, raw_tensor, request, tensor
 
+pytestmark = pytest.mark.usefixtures("lists_cut")
+
 KINDS = {"FP32": DataType.FLOAT, "FP64": DataType.DOUBLE, "INT32": DataType.INT32, "INT64": DataType.INT64}
 DOUBLES = st.floats(width=64)
 

@@ -23,6 +23,8 @@ from core.rest import predict as rest_predict
 from tests.support.hostile_bodies import UNITS, hostile
 from tests.support.served_models import half_plus_two, spec, with_signature
 
+pytestmark = pytest.mark.usefixtures("lists_cut")
+
 MIB = 2**20
 SMALL = 30_000
 METHODS: dict[str, Callable[[ServedModel, bytes], RunPlan]] = {

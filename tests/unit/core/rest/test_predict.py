@@ -21,6 +21,8 @@ from core.rest.predict import check_predict_body
 from core.routing.transport import Method
 from tests.support.served_models import answer, half_plus_two, spec, with_signature
 
+pytestmark = pytest.mark.usefixtures("lists_cut")
+
 F, N, S = DataType.FLOAT, DataType.INT32, DataType.STRING
 DEEP = b"[" * 500_000 + b"]" * 500_000
 PRETTY_NAME = "not formatted correctly. 'signature_name' key must be a string value."

@@ -10,6 +10,8 @@ from core.inference.signature import Signature
 from core.rest import predict as rest_predict
 from tests.support.served_models import spec, with_signature
 
+pytestmark = pytest.mark.usefixtures("lists_cut")
+
 F, N, S = DataType.FLOAT, DataType.INT32, DataType.STRING
 DEEP = b"[" * 100_000 + b"]" * 100_000
 PRETTY_NAME = "not formatted correctly. 'signature_name' key must be a string value."

@@ -9,7 +9,7 @@ import pytest
 from core.errors import Problem
 from core.routing.table import ListInForce, ModelRoutes, Route, RoutingTable
 from core.routing.table_metrics import Step, gauges, steps
-from core.telemetry.metric_names import CONFIG_PROBLEMS, PENDING_LABELS, STORAGE_PROBLEM, VERSION_STATE
+from core.telemetry.metric_names import CONFIG_PROBLEMS, HOSTED_VERSIONS, PENDING_LABELS, STORAGE_PROBLEM, VERSION_STATE
 from core.versions.history import VersionHistory
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.servable import ServableId
@@ -40,7 +40,15 @@ def test_gauges_show_the_state_of_every_version_and_what_is_wrong() -> None:
         PENDING_LABELS: {("m",): 1},
         STORAGE_PROBLEM: {("m",): 0, ("broken",): 1},
         CONFIG_PROBLEMS: {(): 2},
+        HOSTED_VERSIONS: {},
     }
+
+
+def test_hosted_versions_are_counted_by_node() -> None:
+    """Of a node without any, there is no gauge."""
+    routes = {number: Route.of(ServableId("m", number), f"host@n{number % 2}" if number else "") for number in range(4)}
+
+    assert gauges(RoutingTable(1, {"m": ModelRoutes(routes)}))[HOSTED_VERSIONS] == {("n1",): 2, ("n0",): 1}
 
 
 @pytest.mark.parametrize(("before", "after", "expected"), [

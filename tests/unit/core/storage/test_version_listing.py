@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from core.config.extensions import ANY, ONNX, TENSORFLOW, PlatformKind
 from core.config.model_config import ModelConfig, ModelResources
 from core.config.version_policy import All, Latest, PolicyFailed, Specific, registered_policy
+from core.storage.directory_names import not_a_version, version_directories
 from core.storage.version_listing import (
     MISSED,
     MOST_OUTSIDE,
@@ -24,10 +25,8 @@ from core.storage.version_listing import (
     judged,
     local_path,
     missing,
-    not_a_version,
     shown_outside,
     steadied,
-    version_directories,
 )
 
 MODEL = FileEntry("saved_model.pb", 100, 50.0)
@@ -345,6 +344,15 @@ def test_an_answer_of_a_store_is_judged(
 
     versions = set(after.listing.versions) if after.listing is not None else None
     assert (versions, after.waiting, after.is_unsure, after.problem) == expected
+
+
+def test_the_same_complete_versions_again_are_the_very_same_value() -> None:
+    """The watcher compares what is known of hundreds of models in every tick."""
+    before = judged(listing(1), UNKNOWN, LOCAL, NOW_S)
+
+    assert judged(listing(1), before, LOCAL, NOW_S + 1.0) is before
+    assert judged(None, before, LOCAL, NOW_S + 1.0) is before
+    assert judged(listing(1, 2), before, LOCAL, NOW_S + 1.0).listing == listing(1, 2)
 
 
 def test_a_version_that_was_moved_into_place_is_complete_at_first_sight() -> None:

@@ -85,6 +85,7 @@ def test_a_running_version_keeps_its_times() -> None:
         pytest.param(State.START, True, State.END, State.END, 1, id="failed_for_good"),
         pytest.param(State.START, True, State.AVAILABLE, State.START, 1, id="lost"),
         pytest.param(State.AVAILABLE, False, State.LOADING, State.AVAILABLE, 0, id="became_ready_meanwhile"),
+        pytest.param(State.LOADING, False, State.AVAILABLE, State.AVAILABLE, 0, id="answers_while_serve_comes_back"),
     ],
 )
 def test_what_serve_shows_and_what_is_remembered_become_one(

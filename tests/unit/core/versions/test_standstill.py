@@ -71,7 +71,7 @@ def test_an_unload_is_watched_all_the_time() -> None:
 
 
 def test_only_what_moves_is_looked_at_in_every_tick() -> None:
-    """Versions that wait, load or end, and every application that does not simply run."""
+    """Versions that load or end, and every application that does not simply run; one that waits for room has none."""
     known = records(State.START, State.LOADING, State.AVAILABLE, State.UNLOADING, State.END)
     apps = {
         "m:2": AppObservation(Condition.DEPLOYING),
@@ -81,4 +81,4 @@ def test_only_what_moves_is_looked_at_in_every_tick() -> None:
         "gone:7": AppObservation(Condition.FAILED),
     }
 
-    assert moving_apps(known, apps) == {"m:1", "m:2", "m:4", "m:5", "gone:7"}
+    assert moving_apps(known, apps) == {"m:2", "m:4", "m:5", "gone:7"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -14,11 +16,14 @@ import psutil
 import pytest
 
 from core.config.server_settings import TracingSettings
-from core.errors import FailedPrecondition, Unavailable
+from core.errors import Code, FailedPrecondition, Unavailable
+from core.routing.transport import Method
 from core.versions.servable import ServableId
 from core.versions.world import Condition
 from deployments.hosting.version_process import shared_modules
 from tests.support.real_hosts import RealHost, code_spec, half_plus_two_spec, pids_of, real_host, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 HOST = """
 import asyncio, sys
@@ -52,6 +57,19 @@ async def test_a_version_whose_process_ends_is_started_again(
     assert await host.predict(app, 2.0) == [3.0]
     after = (host.pid(app), (await host.endpoints({}))[app])
     assert (after[0] != before[0], after[1] != before[1]) == (True, True)
+
+
+async def test_calls_wait_for_a_process_that_is_being_started_again(host: RealHost, saved_models: Path) -> None:
+    """As calls over Serve's handle wait for a replica; the caller's own deadline ends the wait."""
+    app = await host.running(half_plus_two_spec(saved_models))
+
+    os.kill(host.pid(app), signal.SIGKILL)
+    await host.reaches(app, Condition.DEPLOYING)
+    late = await host.call(app, int(Method.REST_PREDICT), b'{"instances": [2.0]}', 0.001)
+    answer = await host.call(app, int(Method.REST_PREDICT), b'{"instances": [2.0]}', 60.0)
+
+    assert late[0] == Code.DEADLINE_EXCEEDED
+    assert (answer[0], json.loads(answer[1])) == (Code.OK, {"predictions": [3.0]})
 
 
 async def test_a_version_that_cannot_be_loaded_again_after_a_crash_is_shown_as_failed(
@@ -117,6 +135,19 @@ async def test_versions_outlive_their_host_and_the_next_one_takes_them_over(save
         await until(lambda: not psutil.pid_exists(before))
 
 
+async def test_a_host_whose_versions_were_taken_over_lets_go_of_them(host: RealHost, saved_models: Path) -> None:
+    """Serve may start the next one before this one has ended; nothing is forked twice."""
+    app = await host.running(half_plus_two_spec(saved_models))
+    pid = host.pid(app)
+
+    second = RealHost(host.folder)
+
+    assert (await second.observed(app)).condition is Condition.RUNNING
+    await host.reaches(app, Condition.ABSENT)
+    assert (second.pid(app), await second.predict(app, 2.0)) == (pid, [3.0])
+    await second.close()
+
+
 async def test_a_child_of_another_release_is_not_taken_over(
     saved_models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,6 +164,18 @@ async def test_a_child_of_another_release_is_not_taken_over(
         assert await second.versions() == {}
         await until(lambda: not psutil.pid_exists(before))
         await second.close()
+
+
+async def test_a_child_that_cannot_be_understood_is_left_alone() -> None:
+    """It ends by itself; a host that failed here would keep every version of its node from running."""
+    async with real_host() as host:
+        host.node.sockets.mkdir(mode=0o700)
+        strange = await asyncio.start_unix_server(
+            lambda _, writer: writer.write(b"\0\0\0\4what"), host.node.sockets / "strange"
+        )
+
+        assert await host.versions() == {}
+        strange.close()
 
 
 async def test_children_end_with_their_node(saved_models: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 from core.versions.load_report import LoadFailed, failure_in
 from core.versions.servable_spec import ServableSpec
 from core.versions.world import ABSENT, AppObservation, Condition
-from tests.support.real_hosts import half_plus_two_spec, real_host
+from tests.support.real_hosts import RealHost, half_plus_two_spec
 from tests.support.version_hosts import FakeVersionHost
 
 
@@ -45,14 +44,13 @@ class Asked:
         return reached
 
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
 @pytest.fixture(params=["in_memory", "real"])
-async def asked(request: pytest.FixtureRequest) -> AsyncIterator[Asked]:
+def asked(request: pytest.FixtureRequest, host: RealHost) -> Asked:
     """Each kind of host."""
-    if request.param == "in_memory":
-        yield Asked(FakeVersionHost())
-        return
-    async with real_host() as host:
-        yield Asked(host)
+    return Asked(FakeVersionHost() if request.param == "in_memory" else host)
 
 
 @pytest.fixture

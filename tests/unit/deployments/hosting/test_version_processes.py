@@ -12,15 +12,24 @@ import psutil
 import pytest
 
 from core.config.model_config import BatchingParameters, LoggingConfig, ModelResources
+from core.config.server_settings import TracingSettings
 from core.errors import Code, ConfigError, Unavailable
 from core.routing.transport import Call, Method
 from core.telemetry.metric_names import LOAD_ATTEMPT_COUNT
 from core.telemetry.metric_report import from_bytes
+from core.telemetry.trace_context import TraceContext, pack
 from core.versions.load_report import failure_in
+from core.versions.servable import ServableId
+from core.versions.servable_spec import ServableSpec
 from core.versions.world import ABSENT, Condition
 from deployments.routing.awaited_call import call_over
 from deployments.routing.replica_set import ReplicaSet
+from tests.support import onnx_models
+from tests.support.lite_models import LITE_MODELS
 from tests.support.real_hosts import RealHost, code_spec, half_plus_two_spec, pids_of, until
+from tests.support.span_collector import SpanCollector
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_a_version_answers_over_the_host_and_over_its_own_direct_transport(
@@ -267,3 +276,29 @@ async def test_resources_of_an_own_deployment_are_refused(host: RealHost, saved_
         await host.load(replace(spec, config=config))
 
     assert await host.versions() == {}
+
+
+async def test_the_spans_of_a_child_arrive_also_when_it_ends(host: RealHost, saved_models: Path) -> None:
+    """The thread that sends them starts after the fork, and the end waits for it."""
+    with SpanCollector() as collector:
+        tracing = TracingSettings(otlp_endpoint=collector.url, sampling_rate=1.0)
+        spec = half_plus_two_spec(saved_models)
+        app = await host.running(replace(spec, settings=replace(spec.settings, tracing=tracing)))
+        trace = TraceContext("a" * 32, "b" * 16)
+        await host.call(app, Method.REST_PREDICT, b'{"instances": [1.0]}', 10.0, pack(trace))
+
+        await host.unload(app)
+        await host.reaches(app, Condition.ABSENT)
+
+        spans = collector.trace("a" * 32)
+    assert [one.parent_id for one in spans][:1] == ["b" * 16]
+    assert len(spans) > 1
+
+
+async def test_versions_of_every_light_platform_run_in_children(host: RealHost, tmp_path: Path) -> None:
+    """Their libraries are opened after the fork."""
+    paths = {"lite": LITE_MODELS / "named" / "1", "onnx": onnx_models.write(tmp_path / "1", onnx_models.identity())}
+    specs = [ServableSpec(ServableId(name, 1), str(path)) for name, path in paths.items()]
+    apps = [await host.running(one) for one in specs]
+
+    assert [(await host.call(app, Method.REST_METADATA, b"", 10.0))[0] for app in apps] == [Code.OK] * 2

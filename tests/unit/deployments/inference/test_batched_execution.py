@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from core.oip.rest_body import LENGTH_BYTES
 from core.protos import oip_pb2, serving_pb2
 from core.routing.transport import TIMED_OUT, Answer, Call, Method
 from deployments.inference.batched_execution import BatchedExecution
+from deployments.inference.direct_server import Arrival
 from deployments.inference.execution import Execution
 from tests.support.fakes import FakeLoaded
 from tests.support.infer_bodies import FORMS, infer_call
@@ -359,3 +361,19 @@ async def test_requests_of_a_signature_with_a_fixed_batch_run_alone(saved_models
     assert wrong.code is Code.INVALID_ARGUMENT
     assert "not_batched model=two_rows version=1 signatures=serving_default" in caplog.text
     execution.close()
+
+
+async def test_calls_that_came_together_are_handed_over_together(execution) -> None:
+    """Each is a call of its own until it is a part of a batch: one is withdrawn, the other answered."""
+    answers: list[Answer] = []
+    calls = [Arrival(TWO, answers.append, time.monotonic()) for _ in range(40)]
+    assert execution.group_size(calls) == len(calls)
+
+    tickets = execution.submit_together(calls)
+    for ticket in tickets[1:]:
+        ticket.cancel()
+    execution.drop(calls[0])
+    while not answers:
+        await asyncio.sleep(0.001)
+
+    assert [one.code for one in answers] == [Code.OK]

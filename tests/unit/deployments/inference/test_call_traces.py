@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 from core.config.model_config import BatchingParameters
 from core.config.server_settings import AnswerSettings
-from core.errors import Code, InvalidArgument
+from core.errors import Code, InvalidArgument, RuntimeFailure
 from core.platforms.hooked_signature import HookContext, HookDeclaration
 from core.platforms.platform import Loaded
 from core.routing.direct_frames import HEADER, SCRATCH_BYTES, FrameKind, frame_header
@@ -36,6 +37,7 @@ from core.telemetry.trace_context import TraceContext, pack
 from core.versions.servable import ServableId
 from deployments.inference.batched_execution import BatchedExecution
 from deployments.inference.call_traces import CallTraces, TracedCalls
+from deployments.inference.direct_server import Arrival
 from deployments.platforms.hook_class import LoadedHooks
 from deployments.platforms.hooked import with_hooks
 from deployments.routing import direct_connection
@@ -129,6 +131,61 @@ async def test_a_short_call_does_not_wait(site: Site) -> None:
 
     assert [one.name for one in site.spans.spans] in (["run", "call"], ["queue", "run", "call"])
     assert_within(site.spans["call"], site.spans["run"])
+
+
+def arrived(trace: TraceContext | None, answers: list[Answer], body: bytes = BODY, ago_s: float = 0.0) -> Arrival:
+    return Arrival(traced(trace, body), answers.append, time.monotonic() - ago_s)
+
+
+async def test_calls_that_came_together_have_spans_of_their_own() -> None:
+    """One that fails and one that is not traced leave no mark on the others; each run is below its own call."""
+
+    def function(fed: np.ndarray) -> np.ndarray:
+        if fed[0] == 9.0:
+            raise RuntimeFailure(Code.INTERNAL, "not nine")
+        return fed
+
+    site = Site(function)
+    site.execution._expected_s = dict.fromkeys([(Method.REST_PREDICT, n) for n in range(9)], 0.0)
+    answers: list[Answer] = []
+    bodies = [b'{"instances": [1.0]}', b'{"instances": [9.0]}', b'{"instances": [2.0]}', b'{"instances": [3.0]}']
+    traces = [other(1), other(2), None, other(4)]
+    calls = [arrived(trace, answers, body) for trace, body in zip(traces, bodies, strict=True)]
+
+    assert site.calls.group_size(calls) == 4
+    assert site.calls.submit_together(calls) == [None] * 4
+
+    assert [one.code for one in answers] == [Code.OK, Code.INTERNAL, Code.OK, Code.OK]
+    for trace, code in ((other(1), "OK"), (other(2), "INTERNAL"), (other(4), "OK")):
+        call, ran = site.of(trace, "call"), site.of(trace, "run")
+        assert (call.attributes[CODE], ran.error) == (code, "" if code == "OK" else code)
+        assert_within(call, ran)
+    assert len(site.spans.spans) == 6
+    assert NOTED_STEPS.get() is None
+    site.execution.close()
+
+
+async def test_the_wait_for_a_turn_is_a_part_of_a_call(site: Site) -> None:
+    """Its span begins when it came."""
+    answers: list[Answer] = []
+    before_ns = time.time_ns()
+
+    site.calls.submit_together([arrived(ROUTE, answers, ago_s=5.0)])
+    while not answers:
+        await asyncio.sleep(0.001)
+
+    assert site.spans["call"].begin_ns < before_ns - 4 * 10**9
+    assert_within(site.spans["call"], site.spans["run"])
+
+
+@pytest.mark.parametrize("trace", [ROUTE, None])
+async def test_a_call_that_is_withdrawn_before_its_turn_was_cancelled(site: Site, trace: TraceContext | None) -> None:
+    """It has a span, and nothing below it."""
+    site.calls.drop(arrived(trace, []))
+
+    assert [(one.name, one.attributes[CODE]) for one in site.spans.spans] == [("call", "CANCELLED")] * (
+        trace is not None
+    )
 
 
 async def test_a_call_through_a_handle_says_so(site: Site) -> None:

@@ -347,3 +347,62 @@ def test_a_connection_that_leaves_answers_the_calls_that_wait(run) -> None:
         assert sum(map(len, taker.groups)) == 5
 
     run(check)
+
+
+def test_answers_that_come_together_later_leave_in_one_write(run) -> None:
+    """As those of a batch do; one that nothing else is expected beside leaves at once."""
+
+    async def check() -> None:
+        taker = Taker(holds=True)
+        peer = Peer(DirectServer(taker, TOKEN))
+        peer.says(b"".join(map(call_frame, range(5))))
+
+        for work in taker.held[:3]:
+            work.reply(Answer(Code.OK, work.call.body))
+        assert peer.answers == []
+        await until(lambda: bool(peer.answers))
+        assert peer.answers == [[0, 1, 2]]
+
+        peer.says(cancel_frame(3))
+        taker.held[4].reply(Answer(Code.OK, b"4"))
+        assert peer.answers == [[0, 1, 2], [4]]
+
+    run(check)
+
+
+def test_no_answer_is_lost_when_a_connection_leaves_with_its_last_call(run) -> None:
+    """It was held for others, one of which was withdrawn."""
+
+    async def check() -> None:
+        taker = Taker(holds=True)
+        peer = Peer(DirectServer(taker, TOKEN))
+        peer.says(call_frame(1) + call_frame(2))
+        peer.protocol.go_away()
+
+        taker.held[0].reply(Answer(Code.OK, b"1"))
+        peer.says(cancel_frame(2))
+
+        assert peer.wire.is_closed
+        assert [1] in peer.answers
+
+    run(check)
+
+
+def test_calls_that_cannot_be_worked_on_end_their_connection(run) -> None:
+    """The router repeats them elsewhere; it would wait in vain."""
+
+    async def check() -> None:
+        taker = Groups(1)
+        peer = Peer(DirectServer(taker, TOKEN))
+        peer.says(b"".join(map(call_frame, range(3))))
+
+        def fail(arrivals: Sequence[Arrival]) -> list[Work | None]:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+
+        taker.submit_together = fail
+        await until(lambda: peer.wire.is_aborted)
+
+        assert [int(one.body) for one in taker.dropped] == [2]
+        assert peer.answers == [[0]]
+
+    run(check)

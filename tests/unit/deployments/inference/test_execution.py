@@ -8,7 +8,6 @@ import json
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -349,7 +348,7 @@ class Stages:
                 self.noted.append(("write", number))
                 return planned.encode(outputs)
 
-            return replace(planned, encode=encode)
+            return planned._replace(encode=encode)
 
         monkeypatch.setattr(self.execution.answering, "planners", {Method.REST_PREDICT: noted})
 
@@ -498,7 +497,7 @@ async def test_a_stage_that_takes_too_long_leaves_the_other_calls_to_threads(
             jump("write", number)
             return plan.encode(outputs)
 
-        return replace(plan, encode=encode)
+        return plan._replace(encode=encode)
 
     monkeypatch.setattr(stages.execution.answering, "planners", {Method.REST_PREDICT: reading})
     stages.function = lambda fed: (jump("run", float(fed[0])), fed)[1]

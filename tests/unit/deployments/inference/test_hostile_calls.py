@@ -10,7 +10,6 @@ import sys
 import textwrap
 import threading
 import time
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -118,7 +117,7 @@ async def test_reading_ends_when_the_callers_time_is_up(plain, loaded, monkeypat
     clock_that_jumps(monkeypatch, execution, after_looks=10)
     before = dropped("expired")
 
-    answer = await plain.call(replace(slow, timeout_s=5.0))
+    answer = await plain.call(slow._replace(timeout_s=5.0))
 
     assert (answer.code, answer.body) == (Code.DEADLINE_EXCEEDED, TIMED_OUT.encode())
     assert loaded.runs == []
@@ -173,7 +172,7 @@ async def test_short_calls_are_answered_while_a_long_body_is_read(plain, slow: C
     """All threads are busy with reading; the event loop is not."""
     await plain.call(predict())
     plain._expected_s = dict.fromkeys(plain._expected_s, 0.0)
-    reading = asyncio.create_task(plain.call(replace(slow, timeout_s=60.0)))
+    reading = asyncio.create_task(plain.call(slow._replace(timeout_s=60.0)))
     while not plain.in_flight:
         await asyncio.sleep(0)
 
@@ -208,7 +207,7 @@ async def test_with_batching_reading_ends_when_the_callers_time_is_up(batched, l
     """The same answer."""
     clock_that_jumps(monkeypatch, giving_up, after_looks=10)
 
-    answer = await batched.call(replace(slow, timeout_s=5.0))
+    answer = await batched.call(slow._replace(timeout_s=5.0))
 
     assert (answer.code, answer.body) == (Code.DEADLINE_EXCEEDED, TIMED_OUT.encode())
     assert loaded.runs == []

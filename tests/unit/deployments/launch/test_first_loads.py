@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.config.server_settings import LoadingSettings, ModelSourceSettings, ServerSettings
+from deployments.launch import first_loads as collected
 from deployments.launch.first_loads import first_loads
 
 
@@ -44,3 +45,16 @@ def test_a_declared_label_need_not_wait_for_the_watcher(tmp_path: Path) -> None:
     (tmp_path / "settings.yaml").write_text(f"models:\n{text}")
 
     assert [target.name for target in first_loads(made)] == ["a:1", "b:1", "a:2"]
+
+
+def test_of_hosted_versions_the_host_is_submitted_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process starts together with the router; the watcher fills it."""
+    monkeypatch.setattr(collected, "alive_nodes", lambda: frozenset({"n1"}))
+    made = settings(tmp_path, threads=4)
+    text = "".join(
+        f"  {one}: {{base_path: {tmp_path / one}, marker_file: done, placement: {placement}}}\n"
+        for one, placement in (("a", "hosted"), ("b", "own"))
+    )
+    (tmp_path / "settings.yaml").write_text(f"models:\n{text}")
+
+    assert [target.name for target in first_loads(made)] == ["host@n1", "b:2"]

@@ -13,6 +13,7 @@ import pytest
 
 from deployments.system.installed import server_version
 from tests.support.project import ROOT
+from tests.support.wheels import write_wheel
 
 WARNINGS = "from deployments.system.installed import interpreter_warnings; print(*interpreter_warnings())"
 BYTECODE = "has no bytecode"
@@ -67,6 +68,32 @@ def test_the_environment_of_this_project_has_bytecode() -> None:
     assert "-m compileall -q core deployments" in rule.stdout
 
 
+PIP = ("-m", "pip", "install", "--disable-pip-version-check", "--no-cache-dir")
+UV = ("-m", "uv", "pip", "install", "--no-cache")
+
+
+@pytest.mark.parametrize(
+    ("installer", "variables", "compiles"),
+    [
+        (PIP, {}, True),
+        ((*UV, "--compile-bytecode"), {}, True),
+        (UV, {"UV_COMPILE_BYTECODE": "1"}, True),
+        (UV, {}, False),
+    ],
+    ids=["pip", "uv, flag", "uv, variable", "uv"],
+)
+def test_an_image_gets_bytecode_as_the_guide_says(
+    tmp_path: Path, installer: tuple[str, ...], variables: dict[str, str], *, compiles: bool
+) -> None:
+    """Also where PYTHONDONTWRITEBYTECODE is set, as in many images."""
+    wheel = write_wheel(tmp_path / "wheels", "some_model_code", "1.0", "X = 1\n")
+    options = ["--quiet", "--no-deps", "--no-index", "--target", tmp_path / "site", wheel]
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **variables}
+    subprocess.run([sys.executable, *installer, *options], env=environment, capture_output=True, check=True)
+
+    assert bool(list((tmp_path / "site").rglob("some_model_code.*.pyc"))) is compiles
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """Copy what the choice needs."""
@@ -92,10 +119,12 @@ def chosen(project: Path, *folders: Path, home: Path | None = None) -> str:
     return ended.stdout.strip()
 
 
-def interpreter(folder: Path, build: str, *, venv: bool = True, name: str = "python3.11") -> Path:
+def interpreter(
+    folder: Path, build: str, *, venv: bool = True, name: str = "python3.11", version: str = "3.11.9"
+) -> Path:
     """Write a command that answers as an interpreter of such a build would; returns its folder."""
     folder.mkdir(parents=True)
-    (folder / name).write_text(f'#!/bin/sh\n[ "$1" = -c ] && exit {0 if venv else 1}\necho 3.11.9 {build}\n')
+    (folder / name).write_text(f'#!/bin/sh\n[ "$1" = -c ] && exit {0 if venv else 1}\necho {version} {build}\n')
     (folder / name).chmod(0o755)
     return folder
 
@@ -118,6 +147,16 @@ def test_an_only_python_is_good_enough(project: Path, tmp_path: Path) -> None:
     assert chosen(project, plain, hidden) == f"{plain}/python3.11"
     assert chosen(project, other) == f"{other}/python3"
     assert chosen(project, other, hidden) == f"{hidden}/python3.11"
+
+
+def test_another_version_is_not_taken_for_its_build(project: Path, tmp_path: Path) -> None:
+    """The lock file and the tests are for 3.11; a `python3` that is one counts as one."""
+    plain = interpreter(tmp_path / "a", "plain")
+    newer = interpreter(tmp_path / "b", "optimized", name="python3", version="3.12.1")
+    good = interpreter(tmp_path / "c", "optimized", name="python3")
+
+    assert chosen(project, newer, plain) == f"{plain}/python3.11"
+    assert chosen(project, plain, good) == f"{good}/python3"
 
 
 def test_a_python_without_venv_is_passed_over(project: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from core.versions.lifecycle import State
 from core.versions.load_report import LoadFailed
 from core.versions.servable import ServableId
 from core.versions.servable_spec import ServableSpec
-from deployments.versions.hosted_versions import HostedVersions
+from deployments.hosting.hosted_versions import HostedVersions
 from deployments.versions.placing_host import PlacingHost
 from deployments.versions.reconciler import FIRST_DELETE_AFTER_S, Reconciler
 from tests.support.fakes import FakeServeHost
@@ -146,6 +146,21 @@ def test_a_new_watcher_loads_nothing_twice() -> None:
 
     assert site.host_of().loads == {"m:1": 1}
     assert site.router.table == table
+
+
+def test_hosted_versions_that_load_keep_no_other_from_being_submitted() -> None:
+    """Their host knows how many it can load at a time; a tick still begins no more than may load at a time."""
+    configs = tuple(ModelConfig(f"m{number}", f"/m{number}", resources=HOSTED) for number in range(10))
+    site = HostedSite((), configs=configs)
+    for config in configs:
+        site.source.write(config.base_path, 1)
+    site.tick()
+    site.hosts.host_up()
+    for _ in range(3):
+        site.tick(2.0)
+
+    assert len(site.hosted) == 10
+    assert {one.state for name in site.watch.table.models for one in site.watch.table.statuses(name)} == {State.LOADING}
 
 
 def test_a_version_that_a_new_watcher_only_knew_from_its_host_is_loaded_again_when_lost() -> None:

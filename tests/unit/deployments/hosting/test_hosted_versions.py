@@ -14,8 +14,8 @@ from core.versions.record import Failure
 from core.versions.servable import ServableId
 from core.versions.servable_spec import ServableSpec
 from core.versions.world import AppObservation, Condition
-from deployments.versions import hosted_versions
-from deployments.versions.hosted_versions import ASKED_EVERY_S, SILENT_AFTER_S, UNUSED_AFTER_S, HostedVersions
+from deployments.hosting import hosted_versions
+from deployments.hosting.hosted_versions import ASKED_EVERY_S, SILENT_AFTER_S, UNUSED_AFTER_S, HostedVersions
 from tests.support.fakes import FakeClock
 from tests.support.version_hosts import FakeVersionHosts
 
@@ -203,6 +203,44 @@ def test_a_host_that_fails_to_start_fails_its_versions_with_serve_s_words(site: 
     site.hosted.load(spec())
 
     assert site.settle() == running("m:1")
+
+
+def test_what_failed_with_its_host_stays_failed_until_it_is_unloaded(site: Site) -> None:
+    """Otherwise a host that can never start would be started again and again, and nobody would see why."""
+    site.hosted.load(spec())
+    site.hosts.broken["n1"] = "the library cannot be opened"
+    site.observe()
+    failed = site.observe(after_s=SILENT_AFTER_S + 1)
+
+    assert [site.observe(after_s=5.0) for _ in range(3)] == [failed] * 3
+
+
+def test_a_version_is_placed_on_a_node_that_is_alive_now() -> None:
+    """However long ago the nodes were looked at."""
+    site = Site(FakeVersionHosts("n1", "n2"))
+    site.hosted.load(spec("a"))
+    site.settle()
+    site.hosted.unload("a:1")
+    site.settle()
+    site.hosts.lose("n1")
+    site.clock.advance(60.0)
+
+    site.hosted.load(spec("b"))
+
+    assert site.settle() == running("b:1", on="n2")
+
+
+def test_a_host_that_does_not_answer_is_not_asked_for_last_metrics(site: Site) -> None:
+    """The watcher repeats an unload that was not seen; each time it would wait."""
+    site.hosted.load(spec())
+    site.settle()
+    site.hosts.hosts["n1"].is_up = False
+    site.observe(after_s=hosted_versions.HEARD_LATELY_S + 1)
+    before = site.hosts.questions
+
+    site.hosted.unload("m:1")
+
+    assert site.hosts.questions == before + 1
 
 
 def test_a_host_that_somebody_deleted_is_noticed(site: Site) -> None:

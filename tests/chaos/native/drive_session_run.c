@@ -1,7 +1,7 @@
 /* Drives native/session_run.c against a small library in TensorFlow's place, for sanitizers to watch.
 
    The library keeps count of what lives, fails at random, gives inputs back as outputs as an identity does, and checks
-   what it is handed. Usage: main THREADS ROUNDS SEED. Ends with 1 and a text where an answer is wrong or anything is
+   what it is handed. Usage: drive_session_run THREADS ROUNDS SEED. Ends with 1 and a text where an answer is wrong or anything is
    left at the end. */
 
 #include <pthread.h>

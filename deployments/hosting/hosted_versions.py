@@ -42,6 +42,9 @@ LAST_METRICS_PATIENCE_S = 2.0
 ASKED_EVERY_S = 1.0
 """Pause between two questions to a host in which nothing moves."""
 
+HEARD_LATELY_S = 30.0
+"""A host that has not answered for so long is not asked for last metrics: each such question takes its whole time."""
+
 NODES_EVERY_S = 2.0
 SILENT_AFTER_S = 15.0
 """A host that has not answered for so long may have failed to start, or be gone: Serve knows."""
@@ -138,7 +141,7 @@ class HostedVersions:
             del self._hosts[node]
             self._cluster.stop(node)
         for app, place in self._placed.items():
-            if place.node not in self._hosts:
+            if place.node not in self._hosts and not place.refusal:
                 self._place(app)
 
     def _place(self, app: str) -> None:
@@ -224,7 +227,8 @@ class HostedVersions:
         """Place a version, and ask its host to load it; one whose host is still starting is loaded once it answers."""
         app = app_name(spec.servable)
         self._specs[app] = spec
-        self._nodes = self._nodes or self._cluster.nodes()
+        if self._clock.steady_s() >= self._nodes_due_s:
+            self._nodes = self._cluster.nodes()
         self._place(app)
         if self._hosts[self._placed[app].node].versions is not None:
             self._load(app)
@@ -236,11 +240,12 @@ class HostedVersions:
     def unload(self, app: str) -> None:
         """Let a version end wherever it is, after its last metrics were taken."""
         self._forget(app)
+        heard_s = self._clock.steady_s() - HEARD_LATELY_S
         for node, host in self._hosts.items():
             seen = (host.versions or {}).get(app)
             if seen is None and app not in self._loading:
                 continue
-            if seen is not None and seen.condition is Condition.RUNNING:
+            if seen is not None and seen.condition is Condition.RUNNING and host.answered_s > heard_s:
                 self._take_last_metrics(node, app)
             self._cluster.ask(node, "unload", app)
         self._loading.pop(app, None)

@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import Unavailable
 from core.versions.world import AppObservation, Condition
-from deployments.versions.observed_apps import REST_LOOK_S, Apps, ObservedApps
+from deployments.versions.serve_status import REST_LOOK_S, Apps, ObservedApps
 
 RUNNING = AppObservation(Condition.RUNNING, replicas=1)
 DEPLOYING = AppObservation(Condition.DEPLOYING)
