@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 
 from benchmarks.contenders import Ours, end_on_signals
-from benchmarks.load import HOST, LoadProcess
+from benchmarks.load import LoadProcess
 from benchmarks.memory import kind
 from benchmarks.peers import BIN, ROOT, base_paths
 from benchmarks.workloads import REST, Workload
@@ -168,7 +168,6 @@ def simulate(versions: int, seconds: float) -> float:
 class Checkout(Ours):
     """The server of a checkout, with one model under many names."""
 
-    folder_of_code = ROOT
     count = 16
 
     def command(self) -> Sequence[object]:
@@ -180,13 +179,6 @@ class Checkout(Ours):
         config = self.folder / "models.config"
         config.write_text("model_config_list {\n" + "".join(entries) + "}\n")
         return self.serving(f"--model_config_file={config}")
-
-    def variables(self) -> Mapping[str, str]:
-        return {"PYTHONPATH": str(self.folder_of_code)}
-
-    def serving(self, *flags: str) -> Sequence[object]:
-        door = [f"--host={HOST}", f"--rest_api_port={self.port}", f"--port={self.port + 1}"]
-        return [BIN / "python", "-m", "deployments.cli", *door, *flags]
 
     def used(self) -> Mapping[int, tuple[str, float]]:
         """Return the kind and the processor seconds of each process; Ray adds the present method to a title."""
@@ -201,7 +193,7 @@ class Checkout(Ours):
 def idle_shares(code: Path, count: int, seconds: float, load: LoadProcess) -> Mapping[str, tuple[int, float]]:
     """Start a server, wait until every model answers and a little longer; return the idle share of each kind."""
     server = Checkout(base_paths(["mlp"]))
-    server.folder_of_code, server.count = code, count
+    server.bin, server.count = code / ".venv" / "bin", count
     server.start()
     try:
         asked = [Workload(f"m{number}", REST, f"m{number}", (1, 32), (1,)) for number in range(count)]

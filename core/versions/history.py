@@ -80,8 +80,8 @@ def recalled(
     """Return the record of a version that a new watcher finds, completed by the history that its predecessor published.
 
     `record` follows from Serve alone, `has_failed` says that its application failed. A failure that the predecessor
-    counted is not counted again; one that it did not see is left to be seen. What answered goes on answering: Serve that
-    has just come back calls every application one that is being deployed.
+    counted is not counted again; one that it did not see is left to be seen. What answered goes on answering: a Serve
+    that has just come back calls every application one that is being deployed.
     """
     if history is None:
         return record
