@@ -35,16 +35,17 @@ UNASKED = NodeSpares()
 def to_ask(known: NodeSpares, idle: int, wanted: int, now_s: float, loaded_s: float) -> tuple[NodeSpares, int]:
     """Return how many workers to ask a node for that has some idle ones, and what is known then.
 
-    `loaded_s` is when the last load began. A worker that is still starting is not asked for twice; one that disappeared
-    although nothing was loaded is asked for again after ever longer pauses.
+    `loaded_s` is when the last load began, which took a worker. One that disappeared although nothing was loaded is
+    asked for again after ever longer pauses.
     """
     if idle >= wanted:
         return known, 0
-    in_vain = 0 if loaded_s > known.asked_s else known.in_vain + 1
-    pause_s = min(SHORT_LOOK_S * 2**in_vain, LONGEST_PAUSE_S)
-    if now_s < known.asked_s + pause_s:
+    if loaded_s > known.asked_s or known == UNASKED:
+        return NodeSpares(now_s), wanted - idle
+    in_vain = known.in_vain + 1
+    if now_s < known.asked_s + min(SHORT_LOOK_S * 2**in_vain, LONGEST_PAUSE_S):
         return known, 0
-    return NodeSpares(now_s, 0 if known == UNASKED else in_vain), wanted - idle
+    return NodeSpares(now_s, in_vain), wanted - idle
 
 
 def next_look_s(now_s: float, loaded_s: float, *, is_short: bool) -> float:

@@ -29,7 +29,7 @@ NEVER = float("-inf")
         pytest.param(UNASKED, 1, 3, NEVER, 2, id="several"),
         pytest.param(UNASKED, 0, 0, NEVER, 0, id="none_wanted"),
         pytest.param(NodeSpares(950.0), 0, 1, 990.0, 1, id="a_version_took_it"),
-        pytest.param(NodeSpares(995.0), 0, 1, 996.0, 0, id="it_may_still_be_starting"),
+        pytest.param(NodeSpares(990.0), 0, 1, 994.0, 1, id="a_version_took_it_at_once"),
         pytest.param(NodeSpares(980.0), 0, 1, 970.0, 0, id="nobody_took_it"),
         pytest.param(NodeSpares(960.0), 0, 1, 950.0, 1, id="nobody_took_it_some_time_ago"),
     ],
