@@ -9,7 +9,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet 'ray[serve]==2.60.0'
+"$folder/venv/bin/pip" install --quiet ray[serve]==2.60.0
 export RAY_AUTH_MODE=disabled RAY_USAGE_STATS_ENABLED=0
 
 "$folder/venv/bin/python" - "$folder/ray" <<'PYTHON' 2>"$folder/log"

@@ -8,6 +8,7 @@ doubt, the lanes of simdjson read the text.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -78,7 +79,7 @@ class CutText:
 
 def cut_lists(text: Text) -> CutText | None:
     """Cut a text; None where it has no long list of numbers, or one that others must judge."""
-    part = _PART
+    part = _extension()
     if part is None or len(text) < LEAST_TEXT_BYTES:
         return None
     numbers = np.empty(_most_numbers(text), WHOLE)
@@ -133,14 +134,15 @@ def _number_list(ffi: Any, numbers: np.ndarray, found: Any) -> NumberList:
     return NumberList(flat, tuple(ffi.unpack(found.dims, found.rank)))
 
 
+@functools.cache
 def _extension() -> Any:
-    """Return the compiled part; None where it was not built, or is to be left aside."""
+    """Return the compiled part; None where it was not built, or is to be left aside.
+
+    It is opened at the first long list, not with this module: a router reads none.
+    """
     if os.environ.get(PURE_PYTHON_VARIABLE):
         return None
     try:
         return importlib.import_module(EXTENSION)
     except ImportError:
         return None
-
-
-_PART: Final = _extension()

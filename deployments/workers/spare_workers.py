@@ -47,9 +47,12 @@ class Raylets(Protocol):
 
 
 class RayRaylets:
-    """The raylets of the cluster that this process belongs to, called as Ray's own programs call them."""
+    """The raylets of the cluster that this process belongs to, called as Ray's own programs call them.
 
-    def __init__(self) -> None:
+    `environment` is the runtime environment of this process, as Ray writes it: versions inherit it.
+    """
+
+    def __init__(self, environment: str) -> None:
         try:  # they are no part of Ray's public interface
             self._common = import_module("ray.core.generated.common_pb2")
             self._messages = import_module("ray.core.generated.node_manager_pb2")
@@ -58,7 +61,7 @@ class RayRaylets:
             environment_of = import_module("ray._private.utils").get_runtime_env_info
         except (ImportError, AttributeError) as error:
             raise NotOffered(str(error)) from error
-        self._environment = environment_of(RuntimeEnv.deserialize(version_environment()))
+        self._environment = environment_of(RuntimeEnv.deserialize(version_environment(environment)))
 
     def nodes(self) -> Mapping[str, str]:
         """Return the addresses of the nodes that are alive and have CPUs, by node."""
@@ -101,12 +104,12 @@ class RayRaylets:
                 raise
 
 
-def version_environment() -> str:
+def version_environment(inherited: str) -> str:
     """Return the runtime environment of versions whose models have none of their own, as Ray writes it."""
     given = deployment_options(ModelResources())["ray_actor_options"].get("runtime_env")
     if given is not None:
         return str(RuntimeEnv(**given).serialize())
-    return str(ray.get_runtime_context().get_runtime_env_string() or "{}")
+    return inherited or "{}"
 
 
 class SpareWorkers:
@@ -154,7 +157,7 @@ class SpareWorkers:
 
     def look(self) -> None:
         """Ask every node that lacks spare workers for some."""
-        raylets = self._raylets = self._raylets or RayRaylets()
+        raylets = self._raylets = self._raylets or RayRaylets(ray.get_runtime_context().get_runtime_env_string())
         nodes = raylets.nodes()
         self._known = {node: known for node, known in self._known.items() if node in nodes}
         lacking = [node for node, address in nodes.items() if self._ask(raylets, node, address)]

@@ -29,7 +29,7 @@ from tests.support.clients import wait_until
 from tests.support.processes import processes_titled
 
 ray.init(address="local", include_dashboard=False, num_cpus=1, log_to_driver=False, _temp_dir=sys.argv[1])
-raylets = RayRaylets()
+raylets = RayRaylets(ray.get_runtime_context().get_runtime_env_string())
 (address,) = raylets.nodes().values()
 wait_until(lambda: raylets.idle_workers(address) > 0, "the worker that Ray starts by itself waits", 60.0)
 raylets.prestart(address, 2)

@@ -35,7 +35,7 @@ DEFECTS = {
     "inputs": (0, "delete_tensors(inputs, made);", ""),
     "strings": (0, "free(strings);", ""),
     "extents": (0, "extents += 2 + rank;", "extents += 1 + rank;"),
-    "room for numbers": (1, " || count == room", ""),
+    "room for numbers": (1, " || count == room)", " || count == room + 1)"),
     "depth": (1, "depth == MOST_RANK || ", ""),
     "end of the text": (1, "while (text->end - text->at >= 16)", "while (text->end - text->at >= 15)"),
     "rounding": (1, "(mantissa + (mantissa & 1)) >> 1", "mantissa >> 1"),

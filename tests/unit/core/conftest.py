@@ -15,7 +15,7 @@ def lists_cut(request: pytest.FixtureRequest) -> Iterator[None]:
     """Run a module's tests as they are, and again with every list of numbers cut out that can be, however short."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "cut":
-            if cut_lists._PART is None:
+            if cut_lists._extension() is None:
                 pytest.skip("the compiled part was not built")
             patch.setattr(cut_lists, "LEAST_BYTES", 12)
             patch.setattr(cut_lists, "LEAST_TEXT_BYTES", 0)

@@ -18,7 +18,7 @@ from core.json.elements import UnsuitableDocumentError
 from core.rest import predict as rest_predict
 from tests.unit.core.json.test_oracle import served
 
-pytestmark = pytest.mark.skipif(cutting._PART is None, reason="the compiled part was not built")
+pytestmark = pytest.mark.skipif(cutting._extension() is None, reason="the compiled part was not built")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -166,7 +166,7 @@ def test_inputs_are_those_of_the_other_lanes(
     monkeypatch.setitem(rest_predict.read_predict_body.__globals__, "_fast_inputs", lambda *_: lanes.append("simdjson"))
     ours = outcome()
     monkeypatch.undo()
-    monkeypatch.setattr(cutting, "_PART", None)
+    monkeypatch.setattr(cutting, "_extension", lambda: None)
 
     assert ours == outcome()
     assert (lanes == []) == is_cut

@@ -68,19 +68,19 @@ def test_workers_of_no_job_are_idle(server: grpc.Server) -> None:
         (common_pb2.WORKER, OF_NO_JOB),
     )
 
-    assert RayRaylets().idle_workers(opened(server, raylet)) == 2
+    assert RayRaylets("{}").idle_workers(opened(server, raylet)) == 2
 
 
 def test_workers_are_asked_for_in_the_environment_of_versions(server: grpc.Server) -> None:
     """Ray gives them to no actor with another one."""
     raylet = Raylet()
 
-    RayRaylets().prestart(opened(server, raylet), 3)
+    RayRaylets("{}").prestart(opened(server, raylet), 3)
 
     (request,) = raylet.asked
     assert (request.language, request.num_workers) == (common_pb2.PYTHON, 3)
     assert request.keep_alive_duration_secs == KEEP_ALIVE_S
-    assert request.runtime_env_info.serialized_runtime_env == version_environment() == "{}"
+    assert request.runtime_env_info.serialized_runtime_env == version_environment("") == "{}"
 
 
 def test_with_haproxy_versions_have_an_environment_of_their_own(
@@ -90,7 +90,7 @@ def test_with_haproxy_versions_have_an_environment_of_their_own(
     monkeypatch.setenv("RAY_SERVE_ENABLE_HA_PROXY", "1")
     raylet = Raylet()
 
-    RayRaylets().prestart(opened(server, raylet), 1)
+    RayRaylets("{}").prestart(opened(server, raylet), 1)
 
     assert '"RAY_SERVE_ENABLE_HA_PROXY": "0"' in raylet.asked[0].runtime_env_info.serialized_runtime_env
 
@@ -100,7 +100,7 @@ def test_a_ray_that_does_not_offer_it_is_told_from_one_that_is_away(server: grpc
     address = opened(server)
 
     with pytest.raises(NotOffered):
-        RayRaylets().prestart(address, 1)
+        RayRaylets("{}").prestart(address, 1)
     server.stop(None).wait()
     with pytest.raises(grpc.RpcError):
-        RayRaylets().prestart(address, 1)
+        RayRaylets("{}").prestart(address, 1)
