@@ -26,7 +26,10 @@ INTEGRATION = "tests/integration/"
 OWN_SERVERS = ("test_cli.py", "test_ray_start.py", "test_serve_run.py", "test_take_over.py")
 """Modules of integration tests that each start servers of their own."""
 
-OWN_SITES = ("test_chaos.py", "test_three_hosts.py")
+CLUSTER = "test_three_hosts.py"
+"""The module with a cluster of its own, whose start alone takes all cores for a minute."""
+
+OWN_SITES = ("test_chaos.py", CLUSTER)
 """Modules whose tests share a site that they may break."""
 
 
@@ -41,7 +44,8 @@ class ServerTogether(LoadScopeScheduling):
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ServerTogether:
-    """Begin with what takes longest: the groups, then the tests in the order of collection, integration first."""
+    """Keep the order of collection, in which groups stand where their first test does."""
+    config.option.loadscopereorder = False
     return ServerTogether(config, log)
 
 
@@ -61,9 +65,20 @@ def _escaped(data: Any) -> Any:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
-    """Put integration tests first, whatever else orders them: they wait most, so that others have time beside them."""
+    """Put what takes longest first, whatever else orders tests, and last what leaves no time for others beside it."""
     yield
-    items.sort(key=lambda item: not item.nodeid.startswith(INTEGRATION))
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    """Return when a test's turn is: those of the shared server mostly wait, so that others have time beside them."""
+    folder, _, rest = item.nodeid.partition(INTEGRATION)
+    if folder or not rest:
+        return 2
+    module = rest.partition("::")[0]
+    if module == CLUSTER:
+        return 3
+    return 1 if module in OWN_SERVERS or module in OWN_SITES else 0
 
 
 hypothesis.settings.register_profile("project", deadline=None)  # how long an example takes depends on the neighbours
