@@ -86,8 +86,6 @@ class Answering:
         attempt = Attempt(self, call)
         try:
             body = await self._respond_in_steps(attempt, steps)
-        except GivenUp:
-            raise
         except Exception as error:  # noqa: BLE001 - every failure is an answer
             attempt.fail(error)
         else:
@@ -143,8 +141,6 @@ class Attempt:
                 self._plan = self._answering.planners[call.method](served, call.body)
                 return
             body = responder(served, call.body)
-        except GivenUp:
-            raise
         except Exception as error:  # noqa: BLE001 - every failure is an answer
             self.fail(error)
         else:
@@ -163,8 +159,6 @@ class Attempt:
                 plan.feeds, plan.fetches, timeout_ms=timeout_ms, in_caller_thread=in_caller_thread
             )
             self.ran()
-        except GivenUp:
-            raise
         except Exception as error:  # noqa: BLE001 - every failure is an answer
             self.fail(error)
 
@@ -180,8 +174,6 @@ class Attempt:
             return
         try:
             body = self._plan.answer(self._outputs)
-        except GivenUp:
-            raise
         except Exception as error:  # noqa: BLE001 - every failure is an answer
             self.fail(error)
         else:
@@ -211,7 +203,9 @@ class Attempt:
             on_answer(self.call, answer)
 
     def fail(self, error: Exception) -> None:
-        """End with the answer for a failure."""
+        """End with the answer for a failure; GivenUp is none, and goes on to the caller."""
+        if isinstance(error, GivenUp):
+            raise error
         self.answer = failure_answer(self.call, error)
         self._plan = None
         if isinstance(error, RuntimeFailure):

@@ -16,7 +16,7 @@ from ray._private.authentication.authentication_token_setup import ensure_token_
 from ray._private.node import Node
 from ray._private.parameter import RayParams
 
-from deployments.launch.ray_start import node_of, raise_if_late, remove_node
+from deployments.launch.ray_start import node_of, raise_if_late, remove_failed
 
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
 """Requests do not pass through Ray's object store; only large answers over the handle transport do."""
@@ -55,10 +55,8 @@ class LocalRay:
 
     def clear(self) -> None:
         """Remove what the last start left behind when it failed: its processes and its session folder."""
-        ray.shutdown()
         node, self._node = self._node, None
-        if node is not None:
-            remove_node(node)
+        remove_failed(node)
 
     def ended(self) -> dict[str, int]:
         """Return the exit statuses of its processes that have ended, by kind."""

@@ -84,10 +84,8 @@ class RayInit:
 
     def clear(self) -> None:
         """Remove what the last start left behind when it failed: its processes and its session folder."""
-        ray.shutdown()
         node, self._node = self._node, None
-        if node is not None:
-            remove_node(node)
+        remove_failed(node)
 
 
 def raise_if_late(error: Exception) -> None:
@@ -96,8 +94,11 @@ def raise_if_late(error: Exception) -> None:
         raise StartTimedOut from None
 
 
-def remove_node(node: Node) -> None:
-    """End the processes of a node that did not come up, and remove its session folder."""
+def remove_failed(node: Node | None) -> None:
+    """Leave Ray, end the processes of a node that did not come up, if there is one, and remove its session folder."""
+    ray.shutdown()
+    if node is None:
+        return
     folder = node.get_session_dir_path()
     started = [one.process.pid for infos in node.all_processes.values() for one in infos]
     left = halted(started) | _of_session(folder)

@@ -56,10 +56,6 @@ class NetworkLoad:
         self._reader.join()
         self._process.wait()
 
-    def failures_since(self, began_s: float) -> list[Request]:
-        """Return the requests that were sent after a time and failed."""
-        return [one for one in list(self.requests) if one.began_s >= began_s and one.failure]
-
     def answered_since(self, began_s: float) -> frozenset[str]:
         """Return the models that answered a request which was sent after a time."""
         return frozenset(one.model for one in list(self.requests) if one.began_s >= began_s and not one.failure)
