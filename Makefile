@@ -34,7 +34,7 @@ serve: $(STAMP)  ## serve the example models on TensorFlow Serving's ports
 run: serve
 
 test: $(STAMP)  ## every test: one process has the server that many tests share and mostly waits, the other runs the rest
-	$(BIN)/pytest --numprocesses $(PROCESSES)
+	$(BIN)/pytest --numprocesses $(PROCESSES) --max-worker-restart 2
 
 unit: $(STAMP)  ## tests without Ray
 	$(BIN)/pytest $(UNIT)

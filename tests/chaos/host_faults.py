@@ -118,9 +118,14 @@ HOST_FAULTS = (
 
 @contextmanager
 def scaled_up(site: ClusterSite) -> Iterator[list[str]]:
-    """Clients that make Serve scale a model to a replica on each of the hosts; gives the failures, when they end."""
+    """Clients that make Serve scale a model to a replica on each of the hosts; gives the failures, when they end.
+
+    A router that replaces a lost one may run and not listen yet: what counts begins when each has answered.
+    """
     failures: list[str] = []
     with ExitStack() as clients:
         loads = [clients.enter_context(site.load(one, [SCALED] * SCALING_CLIENTS)) for one in site.with_router]
+        wait_until(lambda: all(load.answered_since(0) for load in loads), "every router answers", HEAL_TIMEOUT_S)
+        began_s = time.monotonic()
         yield failures
-    failures += [one.failure for load in loads for one in load.requests if one.failure]
+    failures += [one.failure for load in loads for one in load.requests if one.failure and one.began_s >= began_s]

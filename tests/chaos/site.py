@@ -25,6 +25,8 @@ STOP_TIMEOUT_S = 180.0
 LEAVE_TIMEOUT_S = 90.0
 HOSTED_TITLE = "ray_model_server hosted "
 FORKING = "deployments.hosting.zygote"
+OF_SITE = "RMS_CHAOS_SITE"
+"""An environment variable by which processes are known that are nobody's children."""
 
 
 class Site:
@@ -84,7 +86,8 @@ class Site:
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables of the server, beside those of this process."""
-        return {"RAY_AUTH_MODE": "token"} | (self.store.environment if self.store else {})
+        own = {"RAY_AUTH_MODE": "token", OF_SITE: str(self.folder)}
+        return own | (self.store.environment if self.store else {})
 
     def start(self) -> None:
         """Start the server and wait until every model answers with all of its replicas."""
@@ -219,7 +222,7 @@ class HostedSite(Site):
         """Return the processes of a hosted version, or those of another deployment."""
         if deployment != "ModelServer":
             return super().replicas(app, deployment)
-        return frozenset(_hosted_titles(f"{HOSTED_TITLE}{app}"))
+        return frozenset(self._hosted(f"{HOSTED_TITLE}{app}"))
 
     def host(self) -> frozenset[int]:
         return frozenset(pid for pid in self.pids("ray::ServeReplica:host@") if ":VersionHost" in _title(pid))
@@ -237,7 +240,13 @@ class HostedSite(Site):
     def running(self) -> Counter[str]:
         """Count the hosted versions too; hosts are left out, as nothing says on how many nodes one is needed."""
         own = Counter({kind: count for kind, count in super().running().items() if "host@" not in kind})
-        return own + Counter(title.partition(":")[0] for title in _hosted_titles(HOSTED_TITLE).values())
+        return own + Counter(title.partition(":")[0] for title in self._hosted(HOSTED_TITLE).values())
+
+    def _hosted(self, beginning: str) -> dict[int, str]:
+        """Return hosted versions by process; they outlive the process that forked them, and are then nobody's children."""
+        titles = {pid: _title(pid) for pid in psutil.pids()}
+        hosted = {pid: title for pid, title in titles.items() if title.startswith(beginning)}
+        return {pid: title for pid, title in hosted.items() if _environment(pid).get(OF_SITE) == str(self.folder)}
 
 
 class ServeRunSite(Site):
@@ -281,12 +290,6 @@ class ServeRunSite(Site):
             client.close()
 
 
-def _hosted_titles(beginning: str) -> dict[int, str]:
-    """Return hosted versions by process: they outlive the process that forked them, and are then nobody's children."""
-    titles = {pid: _title(pid) for pid in psutil.pids()}
-    return {pid: title for pid, title in titles.items() if title.startswith(beginning)}
-
-
 def _kind(title: str) -> str:
     return ":".join(title.split(":")[:4]).partition(".")[0].strip()
 
@@ -300,6 +303,13 @@ def _command(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
     except OSError:
         return ""
+
+
+def _environment(pid: int) -> dict[str, str]:
+    try:
+        return psutil.Process(pid).environ()
+    except psutil.Error:
+        return {}
 
 
 @contextmanager
