@@ -78,7 +78,8 @@ class TensorSpec:
 class Signature:
     """Named inputs and outputs; `defaults` are the inputs that a request may leave out.
 
-    `is_carried`: requests and answers can carry all of them, so that no call needs `check_carried`.
+    `is_carried`: requests and answers can carry all of them, so that no call needs `check_carried`. `fetches` are the
+    graph's names of all outputs, without repetition, and `places` says where among them each output is.
     """
 
     inputs: Mapping[str, TensorSpec]
@@ -86,6 +87,15 @@ class Signature:
     method: str = PREDICT_METHOD
     defaults: Mapping[str, np.ndarray] = field(default_factory=lambda: MappingProxyType({}))
     is_carried: bool = True
+    fetches: tuple[str, ...] = field(init=False)
+    places: Mapping[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Work out once what each request for all outputs needs."""
+        fetches = tuple(dict.fromkeys(spec.tensor for spec in self.outputs.values()))
+        places = {name: fetches.index(spec.tensor) for name, spec in self.outputs.items()}
+        object.__setattr__(self, "fetches", fetches)
+        object.__setattr__(self, "places", MappingProxyType(places))
 
 
 def fixed_tensors(signatures: Mapping[str, Signature]) -> frozenset[str]:

@@ -12,18 +12,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import TypeAlias
 
 import numpy as np
 import simdjson
 
 from core.inference.dtypes import NUMPY_DTYPE, DataType
-from core.json.cut_lists import CutText, NumberList
+from core.json.cut_lists import NumberList, place_of
 from core.json.elements import Element, UnsuitableDocumentError, member_names, numbers
 from core.json.rows import DTypes
 from core.json.skeleton import Shape, check_skeleton, list_shape, list_skeleton, object_skeleton, value_shape
 from core.json.tensors import FLOATS, INTEGERS, fast_tensor, fast_values, to_float32
 
 Arrays = dict[str, np.ndarray]
+Places: TypeAlias = int | Mapping[str, int] | tuple[Mapping[str, int], ...]
+"""Which of the lists that were cut out of a body are its inputs: one list, one for each name, or the latter by row."""
+
 BUFFERS: Mapping[str, np.dtype] = MappingProxyType(
     {"d": np.dtype(np.float64), "i": np.dtype(np.int64), "u": np.dtype(np.uint64)}
 )
@@ -69,35 +73,55 @@ def named_rows(document: Element, key: str, dtypes: DTypes, body: bytes) -> Arra
     }
 
 
-def cut_inputs(cut: CutText, value: Element, dtypes: DTypes, *, by_row: bool) -> Arrays:
-    """Read `instances` or `inputs` in what is left of the text; raises UnsuitableDocumentError.
+def cut_places(value: Element, *, by_row: bool) -> Places:
+    """Read where in `instances` or `inputs` lists were cut out; raises UnsuitableDocumentError.
 
     As lists are cut out whole, a list is one tensor, an object has one for each input, and in a list of objects each of
     them has.
     """
-    if isinstance(value, simdjson.Array) and by_row:
-        return _rows(cut, list(value), dtypes)
+    if isinstance(value, simdjson.Array) and by_row and len(value):
+        return tuple(map(_places_in_row, value))
     if isinstance(value, simdjson.Object) and not by_row:
-        if not dtypes.keys() <= set(member_names(value)):
+        places = {name: place_of(value[name]) for name in member_names(value)}
+        return {name: place for name, place in places.items() if place is not None}
+    return _place(value)
+
+
+def _places_in_row(row: Element) -> Mapping[str, int]:
+    if not isinstance(row, simdjson.Object):
+        raise UnsuitableDocumentError
+    return {name: _place(row[name]) for name in member_names(row)}
+
+
+def _place(value: Element) -> int:
+    place = place_of(value)
+    if place is None:
+        raise UnsuitableDocumentError
+    return place
+
+
+def cut_inputs(lists: Sequence[NumberList], places: Places, dtypes: DTypes) -> Arrays:
+    """Make the arrays of all inputs from lists that were cut out; raises UnsuitableDocumentError."""
+    if isinstance(places, int):
+        if len(dtypes) != 1:
             raise UnsuitableDocumentError
-        return {name: _stacked([_list_at(cut, value[name])], dtype)[0] for name, dtype in dtypes.items()}
-    if len(dtypes) != 1:
+        ((name, dtype),) = dtypes.items()
+        return {name: _alone(lists[places], dtype)}
+    if isinstance(places, tuple):
+        if any(row.keys() != dtypes.keys() for row in places):
+            raise UnsuitableDocumentError
+        return {name: _stacked([lists[row[name]] for row in places], dtype) for name, dtype in dtypes.items()}
+    if not dtypes.keys() <= places.keys():
         raise UnsuitableDocumentError
-    ((name, dtype),) = dtypes.items()
-    return {name: _stacked([_list_at(cut, value)], dtype)[0]}
+    return {name: _alone(lists[places[name]], dtype) for name, dtype in dtypes.items()}
 
 
-def _rows(cut: CutText, rows: list[Element], dtypes: DTypes) -> Arrays:
-    if not all(isinstance(row, simdjson.Object) and set(member_names(row)) == set(dtypes) for row in rows):
+def _alone(one: NumberList, dtype: DataType) -> np.ndarray:
+    """Make the array of a list that is a whole tensor."""
+    values = one.numbers(_kind(dtype)) if dtype in FLOATS or dtype in INTEGERS else None
+    if values is None:
         raise UnsuitableDocumentError
-    return {name: _stacked([_list_at(cut, row[name]) for row in rows], dtype) for name, dtype in dtypes.items()}
-
-
-def _list_at(cut: CutText, value: Element) -> NumberList:
-    found = cut.at(value)
-    if found is None:
-        raise UnsuitableDocumentError
-    return found
+    return _cast(values, dtype).reshape(one.shape)
 
 
 def _stacked(lists: list[NumberList], dtype: DataType) -> np.ndarray:

@@ -12,8 +12,7 @@ import functools
 import importlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import orjson
@@ -28,10 +27,13 @@ EXTENSION: Final = "core.json._number_lists"
 PURE_PYTHON_VARIABLE: Final = "RAY_MODEL_SERVER_PURE_PYTHON"
 
 LEAST_BYTES: Final = 2048
-"""Shorter lists stay in the text."""
+"""In long texts, shorter lists stay there."""
 
-LEAST_TEXT_BYTES: Final = 8 * 1024
-"""In shorter texts nothing is looked for."""
+LEAST_SHORT_BYTES: Final = 12
+"""The same in short texts; what stands for a list is no longer."""
+
+LONGEST_SHORT_BYTES: Final = 8 * 1024
+"""Up to this length a text is short: it is cut in memory that is kept."""
 
 MOST_LISTS: Final = 64
 MOST_RANK: Final = 8
@@ -44,8 +46,7 @@ WHOLE: Final = np.dtype(np.int64)
 DOUBLE: Final = np.dtype(np.float64)
 
 
-@dataclass(frozen=True, slots=True)
-class NumberList:
+class NumberList(NamedTuple):
     """A list that was cut out: int64 if every number was written as a whole one, else doubles; in row-major order."""
 
     flat: np.ndarray
@@ -64,8 +65,7 @@ class NumberList:
         return self.flat if kind == "i" else self.flat.astype(np.uint64)
 
 
-@dataclass(frozen=True, slots=True)
-class CutText:
+class CutText(NamedTuple):
     """A text without its long lists, and these."""
 
     rest: bytes
@@ -73,15 +73,67 @@ class CutText:
 
     def at(self, value: Any) -> NumberList | None:
         """Return the list that a value of the rest stands for."""
-        is_list = isinstance(value, str) and value.startswith(MARK)
-        return self.lists[int(value[1:])] if is_list else None
+        place = place_of(value)
+        return None if place is None else self.lists[place]
+
+
+def place_of(value: Any) -> int | None:
+    """Return which of the lists a value of the rest stands for; None if it is none of them."""
+    is_list = isinstance(value, str) and value.startswith(MARK)
+    return int(value[1:]) if is_list else None
 
 
 def cut_lists(text: Text) -> CutText | None:
-    """Cut a text; None where it has no long list of numbers, or one that others must judge."""
+    """Cut a text; None where it has no list of numbers that is long enough, or one that others must judge."""
     part = _extension()
-    if part is None or len(text) < LEAST_TEXT_BYTES:
+    if part is None:
         return None
+    return _cut_short(part, text) if len(text) <= LONGEST_SHORT_BYTES else _cut_long(part, text)
+
+
+class _Room:
+    """What the compiled part writes into for a short text."""
+
+    __slots__ = ("found", "length", "numbers", "rest")
+
+    def __init__(self, new: Callable[..., Any]) -> None:
+        self.numbers = new("int64_t[]", LONGEST_SHORT_BYTES // 2 + 1)
+        self.rest = new("char[]", LONGEST_SHORT_BYTES)
+        self.length = new("size_t*")
+        self.found = new("number_list[]", MOST_LISTS)
+
+
+_rooms: list[_Room] = []
+"""Those at rest, of as many texts as were cut at a time; taking and giving back are atomic operations."""
+
+
+def _cut_short(part: Any, text: Text) -> CutText | None:
+    try:
+        room = _rooms.pop()
+    except IndexError:
+        room = _Room(part.ffi.new)
+    try:
+        whole = text if type(text) is bytes else part.ffi.from_buffer("char[]", text)
+        buffers = room.rest, room.length, room.numbers, len(room.numbers), room.found, len(room.found)
+        count = part.lib.cut_number_lists(whole, len(text), LEAST_SHORT_BYTES, *buffers)
+        if count <= 0:
+            return None
+        lists = [_copied(part.ffi, room.numbers, room.found[at]) for at in range(count)]
+        return CutText(part.ffi.buffer(room.rest, room.length[0])[:], lists)
+    finally:
+        _rooms.append(room)
+
+
+def _copied(ffi: Any, numbers: Any, found: Any) -> NumberList:
+    flat = np.frombuffer(ffi.buffer(numbers + found.start, found.count * WHOLE.itemsize)[:], _dtype(found))
+    return NumberList(flat, tuple(ffi.unpack(found.dims, found.rank)))
+
+
+def _dtype(found: Any) -> np.dtype:
+    return WHOLE if found.is_whole else DOUBLE
+
+
+def _cut_long(part: Any, text: Text) -> CutText | None:
     numbers = np.empty(_most_numbers(text), WHOLE)
     rest, length = np.empty(len(text), np.uint8), part.ffi.new("size_t*")
     found = part.ffi.new("number_list[]", MOST_LISTS)
@@ -129,8 +181,7 @@ def _with_lists(cut: CutText, value: Any, key: str, name: str = "") -> Any:
 
 
 def _number_list(ffi: Any, numbers: np.ndarray, found: Any) -> NumberList:
-    flat = numbers[found.start : found.start + found.count]
-    flat = flat if found.is_whole else flat.view(DOUBLE)
+    flat = numbers[found.start : found.start + found.count].view(_dtype(found))
     return NumberList(flat, tuple(ffi.unpack(found.dims, found.rank)))
 
 

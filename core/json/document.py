@@ -1,27 +1,26 @@
 """The door for requests: bodies are read by simdjson where it can judge them, by the exact parser elsewhere.
 
-A body of predict is tried in four lanes. The first cuts long lists of numbers out before anything parses the text; the
+A body of predict is tried in four lanes. The first cuts lists of numbers out before anything parses the text; the
 second copies numbers out of simdjson's document without an object per number; the third turns the document into values
-and reads those; the fourth parses exactly. simdjson decides only that
-a text is valid: `core.json.exact_parser` knows what TensorFlow Serving accepts beyond standard JSON and its error
-texts.
+and reads those; the fourth parses exactly. simdjson decides only that a text is valid: `core.json.exact_parser` knows
+what TensorFlow Serving accepts beyond standard JSON and its error texts.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 import simdjson
 
 from core.errors import InvalidArgument
 from core.inference.signature import DEFAULT_SIGNATURE, Signature
-from core.json.columns import Arrays, cut_inputs, named_rows, named_tensors, one_tensor
-from core.json.cut_lists import CutText, cut_lists
+from core.json.columns import Arrays, Places, cut_inputs, cut_places, named_rows, named_tensors, one_tensor
+from core.json.cut_lists import cut_lists
 from core.json.elements import Element, UnsuitableDocumentError, parsed_element, plain
 from core.json.exact_parser import parse_exactly
 from core.json.picture import complaint
@@ -30,7 +29,6 @@ from core.json.values import JsonObject, Value
 
 T = TypeVar("T")
 SignatureOf = Callable[[str], Signature | None]
-ReadInputs = Callable[[Element, str, Signature], Arrays | None]
 
 ROWS = "instances"
 COLUMNS = "inputs"
@@ -44,12 +42,15 @@ _parsers: list[simdjson.Parser] = []
 """Parsers at rest. A parser works for one document at a time; taking and giving back are atomic list operations."""
 
 LARGEST_DOCUMENT_BYTES = 2 * 1024**3
+KEPT_OUTLINES = 256
+LARGEST_KEPT_OUTLINE_BYTES = 512
+"""Bodies of one client differ in their numbers alone. What else they say is remembered, unless it is long."""
+
 BYTES_PER_TOKEN: Mapping[bytes, int] = MappingProxyType({b"[": 112, b"{": 240, b":": 64, b",": 40, b"\\": 64})
 """The most that a bracket, a member, an element or an escape costs while a document is read into values."""
 
 
-@dataclass(frozen=True, slots=True)
-class PredictBody:
+class PredictBody(NamedTuple):
     """A body of predict: the signature, its name as sent, and the arrays that were sent for its inputs."""
 
     name: str
@@ -67,16 +68,49 @@ def read_predict_body(body: bytes | bytearray, signature_of: SignatureOf) -> Pre
     if request is not None:
         return request
     body = bytes(body)
-    fast = partial(_fast_request, signature_of, partial(_fast_inputs, body))
-    return with_object(body, fast) or _exact_request(body, signature_of)
+    return with_object(body, partial(_fast_request, signature_of, body)) or _exact_request(body, signature_of)
 
 
 def _cut_request(body: bytes | bytearray, signature_of: SignatureOf) -> PredictBody | None:
-    """Read a body whose inputs are long lists of numbers; None for all others."""
+    """Read a body whose inputs are lists of numbers that can be cut out; None for all others."""
     cut = cut_lists(body)
-    return (
-        None if cut is None else with_object(cut.rest, partial(_fast_request, signature_of, partial(_cut_inputs, cut)))
-    )
+    outline = None if cut is None else _outline(cut.rest)
+    if cut is None or outline is None:
+        return None
+    signature = _plain_signature(signature_of, outline.name)
+    if signature is None:
+        return None
+    dtypes = {name: spec.dtype for name, spec in signature.inputs.items()}
+    try:
+        return PredictBody(outline.name, signature, cut_inputs(cut.lists, outline.places, dtypes), outline.by_row)
+    except UnsuitableDocumentError:
+        return None
+
+
+class _Outline(NamedTuple):
+    """A body of predict without its numbers: what it says beside them, and where they belong."""
+
+    name: str
+    by_row: bool
+    places: Places
+
+
+def _outline(rest: bytes) -> _Outline | None:
+    """Read what is left of a body; None for everything unusual."""
+    return _kept_outline(rest) if len(rest) <= LARGEST_KEPT_OUTLINE_BYTES else with_object(rest, _read_outline)
+
+
+@functools.lru_cache(maxsize=KEPT_OUTLINES)
+def _kept_outline(rest: bytes) -> _Outline | None:
+    return with_object(rest, _read_outline)
+
+
+def _read_outline(document: Element) -> _Outline | None:
+    asked = _asked(document)
+    if asked is None:
+        return None
+    name, by_row = asked
+    return _Outline(name, by_row, cut_places(document[_key(by_row=by_row)], by_row=by_row))
 
 
 def check_signature_name(body: bytes | bytearray) -> None:
@@ -151,23 +185,33 @@ def _name_in(document: Element, names: list[str]) -> Element:
     return document[NAME] if NAME in names else ""
 
 
-def _fast_request(signature_of: SignatureOf, read: ReadInputs, document: Element) -> PredictBody | None:
-    """Read a body in the fast lane; None for everything unusual."""
+def _asked(document: Element) -> tuple[str, bool] | None:
+    """Return the name of the signature as sent, and whether the inputs come by row; None for everything unusual."""
     names = list(document.keys())
     by_row = ROWS in names
     name = _name_in(document, names)
-    if not isinstance(name, str) or by_row == (COLUMNS in names):
-        return None
+    return None if not isinstance(name, str) or by_row == (COLUMNS in names) else (name, by_row)
+
+
+def _key(*, by_row: bool) -> str:
+    return ROWS if by_row else COLUMNS
+
+
+def _plain_signature(signature_of: SignatureOf, name: str) -> Signature | None:
+    """Return the signature of a name as sent, if the fast lanes know how to read its inputs."""
     signature = signature_of(name or DEFAULT_SIGNATURE)
-    if signature is None or not signature.inputs or "b64" in signature.inputs:
+    return None if signature is None or not signature.inputs or "b64" in signature.inputs else signature
+
+
+def _fast_request(signature_of: SignatureOf, body: bytes, document: Element) -> PredictBody | None:
+    """Read a body in the fast lane; None for everything unusual."""
+    asked = _asked(document)
+    if asked is None:
         return None
-    inputs = read(document, ROWS if by_row else COLUMNS, signature)
-    return None if inputs is None else PredictBody(name, signature, inputs, by_row)
-
-
-def _cut_inputs(cut: CutText, document: Element, key: str, signature: Signature) -> Arrays | None:
-    dtypes = {name: spec.dtype for name, spec in signature.inputs.items()}
-    return cut_inputs(cut, document[key], dtypes, by_row=key == ROWS)
+    name, by_row = asked
+    signature = _plain_signature(signature_of, name)
+    inputs = None if signature is None else _fast_inputs(body, document, _key(by_row=by_row), signature)
+    return None if signature is None or inputs is None else PredictBody(name, signature, inputs, by_row)
 
 
 def _fast_inputs(body: bytes, document: Element, key: str, signature: Signature) -> Arrays | None:

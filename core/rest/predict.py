@@ -45,10 +45,8 @@ def _run_plan(request: PredictBody) -> RunPlan:
     signature = request.signature
     _check_complete(request)
     feeds = {spec.tensor: _feed(request, name) for name, spec in signature.inputs.items()}
-    fetches = tuple(dict.fromkeys([spec.tensor for spec in signature.outputs.values()]))
-    places = {name: fetches.index(spec.tensor) for name, spec in signature.outputs.items()}
-    write = partial(write_rows if request.by_row else write_columns, places)
-    return RunPlan(feeds, fetches, write, request.name or DEFAULT_SIGNATURE)
+    write = partial(write_rows if request.by_row else write_columns, signature.places)
+    return RunPlan(feeds, signature.fetches, write, request.name or DEFAULT_SIGNATURE)
 
 
 def _feed(request: PredictBody, name: str) -> np.ndarray:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.errors import InvalidArgument
 from core.inference.dtypes import DataType
 from core.json import cut_lists as cutting
 from core.json.cut_lists import EXTENSION, MOST_RANK, cut_lists, with_cut_lists
@@ -21,12 +22,13 @@ from tests.unit.core.json.test_oracle import served
 pytestmark = pytest.mark.skipif(cutting._extension() is None, reason="the compiled part was not built")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def short_lists() -> Iterator[None]:
-    """Cut lists of any length, so that tests can be read."""
+@pytest.fixture(scope="module", autouse=True, params=["short", "long"])
+def way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Cut the same lists as in short texts, and as in long ones."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cutting, "LEAST_BYTES", 12)
-        patch.setattr(cutting, "LEAST_TEXT_BYTES", 0)
+        if request.param == "long":
+            patch.setattr(cutting, "LEAST_BYTES", cutting.LEAST_SHORT_BYTES)
+            patch.setattr(cutting, "LONGEST_SHORT_BYTES", 0)
         yield
 
 
@@ -110,6 +112,7 @@ def test_a_list_within_another_one_is_read_by_others() -> None:
 def test_more_lists_than_there_is_room_for_stay_in_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """As do more numbers than commas allow."""
     monkeypatch.setattr(cutting, "MOST_LISTS", 2)
+    monkeypatch.setattr(cutting, "_rooms", [])
 
     assert len(cut_lists(b'{"a": [1.25, 2.25, 3.5], "b": [1.25, 2.25, 3.5]}').lists) == 2
     assert cut_lists(b'{"a": [1.25, 2.25, 3.5], "b": [1.25, 2.25, 3.5], "c": [1.25, 2.25, 3.5]}') is None
@@ -147,6 +150,7 @@ TWO = {"a": DataType.FLOAT, "b": DataType.INT32}
         ('{"instances": [{"a": [1.5, 2.5, 3], "b": [100, 200, 300]}, 5]}', TWO, False),
         ('{"instances": [1.5, 2.5, 3.5], "instances": [4.5, 5.5, 6.5]}', {"a": DataType.FLOAT}, True),
         ('{"instances": [1.5, 2.5, 3.5]}', TWO, False),
+        ('{"instances": [], "x": [1.5, 2.5, 3.5]}', TWO, False),
     ],
 )  # fmt: skip
 def test_inputs_are_those_of_the_other_lanes(
@@ -170,6 +174,37 @@ def test_inputs_are_those_of_the_other_lanes(
 
     assert ours == outcome()
     assert (lanes == []) == is_cut
+
+
+@pytest.mark.parametrize("length", [64, 8191, 8192, 8193, 20_000])
+def test_texts_of_all_lengths_are_cut_alike(length: int) -> None:
+    """At the end of the memory that is kept for short ones, too; and no text finds anything of the one before it."""
+    for number in (1, 22, 333):
+        values = [number] * ((length - 20) // len(f"{number},"))
+        text = json.dumps({"inputs": values}, separators=(",", ":")).encode().ljust(length)
+
+        cut = cut_lists(text)
+
+        assert cut is not None
+        assert cut.lists[0].numbers("i").tolist() == values
+        assert cut.rest.rstrip() == b'{"inputs":"\\u00000"}'
+
+
+def test_what_a_body_says_beside_its_numbers_is_remembered_for_that_text_alone() -> None:
+    """Bodies that differ in it are read anew; one that nobody could read stays one that others must."""
+    model = served({"a": DataType.FLOAT})
+    for _ in range(2):
+        assert rest_predict.plan_predict(model, b'{"inputs": [1.25, 2.25, 3.5]}').feeds["a"].tolist() == [
+            1.25,
+            2.25,
+            3.5,
+        ]
+        by_row = rest_predict.plan_predict(model, b'{"instances": [1.5, 2.5, 3.75]}')
+        assert by_row.feeds["a"].tolist() == [1.5, 2.5, 3.75]
+        with pytest.raises(InvalidArgument, match="not found in signature def"):
+            rest_predict.plan_predict(model, b'{"signature_name": "b", "inputs": [1.25, 2.25, 3.5]}')
+        with pytest.raises(InvalidArgument, match="expecting only one of"):
+            rest_predict.plan_predict(model, b'{"instances": [1.25, 2.25, 3.5], "inputs": [1.25, 2.25, 3.5]}')
 
 
 def test_another_member_that_was_cut_out_leaves_the_text_to_others() -> None:

@@ -241,6 +241,6 @@ def rest_oracle_cannot_tell(text: str, dtypes: dict[str, DataType]) -> bool:
 def test_usual_documents_take_the_fast_lane(text: str, dtypes: dict[str, DataType]) -> None:
     """The speed of common requests does not depend on luck."""
     body = text.encode()
-    fast = partial(document._fast_request, served(dtypes).signatures.get, partial(document._fast_inputs, body))
+    fast = partial(document._fast_request, served(dtypes).signatures.get, body)
 
     assert document.with_object(body, fast) is not None
