@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from math import inf
 from typing import cast
 
 from core.errors import Code, DeadlineExceeded
@@ -30,6 +31,9 @@ log = logging.getLogger(__name__)
 ANSWER_GRACE_S = 0.25
 """How much longer than the caller's deadline an answer is awaited, so that TensorFlow's own time-out can arrive."""
 
+LOOK_S = 0.01
+"""Between two looks for calls that have expired, so that thousands that do so one by one are looked through seldom."""
+
 LARGEST_TRACED_BODY_BYTES = LARGEST_PAYLOAD_BYTES - 2**16
 """A larger one leaves no room for a trace context."""
 
@@ -45,13 +49,14 @@ CODES = {int(code): code for code in Code}
 class SentCall:
     """A call on its connection; implements `core.routing.transport.OpenCall`."""
 
-    __slots__ = ("_connection", "call_id", "timer", "waiting")
+    __slots__ = ("_connection", "call_id", "ends_at", "waiting")
 
     def __init__(self, connection: DirectConnection, call_id: int, waiting: Waiting) -> None:
         self._connection = connection
         self.call_id = call_id
         self.waiting = waiting
-        self.timer: asyncio.TimerHandle | None = None
+        self.ends_at = inf
+        """When its deadline and the grace after it have passed, by the clock of the event loop."""
 
     def withdraw(self) -> None:
         self._connection.withdraw(self)
@@ -63,8 +68,6 @@ class SentCall:
 
     def fail(self, error: Exception) -> None:
         """End the call without an answer."""
-        if self.timer is not None:
-            self.timer.cancel()
         if not self.waiting.done():
             self.waiting.set_exception(error)
 
@@ -85,6 +88,8 @@ class DirectConnection(asyncio.BufferedProtocol):
         self._next_id = 0
         self._average_load = AverageLoad()
         self._transport: asyncio.Transport | None = None
+        self._look: asyncio.TimerHandle | None = None
+        self._looks_at = inf
 
     @property
     def load(self) -> int:
@@ -101,14 +106,29 @@ class DirectConnection(asyncio.BufferedProtocol):
         call_id = self._next_id = (self._next_id + 1) & 0xFFFFFFFF
         sent = self._pending[call_id] = SentCall(self, call_id, waiting)
         if call.timeout_s is not None:
-            sent.timer = self._loop.call_later(call.timeout_s + ANSWER_GRACE_S, sent.expire)
+            sent.ends_at = self._loop.time() + call.timeout_s + ANSWER_GRACE_S
+            if sent.ends_at < self._looks_at:
+                self._look_at(sent.ends_at)
         self._send(call_id, call)
         return sent
 
+    def _look_at(self, when: float) -> None:
+        """Look then for calls that have expired: one timer serves all, as nearly every call is answered in time."""
+        if self._look is not None:
+            self._look.cancel()
+        self._look, self._looks_at = self._loop.call_at(when, self._end_expired), when
+
+    def _end_expired(self) -> None:
+        self._look, self._looks_at = None, inf
+        now_s = self._loop.time()
+        for sent in [one for one in self._pending.values() if one.ends_at <= now_s]:
+            sent.expire()
+        next_s = min((one.ends_at for one in self._pending.values()), default=inf)
+        if next_s < self._looks_at:
+            self._look_at(max(next_s, now_s + LOOK_S))
+
     def withdraw(self, sent: SentCall) -> None:
         """Cancel a call at the replica: its answer is not awaited any more."""
-        if sent.timer is not None:
-            sent.timer.cancel()
         if self._pending.pop(sent.call_id, None) is not None and self._transport is not None:
             self._write(frame_header(FrameKind.CANCEL, 0, call_id=sent.call_id))
             self._close_if_done()
@@ -152,6 +172,8 @@ class DirectConnection(asyncio.BufferedProtocol):
         self.usable = False
         self.writable.set()
         self._unsent.clear()
+        if self._look is not None:
+            self._look.cancel()
         lost, self._pending = self._pending, {}
         for sent in lost.values():
             sent.fail(ConnectionLost(f"The connection to replica {self.endpoint.replica} was lost."))
@@ -195,8 +217,6 @@ class DirectConnection(asyncio.BufferedProtocol):
         sent = self._pending.pop(frame.call_id, None)
         if sent is None:
             return
-        if sent.timer is not None:
-            sent.timer.cancel()
         if not sent.waiting.done():
             sent.waiting.set_result(Answer(code, frame.payload))
 
@@ -210,8 +230,10 @@ class DirectConnection(asyncio.BufferedProtocol):
             fields = {"call_id": call_id, "detail": int(call.method), "wait_ms": wait_ms, "trailer_bytes": trailing}
             self._write(frame_header(FrameKind.CALL, length, tensor_at=call.tensor_at, **fields), call.body, trailer)
             return
-        fields = {"call_id": call_id, "detail": int(call.method), "wait_ms": wait_ms, "tensor_at": call.tensor_at}
-        head = frame_header(FrameKind.CALL, len(call.body), **fields)
+        size, method = len(call.body), int(call.method)
+        head = frame_header(
+            FrameKind.CALL, size, call_id=call_id, detail=method, wait_ms=wait_ms, tensor_at=call.tensor_at
+        )
         self._write(head, call.body)
 
     def _write(self, *parts: bytes | bytearray) -> None:

@@ -118,6 +118,30 @@ def test_a_call_without_an_answer_ends_a_little_after_its_deadline(run, monkeypa
     run(check)
 
 
+def test_each_call_ends_by_its_own_deadline(run, monkeypatch) -> None:
+    """Those of others neither delay it, whether it began before them or after, nor end it; one may have none."""
+    monkeypatch.setattr(direct_connection, "ANSWER_GRACE_S", 0.0)
+
+    async def check() -> None:
+        async with serving(Taker(holds=True)) as (_, endpoint):
+            connection = await connected(endpoint)
+            times_s = (60.0, 0.03, 0.01, 0.06, None)
+            outcomes = {time_s: Outcome() for time_s in times_s}
+            for time_s, outcome in outcomes.items():
+                connection.begin(predict(timeout_s=time_s), outcome)
+
+            for time_s in (0.01, 0.03, 0.06):
+                await until(outcomes[time_s].done)
+                over = [one for one in times_s if outcomes[one].done()]
+                assert sorted(over) == [one for one in (0.01, 0.03, 0.06) if one <= time_s]
+
+            assert connection.load == 2
+            connection.begin(predict(timeout_s=0.01), late := Outcome())
+            await until(late.done)
+
+    run(check)
+
+
 def test_a_withdrawn_call_gets_no_outcome(run, monkeypatch) -> None:
     """Neither its answer, nor the end of its time."""
     monkeypatch.setattr(direct_connection, "ANSWER_GRACE_S", 0.0)
