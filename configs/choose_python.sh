@@ -1,7 +1,9 @@
 #!/bin/sh
-# Prints the Python that `make` takes: the first CPython 3.11 that shows an optimized build and can create an environment,
-# otherwise the first that can create one. `make PYTHON=...` takes another.
+# Prints the Python that `make` takes: the first CPython 3.11 that shows an optimized build and can create an environment.
+# Otherwise the first one of a distribution, whose builds are optimized and do not show it, if the compiled parts can be
+# built with it; otherwise the first that can create an environment. `make PYTHON=...` takes another.
 cd "$(dirname "$0")/.." || exit 1
+distribution=""
 fallback=""
 
 candidates() {
@@ -12,10 +14,13 @@ candidates() {
 }
 
 for python in $(candidates); do
-  "$python" -c 'import ensurepip, venv, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || continue
+  "$python" -c 'import ensurepip, venv, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1 || continue
   case "$("$python" -m deployments.system.installed 2>/dev/null)" in
     3.11.*" optimized") echo "$python"; exit ;;
+    3.11.*" unknown")
+      headers=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
+      [ ! -e "$headers/Python.h" ] || distribution=${distribution:-$python} ;;
   esac
   [ -n "$fallback" ] || fallback=$python
 done
-echo "${fallback:-python3}"
+echo "${distribution:-${fallback:-python3}}"

@@ -124,8 +124,15 @@ def interpreter(
 ) -> Path:
     """Write a command that answers as an interpreter of such a build would; returns its folder."""
     folder.mkdir(parents=True)
-    (folder / name).write_text(f'#!/bin/sh\n[ "$1" = -c ] && exit {0 if venv else 1}\necho {version} {build}\n')
+    of_code = f"{{ echo {folder}; exit {0 if venv else 1}; }}"
+    (folder / name).write_text(f'#!/bin/sh\n[ "$1" = -c ] && {of_code}\necho {version} {build}\n')
     (folder / name).chmod(0o755)
+    return folder
+
+
+def with_headers(folder: Path) -> Path:
+    """Add what C is compiled against to an interpreter."""
+    (folder / "Python.h").touch()
     return folder
 
 
@@ -137,6 +144,17 @@ def test_an_optimized_python_is_taken_before_others(project: Path, tmp_path: Pat
 
     managed = interpreter(tmp_path / "home/.local/share/uv/python/cpython-3.11.9-linux-x86_64-gnu/bin", "optimized")
     assert chosen(project, plain, home=tmp_path / "home") == f"{managed}/python3.11"
+
+
+def test_a_python_of_a_distribution_is_taken_before_a_plain_one(project: Path, tmp_path: Path) -> None:
+    """Its build is optimized and does not show it; without headers it would cost the compiled parts."""
+    plain, bare = with_headers(interpreter(tmp_path / "a", "plain")), interpreter(tmp_path / "b", "unknown")
+    whole, other = (with_headers(interpreter(tmp_path / name, "unknown")) for name in ("c", "d"))
+    good = interpreter(tmp_path / "e", "optimized")
+
+    assert chosen(project, plain, bare) == f"{plain}/python3.11"
+    assert chosen(project, plain, bare, whole, other) == f"{whole}/python3.11"
+    assert chosen(project, plain, whole, good) == f"{good}/python3.11"
 
 
 def test_an_only_python_is_good_enough(project: Path, tmp_path: Path) -> None:
