@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from benchmarks.peers import HOME, ROOT
 
+T = TypeVar("T")
+
 BASE_PYTHON = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
 """The interpreter that this environment was made with: both sides of a comparison run on the same one."""
+
+
+NOW = "now"
+"""This tree, beside a revision."""
+
+THAN = "a revision of this project to compare with"
+
+
+def in_turn(those: Sequence[T], number: int) -> Sequence[T]:
+    """Return who takes part in a round, in an order that changes with each."""
+    return [those[(place + number) % len(those)] for place in range(len(those))]
 
 
 def checkout(revision: str) -> Path:

@@ -20,12 +20,13 @@ import psutil
 
 from benchmarks.checkouts import checkout
 from benchmarks.load import HOST, Job, LoadProcess, Sample
-from benchmarks.peers import BIN, PROGRAMS, ROOT, is_python, python
+from benchmarks.peers import BIN, PROGRAMS, ROOT, python
 from benchmarks.workloads import FORMS, GRPC, OVER_GRPC, REST, V2, V2_BINARY, V2_GRPC, Form, Workload
 
 START_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 60.0
 POLL_S = 0.2
+PLATFORMS = {".onnx": "onnx", ".tflite": "tflite", ".py": "python"}
 
 
 class Contender:
@@ -174,7 +175,19 @@ def cpu_s(processes: Sequence[psutil.Process]) -> float:
 
 
 def platform(base_path: Path) -> str:
-    return "python" if is_python(base_path) else "tensorflow"
+    """Return the platform of a model by its files."""
+    return next((PLATFORMS[one.suffix] for one in base_path.glob("*/*") if one.suffix in PLATFORMS), "tensorflow")
+
+
+def model_list(folder: Path, models: Mapping[str, Path]) -> Path:
+    """Write the model config file of a server of this project; returns its path."""
+    entries = [
+        f'config {{ name: "{name}" base_path: "{path}" model_platform: "{platform(path)}" }}\n'
+        for name, path in models.items()
+    ]
+    file = folder / "models.config"
+    file.write_text("model_config_list {\n" + "".join(entries) + "}\n")
+    return file
 
 
 def end_on_signals() -> None:
@@ -205,12 +218,7 @@ class Ours(Contender):
     bin = BIN
 
     def command(self) -> Sequence[object]:
-        entries = [
-            f'config {{ name: "{name}" base_path: "{path}" model_platform: "{platform(path)}" }}\n'
-            for name, path in self.models.items()
-        ]
-        config = self.folder / "models.config"
-        config.write_text("model_config_list {\n" + "".join(entries) + "}\n")
+        config = model_list(self.folder, self.models)
         return self.serving(f"--model_config_file={config}", "--allow_python_servables", *self.flags)
 
     def serving(self, *flags: str) -> Sequence[object]:
@@ -261,12 +269,7 @@ class ServeDoor(Contender):
     protocols = frozenset({GRPC})
 
     def command(self) -> Sequence[object]:
-        entries = [
-            f'config {{ name: "{n}" base_path: "{p}" model_platform: "tensorflow" }}' for n, p in self.models.items()
-        ]
-        models = self.folder / "models.config"
-        models.write_text(f"model_config_list {{ {' '.join(entries)} }}")
-        flags = {"host": HOST, "port": self.port + 2, "model_config_file": str(models)}
+        flags = {"host": HOST, "port": self.port + 2, "model_config_file": str(model_list(self.folder, self.models))}
         config = {
             "http_options": {"host": HOST, "port": self.port + 3},
             "grpc_options": {

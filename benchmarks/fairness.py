@@ -11,6 +11,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from benchmarks.checkouts import THAN, in_turn
 from benchmarks.contenders import Contender, contender, end_on_signals
 from benchmarks.load import LoadProcess, Sample
 from benchmarks.peers import base_paths
@@ -60,8 +61,8 @@ def right(sample: Sample) -> Sample:
 def rounds(servers: Sequence[Contender], loads: Sequence[LoadProcess], count: int, seconds: float) -> Iterator[Beside]:
     for number in range(count):
         for rows in (0, *HEAVY_ROWS):
-            for turn in range(len(servers)):
-                yield slice_of(servers[(turn + number) % len(servers)], loads, rows, seconds)
+            for server in in_turn(servers, number):
+                yield slice_of(server, loads, rows, seconds)
 
 
 def median(found: Sequence[Beside], rows: int, label: str, name: str) -> float:
@@ -80,7 +81,7 @@ def table(found: Sequence[Beside], labels: Sequence[str]) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fairness", description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--than", help="a revision of this project to compare with")
+    parser.add_argument("--than", help=THAN)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0)
     options = parser.parse_args()

@@ -15,6 +15,7 @@ import time
 from array import array
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -27,7 +28,11 @@ HOST = "127.0.0.1"
 LONGEST_ANSWER_S = 30.0
 RECONNECT_S = 0.05
 LARGEST_MESSAGE = 2**31 - 1
-CHANNEL = (("grpc.max_receive_message_length", LARGEST_MESSAGE), ("grpc.max_send_message_length", LARGEST_MESSAGE))
+CHANNEL = (
+    ("grpc.max_receive_message_length", LARGEST_MESSAGE),
+    ("grpc.max_send_message_length", LARGEST_MESSAGE),
+    ("grpc.use_local_subchannel_pool", 1),  # otherwise the channels of a process share one connection
+)
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 LAST_CHUNK = b"0\r\n\r\n"
 
@@ -36,7 +41,8 @@ LAST_CHUNK = b"0\r\n\r\n"
 class Job:
     """What to send, where, by how many clients, how long; 0 seconds means one request by each client.
 
-    `expected` is the only right answer; without it every successful answer is right.
+    `expected` is the only right answer; without it every successful answer is right. The clients of gRPC share
+    `channels`, each a connection of its own.
     """
 
     is_grpc: bool
@@ -47,6 +53,7 @@ class Job:
     clients: int = 1
     seconds: float = 0.0
     headers: str = ""
+    channels: int = 1
 
 
 @dataclass(slots=True)
@@ -223,9 +230,12 @@ async def _run(job: Job) -> Sample:
     limit_s = job.seconds + LONGEST_ANSWER_S
     try:
         if job.is_grpc:
-            async with grpc.aio.insecure_channel(f"{HOST}:{job.port}", options=CHANNEL) as channel:
-                call = channel.unary_unary(job.path)
-                clients = [_grpc_client(loop, call) for _ in range(job.clients)]
+            async with AsyncExitStack() as open_channels:
+                channels = [
+                    grpc.aio.insecure_channel(f"{HOST}:{job.port}", options=CHANNEL) for _ in range(job.channels)
+                ]
+                calls = [(await open_channels.enter_async_context(one)).unary_unary(job.path) for one in channels]
+                clients = [_grpc_client(loop, calls[at % len(calls)]) for at in range(job.clients)]
                 await asyncio.wait_for(asyncio.gather(*clients), limit_s)
         else:
             await asyncio.wait_for(asyncio.gather(*(_http_client(loop) for _ in range(job.clients))), limit_s)

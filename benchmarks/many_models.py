@@ -1,6 +1,6 @@
 """From the command until many models of mixed kinds answer: `python -m benchmarks.many_models`.
 
-Another checkout with its own `.venv` takes turns: `--other FOLDER`. Flags that only this one gets come at the end:
+Another revision takes turns: `--than REVISION`. Flags that only this one gets come at the end:
 `-- --host_light_versions`.
 """
 
@@ -14,7 +14,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.contenders import end_on_signals
+from benchmarks.checkouts import NOW, THAN, checkout, in_turn
+from benchmarks.contenders import end_on_signals, model_list
 from benchmarks.peers import ROOT
 from benchmarks.server_start import Cost, started, table
 
@@ -22,7 +23,6 @@ POLL_S = 0.5
 FOLDERS = ("examples/models", "tests/zoo/models", "tests/support/tflite_models")
 FOR_REFUSALS = {"broken_metadata", "complex", "unknown_operation", "unknown_tensor", "jax_cuda_only", "tf_py_function"}
 NEEDS_LIBRARIES = {"text_bert", "text_case_fold", "text_tokens", "ydf_forest", "ydf_trees"}
-PLATFORMS = {".onnx": "onnx", ".tflite": "tflite", ".py": "python"}
 PYTHON_MODEL = """
 class Model:
     inputs = {"x": ("float32", (None,))}
@@ -47,15 +47,10 @@ def base_paths(folder: Path, count: int) -> Iterator[Path]:
         yield link
 
 
-def platform_of(base_path: Path) -> str:
-    """Return the platform of a model by its files."""
-    return next((PLATFORMS[one.suffix] for one in base_path.glob("*/*") if one.suffix in PLATFORMS), "tensorflow")
-
-
-def until_all_answer(checkout: Path, models: Mapping[str, Path], config: Path, flags: Sequence[str]) -> Cost:
+def until_all_answer(code: Path, models: Mapping[str, Path], config: Path, flags: Sequence[str]) -> Cost:
     """Start a server and return the cost until the model server of each model has answered."""
     left = set(models)
-    with started(checkout, ["--allow_python_servables", f"--model_config_file={config}", *flags]) as server:
+    with started(code, ["--allow_python_servables", f"--model_config_file={config}", *flags]) as server:
         while left:
             time.sleep(POLL_S)
             for name in sorted(left):
@@ -69,24 +64,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.many_models", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--models", type=int, default=69)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--other", type=Path, help="folder of another checkout")
+    parser.add_argument("--than", help=THAN)
     parser.add_argument("flags", nargs="*", help="flags of this checkout's server")
     options = parser.parse_args()
     end_on_signals()
     with tempfile.TemporaryDirectory(prefix="bench-many-") as folder:
         models = {path.name: path for path in base_paths(Path(folder), options.models)}
-        config = Path(folder) / "models.config"
-        entries = (
-            f'config {{ name: "{name}" base_path: "{path}" model_platform: "{platform_of(path)}" }}'
-            for name, path in models.items()
-        )
-        config.write_text("model_config_list {\n" + "\n".join(entries) + "\n}\n")
-        ways = {"this": (ROOT, options.flags)} | ({"other": (options.other.resolve(), [])} if options.other else {})
+        config = model_list(Path(folder), models)
+        ways = {NOW: (ROOT, options.flags)} | ({options.than: (checkout(options.than), [])} if options.than else {})
         costs: dict[str, list[Cost]] = {name: [] for name in ways}
         for number in range(options.rounds):
-            for name in sorted(ways, reverse=number % 2 == 0):
-                checkout, flags = ways[name]
-                costs[name].append(until_all_answer(checkout, models, config, flags))
+            for name in in_turn(list(ways), number):
+                code, flags = ways[name]
+                costs[name].append(until_all_answer(code, models, config, flags))
                 print(name, costs[name][-1], f"load {os.getloadavg()[0]:.1f}", flush=True)
     print(f"\nuntil {options.models} models answer, medians of {options.rounds} rounds\n\n{table(costs)}")
 

@@ -2,7 +2,7 @@
 
 The rate itself says little on a machine whose cores are all taken by clients and models. So the processor time of each
 router process is what counts: the busiest one is full first, and a router of its own core carries one second divided by
-what each request costs it.
+what each request costs it. Each client has a connection of its own: the kernel deals connections, not requests.
 """
 
 from __future__ import annotations
@@ -11,19 +11,20 @@ import argparse
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import psutil
 
+from benchmarks.checkouts import in_turn
 from benchmarks.contenders import Ours, end_on_signals
-from benchmarks.load import LoadProcess
+from benchmarks.load import Job, LoadProcess
 from benchmarks.memory import kind
 from benchmarks.peers import base_paths
 from benchmarks.workloads import WORKLOADS, Workload
 
 ROUTERS = (1, 2)
-CLIENTS = 64
+CLIENTS = 128
 WORKLOAD_NAMES = ("tiny", "tiny-grpc")
 WANTED = 1.7
 
@@ -63,6 +64,9 @@ class RoutedServer(Ours):
                     found[process.pid] = times.user + times.system
         return found
 
+    def job(self, asked: Workload, expected: bytes | None = None, clients: int = 1, seconds: float = 0.0) -> Job:
+        return replace(super().job(asked, expected, clients, seconds), channels=clients)
+
     def slice(self, load: LoadProcess, one: Workload, seconds: float) -> Slice:
         before = self.routers()
         sample = self.measure(load, one, clients=CLIENTS, seconds=seconds)
@@ -88,9 +92,9 @@ def main() -> None:
             server.start()
         for server in servers:
             server.wait_ready(load, asked)
-        for _ in range(options.rounds):
+        for number in range(options.rounds):
             for one in asked:
-                for server in servers:
+                for server in in_turn(servers, number):
                     found = server.slice(load, one, options.seconds)
                     slices.setdefault((one.name, server.count), []).append(found)
     finally:

@@ -1,6 +1,6 @@
 """From the command to the first answer: time, and processor time of all processes. `python -m benchmarks.server_start`.
 
-Another checkout with its own `.venv` takes turns: `--other FOLDER`. Both run with PYTHONDONTWRITEBYTECODE, as in many
+Another revision takes turns: `--than REVISION`. Both run with PYTHONDONTWRITEBYTECODE, as in many
 images: what was not compiled at the installation is compiled by each process.
 """
 
@@ -23,6 +23,7 @@ from statistics import median
 
 import psutil
 
+from benchmarks.checkouts import NOW, THAN, checkout, in_turn
 from benchmarks.contenders import end_on_signals, free_ports
 from benchmarks.load import HOST
 from benchmarks.peers import ROOT
@@ -44,15 +45,15 @@ class Cost:
 class StartingServer:
     """The console script of a checkout, and all processes below it."""
 
-    def __init__(self, checkout: Path, flags: Sequence[str]) -> None:
+    def __init__(self, code: Path, flags: Sequence[str]) -> None:
         self.port = free_ports(2)
         self.folder = Path(tempfile.mkdtemp(prefix="bench-start-"))
         self._began_s = time.monotonic()
         doors = [f"--host={HOST}", f"--rest_api_port={self.port}", f"--port={self.port + 1}"]
         with (self.folder / "log").open("w") as log:
             self._process = subprocess.Popen(
-                [checkout / ".venv" / "bin" / "ray_model_server", *doors, *flags],
-                cwd=checkout,
+                [code / ".venv" / "bin" / "ray_model_server", *doors, *flags],
+                cwd=code,
                 env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(self.folder)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -91,19 +92,19 @@ class StartingServer:
 
 
 @contextmanager
-def started(checkout: Path, flags: Sequence[str]) -> Iterator[StartingServer]:
+def started(code: Path, flags: Sequence[str]) -> Iterator[StartingServer]:
     """Run the server of a checkout."""
-    server = StartingServer(checkout, flags)
+    server = StartingServer(code, flags)
     try:
         yield server
     finally:
         server.stop()
 
 
-def to_first_answer(checkout: Path) -> Cost:
+def to_first_answer(code: Path) -> Cost:
     """Start a server with one small model and return the cost of its first answer."""
     flags = [f"--model_name={MODEL}", f"--model_base_path={ROOT}/examples/models/{MODEL}"]
-    with started(checkout, flags) as server:
+    with started(code, flags) as server:
         while not server.answered(f"/v1/models/{MODEL}:predict", {"instances": [1.0]}):
             time.sleep(POLL_S)
         return server.cost()
@@ -126,13 +127,13 @@ def table(costs: dict[str, list[Cost]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.server_start", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--other", type=Path, help="folder of another checkout")
+    parser.add_argument("--than", help=THAN)
     options = parser.parse_args()
     end_on_signals()
-    checkouts = {"this": ROOT} | ({"other": options.other.resolve()} if options.other else {})
+    checkouts = {NOW: ROOT} | ({options.than: checkout(options.than)} if options.than else {})
     costs: dict[str, list[Cost]] = {name: [] for name in checkouts}
     for number in range(options.rounds):
-        for name in sorted(checkouts, reverse=bool(number % 2)):
+        for name in in_turn(list(checkouts), number):
             costs[name].append(to_first_answer(checkouts[name]))
             print(name, costs[name][-1], f"load {os.getloadavg()[0]:.1f}", flush=True)
     print(f"\nto the first answer, medians of {options.rounds} rounds\n\n{table(costs)}")

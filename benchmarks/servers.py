@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import contenders, workloads
+from benchmarks.checkouts import in_turn
 from benchmarks.contenders import CONTENDERS, Contender, contender, cpu_s, end_on_signals
 from benchmarks.load import LoadProcess
 from benchmarks.peers import base_paths
@@ -90,8 +91,7 @@ class Bench:
         for one in self.asked:
             able = [server for server in self.servers if server.answers(one)]
             for count in clients or one.clients:
-                for turn in range(len(able)):
-                    server = able[(turn + number) % len(able)]
+                for server in in_turn(able, number):
                     yield self._slice(server, one, count, number, seconds)
 
     def _slice(self, server: Contender, one: Workload, clients: int, number: int, seconds: float) -> Figures:

@@ -1,8 +1,8 @@
 """Shows what a server uses while nothing happens: `python -m benchmarks.watcher_idle`.
 
 First the watcher alone, over a host on which everything rests and folders on disk, in simulated time. Then, with
-`--servers`, whole servers with a deployment for each of some models, one after the other; `--other FOLDER` compares
-with another checkout.
+`--servers`, whole servers with a deployment for each of some models, one after the other; `--than REVISION` compares
+with another revision.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from typing import Any
 
 import psutil
 
-from benchmarks.contenders import Ours, end_on_signals
+from benchmarks.checkouts import THAN, checkout
+from benchmarks.contenders import Ours, end_on_signals, model_list
 from benchmarks.load import LoadProcess
 from benchmarks.memory import kind
 from benchmarks.peers import BIN, ROOT, base_paths
@@ -172,13 +173,8 @@ class Checkout(Ours):
 
     def command(self) -> Sequence[object]:
         ((_, path),) = self.models.items()
-        entries = [
-            f'config {{ name: "m{number}" base_path: "{path}" model_platform: "tensorflow" }}\n'
-            for number in range(self.count)
-        ]
-        config = self.folder / "models.config"
-        config.write_text("model_config_list {\n" + "".join(entries) + "}\n")
-        return self.serving(f"--model_config_file={config}")
+        models = {f"m{number}": path for number in range(self.count)}
+        return self.serving(f"--model_config_file={model_list(self.folder, models)}")
 
     def used(self) -> Mapping[int, tuple[str, float]]:
         """Return the kind and the processor seconds of each process; Ray adds the present method to a title."""
@@ -221,7 +217,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.watcher_idle", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--versions", type=int, default=200, help="of the simulation")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long is measured")
-    parser.add_argument("--other", type=Path, help="the folder of another checkout to compare with")
+    parser.add_argument("--than", help=THAN)
     parser.add_argument("--servers", action="store_true", help="measure whole servers, too")
     parser.add_argument("--models", type=int, default=16, help="of each whole server")
     parser.add_argument("--simulated-only", action="store_true", help=argparse.SUPPRESS)
@@ -233,9 +229,9 @@ def main() -> None:
         return
     verdict = "met" if share <= WANTED_SHARE else "**missed**"
     print(f"simulated, {options.versions} versions: {share:.2%} of a core, wanted ≤ {WANTED_SHARE:.0%}: {verdict}")
-    if options.other:
-        other = simulated_elsewhere(options.other, options.versions, options.seconds)
-        print(f"the other checkout: {other:.2%}; ours ÷ it {share / other:.2f}")
+    if options.than:
+        other = simulated_elsewhere(checkout(options.than), options.versions, options.seconds)
+        print(f"{options.than}: {other:.2%}; ours ÷ it {share / other:.2f}")
     if options.servers:
         compare_servers(options)
 
@@ -244,7 +240,7 @@ def compare_servers(options: argparse.Namespace) -> None:
     load = LoadProcess()
     try:
         ours = idle_shares(ROOT, options.models, options.seconds, load)
-        other = idle_shares(options.other, options.models, options.seconds, load) if options.other else {}
+        other = idle_shares(checkout(options.than), options.models, options.seconds, load) if options.than else {}
     finally:
         load.close()
     print(f"\n{options.models} deployments, % of a core while idle, load {os.getloadavg()[0]:.1f}\n")
