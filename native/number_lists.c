@@ -273,6 +273,8 @@ int cut_number_lists(const char *text, size_t length, size_t least, char *rest, 
       at = reading.at;
     } else {
       if (count == most) return UNSUITABLE;
+      skip_blanks(&reading);
+      if (reading.at < end && *reading.at == ':') return UNSUITABLE; /* the string would be the name of a member */
       to += sprintf(to, "\"\\u0000%d\"", count);
       lists[count++] = list;
       taken += list.count;

@@ -16,7 +16,7 @@ typedef struct {
 
 /* Copy a JSON text without its long lists of numbers: each that is regularly nested and at least `least` bytes long is
    replaced by the string "\u0000K", of which it is the K-th. Returns how many there are; or UNSUITABLE, where the text
-   is of a form for others to judge: with escapes, with more than `most` such lists, with more than `room` numbers, or with
+   is of a form for others to judge: with escapes, with a list where the name of a member is due, with more than `most` such lists, with more than `room` numbers, or with
    a list that is ragged or holds something else than numbers.
 
    `rest` has room for `length` bytes, and `rest_length` gets how many there are; `least` is 12 at least. A valid text has

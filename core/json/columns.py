@@ -18,7 +18,7 @@ import numpy as np
 import simdjson
 
 from core.inference.dtypes import NUMPY_DTYPE, DataType
-from core.json.cut_lists import NumberList, place_of
+from core.json.cut_lists import MOST_LISTS, NumberList, place_of
 from core.json.elements import Element, UnsuitableDocumentError, member_names, numbers
 from core.json.rows import DTypes
 from core.json.skeleton import Shape, check_skeleton, list_shape, list_skeleton, object_skeleton, value_shape
@@ -79,7 +79,7 @@ def cut_places(value: Element, *, by_row: bool) -> Places:
     As lists are cut out whole, a list is one tensor, an object has one for each input, and in a list of objects each of
     them has.
     """
-    if isinstance(value, simdjson.Array) and by_row and len(value):
+    if isinstance(value, simdjson.Array) and by_row and 0 < len(value) <= MOST_LISTS:
         return tuple(map(_places_in_row, value))
     if isinstance(value, simdjson.Object) and not by_row:
         places = {name: place_of(value[name]) for name in member_names(value)}
@@ -88,7 +88,7 @@ def cut_places(value: Element, *, by_row: bool) -> Places:
 
 
 def _places_in_row(row: Element) -> Mapping[str, int]:
-    if not isinstance(row, simdjson.Object):
+    if not isinstance(row, simdjson.Object) or not len(row):
         raise UnsuitableDocumentError
     return {name: _place(row[name]) for name in member_names(row)}
 

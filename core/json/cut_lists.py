@@ -41,6 +41,9 @@ MOST_RANK: Final = 8
 LARGEST_UNCOUNTED_BYTES: Final = 4 * 1024 * 1024
 """In larger texts the commas are counted, to know how many numbers there are."""
 
+LONGEST_REST_BYTES: Final = 16 * 1024
+"""What is left becomes values here, which nobody interrupts and whose memory nobody counts."""
+
 MARK: Final = "\0"
 WHOLE: Final = np.dtype(np.int64)
 DOUBLE: Final = np.dtype(np.float64)
@@ -156,11 +159,11 @@ def _most_numbers(text: Text) -> int:
 def with_cut_lists(text: Text, key: str, use: Callable[[Mapping[str, Any]], T]) -> T | None:
     """Apply a function to an object whose members named `key`, at any level, are `NumberList`s where they were cut out.
 
-    Returns None where others must judge the text: it may be too deep, another member is such a list, or its reader
-    wants plain values.
+    Returns None where others must judge the text: it may be too deep, much of it is left, another member is such a list,
+    or its reader wants plain values.
     """
     cut = cut_lists(text)
-    if cut is None or is_deeper(cut.rest, MOST_LEVELS - MOST_RANK):
+    if cut is None or len(cut.rest) > LONGEST_REST_BYTES or is_deeper(cut.rest, MOST_LEVELS - MOST_RANK):
         return None
     try:
         document = orjson.loads(cut.rest)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -12,16 +13,18 @@ import numpy as np
 
 from core.config.model_config import BatchingParameters
 from core.config.server_settings import AnswerSettings
-from core.errors import DeadlineExceeded
+from core.errors import Code, DeadlineExceeded
 from core.inference.giving_up import GivenUp, after, giving_up_after, giving_up_when
 from core.inference.run_plan import RunPlan
 from core.inference.signature import ServedModel, fixed_tensors
 from core.methods import Planner
 from core.platforms.platform import Loaded
 from core.routing.transport import TIMED_OUT, Answer, Call
+from core.telemetry.metric_names import DROPPED_REQUESTS
 from deployments.inference.answering import LARGE_BYTES, LONGEST_ON_LOOP_S, Answering
 from deployments.inference.batcher import Batcher, BatchTraces, Through, through_serve
 from deployments.inference.direct_server import Arrival, Reply, Ticket
+from deployments.telemetry.process_metrics import METRICS
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +58,7 @@ class BatchedExecution:
         self._steps = _BatchedSteps(served, self._batcher)
         _note_unbatched(served)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._name = served.name
 
     def submit(self, call: Call, reply: Reply) -> Ticket:
         """Work on a call; `reply` is called on this event loop."""
@@ -71,9 +75,16 @@ class BatchedExecution:
         """Return how many calls are submitted together: all, because a batch takes as many as it can."""
         return len(arrivals)
 
-    def submit_together(self, arrivals: Sequence[Arrival]) -> list[Ticket]:
-        """Work on calls, each in a task of its own until it is a part of a batch."""
-        return [self.submit(one.call, one.reply) for one in arrivals]
+    def submit_together(self, arrivals: Sequence[Arrival]) -> list[Ticket | None]:
+        """Work on calls, each in a task of its own until it is a part of a batch; one whose time is up is dropped."""
+        now_s = time.monotonic()
+        return [
+            self._drop_late(one) if one.is_late(now_s) else self.submit(one.begun(now_s), one.reply) for one in arrivals
+        ]
+
+    def _drop_late(self, arrival: Arrival) -> None:
+        METRICS.count(DROPPED_REQUESTS, self._name, "expired")
+        arrival.reply(Answer.error(Code.DEADLINE_EXCEEDED, TIMED_OUT))
 
     def drop(self, arrival: Arrival) -> None:
         """Do nothing for a call whose caller has gone before it was submitted."""

@@ -61,6 +61,11 @@ class Arrival:
         timeout_s = self.call.timeout_s
         return timeout_s is not None and now_s - self.since_s >= timeout_s
 
+    def begun(self, now_s: float) -> Call:
+        """Return the call with what is left of its caller's time."""
+        timeout_s = self.call.timeout_s
+        return self.call if timeout_s is None else self.call._replace(timeout_s=timeout_s - (now_s - self.since_s))
+
 
 class CallTaker(Protocol):
     """Works on the calls."""
@@ -133,7 +138,7 @@ class _Peer(asyncio.BufferedProtocol):
             return
         if self._waiting and not self._is_due:
             self._work()
-        while len(self._waiting) > MOST_WAITING:
+        while len(self._waiting) > MOST_WAITING and not self._is_unread:
             self._work()
         self._close_if_done()
 
@@ -255,6 +260,7 @@ class _Peer(asyncio.BufferedProtocol):
     def _send_due(self) -> None:
         self._is_send_due = False
         self._send()
+        self._close_if_done()
 
     def _send(self) -> None:
         """Write all answers in one system call, which costs as much as a tiny model's run."""
