@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from core.errors import InvalidArgument
 from core.inference.dtypes import DataType
 from core.json import cut_lists as cutting
+from core.json import document
 from core.json.cut_lists import EXTENSION, MOST_RANK, cut_lists, with_cut_lists
 from core.json.elements import UnsuitableDocumentError
 from core.rest import predict as rest_predict
@@ -77,6 +79,9 @@ def test_whole_numbers_are_whole_only_as_they_are_written(text: bytes, *, whole:
         b'{"x": [1.25, 2.25, 3.5}',
         b'{"x": [1.25, 2.25, 3.5,]}',
         b'{"x": [[], [], [], [], [], []]}',
+        b'{"x": 1, [1.25, 2.25, 3.5]: 3}',
+        b'{[1.25, 2.25, 3.5] : 3, "x": [1.25, 2.25, 3.5]}',
+        b'{"x": [1.25, 2.25, 3.5], "y": {[1.25, 2.25, 3.5]\n:3}}',
         b'{"x": "[1.25, 2.25, 3.5, 4.5]"}',
         b'{"\\u0041": [1.25, 2.25, 3.5, 4.5]}',
         b"",
@@ -151,6 +156,10 @@ TWO = {"a": DataType.FLOAT, "b": DataType.INT32}
         ('{"instances": [1.5, 2.5, 3.5], "instances": [4.5, 5.5, 6.5]}', {"a": DataType.FLOAT}, True),
         ('{"instances": [1.5, 2.5, 3.5]}', TWO, False),
         ('{"instances": [], "x": [1.5, 2.5, 3.5]}', TWO, False),
+        ('{"instances": [{}, {}], "x": [1.5, 2.5, 3.5]}', TWO, False),
+        ('{"instances": [1.5, 2.5, 3.5], [1, 2, 3, 4, 5, 6]: 3}', {"a": DataType.FLOAT}, False),
+        ('{[1, 2, 3, 4, 5, 6]: 3, "instances": [1.5, 2.5, 3.5]}', {"a": DataType.FLOAT}, False),
+        ('{"instances": [1.5, 2.5, 3.5], "q": {[1, 2, 3, 4, 5, 6]: 3}}', {"a": DataType.FLOAT}, False),
     ],
 )  # fmt: skip
 def test_inputs_are_those_of_the_other_lanes(
@@ -205,6 +214,34 @@ def test_what_a_body_says_beside_its_numbers_is_remembered_for_that_text_alone()
             rest_predict.plan_predict(model, b'{"signature_name": "b", "inputs": [1.25, 2.25, 3.5]}')
         with pytest.raises(InvalidArgument, match="expecting only one of"):
             rest_predict.plan_predict(model, b'{"instances": [1.25, 2.25, 3.5], "inputs": [1.25, 2.25, 3.5]}')
+
+
+def test_rows_without_their_lists_are_left_to_who_counts_their_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many they are: each usable row has one of the few lists."""
+    monkeypatch.setattr(document, "LARGEST_DOCUMENT_BYTES", 1 << 20)
+    body = b'{"instances": [%b], "x": [1.5, 2.5, 3.5]}' % b",".join([b"{}"] * 10_000)
+
+    with pytest.raises(InvalidArgument, match="MiB of memory"):
+        rest_predict.plan_predict(served({"a": DataType.FLOAT}), body)
+
+
+def test_what_is_left_of_a_text_is_short_where_it_becomes_values() -> None:
+    """A long rest is left to who counts its memory and can be interrupted."""
+    for count, is_read in ((10, True), (10_000, False)):
+        text = b'{"data": [1.25, 2.25, 3.5], "x": [%b]}' % b",".join([b"{}"] * count)
+
+        assert (with_cut_lists(text, "data", len) is not None) == is_read
+
+
+def test_threads_cut_texts_at_a_time() -> None:
+    """Each in memory of its own."""
+    texts = [json.dumps([number + 0.5] * 50).encode() for number in range(8)]
+
+    def cut(number: int) -> bool:
+        return all(cut_lists(texts[number]).lists[0].numbers("d").tolist() == [number + 0.5] * 50 for _ in range(500))
+
+    with ThreadPoolExecutor(len(texts)) as pool:
+        assert all(pool.map(cut, range(len(texts))))
 
 
 def test_another_member_that_was_cut_out_leaves_the_text_to_others() -> None:

@@ -19,9 +19,11 @@ from core.inference.tensor_proto import to_array
 from core.oip.rest_body import LENGTH_BYTES
 from core.protos import oip_pb2, serving_pb2
 from core.routing.transport import TIMED_OUT, Answer, Call, Method
+from core.telemetry.metric_names import DROPPED_REQUESTS
 from deployments.inference.batched_execution import BatchedExecution
 from deployments.inference.direct_server import Arrival
 from deployments.inference.execution import Execution
+from deployments.telemetry.process_metrics import METRICS
 from tests.support.fakes import FakeLoaded
 from tests.support.infer_bodies import FORMS, infer_call
 from tests.support.loaded_models import loaded
@@ -377,3 +379,29 @@ async def test_calls_that_came_together_are_handed_over_together(execution) -> N
         await asyncio.sleep(0.001)
 
     assert [one.code for one in answers] == [Code.OK]
+
+
+async def test_the_time_of_a_call_that_waited_counts_from_its_arrival() -> None:
+    """What is left reaches the run; a call without any left is told so, and counted, before it is read."""
+    model = FakeLoaded(half_plus_two())
+    execution = execution_of(model)
+    answers: list[Answer] = []
+    dropped = METRICS.counter(DROPPED_REQUESTS, model.served.name, "expired")
+    before = dropped.value
+    waited, late, endless = 60.0, 1.0, None
+    since_s = time.monotonic() - 30.0
+
+    calls = [Arrival(Call(TWO.method, TWO.body, time_s), answers.append, since_s) for time_s in (late, waited, endless)]
+    tickets = execution.submit_together(calls)
+    while len(answers) < len(calls):
+        await asyncio.sleep(0.001)
+
+    assert (answers[0], tickets[0], dropped.value) == (
+        Answer.error(Code.DEADLINE_EXCEEDED, TIMED_OUT),
+        None,
+        before + 1,
+    )
+    assert {one.code for one in answers[1:]} == {Code.OK}
+    assert all(timeout_ms is None or timeout_ms <= 30_000 for timeout_ms, _ in model.runs)
+    assert {type(timeout_ms) for timeout_ms, _ in model.runs} <= {int, type(None)}
+    execution.close()

@@ -331,6 +331,25 @@ def test_no_more_calls_wait_than_a_bound(run, monkeypatch) -> None:
     run(check)
 
 
+def test_the_bound_does_not_hold_for_a_router_that_does_not_read(run, monkeypatch) -> None:
+    """It gets no more answers until it reads; nothing more is read from it either, so that its calls stay few."""
+
+    async def check() -> None:
+        monkeypatch.setattr(direct_server, "MOST_WAITING", 2)
+        taker = Groups(2)
+        peer = Peer(DirectServer(taker, TOKEN))
+        taker.before_group = peer.protocol.pause_writing
+
+        peer.says(b"".join(map(call_frame, range(9))))
+        assert taker.groups == [[0, 1]]
+
+        taker.before_group = lambda: None
+        peer.protocol.resume_writing()
+        await until(lambda: sum(map(len, taker.groups)) == 9)
+
+    run(check)
+
+
 def test_a_connection_that_leaves_answers_the_calls_that_wait(run) -> None:
     """It closes when the last answer is written."""
 
@@ -384,6 +403,24 @@ def test_no_answer_is_lost_when_a_connection_leaves_with_its_last_call(run) -> N
 
         assert peer.wire.is_closed
         assert [1] in peer.answers
+
+    run(check)
+
+
+def test_a_connection_that_leaves_closes_with_the_last_of_answers_that_come_together(run) -> None:
+    """Whatever the router does about the word that it leaves."""
+
+    async def check() -> None:
+        taker = Taker(holds=True)
+        peer = Peer(DirectServer(taker, TOKEN))
+        peer.says(call_frame(1) + call_frame(2))
+        peer.protocol.go_away()
+
+        for work in taker.held:
+            work.reply(Answer(Code.OK, work.call.body))
+        await until(lambda: peer.wire.is_closed)
+
+        assert [1, 2] in peer.answers
 
     run(check)
 
