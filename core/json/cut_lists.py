@@ -159,8 +159,8 @@ def _most_numbers(text: Text) -> int:
 def with_cut_lists(text: Text, key: str, use: Callable[[Mapping[str, Any]], T]) -> T | None:
     """Apply a function to an object whose members named `key`, at any level, are `NumberList`s where they were cut out.
 
-    Returns None where others must judge the text: it may be too deep, much of it is left, another member is such a list,
-    or its reader wants plain values.
+    Returns None where others must judge the text: it may be too deep, much of it is left, another member is such a
+    list, or its reader wants plain values.
     """
     cut = cut_lists(text)
     if cut is None or len(cut.rest) > LONGEST_REST_BYTES or is_deeper(cut.rest, MOST_LEVELS - MOST_RANK):
