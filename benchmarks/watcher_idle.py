@@ -189,7 +189,7 @@ class Checkout(Ours):
 def idle_shares(code: Path, count: int, seconds: float, load: LoadProcess) -> Mapping[str, tuple[int, float]]:
     """Start a server, wait until every model answers and a little longer; return the idle share of each kind."""
     server = Checkout(base_paths(["mlp"]))
-    server.bin, server.count = code / ".venv" / "bin", count
+    server.bin, server.place, server.count = code / ".venv" / "bin", code, count
     server.start()
     try:
         asked = [Workload(f"m{number}", REST, f"m{number}", (1, 32), (1,)) for number in range(count)]
