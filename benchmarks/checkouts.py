@@ -32,7 +32,7 @@ def checkout(revision: str) -> Path:
     commit = _output("git", "rev-parse", "--verify", f"{revision}^{{commit}}")
     folder = HOME / "checkouts" / commit[:12]
     stamp = folder / ".ready"
-    if not stamp.exists():
+    if not stamp.exists() or stamp.read_text() != str(BASE_PYTHON):
         print(f"making {folder.relative_to(ROOT)}", file=sys.stderr, flush=True)
         folder.mkdir(parents=True, exist_ok=True)
         archive = subprocess.run(["git", "archive", commit], check=True, cwd=ROOT, stdout=subprocess.PIPE).stdout
@@ -42,7 +42,7 @@ def checkout(revision: str) -> Path:
         )
         if made.returncode:
             raise SystemExit(f"{revision} cannot be installed:\n{made.stdout}{made.stderr}")
-        stamp.touch()
+        stamp.write_text(str(BASE_PYTHON))
     return folder
 
 
