@@ -18,7 +18,7 @@ def lists_cut(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "cut as in long texts":
             patch.setattr(cut_lists, "LEAST_BYTES", cut_lists.LEAST_SHORT_BYTES)
-            patch.setattr(cut_lists, "LONGEST_SHORT_BYTES", 0)
+            patch.setattr(cut_lists, "LONGEST_SHORT_BYTES", -1)
             patch.setattr(json_request, "LARGEST_SHORT_BYTES", 0)
         if request.param == "not cut":
             patch.setattr(cut_lists, "_extension", lambda: None)
