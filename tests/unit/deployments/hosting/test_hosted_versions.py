@@ -389,7 +389,7 @@ def test_nothing_is_loaded_that_a_found_host_may_have() -> None:
     site.settle()
     site.hosts.without_cpus.clear()
     site.hosts.late.add("n2")
-    successor = site.successor()
+    successor = site.successor(b="n2")
     successor.observe()
 
     successor.load("a")
@@ -460,6 +460,24 @@ def test_a_node_whose_host_failed_is_used_again_when_its_pause_is_over() -> None
     site.load("b")
 
     assert site.settle() == running("a:1", on="n2") | running("b:1")
+
+
+def test_a_node_whose_host_has_answered_meanwhile_is_left_out_for_the_first_pause_only() -> None:
+    """What failed long ago is over."""
+    site = Site(FakeVersionHosts("n1", "n2"))
+    for name in "ab":
+        site.hosts.broken["n1"] = "no space left"
+        site.load(name)
+        site.wait(SILENT_AFTER_S + 1)
+        site.hosts.broken.clear()
+        site.settle()
+        site.clock.advance(FIRST_PAUSE_S)
+        site.load(f"{name}2")
+        assert site.settle()[f"{name}2:1"] == (Condition.RUNNING, "host@n1")
+        for app in (f"{name}:1", f"{name}2:1"):
+            site.hosted.unload(app)
+        site.settle()
+        site.observe(after_s=UNUSED_AFTER_S + 1)
 
 
 def test_a_host_that_never_starts_is_given_up_while_there_is_another_node() -> None:
@@ -533,18 +551,20 @@ def test_a_load_that_only_raises_fails_with_its_error(site: Site, caplog: pytest
     assert caplog.text.count("hosted_load_failed") == 1
 
 
-def test_a_load_that_raised_for_a_short_time_is_repeated(site: Site) -> None:
-    """And errors that come later begin to count anew."""
+@pytest.mark.parametrize("raising", ["n1", "n1.load"])
+def test_errors_count_only_from_the_last_success(site: Site, raising: str) -> None:
+    """What is over has nothing to do with what comes later."""
     site.load("a")
     site.settle()
-    for _ in range(3):
-        site.hosts.raising["n1.load"] = OSError(11, "Try again")
-        site.load("b")
-        site.wait(SILENT_AFTER_S / 2)
+    for name in "bcd":
+        site.hosts.raising[raising] = OSError(28, "No space left on device")
+        site.hosts.hosts["n1"].die()
+        site.hosts.host_up()
+        site.load(name)
+        conditions = {condition for condition, _ in site.wait(SILENT_AFTER_S / 2).values()}
+        assert Condition.FAILED not in conditions
         site.hosts.raising.clear()
-        assert site.settle() == running("a:1", "b:1")
-        site.hosted.unload("b:1")
-        site.settle()
+        assert site.settle()[f"{name}:1"] == (Condition.RUNNING, "host@n1")
 
 
 def test_nodes_without_cpus_get_no_versions() -> None:
