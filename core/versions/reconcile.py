@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from core.config.model_config import ModelConfig
+from core.config.model_config import ModelConfig, Placement
 from core.config.version_policy import PolicyFailed
 from core.versions.history import recalled
 from core.versions.lifecycle import State
@@ -141,6 +141,8 @@ def _follow_directory(record: VersionRecord, world: World) -> VersionRecord:
 def _follow_app(record: VersionRecord, app: AppObservation, now_s: float, limits: LoadLimits) -> VersionRecord:
     if record.state is State.START and not record.aspired:
         return replace(record, failure=GIVEN_UP).after(Event.CANCELLED, now_s)
+    if record.state is State.START and app.host and app.condition in {Condition.RUNNING, Condition.DEPLOYING}:
+        return record.after(Event.DEPLOYED, now_s)  # a host that answered late has it: it is not loaded twice
     if record.state is State.LOADING:
         return _follow_loading(record, app, now_s, limits)
     if record.state is State.AVAILABLE and app.condition not in {Condition.RUNNING, Condition.DEPLOYING}:
@@ -187,7 +189,8 @@ def next_actions(records: Records, world: World, limits: LoadLimits) -> tuple[Lo
     """Return at most one action per servable stream; loads are limited over all streams.
 
     A version that a host loads takes no room: it waits there for its turn, and the host loads as many as it has CPUs.
-    Where not all have room, the models come first of which no version answers or loads.
+    Nor does it need any to be handed to its host, if its model says `hosted`; whether another one is light is looked at
+    when it has room. Where not all have room, the models come first of which no version answers or loads.
     """
     configs = {config.name: config for config in world.models}
     streams: dict[str, list[VersionRecord]] = {name: [] for name in configs}
@@ -198,7 +201,8 @@ def next_actions(records: Records, world: World, limits: LoadLimits) -> tuple[Lo
     found = [_stream_action(configs.get(name), stream, world) for name, stream in streams.items()]
     served = {one.servable.name for one in records.values() if one.state in {State.LOADING, State.AVAILABLE}}
     loads = sorted((one for one in found if isinstance(one, Load)), key=lambda one: one.servable.name in served)
-    chosen = loads[: max(0, room)]
+    hosted = {one for one in loads if configs[one.servable.name].resources.placement is Placement.HOSTED}
+    chosen = hosted.union([one for one in loads if one not in hosted][: max(0, room)])
     return tuple(one for one in found if isinstance(one, Unload) or one in chosen)
 
 

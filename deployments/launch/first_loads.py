@@ -73,8 +73,8 @@ class _CollectedHosts:
         self._targets = targets
         self._logs = logs
 
-    def nodes(self) -> frozenset[str]:
-        """Return the ids of the nodes that are alive."""
+    def nodes(self) -> Mapping[str, float]:
+        """Return the nodes that are alive by id, with the CPUs that Ray has of each."""
         return alive_nodes()
 
     def conditions(self) -> dict[str, tuple[Condition, str]]:

@@ -51,8 +51,10 @@ class PlacingHost:
         return self._own.publish(table)
 
     def tables(self) -> list[RoutingTable]:
-        """Return the tables that routers use at present."""
-        return self._own.tables()
+        """Return the tables that routers use at present; the newest says what a former watcher's hosts have."""
+        tables = self._own.tables()
+        self._hosted.recall(max(tables, key=lambda one: one.generation).hosts if tables else {})
+        return tables
 
     def cpus(self) -> int:
         """Count the CPUs of the cluster."""

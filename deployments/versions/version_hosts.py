@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Any
 
@@ -39,8 +40,8 @@ class ServeVersionHosts:
         self._handles: dict[str, DeploymentHandle[Any]] = {}
         self._status = ServeStatus()
 
-    def nodes(self) -> frozenset[str]:
-        """Return the ids of the nodes that are alive."""
+    def nodes(self) -> Mapping[str, float]:
+        """Return the nodes that are alive by id, with the CPUs that Ray has of each."""
         return alive_nodes()
 
     def conditions(self) -> dict[str, tuple[Condition, str]]:
@@ -74,12 +75,16 @@ class ServeVersionHosts:
         if node not in self._handles:
             self._handles[node] = DeploymentHandle(HOST_DEPLOYMENT, host_app(node))
         asking = getattr(self._handles[node], method).remote(*arguments)
-        return await asyncio.wait_for(asking, ANSWER_TIMEOUT_S)
+        try:
+            return await asyncio.wait_for(asking, ANSWER_TIMEOUT_S)
+        except TimeoutError:
+            raise TimeoutError(f"no answer to {method} within {ANSWER_TIMEOUT_S:.0f} s") from None
 
 
-def alive_nodes() -> frozenset[str]:
-    """Return the ids of the nodes of this cluster that are alive."""
-    return frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"])
+def alive_nodes() -> Mapping[str, float]:
+    """Return the nodes of this cluster that are alive by id, with the CPUs that Ray has of each."""
+    alive = (node for node in ray.nodes() if node["Alive"])
+    return {node["NodeID"]: float(node["Resources"].get("CPU", 0.0)) for node in alive}
 
 
 def host_target(node: str, logs: LogSettings) -> serve.RunTarget:

@@ -209,7 +209,7 @@ def second_node() -> Iterator[tuple[str, int]]:
     started = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_until(lambda: len(alive_nodes()) > len(before), "the second node is there")
-        (added,) = alive_nodes() - before
+        (added,) = alive_nodes().keys() - before.keys()
         below = psutil.Process(started.pid).children(recursive=True)
         yield added, next(one.pid for one in below if one.name() == "raylet")
     finally:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Any
 
+from ray.exceptions import RayTaskError
+
 from core.errors import ConfigError, Problem
 from core.versions.load_report import LoadFailed
 from core.versions.servable import app_name
@@ -66,48 +68,85 @@ class FakeVersionHost:
         self.is_up = False
 
 
+def raised_by_host(error: Exception) -> RayTaskError:
+    """Return what a handle raises when a method of a host raises."""
+    return RayTaskError("ask", "a traceback", error, proctitle="host", pid=1, ip="127.0.0.1")
+
+
 class FakeVersionHosts:
-    """The hosts of a cluster; implements `deployments.hosting.hosted_versions.VersionHosts`."""
+    """The hosts of a cluster; implements `deployments.hosting.hosted_versions.VersionHosts`.
+
+    What hosts in `late` are asked is answered by `answer`. The application of one in `broken` has failed, one in
+    `deleting` ends. A host in `raising` is up and raises at every call, or at those of one method (`node.method`).
+    """
 
     def __init__(self, *nodes: str) -> None:
         self.alive = set(nodes)
+        self.without_cpus: set[str] = set()
         self.hosts: dict[str, FakeVersionHost] = {}
         self.broken: dict[str, str] = {}
+        self.deleting: set[str] = set()
+        self.raising: dict[str, Exception] = {}
+        self.late: set[str] = set()
+        self.started: list[str] = []
         self.stopped: list[str] = []
+        self.stop_fails: Exception | None = None
         self.questions = 0
+        self._waiting: list[tuple[Future[Any], str, str, tuple[Any, ...]]] = []
 
-    def nodes(self) -> frozenset[str]:
-        return frozenset(self.alive)
+    def nodes(self) -> Mapping[str, float]:
+        return {node: 0.0 if node in self.without_cpus else 2.0 for node in self.alive}
 
     def conditions(self) -> dict[str, tuple[Condition, str]]:
-        return {
-            node: (Condition.FAILED, self.broken[node])
-            if node in self.broken
-            else (Condition.RUNNING if one.is_up else Condition.DEPLOYING, "")
-            for node, one in self.hosts.items()
-        }
+        return {node: self._condition(node, one) for node, one in self.hosts.items()}
+
+    def _condition(self, node: str, host: FakeVersionHost) -> tuple[Condition, str]:
+        if node in self.broken:
+            return Condition.FAILED, self.broken[node]
+        if node in self.deleting:
+            return Condition.DELETING, ""
+        return Condition.RUNNING if host.is_up else Condition.DEPLOYING, ""
 
     def start(self, node: str) -> None:
         assert node in self.alive, f"{node} is lost"
+        self.started.append(node)
         self.hosts.setdefault(node, FakeVersionHost())
 
     def stop(self, node: str) -> None:
+        if self.stop_fails is not None:
+            raise self.stop_fails
         self.stopped.append(node)
         self.hosts.pop(node, None)
 
     def ask(self, node: str, method: str, *arguments: Any) -> Future[Any]:
-        """Answer at once; a host that is not up fails, as a call to it does after its time."""
+        """Answer at once unless the host is late; one that is not up fails, as a call to it does after its time."""
         self.questions += 1
         answer: Future[Any] = Future()
+        if node in self.late:
+            self._waiting.append((answer, node, method, arguments))
+        else:
+            self._answer(answer, node, method, arguments)
+        return answer
+
+    def answer(self) -> None:
+        """Answer all that late hosts were asked."""
+        waiting, self._waiting = self._waiting, []
+        for future, node, method, arguments in waiting:
+            self._answer(future, node, method, arguments)
+
+    def _answer(self, future: Future[Any], node: str, method: str, arguments: tuple[Any, ...]) -> None:
         host = self.hosts.get(node)
         if host is None or not host.is_up or node not in self.alive:
-            answer.set_exception(TimeoutError(LOST))
-            return answer
+            future.set_exception(TimeoutError(LOST))
+            return
+        raising = self.raising.get(node) or self.raising.get(f"{node}.{method}")
+        if raising is not None:
+            future.set_exception(raised_by_host(raising))
+            return
         try:
-            answer.set_result(getattr(host, method)(*arguments))
+            future.set_result(getattr(host, method)(*arguments))
         except ConfigError as error:
-            answer.set_exception(error)
-        return answer
+            future.set_exception(raised_by_host(error))
 
     def progress(self) -> None:
         """Let every host and every version finish what it is doing."""

@@ -7,14 +7,20 @@ import pytest
 from core.config.model_config import Autoscaling, ModelResources, Placement
 from core.errors import ConfigError
 from core.versions.hosted import (
+    FIRST_PAUSE_S,
+    LONGEST_PAUSE_S,
+    UNDECIDED,
+    FailedNodes,
     Placed,
     host_app,
     is_hosted,
     node_for,
     node_of_host,
+    node_with,
     observed_versions,
     to_be_loaded,
     to_be_unloaded,
+    usable_nodes,
 )
 from core.versions.servable import ServableId, app_name
 from core.versions.world import AppObservation, Condition
@@ -124,3 +130,72 @@ def test_a_copy_that_ends_is_not_told_again() -> None:
     answers = {"a": {"m:1": RUNNING}, "b": {"m:1": AppObservation(Condition.DELETING)}}
 
     assert list(to_be_unloaded(answers, {}, own=())) == []
+
+
+def test_what_a_host_is_assumed_to_have_is_deployed_unless_more_is_known() -> None:
+    """Of a version that some host shows, or that is placed, more is known."""
+    answers = {"a": None, "b": {"m:1": RUNNING}}
+
+    shown = observed_versions(answers, {"n:1": Placed("b")}, {"m:1": "a", "n:1": "a", "o:1": "a"})
+
+    assert {app: (one.condition, one.host) for app, one in shown.items()} == {
+        "m:1": (Condition.RUNNING, "host@b"),
+        "n:1": (Condition.DEPLOYING, "host@b"),
+        "o:1": (Condition.DEPLOYING, "host@a"),
+    }
+
+
+def test_a_version_whose_node_is_not_decided_is_deployed_and_hides_no_copy() -> None:
+    """And the copy is not unloaded."""
+    placed = {"m:1": Placed(UNDECIDED), "n:1": Placed(UNDECIDED)}
+    answers = {"a": {"m:1": RUNNING}, "b": None}
+
+    shown = observed_versions(answers, placed)
+
+    assert (shown["m:1"].condition, shown["m:1"].host) == (Condition.RUNNING, "host@a")
+    assert shown["n:1"].condition is Condition.DEPLOYING
+    assert list(to_be_unloaded(answers, placed, own=())) == []
+    assert list(to_be_loaded(answers, placed)) == []
+
+
+def test_the_host_that_has_a_version_is_known_by_its_answer() -> None:
+    """Of several the first, as everywhere."""
+    assert node_with("m:1", {"b": {"m:1": RUNNING}, "a": {"m:1": RUNNING}, "c": None}) == "a"
+    assert node_with("n:1", {"a": {"m:1": RUNNING}, "c": None}) == ""
+
+
+@pytest.mark.parametrize(
+    ("cpus", "left_out", "usable"),
+    [
+        ({"a": 0.0, "b": 2.0, "c": 1.0}, {}, {"b", "c"}),
+        ({"a": 0.0, "b": 0.0}, {}, {"a", "b"}),
+        ({"a": 0.0, "b": 2.0, "c": 1.0}, {"b"}, {"c"}),
+        ({"a": 2.0, "b": 2.0}, {"a", "b"}, {"a", "b"}),
+    ],
+)
+def test_versions_are_hosted_where_there_are_cpus_and_the_host_did_not_fail(
+    cpus: dict[str, float], left_out: set[str], usable: set[str]
+) -> None:
+    """As long as there is such a node."""
+    assert usable_nodes(cpus, frozenset(left_out)) == usable
+
+
+def test_a_node_whose_host_fails_again_is_left_out_for_twice_as_long() -> None:
+    """Up to a longest time; once its host has answered, the next failure is the first one."""
+    nodes, now_s = FailedNodes(), 0.0
+    pauses = []
+    for _ in range(8):
+        nodes.failed("a", now_s)
+        began_s = now_s
+        while nodes.left_out(now_s):
+            assert nodes.left_out(now_s) == {"a"}
+            now_s += FIRST_PAUSE_S
+        pauses.append(now_s - began_s)
+
+    assert pauses == [60.0, 120.0, 240.0, 480.0, 960.0, 1800.0, 1800.0, 1800.0]
+    assert (FIRST_PAUSE_S, LONGEST_PAUSE_S) == (60.0, 1800.0)
+    nodes.failed("a", now_s)
+    nodes.works("a")
+    assert not nodes.left_out(now_s)
+    nodes.failed("a", now_s)
+    assert not nodes.left_out(now_s + FIRST_PAUSE_S)

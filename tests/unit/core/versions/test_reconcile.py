@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from core.config.model_config import ModelConfig, ModelResources, Rollout
+from core.config.model_config import ModelConfig, ModelResources, Placement, Rollout
 from core.config.version_policy import All, Latest, PolicyFailed, Specific
 from core.errors import Code
 from core.routing.table import RoutingTable
@@ -426,6 +426,30 @@ def test_a_model_of_which_nothing_answers_loads_before_a_second_version_of_anoth
     (action,) = next_actions(stream, World(NOW_S, configs), replace(LIMITS, max_concurrent=2))
 
     assert action == Load(ServableId("n", 1), "/n:1")
+
+
+def test_a_hosted_model_is_loaded_although_there_is_no_room() -> None:
+    """Its host bounds how many load at a time; what waits for a GPU of its own must not keep it from starting."""
+    hosted = ModelConfig("h", "/h", resources=ModelResources(placement=Placement.HOSTED))
+    configs = (*(ModelConfig(name, f"/{name}") for name in "abc"), hosted)
+    names = {"a": State.LOADING, "b": State.LOADING, "c": State.START, "h": State.START}
+    stream = {ServableId(name, 1): VersionRecord(ServableId(name, 1), f"/{name}", names[name]) for name in names}
+
+    assert next_actions(stream, World(NOW_S, configs), LIMITS) == (Load(ServableId("h", 1), "/h"),)
+
+
+@pytest.mark.parametrize("condition", [Condition.RUNNING, Condition.DEPLOYING])
+def test_a_version_that_a_host_shows_late_is_taken_as_it_is(condition: Condition) -> None:
+    """It waits for room, and its host, which had not answered, turns out to have it; it is not unloaded first."""
+    one = ServableId("m", 1)
+    seen = replace(world(1), apps={one: AppObservation(condition, host="host@n1")})
+
+    found = observe(records(v1=State.START), seen, LIMITS)
+    settled = observe(found, seen, LIMITS)
+
+    assert states(found) == {1: State.LOADING}
+    assert states(settled) == {1: State.AVAILABLE if condition is Condition.RUNNING else State.LOADING}
+    assert unneeded_apps(found, seen) == frozenset()
 
 
 def test_a_permanent_failure_is_not_tried_again_until_the_files_change() -> None:

@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 import pytest
 
 from core.config.server_settings import ServerSettings
-from core.errors import Code
+from core.errors import Code, FailedPrecondition
+from core.versions.hosted import FIRST_PAUSE_S
 from core.versions.load_report import LoadFailed, failure_in
 from core.versions.record import Failure
 from core.versions.servable import ServableId
 from core.versions.servable_spec import ServableSpec
 from core.versions.world import AppObservation, Condition
 from deployments.hosting import hosted_versions
-from deployments.hosting.hosted_versions import ASKED_EVERY_S, SILENT_AFTER_S, UNUSED_AFTER_S, HostedVersions
+from deployments.hosting.followed_host import ASKED_EVERY_S, SILENT_AFTER_S
+from deployments.hosting.hosted_versions import STARTS_WITHIN_S, UNUSED_AFTER_S, HostedVersions
 from tests.support.fakes import FakeClock
 from tests.support.version_hosts import FakeVersionHosts
 
@@ -34,7 +36,30 @@ class Site:
     metrics: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.hosted = HostedVersions(self.hosts, self.clock, self.metrics.extend)
+        self.hosted = HostedVersions(self.hosts, self.clock, self.metrics.extend, patience_s=0.001)
+
+    def successor(self, **routed: str) -> Site:
+        """Replace the watcher by a fresh one, to which the routers' table leads by name and node of hosted models."""
+        site = Site(self.hosts, self.clock, self.metrics)
+        site.hosted.recall({f"{name}:1": f"host@{node}" for name, node in routed.items()})
+        return site
+
+    def load(self, *names: str) -> None:
+        """Load the first versions of models."""
+        for name in names:
+            self.hosted.load(spec(name))
+
+    def wait(self, seconds: float) -> dict[str, tuple[Condition, str]]:
+        """Look every second for a while."""
+        for _ in range(int(seconds)):
+            self.observe(after_s=1.0)
+        return self.observe(after_s=1.0)
+
+    def reason(self, app: str) -> Failure:
+        """Return why a version has failed."""
+        seen = self.hosted.observe({})[app]
+        assert seen.condition is Condition.FAILED
+        return failure_in(seen.message)
 
     def observe(self, *, after_s: float = ASKED_EVERY_S, own: tuple[str, ...] = ()) -> dict[str, tuple[Condition, str]]:
         """Let time pass and look; returns condition and host of each version."""
@@ -301,7 +326,6 @@ def test_a_host_in_which_nothing_moves_is_asked_once_a_second(site: Site) -> Non
 
 def test_a_host_that_hangs_does_not_stop_a_tick_for_long(site: Site) -> None:
     """Its answer is taken by a later tick, and it is not asked twice at a time."""
-    site.hosted = HostedVersions(site.hosts, site.clock, site.metrics.extend, patience_s=0.001)
     site.hosted.load(spec())
     site.settle()
     late: Future[object] = Future()
@@ -313,3 +337,285 @@ def test_a_host_that_hangs_does_not_stop_a_tick_for_long(site: Site) -> None:
     late.set_result({"m:1": AppObservation(Condition.DELETING)})
 
     assert site.observe(after_s=0.0) == {"m:1": (Condition.DELETING, "host@n1")}
+
+
+def deploying(*apps: str, on: str = "n1") -> dict[str, tuple[Condition, str]]:
+    return dict.fromkeys(apps, (Condition.DEPLOYING, f"host@{on}"))
+
+
+def test_until_a_found_host_has_answered_what_the_table_leads_to_counts_as_there(site: Site) -> None:
+    """A late answer, or a host that is being replaced, says nothing about the versions: they answer requests."""
+    site.load("a", "b")
+    site.settle()
+    site.hosts.late.add("n1")
+    successor = site.successor(a="n1", b="n1")
+
+    assert successor.observe() == deploying("a:1", "b:1")
+    assert successor.wait(SILENT_AFTER_S + 1) == deploying("a:1", "b:1")
+    site.hosts.late.clear()
+    site.hosts.answer()
+
+    assert successor.observe() == running("a:1", "b:1")
+    assert successor.observe() == running("a:1", "b:1")
+
+
+def test_what_a_found_host_answers_without_is_gone(site: Site) -> None:
+    """The table may lead to what has ended meanwhile; likewise where there is no host at all."""
+    site.load("a")
+    site.settle()
+    successor = site.successor(a="n1", b="n1", c="n2")
+
+    assert successor.observe() == running("a:1")
+
+
+def test_what_a_host_was_assumed_to_have_is_gone_with_it(site: Site) -> None:
+    """As soon as Serve has said so."""
+    site.load("a")
+    site.settle()
+    site.hosts.late.add("n1")
+    successor = site.successor(a="n1")
+    successor.observe()
+
+    site.hosts.hosts.clear()
+
+    assert successor.wait(SILENT_AFTER_S + 1) == {}
+
+
+def test_nothing_is_loaded_that_a_found_host_may_have() -> None:
+    """It is known only when it has answered: the version stays where it is, although another node has fewer."""
+    site = Site(FakeVersionHosts("n1", "n2"))
+    site.hosts.without_cpus.add("n1")  # so that all come to n2
+    site.load("a", "b")
+    site.settle()
+    site.hosts.without_cpus.clear()
+    site.hosts.late.add("n2")
+    successor = site.successor(b="n2")
+    successor.observe()
+
+    successor.load("a")
+    assert successor.observe()["a:1"][0] is Condition.DEPLOYING
+    assert site.hosts.started == ["n2"]
+    site.hosts.late.clear()
+    site.hosts.answer()
+
+    assert successor.settle() == running("a:1", "b:1", on="n2")
+    assert site.hosts.hosts["n2"].loads == {"a:1": 1, "b:1": 1}
+    assert site.hosts.started == ["n2"]
+
+
+def test_a_version_is_loaded_although_a_found_host_never_answers() -> None:
+    """After a while it counts as lost."""
+    site = Site(FakeVersionHosts("n1", "n2"))
+    site.load("a")
+    site.settle()
+    site.hosts.late.add("n1")
+    successor = site.successor(a="n1")
+    successor.observe()
+
+    successor.load("b")
+    successor.wait(SILENT_AFTER_S + 1)
+
+    assert successor.settle() == deploying("a:1") | running("b:1", on="n2")
+
+
+def test_a_version_that_waits_for_a_found_host_may_be_unloaded(site: Site) -> None:
+    """It was nowhere."""
+    site.load("a")
+    site.settle()
+    site.hosts.late.add("n1")
+    successor = site.successor()
+    successor.observe()
+    successor.load("b")
+
+    successor.hosted.unload("b:1")
+
+    assert successor.observe() == {}
+
+
+def test_what_a_failed_host_had_is_loaded_on_another_node() -> None:
+    """And the node is left out while that one is there, for a pause that grows."""
+    site = Site(FakeVersionHosts("n1", "n2"))
+    site.hosts.broken["n1"] = "no space left"
+    site.load("a")
+
+    site.wait(SILENT_AFTER_S + 1)
+    assert site.settle() == running("a:1", on="n2")
+    site.load("b")
+    site.wait(SILENT_AFTER_S + 1)
+
+    assert site.settle() == running("a:1", "b:1", on="n2")
+    assert site.hosts.started == ["n1", "n2"]
+
+
+def test_a_node_whose_host_failed_is_used_again_when_its_pause_is_over() -> None:
+    """Somebody may have mended it."""
+    site = Site(FakeVersionHosts("n1", "n2"))
+    site.hosts.broken["n1"] = "no space left"
+    site.load("a")
+    site.wait(SILENT_AFTER_S + 1)
+    site.hosts.broken.clear()
+    site.settle()
+
+    site.clock.advance(FIRST_PAUSE_S)
+    site.load("b")
+
+    assert site.settle() == running("a:1", on="n2") | running("b:1")
+
+
+def test_a_node_whose_host_has_answered_meanwhile_is_left_out_for_the_first_pause_only() -> None:
+    """What failed long ago is over."""
+    site = Site(FakeVersionHosts("n1", "n2"))
+    for name in "ab":
+        site.hosts.broken["n1"] = "no space left"
+        site.load(name)
+        site.wait(SILENT_AFTER_S + 1)
+        site.hosts.broken.clear()
+        site.settle()
+        site.clock.advance(FIRST_PAUSE_S)
+        site.load(f"{name}2")
+        assert site.settle()[f"{name}2:1"] == (Condition.RUNNING, "host@n1")
+        for app in (f"{name}:1", f"{name}2:1"):
+            site.hosted.unload(app)
+        site.settle()
+        site.observe(after_s=UNUSED_AFTER_S + 1)
+
+
+def test_a_host_that_never_starts_is_given_up_while_there_is_another_node() -> None:
+    """Serve then calls it one that is being deployed, for ever; without another node it may take its time."""
+    site = Site(FakeVersionHosts("n1", "n2"))
+    site.hosts.late.add("n1")
+    site.load("a")
+    site.wait(STARTS_WITHIN_S + SILENT_AFTER_S)
+    assert site.settle() == running("a:1", on="n2")
+
+    alone = Site()
+    alone.hosts.late.add("n1")
+    alone.load("a")
+
+    assert alone.wait(2 * STARTS_WITHIN_S) == deploying("a:1")
+
+
+def test_when_the_hosts_of_all_nodes_fail_the_version_fails_with_the_last_reason() -> None:
+    """It is not moved from one to the other for ever."""
+    site = Site(FakeVersionHosts("n1", "n2"))
+    site.hosts.broken |= {"n1": "no space left", "n2": "no library"}
+    site.load("a")
+
+    assert site.wait(2 * SILENT_AFTER_S + 4) == {"a:1": (Condition.FAILED, "host@n2")}
+    assert "no library" in site.reason("a:1").message
+
+
+def test_a_host_that_only_raises_fails_what_waits_for_it_with_its_error(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a while, and without a line of the log for each question; the next attempt starts another host."""
+    site.hosts.raising["n1"] = FailedPrecondition("/tmp/h1 is not for this user alone")
+    site.load("a")
+    site.hosts.host_up()
+
+    assert site.observe() == deploying("a:1")
+    assert site.wait(SILENT_AFTER_S + 1) == {"a:1": (Condition.FAILED, "host@n1")}
+
+    assert site.reason("a:1") == Failure(
+        Code.UNAVAILABLE, "The version host of its node cannot load it: /tmp/h1 is not for this user alone"
+    )
+    assert caplog.text.count("host_does_not_answer") == 1
+    site.hosts.raising.clear()
+    site.hosted.unload("a:1")
+    site.load("a")
+    assert site.settle() == running("a:1")
+
+
+def test_a_host_that_begins_to_raise_keeps_what_it_runs(site: Site) -> None:
+    """Its versions are processes of their own, and answer."""
+    site.load("a")
+    site.settle()
+    site.hosts.raising["n1"] = FailedPrecondition("the disk is full")
+    site.load("b")
+
+    assert site.wait(SILENT_AFTER_S + 1) == running("a:1") | {"b:1": (Condition.FAILED, "host@n1")}
+    assert site.hosts.stopped == []
+
+
+def test_a_load_that_only_raises_fails_with_its_error(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """Although its host answers other questions; one error alone says nothing."""
+    site.load("a")
+    site.settle()
+    site.hosts.raising["n1.load"] = OSError(28, "No space left on device")
+    site.load("b")
+    assert site.observe() == running("a:1") | deploying("b:1")
+
+    assert site.wait(SILENT_AFTER_S + 1) == running("a:1") | {"b:1": (Condition.FAILED, "host@n1")}
+
+    assert "No space left on device" in site.reason("b:1").message
+    assert caplog.text.count("hosted_load_failed") == 1
+
+
+@pytest.mark.parametrize("raising", ["n1", "n1.load"])
+def test_errors_count_only_from_the_last_success(site: Site, raising: str) -> None:
+    """What is over has nothing to do with what comes later."""
+    site.load("a")
+    site.settle()
+    for name in "bcd":
+        site.hosts.raising[raising] = OSError(28, "No space left on device")
+        site.hosts.hosts["n1"].die()
+        site.hosts.host_up()
+        site.load(name)
+        conditions = {condition for condition, _ in site.wait(SILENT_AFTER_S / 2).values()}
+        assert Condition.FAILED not in conditions
+        site.hosts.raising.clear()
+        assert site.settle()[f"{name}:1"] == (Condition.RUNNING, "host@n1")
+
+
+def test_nodes_without_cpus_get_no_versions() -> None:
+    """Ray keeps them free of work; only where there is no other node they are used."""
+    site = Site(FakeVersionHosts("n1", "n2"))
+    site.hosts.without_cpus.add("n1")
+    site.load("a", "b")
+    assert site.settle() == running("a:1", "b:1", on="n2")
+
+    site.hosts.lose("n2")
+
+    site.observe(after_s=5.0)
+    assert site.settle() == running("a:1", "b:1")
+
+
+def test_a_host_that_failed_is_deleted(site: Site) -> None:
+    """Otherwise it would stay for ever, and a new watcher would take it for one that works."""
+    site.load("a")
+    site.hosts.broken["n1"] = "no library"
+
+    site.wait(SILENT_AFTER_S + 1)
+
+    assert site.hosts.stopped == ["n1"]
+
+
+def test_a_new_watcher_takes_over_only_hosts_that_run_or_start() -> None:
+    """It deletes those that failed, and leaves those alone that end."""
+    site = Site(FakeVersionHosts("n1", "n2", "n3"))
+    site.load("a", "b", "c")
+    site.settle()
+    site.hosts.broken["n1"] = "no library"
+    site.hosts.deleting.add("n2")
+
+    successor = site.successor()
+
+    assert successor.observe() == running("c:1", on="n3")
+    assert site.hosts.stopped == ["n1"]
+
+
+def test_a_host_that_could_not_be_deleted_is_deleted_later(site: Site) -> None:
+    """It is not forgotten while its application is there."""
+    site.load("a")
+    site.settle()
+    site.hosted.unload("a:1")
+    site.settle()
+    site.hosts.stop_fails = TimeoutError("Serve does not answer")
+    with pytest.raises(TimeoutError):
+        site.observe(after_s=UNUSED_AFTER_S + 1)
+    assert site.hosts.hosts
+
+    site.hosts.stop_fails = None
+    site.observe()
+
+    assert site.hosts.stopped == ["n1"]

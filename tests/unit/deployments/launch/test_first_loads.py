@@ -49,7 +49,7 @@ def test_a_declared_label_need_not_wait_for_the_watcher(tmp_path: Path) -> None:
 
 def test_of_hosted_versions_the_host_is_submitted_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its process starts together with the router; the watcher fills it."""
-    monkeypatch.setattr(collected, "alive_nodes", lambda: frozenset({"n1"}))
+    monkeypatch.setattr(collected, "alive_nodes", lambda: {"n1": 2.0})
     made = settings(tmp_path, threads=4)
     text = "".join(
         f"  {one}: {{base_path: {tmp_path / one}, marker_file: done, placement: {placement}}}\n"

@@ -10,6 +10,7 @@ import pytest
 from core.config.model_config import ModelConfig, ModelResources, Placement
 from core.config.server_settings import ClusterSettings, ServerSettings
 from core.errors import Code, ConfigError
+from core.routing.table import RoutingTable
 from core.versions.lifecycle import State
 from core.versions.load_report import LoadFailed
 from core.versions.servable import ServableId
@@ -34,7 +35,8 @@ class HostedSite(Site):
 
     def restart(self) -> None:
         """Replace the watcher by a fresh one."""
-        placing = PlacingHost(self.host, HostedVersions(self.hosts, self.clock, lambda _: None))
+        hosted = HostedVersions(self.hosts, self.clock, lambda _: None, patience_s=0.001)
+        placing = PlacingHost(self.host, hosted)
         self.watch = Reconciler(self.settings, placing, self.source, self.model_list, self.clock)
         self.clock.advance(FIRST_DELETE_AFTER_S)
 
@@ -148,12 +150,84 @@ def test_a_new_watcher_loads_nothing_twice() -> None:
     assert site.router.table == table
 
 
-def test_hosted_versions_that_load_keep_no_other_from_being_submitted() -> None:
-    """Their host knows how many it can load at a time; a tick still begins no more than may load at a time."""
+def ten_hosted(*, nodes: tuple[str, ...] = ("n1",)) -> HostedSite:
+    """Return a site of ten hosted models, of which four with processes of their own could load at a time."""
     configs = tuple(ModelConfig(f"m{number}", f"/m{number}", resources=HOSTED) for number in range(10))
-    site = HostedSite((), configs=configs)
+    site = HostedSite((), configs=configs, nodes=nodes)
     for config in configs:
         site.source.write(config.base_path, 1)
+    return site
+
+
+def routes(table: RoutingTable) -> int:
+    """Count the versions that a table leads to."""
+    return len(table.apps)
+
+
+@pytest.mark.parametrize("nodes", [("n1",), ("n1", "n2")])
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_a_new_watcher_whose_hosts_answer_late_withdraws_loads_and_moves_nothing(
+    nodes: tuple[str, ...], *, is_replaced: bool
+) -> None:
+    """Also when the hosts are being replaced at the same time: their versions go on answering."""
+    site = ten_hosted(nodes=nodes)
+    site.settle()
+    assert routes(site.router.table) == 10
+    table, published = site.router.table, len(site.host.published)
+
+    for node in nodes:
+        site.host_of(node).is_up = not is_replaced
+    site.hosts.late.update(() if is_replaced else nodes)
+    site.restart()
+    for _ in range(4):
+        site.tick(2.0)
+    site.hosts.host_up()
+    site.hosts.late.clear()
+    site.hosts.answer()
+    site.settle()
+
+    assert {routes(one) for one in site.host.published[published:]} <= {10}
+    assert site.router.table == table
+    assert {count for node in nodes for count in site.host_of(node).loads.values()} == {1}
+    assert len(site.hosted) == 10
+
+
+def test_what_a_late_host_runs_is_taken_over_without_a_table_too() -> None:
+    """Routers and watcher may be replaced together, as when the head of a cluster is."""
+    site = ten_hosted(nodes=("n1", "n2"))
+    site.settle()
+
+    site.hosts.late.add("n1")
+    site.router.table = RoutingTable(0)
+    site.restart()
+    for _ in range(4):
+        site.tick(2.0)
+    site.hosts.late.clear()
+    site.hosts.answer()
+    site.settle()
+
+    assert routes(site.router.table) == 10
+    assert site.host_of("n1").loads.total() + site.host_of("n2").loads.total() == 10
+
+
+def test_hosted_versions_do_not_wait_for_those_that_need_room() -> None:
+    """An own deployment may load for ever, for want of a GPU; a host knows itself how many it can load at a time."""
+    own = tuple(ModelConfig(f"own{number}", f"/own{number}") for number in range(4))
+    site = ten_hosted()
+    site.model_list.configs = (*own, *site.model_list.configs)
+    for config in own:
+        site.source.write(config.base_path, 1)
+    for _ in range(3):
+        site.tick(2.0)
+        site.hosts.progress()
+
+    assert len(site.host.deployed) == 4
+    assert len(site.hosted) == 10
+
+
+def test_hosted_versions_that_load_keep_no_other_from_being_submitted() -> None:
+    """Their host knows how many it can load at a time."""
+    site = ten_hosted()
     site.tick()
     site.hosts.host_up()
     for _ in range(3):

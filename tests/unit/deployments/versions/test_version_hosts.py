@@ -10,7 +10,7 @@ from ray.serve.schema import ApplicationStatus
 from core.config.server_settings import LogSettings
 from core.versions.world import Condition
 from deployments.versions import version_hosts
-from deployments.versions.version_hosts import ServeVersionHosts, host_target
+from deployments.versions.version_hosts import ServeVersionHosts, alive_nodes, host_target
 
 
 def test_a_host_reserves_nothing_and_is_bound_to_its_node() -> None:
@@ -37,3 +37,15 @@ def test_hosts_are_told_from_other_applications(monkeypatch: pytest.MonkeyPatch)
         "n1": (Condition.FAILED, "it failed\nno library"),
         "n2": (Condition.RUNNING, ""),
     }
+
+
+def test_nodes_are_known_with_their_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray names no CPUs of a node that has none; one that is lost is still listed for a while."""
+    nodes = [
+        {"NodeID": "head", "Alive": True, "Resources": {"memory": 1.0}},
+        {"NodeID": "n1", "Alive": True, "Resources": {"CPU": 4.0}},
+        {"NodeID": "n2", "Alive": False, "Resources": {}},
+    ]
+    monkeypatch.setattr(version_hosts.ray, "nodes", lambda: nodes)
+
+    assert alive_nodes() == {"head": 0.0, "n1": 4.0}
