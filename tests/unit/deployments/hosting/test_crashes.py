@@ -100,6 +100,7 @@ async def test_a_version_that_does_not_answer_its_host_is_replaced(
 
     await until(lambda: not psutil.pid_exists(stopped))
     monkeypatch.setattr("deployments.hosting.child_watch.HANGS_AFTER_S", 30.0)
+    await until(lambda: pids_of(app, host.folder))
     await host.reaches(app, Condition.RUNNING)
     assert await host.predict(app, 2.0) == [3.0]
 
