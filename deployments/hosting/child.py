@@ -30,8 +30,8 @@ from deployments.hosting.messages import (
     Question,
     Reply,
     TakenOver,
-    packed,
     read_message,
+    write_message,
 )
 from deployments.inference.batcher import by_itself
 from deployments.inference.served_version import ServedVersion
@@ -103,7 +103,7 @@ class Child:
         try:
             self._tell()
             while True:
-                self._take(await read_message(reader))
+                self._take(await read_message(reader), writer)
         except (EOFError, OSError):
             pass
         finally:
@@ -125,14 +125,14 @@ class Child:
 
     def _send(self, message: object) -> None:
         if self._host is not None:
-            self._host.write(packed(message))
+            write_message(self._host, message)
 
-    def _take(self, message: object) -> None:
+    def _take(self, message: object, asking: asyncio.StreamWriter) -> None:
         match message:
             case LoadOrder():
                 self._begin(self._load(message))
             case Question():
-                self._begin(self._answer(message))
+                self._begin(self._answer(message, asking))
             case End():
                 self._ending.set()
 
@@ -155,14 +155,14 @@ class Child:
         if self._failure:
             self._ending.set()
 
-    async def _answer(self, question: Question) -> None:
+    async def _answer(self, question: Question, asking: asyncio.StreamWriter) -> None:
+        """Answer the host that asked: the next one counts its questions from the same number on."""
         try:
-            answer = await self._answer_to(question)
+            reply = Reply(question.number, await self._answer_to(question))
         except Exception as error:
             log.exception("question_failed ask=%s", question.ask.value)
-            self._send(Reply(question.number, problem=f"{type(error).__name__}: {error}"))
-        else:
-            self._send(Reply(question.number, answer))
+            reply = Reply(question.number, problem=f"{type(error).__name__}: {error}")
+        write_message(asking, reply)
 
     async def _answer_to(self, question: Question) -> Any:
         version = self._version

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 import signal
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from core.errors import Unavailable
@@ -18,19 +20,24 @@ from deployments.hosting.messages import (
     Question,
     Reply,
     TakenOver,
-    packed,
     read_message,
+    write_message,
 )
+
+log = logging.getLogger(__name__)
 
 
 class ChildLink:
-    """A connected child."""
+    """A connected child; when the connection ends, nobody can connect to it any more, unless another host has."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, state: ChildState) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, state: ChildState, path: Path
+    ) -> None:
         self.state = state
         self.is_taken = False
         """Whether the child belongs to another host now."""
         self._writer = writer
+        self._path = path
         self._numbers = itertools.count()
         self._asked: dict[int, asyncio.Future[Any]] = {}
         self._loaded = asyncio.Event()
@@ -45,11 +52,11 @@ class ChildLink:
         except BaseException:
             writer.close()
             raise
-        return cls(reader, writer, state)
+        return cls(reader, writer, state, Path(path))
 
     async def load(self, order: LoadOrder) -> ChildState:
         """Let the child load; returns what became of it: an endpoint, a failure, or neither when it has ended."""
-        self._writer.write(packed(order))
+        write_message(self._writer, order)
         await self._loaded.wait()
         return self.state
 
@@ -59,9 +66,10 @@ class ChildLink:
             raise Unavailable("The process of the version has ended.")
         number = next(self._numbers)
         answer = self._asked[number] = asyncio.get_running_loop().create_future()
-        self._writer.write(packed(Question(number, ask, argument)))
+        write_message(self._writer, Question(number, ask, argument))
         try:
-            return await asyncio.wait_for(answer, timeout_s)
+            async with asyncio.timeout(timeout_s):
+                return await answer
         finally:
             self._asked.pop(number, None)
 
@@ -70,14 +78,15 @@ class ChildLink:
         """Whether the child has closed the connection, most likely by its end."""
         return self._hearing.done()
 
-    async def ended(self) -> None:
-        """Wait until the child has ended."""
-        await asyncio.wait([self._hearing])
+    async def ended(self, timeout_s: float | None = None) -> bool:
+        """Wait until the child has ended, for some time at most; returns whether it has."""
+        await asyncio.wait([self._hearing], timeout=timeout_s)
+        return self.has_ended
 
     def end(self) -> None:
         """Ask the child to finish its calls and end."""
         if not self.has_ended:
-            self._writer.write(packed(End()))
+            write_message(self._writer, End())
 
     def kill(self) -> None:
         """End the child, and what it has started, at once; while it is connected, its number is its own."""
@@ -89,8 +98,12 @@ class ChildLink:
         try:
             while True:
                 self._take(await read_message(reader))
-        except (EOFError, OSError):
-            pass
+        except Exception as error:
+            if not isinstance(error, EOFError | OSError):
+                log.exception("child_not_understood pid=%d", self.state.pid)
+            if not self.is_taken:
+                with suppress(OSError):
+                    self._path.unlink()
         finally:
             self._loaded.set()
             self._writer.close()

@@ -34,11 +34,16 @@ class ForkOrder:
 
 @dataclass(frozen=True, slots=True)
 class Forked:
-    """From the process that forks: the child of a path; without one, why it could not be forked."""
+    """From the process that forks: the child of a path; without one, why it could not be forked.
+
+    One that `is_spent` has threads and can fork no more, perhaps because of the modules that it has just imported.
+    """
 
     path: str
     pid: int = 0
     problem: str = ""
+    is_spent: bool = False
+    imported: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +138,12 @@ async def read_message(reader: asyncio.StreamReader) -> Any:
     """Return the next message; raises EOFError (or OSError) when the peer has gone."""
     length = int.from_bytes(await reader.readexactly(LENGTH_BYTES), "big")
     return pickle.loads(await reader.readexactly(length))  # noqa: S301 - of our own process
+
+
+def write_message(writer: asyncio.StreamWriter, message: object) -> None:
+    """Write a message, unless the connection is closed: who reads from it hears that, and uvloop would raise here."""
+    if not writer.is_closing():
+        writer.write(packed(message))
 
 
 def _exactly(peer: socket.socket, length: int) -> bytes:

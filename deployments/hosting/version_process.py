@@ -7,7 +7,6 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,9 +20,10 @@ from core.versions.servable import app_name
 from core.versions.servable_spec import ServableSpec
 from core.versions.world import AppObservation, Condition
 from deployments.hosting.child_link import ChildLink
+from deployments.hosting.child_watch import watched_until_ended
 from deployments.hosting.load_slots import LoadSlots
 from deployments.hosting.messages import Ask, ChildState, ForkOrder, LoadOrder
-from deployments.hosting.zygote_process import ZygoteProcess
+from deployments.hosting.zygote_process import ForkFailed, ZygoteProcess
 from deployments.inference.served_version import LAST_RECORDS_TIMEOUT_S, ServingPlace
 from deployments.routing.awaited_call import call_over
 from deployments.routing.replica_set import ReplicaSet
@@ -31,9 +31,11 @@ from deployments.storage.store_opening import S3_SCHEMES
 
 log = logging.getLogger(__name__)
 
-HEALTH_EVERY_S: Final = 10.0
-HANGS_AFTER_S: Final = 30.0
-"""A version whose process does not answer so long is killed, and forked again."""
+SPEAKS_WITHIN_S: Final = 30.0
+"""A process that has said nothing so long after its fork hangs."""
+
+ENDPOINT_WITHIN_S: Final = 1.0
+"""Routers ask for all versions of the host at once, and wait a few seconds: one that hangs must not hide the others."""
 
 ANSWERS_WITHIN_S: Final = 5.0
 ENDED_WITHIN_S: Final = 2.0
@@ -115,11 +117,26 @@ class VersionProcess:
             return
         self._condition, self._message = Condition.DELETING, ""
         self._has_settled.set()
-        if self._task is not None:
-            self._task.cancel()
-        self._task = asyncio.get_running_loop().create_task(self._end())
+        running = self._task
+        if running is not None:
+            running.cancel()
+        self._task = asyncio.get_running_loop().create_task(self._end(running))
 
     async def _keep_running(self, link: ChildLink | None) -> None:
+        """Run until that fails, for whatever reason: otherwise the version would be deployed for ever."""
+        try:
+            await self._run(link)
+        except Exception as error:
+            log.exception("version_given_up app=%s", self.app)
+            self._condition = Condition.FAILED
+            self._message = f"The host of the version could not keep it running: {type(error).__name__}: {error}"
+            self._has_settled.set()
+            link, self._link, self._endpoint = self._link, None, None
+            if link is not None:
+                link.kill()
+                self._zygote.forget(link.state.pid)
+
+    async def _run(self, link: ChildLink | None) -> None:
         while True:
             if link is None:
                 link = await self._loaded()
@@ -131,7 +148,7 @@ class VersionProcess:
             self._condition = Condition.RUNNING
             self._has_settled.set()
             began_s = time.monotonic()
-            await self._until_ended(link)
+            await watched_until_ended(link, self.app)
             if link.is_taken:
                 self._gone(self)
                 return
@@ -161,45 +178,49 @@ class VersionProcess:
 
     async def _forked(self) -> ChildLink:
         path = str(self._node.sockets / secrets.token_hex(4))
-        await self._zygote.fork(ForkOrder(path, f"ray_model_server hosted {self.app}", shared_modules(self.spec)))
-        return await ChildLink.to(path)
-
-    async def _until_ended(self, link: ChildLink) -> None:
-        """Wait for the end of a child, and kill it when it hangs."""
-        while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(link.ended(), HEALTH_EVERY_S)
-            if link.has_ended:
-                return
-            try:
-                await link.ask(Ask.HEALTH, timeout_s=HANGS_AFTER_S)
-            except (ServingError, TimeoutError) as error:
-                log.warning("version_hangs app=%s error=%r", self.app, str(error) or type(error).__name__)
-                link.kill()
+        title = f"ray_model_server hosted {self.app}"
+        pid = await self._zygote.fork(ForkOrder(path, title, shared_modules(self.spec)))
+        try:
+            async with asyncio.timeout(SPEAKS_WITHIN_S):
+                return await ChildLink.to(path)
+        except BaseException as error:  # also when the version is unloaded meanwhile
+            await self._zygote.kill(pid, path)
+            if isinstance(error, TimeoutError):
+                raise ForkFailed(f"it has said nothing for {SPEAKS_WITHIN_S:.0f} seconds") from None
+            raise
 
     async def _ending(self, link: ChildLink) -> str:
         """Return how a child ended."""
-        status = await self._zygote.status_of(link.state.pid, STATUS_WITHIN_S)
-        self._zygote.forget(link.state.pid)
-        return ending_text(status)
+        try:
+            return ending_text(await self._zygote.status_of(link.state.pid, STATUS_WITHIN_S))
+        finally:
+            self._zygote.forget(link.state.pid)
 
     async def _ended(self, link: ChildLink, timeout_s: float = ENDED_WITHIN_S) -> None:
         """Wait until a child has ended that is about to, and its memory is back; one that takes too long is killed."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(link.ended(), timeout_s)
+        await link.ended(timeout_s)
         link.kill()
         await link.ended()
         await self._zygote.status_of(link.state.pid, STATUS_WITHIN_S)
 
-    async def _end(self) -> None:
+    async def _end(self, running: asyncio.Task[None] | None) -> None:
+        try:
+            if running is not None:
+                await asyncio.wait([running])
+            await self._drained()
+        except Exception:
+            log.exception("version_end_failed app=%s", self.app)
+        self._connections.retire()
+        self._gone(self)
+
+    async def _drained(self) -> None:
+        """Let the process of the version finish its calls, and wait for its end."""
         link = self._link
         if link is not None:
             link.end()
             drain_s = self.spec.config.resources.drain_timeout_s if self.spec.config is not None else 30.0
             await self._ended(link, ENDED_WITHIN_S + (drain_s + LAST_RECORDS_TIMEOUT_S if self._endpoint else 0.0))
             self._zygote.forget(link.state.pid)
-        self._connections.retire()
-        self._gone(self)
 
     async def endpoint(self, logs: tuple[LoggingConfig, ...]) -> Endpoint | None:
         """Return where the version listens and how its runs went; None while it does not run.
@@ -210,7 +231,7 @@ class VersionProcess:
         if link is None or self._condition is not Condition.RUNNING:
             return None
         try:
-            self._endpoint = await link.ask(Ask.ENDPOINT, logs, timeout_s=ANSWERS_WITHIN_S)
+            self._endpoint = await link.ask(Ask.ENDPOINT, logs, timeout_s=ENDPOINT_WITHIN_S)
         except TimeoutError:
             log.info("endpoint_unknown app=%s", self.app)
         except Unavailable:
@@ -220,10 +241,13 @@ class VersionProcess:
     async def call(self, call: Call) -> Answer:
         """Let the version answer a call; raises Unavailable and DeadlineExceeded.
 
-        While a process is being started, the call waits for it, as Serve lets calls wait for a replica.
+        While a process is being started, the call waits for it, as Serve lets calls wait for a replica. The wait is
+        taken off the caller's time.
         """
+        began_s = time.monotonic()
         try:
-            await asyncio.wait_for(self._has_settled.wait(), call.timeout_s)
+            async with asyncio.timeout(call.timeout_s):
+                await self._has_settled.wait()
         except TimeoutError:
             raise DeadlineExceeded(TIMED_OUT) from None
         async with self._connecting:
@@ -233,6 +257,11 @@ class VersionProcess:
                 connection = self._connections.choose()
         if connection is None or self._condition is not Condition.RUNNING:
             raise Unavailable(f"{self.app} does not run at present.")
+        if call.timeout_s is not None:
+            left_s = call.timeout_s - (time.monotonic() - began_s)
+            if left_s <= 0.0:
+                raise DeadlineExceeded(TIMED_OUT)
+            call = call._replace(timeout_s=left_s)
         return await call_over(connection, call, self.spec.servable.name)
 
     async def profile(self, seconds: float) -> tuple[int, bytes]:

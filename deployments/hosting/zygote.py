@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import io
 import os
 import select
 import signal
@@ -28,10 +29,17 @@ BACKLOG: Final = 8
 
 def main() -> None:
     """Serve the host at the other end of a socket; arguments are its number, and the process with which all end."""
+    _write_lines_at_once()
     control = socket.socket(fileno=int(sys.argv[1]))
     guardian = _ending_of(int(sys.argv[2]))
     _preload()
     Zygote(control, guardian).run()
+
+
+def _write_lines_at_once() -> None:
+    """Let what models print appear when they print it, here and in all children: most of them end by a signal."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
 
 
 def _ending_of(pid: int) -> int:
@@ -64,6 +72,7 @@ class Zygote:
     def __init__(self, control: socket.socket, guardian: int) -> None:
         self._control = control
         self._guardian = guardian
+        self._tried: set[str] = set()
         self._ended, signals = os.pipe()
         os.set_blocking(self._ended, False)
         os.set_blocking(signals, False)
@@ -100,12 +109,15 @@ class Zygote:
                 self._control.sendall(packed(Ended(one.si_pid, os.waitstatus_to_exitcode(status))))
 
     def _fork(self, order: ForkOrder) -> Forked:
-        if not sys.modules.keys() >= set(order.modules):
-            with suppress(ImportError):  # the child says what it misses
-                _share(order.modules)
+        new = tuple(one for one in order.modules if one not in self._tried)
+        if new:
+            self._tried.update(new)
+            with suppress(Exception, SystemExit):  # the child says what it misses
+                _share(new)
         threads = len(os.listdir("/proc/self/task"))
         if threads != 1:
-            return Forked(order.path, problem=f"the process that forks has {threads} threads")
+            problem = f"the process that forks has {threads} threads"
+            return Forked(order.path, problem=problem, is_spent=True, imported=new)
         try:
             listener = _bound(order.path)
             pid = os.fork()

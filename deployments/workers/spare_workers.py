@@ -21,7 +21,6 @@ from core.config.model_config import ModelResources
 from core.versions.spare_workers import KEEP_ALIVE_S, UNASKED, NodeSpares, next_look_s, to_ask
 from deployments.system.clock import Clock
 from deployments.telemetry.repeated_failure_log import RepeatedFailureLog
-from deployments.telemetry.serve_failures import SERVE_FAILURES
 from deployments.versions.serve_host import deployment_options
 
 log = logging.getLogger(__name__)
@@ -152,7 +151,7 @@ class SpareWorkers:
             except NotOffered as error:
                 log.info("spare_workers_not_offered error=%s", error)
                 return
-            except (*SERVE_FAILURES, grpc.RpcError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - spare workers only save time; whatever failed may work later
                 self._failures.failed(self._clock.steady_s(), error)
 
     def look(self) -> None:

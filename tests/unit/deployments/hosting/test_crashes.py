@@ -21,6 +21,7 @@ from core.routing.transport import Method
 from core.versions.servable import ServableId
 from core.versions.world import Condition
 from deployments.hosting.version_process import shared_modules
+from deployments.routing.replica_directory import BROADCAST_TIMEOUT_S
 from tests.support.real_hosts import RealHost, code_spec, half_plus_two_spec, pids_of, real_host, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -90,17 +91,47 @@ async def test_a_version_that_does_not_answer_its_host_is_replaced(
     host: RealHost, saved_models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever hangs in it: to its host, a stopped process looks alike."""
-    monkeypatch.setattr("deployments.hosting.version_process.HEALTH_EVERY_S", 0.05)
+    monkeypatch.setattr("deployments.hosting.child_watch.HEALTH_EVERY_S", 0.05)
     app = await host.running(half_plus_two_spec(saved_models))
-    monkeypatch.setattr("deployments.hosting.version_process.HANGS_AFTER_S", 0.3)
+    monkeypatch.setattr("deployments.hosting.child_watch.HANGS_AFTER_S", 0.3)
     stopped = host.pid(app)
 
     os.kill(stopped, signal.SIGSTOP)
 
     await until(lambda: not psutil.pid_exists(stopped))
-    monkeypatch.setattr("deployments.hosting.version_process.HANGS_AFTER_S", 30.0)
+    monkeypatch.setattr("deployments.hosting.child_watch.HANGS_AFTER_S", 30.0)
+    await until(lambda: pids_of(app, host.folder))
     await host.reaches(app, Condition.RUNNING)
     assert await host.predict(app, 2.0) == [3.0]
+
+
+async def test_a_version_that_does_not_answer_hides_no_other_from_the_routers(
+    host: RealHost, saved_models: Path
+) -> None:
+    """They ask for all at once, and began to wait earlier; until it is killed, it is where it was."""
+    apps = [await host.running(half_plus_two_spec(saved_models, name)) for name in ("m", "other")]
+    before = await host.endpoints({})
+    stopped = host.pid(apps[0])
+    os.kill(stopped, signal.SIGSTOP)
+
+    async with asyncio.timeout(BROADCAST_TIMEOUT_S - 1.0):
+        found = await host.endpoints({})
+
+    os.kill(stopped, signal.SIGCONT)
+    assert (found, found.keys()) == (before, set(apps))
+
+
+async def test_the_socket_of_a_crashed_process_is_removed(host: RealHost, saved_models: Path) -> None:
+    """Those of a version that crashes all day would pile up, and the next host would try each."""
+    app = await host.running(half_plus_two_spec(saved_models))
+    before = set(host.node.sockets.iterdir())
+
+    os.kill(host.pid(app), signal.SIGKILL)
+    await host.reaches(app, Condition.DEPLOYING)
+    await host.reaches(app, Condition.RUNNING)
+
+    after = set(host.node.sockets.iterdir())
+    assert (len(before - after), len(after - before)) == (1, 1)
 
 
 async def test_versions_outlive_the_process_that_forked_them(host: RealHost, saved_models: Path) -> None:
@@ -145,7 +176,11 @@ async def test_a_host_whose_versions_were_taken_over_lets_go_of_them(host: RealH
     assert (await second.observed(app)).condition is Condition.RUNNING
     await host.reaches(app, Condition.ABSENT)
     assert (second.pid(app), await second.predict(app, 2.0)) == (pid, [3.0])
+    third = RealHost(host.folder)
+    assert (await third.observed(app)).condition is Condition.RUNNING
+    assert (third.pid(app), await third.predict(app, 2.0)) == (pid, [3.0])
     await second.close()
+    await third.close()
 
 
 async def test_a_child_of_another_release_is_not_taken_over(

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from deployments.hosting.messages import Ended, Forked, packed, read_message, received
+from deployments.hosting.messages import Ended, Forked, packed, read_message, received, write_message
 
 SENT = [Forked("/a", 7), Ended(7, -9), Forked("/b", problem="x" * 300_000)]
 
@@ -46,3 +46,17 @@ async def test_messages_arrive_the_same_on_an_event_loop() -> None:
     assert [await read_message(reader) for _ in SENT] == SENT
     with pytest.raises(EOFError):
         await read_message(reader)
+
+
+async def test_a_message_to_a_closed_connection_is_dropped() -> None:
+    """Its reader hears of the end; whoever writes between must not fail for it."""
+    ours, its = socket.socketpair()
+    with its:
+        reader, writer = await asyncio.open_unix_connection(sock=ours)
+        writer.close()
+        await writer.wait_closed()
+
+        write_message(writer, SENT[0])
+
+        with pytest.raises(EOFError):
+            await read_message(reader)

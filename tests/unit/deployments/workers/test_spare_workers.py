@@ -25,9 +25,12 @@ class FakeRaylets:
         self.asked: list[str] = []
         self.away: set[str] = set()
         self.is_offered = True
+        self.mistakes: list[Exception] = []
 
     def nodes(self) -> Mapping[str, str]:
         """Return the nodes, each at an address of its own."""
+        if self.mistakes:
+            raise self.mistakes.pop()
         return {node: f"{node}:1" for node in self.idle}
 
     def idle_workers(self, address: str) -> int:
@@ -136,6 +139,21 @@ def test_the_thread_asks_by_itself_and_ends(
     working.stop()
 
     wait_until(lambda: "spare-workers" not in thread_names(), "no thread", SEEN_WITHIN_S)
+
+
+def test_a_look_that_fails_for_whatever_reason_is_followed_by_others(
+    raylets: FakeRaylets, working: SpareWorkers, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Ray answers may be no answer that anybody has seen before; a line says so."""
+    monkeypatch.setattr("deployments.workers.spare_workers.next_look_s", lambda *_, **__: 0.0)
+    raylets.mistakes += [ValueError("an address that is none")]
+
+    with caplog.at_level(logging.WARNING):
+        working.start()
+        wait_until(lambda: raylets.asked == ["a"], "asked", SEEN_WITHIN_S)
+
+    (record,) = caplog.records
+    assert "an address that is none" in record.getMessage()
 
 
 def test_where_ray_does_not_start_them_one_line_says_so(
