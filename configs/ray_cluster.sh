@@ -20,10 +20,13 @@ export RAY_health_check_failure_threshold=3
 # A host that was cut off asks so often whether it counts as dead; if so, Ray there ends, and is to be started again.
 export RAY_raylet_liveness_self_check_interval_ms=2000
 
-# Hosts wait so long for a head that is away, instead of a minute, before Ray there ends and all versions with it.
+# Hosts wait so long for a head that is away, instead of a minute, before Ray there ends and all versions with it. The
+# process of `ray_model_server --ray_address` sets it for itself.
 export RAY_gcs_rpc_server_reconnect_timeout_s=600
 
 # The head keeps the state of the cluster on its disk. Ray calls this an alpha; the other way is RAY_REDIS_ADDRESS.
+# To begin anew, also with another release of Ray or of this server, end Ray on all hosts and remove this folder on the
+# head: `ray start --head` would bring back the Serve controller that was there, with its applications.
 export RAY_gcs_storage=rocksdb
 export RAY_gcs_storage_path="${RAY_gcs_storage_path:-$HOME/.ray/control_store}"
 mkdir -p "$RAY_gcs_storage_path"

@@ -17,7 +17,10 @@ class VersionPolicy(Protocol):
     """Chooses among versions; the watcher asks it several times a second, so it answers at once and does no I/O."""
 
     def select(self, found: frozenset[int]) -> frozenset[int]:
-        """Return the aspired versions among those found; equal sets give equal answers."""
+        """Return the aspired versions among those found; equal sets give equal answers.
+
+        The choice of one that breaks this rule is followed within ten seconds (`core.versions.standstill.LONGEST_S`).
+        """
 
 
 class PolicyFailed(FailedPrecondition):

@@ -15,15 +15,17 @@ Names = Callable[[str], bool]
 def followed_folders(base_path: str, known: Judged, *, is_there: bool) -> Mapping[str, Names]:
     """Return the folders to follow for a local base path, each with the names that count there.
 
-    Its own, for versions and for nothing else that somebody may write there; those of versions that are not complete,
-    for any file; and while it is not there, the folder in which it may appear.
+    The one that it lies in, for its name alone: it may appear there, and a link may be set to another folder. Its own,
+    for versions and for nothing else that somebody may write there; and those of versions that are not complete, for
+    any file.
     """
+    folder, name = os.path.split(base_path.rstrip(os.sep))
+    above: dict[str, Names] = {folder or os.curdir: name.__eq__}
     if not is_there:
-        folder, name = os.path.split(base_path.rstrip(os.sep))
-        return {folder or os.curdir: name.__eq__}
+        return above
     versions = known.found.versions if known.found is not None else {}
     unfinished = {versions[number].path: _any_name for number in known.waiting if number in versions}
-    return {base_path: _is_version_name} | unfinished
+    return above | {base_path: _is_version_name} | unfinished
 
 
 def _is_version_name(name: str) -> bool:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Protocol
 
 from core.config.extensions import ANY, PlatformKind
@@ -42,6 +43,11 @@ NOT_LISTED = "Could not find base path"
 
 MISSED = "is missing from the newest listing"
 """Why a version waits that one listing of a remote store did not have."""
+
+MovedIn = Mapping[str, float]
+"""Paths that were put there by one rename, each with the time (since the epoch) at which the system had told it."""
+
+NONE_MOVED_IN: MovedIn = MappingProxyType({})
 
 _SHARD = re.compile(r"variables/variables\.data-(\d{5})-of-(\d{5})", re.ASCII)
 
@@ -138,14 +144,17 @@ UNKNOWN = Judged()
 
 
 def judged(
-    now: VersionListing | None, before: Judged, model: ModelConfig, wall_s: float, moved_in: Collection[str] = ()
+    now: VersionListing | None,
+    before: Judged,
+    model: ModelConfig,
+    wall_s: float,
+    moved_in: MovedIn = NONE_MOVED_IN,
 ) -> Judged:
     """Return what is known of a model's storage after an answer of the store, or without one (None).
 
     An error keeps what was known, so that nothing is unloaded because a store is away. `wall_s` is the time of the
-    answer by the clock that the times of files go by. `moved_in` has the paths of versions of which the operating
-    system said that they were put there by one rename. Without an answer the versions known are judged anew, because
-    the policy may have changed.
+    answer by the clock that the times of files go by, as are those in `moved_in`. Without an answer the versions known
+    are judged anew, because the policy may have changed.
     """
     if now is None and before.error:
         return before
@@ -221,16 +230,20 @@ def _resting(now: VersionListing, before: Judged, wall_s: float) -> Mapping[int,
 
 
 def _compared(
-    now: VersionListing, before: Judged, resting: Mapping[int, float], wall_s: float, moved_in: Collection[str]
+    now: VersionListing, before: Judged, resting: Mapping[int, float], wall_s: float, moved_in: MovedIn
 ) -> Mapping[int, VersionDirectory]:
     """Return what shows, by being the same as now, that a version is complete.
 
     That is the listing before, unless a version still waits and storage was listed again too soon (the clock may have
-    been set back meanwhile). A version that was moved into place is not being written.
+    been set back meanwhile). A version that was moved into place is not being written, unless a file changed since.
     """
     known = before.found.versions if before.found is not None else {}
     early = {number for number in before.waiting if 0.0 <= wall_s - resting.get(number, wall_s) < QUIET_S}
-    moved = {number: one for number, one in now.versions.items() if one.path in moved_in}
+    moved = {
+        number: one
+        for number, one in now.versions.items()
+        if one.path in moved_in and _settled(one.files, moved_in[one.path])
+    }
     return {number: one for number, one in known.items() if number not in early} | moved
 
 

@@ -75,7 +75,9 @@ def _run(settings: ServerSettings, folder: str, supervised: Supervised, console:
     Ray is imported late: it takes seconds, and a wrong flag should be reported at once.
     """
     address = settings.cluster.ray_address
-    if not address:
+    if address:
+        ray_environment.prepare_to_join(os.environ)
+    else:
         ray_environment.prepare(os.environ)
     console.step(f"joining Ray at {address}" if address else "starting Ray")
     from deployments.launch.ray_cluster import RayCluster  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""The environment of a local Ray; set before Ray is imported, because Ray reads it then."""
+"""The environment of a local Ray, or of a process that joins a cluster; set before Ray is imported and reads it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ COUNTED_EVERY_MS = 5000
 """How often Serve hands on what it counted, instead of ten times a second; Ray exports it every ten seconds.
 
 Each process pays for it, and each router for each version that it has a handle to.
+"""
+
+HEAD_AWAY_S = 600
+"""How long this process waits for the control store of a cluster, as its hosts do by `configs/ray_cluster.sh`.
+
+Ray's own minute is less than a head may take to be started again, and ends the process.
 """
 
 
@@ -24,6 +30,11 @@ def prepare(environment: MutableMapping[str, str]) -> None:
     environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     environment.setdefault("RAY_SERVE_METRICS_EXPORT_INTERVAL_MS", str(COUNTED_EVERY_MS))
     import_ahead(environment)
+
+
+def prepare_to_join(environment: MutableMapping[str, str]) -> None:
+    """Let this process outlive a head that is away for a while, whatever the environment in which it was started."""
+    environment.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(HEAD_AWAY_S))
 
 
 def import_ahead(environment: MutableMapping[str, str]) -> None:

@@ -11,6 +11,7 @@ import logging
 import os
 import select
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
@@ -18,6 +19,7 @@ from types import MappingProxyType
 from inotify_simple import Event, INotify, flags
 
 from core.storage.followed_folders import Names
+from core.storage.version_listing import MovedIn
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +37,16 @@ NOTICED = (
 PAUSE_S = 0.1
 """After each batch of events; a writer of many files wakes nobody more often."""
 
+WOKEN_AFTER_S = 0.02
+"""After events that concern somebody: by then, a file that is still written to has a later time of change than they.
+
+The times of files go by a clock that steps every four to ten milliseconds.
+"""
+
 NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP})
 """Errors of a folder, and not of the kernel's limits."""
 
-NOTHING: Mapping[str, frozenset[str]] = MappingProxyType({})
+NOTHING: Mapping[str, MovedIn] = MappingProxyType({})
 
 
 class FolderEvents:
@@ -51,7 +59,7 @@ class FolderEvents:
         self._followers: dict[str, dict[str, Names]] = {}
         self._watches: dict[str, int] = {}
         self._folders: dict[int, set[str]] = {}
-        self._happened: dict[str, set[str]] = {}
+        self._happened: dict[str, dict[str, float]] = {}
         self._is_refused = False
         self._ended = threading.Event()
         self._inotify = self._opened()
@@ -91,14 +99,14 @@ class FolderEvents:
             self._followed.pop(follower, None)
             self._happened.pop(follower, None)
 
-    def take(self) -> Mapping[str, frozenset[str]]:
+    def take(self) -> Mapping[str, MovedIn]:
         """Return the followers in whose folders something happened since the last call.
 
-        With each the paths that were put there by one rename.
+        With each the paths that were put there by one rename, and to which nothing happened since.
         """
         with self._lock:
             happened, self._happened = self._happened, {}
-        return {follower: frozenset(paths) for follower, paths in happened.items()} if happened else NOTHING
+        return happened or NOTHING
 
     def close(self) -> None:
         """End the thread; the kernel forgets every watch."""
@@ -146,6 +154,7 @@ class FolderEvents:
         while not self._ended.is_set():
             waiting.poll()
             if self._note(inotify.read(timeout=0)):
+                self._ended.wait(WOKEN_AFTER_S)
                 self._wake()
             self._ended.wait(PAUSE_S)
         with self._lock:
@@ -156,22 +165,31 @@ class FolderEvents:
     def _note(self, events: Iterable[Event]) -> bool:
         """Keep what followers have to know; returns whether there is anything new."""
         noted = False
+        now_s = time.time()
         with self._lock:
             for event in events:
-                if event.mask & flags.Q_OVERFLOW:  # anything may have happened
-                    self._happened.update({one: self._happened.get(one, set()) for one in self._followed})
+                if event.mask & flags.Q_OVERFLOW:  # anything may have happened, also to what was moved in
+                    self._happened = {one: {} for one in self._followed}
                     noted = True
                 for folder in tuple(self._folders.get(event.wd, ())):
-                    noted = self._note_in(folder, event) or noted
+                    noted = self._note_in(folder, event, now_s) or noted
                 if event.mask & flags.IGNORED:
                     for folder in self._folders.pop(event.wd, ()):
                         del self._watches[folder]
         return noted
 
-    def _note_in(self, folder: str, event: Event) -> bool:
+    def _note_in(self, folder: str, event: Event, now_s: float) -> bool:
         concerned = [one for one, names in self._followers[folder].items() if not event.name or names(event.name)]
+        path = os.path.join(folder, event.name)
         for follower in concerned:
-            paths = self._happened.setdefault(follower, set())
+            moved_in = _without(path, self._happened.get(follower, {}))
             if event.mask & flags.MOVED_TO:
-                paths.add(os.path.join(folder, event.name))
+                moved_in[path] = now_s
+            self._happened[follower] = moved_in
         return bool(concerned)
+
+
+def _without(path: str, moved_in: MovedIn) -> dict[str, float]:
+    """Take back what was moved in and is no longer the same, because something happened at its path or above it."""
+    below = os.path.join(path, "")
+    return {one: at_s for one, at_s in moved_in.items() if one != path and not one.startswith(below)}

@@ -19,7 +19,17 @@ from core.config.model_config import ModelConfig
 from core.config.server_settings import PollingSettings
 from core.storage.followed_folders import Names, followed_folders
 from core.storage.second_look import second_look_s
-from core.storage.version_listing import UNKNOWN, Judged, Source, VersionListing, is_remote, judged, local_path
+from core.storage.version_listing import (
+    NONE_MOVED_IN,
+    UNKNOWN,
+    Judged,
+    MovedIn,
+    Source,
+    VersionListing,
+    is_remote,
+    judged,
+    local_path,
+)
 from deployments.versions.background_listings import Background, StoreThreads
 
 log = logging.getLogger(__name__)
@@ -72,8 +82,8 @@ class Events(Protocol):
     def forget(self, follower: str) -> None:
         """Watch nothing for a follower any more."""
 
-    def take(self) -> Mapping[str, frozenset[str]]:
-        """Return the followers in whose folders something happened, each with the paths that were moved there."""
+    def take(self) -> Mapping[str, MovedIn]:
+        """Return the followers in whose folders something happened, each with what was moved there by one rename."""
 
 
 class NoEvents:
@@ -85,7 +95,7 @@ class NoEvents:
     def forget(self, follower: str) -> None:
         """Nothing is watched."""
 
-    def take(self) -> Mapping[str, frozenset[str]]:
+    def take(self) -> Mapping[str, MovedIn]:
         """Nothing is known to have happened."""
         return {}
 
@@ -130,7 +140,7 @@ class Listings:
         for model in self._due(local, self._local, now_s, early):
             self._follow(model)
             listing = self._source.list_versions(model.base_path, model.policy)
-            self._judge(model, listing, wall_s, changed.get(model.name, frozenset()))
+            self._judge(model, listing, wall_s, changed.get(model.name, NONE_MOVED_IN))
             self._plan_quick_look(model, now_s, wall_s)
         remote = [one for one in models if is_remote(one.base_path)]
         for model in self._due(remote, self._remote, now_s):
@@ -206,7 +216,7 @@ class Listings:
         model: ModelConfig,
         listing: VersionListing | None,
         wall_s: float,
-        moved_in: Collection[str] = (),
+        moved_in: MovedIn = NONE_MOVED_IN,
     ) -> None:
         """Keep what an answer means, or what is known means now; log a problem once."""
         before = self.by_model.get(model.name, UNKNOWN)

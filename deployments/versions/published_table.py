@@ -78,8 +78,9 @@ class PublishedTable:
         """Whether every router is known to use the present table.
 
         A new watcher knows every router only after each could pull once; the very first one is there before any router.
+        A router may have been taken over by another watcher after it answered, and tells that when it pulls.
         """
-        if self._answers is None or self._clock.steady_s() < self._all_known_s:
+        if self._answers is None or self._clock.steady_s() < self._all_known_s or self._ahead_by_pulls():
             return False
         ours = self.newest
         return all(one.uses(ours.generation, ours.watcher) for one in self._with_pulls(self._answers))
@@ -91,7 +92,7 @@ class PublishedTable:
 
     def put(self, table: RoutingTable) -> bool:
         """Publish a new generation when the table has changed, or when a router is ahead; returns whether it was so."""
-        ahead = self._ahead(one.report for one in tuple(self._pulls.values()))
+        ahead = self._ahead_by_pulls()
         if table == self.newest and not ahead:
             return False
         self._number(table, ahead)
@@ -119,6 +120,9 @@ class PublishedTable:
     def note_confirmed(self) -> None:
         """Remember the present table as one that every router used."""
         self.confirmed = self.newest
+
+    def _ahead_by_pulls(self) -> int:
+        return self._ahead(one.report for one in tuple(self._pulls.values()))
 
     def _ahead(self, reports: Iterable[RouterReport]) -> int:
         """Return the highest generation of another watcher's table that a router would keep; 0 when there is none."""

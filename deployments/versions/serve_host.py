@@ -7,7 +7,6 @@ All functions block on the Serve controller: call them in a thread. The names of
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import os
 import time
@@ -31,10 +30,8 @@ from deployments.model_server import ModelServer
 from deployments.system.disk_space import full_disk
 from deployments.system.event_loop import LoopThread
 from deployments.telemetry.process_logs import session_logs
-from deployments.telemetry.serve_failures import SERVE_FAILURES, brief
-from deployments.versions.serve_status import AGAIN_AFTER_S, ObservedApps, ServeStatus
-
-log = logging.getLogger(__name__)
+from deployments.telemetry.serve_failures import SERVE_FAILURES
+from deployments.versions.serve_status import ObservedApps, ServeStatus
 
 ROUTER_APP = "router"
 ROUTER_DEPLOYMENT = "Router"
@@ -97,17 +94,12 @@ class RayServeHost:
 
     def follow(self, on_change: Callable[[], None]) -> None:
         """Look at all applications as soon as Serve says that a version has changed, and call `on_change` before."""
-        self._loop.run(self._follow(on_change))
 
-    async def _follow(self, on_change: Callable[[], None]) -> None:
-        while True:
-            try:
-                await self._status.changed()
-            except SERVE_FAILURES as error:
-                log.info("serve_not_followed error=%r", brief(error))
-                await asyncio.sleep(AGAIN_AFTER_S)
+        def changed() -> None:
             self._apps.note_change()
             on_change()
+
+        self._loop.run(self._status.follow(changed))
 
     def deploy(self, spec: ServableSpec, resources: ModelResources) -> None:
         """Submit the application of a version and return at once."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any, cast
@@ -25,6 +26,7 @@ from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview, Deplo
 from core.versions.hosted import HOST_DEPLOYMENT
 from core.versions.servable import DEPLOYMENT
 from core.versions.world import AppObservation
+from deployments.telemetry.repeated_failure_log import RepeatedFailureLog
 
 FOLLOWED = (DEPLOYMENT, HOST_DEPLOYMENT)
 COUNTS_TIMEOUT_S = 2.0
@@ -47,6 +49,7 @@ class ServeStatus:
         self._known: dict[DeploymentID, int] = {}
         self._running: dict[DeploymentID, int] = {}
         self._heard = dict.fromkeys(FOLLOWED, -1)
+        self._failures = RepeatedFailureLog("serve_not_followed", "serve_followed_again")
 
     def of_all(self) -> Mapping[str, ApplicationStatusOverview]:
         """Return all applications by name; none while Serve does not run."""
@@ -96,6 +99,17 @@ class ServeStatus:
         }
         app = seen.app_status
         return ApplicationStatusOverview(app.status, app.message, app.deployment_timestamp, deployments)
+
+    async def follow(self, on_change: Callable[[], None]) -> None:
+        """Call `on_change` whenever something may have changed, without end; each second while nothing can be heard."""
+        while True:
+            try:
+                await self.changed()
+                self._failures.went_well(time.monotonic())
+            except Exception as error:  # noqa: BLE001 - what is asked has no public name, so another Ray may lack it
+                self._failures.failed(time.monotonic(), error)
+                await asyncio.sleep(AGAIN_AFTER_S)
+            on_change()
 
     async def changed(self) -> None:
         """Return when replicas of a version have come or gone, or a version was submitted or deleted.

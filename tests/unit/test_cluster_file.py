@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import tomllib
 from typing import Any
 
 import jsonschema
@@ -14,6 +15,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 from tests.support.project import ROOT
 
 SETTINGS = "configs/ray_cluster.sh"
+INSTALLED_AT = "~/ray-model-server/"
 
 
 @pytest.fixture
@@ -47,11 +49,41 @@ def test_there_are_cpu_and_gpu_workers_within_the_limit(cluster: dict[str, Any])
 
 
 def test_everything_that_nodes_install_is_copied_to_them(cluster: dict[str, Any]) -> None:
-    """Each mounted path of the project exists, and the project's build finds what it needs."""
-    mounted = {local.removeprefix("./") for local in cluster["file_mounts"].values() if local.startswith("./")}
+    """Each mounted path of the project exists; the build, and the commands, find what they need at its place."""
+    mounted = {
+        there.removeprefix(INSTALLED_AT): local.removeprefix("./")
+        for there, local in cluster["file_mounts"].items()
+        if there.startswith(INSTALLED_AT)
+    }
+    named = {path.split("/")[0] for path in re.findall(rf"{INSTALLED_AT}([\w./]+)", yaml.safe_dump(commands(cluster)))}
 
-    assert {"core", "deployments", "pyproject.toml", "requirements.lock", "README.md", "LICENSE"} <= mounted
-    assert [path for path in mounted if not (ROOT / path).exists()] == []
+    assert {there for there, local in mounted.items() if there != local or not (ROOT / local).exists()} == set()
+    assert named | needed_by_the_build() <= mounted.keys()
+
+
+def commands(cluster: dict[str, Any]) -> dict[str, Any]:
+    """Return what runs on the nodes."""
+    return {name: one for name, one in cluster.items() if name.endswith("_commands")}
+
+
+def needed_by_the_build() -> set[str]:
+    """Return the files and folders at the top of the project that a wheel is made of."""
+    metadata = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    project, packages = metadata["project"], metadata["tool"]["setuptools"]["packages"]["find"]["include"]
+    files = {"pyproject.toml", "setup.py", "MANIFEST.in", project["readme"], *project["license-files"]}
+    manifest = (ROOT / "MANIFEST.in").read_text(encoding="utf-8").splitlines()
+    included = [line.split()[1] for line in manifest if line.startswith("recursive-include ")]
+    compiled = re.findall(r'"(\w+)/[\w/]+\.py:', (ROOT / "setup.py").read_text(encoding="utf-8"))
+    assert included
+    assert compiled
+    return files | {one.removesuffix("*") for one in packages} | {*included, *compiled}
+
+
+def test_nodes_can_compile(cluster: dict[str, Any]) -> None:
+    """Without a compiler and Python's headers the installation goes on, and every node is slower."""
+    packages = " ".join(cluster["initialization_commands"]).split()
+
+    assert {"gcc", "python3-dev", "python3-venv"} <= set(packages)
 
 
 def test_every_node_uses_the_token(cluster: dict[str, Any]) -> None:

@@ -14,7 +14,6 @@ def test_a_base_path_is_followed_for_versions_alone() -> None:
     """What else is written there concerns nobody."""
     folders = followed_folders("/m", UNKNOWN, is_there=True)
 
-    assert set(folders) == {"/m"}
     assert [name for name in ("1", "002", "-1", "1.tmp", "log") if folders["/m"](name)] == ["1", "002"]
 
 
@@ -22,7 +21,7 @@ def test_an_unfinished_version_is_followed_for_any_file() -> None:
     """Its marker may come long after the rest; complete ones are left alone."""
     folders = followed_folders("/m", Judged(found=FOUND, waiting={2: "waits", 3: "is missing"}), is_there=True)
 
-    assert set(folders) == {"/m", "/m/02"}
+    assert set(folders) == {"/", "/m", "/m/02"}
     assert folders["/m/02"]("_SUCCESS")
 
 
@@ -37,3 +36,12 @@ def test_a_base_path_that_is_not_there_is_awaited_above(base_path: str, folder: 
     assert set(folders) == {folder}
     assert folders[folder]("m")
     assert not folders[folder]("other")
+
+
+@pytest.mark.parametrize(("base_path", "folder"), [("/models/m", "/models"), ("/models/m/", "/models"), ("m", ".")])
+def test_a_base_path_that_is_there_is_followed_above_too(base_path: str, folder: str) -> None:
+    """It may be a link that is set to another folder, of which the one it led to tells nothing."""
+    folders = followed_folders(base_path, UNKNOWN, is_there=True)
+
+    assert set(folders) == {folder, base_path}
+    assert [name for name in ("m", "1", "other") if folders[folder](name)] == ["m"]

@@ -359,10 +359,19 @@ def test_a_version_that_was_moved_into_place_is_complete_at_first_sight() -> Non
     """Nobody writes there; others in the same folder are judged by themselves, and what it lacks it still lacks."""
     seen = VersionListing({**young(1, 2).versions, 3: VersionDirectory("/m/3", frozenset({FileEntry("x", 1, NOW_S)}))})
 
-    after = judged(seen, Judged(found=listing()), LOCAL, NOW_S, {"/m/2", "/m/3"})
+    after = judged(seen, Judged(found=listing()), LOCAL, NOW_S, {"/m/2": NOW_S, "/m/3": NOW_S})
 
     assert after.waiting == {1: STILL, 3: "waits for saved_model.pb"}
     assert judged(seen, after, LOCAL, NOW_S + 0.1).waiting == after.waiting
+
+
+@pytest.mark.parametrize("changed_s", [NOW_S, None])
+def test_a_version_that_changed_after_it_was_moved_into_place_is_being_written(changed_s: float | None) -> None:
+    """Somebody moved an empty folder there, or put another one in its place; unknown times show nothing."""
+    files = frozenset({FileEntry("saved_model.pb", 5, changed_s), FileEntry("old", 5, NOW_S - 5.0)})
+    seen = VersionListing({1: VersionDirectory("/m/1", files)})
+
+    assert judged(seen, Judged(found=listing()), LOCAL, NOW_S, {"/m/1": NOW_S - 0.1}).waiting == {1: STILL}
 
 
 def test_what_is_known_is_judged_anew_when_the_policy_changes() -> None:

@@ -6,7 +6,8 @@ import importlib.util
 
 import pytest
 
-from deployments.launch.ray_environment import prepare
+from deployments.launch.ray_environment import prepare, prepare_to_join
+from tests.support.project import ROOT
 
 
 def prepared(**given: str) -> dict[str, str]:
@@ -52,3 +53,23 @@ def test_serve_hands_on_its_counts_no_oftener_than_they_are_needed() -> None:
     """Ten times a second, in each process and for each handle, is most of what an idle router would use."""
     assert float(prepared()["RAY_SERVE_METRICS_EXPORT_INTERVAL_MS"]) >= 1000.0
     assert prepared(RAY_SERVE_METRICS_EXPORT_INTERVAL_MS="100")["RAY_SERVE_METRICS_EXPORT_INTERVAL_MS"] == "100"
+
+
+def test_who_joins_a_cluster_waits_for_its_head_as_long_as_the_hosts_do() -> None:
+    """Its environment is its own, and Ray's minute would end it; nothing of what a local Ray needs is set."""
+    environment: dict[str, str] = {}
+    prepare_to_join(environment)
+
+    assert [f"export {name}={value}" for name, value in environment.items()] == [
+        line
+        for line in (ROOT / "configs" / "ray_cluster.sh").read_text(encoding="utf-8").splitlines()
+        if "reconnect_timeout_s" in line
+    ]
+
+
+def test_an_operator_says_how_long_a_head_may_be_away() -> None:
+    """Also for the process that joins."""
+    environment = {"RAY_gcs_rpc_server_reconnect_timeout_s": "60"}
+    prepare_to_join(environment)
+
+    assert environment == {"RAY_gcs_rpc_server_reconnect_timeout_s": "60"}

@@ -72,7 +72,7 @@ def test_a_new_version_wakes_its_follower_and_no_other(follower: Follower, tmp_p
     (ours / "1").mkdir()
 
     assert follower.wait() == set()
-    assert follower.wakes
+    wait_until(lambda: follower.wakes > 0, "woken", TOLD_WITHIN_S)
     assert not follower.told
 
 
@@ -320,3 +320,76 @@ def test_folders_come_and_go_while_they_are_written_to(follower: Follower, tmp_p
         (base / "last").mkdir()
     for name in kept:
         follower.wait(name)
+
+
+@pytest.fixture
+def may_read(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Let no event be read until this is set, so that all are read at once."""
+    allowed = threading.Event()
+    read: Callable[..., list[Event]] = INotify.read
+
+    def read_late(inotify: INotify, timeout: int) -> list[Event]:
+        allowed.wait(TOLD_WITHIN_S)
+        return read(inotify, timeout=timeout)
+
+    monkeypatch.setattr(INotify, "read", read_late)
+    return allowed
+
+
+@pytest.mark.parametrize("after", ["made anew", "removed", "moved away", "base moved away"])
+def test_what_was_moved_in_and_changed_again_is_taken_back(
+    follower: Follower, tmp_path: Path, may_read: threading.Event, after: str
+) -> None:
+    """What is there by now came otherwise, and may be half of a copy; its sibling is as it was."""
+    base = tmp_path / "m"
+    base.mkdir()
+    for name in ("1", "2"):
+        (tmp_path / name).mkdir()
+    follower.follow("m", base)
+
+    (tmp_path / "1").rename(base / "1")
+    (tmp_path / "2").rename(base / "2")
+    match after:
+        case "base moved away":
+            base.rename(tmp_path / "away")
+        case "moved away":
+            (base / "1").rename(tmp_path / "1")
+        case _:
+            (base / "1").rmdir()
+    if after == "made anew":
+        (base / "1").mkdir()
+    may_read.set()
+
+    assert follower.wait() == (set() if after == "base moved away" else {str(base / "2")})
+
+
+def test_what_is_moved_in_once_more_counts(follower: Follower, tmp_path: Path, may_read: threading.Event) -> None:
+    """The last thing that happened to a name decides."""
+    base = tmp_path / "m"
+    base.mkdir()
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+    follower.follow("m", base)
+
+    (tmp_path / "old").rename(base / "1")
+    (base / "1").rmdir()
+    (tmp_path / "new").rename(base / "1")
+    may_read.set()
+
+    assert follower.wait() == {str(base / "1")}
+
+
+def test_of_what_was_moved_in_nothing_is_known_when_the_kernel_loses_events(
+    follower: Follower, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that were lost may have taken it back."""
+    lost = Event(-1, flags.Q_OVERFLOW, 0, "")
+    read: Callable[..., list[Event]] = INotify.read
+    monkeypatch.setattr(INotify, "read", lambda self, timeout: [*read(self, timeout=timeout), lost])
+    (tmp_path / "m").mkdir()
+    (tmp_path / "copy").mkdir()
+    follower.follow("m", tmp_path / "m")
+
+    (tmp_path / "copy").rename(tmp_path / "m" / "1")
+
+    assert follower.wait("m") == set()

@@ -13,7 +13,7 @@ from core.config.model_config import ModelConfig
 from core.config.server_settings import PollingSettings
 from core.storage.followed_folders import Names
 from core.storage.second_look import QUICK_LOOK_S
-from core.storage.version_listing import QUIET_S
+from core.storage.version_listing import QUIET_S, MovedIn
 from deployments.storage.folder_events import FolderEvents
 from deployments.storage.version_source import VersionSource
 from deployments.versions.listings import Listings
@@ -31,7 +31,7 @@ class FakeEvents:
 
     def __init__(self) -> None:
         self.followed: dict[str, Mapping[str, Names]] = {}
-        self.happened: dict[str, frozenset[str]] = {}
+        self.happened: dict[str, dict[str, float]] = {}
 
     def follow(self, follower: str, folders: Mapping[str, Names]) -> None:
         """Remember the folders."""
@@ -41,7 +41,7 @@ class FakeEvents:
         """Forget them."""
         self.followed.pop(follower, None)
 
-    def take(self) -> Mapping[str, frozenset[str]]:
+    def take(self) -> Mapping[str, MovedIn]:
         """Tell what the test made happen."""
         happened, self.happened = self.happened, {}
         return happened
@@ -69,7 +69,7 @@ class Site:
 
     def stir(self, *moved_in: str) -> None:
         """Let something happen in the first model's folder, and refresh."""
-        self.events.happened = {"a": frozenset(moved_in)}
+        self.events.happened = {"a": dict.fromkeys(moved_in, WALL_S + self.now_s)}
         self.tick()
 
     @property
@@ -219,5 +219,50 @@ def test_a_base_path_that_appears_is_found_between_polls(tmp_path: Path) -> None
     (tmp_path / "new").rename(base)
     whole(tmp_path / "copy").rename(base / "4")
     site.wait(2, 4)
+
+    site.events.close()
+
+
+def test_a_folder_that_is_moved_into_place_and_then_filled_waits_for_its_files(tmp_path: Path) -> None:
+    """The rename brought only the folder; what the kernel told of it is not the whole story."""
+    base = tmp_path / "m"
+    base.mkdir()
+    (tmp_path / "empty").mkdir()
+    site = RealSite(base)
+
+    (tmp_path / "empty").rename(base / "5")
+    deadline_s = time.monotonic() + FOUND_WITHIN_S
+    with (base / "5" / "saved_model.pb").open("wb", buffering=0) as model:
+        is_told = False
+        while not is_told:
+            assert time.monotonic() < deadline_s
+            is_told = site.woken.is_set()
+            model.write(b"part")
+        site.tick()
+        assert site.listings.by_model["m"].waiting.keys() == {5}
+    site.wait(5)
+
+    site.events.close()
+
+
+@pytest.mark.parametrize("how", ["anew", "by a rename"])
+def test_a_link_that_is_set_to_another_folder_is_found_between_polls(tmp_path: Path, how: str) -> None:
+    """A base path may be a link to the release of the day (`ln -sfn`, `mv -T`)."""
+    base = tmp_path / "m"
+    whole(tmp_path / "monday" / "1")
+    whole(tmp_path / "tuesday" / "2")
+    base.symlink_to("monday")
+    site = RealSite(base)
+    site.wait(1)
+
+    if how == "anew":
+        base.unlink()
+        base.symlink_to("tuesday")
+    else:
+        (tmp_path / "next").symlink_to("tuesday")
+        (tmp_path / "next").rename(base)
+    site.wait(2)
+    whole(tmp_path / "copy").rename(tmp_path / "tuesday" / "3")
+    site.wait(2, 3)
 
     site.events.close()

@@ -15,7 +15,7 @@ from core.routing.table import ModelRoutes
 from core.versions.history import VersionHistory
 from core.versions.lifecycle import State
 from core.versions.world import AppObservation, Condition
-from deployments.versions.reconciler import FIRST_DELETE_AFTER_S
+from deployments.versions.reconciler import BUSY_TICK_S, FIRST_DELETE_AFTER_S
 from tests.support.fakes import WALL_AHEAD_S, FakeRouter, Killed
 from tests.support.sites import SETTINGS, M, Site
 
@@ -281,3 +281,17 @@ def test_a_successor_that_cannot_read_the_files_says_so_and_changes_nothing() ->
     assert site.router.table.in_force.problems == site.model_list.problems
     assert site.router.table.resolve("m").app == "m:1"
     assert len(site.host.published) == len({one.generation for one in site.host.published})
+
+
+def test_a_router_that_another_watcher_took_over_is_taken_back_at_once() -> None:
+    """The other one was cut off, and has published once more; the router tells it when it pulls next."""
+    site = Site()
+    site.settle()
+    ours = site.watch.table
+    site.router.table = replace(ours, generation=ours.generation + 5, watcher="other")
+
+    site.watch.pulled(site.router.report())
+    site.tick(1.0)
+
+    assert (site.router.table.watcher, site.router.table.generation) == (ours.watcher, ours.generation + 6)
+    assert site.tick(0.1) > BUSY_TICK_S

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+
 import pytest
 from ray import serve
 from ray.serve._private.common import DeploymentStatus, DeploymentStatusTrigger
@@ -15,6 +18,7 @@ from core.versions.servable_spec import ServableSpec
 from core.versions.world import Condition
 from deployments.versions.serve_host import (
     ROUTER_APP,
+    RayServeHost,
     _is_version_app,
     _observation,
     deployment_options,
@@ -22,6 +26,7 @@ from deployments.versions.serve_host import (
     router_target,
     version_target,
 )
+from deployments.versions.serve_status import ServeStatus
 
 
 def failed_app(message: str) -> ApplicationStatusOverview:
@@ -91,6 +96,28 @@ def test_replicas_that_run_are_counted() -> None:
     seen = _observation(app("ModelServer", RUNNING=2, STARTING=1, STOPPING=1))
 
     assert (seen.replicas, seen.deployed_s) == (2, 7.0)
+
+
+def test_a_change_that_serve_tells_leads_to_a_look_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits is woken after that is noted."""
+    looks: list[int] = []
+    woken = threading.Event()
+
+    async def tell(_: ServeStatus, on_change: Callable[[], None]) -> None:
+        on_change()
+
+    monkeypatch.setattr(ServeStatus, "of_all", lambda _: looks.append(1) or {})
+    monkeypatch.setattr(ServeStatus, "follow", tell)
+    host = RayServeHost()
+    host.observe(())
+    host.observe(())
+    assert len(looks) == 1
+
+    host.follow(woken.set)
+    assert woken.wait(20.0)
+    host.observe(())
+
+    assert len(looks) == 2
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import pytest
@@ -70,3 +71,46 @@ def test_without_serve_all_counts_as_changed(monkeypatch: pytest.MonkeyPatch) ->
     listened(monkeypatch, None)
 
     assert ServeStatus().of_all() == {}
+
+
+class Heard(BaseException):
+    """Enough was heard."""
+
+
+def followed(status: ServeStatus, times: int) -> None:
+    """Follow until so many changes were told."""
+    left = iter(range(times - 1))
+
+    def told() -> None:
+        if next(left, None) is None:
+            raise Heard
+
+    with pytest.raises(Heard):
+        asyncio.run(status.follow(told))
+
+
+def test_every_change_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the other."""
+    controller = Controller({KEY: UpdatedObject(None, 7, 0.0)}, {KEY: UpdatedObject(None, 8, 0.0)})
+    monkeypatch.setattr(serve_status, "_get_global_client", lambda **_: controller)
+
+    followed(ServeStatus(), times=2)
+
+    assert len(controller.asked) == 2
+
+
+@pytest.mark.parametrize("error", [AttributeError("listen_for_change"), KeyError("snapshot_id"), ConnectionError()])
+def test_what_cannot_be_heard_counts_as_a_change_and_is_logged_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    """Another Ray may lack what is asked here; all is then looked at every second."""
+
+    def client(**_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(serve_status, "_get_global_client", client)
+
+    with caplog.at_level(logging.INFO):
+        followed(ServeStatus(), times=5)
+
+    assert [record.getMessage().split()[:2] for record in caplog.records] == [["serve_not_followed", "times=1"]]
