@@ -141,6 +141,77 @@ def test_each_call_ends_by_its_own_deadline(run, monkeypatch) -> None:
     run(check)
 
 
+class Broken(Outcome):
+    """Receives nothing: whatever comes raises."""
+
+    def set_result(self, result: Answer) -> None:
+        """Fail."""
+        raise RuntimeError(result)
+
+    def set_exception(self, exception: Exception) -> None:
+        """Fail."""
+        raise RuntimeError(exception)
+
+
+@pytest.mark.parametrize("what", ["the_receiver", "the_connection"])
+def test_a_call_that_cannot_be_ended_delays_no_other(run, monkeypatch, what: str) -> None:
+    """Neither those that expire with it nor those that do so later."""
+    monkeypatch.setattr(direct_connection, "ANSWER_GRACE_S", 0.0)
+
+    def write(*_: bytes) -> None:
+        raise RuntimeError
+
+    async def check() -> None:
+        async with serving(Taker(holds=True)) as (_, endpoint):
+            connection = await connected(endpoint)
+            outcomes = [Broken() if what == "the_receiver" else Outcome(), Outcome(), Outcome()]
+            for outcome, timeout_s in zip(outcomes, (0.01, 0.01, 0.05), strict=True):
+                connection.begin(predict(timeout_s=timeout_s), outcome)
+            if what == "the_connection":
+                await asyncio.sleep(0)  # so that the calls are sent
+                monkeypatch.setattr(connection, "_write", write)
+
+            await until(lambda: all(one.done() for one in outcomes if not isinstance(one, Broken)))
+            assert connection.load == 0
+
+    run(check)
+
+
+def test_a_receiver_that_fails_takes_no_answer_from_others(run) -> None:
+    """Their connection stays."""
+
+    async def check() -> None:
+        async with serving(Taker()) as (_, endpoint):
+            connection, outcome = await connected(endpoint), Outcome()
+
+            connection.begin(predict(), Broken())
+            connection.begin(predict(), outcome)
+
+            await until(outcome.done)
+            assert outcome.answer == Answer(Code.OK, b"body")
+            assert connection.takes_calls
+
+    run(check)
+
+
+def test_a_receiver_that_fails_keeps_no_loss_from_others(run) -> None:
+    """All callers of a lost connection are told."""
+
+    async def check() -> None:
+        async with serving(Taker(holds=True)) as (_, endpoint):
+            connection, outcome = await connected(endpoint), Outcome()
+            connection.begin(predict(), Broken())
+            connection.begin(predict(), outcome)
+
+            connection.close()
+
+            await until(outcome.done)
+            assert isinstance(outcome.error, ConnectionLost)
+            await connection.closed
+
+    run(check)
+
+
 def test_a_withdrawn_call_gets_no_outcome(run, monkeypatch) -> None:
     """Neither its answer, nor the end of its time."""
     monkeypatch.setattr(direct_connection, "ANSWER_GRACE_S", 0.0)
