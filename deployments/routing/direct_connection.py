@@ -24,7 +24,7 @@ from core.routing.direct_frames import (
 from core.routing.replica_load import AverageLoad
 from core.routing.transport import TIMED_OUT, Answer, Call, ConnectionLost, Endpoint, Waiting
 from core.telemetry.trace_context import pack
-from deployments.system.send_queue import end_when_silent
+from deployments.system.tcp_peer import SilenceWatch
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +101,7 @@ class DirectConnection(asyncio.BufferedProtocol):
         self._next_id = 0
         self._average_load = AverageLoad()
         self._transport: asyncio.Transport | None = None
+        self._silence: SilenceWatch | None = None
         self._look: asyncio.TimerHandle | None = None
         self._looks_at = inf
 
@@ -178,7 +179,7 @@ class DirectConnection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(MOST_UNSENT_BYTES)
-        end_when_silent(transport.get_extra_info("socket"))
+        self._silence = SilenceWatch(transport)
         token = self.endpoint.token
         self._transport.write(frame_header(FrameKind.HELLO, len(token)) + token)
         self.usable = True
@@ -188,6 +189,8 @@ class DirectConnection(asyncio.BufferedProtocol):
         self.usable = False
         self.writable.set()
         self._unsent.clear()
+        if self._silence is not None:
+            self._silence.end()
         if self._look is not None:
             self._look.cancel()
         lost, self._pending = self._pending, {}

@@ -13,7 +13,10 @@ from core.routing.direct_frames import HEADER, FrameKind, frame_header
 from core.routing.transport import Answer, ConnectionLost
 from deployments.routing import direct_connection
 from deployments.routing.awaited_call import call_over
+from deployments.routing.direct_connection import DirectConnection
+from deployments.system import tcp_peer
 from tests.support.direct_sites import TOKEN, Taker, connected, predict, scripted_replica, serving, until
+from tests.support.silence import fall_silent
 
 
 @pytest.mark.parametrize(
@@ -58,6 +61,33 @@ def test_a_lost_connection_fails_all_callers(run) -> None:
             assert [type(result) for result in results] == [ConnectionLost, ConnectionLost]
             with pytest.raises(ConnectionLost):
                 await call_over(connection, predict())
+
+    run(check)
+
+
+def test_a_replica_whose_host_is_silent_is_given_up(run, monkeypatch) -> None:
+    """Its callers ask another; afterwards nobody watches."""
+    monkeypatch.setattr(tcp_peer, "SILENT_AFTER_S", 0.2)
+    monkeypatch.setattr(tcp_peer, "LOOK_EVERY_S", 0.02)
+
+    async def check() -> None:
+        async def script(reader, writer) -> None:
+            await reader.readexactly(HEADER.size + len(TOKEN))
+            fall_silent(writer.get_extra_info("socket"))
+            with suppress(OSError):
+                await reader.read()
+            writer.close()
+
+        async with scripted_replica(script) as endpoint:
+            _, connection = await asyncio.get_running_loop().create_connection(
+                lambda: DirectConnection(endpoint), endpoint.host, endpoint.port, local_addr=("127.0.0.2", 0)
+            )
+            ended: list[None] = []
+            monkeypatch.setattr(connection._silence, "end", lambda: ended.append(None))
+
+            with pytest.raises(ConnectionLost):
+                await call_over(connection, predict())
+            assert ended == [None]
 
     run(check)
 
