@@ -22,7 +22,7 @@ from core.routing.direct_frames import (
 )
 from core.routing.transport import LOOPBACK, Answer, Call, Method
 from core.telemetry.trace_context import unpack
-from deployments.system.send_queue import end_when_silent
+from deployments.system.tcp_peer import SilenceWatch
 from deployments.telemetry.process_metrics import report
 
 log = logging.getLogger(__name__)
@@ -103,12 +103,13 @@ class _Peer(asyncio.BufferedProtocol):
         self._unsent: list[bytes | bytearray] = []
         self.open_calls = 0.0
         self._transport: asyncio.Transport | None = None
+        self._silence: SilenceWatch | None = None
         self._loop = asyncio.get_running_loop()
         self._greeting_timer = self._loop.call_later(GREETING_TIMEOUT_S, self._refuse, "no greeting")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        end_when_silent(transport.get_extra_info("socket"))
+        self._silence = SilenceWatch(transport)
         self._server.peers.add(self)
         if self._server.is_draining:
             self.go_away()
@@ -116,6 +117,8 @@ class _Peer(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
         self._transport = None
+        if self._silence is not None:
+            self._silence.end()
         self._greeting_timer.cancel()
         self._server.peers.discard(self)
         self._drop_waiting()

@@ -22,7 +22,7 @@ from core.rest.request_head import head_refusal, syntax_refusal, with_path
 from core.rest.unparsed import MixedLineEndsError, Place, UnparsedBytes, is_one_request
 from deployments.rest.body import LINGER_S
 from deployments.rest.reading_gate import ReadingGate
-from deployments.system.send_queue import unacknowledged_bytes
+from deployments.system.tcp_peer import unacknowledged_bytes
 
 LONGEST_SPLIT_TARGET_BYTES = 32 * 1024
 """The part of a target that uvicorn parses: it refuses 64 KiB, and the application reads the whole target itself."""

@@ -24,7 +24,7 @@ from core.routing.direct_frames import (
 from core.routing.replica_load import AverageLoad
 from core.routing.transport import TIMED_OUT, Answer, Call, ConnectionLost, Endpoint, Waiting
 from core.telemetry.trace_context import pack
-from deployments.system.send_queue import end_when_silent
+from deployments.system.tcp_peer import SilenceWatch
 
 log = logging.getLogger(__name__)
 
@@ -63,13 +63,26 @@ class SentCall:
 
     def expire(self) -> None:
         """End the call because its deadline, and the grace after it, have passed."""
-        self._connection.withdraw(self)
-        self.fail(DeadlineExceeded(TIMED_OUT))
+        try:
+            self._connection.withdraw(self)
+        finally:
+            self.fail(DeadlineExceeded(TIMED_OUT))
+
+    def answer(self, answer: Answer) -> None:
+        """End the call with its answer; an exception of who receives it harms no other call."""
+        try:
+            if not self.waiting.done():
+                self.waiting.set_result(answer)
+        except Exception:
+            log.exception("direct_answer_not_taken")
 
     def fail(self, error: Exception) -> None:
-        """End the call without an answer."""
-        if not self.waiting.done():
-            self.waiting.set_exception(error)
+        """End the call without an answer; an exception of who receives that harms no other call."""
+        try:
+            if not self.waiting.done():
+                self.waiting.set_exception(error)
+        except Exception:
+            log.exception("direct_failure_not_taken")
 
 
 class DirectConnection(asyncio.BufferedProtocol):
@@ -88,6 +101,7 @@ class DirectConnection(asyncio.BufferedProtocol):
         self._next_id = 0
         self._average_load = AverageLoad()
         self._transport: asyncio.Transport | None = None
+        self._silence: SilenceWatch | None = None
         self._look: asyncio.TimerHandle | None = None
         self._looks_at = inf
 
@@ -122,7 +136,10 @@ class DirectConnection(asyncio.BufferedProtocol):
         self._look, self._looks_at = None, inf
         now_s = self._loop.time()
         for sent in [one for one in self._pending.values() if one.ends_at <= now_s]:
-            sent.expire()
+            try:
+                sent.expire()
+            except Exception:  # the others have deadlines, too
+                log.exception("direct_call_not_withdrawn replica=%s", self.endpoint.replica)
         next_s = min((one.ends_at for one in self._pending.values()), default=inf)
         if next_s < self._looks_at:
             self._look_at(max(next_s, now_s + LOOK_S))
@@ -162,7 +179,7 @@ class DirectConnection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(MOST_UNSENT_BYTES)
-        end_when_silent(transport.get_extra_info("socket"))
+        self._silence = SilenceWatch(transport)
         token = self.endpoint.token
         self._transport.write(frame_header(FrameKind.HELLO, len(token)) + token)
         self.usable = True
@@ -172,6 +189,8 @@ class DirectConnection(asyncio.BufferedProtocol):
         self.usable = False
         self.writable.set()
         self._unsent.clear()
+        if self._silence is not None:
+            self._silence.end()
         if self._look is not None:
             self._look.cancel()
         lost, self._pending = self._pending, {}
@@ -215,10 +234,8 @@ class DirectConnection(asyncio.BufferedProtocol):
         if code is None:
             raise BrokenFrame(f"there is no code {frame.detail}")
         sent = self._pending.pop(frame.call_id, None)
-        if sent is None:
-            return
-        if not sent.waiting.done():
-            sent.waiting.set_result(Answer(code, frame.payload))
+        if sent is not None:
+            sent.answer(Answer(code, frame.payload))
 
     def _send(self, call_id: int, call: Call) -> None:
         wait_ms = 0

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from core.config.model_config import LoggingConfig
 from core.errors import ServingError
@@ -127,11 +128,15 @@ class ReplicaDirectory:
         """Refresh the addresses of an application, or of its whole host, unless that is under way; returns the task."""
         asked = self._hosts.get(app, app)
         running = self._refreshing.get(asked)
-        if running is None:
+        if running is None or running.done():  # one that has just ended knows nothing of what was connected since
             running = asyncio.get_running_loop().create_task(self._refresh(asked))
             self._refreshing[asked] = running
-            running.add_done_callback(lambda _: self._refreshing.pop(asked, None))
+            running.add_done_callback(partial(self._refreshed, asked))
         return running
+
+    def _refreshed(self, asked: str, ended: asyncio.Task[None]) -> None:
+        if self._refreshing.get(asked) is ended:
+            del self._refreshing[asked]
 
     async def _refresh(self, asked: str) -> None:
         """Ask an application or a host for addresses; while there is no answer, the known connections stay.

@@ -60,17 +60,27 @@ class TableFollower:
         self._connections = connections
         self._source = source
         self._on_change = on_change
+        self._newest = router.table
 
     async def take(self, table: RoutingTable) -> RouterReport:
-        """Connect to new versions before requests can choose them, then swap the table; returns the table in use."""
+        """Connect to new versions before requests can choose them, then swap the table; returns the table in use.
+
+        An older one that comes while a newer one is connecting may be swapped in before it, but takes nothing from it.
+        """
         if table.generation > self._router.table.generation:
-            self._connections.log_requests(table.logging)
-            self._connections.follow_hosts(table.hosts)
+            self._prepare_for(table)
             await self._connections.connect(table.apps)
             self._router.apply(table)
-            await self._connections.keep_only(self._router.table.apps)
+            self._prepare_for(self._router.table)
+            await self._connections.keep_only(self._router.table.apps | self._newest.apps)
             self._on_change()
         return self._router.report()
+
+    def _prepare_for(self, table: RoutingTable) -> None:
+        """Take over hosts and logs of the newest table, which may still be connecting."""
+        self._newest = max(table, self._newest, key=lambda one: one.generation)
+        self._connections.log_requests(self._newest.logging)
+        self._connections.follow_hosts(self._newest.hosts)
 
     async def take_over(self) -> None:
         """Take the table of routers that run already, which this one may be about to replace.

@@ -14,7 +14,9 @@ from core.routing.transport import LOOPBACK, Answer, Call, Method
 from deployments.inference import direct_server
 from deployments.inference.direct_server import UNAUTHENTICATED_PAYLOAD_BYTES, Arrival, DirectServer
 from deployments.routing.awaited_call import call_over
+from deployments.system import tcp_peer
 from tests.support.direct_sites import TOKEN, KeptWrites, Taker, Work, connected, frames_in, predict, serving, until
+from tests.support.silence import fall_silent
 
 
 def test_a_stranger_may_not_stay(run, monkeypatch) -> None:
@@ -135,6 +137,32 @@ def test_a_router_that_does_not_read_its_answers_is_not_read_from(run) -> None:
                 assert len(await reader.readexactly(HEADER.size + len(body))) == len(call) + len(body)
             assert len(taker.taken) == 64
             writer.close()
+
+    run(check)
+
+
+def test_a_router_whose_host_is_silent_is_let_go(run, monkeypatch) -> None:
+    """Nobody waits for its calls; afterwards nobody watches."""
+    monkeypatch.setattr(tcp_peer, "SILENT_AFTER_S", 0.2)
+    monkeypatch.setattr(tcp_peer, "LOOK_EVERY_S", 0.02)
+
+    async def check() -> None:
+        taker = Taker(holds=True)
+        async with serving(taker) as (server, endpoint):
+            _, writer = await asyncio.open_connection(endpoint.host, endpoint.port, local_addr=("127.0.0.2", 0))
+            writer.write(frame_header(FrameKind.HELLO, len(TOKEN)) + TOKEN + call_frame(1) + call_frame(2))
+            await until(lambda: len(taker.held) == 2)
+            (peer,) = server.peers
+            ended: list[None] = []
+            monkeypatch.setattr(peer._silence, "end", lambda: ended.append(None))
+            fall_silent(writer.get_extra_info("socket"))
+
+            taker.held[0].reply(Answer(Code.OK, b"answer"))
+            await until(lambda: not server.peers)
+
+            assert taker.held[1].is_cancelled
+            assert ended == [None]
+            writer.transport.abort()
 
     run(check)
 

@@ -13,7 +13,10 @@ from core.routing.direct_frames import HEADER, FrameKind, frame_header
 from core.routing.transport import Answer, ConnectionLost
 from deployments.routing import direct_connection
 from deployments.routing.awaited_call import call_over
+from deployments.routing.direct_connection import DirectConnection
+from deployments.system import tcp_peer
 from tests.support.direct_sites import TOKEN, Taker, connected, predict, scripted_replica, serving, until
+from tests.support.silence import fall_silent
 
 
 @pytest.mark.parametrize(
@@ -58,6 +61,33 @@ def test_a_lost_connection_fails_all_callers(run) -> None:
             assert [type(result) for result in results] == [ConnectionLost, ConnectionLost]
             with pytest.raises(ConnectionLost):
                 await call_over(connection, predict())
+
+    run(check)
+
+
+def test_a_replica_whose_host_is_silent_is_given_up(run, monkeypatch) -> None:
+    """Its callers ask another; afterwards nobody watches."""
+    monkeypatch.setattr(tcp_peer, "SILENT_AFTER_S", 0.2)
+    monkeypatch.setattr(tcp_peer, "LOOK_EVERY_S", 0.02)
+
+    async def check() -> None:
+        async def script(reader, writer) -> None:
+            await reader.readexactly(HEADER.size + len(TOKEN))
+            fall_silent(writer.get_extra_info("socket"))
+            with suppress(OSError):
+                await reader.read()
+            writer.close()
+
+        async with scripted_replica(script) as endpoint:
+            _, connection = await asyncio.get_running_loop().create_connection(
+                lambda: DirectConnection(endpoint), endpoint.host, endpoint.port, local_addr=("127.0.0.2", 0)
+            )
+            ended: list[None] = []
+            monkeypatch.setattr(connection._silence, "end", lambda: ended.append(None))
+
+            with pytest.raises(ConnectionLost):
+                await call_over(connection, predict())
+            assert ended == [None]
 
     run(check)
 
@@ -137,6 +167,77 @@ def test_each_call_ends_by_its_own_deadline(run, monkeypatch) -> None:
             assert connection.load == 2
             connection.begin(predict(timeout_s=0.01), late := Outcome())
             await until(late.done)
+
+    run(check)
+
+
+class Broken(Outcome):
+    """Receives nothing: whatever comes raises."""
+
+    def set_result(self, result: Answer) -> None:
+        """Fail."""
+        raise RuntimeError(result)
+
+    def set_exception(self, exception: Exception) -> None:
+        """Fail."""
+        raise RuntimeError(exception)
+
+
+@pytest.mark.parametrize("what", ["the_receiver", "the_connection"])
+def test_a_call_that_cannot_be_ended_delays_no_other(run, monkeypatch, what: str) -> None:
+    """Neither those that expire with it nor those that do so later."""
+    monkeypatch.setattr(direct_connection, "ANSWER_GRACE_S", 0.0)
+
+    def write(*_: bytes) -> None:
+        raise RuntimeError
+
+    async def check() -> None:
+        async with serving(Taker(holds=True)) as (_, endpoint):
+            connection = await connected(endpoint)
+            outcomes = [Broken() if what == "the_receiver" else Outcome(), Outcome(), Outcome()]
+            for outcome, timeout_s in zip(outcomes, (0.01, 0.01, 0.05), strict=True):
+                connection.begin(predict(timeout_s=timeout_s), outcome)
+            if what == "the_connection":
+                await asyncio.sleep(0)  # so that the calls are sent
+                monkeypatch.setattr(connection, "_write", write)
+
+            await until(lambda: all(one.done() for one in outcomes if not isinstance(one, Broken)))
+            assert connection.load == 0
+
+    run(check)
+
+
+def test_a_receiver_that_fails_takes_no_answer_from_others(run) -> None:
+    """Their connection stays."""
+
+    async def check() -> None:
+        async with serving(Taker()) as (_, endpoint):
+            connection, outcome = await connected(endpoint), Outcome()
+
+            connection.begin(predict(), Broken())
+            connection.begin(predict(), outcome)
+
+            await until(outcome.done)
+            assert outcome.answer == Answer(Code.OK, b"body")
+            assert connection.takes_calls
+
+    run(check)
+
+
+def test_a_receiver_that_fails_keeps_no_loss_from_others(run) -> None:
+    """All callers of a lost connection are told."""
+
+    async def check() -> None:
+        async with serving(Taker(holds=True)) as (_, endpoint):
+            connection, outcome = await connected(endpoint), Outcome()
+            connection.begin(predict(), Broken())
+            connection.begin(predict(), outcome)
+
+            connection.close()
+
+            await until(outcome.done)
+            assert isinstance(outcome.error, ConnectionLost)
+            await connection.closed
 
     run(check)
 

@@ -118,6 +118,31 @@ async def test_a_version_that_appears_during_a_question_is_asked_for_after_it(si
     assert site.replicas_of("b:1") == {"b:1"}
 
 
+async def test_a_version_that_appears_in_the_turn_in_which_a_question_ends_is_asked_for(site: Site) -> None:
+    """The question that has ended, which is still remembered, knows nothing of it; nor does it forget the next one."""
+    site.handles.running[HOST] = {"a:1"}
+    await site.connect("a:1")
+    asking = site.directory.refresh_soon("a:1")
+    while not asking.done():
+        await asyncio.sleep(0)
+    site.handles.running[HOST].add("b:1")
+    gate = site.handles.gate = asyncio.Event()
+
+    async def ask_again() -> None:
+        while site.handles.asked[HOST] < 3:
+            await asyncio.sleep(0)
+        running = site.directory.refresh_soon("a:1")
+        gate.set()
+        await running
+
+    again = asyncio.create_task(ask_again())
+    await site.connect("a:1", "b:1")
+    await asyncio.wait_for(again, 60)
+
+    assert site.handles.asked == {HOST: 3}
+    assert site.replicas_of("b:1") == {"b:1"}
+
+
 async def test_a_version_that_its_host_does_not_name_loses_its_connection(site: Site) -> None:
     """Its process has ended; the others keep theirs."""
     await site.connect("a:1", "b:1")

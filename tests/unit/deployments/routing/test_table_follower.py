@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.config.model_config import LoggingConfig
 from core.errors import Unavailable
 from core.routing.router_report import RouterReport
 from core.routing.table import ModelRoutes, Route, RoutingTable
@@ -21,8 +22,9 @@ from tests.support.fakes import FakeTransport
 
 def table(generation: int, *, settled: bool = True) -> RoutingTable:
     """Return a table that leads to one version more than the one before."""
-    routes = {number: Route.of(ServableId("m", number)) for number in range(1, generation + 1)}
-    return RoutingTable(generation, {"m": ModelRoutes(routes)}, settled=settled, watcher="w")
+    host, logs = f"host@{generation}", (LoggingConfig(filename_prefix=f"/logs/{generation}"),)
+    routes = {number: Route.of(ServableId("m", number), host) for number in range(1, generation + 1)}
+    return RoutingTable(generation, {"m": ModelRoutes(routes, logging=logs)}, settled=settled, watcher="w")
 
 
 class FakeConnections:
@@ -30,23 +32,33 @@ class FakeConnections:
 
     def __init__(self, turns: int = 0) -> None:
         self.turns = turns
+        self.gates: dict[int, asyncio.Event] = {}
+        self.wanted: set[str] = set()
         self.connected: set[str] = set()
+        self.hosts: Mapping[str, str] = {}
+        self.logs: Mapping[str, tuple[LoggingConfig, ...]] = {}
 
-    def follow_hosts(self, hosts: object) -> None:
-        """Nothing is hosted."""
-
-    def log_requests(self, logs: object) -> None:
+    def follow_hosts(self, hosts: Mapping[str, str]) -> None:
         """Take them."""
-        del logs
+        self.hosts = hosts
+
+    def log_requests(self, logs: Mapping[str, tuple[LoggingConfig, ...]]) -> None:
+        """Take them."""
+        self.logs = logs
 
     async def connect(self, apps: Iterable[str]) -> None:
-        """Connect late."""
+        """Connect late, to so many applications when their gate opens, to those that are still wanted."""
+        apps = set(apps)
+        self.wanted |= apps
+        if len(apps) in self.gates:
+            await self.gates[len(apps)].wait()
         for _ in range(self.turns):
             await asyncio.sleep(0)
-        self.connected |= set(apps)
+        self.connected |= apps & self.wanted
 
     async def keep_only(self, apps: Iterable[str]) -> None:
         """Let go of the others."""
+        self.wanted &= set(apps)
         self.connected &= set(apps)
 
 
@@ -157,6 +169,43 @@ async def test_a_lost_broadcast_is_healed_by_the_next_pull() -> None:
     assert joining.changes == [1, 2]
 
 
+@pytest.mark.parametrize("first", [5, 6], ids=["the_older_first", "the_newer_first"])
+async def test_an_older_table_that_comes_while_a_newer_one_connects_takes_nothing_from_it(first: int) -> None:
+    """Neither its hosts and logs nor its connections, whichever of the two is connected first."""
+    joining = Joining(FakeTables(table(4)))
+    await joining.start()
+    joining.connections.gates = {5: asyncio.Event(), 6: asyncio.Event()}
+    taking = {generation: asyncio.create_task(joining.follower.take(table(generation))) for generation in (6, 5)}
+    await asyncio.sleep(0)
+
+    for generation in sorted(taking, key=lambda one: one != first):
+        joining.connections.gates[generation].set()
+        await taking[generation]
+        assert joining.connections.hosts == table(6).hosts
+        assert joining.connections.logs == table(6).logging
+
+    assert joining.router.table.generation == 6
+    assert joining.connections.connected == table(6).apps
+
+
+async def test_of_two_tables_of_one_generation_the_connections_follow_the_one_in_use() -> None:
+    """Two watchers may give the same generation to tables that differ."""
+    joining = Joining(FakeTables(table(1)))
+    await joining.start()
+    ours, other = table(2), RoutingTable(2, {"m": ModelRoutes({3: Route.of(ServableId("m", 3), "host@other")})})
+    joining.connections.gates = {1: asyncio.Event()}
+    late = asyncio.create_task(joining.follower.take(other))
+    await asyncio.sleep(0)
+
+    await joining.follower.take(ours)
+    joining.connections.gates[1].set()
+    await late
+
+    assert joining.router.table == ours
+    assert joining.connections.hosts == ours.hosts
+    assert joining.connections.logs == ours.logging
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 6), st.integers(0, 3)), max_size=6),
@@ -177,6 +226,8 @@ def test_whatever_comes_late_the_newest_table_stays(broadcasts, pulls, turns) ->
         assert joining.router.table.generation >= max((one for one, _ in broadcasts), default=1)
         assert joining.router.table.settled
         assert joining.connections.connected >= joining.router.table.apps
+        assert joining.connections.hosts == joining.router.table.hosts
+        assert joining.connections.logs == joining.router.table.logging
         assert joining.tables.reports
         assert all(report.generation >= one for report, (one, _) in zip(reports, broadcasts, strict=True))
 
