@@ -34,8 +34,8 @@ SPACED_LIST = rb"[ \t\n\r]*+\[" + SPACED_NUMBER + rb"(?>," + SPACED_NUMBER + rb"
 RUN = re.compile(rb"(?>(?:" + SPACED_NUMBER + rb"|" + SPACED_LIST + rb"),){1,10000}+")
 """Plain numbers and lists of them, each with its comma; not so many that other threads would wait for long.
 
-What is repeated is an atomic group: before CPython 3.11.5, a possessive repetition keeps a part of an element that in the
-end did not match.
+What is repeated is an atomic group: before CPython 3.11.5, a possessive repetition keeps a part of an element that in
+the end did not match.
 """
 OUTER_BRACKETS = re.compile(rb"\[{1,10000}(?=\[)")
 """Brackets that others follow at once."""
