@@ -78,13 +78,14 @@ class BatchedExecution:
     def submit_together(self, arrivals: Sequence[Arrival]) -> list[Ticket | None]:
         """Work on calls, each in a task of its own until it is a part of a batch; one whose time is up is dropped."""
         now_s = time.monotonic()
-        return [
-            self._drop_late(one) if one.is_late(now_s) else self.submit(one.begun(now_s), one.reply) for one in arrivals
-        ]
+        return [self._submit_in_time(one, now_s) for one in arrivals]
 
-    def _drop_late(self, arrival: Arrival) -> None:
+    def _submit_in_time(self, arrival: Arrival, now_s: float) -> Ticket | None:
+        if not arrival.is_late(now_s):
+            return self.submit(arrival.begun(now_s), arrival.reply)
         METRICS.count(DROPPED_REQUESTS, self._name, "expired")
         arrival.reply(Answer.error(Code.DEADLINE_EXCEEDED, TIMED_OUT))
+        return None
 
     def drop(self, arrival: Arrival) -> None:
         """Do nothing for a call whose caller has gone before it was submitted."""
