@@ -32,7 +32,8 @@ ANSWER_GRACE_S = 0.25
 """How much longer than the caller's deadline an answer is awaited, so that TensorFlow's own time-out can arrive."""
 
 LOOK_S = 0.01
-"""Between two looks for calls that have expired, so that thousands that do so one by one are looked through seldom."""
+"""Between two looks for calls that have expired, so that thousands that do so one by one are looked through seldom; a
+call ends so much too late at most."""
 
 LARGEST_TRACED_BODY_BYTES = LARGEST_PAYLOAD_BYTES - 2**16
 """A larger one leaves no room for a trace context."""
@@ -67,14 +68,6 @@ class SentCall:
             self._connection.withdraw(self)
         finally:
             self.fail(DeadlineExceeded(TIMED_OUT))
-
-    def answer(self, answer: Answer) -> None:
-        """End the call with its answer; an exception of who receives it harms no other call."""
-        try:
-            if not self.waiting.done():
-                self.waiting.set_result(answer)
-        except Exception:
-            log.exception("direct_answer_not_taken")
 
     def fail(self, error: Exception) -> None:
         """End the call without an answer; an exception of who receives that harms no other call."""
@@ -121,7 +114,7 @@ class DirectConnection(asyncio.BufferedProtocol):
         sent = self._pending[call_id] = SentCall(self, call_id, waiting)
         if call.timeout_s is not None:
             sent.ends_at = self._loop.time() + call.timeout_s + ANSWER_GRACE_S
-            if sent.ends_at < self._looks_at:
+            if sent.ends_at < self._looks_at - LOOK_S:
                 self._look_at(sent.ends_at)
         self._send(call_id, call)
         return sent
@@ -135,7 +128,8 @@ class DirectConnection(asyncio.BufferedProtocol):
     def _end_expired(self) -> None:
         self._look, self._looks_at = None, inf
         now_s = self._loop.time()
-        for sent in [one for one in self._pending.values() if one.ends_at <= now_s]:
+        expired = [one for one in self._pending.values() if one.ends_at <= now_s]
+        for sent in sorted(expired, key=lambda one: one.ends_at):
             try:
                 sent.expire()
             except Exception:  # the others have deadlines, too
@@ -234,8 +228,12 @@ class DirectConnection(asyncio.BufferedProtocol):
         if code is None:
             raise BrokenFrame(f"there is no code {frame.detail}")
         sent = self._pending.pop(frame.call_id, None)
-        if sent is not None:
-            sent.answer(Answer(code, frame.payload))
+        if sent is None or sent.waiting.done():
+            return
+        try:
+            sent.waiting.set_result(Answer(code, frame.payload))
+        except Exception:  # of who receives it; other calls have answers in the same read
+            log.exception("direct_answer_not_taken")
 
     def _send(self, call_id: int, call: Call) -> None:
         wait_ms = 0
