@@ -82,3 +82,11 @@ def on_terminal(command: Sequence[Any], **options: Any) -> tuple[subprocess.Pope
     finally:
         os.close(theirs)
     return started, ours
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process has ended; so has one that nobody has waited for, as orphans are not where a test adopts them."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

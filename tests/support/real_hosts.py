@@ -23,6 +23,7 @@ from core.versions.servable_spec import ServableSpec
 from core.versions.world import ABSENT, AppObservation, Condition
 from deployments.hosting.version_process import HostNode
 from deployments.hosting.version_processes import VersionProcesses
+from tests.support.processes import has_ended
 from tests.support.python_models import write_model
 
 DEADLINE_S = 60.0
@@ -87,9 +88,8 @@ class RealHost(VersionProcesses):
 
     def zygote(self) -> int:
         """Return the process that forks."""
-        (found,) = (
-            one.pid for one in psutil.Process().children() if "deployments.hosting.zygote" in " ".join(one.cmdline())
-        )
+        running = (one for one in psutil.Process().children() if not has_ended(one.pid))
+        (found,) = (one.pid for one in running if "deployments.hosting.zygote" in " ".join(one.cmdline()))
         return found
 
 

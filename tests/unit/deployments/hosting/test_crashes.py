@@ -22,6 +22,7 @@ from core.versions.servable import ServableId
 from core.versions.world import Condition
 from deployments.hosting.version_process import shared_modules
 from deployments.routing.replica_directory import BROADCAST_TIMEOUT_S
+from tests.support.processes import has_ended
 from tests.support.real_hosts import RealHost, code_spec, half_plus_two_spec, pids_of, real_host, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -98,7 +99,7 @@ async def test_a_version_that_does_not_answer_its_host_is_replaced(
 
     os.kill(stopped, signal.SIGSTOP)
 
-    await until(lambda: not psutil.pid_exists(stopped))
+    await until(lambda: has_ended(stopped))
     monkeypatch.setattr("deployments.hosting.child_watch.HANGS_AFTER_S", 30.0)
     await until(lambda: pids_of(app, host.folder))
     await host.reaches(app, Condition.RUNNING)
@@ -163,7 +164,7 @@ async def test_versions_outlive_their_host_and_the_next_one_takes_them_over(save
         assert (seen.condition, second.pid("m:1")) == (Condition.RUNNING, before)
         assert await second.predict("m:1", 2.0) == [3.0]
         await second.close()
-        await until(lambda: not psutil.pid_exists(before))
+        await until(lambda: has_ended(before))
 
 
 async def test_a_host_whose_versions_were_taken_over_lets_go_of_them(host: RealHost, saved_models: Path) -> None:
@@ -197,7 +198,7 @@ async def test_a_child_of_another_release_is_not_taken_over(
         second = RealHost(Path(folder))
 
         assert await second.versions() == {}
-        await until(lambda: not psutil.pid_exists(before))
+        await until(lambda: has_ended(before))
         await second.close()
 
 
@@ -225,7 +226,7 @@ async def test_children_end_with_their_node(saved_models: Path) -> None:
         node.kill()
         node.wait()
 
-        await until(lambda: not psutil.pid_exists(child))
+        await until(lambda: has_ended(child))
 
 
 async def test_what_an_earlier_node_left_in_the_folder_is_removed() -> None:
@@ -263,7 +264,7 @@ async def test_a_host_that_ends_in_order_lets_its_versions_end(saved_models: Pat
     async with real_host() as host:
         pid = host.pid(await host.running(half_plus_two_spec(saved_models)))
 
-    assert not psutil.pid_exists(pid)
+    assert has_ended(pid)
 
 
 async def test_a_folder_of_another_user_is_not_used(tmp_path: Path) -> None:

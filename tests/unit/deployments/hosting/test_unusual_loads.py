@@ -15,6 +15,7 @@ from core.versions.world import Condition
 from deployments.hosting import version_process
 from deployments.hosting.messages import ForkOrder
 from deployments.hosting.zygote_process import ZygoteProcess
+from tests.support.processes import has_ended
 from tests.support.real_hosts import RealHost, code_spec, half_plus_two_spec, real_host, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -38,7 +39,7 @@ def stopped(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
 
 def is_gone(host: RealHost, pid: int, path: str) -> bool:
     """Whether nothing is left of a child."""
-    return not (psutil.pid_exists(pid) or pid in host._zygote._endings or Path(path).exists())
+    return has_ended(pid) and not (pid in host._zygote._endings or Path(path).exists())
 
 
 async def test_a_process_that_says_nothing_is_a_failed_load(

@@ -26,6 +26,7 @@ from deployments.routing.awaited_call import call_over
 from deployments.routing.replica_set import ReplicaSet
 from tests.support import onnx_models
 from tests.support.lite_models import LITE_MODELS
+from tests.support.processes import has_ended
 from tests.support.real_hosts import RealHost, code_spec, half_plus_two_spec, pids_of, until
 from tests.support.span_collector import SpanCollector
 
@@ -154,7 +155,7 @@ async def test_an_unload_lets_calls_finish_and_ends_the_process(host: RealHost, 
     assert (await host.observed(app)).condition is Condition.DELETING
     assert await call == [5.0]
     await host.reaches(app, Condition.ABSENT)
-    assert not psutil.pid_exists(pid)
+    assert has_ended(pid)
 
 
 async def test_an_unload_during_the_load_ends_the_process(host: RealHost, tmp_path: Path) -> None:
@@ -168,7 +169,7 @@ async def test_an_unload_during_the_load_ends_the_process(host: RealHost, tmp_pa
 
     await host.reaches("m:1", Condition.ABSENT)
     assert pids_of("m:1", host.folder) == []
-    await until(lambda: not psutil.pid_exists(started), "what the load had started is ended too")
+    await until(lambda: has_ended(started), "what the load had started is ended too")
 
 
 async def test_loads_that_hang_do_not_keep_others_from_loading(

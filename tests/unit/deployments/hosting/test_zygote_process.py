@@ -18,6 +18,7 @@ import pytest_asyncio
 from deployments.hosting import zygote_process
 from deployments.hosting.messages import ForkOrder
 from deployments.hosting.zygote_process import ForkFailed, ZygoteProcess
+from tests.support.processes import has_ended
 from tests.support.real_hosts import until
 
 
@@ -41,7 +42,7 @@ class Site:
         assert Path(order.path).exists()
         forking = psutil.Process(pid).ppid()
         await self.zygote.kill(pid, order.path)
-        assert not psutil.pid_exists(pid)
+        assert has_ended(pid)
         return forking
 
 
@@ -76,7 +77,7 @@ async def test_a_module_whose_import_starts_a_thread_is_shared_no_more(site: Sit
 
     assert after != before
     assert [await site.fork("starts_a_thread"), await site.fork()] == [after] * 2
-    assert not psutil.pid_exists(before)
+    assert has_ended(before)
 
 
 async def test_a_module_that_ends_the_process_is_left_to_the_child(site: Site, tmp_path: Path) -> None:
@@ -115,7 +116,7 @@ async def test_a_process_that_does_not_answer_is_replaced(site: Site, monkeypatc
         with suppress(ForkFailed):  # the next one needs longer to start than it has in this test
             await site.zygote.fork(site.order())
 
-    await until(lambda: not psutil.pid_exists(before))
+    await until(lambda: has_ended(before))
     monkeypatch.undo()
     assert await site.fork() != before
 
