@@ -25,6 +25,15 @@ HEAVY: Final = re.compile(
 """Operations whose work is not bounded by the number of weights."""
 
 
+LOOPS: Final = re.compile(r"While|^Enter$|^For$|MapDefun|^Scan$")
+"""Operations that repeat others as often as values say."""
+
+
+def has_loops(operations: Iterable[str]) -> bool:
+    """Whether how long a run takes depends on the values that are fed, however small they are."""
+    return any(map(LOOPS.search, operations))
+
+
 def is_light(saved_model: bytes, weights_bytes: int) -> bool:
     """Whether a run for a few rows is too short to be worth more than one thread."""
     if len(saved_model) + weights_bytes > LARGEST_LIGHT_BYTES:

@@ -149,7 +149,7 @@ class ServedModel:
 
     `signature_def_map` is the serialized SignatureDefMap that GetModelMetadata answers with; `platform` is the name of
     the platform that loaded it. `runs_by` says what calls the runs, where there is more than one way: `compiled`, or
-    `python` alone.
+    `python` alone. `may_loop`: how long a run takes depends on the values of its inputs, as its graph has loops.
     """
 
     name: str
@@ -158,11 +158,14 @@ class ServedModel:
     signature_def_map: bytes = b""
     platform: str = TENSORFLOW.name
     runs_by: str = ""
+    may_loop: bool = False
 
 
-def served_model(name: str, version: int, signatures: Mapping[str, Signature]) -> ServedModel:
+def served_model(
+    name: str, version: int, signatures: Mapping[str, Signature], *, may_loop: bool = False
+) -> ServedModel:
     """Return what a version declares whose files have no SignatureDefs; they are written from its signatures."""
-    return ServedModel(name, version, signatures, signature_def_map(signatures))
+    return ServedModel(name, version, signatures, signature_def_map(signatures), may_loop=may_loop)
 
 
 def signature_def_map(signatures: Mapping[str, Signature]) -> bytes:

@@ -49,6 +49,9 @@ _HEAVY: Final = re.compile(
 )
 """Operations whose work is not bounded by the number of weights, as a node's `op_type` lies in the file."""
 
+_LOOPS: Final = re.compile(rb'"\x04(?:Loop|Scan)')
+"""Operations that repeat others as often as values say, likewise."""
+
 
 class OnnxValue(Protocol):
     """An input or an output as onnxruntime tells it (`NodeArg`)."""
@@ -155,6 +158,11 @@ def score_columns(name: str, rows: Sequence[Mapping[object, float]], dtype: np.d
     if any(row.keys() != rows[0].keys() for row in rows):
         raise Internal(f'Output "{name}" has rows with different labels, which are not columns of a table.')
     return np.array([[row[label] for label in labels] for row in rows], dtype)
+
+
+def may_loop_onnx(model: bytes) -> bool:
+    """Whether how long a run takes depends on the values that are fed."""
+    return _LOOPS.search(model) is not None
 
 
 def is_light_onnx(model: bytes) -> bool:

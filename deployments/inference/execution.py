@@ -1,7 +1,9 @@
 """Execution of calls without batching: short ones on the event loop, long ones in a pool of threads.
 
 Which calls are short is learned: a moving average of the whole call (parse, run, print) per method and body size. A
-hand-over to a thread costs more than a tiny model's run, while a long run must not keep other answers waiting.
+hand-over to a thread costs more than a tiny model's run, while a long run must not keep other answers waiting. Calls of
+a model with loops say nothing about the next one, and TensorFlow watches no deadline in the caller's thread: none of
+them is short.
 
 Short calls that came together are worked on in stages: all are read, then all are run, then all are printed. A run of
 TensorFlow pushes the code that reads and prints out of the processor's caches, so that tiny calls take half as long
@@ -126,6 +128,7 @@ class Execution:
         self._loaded = loaded
         self._threads = threads
         self.answering = Answering(loaded, answers, meter)
+        self._may_loop = loaded.served.may_loop
         served = (loaded.served.name, str(loaded.served.version))
         self._waited = METRICS.histogram(QUEUE_SECONDS, *served)
         METRICS.before_snapshot(lambda: METRICS.set(QUEUE_LENGTH, *served, to=self._waiting))
@@ -169,6 +172,8 @@ class Execution:
 
     def _here_s(self, call: Call, kind: Kind) -> float:
         """Return how long the event loop is expected to work on a call; 0 for one that is left to a thread."""
+        if self._may_loop:
+            return 0.0
         expected_s = self._expected_s.get(kind, ALWAYS_LONG_S)
         if expected_s < SHORT_CALL_S and len(call.body) <= LARGEST_ON_LOOP_BYTES:
             return max(expected_s, SHORTEST_S)

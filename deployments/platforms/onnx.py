@@ -21,6 +21,7 @@ from core.platforms.onnx_signature import (
     LARGEST_LIGHT_BYTES,
     gives_scores,
     is_light_onnx,
+    may_loop_onnx,
     onnx_signatures,
     score_columns,
 )
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
 
 log = logging.getLogger(__name__)
+
+LARGEST_READ_BYTES = 64 * 1024 * 1024
+"""Of a model whose operations are read."""
 
 FILE: Final = ONNX.files[0]
 ONLY_FATAL: Final = 4
@@ -72,7 +76,7 @@ class OnnxModels:
         except Exception as error:
             raise onnx_load_error(type(error).__name__, str(error), str(file)) from error
         log.info("onnx_loaded model=%s providers=%s", spec.servable.name, ",".join(session.get_providers()))
-        return LoadedOnnx(session, spec.servable, onnxruntime.RunOptions)
+        return LoadedOnnx(session, spec.servable, onnxruntime.RunOptions, may_loop=_may_loop(file))
 
     def _options(self, options: SessionOptions, spec: ServableSpec) -> SessionOptions:
         light = self.estimate(spec.path).is_light
@@ -91,9 +95,11 @@ PLATFORM = OnnxModels()
 class LoadedOnnx:
     """One loaded ONNX model; may be called from several threads at once."""
 
-    def __init__(self, session: InferenceSession, servable: ServableId, run_options: Callable[[], object]) -> None:
+    def __init__(
+        self, session: InferenceSession, servable: ServableId, run_options: Callable[[], object], *, may_loop: bool
+    ) -> None:
         found = onnx_signatures(session.get_inputs(), session.get_outputs(), session.get_overridable_initializers())
-        self.served = served_model(servable.name, servable.version, found.signatures)
+        self.served = served_model(servable.name, servable.version, found.signatures, may_loop=may_loop)
         self._session: InferenceSession | None = session
         self._run_options = run_options
         self._deadlines = RunDeadlines()
@@ -171,6 +177,11 @@ def _readers(session: InferenceSession) -> Mapping[str, Callable[..., np.ndarray
 
 def _terminate(options: Any) -> None:
     options.terminate = True
+
+
+def _may_loop(file: Path) -> bool:
+    """Whether a model has loops, or is too large to be read for that: its runs are never short."""
+    return file.stat().st_size > LARGEST_READ_BYTES or may_loop_onnx(file.read_bytes())
 
 
 def _is_light(file: Path, files_size: int) -> bool:

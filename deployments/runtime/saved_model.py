@@ -29,6 +29,7 @@ from deployments.runtime.session import (
     open_session,
     run_options,
 )
+from deployments.runtime.signature_file import may_loop
 
 SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb")
 SESSION_BUNDLE_FILE = "export.meta"
@@ -117,6 +118,7 @@ def load(path: str, *, tags: frozenset[str], name: str, version: int, session_co
         signatures=MappingProxyType({key: signature(definition) for key, definition in definitions.items()}),
         signature_def_map=serving_pb2.SignatureDefMap(signature_def=definitions).SerializeToString(deterministic=True),
         runs_by=runs_by(library()),
+        may_loop=may_loop(Path(path)),
     )
     return LoadedModel(served, session)
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from google.protobuf.message import DecodeError
 
 from core.errors import InvalidArgument, NotFound
-from core.inference.light_model import LARGEST_LIGHT_BYTES, is_light, operations_in
+from core.inference.light_model import LARGEST_LIGHT_BYTES, has_loops, is_light, operations_in
 from core.inference.signature import ServedModel, signature
 from core.protos import tensor_pb2
 
@@ -61,3 +61,11 @@ def graph_operations(version: Path) -> frozenset[str]:
         return frozenset(operations_in(tensor_pb2.SavedModelOperations.FromString(file.read_bytes())))
     except (OSError, DecodeError):
         return frozenset()
+
+
+def may_loop(version: Path) -> bool:
+    """Whether the graphs of a version have loops, or are too large to be read for that: their runs are never short."""
+    try:
+        return (version / FILE).stat().st_size > LARGEST_READ_GRAPH or has_loops(graph_operations(version))
+    except OSError:
+        return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.config.session_options import with_threads
-from core.inference.light_model import LARGEST_LIGHT_BYTES, is_light
+from core.inference.light_model import LARGEST_LIGHT_BYTES, has_loops, is_light
 from core.protos import session_file_pb2, tensor_pb2
 
 
@@ -38,6 +38,13 @@ def test_work_that_weights_do_not_bound_is_not_light(op: str) -> None:
     """In the graph itself or in one of its functions."""
     assert not is_light(graph("MatMul", op), 1000)
     assert not is_light(graph("MatMul", in_function=op), 1000)
+
+
+def test_operations_that_repeat_others_are_loops() -> None:
+    """Of TensorFlow 2, and of control flow that was taken apart."""
+    for op in ("While", "StatelessWhile", "_While", "Enter", "MapDefun"):
+        assert has_loops(["MatMul", op])
+    assert not has_loops(["MatMul", "If", "Einsum", "EnterpriseOp"])
 
 
 def test_a_model_with_many_weights_is_not_light() -> None:

@@ -8,6 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -474,6 +475,20 @@ async def test_a_call_that_is_withdrawn_before_its_turn_is_counted(stages: Stage
     stages.execution.drop(stages.arrival(1.0, timeout_s))
 
     assert (dropped(reason), stages.noted) == (before + 1, [])
+
+
+async def test_calls_of_a_model_with_loops_never_keep_the_event_loop(stages: Stages) -> None:
+    """However short those before were: the next one may take hours, and its deadline is watched in a thread alone."""
+    served = replace(stages.loaded.served, may_loop=True)
+    execution = Execution(FakeLoaded(served), 1)
+    arrivals = [stages.arrival(number, timeout_s=60.0) for number in (1.0, 2.0, 3.0)]
+    for arrival in arrivals:
+        assert execution.group_size([arrival]) == 1
+        assert execution.submit_together([arrival])[0] is not None
+        await stages.answered(len(stages.answers) + 1)
+
+    assert {answer.code for answer in stages.answers.values()} == {Code.OK}
+    execution.close()
 
 
 @pytest.mark.parametrize("slow", ["read", "run", "write"])

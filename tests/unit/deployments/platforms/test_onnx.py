@@ -362,6 +362,12 @@ def test_other_models_get_the_machine(tmp_path: Path) -> None:
     assert PLATFORM._options(onnxruntime.SessionOptions(), spec).intra_op_num_threads == len(os.sched_getaffinity(0))
 
 
+def test_a_model_with_loops_is_known(tmp_path: Path) -> None:
+    """How long a run takes depends on the values that it gets."""
+    assert PLATFORM.load(spec_of(write(tmp_path / "1", doubled_many_times()))).served.may_loop
+    assert not PLATFORM.load(spec_of(write(tmp_path / "2", identity()))).served.may_loop
+
+
 def test_the_estimate_counts_external_data(tmp_path: Path) -> None:
     """A large model is not light, whatever its operations are."""
     small = write(tmp_path / "1", plus_weights(np.ones(2, np.float32)))

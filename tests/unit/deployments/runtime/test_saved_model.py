@@ -16,6 +16,7 @@ from core.inference.dtypes import DataType
 from core.inference.signature import CLASSIFY_METHOD, PREDICT_METHOD, REGRESS_METHOD, TensorSpec
 from core.protos import serving_pb2
 from deployments.runtime.saved_model import load
+from deployments.runtime.signature_file import may_loop
 from tests.support.loaded_models import SERVE, call, load_fresh, loaded
 
 
@@ -198,3 +199,10 @@ def test_loading_and_running_never_import_python_tensorflow(saved_models: Path) 
     call(loaded(saved_models, "half_plus_two"), {"x": np.ones(1, np.float32)})
 
     assert "tensorflow" not in sys.modules
+
+
+def test_a_graph_with_loops_is_known(saved_models: Path) -> None:
+    """Also where they are in functions; one that cannot be read may have some."""
+    assert loaded(saved_models, "slow").served.may_loop
+    assert not loaded(saved_models, "half_plus_two").served.may_loop
+    assert may_loop(saved_models / "nothing")
