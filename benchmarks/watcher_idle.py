@@ -207,10 +207,15 @@ def idle_shares(code: Path, count: int, seconds: float, load: LoadProcess) -> Ma
 
 
 def simulated_elsewhere(code: Path, versions: int, seconds: float) -> float:
-    """Run the simulation on another checkout's code."""
-    command = [BIN / "python", Path(__file__), "--simulated-only", f"--versions={versions}", f"--seconds={seconds}"]
-    variables = {**os.environ, "PYTHONPATH": f"{code}{os.pathsep}{ROOT}"}
-    return float(json.loads(subprocess.run(command, env=variables, check=True, capture_output=True).stdout))
+    """Run this simulation on another checkout's code."""
+    with tempfile.TemporaryDirectory(prefix="bench-watcher-") as root:
+        for package, place in (("core", code), ("deployments", code), ("benchmarks", ROOT)):
+            (Path(root) / package).symlink_to(place / package)
+        command = [BIN / "python", "-m", "benchmarks.watcher_idle", "--simulated-only"]
+        options = [f"--versions={versions}", f"--seconds={seconds}"]
+        variables = {**os.environ, "PYTHONPATH": root}
+        ended = subprocess.run([*command, *options], cwd=root, env=variables, check=True, capture_output=True)
+    return float(json.loads(ended.stdout))
 
 
 def main() -> None:
