@@ -118,22 +118,22 @@ def cut_inputs(lists: Sequence[NumberList], places: Places, dtypes: DTypes) -> A
 
 def _alone(one: NumberList, dtype: DataType) -> np.ndarray:
     """Make the array of a list that is a whole tensor."""
-    values = one.numbers(_kind(dtype)) if dtype in FLOATS or dtype in INTEGERS else None
-    if values is None:
-        raise UnsuitableDocumentError
-    return _cast(values, dtype).reshape(one.shape)
+    return _cast(_fitting(one, dtype), dtype).reshape(one.shape)
 
 
 def _stacked(lists: list[NumberList], dtype: DataType) -> np.ndarray:
     """Stack lists of one shape along a new first dimension."""
     shape = lists[0].shape
-    if (dtype not in FLOATS and dtype not in INTEGERS) or any(one.shape != shape for one in lists):
+    if any(one.shape != shape for one in lists):
         raise UnsuitableDocumentError
-    parts = [one.numbers(_kind(dtype)) for one in lists]
-    known = [one for one in parts if one is not None]
-    if len(known) < len(parts):
-        raise UnsuitableDocumentError
-    return _typed(known[0] if len(known) == 1 else np.concatenate(known), (len(lists), *shape), dtype)
+    parts = [_fitting(one, dtype) for one in lists]
+    return _typed(parts[0] if len(parts) == 1 else np.concatenate(parts), (len(lists), *shape), dtype)
+
+
+def _fitting(one: NumberList, dtype: DataType) -> np.ndarray:
+    """Return the numbers of a list, all of the kind that a type is read as."""
+    values = one.numbers(_kind(dtype)) if dtype in FLOATS or dtype in INTEGERS else None
+    return _known(values)
 
 
 def _few(value: Element) -> list[Element]:
