@@ -96,9 +96,9 @@ class Admission:
 
     __slots__ = ("_bucket", "in_flight", "limits")
 
-    def __init__(self, limits: TrafficLimits, now_s: float) -> None:
+    def __init__(self, limits: TrafficLimits, now_s: float, in_flight: int = 0) -> None:
         self.limits = limits
-        self.in_flight = 0
+        self.in_flight = in_flight
         """Requests that were let in and have not ended."""
         rate = limits.max_requests_per_second
         self._bucket = TokenBucket(rate, now_s) if rate else None

@@ -158,7 +158,16 @@ class HttpApi:
             return HttpAnswer(200, model_list_body(self.router.table))
         if request.verb is Verb.METADATA:
             return await self._forward(request, b"", receive)
+        self._require_room(request)
         return await self._forward(request, await read_body(scope, receive, self.limits.max_body_bytes), receive)
+
+    def _require_room(self, request: RestRequest) -> None:
+        """Refuse a request that would be refused anyway before its body is read."""
+        try:
+            route = self.router.table.resolve(request.name, request.version, request.label)
+        except ServingError:
+            return  # what is wrong with the body comes before that
+        self.router.require_room(route)
 
     async def _forward(self, request: RestRequest, body: bytes, receive: Receive) -> HttpAnswer:
         try:
@@ -212,7 +221,7 @@ async def _refused(error: ServingError) -> HttpAnswer:
 def _refusal(error: ServingError) -> HttpAnswer:
     if isinstance(error, UnconvertibleVersion):
         return HttpAnswer(400, b"", code=error.code)
-    answer = error_answer(error.code, str(error))
+    answer = error_answer(error.code, str(error), error.retry_after_s)
     if isinstance(error, BodyTooLarge):
         return replace(answer, status=TOO_LARGE, headers=(*answer.headers, CLOSE))
     return answer
