@@ -69,7 +69,7 @@ class ShortCall:
         self._name: str = name
         limits = router.limits
         if limits.by_model and (refused := limits.refusal(name)) is not None:
-            self._refuse(refused)
+            self._turn_away(refused)
             return True
         self._route: Route = route
         self._call: Call = call
@@ -77,7 +77,7 @@ class ShortCall:
         self._open = router.begin(route, call, self)
         return self._open is not None
 
-    def _refuse(self, error: ServingError) -> None:
+    def _turn_away(self, error: ServingError) -> None:
         """Answer at once, and count the call: it was not let in."""
         self.response_complete = True
         self._router.meter.answered(self._name, error.code)
