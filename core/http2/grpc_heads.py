@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -229,8 +230,12 @@ def pushback_ms(retry_after_s: float) -> str:
     return str(max(1, math.ceil(retry_after_s * 1000)))
 
 
+@lru_cache(MOST_KNOWN_BLOCKS)
 def refusal_block(code: int, message: str, retry_after_s: float = 0.0) -> bytes:
-    """Encode an answer that is only a status; a time after which to try again is told if it is more than 0."""
+    """Encode an answer that is only a status; a time after which to try again is told if it is more than 0.
+
+    The last ones are kept: a server that refuses, refuses many in the same words.
+    """
     fields = (*_OPENING, *status_fields(code, message))
     if retry_after_s:
         fields = (*fields, (RETRY_PUSHBACK.encode(), pushback_ms(retry_after_s).encode()))

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable
 from typing import Protocol, TypeVar
 
-from core.errors import Code, DeadlineExceeded, ServerFull, ServingError
+from core.errors import Code, DeadlineExceeded, LimitReached, ServerFull, ServingError
 from core.routing.router_report import RouterReport
 from core.routing.table import Route, RoutingTable
 from core.routing.transport import TIMED_OUT, Answer, Call, ConnectionLost, OpenCall, Transport, Waiting
@@ -139,7 +139,7 @@ class RequestRouter:
         """
         refused = self.limits.refusal(route.servable.name) if self.limits.by_model else None
         if refused is not None:
-            raise refused
+            raise LimitReached(refused.text, refused.retry_after_s)
         if self._in_flight[route.app] >= MOST_CALLS_IN_FLIGHT:
             self._metrics.count(REFUSED_REQUESTS, route.servable.name, FULL)
             raise ServerFull(f"{MOST_CALLS_IN_FLIGHT} requests are waiting for {route.servable}; try again later.")

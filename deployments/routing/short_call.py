@@ -77,11 +77,11 @@ class ShortCall:
         self._open = router.begin(route, call, self)
         return self._open is not None
 
-    def _turn_away(self, error: ServingError) -> None:
+    def _turn_away(self, answer: Answer) -> None:
         """Answer at once, and count the call: it was not let in."""
         self.response_complete = True
-        self._router.meter.answered(self._name, error.code)
-        self.ended(Answer.of(error))
+        self._router.meter.answered(self._name, answer.code)
+        self.ended(answer)
 
     @property
     def is_open(self) -> bool:
