@@ -118,28 +118,37 @@ def replace_file(server: LiveServer, text: str) -> None:
     aside.rename(server.folder / "settings.yaml")
 
 
+def predicted(client: RestClient, name: str) -> Reply:
+    """Ask a model once."""
+    return client.post(f"/v1/models/{name}:predict", {"instances": [2.0]})
+
+
+def grpc_code(server: LiveServer, name: str) -> grpc.StatusCode:
+    """Ask a model once over gRPC; return the status."""
+    request = serving_pb2.PredictRequest(model_spec={"name": name}).SerializeToString()
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+        with pytest.raises(grpc.RpcError) as caught:
+            call(request, timeout=60)
+    return caught.value.code()
+
+
 def test_limits_of_a_changed_file_hold_at_once_and_on_every_way(server: LiveServer, client: RestClient) -> None:
     """Of an own deployment and of a hosted version; no process is replaced, and without the limit all is as before."""
     app = app_name(ServableId("twice", 1))
     wait_until(lambda: len(replica_pids(app, DEPLOYMENT)) == 2, "both replicas run")
     replicas = replica_pids(app, DEPLOYMENT)
-    body = {"instances": [2.0]}
     with with_settings(server, ("twice", "hosted"), max_requests_per_second=0.01, max_in_flight=7):
         for name in ("twice", "hosted"):
-            refused = lambda name=name: client.post(f"/v1/models/{name}:predict", body).status == 429
-            wait_until(refused, f"requests of {name} are refused")
-            reply = client.post(f"/v1/models/{name}:predict", body)
+            wait_until(lambda name=name: predicted(client, name).status == 429, f"requests of {name} are refused")
+            reply = predicted(client, name)
             assert 1 <= int(reply.headers["retry-after"]) <= 100
             assert "max_requests_per_second" in reply.error
-            with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
-                request = serving_pb2.PredictRequest(model_spec={"name": name}).SerializeToString()
-                with pytest.raises(grpc.RpcError) as caught:
-                    channel.unary_unary("/tensorflow.serving.PredictionService/Predict")(request, timeout=60)
-            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert grpc_code(server, name) is grpc.StatusCode.RESOURCE_EXHAUSTED
         shown = {one["name"]: one for one in client.get("/status.json").json["models"]}
         assert shown["twice"]["limits"] == {"max_requests_per_second": 0.01, "max_in_flight": 7}
         assert shown["mlp"]["limits"] == {"max_requests_per_second": None, "max_in_flight": None}
 
     for name in ("twice", "hosted"):
-        wait_until(lambda name=name: client.post(f"/v1/models/{name}:predict", body).status == 200, "it answers again")
+        wait_until(lambda name=name: predicted(client, name).status == 200, f"{name} answers again")
     assert replica_pids(app, DEPLOYMENT) == replicas
