@@ -30,8 +30,8 @@ from benchmarks.workloads import REST, Workload
 
 TIMES = 10.0
 WANTED = 3.0
-MOST_IN_FLIGHT = 8
-"""Of the limited model: those that a server of two cores works on at once, and as many that wait."""
+MOST_IN_FLIGHT = 6
+"""Of the limited model: the four that a server of two cores works on at once, and half as many that wait."""
 
 CLIENTS = 16
 LOOK_S = 0.2
