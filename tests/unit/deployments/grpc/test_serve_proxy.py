@@ -45,6 +45,12 @@ class Deployment(OipProxyMethods):
 class Context:
     """Takes a status."""
 
+    trailers: tuple[tuple[str, str], ...] = ()
+
+    def set_trailing_metadata(self, metadata: tuple[tuple[str, str], ...]) -> None:
+        """Take the trailers."""
+        self.trailers = metadata
+
     def set_code(self, code: grpc.StatusCode) -> None:
         """Take the code."""
         self.code = code
@@ -89,3 +95,13 @@ def test_an_error_is_set_on_the_context() -> None:
     set_status(context, GrpcAnswer(Code.NOT_FOUND, "no such model"))
 
     assert (context.code, context.details) == (grpc.StatusCode.NOT_FOUND, "no such model")
+    assert context.trailers == ()
+
+
+def test_a_refusal_says_on_the_context_when_to_try_again() -> None:
+    """As on our own port."""
+    context = Context()
+
+    set_status(context, GrpcAnswer(Code.RESOURCE_EXHAUSTED, "too many", retry_after_s=1.5))
+
+    assert context.trailers == (("grpc-retry-pushback-ms", "1500"),)
