@@ -98,7 +98,9 @@ class _Refused:
         return self._answers.get(key) or self._new_answer(*key)
 
     def _new_answer(self, limit: Limit, steps: int) -> Answer:
-        answer = Answer(Code.RESOURCE_EXHAUSTED, self._texts[limit].encode("utf-8", "replace"), round(steps * STEP_S, 1))
+        answer = Answer(
+            Code.RESOURCE_EXHAUSTED, self._texts[limit].encode("utf-8", "replace"), round(steps * STEP_S, 1)
+        )
         if len(self._answers) < MOST_ANSWERS:
             self._answers[limit, steps] = answer
         return answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -45,11 +46,11 @@ class Deployment(OipProxyMethods):
 class Context:
     """Takes a status."""
 
-    trailers: tuple[tuple[str, str], ...] = ()
+    trailers: Sequence[tuple[str, str]] = ()
 
-    def set_trailing_metadata(self, metadata: tuple[tuple[str, str], ...]) -> None:
-        """Take the trailers."""
-        self.trailers = metadata
+    def set_trailing_metadata(self, metadata: list[tuple[str, str]]) -> None:
+        """Take the trailers, and add them as Serve does, which fails for a tuple."""
+        self.trailers = [("request_id", "7")] + metadata  # noqa: RUF005
 
     def set_code(self, code: grpc.StatusCode) -> None:
         """Take the code."""
@@ -104,4 +105,4 @@ def test_a_refusal_says_on_the_context_when_to_try_again() -> None:
 
     set_status(context, GrpcAnswer(Code.RESOURCE_EXHAUSTED, "too many", retry_after_s=1.5))
 
-    assert context.trailers == (("grpc-retry-pushback-ms", "1500"),)
+    assert context.trailers == [("request_id", "7"), ("grpc-retry-pushback-ms", "1500")]
