@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 from google.protobuf import text_format
 from google.protobuf.descriptor import Descriptor
@@ -36,7 +36,7 @@ def unknown_fields(place: Outline, message: Descriptor) -> Iterator[tuple[Outlin
 
 
 def parse_text_message(text: str, message: M, file: str = "", *, allow_unknown: bool = False) -> tuple[M, Outline]:
-    """Parse a text file into the message; raises ConfigError with all unknown fields and the first other mistake.
+    """Parse a text file into the message; raises ConfigError with every mistake of its form.
 
     The outline that is returned with the message has the lines of the fields. An empty file is a mistake, because a
     file that is just being rewritten is empty for a moment. With `allow_unknown`, unknown fields are left out instead.
@@ -54,9 +54,119 @@ def parse_text_message(text: str, message: M, file: str = "", *, allow_unknown: 
         text_format.Parse(text, message, allow_unknown_field=allow_unknown)
     except (text_format.ParseError, ValueError, RecursionError) as error:
         first = _problem(kind, file, *_place_and_detail(error, text))
-        known = {problem.line for problem in unknown}
-        raise ConfigError(tuple(unknown) if first.line in known else (*unknown, first)) from None
+        rest = parse_rest(text, message, file)
+        known = {problem.line for problem in unknown} | (set() if rest.left_out else {first.line})
+        found = [*([] if first.line in known and unknown else [first]), *rest.problems]
+        further = dict.fromkeys(problem for problem in found if problem is first or problem.line not in known)
+        raise ConfigError(tuple(sorted((*unknown, *further), key=lambda problem: problem.line or 0))) from None
     return message, places
+
+
+def checked_message(
+    text: str, message: M, file: str, check: Callable[[M, Outline], Iterable[Problem]]
+) -> tuple[M, Outline]:
+    """Parse a text file and check its content; raises ConfigError with every mistake of form and of content."""
+    try:
+        parse_text_message(text, message, file)
+    except ConfigError as error:
+        rest = parse_rest(text, message, file)
+        raise ConfigError((*error.problems, *rest.others(check(message, rest.places)))) from None
+    problems = tuple(check(message, outline(text)[0]))
+    if problems:
+        raise ConfigError(problems)
+    return message, outline(text)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Remnant:
+    """What can be read of a text with mistakes: the outline of it, and every mistake of its form."""
+
+    places: Outline
+    problems: tuple[Problem, ...]
+    left_out: frozenset[str]
+    """The names of what was left out, and of what is around it."""
+
+    def others(self, problems: Iterable[Problem]) -> Iterator[Problem]:
+        """Yield mistakes of content, without what only seems to be missing because it was left out."""
+        return (one for one in problems if one.field.rpartition(".")[2] not in self.left_out)
+
+
+def parse_rest(text: str, message: Message, file: str = "") -> Remnant:
+    """Parse what is right of a text into the message, so that everything is checked at once.
+
+    A field with a mistake is left out with all that is inside it, and the others keep their lines.
+    """
+    kind = cast(Descriptor, message.DESCRIPTOR)
+    problems: list[Problem] = []
+    left_out: set[str] = set()
+    for _ in range(MOST_LEFT_OUT):
+        message.Clear()
+        try:
+            text_format.Parse(text, message, allow_unknown_field=True)
+            break
+        except (text_format.ParseError, ValueError, RecursionError) as error:
+            place, detail = _place_and_detail(error, text)
+            problems.append(_problem(kind, file, place, detail))
+            found = _field_at(text, place)
+            if found is None:
+                message.Clear()
+                break
+            left_out.update(found.names)
+            text = found.blanked(text)
+    return Remnant(outline(text)[0], tuple(problems), frozenset(left_out))
+
+
+@dataclass(frozen=True, slots=True)
+class _FieldText:
+    """The names of a field and of those around it, and where it begins and ends in the text."""
+
+    names: tuple[str, ...]
+    start: int
+    end: int
+
+    def blanked(self, text: str) -> str:
+        """Return the text without the field; lines and columns of the rest stay."""
+        blank = re.sub(r"[^\n]", " ", text[self.start : self.end])
+        return text[: self.start] + blank + text[self.end :]
+
+
+def _field_at(text: str, place: Outline) -> _FieldText | None:
+    """Return the innermost field that begins at a place or before it; None where the marks do not fit together."""
+    tokens = list(_tokens(text))
+    before = [index for index, one in enumerate(tokens) if (one.line, one.column) <= (place.line, place.column)]
+    for index in reversed(before):
+        token = tokens[index]
+        follows = tokens[index + 1].text if index + 1 < len(tokens) else ""
+        if token.kind == "name" and follows in {":", "{", "<"} and (index == 0 or tokens[index - 1].text != ":"):
+            end = _end_of_value(tokens, index + 1)
+            return None if end is None else _FieldText((*_around(tokens[:index]), token.text), token.start, end)
+    return None
+
+
+def _around(tokens: Sequence[_Token]) -> list[str]:
+    """Return the names of the messages that are open behind the tokens."""
+    names: list[str] = []
+    last = ""
+    for token in tokens:
+        if token.text in _CLOSING:
+            names.append(last)
+        elif token.text in _CLOSING.values() and names:
+            names.pop()
+        last = token.text if token.kind == "name" else last
+    return names
+
+
+def _end_of_value(tokens: Sequence[_Token], index: int) -> int | None:
+    """Return where the value ends that follows a name; None for one that is not closed."""
+    index += tokens[index].text == ":"
+    open_marks = 0
+    for token in tokens[index:]:
+        open_marks += (token.text in _OPENING) - (token.text in _OPENING.values())
+        if open_marks < 0:
+            return token.start  # there is no value
+        if not open_marks and token.text != "-":
+            return token.start + len(token.text)
+    return None
 
 
 def says_nothing(text: str) -> bool:
@@ -103,6 +213,19 @@ _TOKEN = re.compile(
 
 
 _CLOSING = {"{": "}", "<": ">"}
+_OPENING = {**_CLOSING, "[": "]"}
+MOST_LEFT_OUT = 100
+"""Mistakes of form that are reported at once; each takes another reading."""
+
+
+class _Token(NamedTuple):
+    """A word or mark of the text, and where it is."""
+
+    kind: str
+    text: str
+    line: int
+    column: int
+    start: int
 
 
 @dataclass(slots=True, eq=False)
@@ -209,7 +332,7 @@ class _Scan:
         self.levels.pop()
 
 
-def _tokens(text: str) -> Iterator[tuple[str, str, int, int]]:
+def _tokens(text: str) -> Iterator[_Token]:
     line, line_start, position = 1, 0, 0
     while found := _TOKEN.match(text, position):
         kind, token = found.lastgroup or "", found.group()
@@ -218,7 +341,7 @@ def _tokens(text: str) -> Iterator[tuple[str, str, int, int]]:
             line += breaks
             line_start = found.start() + token.rindex("\n") + 1 if breaks else line_start
         else:
-            yield kind, token, line, found.start() - line_start + 1
+            yield _Token(kind, token, line, found.start() - line_start + 1, found.start())
         position = found.end()
 
 
@@ -227,7 +350,7 @@ def outline(text: str) -> tuple[Outline, int]:
     root = Outline()
     scan = _Scan([_Level(root)])
     for token in _tokens(text):
-        scan.take(*token)
+        scan.take(token.kind, token.text, token.line, token.column)
         if scan.over:
             break
     return root, scan.deepest

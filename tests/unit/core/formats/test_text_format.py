@@ -38,7 +38,7 @@ def test_all_unknown_fields_are_reported_at_once() -> None:
 
 def test_an_unknown_field_does_not_hide_another_mistake() -> None:
     """The first mistake of another kind is reported beside the unknown fields."""
-    assert problems_of('model_config_list { config { name: 3 }\n config { nam: "a" } }') == ((2, "nam"), (1, ""))
+    assert problems_of('model_config_list { config { name: 3 }\n config { nam: "a" } }') == ((1, ""), (2, "nam"))
 
 
 def test_unknown_fields_can_be_allowed() -> None:
