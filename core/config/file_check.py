@@ -22,7 +22,8 @@ from core.config.session_options import session_config, session_config_warnings
 from core.config.version_policy import Specific
 from core.config.yaml_settings import YamlSettings
 from core.errors import ConfigError, Problem
-from core.formats.text_format import outline, says_nothing
+from core.formats.text_format import says_nothing
+from core.formats.text_outline import outline
 from core.protos import model_config_pb2, session_file_pb2
 
 

@@ -12,7 +12,8 @@ from core.config.extensions import ANY, BUILT_IN, TENSORFLOW, Extensions
 from core.config.model_config import LoggingConfig, ModelConfig, TaskSampling, collector_problems
 from core.config.version_policy import All, Latest, RegisteredPolicy, Specific, Unsaid, VersionPolicy
 from core.errors import ConfigError, Problem, TransitionRefused
-from core.formats.text_format import Outline, outline, parse_rest, parse_text_message, says_nothing
+from core.formats.text_format import parse_rest, parse_text_message, says_nothing
+from core.formats.text_outline import Outline, outline
 from core.protos import model_config_pb2
 
 CUSTOM_CONFIG = "ModelServer does not yet support custom model config."

@@ -10,7 +10,8 @@ from typing import Any, cast
 from core.config.model_config import BatchingParameters
 from core.config.server_settings import MonitoringConfig, SslConfig
 from core.errors import Problem
-from core.formats.text_format import Outline, checked_message
+from core.formats.text_format import checked_message
+from core.formats.text_outline import Outline
 from core.protos import model_config_pb2
 
 DEFAULT_METRICS_PATH = MonitoringConfig().prometheus_path

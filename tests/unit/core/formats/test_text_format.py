@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import ConfigError
-from core.formats.text_format import DEEPEST, Outline, outline, parse_text_message
+from core.formats.text_format import parse_text_message
+from core.formats.text_outline import DEEPEST, Outline, outline
 from core.protos import model_config_pb2
 
 
