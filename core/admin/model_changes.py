@@ -124,6 +124,17 @@ def unload_model(name: str) -> Change:
     return change
 
 
+def restored(name: str, before: ModelConfig | None) -> Change:
+    """Return a change that gives a model its earlier entry back; None: it had none, and goes."""
+
+    def change(known: KnownModels) -> Models:
+        if before is None:
+            return tuple(one for one in known.models if one.name != name)
+        return _with(known, before) if known.find(name) is not None else (*known.models, before)
+
+    return change
+
+
 def expect_same_platforms(before: Models, after: Models) -> None:
     """Refuse to change the declared platform of a model that stays (TensorFlow Serving, config reload).
 
