@@ -18,6 +18,7 @@ from deployments.storage.folder_events import FolderEvents
 from deployments.storage.version_source import VersionSource
 from deployments.system.clock import SystemClock
 from deployments.telemetry.collector import Collector
+from deployments.telemetry.process_logs import audit_into, session_logs
 from deployments.telemetry.process_logs import configure as configure_logs
 from deployments.telemetry.ray_metrics import RayMetrics
 from deployments.telemetry.repeated_failure_log import RepeatedFailureLog
@@ -39,6 +40,7 @@ class Watcher:
 
     def __init__(self, settings: ServerSettings) -> None:
         configure_logs(settings.logs, "watcher")
+        audit_into(session_logs(), settings.logs)
         self._collector = Collector()
         self._spares = SpareWorkers(settings.cluster.prestarted_workers, SystemClock())
         self._host = CollectingHost(self._collector, self._spares.load_begins)

@@ -257,9 +257,19 @@ class YamlSettings:
 
 def read_yaml_settings(content: str, file: str = "", known: Extensions = BUILT_IN) -> YamlSettings:
     """Read the file; raises ConfigError with every mistake, its line and its field."""
+    settings, problems = settings_and_problems(content, file, known)
+    if problems:
+        raise ConfigError(problems)
+    return settings
+
+
+def settings_and_problems(
+    content: str, file: str = "", known: Extensions = BUILT_IN
+) -> tuple[YamlSettings, tuple[Problem, ...]]:
+    """Return what can be read of the file, and every mistake in it; raises ConfigError for what is not YAML."""
     node = compose(content, file)
     if node is None:
-        return YamlSettings(file=file)
+        return YamlSettings(file=file), ()
     problems: list[Problem] = []
     top = known_entries(YamlEntry(node, "", file, problems), {"models": 0, "defaults": 0, "server": 0})
     own: dict[str, Reader] = {**_RESOURCES, **_OWN, "logging": partial(_logging, known)}
@@ -272,9 +282,8 @@ def read_yaml_settings(content: str, file: str = "", known: Extensions = BUILT_I
     listed = {**own, **_LISTED, **named}
     models = {name: _model(shared, section(listed)(at), at) for name, at in places.items()}
     server = section(_SERVER)(top["server"]) if "server" in top else {}
-    if problems:
-        raise ConfigError(tuple(sorted(problems, key=lambda problem: problem.line or 0)))
-    return YamlSettings(models, defaults, server, file)
+    in_order = tuple(sorted(problems, key=lambda problem: problem.line or 0))
+    return YamlSettings(models, defaults, server, file), in_order
 
 
 def _model(shared: Mapping[str, Any], given: Mapping[str, Any], entry: YamlEntry | None) -> ModelSettings:
