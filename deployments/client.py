@@ -56,6 +56,10 @@ def _failure(error: grpc.RpcError) -> RuntimeFailure:
     return RuntimeFailure(Code(error.code().value[0]), str(error.details()))
 
 
+def _authorization(token: str) -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {token}"),) if token else ()
+
+
 def _described(method: F, make: Callable[..., object], answer: str) -> F:
     """Give a client's method the name, docstring and arguments of the function that makes its call."""
     asked = inspect.signature(make)
@@ -84,7 +88,8 @@ def _awaitable(make: Callable[P, ClientCall[T]]) -> Callable[Concatenate[AsyncCl
 class Client:
     """Calls one server; safe to share between threads. Every method raises RuntimeFailure with the server's code.
 
-    `credentials` are gRPC's own, from `grpc.ssl_channel_credentials`; without them nothing is encrypted.
+    `credentials` are gRPC's own, from `grpc.ssl_channel_credentials`; without them nothing is encrypted. `token` says
+    who calls, to servers that want to know it.
     """
 
     predict = _blocking(calls.predict)
@@ -94,9 +99,15 @@ class Client:
     metadata = _blocking(calls.metadata)
 
     def __init__(
-        self, address: str, *, credentials: grpc.ChannelCredentials | None = None, timeout_s: float = TIMEOUT_S
+        self,
+        address: str,
+        *,
+        credentials: grpc.ChannelCredentials | None = None,
+        timeout_s: float = TIMEOUT_S,
+        token: str = "",
     ) -> None:
         self._timeout_s = timeout_s
+        self._metadata = _authorization(token)
         if credentials is None:
             self._channel = grpc.insecure_channel(address, options=OPTIONS)
         else:
@@ -105,7 +116,9 @@ class Client:
     def send(self, call: ClientCall[T]) -> T:
         """Make a call and wait for its answer."""
         try:
-            return call.read(self._channel.unary_unary(call.path)(call.body, timeout=call.timeout_s or self._timeout_s))
+            send = self._channel.unary_unary(call.path)
+            timeout_s = call.timeout_s or self._timeout_s
+            return call.read(send(call.body, timeout=timeout_s, metadata=self._metadata))
         except grpc.RpcError as error:
             raise _failure(error) from None
 
@@ -132,9 +145,15 @@ class AsyncClient:
     metadata = _awaitable(calls.metadata)
 
     def __init__(
-        self, address: str, *, credentials: grpc.ChannelCredentials | None = None, timeout_s: float = TIMEOUT_S
+        self,
+        address: str,
+        *,
+        credentials: grpc.ChannelCredentials | None = None,
+        timeout_s: float = TIMEOUT_S,
+        token: str = "",
     ) -> None:
         self._timeout_s = timeout_s
+        self._metadata = _authorization(token)
         if credentials is None:
             self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
         else:
@@ -144,7 +163,8 @@ class AsyncClient:
         """Make a call and wait for its answer."""
         send = self._channel.unary_unary(call.path)
         try:
-            return call.read(await send(call.body, timeout=call.timeout_s or self._timeout_s))
+            timeout_s = call.timeout_s or self._timeout_s
+            return call.read(await send(call.body, timeout=timeout_s, metadata=self._metadata))
         except grpc.RpcError as error:
             raise _failure(error) from None
 

@@ -13,8 +13,10 @@ from collections.abc import Sequence
 
 import grpc
 
+from deployments.access.guard import Guard
 from deployments.grpc.api import GrpcApi, ShortMethod
 from deployments.grpc.protocol import GrpcProtocol
+from deployments.grpc.unary_call import GuardedCall, UnaryCall
 from deployments.routing.request_router import RequestRouter
 
 BACKLOG = 4096
@@ -36,6 +38,8 @@ class GrpcServer:
     def __init__(self, api: GrpcApi) -> None:
         self.connections: set[GrpcProtocol] = set()
         self.router: RequestRouter = api.router
+        self.guard: Guard = api.guard
+        self.short_call = GuardedCall if api.guard.is_ruled else UnaryCall
         self._short = api.short_methods()
         self._generic: list[grpc.GenericRpcHandler] = []
         self._handlers: dict[str, grpc.RpcMethodHandler] = {}

@@ -7,12 +7,14 @@ from typing import Protocol
 
 import grpc
 
+from core.access.rights import INFER
 from core.errors import Code, ServingError
 from core.http2.grpc_heads import CallHead
 from core.http2.grpc_messages import LARGEST_MESSAGE_BYTES, PREFIX_BYTES, announced_bytes, only_message
 from core.http2.streams import Stream
 from core.routing.incoming_body import LARGE_BODY_BYTES, IncomingBody
 from core.routing.transport import Answer, Call
+from deployments.access.guard import Guard
 from deployments.grpc.api import ShortMethod
 from deployments.grpc.handled_call import Connection, HandledCall
 from deployments.routing.request_router import RequestRouter
@@ -27,6 +29,11 @@ class Handlers(Protocol):
     @property
     def router(self) -> RequestRouter:
         """The router that carries inference calls."""
+        ...
+
+    @property
+    def guard(self) -> Guard:
+        """Who decides about callers."""
         ...
 
     def handler(self, path: str) -> grpc.RpcMethodHandler | None:
@@ -101,7 +108,12 @@ class UnaryCall(ShortCall):
         short, at = self._short, 0
         if short.tensor_at is not None and len(body) >= LARGE_BODY_BYTES:
             at = short.tensor_at(body)
-        return self.send(asked, Call(short.method, body, timeout_s, tensor_at=at), began_s)
+        return self._may_go(asked.name) and self.send(asked, Call(short.method, body, timeout_s, tensor_at=at), began_s)
+
+    def _may_go(self, model: str) -> bool:
+        """Whether this way is open to a call for a model; a call to which it is not takes the long way."""
+        del model
+        return True
 
     def _take_the_long_way(self, body: bytes) -> None:
         handler = self._protocol.calls.handler(self._head.path)
@@ -128,3 +140,19 @@ class UnaryCall(ShortCall):
 
     def gave_up(self) -> None:
         """The stream is gone already."""
+
+
+class GuardedCall(UnaryCall):
+    """A call of a port with an access file; one that is not let in at once takes the long way, which says why."""
+
+    __slots__ = ()
+
+    def _may_go(self, model: str) -> bool:
+        visitor = self._protocol.calls.guard.quick_visitor(self._head.fields, self._protocol.peer)
+        if visitor is None:
+            return False
+        try:
+            visitor.require(INFER.of(model))
+        except ServingError:
+            return False
+        return True
