@@ -7,6 +7,7 @@ needs about a seventh of that (decision 0013).
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import time
 from collections.abc import Sequence
@@ -20,6 +21,9 @@ from deployments.grpc.unary_call import GuardedCall, UnaryCall
 from deployments.routing.request_router import RequestRouter
 
 BACKLOG = 4096
+# At DEBUG, hpack logs every header that it decodes, tokens too.
+logging.getLogger("hpack").setLevel(logging.INFO)
+
 CLIENTS_KNOW_AFTER_S = 1.0
 """How long clients may take to read GOAWAY; calls that they sent before are still answered."""
 

@@ -18,7 +18,7 @@ from deployments.access.guard import Guard
 from deployments.grpc.api import ShortMethod
 from deployments.grpc.handled_call import Connection, HandledCall
 from deployments.routing.request_router import RequestRouter
-from deployments.routing.short_call import ShortCall
+from deployments.routing.short_call import Asked, ShortCall
 
 LARGEST_BODY_BYTES = LARGEST_MESSAGE_BYTES + PREFIX_BYTES
 
@@ -108,12 +108,7 @@ class UnaryCall(ShortCall):
         short, at = self._short, 0
         if short.tensor_at is not None and len(body) >= LARGE_BODY_BYTES:
             at = short.tensor_at(body)
-        return self._may_go(asked.name) and self.send(asked, Call(short.method, body, timeout_s, tensor_at=at), began_s)
-
-    def _may_go(self, model: str) -> bool:
-        """Whether this way is open to a call for a model; a call to which it is not takes the long way."""
-        del model
-        return True
+        return self.send(asked, Call(short.method, body, timeout_s, tensor_at=at), began_s)
 
     def _take_the_long_way(self, body: bytes) -> None:
         handler = self._protocol.calls.handler(self._head.path)
@@ -147,12 +142,13 @@ class GuardedCall(UnaryCall):
 
     __slots__ = ()
 
-    def _may_go(self, model: str) -> bool:
+    def send(self, asked: Asked, call: Call, began_s: float) -> bool:
+        """Send the call; False if that is not possible now, or its caller is not let in at once."""
         visitor = self._protocol.calls.guard.quick_visitor(self._head.fields, self._protocol.peer)
         if visitor is None:
             return False
         try:
-            visitor.require(INFER.of(model))
+            visitor.require(INFER.of(asked.name))
         except ServingError:
             return False
-        return True
+        return super().send(asked, call, began_s)
