@@ -94,23 +94,15 @@ class Router(OipProxyMethods):
         self._router = kind(self._name, self._transport)
         tables = _ServeTables(watcher, self._siblings)
         self._follower = TableFollower(self._router, self._directory, tables, self._publish_health)
-        shown = monitoring(settings)
-        self._page = MetricsPage(shown.prometheus_path, self._name, self._transport, watcher, self._siblings)
+        path = monitoring(settings).prometheus_path
+        self._page = MetricsPage(path, self._name, self._transport, watcher, self._siblings)
         status = StatusPage(self._router, self._facts, self._watcher_report, SystemClock())
-        pages = {STATUS_PATH: status.answer, HTML_PATH: HtmlPage(status.document).answer}
-        if shown.prometheus_enabled:
-            pages[self._page.path] = self._page.answer
         METRICS.before_snapshot(self._router.note_metrics)
         RayMetrics().start()
         token = cluster_token()
-        limits = http_limits(settings)
         self._guard = guard_of(settings.front_door, settings.cluster.router_replicas)
         facts, more = self._version_2()
-        others = (OipRest(facts, limits, more.handlers),)
-        rest_guard = self._guard if self._guard.is_ruled or settings.front_door.model_repository_api else None
-        self._api = HttpApi(
-            self._router, limits, token, pages, access=access, traces=traces, others=others, guard=rest_guard
-        )
+        self._api = self._rest(status, OipRest(facts, http_limits(settings), more.handlers), token, access, traces)
         self._http = HttpDoor(http_address(settings), self._api, token)
         self._grpc_api = self._calls(status, OipService(facts, more.methods).service(), token, access, traces)
         self._grpc = GrpcDoor(grpc_address(settings), self._grpc_api, token)
@@ -120,6 +112,23 @@ class Router(OipProxyMethods):
         self._opened = threading.Event()
         self._life = self._loop.run(self._live())
         self._wait_until_open()
+
+    def _rest(
+        self, status: StatusPage, oip: OipRest, token: str, access: AccessLog | None, traces: RequestTraces | None
+    ) -> HttpApi:
+        pages = {STATUS_PATH: status.answer, HTML_PATH: HtmlPage(status.document).answer}
+        if monitoring(self._settings).prometheus_enabled:
+            pages[self._page.path] = self._page.answer
+        return HttpApi(
+            self._router,
+            http_limits(self._settings),
+            token,
+            pages,
+            access=access,
+            traces=traces,
+            others=(oip,),
+            guard=self._guard,
+        )
 
     def _version_2(self) -> tuple[ServerFacts, OipExtensions]:
         """Return what the Open Inference Protocol shows of this router, and the extensions that it has."""

@@ -33,11 +33,7 @@ class Connection(Protocol):
     http2: Http2Connection
     writable: asyncio.Event
     loop: asyncio.AbstractEventLoop
-
-    @property
-    def peer(self) -> Peer:
-        """The other end."""
-        ...
+    peer: Peer
 
     def flush(self) -> None:
         """Write the frames that wait to be sent."""

@@ -26,7 +26,7 @@ from core.http2.grpc_heads import (
 from core.http2.grpc_messages import prefix
 from core.http2.progress import ProgressLimits, ProgressWatch, Unfinished
 from core.http2.streams import NOBODY, STREAM, Receiver, Stream
-from deployments.access.peer import Peer, peer_of_transport
+from deployments.access.peer import ELSEWHERE, peer_of_transport
 from deployments.grpc.api import ShortMethod
 from deployments.grpc.handled_call import HandledCall
 from deployments.grpc.http_refusal import HttpRefusal
@@ -73,7 +73,8 @@ class GrpcProtocol(asyncio.Protocol):
         self.writable = asyncio.Event()
         self.writable.set()
         self._transport: asyncio.Transport | None = None
-        self._peer: Peer | None = None
+        self.peer = ELSEWHERE
+        """The other end."""
         self._ends_when_idle = False
         self._timer: asyncio.TimerHandle | None = None
         self._made_s = 0.0
@@ -85,17 +86,11 @@ class GrpcProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self.peer = peer_of_transport(transport)
         self.calls.connections.add(self)
         self._made_s = self.loop.time()
         self._look_later()
         self.flush()
-
-    @property
-    def peer(self) -> Peer:
-        """The other end of the connection."""
-        if self._peer is None:
-            self._peer = peer_of_transport(self._transport)
-        return self._peer
 
     def _look_later(self) -> None:
         self._timer = self.loop.call_later(min(LOOK_INTERVAL_S, PREFACE_TIMEOUT_S), self._look)

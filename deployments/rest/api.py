@@ -125,7 +125,7 @@ class HttpApi:
         other = self.owner(target)
         if other is None and scope["method"] not in KNOWN_METHODS:
             return html_error(501)
-        if self.guard is None:
+        if self.guard is None or not (self.guard.is_ruled or other):  # without rules, only /v2 has what needs a right
             return await self._admitted(scope, target, other, receive)
         return await self._guarded(self.guard, scope, target, other, receive)
 
