@@ -12,7 +12,8 @@ ServingError                     gRPC status          HTTP status
 ├── Aborted                      ABORTED              409          another change came first; read again, then repeat
 ├── DeadlineExceeded             DEADLINE_EXCEEDED    504          the caller's deadline has passed
 ├── ResourceExhausted            RESOURCE_EXHAUSTED   429          a limit of this server was reached
-├── PermissionDenied             PERMISSION_DENIED    403          the operator has not switched it on
+├── PermissionDenied             PERMISSION_DENIED    403          the operator has not allowed it
+├── Unauthenticated              UNAUTHENTICATED      401          the caller has not shown who it is
 ├── Unavailable                  UNAVAILABLE          503          try again, here or elsewhere
 ├── Unimplemented                UNIMPLEMENTED        501          this server does not offer it
 ├── Internal                     INTERNAL             500          a defect of the server
@@ -127,6 +128,12 @@ class PermissionDenied(ServingError):
     """The operator has not allowed this."""
 
     code = Code.PERMISSION_DENIED
+
+
+class Unauthenticated(ServingError):
+    """The caller has not shown who it is, or not in a way that counts."""
+
+    code = Code.UNAUTHENTICATED
 
 
 class Unavailable(ServingError):

@@ -38,6 +38,7 @@ class FileKind(enum.Enum):
     SSL = "ssl"
     SESSION = "session"
     PLATFORM = "platform"
+    ACCESS = "access"
 
 
 MESSAGES: Mapping[FileKind, Descriptor] = MappingProxyType(
@@ -50,6 +51,7 @@ MESSAGES: Mapping[FileKind, Descriptor] = MappingProxyType(
     }
 )
 YAML_SECTIONS = frozenset({"models", "defaults", "server"})
+ACCESS_SECTIONS = frozenset({"clients", "anyone"})
 SERVE_SECTIONS = frozenset({"applications", "import_path"})
 REFUSED_FIELDS: Mapping[str, str] = MappingProxyType(
     {
@@ -90,6 +92,8 @@ def kind_of(text: str, file: str) -> FileKind | None:
     names = {one.name for one in outline(text)[0].fields}
     if names & SERVE_SECTIONS:
         return FileKind.SERVE
+    if names & ACCESS_SECTIONS:
+        return FileKind.ACCESS
     if file.endswith((".yaml", ".yml")) or names & YAML_SECTIONS:
         return FileKind.SETTINGS
     if names & REFUSED_FIELDS.keys():
@@ -111,6 +115,8 @@ def check_file(
     chosen = kind or kind_of(text, file)
     if chosen is None:
         return Checked(file, None, (Problem(f"{BLANK}. {NO_KIND}" if says_nothing(text) else NO_KIND, file),))
+    if chosen is FileKind.ACCESS:  # read by those who know what it means
+        return Checked(file, chosen)
     if chosen is FileKind.MODELS:
         return _checked_models(text, file, relative_path_root, known)
     if chosen is FileKind.SERVE:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
 from core.config.model_config import BatchingParameters
-from core.config.server_settings import MonitoringConfig, SslConfig
+from core.config.server_settings import MonitoringConfig
 from core.errors import Problem
 from core.formats.text_format import checked_message
 from core.formats.text_outline import Outline
@@ -18,12 +19,29 @@ DEFAULT_METRICS_PATH = MonitoringConfig().prometheus_path
 BATCHING_WITHOUT_FILE = BatchingParameters(thread_pool_name="model_server_batch_threads")
 
 
+@dataclass(frozen=True, slots=True)
+class SslConfig:
+    """Certificates of the front door, as PEM texts (TensorFlow Serving, SSLConfig)."""
+
+    server_key: str = field(default="", repr=False)
+    """Private key of the server."""
+
+    server_cert: str = ""
+    """Certificate of the server, with its chain."""
+
+    custom_ca: str = ""
+    """Certificates that client certificates must lead to."""
+
+    client_verify: bool = False
+    """Ask clients for a certificate and verify it."""
+
+
 def batching_parameters(text: str, file: str = "") -> BatchingParameters:
     """Read a BatchingParameters file; raises ConfigError with every mistake."""
 
     def check(message: model_config_pb2.BatchingParameters, places: Outline) -> Iterator[Problem]:
-        for field, problem in batching_problems(_batching(message)):
-            yield Problem(problem, file, places.line_of(field), field)
+        for name, problem in batching_problems(_batching(message)):
+            yield Problem(problem, file, places.line_of(name), name)
 
     return _batching(checked_message(text, model_config_pb2.BatchingParameters(), file, check)[0])
 
@@ -101,8 +119,8 @@ def ssl_config(text: str, file: str = "") -> SslConfig:
 
 def _ssl_problems(file: str, message: model_config_pb2.SSLConfig, places: Outline) -> Iterator[Problem]:
     required = ("server_key", "server_cert", *(("custom_ca",) if message.client_verify else ()))
-    for field in ("server_key", "server_cert", "custom_ca"):
-        pem = cast("str", getattr(message, field))
-        if (pem or field in required) and "-----BEGIN " not in pem:
-            text = f"{field} must hold a PEM text, from -----BEGIN to -----END; file names are not read"
-            yield Problem(text, file, places.line_of(field), field)
+    for name in ("server_key", "server_cert", "custom_ca"):
+        pem = cast("str", getattr(message, name))
+        if (pem or name in required) and "-----BEGIN " not in pem:
+            text = f"{name} must hold a PEM text, from -----BEGIN to -----END; file names are not read"
+            yield Problem(text, file, places.line_of(name), name)

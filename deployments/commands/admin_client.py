@@ -28,6 +28,7 @@ TOLD_AFTER_S = 2.0
 PROFILE_EXTRA_S = 40.0
 OPTIONS = (("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", -1))
 LIKE_NO_SERVER = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED})
+NOT_LET_IN = frozenset({Code.UNAUTHENTICATED, Code.PERMISSION_DENIED})
 
 
 class NoServer(Unavailable):
@@ -51,10 +52,12 @@ class AdminClient:
         target: str,
         credentials: grpc.ChannelCredentials | None = None,
         *,
+        token: str = "",
         timeout_s: float = 10.0,
         change_timeout_s: float = 40.0,
     ) -> None:
         self.target = target
+        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
         self._timeout_s = timeout_s
         self._timeouts_s = {"ChangeConfig": change_timeout_s}
         if credentials is None:
@@ -67,6 +70,8 @@ class AdminClient:
         try:
             document: dict[str, Any] = json.loads(admin_messages.read_status_answer(self._call("GetStatus", b"")))
         except RuntimeFailure as error:
+            if error.code in NOT_LET_IN:
+                raise
             raise self._no_server(error) from None
         return document
 
@@ -134,7 +139,7 @@ class AdminClient:
         send = self._channel.unary_unary(f"/{admin_messages.SERVICE}/{method}")
         timeout_s = self._timeouts_s.get(method, self._timeout_s)
         try:
-            answer: bytes = send(request, timeout=timeout_s)
+            answer: bytes = send(request, timeout=timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
             late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
             text = f"{method} was not answered within {timeout_s:g} s." if late else str(error.details())

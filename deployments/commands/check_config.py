@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from core.access.access_file import read_access_rules
 from core.config.file_check import Checked, FileKind, across, check_file
 from core.config.own_flags import listed_names
 from core.errors import ConfigError, Problem
@@ -20,7 +21,8 @@ from deployments.system.installed import interpreter_warnings
 DESCRIPTION = """\
 Find every mistake in configuration files, with file, line and field.
 
-The kind of a file is recognized by its content: models.config, our YAML settings, a config of Ray Serve, and the
+The kind of a file is recognized by its content: models.config, our YAML settings, an access file, a config of Ray
+Serve, and the
 parameter files for batching, monitoring, certificates and TensorFlow's session. A list of models and a settings file
 that are named together are also checked against each other. What makes the server slow in this installation is a
 warning."""
@@ -73,11 +75,21 @@ def _checked(file: str, kind: FileKind | None, root: str) -> Checked:
         return Checked(file, kind, error.problems)
     if found.kind is FileKind.SSL and not found.problems:
         return replace(found, problems=_certificate_problems(file))
+    if found.kind is FileKind.ACCESS:
+        return replace(found, problems=_access_problems(file))
     return replace(
         found,
         problems=(*found.problems, *_broken_sources(found)),
         warnings=(*found.warnings, *_missing_base_paths(found), *_missing_libraries(found)),
     )
+
+
+def _access_problems(file: str) -> tuple[Problem, ...]:
+    try:
+        read_access_rules(read_text(file), without_secrets(file))
+    except ConfigError as error:
+        return error.problems
+    return ()
 
 
 def _certificate_problems(file: str) -> tuple[Problem, ...]:

@@ -7,11 +7,12 @@ reports a malformed body before an unknown model.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from core.errors import ServingError
+from core.errors import Code, ServingError
 from core.openapi.document import openapi_body
 from core.rest import examples as rest_examples
 from core.rest import predict as rest_predict
@@ -30,8 +31,11 @@ from core.rest.http_answer import (
 from core.rest.metadata import status_body
 from core.rest.path import INFERENCE_VERBS, RestRequest, UnconvertibleVersion, Verb, is_api, name_in, parse_request
 from core.rest.readiness import liveness_body, model_list_body, readiness_body
+from core.rest.rights import path_in, rest_rights
 from core.routing.transport import Call, Method
-from deployments.rest.asgi import AsgiApp, Receive, Scope, Send, header
+from deployments.access.guard import SIGHT, Guard, TooMuch
+from deployments.access.peer import Peer, peer_of_transport
+from deployments.rest.asgi import TRANSPORT, AsgiApp, Receive, Scope, Send, header
 from deployments.rest.body import SMALL_BODY_BYTES, BodyTooLarge, ClientGone, discard_body, read_body
 from deployments.rest.disconnect_watch import watched
 from deployments.rest.followers import logged, traced
@@ -79,8 +83,10 @@ class HttpApi:
         access: AccessLog | None = None,
         traces: RequestTraces | None = None,
         others: Sequence[RestApi] = (),
+        guard: Guard | None = None,
     ) -> None:
         self.router = router
+        self.guard = guard
         self.others = others
         self.limits = limits
         self._token = token.encode()
@@ -119,16 +125,40 @@ class HttpApi:
         other = self.owner(target)
         if other is None and scope["method"] not in KNOWN_METHODS:
             return html_error(501)
-        page = self._pages.get(_path(target))
+        if self.guard is None or not (self.guard.is_ruled or other):  # without rules, only /v2 has what needs a right
+            return await self._admitted(scope, target, other, receive)
+        return await self._guarded(self.guard, scope, target, other, receive)
+
+    async def _guarded(
+        self, guard: Guard, scope: Scope, target: str, other: RestApi | None, receive: Receive
+    ) -> HttpAnswer:
+        """Answer a request where its caller may do that; otherwise say why not, in the form of the API."""
+        method = scope["method"]
+        rights = rest_rights(method, target) if other is None else other.rights(method, target)
+        try:
+            visitor = await guard.visitor(scope["headers"], _peer(scope))
+            for right in rights:
+                visitor.require(right)
+            with guard.admitted(visitor):
+                answer = await self._admitted(scope, target, other, receive)
+        except ServingError as error:
+            refused = _refusal(error) if other is None else other.failed(error)
+            answer = replace(refused, headers=(*refused.headers, *_refusal_headers(error), *self._cors(target, other)))
+        return _with_allowed_headers(answer) if method == "OPTIONS" and self.limits.cors and guard.is_ruled else answer
+
+    def _cors(self, target: str, other: RestApi | None) -> tuple[Header, ...]:
+        return CORS_HEADERS if self.limits.cors and (other is not None or is_api(target)) else ()
+
+    async def _admitted(self, scope: Scope, target: str, other: RestApi | None, receive: Receive) -> HttpAnswer:
+        page = self._pages.get(path_in(target))
         if page is not None:
             return await page(scope["method"], target)
         if other is None and not is_api(target):
             return self._outside_api(scope["method"], target)
         work = self._counted(scope, target, receive) if other is None else other.answer(scope, target, receive)
         answer = await work
-        if self.limits.cors:
-            return replace(answer, headers=(*answer.headers, *CORS_HEADERS))
-        return answer
+        cors = self._cors(target, other)
+        return replace(answer, headers=(*answer.headers, *cors)) if cors else answer
 
     async def _counted(self, scope: Scope, target: str, receive: Receive) -> HttpAnswer:
         """Answer a request of the API, and count it for the model that it named."""
@@ -153,9 +183,10 @@ class HttpApi:
         if request is None:
             return preflight(header(scope, b"origin"))
         if request.verb is Verb.STATUS:
-            return HttpAnswer(200, status_body(self.router.table.statuses(request.name, request.version)))
+            entries = self.router.table.statuses(request.name, request.version)
+            return HttpAnswer(200, status_body(SIGHT.get().statuses(request.name, entries)))
         if request.verb is Verb.LIST:
-            return HttpAnswer(200, model_list_body(self.router.table))
+            return HttpAnswer(200, model_list_body(SIGHT.get().table(self.router.table)))
         if request.verb is Verb.METADATA:
             return await self._forward(request, b"", receive)
         return await self._forward(request, await read_body(scope, receive, self.limits.max_body_bytes), receive)
@@ -170,7 +201,7 @@ class HttpApi:
         return answer_of(await watched(self.router.forward(route, call), receive))
 
     def _outside_api(self, method: str, target: str) -> HttpAnswer:
-        path = _path(target)
+        path = path_in(target)
         if path in OWN_PAGES and method not in {"GET", "HEAD"}:
             return wrong_method(method, path)
         if path == "/healthz":
@@ -178,7 +209,8 @@ class HttpApi:
         if path == "/openapi.json":
             return HttpAnswer(200, openapi_body())
         if path == "/readyz":
-            ready, body = readiness_body(self.router.table, draining=self.draining)
+            is_whole = SIGHT.get().is_whole
+            ready, body = readiness_body(self.router.table, draining=self.draining, has_reasons=is_whole)
             return HttpAnswer(200 if ready else 503, body)
         return html_error(404)
 
@@ -227,8 +259,21 @@ def _target(scope: Scope) -> str:
     return whole.decode("utf-8", "surrogateescape")
 
 
-def _path(target: str) -> str:
-    return target.partition("#")[0].partition("?")[0]
+def _peer(scope: Scope) -> Peer:
+    """Return the peer of a connection of our own port; of Serve's proxy, nothing is known of its client."""
+    return peer_of_transport(scope.get("state", {}).get(TRANSPORT))
+
+
+def _refusal_headers(error: ServingError) -> tuple[Header, ...]:
+    if error.code is Code.UNAUTHENTICATED:
+        return ((b"www-authenticate", b'Bearer realm="ray_model_server"'),)
+    return ((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))),) if isinstance(error, TooMuch) else ()
+
+
+def _with_allowed_headers(answer: HttpAnswer) -> HttpAnswer:
+    """Let scripts of other origins send tokens, too."""
+    allowed = (b"access-control-allow-headers", b"Authorization, X-API-Key")
+    return replace(answer, headers=(*answer.headers, allowed))
 
 
 def _check_body(verb: Verb, body: bytes) -> None:

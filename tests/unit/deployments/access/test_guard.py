@@ -1,0 +1,144 @@
+"""Guards: slow hashes beside the loop, limits across reloads, and nothing of tokens anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from argon2 import PasswordHasher
+
+from core.access.rights import INFER
+from core.errors import ResourceExhausted, Unauthenticated
+from deployments.access import slow_hashes
+from deployments.access.followed_rules import FollowedRules
+from deployments.access.guard import RuledGuard, TooMuch
+from deployments.access.peer import ELSEWHERE
+from tests.support.doors.guarded_sites import GuardedSites, bearer, client_of, eventually
+
+QUICK = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+SLOW_RULES = f"clients: {{a: {{tokens: ['{QUICK.hash('pass-word')}'], allow: [{{groups: [infer]}}]}}}}"
+
+
+@pytest.fixture
+def guard(tmp_path: Path) -> Iterator[RuledGuard]:
+    file = tmp_path / "access.yaml"
+    file.write_text(SLOW_RULES)
+    followed = FollowedRules(str(file), look_every_s=0.02)
+    yield RuledGuard(followed)
+    followed.close()
+
+
+def shown(token: bytes) -> list[tuple[bytes, bytes]]:
+    return [(b"x-api-key", token)]
+
+
+async def test_a_token_with_a_slow_hash_is_verified_once(guard: RuledGuard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From then on it is let in at once."""
+    assert guard.quick_visitor(shown(b"pass-word"), ELSEWHERE) is None
+    (await guard.visitor(shown(b"pass-word"), ELSEWHERE)).require(INFER.of("m"))
+    monkeypatch.setattr(slow_hashes, "_fits", None)
+
+    quick = guard.quick_visitor(shown(b"pass-word"), ELSEWHERE)
+
+    assert quick is not None
+    quick.require(INFER.of("m"))
+
+
+async def test_a_wrong_token_costs_a_slow_hash_once(guard: RuledGuard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that repeats its mistake is no burden."""
+    with pytest.raises(Unauthenticated):
+        (await guard.visitor(shown(b"wrong"), ELSEWHERE)).require(INFER.of("m"))
+    monkeypatch.setattr(slow_hashes, "_fits", None)
+
+    with pytest.raises(Unauthenticated):
+        (await guard.visitor(shown(b"wrong"), ELSEWHERE)).require(INFER.of("m"))
+
+
+async def test_a_flood_of_tokens_to_verify_is_refused_and_does_not_hold_up_the_loop(
+    guard: RuledGuard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few wait, one is verified at a time, and who was verified before is not touched."""
+    await guard.visitor(shown(b"pass-word"), ELSEWHERE)
+    at_once, most = 0, 0
+
+    def counted(token: bytes, argon2: str) -> bool:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        released.wait(10)
+        at_once -= 1
+        return False
+
+    released = threading.Event()
+    monkeypatch.setattr(slow_hashes, "_fits", counted)
+    flood = [asyncio.create_task(guard.visitor(shown(b"guess%d" % one), ELSEWHERE)) for one in range(100)]
+    while not at_once:
+        await asyncio.sleep(0.001)
+
+    assert guard.quick_visitor(shown(b"pass-word"), ELSEWHERE) is not None
+    released.set()
+    outcomes = await asyncio.gather(*flood, return_exceptions=True)
+
+    assert sum(isinstance(one, ResourceExhausted) for one in outcomes) == 100 - slow_hashes.MOST_WAITING
+    assert most == 1
+
+
+async def test_limits_are_those_of_the_newest_file_and_keep_what_is_in_work(tmp_path: Path) -> None:
+    """A reload must not let twice as much in."""
+    file = tmp_path / "access.yaml"
+    file.write_text("clients:\n" + client_of("a", "infer", more="    max_in_flight: 2\n"))
+    followed = FollowedRules(str(file), look_every_s=0.02)
+    guard = RuledGuard(followed)
+    visitor = await guard.visitor(shown(b"a-token"), ELSEWHERE)
+
+    with guard.admitted(visitor), guard.admitted(visitor):
+        with pytest.raises(TooMuch), guard.admitted(visitor):
+            pass
+        file.write_text("clients:\n" + client_of("a", "infer", more="    max_in_flight: 3\n"))
+        assert await asyncio.to_thread(eventually, lambda: followed.rules.clients[0].limits.max_in_flight == 3)
+        visitor = await guard.visitor(shown(b"a-token"), ELSEWHERE)
+        with guard.admitted(visitor), pytest.raises(TooMuch), guard.admitted(visitor):
+            pass
+    followed.close()
+
+
+def test_routers_share_a_limit(tmp_path: Path) -> None:
+    """Each lets in its part, because they do not ask each other."""
+    file = tmp_path / "access.yaml"
+    file.write_text("clients:\n" + client_of("a", "infer", more="    max_in_flight: 4\n"))
+    followed = FollowedRules(str(file))
+    guard = RuledGuard(followed, routers=2)
+    visitor = asyncio.run(guard.visitor(shown(b"a-token"), ELSEWHERE))
+
+    with guard.admitted(visitor), guard.admitted(visitor), pytest.raises(TooMuch), guard.admitted(visitor):
+        pass
+    followed.close()
+
+
+def test_a_token_is_in_no_log_no_text_and_no_trace(sites: GuardedSites, caplog: pytest.LogCaptureFixture) -> None:
+    """Good ones and bad ones, with the access log on."""
+    caplog.set_level(logging.DEBUG)
+    site = sites.ruled("clients:\n" + client_of("a", "infer", "status", token="good-secret"), is_logged=True)
+    bodies = []
+    for token in ("good-secret", "bad-secret"):
+        bodies += [
+            site.ask(method, target, f"Authorization: Bearer {token}", body=b"{}").body
+            for method, target in (
+                ("POST", "/v1/models/m:predict"),
+                ("POST", "/v2/models/x/infer"),
+                ("GET", "/status.json"),
+            )
+        ]
+        site.code("/tensorflow.serving.PredictionService/Predict", b"", bearer(token))
+        site.code("/ray_model_server.Admin/GetConfig", b"", bearer(token))
+    sites.file.write_text("clients: {a: {tokens: [good-secret]}}")
+    assert eventually(lambda: bool(site.guard.problems))
+
+    assert "access" in caplog.text
+    assert "-secret" not in caplog.text
+    assert b"-secret" not in b"".join(map(bytes, bodies))
+    assert "-secret" not in str(site.guard.problems)
