@@ -8,24 +8,27 @@ ARG DEBIAN=bookworm
 # What is installed. Here is a compiler for the compiled part; the image has none.
 FROM python:${PYTHON}-${DEBIAN} AS environment
 WORKDIR /build
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PIP_ROOT_USER_ACTION=ignore
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore UV_NO_CACHE=1
 RUN python -m venv --without-pip /opt/ray_model_server
 COPY requirements-image.lock ./
-RUN pip --python /opt/ray_model_server/bin/python install --only-binary :all: --require-hashes --requirement requirements-image.lock
+# uv installs what uv locked: pip refuses some of it. It is among that itself.
+RUN awk '/^[^ ]/ {is_uv = /^uv==/} is_uv' requirements-image.lock > uv.lock \
+ && pip install --require-hashes --requirement uv.lock
+RUN uv pip install --python /opt/ray_model_server --only-binary :all: --require-hashes --requirement requirements-image.lock
 COPY LICENSE README.md pyproject.toml setup.py ./
 COPY native/ native/
 COPY core/ core/
 COPY deployments/ deployments/
 # The bytecode has no times of files in it, which some builders change: nobody can write it anew later, and without it
 # each of ten processes would compile Ray.
-RUN pip --python /opt/ray_model_server/bin/python install --no-build-isolation --no-deps --no-index . \
+RUN uv pip install --python /opt/ray_model_server --no-build-isolation --no-deps --no-index . \
  && test -e /opt/ray_model_server/lib/python*/site-packages/core/json/_number_lists.abi3.so \
  && test -e /opt/ray_model_server/lib/python*/site-packages/deployments/runtime/_session_run.abi3.so \
  && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/ray_model_server/lib
 
 FROM environment AS gpu-environment
 COPY requirements-gpu.lock ./
-RUN pip --python /opt/ray_model_server/bin/python install --only-binary :all: --require-hashes --requirement requirements-gpu.lock \
+RUN uv pip install --python /opt/ray_model_server --only-binary :all: --require-hashes --requirement requirements-gpu.lock \
  && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/ray_model_server/lib
 
 FROM python:${PYTHON}-slim-${DEBIAN} AS edges
