@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -15,6 +14,7 @@ from core.errors import Code, ServingError
 from core.platforms.platform import Loaded
 from core.versions.load_report import LoadFailed, LoadStep, is_permanent
 from core.versions.servable_spec import ServableSpec
+from deployments.container.cpus import usable_cpus
 from deployments.inference.batched_execution import BatchedExecution
 from deployments.inference.batcher import Through, through_serve
 from deployments.inference.call_traces import CallTraces
@@ -118,4 +118,4 @@ def _parameters_beside(file: Path) -> BatchingParameters | None:
 
 def _cpus(spec: ServableSpec) -> int:
     """Return the number of CPUs that the replica may use."""
-    return spec.usable_cpus(os.cpu_count() or 1)
+    return spec.usable_cpus(usable_cpus())
