@@ -100,17 +100,18 @@ class Watcher:
             self._collector.take(await self._host.router_reports())
         return self._collector.collected(have, with_page=with_page)
 
-    async def reload(self, raw: bytes) -> bytes | ServingError:
+    async def reload(self, raw: bytes, by: str) -> bytes | ServingError:
         """Apply a HandleReloadConfigRequest."""
-        return await self._requests.reload(raw)
+        return await self._requests.reload(raw, by)
 
-    async def get_config(self, raw: bytes) -> bytes | ServingError:
+    async def get_config(self, raw: bytes, by: str) -> bytes | ServingError:
         """Return the list of models in force."""
+        del by
         return await self._requests.get(raw)
 
-    async def change_config(self, raw: bytes) -> bytes | ServingError:
+    async def change_config(self, raw: bytes, by: str) -> bytes | ServingError:
         """Put another list of models in force."""
-        return await self._requests.change(raw)
+        return await self._requests.change(raw, by)
 
     async def report(self) -> WatcherReport:
         """Return the parts of the status that change from second to second."""

@@ -31,6 +31,9 @@ Fields = Iterable[tuple[bytes, bytes]]
 SIGHT: ContextVar[Sight] = ContextVar("sight", default=EVERYTHING)
 """What the caller of the present request may see."""
 
+CALLER: ContextVar[str] = ContextVar("caller", default="a request")
+"""Who sent the present request, in words for the audit log."""
+
 
 class TooMuch(ResourceExhausted):
     """A client has used up what its limits allow; it may send again in `retry_after_s`."""
@@ -82,8 +85,11 @@ class LocalGuard:
 
     @contextmanager
     def admitted(self, visitor: Visitor) -> Iterator[None]:
-        del visitor
-        yield
+        before = CALLER.set(visitor.name)
+        try:
+            yield
+        finally:
+            CALLER.reset(before)
 
 
 class RuledGuard:
@@ -151,6 +157,7 @@ class RuledGuard:
     def admitted(self, visitor: Visitor) -> Iterator[None]:
         with ExitStack() as entered:
             entered.callback(SIGHT.reset, SIGHT.set(visitor.sight))
+            entered.callback(CALLER.reset, CALLER.set(visitor.name))
             for client in visitor.clients:
                 if client.limits:
                     entered.callback(self._admit(client).ended)

@@ -15,8 +15,8 @@ from core.access.rights import INFER
 from core.errors import ResourceExhausted, Unauthenticated
 from deployments.access import slow_hashes
 from deployments.access.followed_rules import FollowedRules
-from deployments.access.guard import RuledGuard, TooMuch
-from deployments.access.peer import ELSEWHERE
+from deployments.access.guard import CALLER, LocalGuard, RuledGuard, TooMuch
+from deployments.access.peer import ELSEWHERE, Peer
 from tests.support.doors.guarded_sites import GuardedSites, bearer, client_of, eventually
 
 QUICK = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
@@ -142,3 +142,24 @@ def test_a_token_is_in_no_log_no_text_and_no_trace(sites: GuardedSites, caplog: 
     assert "-secret" not in caplog.text
     assert b"-secret" not in b"".join(map(bytes, bodies))
     assert "-secret" not in str(site.guard.problems)
+
+
+async def test_whoever_changes_what_is_served_is_known_by_name(tmp_path: Path) -> None:
+    """The audit log has it; tokens themselves are never in it."""
+    file = tmp_path / "access.yaml"
+    file.write_text("clients:\n" + client_of("ops", "admin"))
+    followed = FollowedRules(str(file))
+    ruled, local = RuledGuard(followed), LocalGuard()
+    followed.close()
+    names = []
+    for guard, fields, peer in (
+        (ruled, shown(b"ops-token"), ELSEWHERE),
+        (ruled, [], ELSEWHERE),
+        (local, [], Peer(is_local=True)),
+        (local, [], ELSEWHERE),
+    ):
+        with guard.admitted(await guard.visitor(fields, peer)):
+            names.append(CALLER.get())
+
+    assert names == ["client ops", "a request without a token", "a request from this machine", "a request"]
+    assert CALLER.get() == "a request"
