@@ -14,8 +14,14 @@ _NAMES: Final = frozenset({AUTHORIZATION, API_KEY})
 LONGEST_TOKEN_BYTES: Final = 4096
 _BEARER: Final = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([!-~]+)")
 _TOKEN: Final = re.compile(rb"[!-~]+")
-FORWARDED: Final = frozenset({b"x-forwarded-for", b"forwarded", b"x-real-ip", b"via", b"origin"})
-"""Headers of proxies, and of browsers that act for the page of a site."""
+FORWARDED: Final = frozenset(
+    {
+        *(b"forwarded", b"via", b"x-real-ip", b"x-envoy-attempt-count"),
+        *(b"x-forwarded-%b" % one for one in (b"for", b"host", b"port", b"proto", b"client-cert")),
+        b"origin",
+    }
+)
+"""Headers of proxies, those beside a container too, and of browsers that act for the page of a site."""
 
 
 def presented_token(fields: Iterable[tuple[bytes, bytes]]) -> bytes | None:

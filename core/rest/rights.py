@@ -1,4 +1,4 @@
-"""What a REST request needs: TensorFlow Serving's API, and the pages of the port.
+"""What a REST request needs: of TensorFlow Serving's API, and of the pages of the port.
 
 Requests are read by the same functions that answer them. What is not known here needs the right to everything.
 """
@@ -14,16 +14,21 @@ from core.errors import ServingError
 from core.rest.path import Verb, is_api, parse_request
 
 NO_RIGHT: Final[tuple[Right, ...]] = ()
-PAGES: Final[Mapping[str, tuple[Right, ...]]] = MappingProxyType(
+OUTSIDE: Final[Mapping[str, tuple[Right, ...]]] = MappingProxyType(
     {
         "/healthz": NO_RIGHT,  # sibling routers find each other by it
         "/readyz": (HEALTH,),
         "/openapi.json": (METADATA,),
-        "/status.json": (STATUS,),
-        "/": (STATUS,),
     }
 )
+CUT_PAGES: Final = frozenset({"/", "/status.json"})
+"""Pages that show what their caller may see."""
 VERBS: Final = {Verb.METADATA: METADATA, Verb.STATUS: STATES}
+
+
+def page_rights(path: str) -> tuple[Right, ...]:
+    """Return what a page of the port needs; an operator may have put one where an API would be."""
+    return (STATUS if path in CUT_PAGES else WHOLE_STATUS,)
 
 
 def rest_rights(method: str, target: str) -> tuple[Right, ...]:
@@ -32,7 +37,7 @@ def rest_rights(method: str, target: str) -> tuple[Right, ...]:
     Such are preflights, which browsers send without credentials, and requests that cannot be read.
     """
     if not is_api(target):
-        return PAGES.get(path_in(target), (WHOLE_STATUS,))
+        return OUTSIDE.get(path_in(target), (WHOLE_STATUS,))
     if method == "OPTIONS":
         return NO_RIGHT
     try:

@@ -186,7 +186,7 @@ def _refusal_text(client: AccessClient, refused: Refusal) -> str:
 
 
 def guard_of(door: FrontDoorSettings, routers: int) -> Guard:
-    """Return the guard that the settings ask for; raises ConfigError for an access file with mistakes."""
+    """Return the guard that the settings ask for."""
     if door.access_file:
         return RuledGuard(FollowedRules(door.access_file), max(1, routers))
     return LocalGuard(is_open=door.remote_admin)

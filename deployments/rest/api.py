@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from core.access.rights import Right
 from core.errors import Code, ServingError
 from core.openapi.document import openapi_body
 from core.rest import examples as rest_examples
@@ -31,7 +32,7 @@ from core.rest.http_answer import (
 from core.rest.metadata import status_body
 from core.rest.path import INFERENCE_VERBS, RestRequest, UnconvertibleVersion, Verb, is_api, name_in, parse_request
 from core.rest.readiness import liveness_body, model_list_body, readiness_body
-from core.rest.rights import path_in, rest_rights
+from core.rest.rights import page_rights, path_in, rest_rights
 from core.routing.transport import Call, Method
 from deployments.access.guard import SIGHT, Guard, TooMuch
 from deployments.access.peer import Peer, peer_of_transport
@@ -134,7 +135,7 @@ class HttpApi:
     ) -> HttpAnswer:
         """Answer a request where its caller may do that; otherwise say why not, in the form of the API."""
         method = scope["method"]
-        rights = rest_rights(method, target) if other is None else other.rights(method, target)
+        rights = self._rights(method, target, other)
         try:
             visitor = await guard.visitor(scope["headers"], _peer(scope))
             for right in rights:
@@ -145,6 +146,13 @@ class HttpApi:
             refused = _refusal(error) if other is None else other.failed(error)
             answer = replace(refused, headers=(*refused.headers, *_refusal_headers(error), *self._cors(target, other)))
         return _with_allowed_headers(answer) if method == "OPTIONS" and self.limits.cors and guard.is_ruled else answer
+
+    def _rights(self, method: str, target: str, other: RestApi | None) -> tuple[Right, ...]:
+        """Return what a request needs, in the order in which `_admitted` looks for who answers it."""
+        path = path_in(target)
+        if path in self._pages:
+            return page_rights(path)
+        return rest_rights(method, target) if other is None else other.rights(method, target)
 
     def _cors(self, target: str, other: RestApi | None) -> tuple[Header, ...]:
         return CORS_HEADERS if self.limits.cors and (other is not None or is_api(target)) else ()

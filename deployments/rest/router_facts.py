@@ -22,7 +22,7 @@ def router_facts(
 ) -> RouterFacts:
     """Return the description of a router with these settings."""
     source = settings.source
-    files = (source.model_config_file, source.model_settings_file, settings.front_door.access_file)
+    files = (source.model_config_file, source.model_settings_file)
     listeners = tuple(_listeners(settings.front_door))
     return RouterFacts(
         name,

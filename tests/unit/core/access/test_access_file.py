@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.access.access_file import read_access_rules
 from core.access.rights import HEALTH, INFER, METADATA, WHOLE_STATUS, MethodGroup
+from core.access.rules import AccessRules
 from core.errors import ConfigError
 from core.routing.admission import TrafficLimits
 from tests.support.doors.guarded_sites import hash_of
@@ -138,3 +142,43 @@ def test_a_hash_that_would_take_minutes_or_all_memory_is_refused(cost: str) -> N
     text = f'clients: {{a: {{tokens: ["$argon2id$v=19${cost}$c29tZXNhbHRzYWx0$c29tZWhhc2hzb21laGFzaA"]}}}}'
 
     assert "may take" in problems(text)[0]
+
+
+WORDS = [
+    "clients",
+    "anyone",
+    "tokens",
+    "allow",
+    "groups",
+    "models",
+    "expires",
+    "hash",
+    "infer",
+    "certificates",
+    hash_of("x"),
+]
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(WORDS),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS) | st.text(max_size=3), inner, max_size=4),
+    max_leaves=12,
+)  # fmt: skip
+
+
+def is_read_or_refused(text: str) -> bool:
+    """Whether a text is rules, or mistakes with their texts; any other error goes on."""
+    try:
+        return isinstance(read_access_rules(text, "f"), AccessRules)
+    except ConfigError as error:
+        return bool(str(error))
+
+
+@given(VALUES)
+def test_any_content_is_rules_or_mistakes(content: object) -> None:
+    """The thread that follows the file must outlive whatever is written there."""
+    assert is_read_or_refused(yaml.safe_dump(content, allow_unicode=True))
+
+
+@given(st.text(alphabet="{}[]:,-\"'#&*!|>%@` \n\ta1.", max_size=60))
+def test_any_text_is_rules_or_mistakes(text: str) -> None:
+    """Also one that is not YAML."""
+    assert is_read_or_refused(f"clients: {text}")

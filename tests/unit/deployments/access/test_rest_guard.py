@@ -412,3 +412,14 @@ def test_without_a_file_nothing_is_hidden(sites: GuardedSites) -> None:
 
     for target in ("/v1/models", "/v1/models/broken", "/status.json", "/readyz", "/"):
         assert SECRET_PATH.encode() in site.ask("GET", target).body
+
+
+def test_a_page_that_an_operator_put_below_an_api_is_guarded(sites: GuardedSites) -> None:
+    """The path of the metrics is a setting, and a page is looked for first."""
+    paths = ("/v1/metrics", "/v2/metrics", "/v2/health/live", "/healthz", "/readyz", "/v1/models/m")
+    site = sites.ruled(RULES, metrics_at=paths)
+
+    for path in paths:
+        assert site.ask("GET", path).status == 401
+        assert site.ask("GET", path, RANKER).status == 403
+        assert site.ask("GET", path, OPS).body == b"secret metrics"
