@@ -100,7 +100,7 @@ class Router(OipProxyMethods):
         METRICS.before_snapshot(self._router.note_metrics)
         RayMetrics().start()
         token = cluster_token()
-        self._guard = guard_of(settings.front_door, settings.cluster.router_replicas)
+        self._guard = guard_of(settings.front_door, lambda: self._router.table.routers)
         facts, more = self._version_2()
         self._api = self._rest(status, OipRest(facts, http_limits(settings), more.handlers), token, access, traces)
         self._http = HttpDoor(http_address(settings), self._api, token)

@@ -130,6 +130,8 @@ def _model_remarks(model: Json) -> Iterable[str]:
     name = model["name"]
     if model["problem"]:
         yield f"{name}: {model['problem']}"
+    if model.get("refused_per_s"):
+        yield f"{name}: {rate(model['refused_per_s'])} requests a second are refused"
     for one in model["versions"]:
         yield from (f"{name} version {one['version']}: {text}" for text in _errors(one))
     known = {one["version"] for one in model["versions"]}

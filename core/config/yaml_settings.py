@@ -195,6 +195,8 @@ _RESOURCES: Mapping[str, Reader] = {
     "marker_file": text,
     "max_ongoing_requests": whole(1),
     "max_queued_requests": whole(-1),
+    "max_requests_per_second": decimal(0),
+    "max_in_flight": whole(0),
     "env_vars": mapping(text),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,16 +55,27 @@ def answer_of(answer: Answer) -> HttpAnswer:
     """Return the response for a model server's answer: the body itself, or the error text in JSON."""
     if answer.code is Code.OK:
         return HttpAnswer(200, answer.body)
-    return _error_answer(answer.code, bytes(answer.body))
+    return _error_answer(answer.code, bytes(answer.body), answer.retry_after_s)
 
 
-def error_answer(code: Code, message: str) -> HttpAnswer:
+def error_answer(code: Code, message: str, retry_after_s: float = 0.0) -> HttpAnswer:
     """Return the JSON response for an error."""
-    return _error_answer(code, raw_bytes(message))
+    return _error_answer(code, raw_bytes(message), retry_after_s)
 
 
-def _error_answer(code: Code, text: bytes) -> HttpAnswer:
-    return HttpAnswer(HTTP_STATUS.get(code, 500), _error_object(text), code=code)
+def _error_answer(code: Code, text: bytes, retry_after_s: float) -> HttpAnswer:
+    headers = (JSON, *retry_headers(code, retry_after_s))
+    return HttpAnswer(HTTP_STATUS.get(code, 500), _error_object(text), headers, code)
+
+
+def retry_headers(code: Code, retry_after_s: float = 0.0) -> tuple[Header, ...]:
+    """Return the header that says in how many seconds to try again: whole ones, at least one (RFC 9110, 10.2.3).
+
+    Who is told that the server is unavailable may always try again in a second.
+    """
+    if not retry_after_s and code is not Code.UNAVAILABLE:
+        return ()
+    return ((b"retry-after", b"%d" % max(1, math.ceil(retry_after_s))),)
 
 
 def html_error(status: int) -> HttpAnswer:

@@ -12,7 +12,7 @@ import grpc
 from core.access.credentials import API_KEY, AUTHORIZATION, FORWARDED
 from core.errors import ServingError
 from core.grpc.rights import OPEN, RULES, UNKNOWN_PATH, PathRule
-from core.http2.grpc_heads import bounded_text
+from core.http2.grpc_heads import RETRY_PUSHBACK, bounded_text, pushback_ms
 from deployments.access.guard import Guard
 from deployments.access.peer import ELSEWHERE, Peer, peer_of_context
 from deployments.grpc.status import status_code
@@ -114,7 +114,8 @@ async def _entered(rule: PathRule, calls: GuardedCalls, request: Any, context: A
         metadata = context.invocation_metadata()
         entered.enter_context(await calls.admission(rule, request, metadata, peer_of_context(context)))
     except ServingError as error:
-        await context.abort(status_code(error.code), bounded_text(str(error)))
+        again = ((RETRY_PUSHBACK, pushback_ms(error.retry_after_s)),) if error.retry_after_s else ()
+        await context.abort(status_code(error.code), bounded_text(str(error)), again)
     return entered
 
 

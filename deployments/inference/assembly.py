@@ -12,6 +12,7 @@ from core.config.model_config import BatchingParameters
 from core.config.parameter_files import batching_parameters
 from core.errors import Code, ServingError
 from core.platforms.platform import Loaded
+from core.routing.waiting_line import WaitingLine
 from core.versions.load_report import LoadFailed, LoadStep, is_permanent
 from core.versions.servable_spec import ServableSpec
 from deployments.container.cpus import usable_cpus
@@ -88,8 +89,12 @@ def execution_of(
         )
     kind = Execution if watch is None else ForeignExecution
     if traces is not None:
-        return traces.execution(loaded, threads, spec.settings.answers, kind)
-    return kind(loaded, threads, spec.settings.answers)
+        execution = traces.execution(loaded, threads, spec.settings.answers, kind)
+    else:
+        execution = kind(loaded, threads, spec.settings.answers)
+    if spec.config is not None:
+        execution.line = WaitingLine(spec.config.resources.max_queued_requests)
+    return execution
 
 
 def request_log_of(spec: ServableSpec, loaded: Loaded, replica: str) -> RequestLog:

@@ -7,7 +7,6 @@ reports a malformed body before an unknown model.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -34,7 +33,7 @@ from core.rest.path import INFERENCE_VERBS, RestRequest, UnconvertibleVersion, V
 from core.rest.readiness import liveness_body, model_list_body, readiness_body
 from core.rest.rights import page_rights, path_in, rest_rights
 from core.routing.transport import Call, Method
-from deployments.access.guard import SIGHT, Guard, TooMuch
+from deployments.access.guard import SIGHT, Guard
 from deployments.access.peer import Peer, peer_of_transport
 from deployments.rest.asgi import TRANSPORT, AsgiApp, Receive, Scope, Send, header
 from deployments.rest.body import SMALL_BODY_BYTES, BodyTooLarge, ClientGone, discard_body, read_body
@@ -197,7 +196,16 @@ class HttpApi:
             return HttpAnswer(200, model_list_body(SIGHT.get().table(self.router.table)))
         if request.verb is Verb.METADATA:
             return await self._forward(request, b"", receive)
+        self._require_room(request)
         return await self._forward(request, await read_body(scope, receive, self.limits.max_body_bytes), receive)
+
+    def _require_room(self, request: RestRequest) -> None:
+        """Refuse a request that would be refused anyway before its body is read."""
+        try:
+            route = self.router.table.resolve(request.name, request.version, request.label)
+        except ServingError:
+            return  # what is wrong with the body comes before that
+        self.router.require_room(route)
 
     async def _forward(self, request: RestRequest, body: bytes, receive: Receive) -> HttpAnswer:
         try:
@@ -252,7 +260,7 @@ async def _refused(error: ServingError) -> HttpAnswer:
 def _refusal(error: ServingError) -> HttpAnswer:
     if isinstance(error, UnconvertibleVersion):
         return HttpAnswer(400, b"", code=error.code)
-    answer = error_answer(error.code, str(error))
+    answer = error_answer(error.code, str(error), error.retry_after_s)
     if isinstance(error, BodyTooLarge):
         return replace(answer, status=TOO_LARGE, headers=(*answer.headers, CLOSE))
     return answer
@@ -275,7 +283,7 @@ def _peer(scope: Scope) -> Peer:
 def _refusal_headers(error: ServingError) -> tuple[Header, ...]:
     if error.code is Code.UNAUTHENTICATED:
         return ((b"www-authenticate", b'Bearer realm="ray_model_server"'),)
-    return ((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))),) if isinstance(error, TooMuch) else ()
+    return ()
 
 
 def _with_allowed_headers(answer: HttpAnswer) -> HttpAnswer:

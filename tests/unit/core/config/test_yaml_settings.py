@@ -44,6 +44,8 @@ models:
     marker_file: _SUCCESS
     max_ongoing_requests: 8
     max_queued_requests: -1
+    max_requests_per_second: 120.5
+    max_in_flight: 16
     env_vars: {OMP_NUM_THREADS: "1"}
     batching: {max_batch_size: 8, allowed_batch_sizes: [4, 8], pad_variable_length_inputs: yes}
     logging: {filename_prefix: /logs/a, sampling_rate: 1, per_task: [{dc: aa, sampling_rate: 0.5}]}
@@ -115,6 +117,8 @@ def test_a_full_file_adds_models_and_completes_listed_ones() -> None:
                 drain_timeout_s=5.0,
                 marker_file="_SUCCESS",
                 max_ongoing_requests=8,
+                max_requests_per_second=120.5,
+                max_in_flight=16,
                 env_vars={"OMP_NUM_THREADS": "1"},
             ),
             (LoggingConfig(filename_prefix="/logs/a", sampling_rate=1.0, per_task=(TaskSampling("aa", None, 0.5),)),),
@@ -222,6 +226,10 @@ sever: {}"""
         ("num_replicas: " + "9" * 5000, "must be a whole number; was 9"),
         ("batching: {pad_variable_length_inputs: !!bool maybe}", "must be true or false; was maybe"),
         ("num_cpus: !!float x", "must be a number; was x"),
+        ("max_requests_per_second: -1", "max_requests_per_second: must be at least 0; was -1"),
+        ("max_requests_per_second: .inf", "max_requests_per_second: must be a number; was .inf"),
+        ("max_in_flight: 1.5", "max_in_flight: must be a whole number; was 1.5"),
+        ("max_in_flight: -1", "max_in_flight: must be at least 0; was -1"),
         ("env_vars: {A: {}}", "must be a text; was a mapping"),
         ("hooks: pictures.hooks.TopFive", "hooks: must be a class as `module:Class`; was 'pictures.hooks.TopFive'"),
         ("hooks: 'pictures..hooks:TopFive'", "must be a class as `module:Class`"),

@@ -12,10 +12,10 @@ import pytest
 from argon2 import PasswordHasher
 
 from core.access.rights import INFER
-from core.errors import ResourceExhausted, Unauthenticated
+from core.errors import LimitReached, ResourceExhausted, Unauthenticated
 from deployments.access import slow_hashes
 from deployments.access.followed_rules import FollowedRules
-from deployments.access.guard import CALLER, LocalGuard, RuledGuard, TooMuch
+from deployments.access.guard import CALLER, LocalGuard, RuledGuard
 from deployments.access.peer import ELSEWHERE, Peer
 from tests.support.doors.guarded_sites import GuardedSites, bearer, client_of, eventually
 
@@ -96,12 +96,12 @@ async def test_limits_are_those_of_the_newest_file_and_keep_what_is_in_work(tmp_
     visitor = await guard.visitor(shown(b"a-token"), ELSEWHERE)
 
     with guard.admitted(visitor), guard.admitted(visitor):
-        with pytest.raises(TooMuch), guard.admitted(visitor):
+        with pytest.raises(LimitReached), guard.admitted(visitor):
             pass
         file.write_text("clients:\n" + client_of("a", "infer", more="    max_in_flight: 3\n"))
         assert await asyncio.to_thread(eventually, lambda: followed.rules.clients[0].limits.max_in_flight == 3)
         visitor = await guard.visitor(shown(b"a-token"), ELSEWHERE)
-        with guard.admitted(visitor), pytest.raises(TooMuch), guard.admitted(visitor):
+        with guard.admitted(visitor), pytest.raises(LimitReached), guard.admitted(visitor):
             pass
     followed.close()
 
@@ -111,10 +111,15 @@ def test_routers_share_a_limit(tmp_path: Path) -> None:
     file = tmp_path / "access.yaml"
     file.write_text("clients:\n" + client_of("a", "infer", more="    max_in_flight: 4\n"))
     followed = FollowedRules(str(file))
-    guard = RuledGuard(followed, routers=2)
+    count = [2]
+    guard = RuledGuard(followed, routers=lambda: count[0])
     visitor = asyncio.run(guard.visitor(shown(b"a-token"), ELSEWHERE))
 
-    with guard.admitted(visitor), guard.admitted(visitor), pytest.raises(TooMuch), guard.admitted(visitor):
+    with guard.admitted(visitor), guard.admitted(visitor), pytest.raises(LimitReached), guard.admitted(visitor):
+        pass
+    count[0] = 4
+    visitor = asyncio.run(guard.visitor(shown(b"a-token"), ELSEWHERE))
+    with guard.admitted(visitor), pytest.raises(LimitReached), guard.admitted(visitor):
         pass
     followed.close()
 
