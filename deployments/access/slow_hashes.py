@@ -8,9 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
-
 from core.access.token_hashes import TokenHash
 from core.errors import ResourceExhausted
 
@@ -42,6 +39,9 @@ def _fitting(token: bytes, hashes: Iterable[TokenHash]) -> TokenHash | None:
 
 
 def _fits(token: bytes, argon2: str) -> bool:
+    from argon2 import PasswordHasher  # noqa: PLC0415 - brings cffi, which few routers need
+    from argon2.exceptions import InvalidHashError, VerificationError  # noqa: PLC0415 - likewise
+
     try:
         return PasswordHasher().verify(argon2, token)
     except (VerificationError, InvalidHashError):
