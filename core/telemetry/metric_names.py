@@ -71,6 +71,12 @@ DROPPED_REQUESTS = Metric(
     ("model_name", "reason"),
     help="Requests dropped before their model ran, because the client had gone or the deadline had passed.",
 )
+ACCESS_REFUSALS = Metric(
+    f"{_OURS}access_refusals_total",
+    MetricKind.COUNTER,
+    ("client", "reason"),
+    help="Requests that the access file did not let in; client is empty where nobody knows who called.",
+)
 DROPPED_LOG_RECORDS = Metric(
     f"{_OURS}dropped_log_records_total",
     MetricKind.COUNTER,

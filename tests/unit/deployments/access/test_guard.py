@@ -13,10 +13,12 @@ from argon2 import PasswordHasher
 
 from core.access.rights import INFER
 from core.errors import ResourceExhausted, Unauthenticated
+from core.telemetry.metric_names import ACCESS_REFUSALS
 from deployments.access import slow_hashes
 from deployments.access.followed_rules import FollowedRules
 from deployments.access.guard import RuledGuard, TooMuch
 from deployments.access.peer import ELSEWHERE
+from deployments.telemetry.process_metrics import METRICS
 from tests.support.doors.guarded_sites import GuardedSites, bearer, client_of, eventually
 
 QUICK = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
@@ -142,3 +144,20 @@ def test_a_token_is_in_no_log_no_text_and_no_trace(sites: GuardedSites, caplog: 
     assert "-secret" not in caplog.text
     assert b"-secret" not in b"".join(map(bytes, bodies))
     assert "-secret" not in str(site.guard.problems)
+
+
+def test_refusals_are_counted_by_client_and_reason(sites: GuardedSites) -> None:
+    """So an alert can be made of them."""
+    site = sites.ruled("clients:\n" + client_of("counted", "infer"))
+
+    def counts() -> list[float]:
+        kinds = (("", "unauthenticated"), ("counted", "permission_denied"))
+        return [METRICS.counter(ACCESS_REFUSALS, *kind).value for kind in kinds]
+
+    before = counts()
+    site.ask("GET", "/status.json")
+    site.ask("GET", "/status.json", "X-Api-Key: counted-token")
+    site.code("/ray_model_server.Admin/GetConfig")
+    site.code("/ray_model_server.Admin/GetConfig", b"", bearer("counted-token"))
+
+    assert [after - one for after, one in zip(counts(), before, strict=True)] == [2, 2]
