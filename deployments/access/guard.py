@@ -58,7 +58,7 @@ class Guard(Protocol):
         ...
 
     async def visitor(self, fields: Fields, peer: Peer) -> Visitor:
-        """Return who calls; raises Unauthenticated for what cannot be read, ResourceExhausted under a flood."""
+        """Return who calls; raises ResourceExhausted while too many tokens wait to be verified."""
         ...
 
     @contextmanager

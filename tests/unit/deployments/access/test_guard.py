@@ -89,6 +89,40 @@ async def test_a_flood_of_tokens_to_verify_is_refused_and_does_not_hold_up_the_l
     assert most == 1
 
 
+async def test_callers_that_go_leave_their_place_in_the_queue_taken(
+    guard: RuledGuard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise calls that are opened and cancelled would start any number of verifications."""
+    released = threading.Event()
+    monkeypatch.setattr(slow_hashes, "_fits", lambda *_: released.wait(10) and False)
+    calls = [asyncio.create_task(guard.visitor(shown(b"guess%d" % one), ELSEWHERE)) for one in range(16)]
+    await asyncio.sleep(0)
+    for one in calls:
+        one.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+
+    with pytest.raises(ResourceExhausted):
+        await guard.visitor(shown(b"one-more"), ELSEWHERE)
+    released.set()
+    while guard._slow._waiting:
+        await asyncio.sleep(0.001)
+    assert (await guard.visitor(shown(b"one-more"), ELSEWHERE)).clients == ()
+
+
+async def test_requests_with_the_same_token_are_one_verification(
+    guard: RuledGuard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first requests of a client come together."""
+    verified: list[bytes] = []
+    fits = slow_hashes._fits
+    monkeypatch.setattr(slow_hashes, "_fits", lambda token, argon2: verified.append(token) or fits(token, argon2))
+
+    seen = await asyncio.gather(*(guard.visitor(shown(b"pass-word"), ELSEWHERE) for _ in range(50)))
+
+    assert {one.clients[0].name for one in seen} == {"a"}
+    assert verified == [b"pass-word"]
+
+
 async def test_limits_are_those_of_the_newest_file_and_keep_what_is_in_work(tmp_path: Path) -> None:
     """A reload must not let twice as much in."""
     file = tmp_path / "access.yaml"
