@@ -9,9 +9,6 @@ import asyncio
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
-
 from core.access.token_hashes import TokenHash
 from core.errors import ResourceExhausted
 
@@ -47,6 +44,9 @@ def _fitting(token: bytes, hashes: Iterable[TokenHash]) -> TokenHash | None:
 
 
 def _fits(token: bytes, argon2: str) -> bool:
+    from argon2 import PasswordHasher  # noqa: PLC0415 - a router without such hashes does without the library
+    from argon2.exceptions import InvalidHashError, VerificationError  # noqa: PLC0415
+
     try:
         return PasswordHasher().verify(argon2, token)
     except (VerificationError, InvalidHashError):

@@ -43,7 +43,7 @@ def test_the_console_script_starts_in_the_command_line_module() -> None:
 def test_both_clients_have_the_same_methods_and_arguments(kind: type) -> None:
     """A program changes from one to the other by its name and `await`."""
     assert {name for name in vars(kind) if not name.startswith("_")} == CLIENT_METHODS
-    assert list(inspect.signature(kind).parameters) == ["address", "credentials", "timeout_s"]
+    assert list(inspect.signature(kind).parameters) == ["address", "credentials", "timeout_s", "token"]
 
 
 def test_the_client_module_names_what_is_public() -> None:
