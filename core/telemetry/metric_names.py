@@ -79,6 +79,12 @@ REFUSED_REQUESTS = Metric(
     ("model_name", "reason"),
     help="Requests refused without work: by the model's rate or in_flight limit, or because the server was full.",
 )
+ACCESS_REFUSALS = Metric(
+    f"{_OURS}access_refusals_total",
+    MetricKind.COUNTER,
+    ("client", "reason"),
+    help="Requests that the access file did not let in; client is empty where nobody knows who called.",
+)
 DROPPED_LOG_RECORDS = Metric(
     f"{_OURS}dropped_log_records_total",
     MetricKind.COUNTER,

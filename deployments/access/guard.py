@@ -20,11 +20,13 @@ from core.access.token_book import FoundToken, TokenBook
 from core.access.token_hashes import KEY_BYTES
 from core.access.visitor import EVERYTHING, RuledVisitor, Sight, UnruledVisitor, Visitor
 from core.config.server_settings import FrontDoorSettings
-from core.errors import LimitReached, Problem, Unauthenticated
+from core.errors import LimitReached, Problem, ServingError, Unauthenticated
 from core.routing.admission import Admission, Refusal
+from core.telemetry.metric_names import ACCESS_REFUSALS
 from deployments.access.followed_rules import FollowedRules
 from deployments.access.peer import Peer
 from deployments.access.slow_hashes import SlowHashes
+from deployments.telemetry.process_metrics import METRICS
 
 Fields = Iterable[tuple[bytes, bytes]]
 
@@ -51,7 +53,7 @@ class Guard(Protocol):
         ...
 
     async def visitor(self, fields: Fields, peer: Peer) -> Visitor:
-        """Return who calls; raises Unauthenticated for what cannot be read, ResourceExhausted under a flood."""
+        """Return who calls; raises ResourceExhausted while too many tokens wait to be verified."""
         ...
 
     @contextmanager
@@ -168,6 +170,13 @@ class RuledGuard:
         if refused is not None:
             raise LimitReached(_refusal_text(client, refused), refused.retry_after_s)
         return admission
+
+
+def count_refusal(error: ServingError, visitor: Visitor | None) -> None:
+    """Count a request that was not let in, for each client that its caller is."""
+    names = [one.name for one in visitor.clients] if visitor is not None else []
+    for name in names or [""]:
+        METRICS.count(ACCESS_REFUSALS, name, error.code.name.lower())
 
 
 def _visitor(rules: AccessRules, found: FoundToken, peer: Peer) -> RuledVisitor:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from types import MappingProxyType
 from typing import Any
 
 import grpc
 
 from core.access.credentials import API_KEY, AUTHORIZATION, FORWARDED
+from core.access.visitor import Visitor
 from core.errors import ServingError
 from core.grpc.rights import OPEN, RULES, UNKNOWN_PATH, PathRule
 from core.http2.grpc_heads import RETRY_PUSHBACK, bounded_text, pushback_ms
-from deployments.access.guard import Guard
+from deployments.access.guard import Guard, count_refusal
 from deployments.access.peer import ELSEWHERE, Peer, peer_of_context
 from deployments.grpc.status import status_code
 from deployments.system.port_claim import TOKEN_METHOD
@@ -34,20 +35,25 @@ class GuardedCalls:
         is_asked = self._guard.is_ruled or (rule.right is not None and rule.right.is_own_admin)
         return rule if is_asked else OPEN
 
-    async def admission(
-        self, rule: PathRule, request: Any, metadata: Any, peer: Peer = ELSEWHERE
-    ) -> AbstractContextManager[None]:
-        """Return what counts a call as in work that may be answered; raises ServingError for others.
+    async def admission(self, rule: PathRule, request: Any, metadata: Any, peer: Peer = ELSEWHERE) -> ExitStack:
+        """Return the admission of a call that may be answered, which counts as in work until that is closed.
 
+        Raises ServingError for a call that may not.
         A message is read only where its caller may do what its path says, for some model.
         """
-        visitor = await self._guard.visitor(_fields(metadata), peer)
-        if rule.right is not None:
-            visitor.require(rule.right)
-        if rule.by_message is not None:
-            for right in rule.by_message(request):
+        visitor: Visitor | None = None
+        try:
+            visitor = await self._guard.visitor(_fields(metadata), peer)
+            if rule.right is not None:
+                visitor.require(rule.right)
+            for right in rule.by_message(request) if rule.by_message is not None else ():
                 visitor.require(right)
-        return self._guard.admitted(visitor)
+            entered = ExitStack()
+            entered.enter_context(self._guard.admitted(visitor))
+        except ServingError as error:
+            count_refusal(error, visitor)
+            raise
+        return entered
 
 
 def _fields(metadata: Any) -> list[tuple[bytes, bytes]]:
@@ -109,14 +115,12 @@ def _guarded(handler: grpc.RpcMethodHandler, rule: PathRule, calls: GuardedCalls
 
 async def _entered(rule: PathRule, calls: GuardedCalls, request: Any, context: Any) -> ExitStack:
     """Return the admission of a call, which counts already; ends a call that may not be answered."""
-    entered = ExitStack()
     try:
-        metadata = context.invocation_metadata()
-        entered.enter_context(await calls.admission(rule, request, metadata, peer_of_context(context)))
+        return await calls.admission(rule, request, context.invocation_metadata(), peer_of_context(context))
     except ServingError as error:
         again = ((RETRY_PUSHBACK, pushback_ms(error.retry_after_s)),) if error.retry_after_s else ()
         await context.abort(status_code(error.code), bounded_text(str(error)), again)
-    return entered
+        raise  # a context that does not end the call
 
 
 def _unary(handler: grpc.RpcMethodHandler, rule: PathRule, calls: GuardedCalls) -> Any:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from core.access.rights import Right
+from core.access.visitor import Visitor
 from core.errors import Code, ServingError
 from core.openapi.document import openapi_body
 from core.rest import examples as rest_examples
@@ -33,7 +34,7 @@ from core.rest.path import INFERENCE_VERBS, RestRequest, UnconvertibleVersion, V
 from core.rest.readiness import liveness_body, model_list_body, readiness_body
 from core.rest.rights import page_rights, path_in, rest_rights
 from core.routing.transport import Call, Method
-from deployments.access.guard import SIGHT, Guard
+from deployments.access.guard import SIGHT, Guard, count_refusal
 from deployments.access.peer import Peer, peer_of_transport
 from deployments.rest.asgi import TRANSPORT, AsgiApp, Receive, Scope, Send, header
 from deployments.rest.body import SMALL_BODY_BYTES, BodyTooLarge, ClientGone, discard_body, read_body
@@ -134,14 +135,15 @@ class HttpApi:
     ) -> HttpAnswer:
         """Answer a request where its caller may do that; otherwise say why not, in the form of the API."""
         method = scope["method"]
-        rights = self._rights(method, target, other)
+        visitor: Visitor | None = None
         try:
             visitor = await guard.visitor(scope["headers"], _peer(scope))
-            for right in rights:
+            for right in self._rights(method, target, other):
                 visitor.require(right)
             with guard.admitted(visitor):
                 answer = await self._admitted(scope, target, other, receive)
         except ServingError as error:
+            count_refusal(error, visitor)
             refused = _refusal(error) if other is None else other.failed(error)
             answer = replace(refused, headers=(*refused.headers, *_refusal_headers(error), *self._cors(target, other)))
         return _with_allowed_headers(answer) if method == "OPTIONS" and self.limits.cors and guard.is_ruled else answer

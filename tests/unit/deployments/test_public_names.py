@@ -32,7 +32,8 @@ def test_the_console_script_starts_in_the_command_line_module() -> None:
     """`ray_model_server` and `python -m deployments.cli` are the same."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
-    assert project["scripts"] == {"ray_model_server": "deployments.cli:main"}
+    names = ("ray_model_server", "tensorflow_model_server")
+    assert project["scripts"] == dict.fromkeys(names, "deployments.cli:main")
     assert list(inspect.signature(cli.main).parameters) == ["arguments"]
 
 

@@ -13,10 +13,12 @@ from argon2 import PasswordHasher
 
 from core.access.rights import INFER
 from core.errors import LimitReached, ResourceExhausted, Unauthenticated
+from core.telemetry.metric_names import ACCESS_REFUSALS
 from deployments.access import slow_hashes
 from deployments.access.followed_rules import FollowedRules
 from deployments.access.guard import CALLER, LocalGuard, RuledGuard
 from deployments.access.peer import ELSEWHERE, Peer
+from deployments.telemetry.process_metrics import METRICS
 from tests.support.doors.guarded_sites import GuardedSites, bearer, client_of, eventually
 
 QUICK = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
@@ -85,6 +87,40 @@ async def test_a_flood_of_tokens_to_verify_is_refused_and_does_not_hold_up_the_l
 
     assert sum(isinstance(one, ResourceExhausted) for one in outcomes) == 100 - slow_hashes.MOST_WAITING
     assert most == 1
+
+
+async def test_callers_that_go_leave_their_place_in_the_queue_taken(
+    guard: RuledGuard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise calls that are opened and cancelled would start any number of verifications."""
+    released = threading.Event()
+    monkeypatch.setattr(slow_hashes, "_fits", lambda *_: released.wait(10) and False)
+    calls = [asyncio.create_task(guard.visitor(shown(b"guess%d" % one), ELSEWHERE)) for one in range(16)]
+    await asyncio.sleep(0)
+    for one in calls:
+        one.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+
+    with pytest.raises(ResourceExhausted):
+        await guard.visitor(shown(b"one-more"), ELSEWHERE)
+    released.set()
+    while guard._slow._waiting:
+        await asyncio.sleep(0.001)
+    assert (await guard.visitor(shown(b"one-more"), ELSEWHERE)).clients == ()
+
+
+async def test_requests_with_the_same_token_are_one_verification(
+    guard: RuledGuard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first requests of a client come together."""
+    verified: list[bytes] = []
+    fits = slow_hashes._fits
+    monkeypatch.setattr(slow_hashes, "_fits", lambda token, argon2: verified.append(token) or fits(token, argon2))
+
+    seen = await asyncio.gather(*(guard.visitor(shown(b"pass-word"), ELSEWHERE) for _ in range(50)))
+
+    assert {one.clients[0].name for one in seen} == {"a"}
+    assert verified == [b"pass-word"]
 
 
 async def test_limits_are_those_of_the_newest_file_and_keep_what_is_in_work(tmp_path: Path) -> None:
@@ -168,3 +204,20 @@ async def test_whoever_changes_what_is_served_is_known_by_name(tmp_path: Path) -
 
     assert names == ["client ops", "a request without a token", "a request from this machine", "a request"]
     assert CALLER.get() == "a request"
+
+
+def test_refusals_are_counted_by_client_and_reason(sites: GuardedSites) -> None:
+    """So an alert can be made of them."""
+    site = sites.ruled("clients:\n" + client_of("counted", "infer"))
+
+    def counts() -> list[float]:
+        kinds = (("", "unauthenticated"), ("counted", "permission_denied"))
+        return [METRICS.counter(ACCESS_REFUSALS, *kind).value for kind in kinds]
+
+    before = counts()
+    site.ask("GET", "/status.json")
+    site.ask("GET", "/status.json", "X-Api-Key: counted-token")
+    site.code("/ray_model_server.Admin/GetConfig")
+    site.code("/ray_model_server.Admin/GetConfig", b"", bearer("counted-token"))
+
+    assert [after - one for after, one in zip(counts(), before, strict=True)] == [2, 2]
