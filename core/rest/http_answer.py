@@ -6,6 +6,7 @@ import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 
 from core.errors import HTTP_STATUS, Code
@@ -20,6 +21,8 @@ CORS_HEADERS = (
     (b"access-control-allow-methods", b"POST, GET"),
     (b"access-control-allow-headers", b"Content-Type"),
 )
+LONGEST_KEPT_BYTES = 1024
+"""Errors of longer texts are made anew each time."""
 LARGEST_UNZIPPED_BYTES = 100 * 1024 * 1024
 GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
@@ -64,6 +67,13 @@ def error_answer(code: Code, message: str, retry_after_s: float = 0.0) -> HttpAn
 
 
 def _error_answer(code: Code, text: bytes, retry_after_s: float) -> HttpAnswer:
+    made = _repeated_error if len(text) <= LONGEST_KEPT_BYTES else _repeated_error.__wrapped__
+    return made(code, text, retry_after_s)
+
+
+@lru_cache(100)
+def _repeated_error(code: Code, text: bytes, retry_after_s: float) -> HttpAnswer:
+    """Return the response for an error; a server that refuses, refuses many in the same words."""
     headers = (JSON, *retry_headers(code, retry_after_s))
     return HttpAnswer(HTTP_STATUS.get(code, 500), _error_object(text), headers, code)
 

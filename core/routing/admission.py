@@ -27,7 +27,7 @@ ROUNDING: Final = 1e-9
 """What is missing for a whole request after many sums of parts of it."""
 
 
-class Limit(enum.Enum):
+class Limit(enum.StrEnum):
     """What a refused request met; the value is its name in metrics and on the status page."""
 
     RATE = "rate"

@@ -70,7 +70,7 @@ INFER = f"/{OIP_SERVICE}/ModelInfer"
 MOST_CALLS_MORE_OF_OIP = 2
 """What version 2 may cost beyond TensorFlow Serving's Predict; today nothing."""
 
-MOST_CALLS_OF_A_REFUSAL = {"REST": 58, "gRPC": 63}
+MOST_CALLS_OF_A_REFUSAL = {"REST": 52, "gRPC": 61}
 """What a request costs that a limit refuses; no call reaches a replica."""
 MOST_CALLS_FOR_LIMITS = 9
 """What a request of a model with limits may cost beyond one without; today 9."""
