@@ -153,12 +153,20 @@ class HttpApi:
         if request is None:
             return preflight(header(scope, b"origin"))
         if request.verb is Verb.STATUS:
-            return HttpAnswer(200, status_body(self.router.table.statuses(request.name, request.version)))
+            return self._status(request)
         if request.verb is Verb.LIST:
             return HttpAnswer(200, model_list_body(self.router.table))
         if request.verb is Verb.METADATA:
             return await self._forward(request, b"", receive)
         return await self._forward(request, await read_body(scope, receive, self.limits.max_body_bytes), receive)
+
+    def _status(self, request: RestRequest) -> HttpAnswer:
+        table = self.router.table
+        statuses = table.statuses(request.name, request.version)
+        is_whole = request.version is None and request.label is None
+        return HttpAnswer(
+            200, status_body(statuses, is_ready=table.models[request.name].is_ready if is_whole else None)
+        )
 
     async def _forward(self, request: RestRequest, body: bytes, receive: Receive) -> HttpAnswer:
         try:
