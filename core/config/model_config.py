@@ -260,6 +260,23 @@ class ModelConfig:
     hooks: str = ""
     """Class of what runs before and after the model, as `module:Class`; empty takes that in a version's folder."""
 
+    version_subpath: str = ""
+    """Folder in each version's directory that holds the model, as in a registry's artifact; empty is that directory."""
+
+
+def subpath_problem(subpath: str) -> str:
+    """Return why a text is not the path of a folder inside a version's directory; empty if it is one.
+
+    It must be the one spelling of that path, because stores compare names letter by letter.
+    """
+    if subpath.startswith("/") or "://" in subpath:
+        return f"must be relative to each version's folder; was {subpath!r}"
+    if not subpath or any(part in {"", ".", ".."} for part in subpath.split("/")):
+        return f"must be the names of folders with / between them, such as data/model; was {subpath!r}"
+    if not subpath.isprintable():
+        return f"must not hold control characters; was {subpath!r}"
+    return ""
+
 
 def collector_problems(
     kind: str, filename_prefix: str, *, logs: bool, known: Extensions = BUILT_IN

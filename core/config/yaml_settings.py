@@ -31,6 +31,7 @@ from core.config.model_config import (
     Rollout,
     TaskSampling,
     collector_problems,
+    subpath_problem,
 )
 from core.config.parameter_files import batching_problems
 from core.config.version_policy import All, Latest, PolicyFailed, Specific, VersionPolicy, registered_policy
@@ -92,6 +93,12 @@ def _platform(known: Extensions, entry: YamlEntry) -> Any:
         return MISTAKE
     reason = known.reason("platforms", name) or f"; there are {', '.join((*known.platforms, ANY.name))}"
     return known.platform(name) or entry.mistake(f"is not a platform: {name}{reason}")
+
+
+def _subpath(entry: YamlEntry) -> Any:
+    found = text(entry)
+    problem = subpath_problem(found) if isinstance(found, str) else ""
+    return entry.mistake(problem) if problem else found
 
 
 def _hooks(entry: YamlEntry) -> Any:
@@ -214,6 +221,7 @@ _OWN: Mapping[str, Reader] = {
 }
 _LISTED: Mapping[str, Reader] = {
     "base_path": text,
+    "version_subpath": _subpath,
     "labels": mapping(whole(0)),
 }
 _FLAG_READERS: Mapping[FlagKind, Reader] = {
@@ -244,6 +252,7 @@ class ModelSettings:
     platform: PlatformKind | None = None
     op_libraries: tuple[str, ...] = ()
     hooks: str = ""
+    version_subpath: str = ""
     lines: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -307,6 +316,7 @@ def _model(shared: Mapping[str, Any], given: Mapping[str, Any], entry: YamlEntry
         values.get("platform"),
         values.get("op_libraries", ()),
         values.get("hooks", ""),
+        values.get("version_subpath", ""),
         _lines(entry),
     )
 

@@ -47,10 +47,15 @@ def load_failures(step: LoadStep) -> Iterator[None]:
 
 def files_on_node(spec: ServableSpec) -> Lease:
     """Fetch the version's files to this node and keep them there until the lease is released."""
-    marker_file = spec.config.resources.marker_file if spec.config is not None else ""
-    version = RemoteVersion(spec.path, spec.fingerprint, spec.servable.name, marker_file, spec.platform)
     with load_failures(LoadStep.FILES):
-        return local_files(version, spec.settings.model_cache)
+        return local_files(remote_version(spec), spec.settings.model_cache)
+
+
+def remote_version(spec: ServableSpec) -> RemoteVersion:
+    """Return what is fetched; a marker that may lie above the files, where a subpath leads to them, was seen before."""
+    config = spec.config
+    marker_file = config.resources.marker_file if config is not None and not config.version_subpath else ""
+    return RemoteVersion(spec.path, spec.fingerprint, spec.servable.name, marker_file, spec.platform)
 
 
 def loaded_model(spec: ServableSpec) -> Loaded:

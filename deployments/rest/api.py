@@ -192,14 +192,21 @@ class HttpApi:
         if request is None:
             return preflight(header(scope, b"origin"))
         if request.verb is Verb.STATUS:
-            entries = self.router.table.statuses(request.name, request.version)
-            return HttpAnswer(200, status_body(SIGHT.get().statuses(request.name, entries)))
+            return self._status(request)
         if request.verb is Verb.LIST:
             return HttpAnswer(200, model_list_body(SIGHT.get().table(self.router.table)))
         if request.verb is Verb.METADATA:
             return await self._forward(request, b"", receive)
         self._require_room(request)
         return await self._forward(request, await read_body(scope, receive, self.limits.max_body_bytes), receive)
+
+    def _status(self, request: RestRequest) -> HttpAnswer:
+        table = self.router.table
+        statuses = SIGHT.get().statuses(request.name, table.statuses(request.name, request.version))
+        is_whole = request.version is None and request.label is None
+        return HttpAnswer(
+            200, status_body(statuses, is_ready=table.models[request.name].is_ready if is_whole else None)
+        )
 
     def _require_room(self, request: RestRequest) -> None:
         """Refuse a request that would be refused anyway before its body is read."""
