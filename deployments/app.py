@@ -7,7 +7,6 @@ application whose `args` change, so settings that may change at run time belong 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +16,7 @@ from ray.serve import Application
 from core.access.exposure import exposure
 from core.config.server_settings import ServerSettings
 from deployments.config.startup_settings import settings_of_config
+from deployments.container.cpus import usable_cpus
 from deployments.grpc.serve_proxy import PROXIED, register
 from deployments.oip.grpc_rights import SERVICE
 from deployments.oip.serve_proxy import OIP_METHODS
@@ -65,7 +65,7 @@ def application(settings: ServerSettings) -> Application:
     router = serve.deployment(
         name=ROUTER_DEPLOYMENT,
         ray_actor_options={"num_cpus": 0},
-        num_replicas=settings.cluster.routers(os.cpu_count() or 1),
+        num_replicas=settings.cluster.routers(usable_cpus()),
         max_ongoing_requests=10_000,
         max_constructor_retry_count=2,
         graceful_shutdown_wait_loop_s=0.1,

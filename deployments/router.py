@@ -25,7 +25,7 @@ from core.routing.router_report import RouterReport
 from core.routing.table import RoutingTable
 from core.telemetry.log_lines import announced
 from core.telemetry.spans import TracedProcess
-from deployments.access.guard import guard_of
+from deployments.access.guard import CALLER, guard_of
 from deployments.config.startup_settings import monitoring
 from deployments.grpc.api import GrpcAnswer, GrpcApi, GrpcService
 from deployments.grpc.door import GrpcDoor, grpc_address
@@ -100,7 +100,7 @@ class Router(OipProxyMethods):
         METRICS.before_snapshot(self._router.note_metrics)
         RayMetrics().start()
         token = cluster_token()
-        self._guard = guard_of(settings.front_door, settings.cluster.router_replicas)
+        self._guard = guard_of(settings.front_door, lambda: self._router.table.routers)
         facts, more = self._version_2()
         self._api = self._rest(status, OipRest(facts, http_limits(settings), more.handlers), token, access, traces)
         self._http = HttpDoor(http_address(settings), self._api, token)
@@ -202,9 +202,9 @@ class Router(OipProxyMethods):
         return await asyncio.wrap_future(self._loop.run(self._follower.take(table)))
 
     async def _hand_over(self, method: str, raw: bytes) -> bytes:
-        """Forward a request about the list of models to the watcher."""
+        """Forward a request about the list of models to the watcher, with the name of its caller."""
         try:
-            work = getattr(self._watcher, method).remote(raw)
+            work = getattr(self._watcher, method).remote(raw, CALLER.get())
             answer: bytes | ServingError = await asyncio.wait_for(work, RELOAD_TIMEOUT_S)
         except SERVE_FAILURES as error:
             raise Unavailable(f"The configuration could not be handed to the watcher: {error}") from error

@@ -43,6 +43,11 @@ class Visitor(Protocol):
     """A caller, as far as it is known who it is."""
 
     @property
+    def name(self) -> str:
+        """Who it is, in words for the audit log."""
+        ...
+
+    @property
     def clients(self) -> tuple[AccessClient, ...]:
         """The clients of the access file that it is."""
         ...
@@ -139,6 +144,12 @@ class RuledVisitor:
     problem: str = ""
 
     @property
+    def name(self) -> str:
+        """Who it is: its names in the access file."""
+        names = ", ".join(one.name for one in self.clients)
+        return f"client {names}" if names else "a request without a token"
+
+    @property
     def grants(self) -> tuple[Grant, ...]:
         """Everything that the caller may do."""
         return (*self.anyone, *(grant for client in self.clients for grant in client.grants))
@@ -175,6 +186,11 @@ class UnruledVisitor:
     """A caller of a server without an access file: it may do everything, our own changes only if it is local."""
 
     is_local: bool
+
+    @property
+    def name(self) -> str:
+        """Who it is: all that is known is whether it is on this machine."""
+        return "a request from this machine" if self.is_local else "a request"
 
     @property
     def clients(self) -> tuple[AccessClient, ...]:

@@ -19,7 +19,7 @@ from core.routing.server_state import server_state
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.telemetry.log_lines import iso_time
 from core.telemetry.redaction import without_secrets
-from core.telemetry.traffic import KEPT_S, WINDOW_S, Rates, Traffic, Version
+from core.telemetry.traffic import KEPT_S, REFUSED, WINDOW_S, Rates, Traffic, Version
 from core.versions.history import VersionHistory
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.record import Failure
@@ -135,6 +135,11 @@ def _model(name: str, model: ModelRoutes, facts: RouterFacts, watcher: AgedRepor
         "version_policy": _policy(model.policy),
         "labels": [_label(label, model) for label in sorted(model.labels)],
         "rollout": _rollout(model),
+        "limits": {
+            "max_requests_per_second": model.limits.max_requests_per_second or None,
+            "max_in_flight": model.limits.max_in_flight or None,
+        },
+        "refused_per_s": _refused(name, watcher),
         "problem": model.problem or None,
         "versions": [_version(ServableId(name, one.version), one, model, facts, watcher) for one in model.statuses],
         "waiting": [{"version": str(number), "reason": why} for number, why in sorted(model.waiting.items())],
@@ -223,6 +228,14 @@ def _traffic(servable: ServableId, watcher: AgedReport) -> Json | None:
         return None
     curve = [{"s_ago": round(one.ago_s + watcher.age_s, 1), **_rates(one.rates)} for one in traffic.curve]
     return {**_rates(traffic.rates), "window_s": WINDOW_S, "history_s": KEPT_S, "history": curve}
+
+
+def _refused(name: str, watcher: AgedReport) -> float | None:
+    """Return how many requests of a model are refused in a second; None as for the traffic of a version."""
+    if watcher.report is None or watcher.age_s > WINDOW_S:
+        return None
+    traffic = watcher.report.traffic.get((name, REFUSED))
+    return 0.0 if traffic is None else round(traffic.rates.requests_per_s, 3)
 
 
 def _rates(rates: Rates) -> Json:

@@ -8,7 +8,6 @@ a refusal costs a few operations however many come.
 from __future__ import annotations
 
 import enum
-import math
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -18,11 +17,17 @@ BURST_S: Final = 1.0
 IN_FLIGHT_RETRY_S: Final = 1.0
 """When to try again where too many requests are in work: nobody knows when one of them ends."""
 
+LONGEST_RETRY_S: Final = 3600.0
+"""Nobody is told to come back later than that: the limit may be another one by then."""
+
+LEAST_RATE: Final = 1e-9
+"""The lowest part of a rate that is one: no division makes a limit disappear."""
+
 ROUNDING: Final = 1e-9
 """What is missing for a whole request after many sums of parts of it."""
 
 
-class Limit(enum.Enum):
+class Limit(enum.StrEnum):
     """What a refused request met; the value is its name in metrics and on the status page."""
 
     RATE = "rate"
@@ -54,8 +59,8 @@ class TrafficLimits:
 
         A bound of requests in work is rounded up, so that each lets one in.
         """
-        count = max(1, count)
-        return TrafficLimits(self.max_requests_per_second / count, math.ceil(self.max_in_flight / count))
+        count, rate = max(1, count), self.max_requests_per_second
+        return TrafficLimits(rate and max(rate / count, LEAST_RATE), -(-self.max_in_flight // count))
 
 
 class TokenBucket:
@@ -72,13 +77,13 @@ class TokenBucket:
         self._seen_s = now_s
 
     def wait_s(self, now_s: float) -> float:
-        """Return the seconds until there is a token; 0 when there is one."""
+        """Return the seconds until there is a token, an hour at most; 0 when there is one."""
         elapsed_s = now_s - self._seen_s
         if elapsed_s > 0:
             self._tokens = min(self._burst, self._tokens + elapsed_s * self._rate)
             self._seen_s = now_s
         missing = 1.0 - self._tokens
-        return 0.0 if missing <= ROUNDING else missing / self._rate
+        return 0.0 if missing <= ROUNDING else min(missing / self._rate, LONGEST_RETRY_S)
 
     def take(self) -> None:
         """Take a token that `wait_s` has found."""
@@ -96,9 +101,9 @@ class Admission:
 
     __slots__ = ("_bucket", "in_flight", "limits")
 
-    def __init__(self, limits: TrafficLimits, now_s: float) -> None:
+    def __init__(self, limits: TrafficLimits, now_s: float, in_flight: int = 0) -> None:
         self.limits = limits
-        self.in_flight = 0
+        self.in_flight = in_flight
         """Requests that were let in and have not ended."""
         rate = limits.max_requests_per_second
         self._bucket = TokenBucket(rate, now_s) if rate else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Protocol
@@ -20,7 +20,7 @@ from core.access.token_book import FoundToken, TokenBook
 from core.access.token_hashes import KEY_BYTES
 from core.access.visitor import EVERYTHING, RuledVisitor, Sight, UnruledVisitor, Visitor
 from core.config.server_settings import FrontDoorSettings
-from core.errors import Problem, ResourceExhausted, ServingError, Unauthenticated
+from core.errors import LimitReached, Problem, ServingError, Unauthenticated
 from core.routing.admission import Admission, Refusal
 from core.telemetry.metric_names import ACCESS_REFUSALS
 from deployments.access.followed_rules import FollowedRules
@@ -33,13 +33,8 @@ Fields = Iterable[tuple[bytes, bytes]]
 SIGHT: ContextVar[Sight] = ContextVar("sight", default=EVERYTHING)
 """What the caller of the present request may see."""
 
-
-class TooMuch(ResourceExhausted):
-    """A client has used up what its limits allow; it may send again in `retry_after_s`."""
-
-    def __init__(self, text: str, retry_after_s: float) -> None:
-        Exception.__init__(self, text, retry_after_s)
-        self.retry_after_s = retry_after_s
+CALLER: ContextVar[str] = ContextVar("caller", default="a request")
+"""Who sent the present request, in words for the audit log."""
 
 
 class Guard(Protocol):
@@ -63,7 +58,7 @@ class Guard(Protocol):
 
     @contextmanager
     def admitted(self, visitor: Visitor) -> Iterator[None]:
-        """Count a request as in work, and let its answer show what its caller may see; raises TooMuch."""
+        """Count a request as in work, and let its answer show what its caller may see; raises LimitReached."""
         ...
 
 
@@ -84,8 +79,11 @@ class LocalGuard:
 
     @contextmanager
     def admitted(self, visitor: Visitor) -> Iterator[None]:
-        del visitor
-        yield
+        before = CALLER.set(visitor.name)
+        try:
+            yield
+        finally:
+            CALLER.reset(before)
 
 
 class RuledGuard:
@@ -93,9 +91,10 @@ class RuledGuard:
 
     is_ruled = True
 
-    def __init__(self, followed: FollowedRules, routers: int = 1) -> None:
+    def __init__(self, followed: FollowedRules, routers: Callable[[], int] = lambda: 1) -> None:
         self._followed = followed
         self._routers = routers
+        self._sharing = max(1, routers())
         self._key = secrets.token_bytes(KEY_BYTES)
         self._rules: AccessRules = followed.rules
         self._book = TokenBook(self._rules, self._key)
@@ -107,15 +106,18 @@ class RuledGuard:
         return self._followed.problems
 
     def _present(self) -> tuple[AccessRules, TokenBook]:
-        rules = self._followed.rules
+        rules, sharing = self._followed.rules, max(1, self._routers())
         if rules is not self._rules:
             self._rules, self._book = rules, TokenBook(rules, self._key)
-            self._adjust()
+            self._adjust(sharing)
+        elif sharing != self._sharing:
+            self._adjust(sharing)
         return rules, self._book
 
-    def _adjust(self) -> None:
-        """Give clients their new limits; what they have in work stays counted."""
-        limits = {one.name: one.limits.share(self._routers) for one in self._rules.clients}
+    def _adjust(self, sharing: int) -> None:
+        """Give clients their new limits, of which each router has its part; what they have in work stays counted."""
+        self._sharing = sharing
+        limits = {one.name: one.limits.share(sharing) for one in self._rules.clients}
         now_s = time.monotonic()
         for name in tuple(self._admissions):
             if name in limits:
@@ -153,6 +155,7 @@ class RuledGuard:
     def admitted(self, visitor: Visitor) -> Iterator[None]:
         with ExitStack() as entered:
             entered.callback(SIGHT.reset, SIGHT.set(visitor.sight))
+            entered.callback(CALLER.reset, CALLER.set(visitor.name))
             for client in visitor.clients:
                 if client.limits:
                     entered.callback(self._admit(client).ended)
@@ -162,10 +165,10 @@ class RuledGuard:
         now_s = time.monotonic()
         admission = self._admissions.get(client.name)
         if admission is None:
-            admission = self._admissions[client.name] = Admission(client.limits.share(self._routers), now_s)
+            admission = self._admissions[client.name] = Admission(client.limits.share(self._sharing), now_s)
         refused = admission.admit(now_s)
         if refused is not None:
-            raise TooMuch(_refusal_text(client, refused), refused.retry_after_s)
+            raise LimitReached(_refusal_text(client, refused), refused.retry_after_s)
         return admission
 
 
@@ -187,8 +190,8 @@ def _refusal_text(client: AccessClient, refused: Refusal) -> str:
     return f"{client.name} has reached its limit ({refused.limit.value}); try again in {again_s} s."
 
 
-def guard_of(door: FrontDoorSettings, routers: int) -> Guard:
-    """Return the guard that the settings ask for."""
+def guard_of(door: FrontDoorSettings, routers: Callable[[], int]) -> Guard:
+    """Return the guard that the settings ask for; `routers` says how many there are at present."""
     if door.access_file:
-        return RuledGuard(FollowedRules(door.access_file), max(1, routers))
+        return RuledGuard(FollowedRules(door.access_file), routers)
     return LocalGuard(is_open=door.remote_admin)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,9 @@ MOST_ATTEMPTS = 50
 """How often a change is repeated while other clients change the list."""
 
 LOOK_EVERY_S = 0.3
+TOLD_AFTER_S = 2.0
+"""Shorter waiting needs no words."""
+
 PROFILE_EXTRA_S = 40.0
 OPTIONS = (("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", -1))
 LIKE_NO_SERVER = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED})
@@ -95,18 +99,26 @@ class AdminClient:
             return Changed(in_force.known.models, models, admin_messages.read_change_answer(raw))
         raise RuntimeFailure(Code.ABORTED, f"The list of models changed {MOST_ATTEMPTS} times meanwhile; try again.")
 
-    def outcome(self, look: Look, generation: int, name: str, timeout_s: float) -> ChangeOutcome:
-        """Poll the status until it shows the outcome of a change, or the time is up."""
-        ends_at = time.monotonic() + timeout_s
+    def outcome(
+        self, look: Look, generation: int, name: str, timeout_s: float, tell: Callable[[str], None] = lambda _: None
+    ) -> ChangeOutcome:
+        """Poll the status until it shows the outcome of a change, or the time is up.
+
+        Whoever waits longer is told what the model waits for, at first and whenever that is something else.
+        """
+        began_s = time.monotonic()
+        ends_at, told = began_s + timeout_s, ""
         while True:
             document = self.status()
             found = look(document) if document["server"]["generation"] >= generation else None
             if found is not None:
                 return found
+            progress = unfinished(document, name)
+            if progress != told and time.monotonic() > began_s + TOLD_AFTER_S:
+                tell(progress)
+                told = progress
             if time.monotonic() > ends_at:
-                return ChangeOutcome(
-                    is_good=False, text=f"not done after {timeout_s:g} s: {unfinished(document, name)}"
-                )
+                return ChangeOutcome(is_good=False, text=f"not done after {timeout_s:g} s: {progress}", is_final=False)
             time.sleep(LOOK_EVERY_S)
 
     def profile(self, request: ProfileRequest) -> tuple[bytes, int]:

@@ -46,12 +46,18 @@ def main(arguments: Sequence[str]) -> int:
     )
     made.add_argument("files", metavar="FILE", nargs="+")
     made.add_argument("--kind", choices=[one.value for one in FileKind], help="what the files are")
-    made.add_argument("--relative_path_root", metavar="PATH", default="", help="as the flag of the server")
+    made.add_argument(
+        "--relative_path_root", metavar="PATH", default="", help="as the flag of the server; otherwise that of a file"
+    )
     made.add_argument("--json", action="store_true", help="print JSON instead of text")
     given = made.parse_args(arguments)
     kind = FileKind(given.kind) if given.kind else None
-    found = [_checked(file, kind, given.relative_path_root) for file in given.files]
-    problems, warnings = across(found, relative_path_root=given.relative_path_root)
+    root = given.relative_path_root
+    found = [_checked(file, kind, root) for file in given.files]
+    told = next((one.root for one in found if one.root), "")
+    if told and not root:
+        root, found = told, [_checked(file, kind, told) for file in given.files]
+    problems, warnings = across(found, relative_path_root=root)
     found = [_with(one, problems, warnings) for one in found]
     if given.json:
         ok = not any(one.problems for one in found)

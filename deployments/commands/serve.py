@@ -19,6 +19,7 @@ from core.config.server_settings import ServerSettings
 from core.errors import ConfigError
 from deployments.commands.table import overview
 from deployments.config.startup_settings import checked, parse_arguments
+from deployments.container.folders import place_of_objects, provide_temporary_folder
 from deployments.launch import ray_environment
 from deployments.launch.console import Console
 from deployments.launch.endings import FAILED_START, explained, refused, status_of_start
@@ -61,13 +62,20 @@ def _serve(settings: ServerSettings, warnings: Iterable[str]) -> int:
         for use in ports_of_door(settings.front_door):
             require_free(use.host, use.port, use.what)
 
-    address = settings.cluster.ray_address
-    folder = "" if address else tempfile.mkdtemp(prefix="rms-")
+    folder = "" if settings.cluster.ray_address else _session_folder()
     ending = supervise(
         lambda supervised: status_of_start(lambda: _run(settings, folder, supervised, console)),
         lambda: shutil.rmtree(folder, ignore_errors=True) if folder else None,
     )
     return explained(ending, console.say)
+
+
+def _session_folder() -> str:
+    """Make a folder for the files of a local Ray, and say what is unusual about the places that there are."""
+    unusual = provide_temporary_folder(os.environ)
+    folder = tempfile.mkdtemp(prefix="rms-")
+    _warn(filter(None, (unusual, place_of_objects(folder).warning)))
+    return folder
 
 
 def _run(settings: ServerSettings, folder: str, supervised: Supervised, console: Console) -> int:

@@ -19,7 +19,7 @@ from core.errors import Code, ServingError, Unimplemented
 from core.grpc.metadata import check_metadata_request
 from core.grpc.model_spec import ModelSpecRef, peek, peek_task
 from core.grpc.rights import OPEN, PathRule
-from core.http2.grpc_heads import bounded_text
+from core.http2.grpc_heads import RETRY_PUSHBACK, bounded_text, pushback_ms
 from core.routing.transport import Answer, Call, Method
 from core.versions.status_message import status_response
 from deployments.access.guard import SIGHT, Guard, LocalGuard
@@ -52,11 +52,20 @@ Reload = Callable[[bytes], Awaitable[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class GrpcAnswer:
-    """A response message, or a code with its text."""
+    """A response message, or a code with its text.
+
+    `retry_after_s`: seconds after which a refused call may be sent again; 0 where nothing is known of that.
+    """
 
     code: Code
     message: str = ""
     body: bytes = b""
+    retry_after_s: float = 0.0
+
+    @property
+    def trailers(self) -> tuple[tuple[str, str], ...]:
+        """The metadata that goes with the code."""
+        return ((RETRY_PUSHBACK, pushback_ms(self.retry_after_s)),) if self.retry_after_s else ()
 
 
 Answering = Callable[[bytes, float | None], Awaitable[GrpcAnswer]]
@@ -179,7 +188,7 @@ class GrpcApi:
         try:
             return await answered(raw, timeout_s)
         except ServingError as error:
-            return GrpcAnswer(error.code, bounded_text(str(error)))
+            return GrpcAnswer(error.code, bounded_text(str(error)), retry_after_s=error.retry_after_s)
 
     def answer_traced(self, method: str, raw: bytes, metadata: Iterable[Any]) -> PendingAnswer:
         """Answer a call of Serve's own proxy, which does not pass deadlines on; in a span if it is traced."""
@@ -271,7 +280,7 @@ class GrpcApi:
             answer = await work
             if answer.code is not Code.OK:
                 # Sends the status and nothing else; a client's own policy repeats a call only then.
-                await context.abort(status_code(answer.code), answer.message)
+                await context.abort(status_code(answer.code), answer.message, answer.trailers)
             return answer.body
 
         return handle
@@ -303,7 +312,7 @@ def grpc_answer(answer: Answer) -> GrpcAnswer:
     """Return a model server's answer as a gRPC answer."""
     if answer.code is Code.OK:
         return GrpcAnswer(Code.OK, body=bytes(answer.body))
-    return GrpcAnswer(answer.code, bounded_text(answer.text))
+    return GrpcAnswer(answer.code, bounded_text(answer.text), retry_after_s=answer.retry_after_s)
 
 
 async def failed_call(error: ServingError) -> GrpcAnswer:

@@ -272,9 +272,9 @@ class GrpcProtocol(asyncio.Protocol):
         self.refuse(stream, code, text)
         return NOBODY
 
-    def refuse(self, stream: Stream, code: Code, text: str) -> None:
+    def refuse(self, stream: Stream, code: Code, text: str, retry_after_s: float = 0.0) -> None:
         """Answer with a status and nothing else; only such a call may be repeated by a client's retry policy."""
-        self.http2.begin(stream, refusal_block(code, bounded_text(text)), is_last=True)
+        self.http2.begin(stream, refusal_block(code, bounded_text(text), retry_after_s), is_last=True)
 
     def answer(self, stream: Stream, body: bytes | bytearray) -> None:
         """Answer with one message."""

@@ -117,8 +117,8 @@ class UnaryCall(ShortCall):
         self._stream.receiver = handled
         handled.message(body)
 
-    def _refuse(self, code: Code, text: str) -> None:
-        self._protocol.refuse(self._stream, code, text)
+    def _refuse(self, code: Code, text: str, retry_after_s: float = 0.0) -> None:
+        self._protocol.refuse(self._stream, code, text, retry_after_s)
 
     def cancelled(self) -> None:
         self.withdraw()
@@ -130,7 +130,7 @@ class UnaryCall(ShortCall):
         if answer.code is Code.OK:
             self._protocol.answer(self._stream, answer.body)
         else:
-            self._refuse(answer.code, answer.text)
+            self._refuse(answer.code, answer.text, answer.retry_after_s)
         self._protocol.flush_soon()
 
     def gave_up(self) -> None:

@@ -17,6 +17,7 @@ from core.telemetry.trace_context import unpack
 from core.versions.servable import app_name
 from core.versions.servable_spec import ServableSpec
 from core.versions.world import AppObservation, Condition
+from deployments.container.cpus import usable_cpus
 from deployments.hosting.child_link import ChildLink
 from deployments.hosting.load_slots import LoadSlots
 from deployments.hosting.version_process import HostNode, Origin, VersionProcess, left_behind
@@ -34,7 +35,7 @@ class VersionProcesses:
     def __init__(self, node: HostNode) -> None:
         self._node = node
         self._zygote = ZygoteProcess(node.guardian)
-        self._origin = Origin(node, self._zygote, LoadSlots(len(os.sched_getaffinity(0))))
+        self._origin = Origin(node, self._zygote, LoadSlots(usable_cpus()))
         self._versions: dict[str, VersionProcess] = {}
         self._adoption: asyncio.Task[None] | None = None
         self._is_closing = False

@@ -169,9 +169,10 @@ class OipRest:
 
     async def _infer(self, scope: Scope, asked: ModelReference, receive: Receive) -> HttpAnswer:
         try:
-            route_to(self._router.table, asked)
+            found = route_to(self._router.table, asked)
         except ServingError:
-            self._facts.route_to(asked)  # raises, and the log notes the model
+            found = self._facts.route_to(asked)  # raises, and the log notes the model
+        self._router.require_room(found)
         body = await self._body(scope, receive)
         length = json_length(header(scope, LENGTH_HEADER), len(body))
         route = self._facts.route_to(asked)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ from core.inference.signature import ServedModel
 from core.platforms.platform import Estimate, unloaded_error
 from core.platforms.tflite_signatures import LiteFile, signatures_of
 from core.versions.servable_spec import ServableSpec
+from deployments.container.cpus import usable_cpus
 from deployments.platforms.interpreter_pool import InterpreterPool
 from deployments.platforms.lite_model import LiteModel, LiteNames, RowSplitter, RunsGraphs
 
@@ -53,7 +53,7 @@ PLATFORM = LiteModels()
 
 def pool_size(spec: ServableSpec) -> int:
     """Return the number of interpreters: as configured, else one for each CPU that the replica may use."""
-    return spec.settings.platforms.tflite_pools or spec.usable_cpus(os.cpu_count() or 1)
+    return spec.settings.platforms.tflite_pools or spec.usable_cpus(usable_cpus())
 
 
 def _splitter(spec: ServableSpec, file: LiteFile) -> RowSplitter | None:

@@ -7,7 +7,6 @@ reports a malformed body before an unknown model.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -35,7 +34,7 @@ from core.rest.path import INFERENCE_VERBS, RestRequest, UnconvertibleVersion, V
 from core.rest.readiness import liveness_body, model_list_body, readiness_body
 from core.rest.rights import page_rights, path_in, rest_rights
 from core.routing.transport import Call, Method
-from deployments.access.guard import SIGHT, Guard, TooMuch, count_refusal
+from deployments.access.guard import SIGHT, Guard, count_refusal
 from deployments.access.peer import Peer, peer_of_transport
 from deployments.rest.asgi import TRANSPORT, AsgiApp, Receive, Scope, Send, header
 from deployments.rest.body import SMALL_BODY_BYTES, BodyTooLarge, ClientGone, discard_body, read_body
@@ -193,13 +192,29 @@ class HttpApi:
         if request is None:
             return preflight(header(scope, b"origin"))
         if request.verb is Verb.STATUS:
-            entries = self.router.table.statuses(request.name, request.version)
-            return HttpAnswer(200, status_body(SIGHT.get().statuses(request.name, entries)))
+            return self._status(request)
         if request.verb is Verb.LIST:
             return HttpAnswer(200, model_list_body(SIGHT.get().table(self.router.table)))
         if request.verb is Verb.METADATA:
             return await self._forward(request, b"", receive)
+        self._require_room(request)
         return await self._forward(request, await read_body(scope, receive, self.limits.max_body_bytes), receive)
+
+    def _status(self, request: RestRequest) -> HttpAnswer:
+        table = self.router.table
+        statuses = SIGHT.get().statuses(request.name, table.statuses(request.name, request.version))
+        is_whole = request.version is None and request.label is None
+        return HttpAnswer(
+            200, status_body(statuses, is_ready=table.models[request.name].is_ready if is_whole else None)
+        )
+
+    def _require_room(self, request: RestRequest) -> None:
+        """Refuse a request that would be refused anyway before its body is read."""
+        try:
+            route = self.router.table.resolve(request.name, request.version, request.label)
+        except ServingError:
+            return  # what is wrong with the body comes before that
+        self.router.require_room(route)
 
     async def _forward(self, request: RestRequest, body: bytes, receive: Receive) -> HttpAnswer:
         try:
@@ -254,7 +269,7 @@ async def _refused(error: ServingError) -> HttpAnswer:
 def _refusal(error: ServingError) -> HttpAnswer:
     if isinstance(error, UnconvertibleVersion):
         return HttpAnswer(400, b"", code=error.code)
-    answer = error_answer(error.code, str(error))
+    answer = error_answer(error.code, str(error), error.retry_after_s)
     if isinstance(error, BodyTooLarge):
         return replace(answer, status=TOO_LARGE, headers=(*answer.headers, CLOSE))
     return answer
@@ -277,7 +292,7 @@ def _peer(scope: Scope) -> Peer:
 def _refusal_headers(error: ServingError) -> tuple[Header, ...]:
     if error.code is Code.UNAUTHENTICATED:
         return ((b"www-authenticate", b'Bearer realm="ray_model_server"'),)
-    return ((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))),) if isinstance(error, TooMuch) else ()
+    return ()
 
 
 def _with_allowed_headers(answer: HttpAnswer) -> HttpAnswer:

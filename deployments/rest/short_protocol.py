@@ -34,6 +34,9 @@ LARGEST_COPIED_BYTES = 16 * 1024
 MOST_KNOWN_TARGETS = 1000
 LONGEST_KNOWN_TARGET_BYTES = 512
 
+LARGEST_READ_BYTES = 64 * 1024
+"""A larger body is not waited for where it will be refused."""
+
 UNUSUAL = frozenset({b"transfer-encoding", b"content-encoding", b"expect"})
 """Headers that only the long way understands."""
 
@@ -138,7 +141,12 @@ class ShortProtocol(RestProtocol):
             return None
         if parser.get_http_version() != "1.1" or self.flow.write_paused or self._api.draining:
             return None
-        return wanted if self._has_usual_body() else None
+        if not self._has_usual_body():
+            return None
+        limits = self._api.router.limits
+        if limits.by_model and self.body_left > LARGEST_READ_BYTES and limits.is_full(wanted.request.name):
+            return None  # the long way refuses it before its body has come
+        return wanted
 
     def _has_usual_body(self) -> bool:
         length = -1

@@ -25,6 +25,7 @@ from core.routing.table import RoutingTable
 from core.versions.servable import DEPLOYMENT, app_name
 from core.versions.servable_spec import ServableSpec
 from core.versions.world import AppObservation, Condition
+from deployments.container.cpus import usable_cpus
 from deployments.inference.serve_autoscaling import autoscaling_config
 from deployments.model_server import ModelServer
 from deployments.system.disk_space import full_disk
@@ -167,7 +168,7 @@ def version_target(spec: ServableSpec, resources: ModelResources) -> serve.RunTa
     """Return the application of a version, ready to be submitted."""
     options = deployment_options(resources)
     if spec.batching is not None:  # requests that Serve holds back cannot fill a batch
-        needed = spec.batching.requests_at_a_time(os.cpu_count() or 1)
+        needed = spec.batching.requests_at_a_time(usable_cpus())
         options["max_ongoing_requests"] = max(needed, resources.max_ongoing_requests)
     deployment = serve.deployment(**options)(ModelServer)
     return serve.RunTarget(

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.routing.admission import IN_FLIGHT_RETRY_S, Admission, Limit, Refusal, TrafficLimits
+from core.routing.admission import (
+    IN_FLIGHT_RETRY_S,
+    LEAST_RATE,
+    LONGEST_RETRY_S,
+    Admission,
+    Limit,
+    Refusal,
+    TrafficLimits,
+)
 
 
 def admitted(admission: Admission, now_s: float, count: int) -> int:
@@ -127,6 +135,7 @@ def test_the_same_limits_again_do_not_fill_the_bucket() -> None:
         (TrafficLimits(90, 1), 3, TrafficLimits(30, 1)),
         (TrafficLimits(90, 9), 0, TrafficLimits(90, 9)),
         (TrafficLimits(), 3, TrafficLimits()),
+        (TrafficLimits(5e-324, 2**63), 3, TrafficLimits(LEAST_RATE, 3074457345618258603)),
     ],
 )
 def test_routers_share_a_limit(limits: TrafficLimits, routers: int, share: TrafficLimits) -> None:
@@ -141,6 +150,18 @@ def test_a_clock_that_stands_or_goes_back_lets_in_no_more() -> None:
 
     assert admitted(admission, 9.0, 5) == 0
     assert admitted(admission, 10.0, 5) == 0
+
+
+@pytest.mark.parametrize("rate", [5e-324, 1e-9, 1e308])
+def test_extreme_rates_are_rates(rate: float) -> None:
+    """Nobody is told to wait for ever, and nothing overflows."""
+    admission = Admission(TrafficLimits(max_requests_per_second=rate), 0.0)
+
+    first, second = admission.admit(0.0), admission.admit(0.0)
+
+    assert first is None
+    assert second == (None if rate > 1 else Refusal(Limit.RATE, LONGEST_RETRY_S))
+    admission.refusal(1e9)
 
 
 @given(

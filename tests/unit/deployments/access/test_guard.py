@@ -12,12 +12,12 @@ import pytest
 from argon2 import PasswordHasher
 
 from core.access.rights import INFER
-from core.errors import ResourceExhausted, Unauthenticated
+from core.errors import LimitReached, ResourceExhausted, Unauthenticated
 from core.telemetry.metric_names import ACCESS_REFUSALS
 from deployments.access import slow_hashes
 from deployments.access.followed_rules import FollowedRules
-from deployments.access.guard import RuledGuard, TooMuch
-from deployments.access.peer import ELSEWHERE
+from deployments.access.guard import CALLER, LocalGuard, RuledGuard
+from deployments.access.peer import ELSEWHERE, Peer
 from deployments.telemetry.process_metrics import METRICS
 from tests.support.doors.guarded_sites import GuardedSites, bearer, client_of, eventually
 
@@ -132,12 +132,12 @@ async def test_limits_are_those_of_the_newest_file_and_keep_what_is_in_work(tmp_
     visitor = await guard.visitor(shown(b"a-token"), ELSEWHERE)
 
     with guard.admitted(visitor), guard.admitted(visitor):
-        with pytest.raises(TooMuch), guard.admitted(visitor):
+        with pytest.raises(LimitReached), guard.admitted(visitor):
             pass
         file.write_text("clients:\n" + client_of("a", "infer", more="    max_in_flight: 3\n"))
         assert await asyncio.to_thread(eventually, lambda: followed.rules.clients[0].limits.max_in_flight == 3)
         visitor = await guard.visitor(shown(b"a-token"), ELSEWHERE)
-        with guard.admitted(visitor), pytest.raises(TooMuch), guard.admitted(visitor):
+        with guard.admitted(visitor), pytest.raises(LimitReached), guard.admitted(visitor):
             pass
     followed.close()
 
@@ -147,10 +147,15 @@ def test_routers_share_a_limit(tmp_path: Path) -> None:
     file = tmp_path / "access.yaml"
     file.write_text("clients:\n" + client_of("a", "infer", more="    max_in_flight: 4\n"))
     followed = FollowedRules(str(file))
-    guard = RuledGuard(followed, routers=2)
+    count = [2]
+    guard = RuledGuard(followed, routers=lambda: count[0])
     visitor = asyncio.run(guard.visitor(shown(b"a-token"), ELSEWHERE))
 
-    with guard.admitted(visitor), guard.admitted(visitor), pytest.raises(TooMuch), guard.admitted(visitor):
+    with guard.admitted(visitor), guard.admitted(visitor), pytest.raises(LimitReached), guard.admitted(visitor):
+        pass
+    count[0] = 4
+    visitor = asyncio.run(guard.visitor(shown(b"a-token"), ELSEWHERE))
+    with guard.admitted(visitor), pytest.raises(LimitReached), guard.admitted(visitor):
         pass
     followed.close()
 
@@ -178,6 +183,27 @@ def test_a_token_is_in_no_log_no_text_and_no_trace(sites: GuardedSites, caplog: 
     assert "-secret" not in caplog.text
     assert b"-secret" not in b"".join(map(bytes, bodies))
     assert "-secret" not in str(site.guard.problems)
+
+
+async def test_whoever_changes_what_is_served_is_known_by_name(tmp_path: Path) -> None:
+    """The audit log has it; tokens themselves are never in it."""
+    file = tmp_path / "access.yaml"
+    file.write_text("clients:\n" + client_of("ops", "admin"))
+    followed = FollowedRules(str(file))
+    ruled, local = RuledGuard(followed), LocalGuard()
+    followed.close()
+    names = []
+    for guard, fields, peer in (
+        (ruled, shown(b"ops-token"), ELSEWHERE),
+        (ruled, [], ELSEWHERE),
+        (local, [], Peer(is_local=True)),
+        (local, [], ELSEWHERE),
+    ):
+        with guard.admitted(await guard.visitor(fields, peer)):
+            names.append(CALLER.get())
+
+    assert names == ["client ops", "a request without a token", "a request from this machine", "a request"]
+    assert CALLER.get() == "a request"
 
 
 def test_refusals_are_counted_by_client_and_reason(sites: GuardedSites) -> None:

@@ -22,6 +22,7 @@ from core.versions.load_report import failure_in
 from core.versions.servable import ServableId
 from core.versions.servable_spec import ServableSpec
 from core.versions.world import ABSENT, Condition
+from deployments.container.cpus import usable_cpus
 from deployments.routing.awaited_call import call_over
 from deployments.routing.replica_set import ReplicaSet
 from tests.support import onnx_models
@@ -177,7 +178,7 @@ async def test_loads_that_hang_do_not_keep_others_from_loading(
 ) -> None:
     """A load has a core for some time, not for ever."""
     monkeypatch.setattr("deployments.hosting.load_slots.LONGEST_S", 0.2)
-    for number in range(2 * len(os.sched_getaffinity(0))):
+    for number in range(2 * usable_cpus()):
         await host.load(code_spec(tmp_path, f"hangs{number}", load="time.sleep(600)"))
 
     await host.running(code_spec(tmp_path, "m"))
