@@ -17,12 +17,12 @@ export UV_COMPILE_BYTECODE_TIMEOUT ?= 600
 
 .PHONY: setup serve run test unit soak check chaos format bench lock protos docs models tools clean
 
-$(STAMP): requirements-dev.lock pyproject.toml setup.py $(wildcard native/*)
+$(STAMP): requirements-dev.lock pyproject.toml clients/python/pyproject.toml setup.py $(wildcard native/*)
 	@echo "Python: $(PYTHON) ($$($(PYTHON) -m deployments.system.installed))"
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
 	$(UV) pip install --quiet --python $(BIN)/python --compile-bytecode --requirement requirements-dev.lock
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable . --editable clients/python
 	$(COMPILE)
 	touch $@
 

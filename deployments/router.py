@@ -7,6 +7,7 @@ ports, whichever way they came.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import threading
 import time
@@ -24,6 +25,7 @@ from core.routing.router_report import RouterReport
 from core.routing.table import RoutingTable
 from core.telemetry.log_lines import announced
 from core.telemetry.spans import TracedProcess
+from deployments.access.guard import CALLER, guard_of
 from deployments.config.startup_settings import monitoring
 from deployments.grpc.api import GrpcAnswer, GrpcApi, GrpcService
 from deployments.grpc.door import GrpcDoor, grpc_address
@@ -92,19 +94,15 @@ class Router(OipProxyMethods):
         self._router = kind(self._name, self._transport)
         tables = _ServeTables(watcher, self._siblings)
         self._follower = TableFollower(self._router, self._directory, tables, self._publish_health)
-        shown = monitoring(settings)
-        self._page = MetricsPage(shown.prometheus_path, self._name, self._transport, watcher, self._siblings)
+        path = monitoring(settings).prometheus_path
+        self._page = MetricsPage(path, self._name, self._transport, watcher, self._siblings)
         status = StatusPage(self._router, self._facts, self._watcher_report, SystemClock())
-        pages = {STATUS_PATH: status.answer, HTML_PATH: HtmlPage(status.document).answer}
-        if shown.prometheus_enabled:
-            pages[self._page.path] = self._page.answer
         METRICS.before_snapshot(self._router.note_metrics)
         RayMetrics().start()
         token = cluster_token()
-        limits = http_limits(settings)
+        self._guard = guard_of(settings.front_door, lambda: self._router.table.routers)
         facts, more = self._version_2()
-        others = (OipRest(facts, limits, more.handlers),)
-        self._api = HttpApi(self._router, limits, token, pages, access=access, traces=traces, others=others)
+        self._api = self._rest(status, OipRest(facts, http_limits(settings), more.handlers), token, access, traces)
         self._http = HttpDoor(http_address(settings), self._api, token)
         self._grpc_api = self._calls(status, OipService(facts, more.methods).service(), token, access, traces)
         self._grpc = GrpcDoor(grpc_address(settings), self._grpc_api, token)
@@ -114,6 +112,23 @@ class Router(OipProxyMethods):
         self._opened = threading.Event()
         self._life = self._loop.run(self._live())
         self._wait_until_open()
+
+    def _rest(
+        self, status: StatusPage, oip: OipRest, token: str, access: AccessLog | None, traces: RequestTraces | None
+    ) -> HttpApi:
+        pages = {STATUS_PATH: status.answer, HTML_PATH: HtmlPage(status.document).answer}
+        if monitoring(self._settings).prometheus_enabled:
+            pages[self._page.path] = self._page.answer
+        return HttpApi(
+            self._router,
+            http_limits(self._settings),
+            token,
+            pages,
+            access=access,
+            traces=traces,
+            others=(oip,),
+            guard=self._guard,
+        )
 
     def _version_2(self) -> tuple[ServerFacts, OipExtensions]:
         """Return what the Open Inference Protocol shows of this router, and the extensions that it has."""
@@ -145,6 +160,7 @@ class Router(OipProxyMethods):
                 "Profile": partial(answer_profile, lambda: self._router.table, record_over_handle),
             },
             others=(oip,),
+            guard=self._guard,
         )
 
     def _wait_until_open(self) -> None:
@@ -186,9 +202,9 @@ class Router(OipProxyMethods):
         return await asyncio.wrap_future(self._loop.run(self._follower.take(table)))
 
     async def _hand_over(self, method: str, raw: bytes) -> bytes:
-        """Forward a request about the list of models to the watcher."""
+        """Forward a request about the list of models to the watcher, with the name of its caller."""
         try:
-            work = getattr(self._watcher, method).remote(raw)
+            work = getattr(self._watcher, method).remote(raw, CALLER.get())
             answer: bytes | ServingError = await asyncio.wait_for(work, RELOAD_TIMEOUT_S)
         except SERVE_FAILURES as error:
             raise Unavailable(f"The configuration could not be handed to the watcher: {error}") from error
@@ -204,7 +220,8 @@ class Router(OipProxyMethods):
 
     def _facts(self) -> RouterFacts:
         runs_by, draining = self._directory.runs_by(), self._api.draining
-        return router_facts(self._settings, self._name, self._since_s, runs_by, is_draining=draining)
+        problems = self._guard.problems
+        return router_facts(self._settings, self._name, self._since_s, runs_by, is_draining=draining, problems=problems)
 
     async def metrics(self) -> bytes:
         """Return the metrics report of this router."""
@@ -242,7 +259,7 @@ class Router(OipProxyMethods):
 
     async def answer_proxy(self, method: str, request: bytes, grpc_context: Any) -> Raw:
         """Answer a call of Serve's own gRPC proxy on the loop of the router's own ports."""
-        metadata = grpc_context.invocation_metadata() or () if self._tracer else ()
+        metadata = grpc_context.invocation_metadata() or () if self._tracer or self._guard.is_ruled else ()
         work = self._loop.run(self._grpc_api.answer_traced(method, request, metadata))
         answer: GrpcAnswer = await asyncio.wrap_future(work)
         if answer.code is not Code.OK:
@@ -302,6 +319,9 @@ def _siblings() -> DeploymentHandle:
 
 
 def cluster_token() -> str:
-    """Return a name of this Ray cluster, by which sibling routers recognise each other behind a shared port."""
+    """Return a name of this Ray cluster, by which sibling routers recognise each other behind a shared port.
+
+    It is shown to everyone, so it does not contain the address of the cluster.
+    """
     address: str = ray.get_runtime_context().gcs_address
-    return address
+    return hashlib.sha256(address.encode()).hexdigest()

@@ -18,6 +18,7 @@ from deployments.storage.folder_events import FolderEvents
 from deployments.storage.version_source import VersionSource
 from deployments.system.clock import SystemClock
 from deployments.telemetry.collector import Collector
+from deployments.telemetry.process_logs import audit_into, session_logs
 from deployments.telemetry.process_logs import configure as configure_logs
 from deployments.telemetry.ray_metrics import RayMetrics
 from deployments.telemetry.repeated_failure_log import RepeatedFailureLog
@@ -39,6 +40,7 @@ class Watcher:
 
     def __init__(self, settings: ServerSettings) -> None:
         configure_logs(settings.logs, "watcher")
+        audit_into(session_logs(), settings.logs)
         self._collector = Collector()
         self._spares = SpareWorkers(settings.cluster.prestarted_workers, SystemClock())
         self._host = CollectingHost(self._collector, self._spares.load_begins)
@@ -98,17 +100,18 @@ class Watcher:
             self._collector.take(await self._host.router_reports())
         return self._collector.collected(have, with_page=with_page)
 
-    async def reload(self, raw: bytes) -> bytes | ServingError:
+    async def reload(self, raw: bytes, by: str) -> bytes | ServingError:
         """Apply a HandleReloadConfigRequest."""
-        return await self._requests.reload(raw)
+        return await self._requests.reload(raw, by)
 
-    async def get_config(self, raw: bytes) -> bytes | ServingError:
+    async def get_config(self, raw: bytes, by: str) -> bytes | ServingError:
         """Return the list of models in force."""
+        del by
         return await self._requests.get(raw)
 
-    async def change_config(self, raw: bytes) -> bytes | ServingError:
+    async def change_config(self, raw: bytes, by: str) -> bytes | ServingError:
         """Put another list of models in force."""
-        return await self._requests.change(raw)
+        return await self._requests.change(raw, by)
 
     async def report(self) -> WatcherReport:
         """Return the parts of the status that change from second to second."""

@@ -90,6 +90,7 @@ def _sections(document: Json) -> Iterator[str]:
     yield _table("Versions that answer with errors only", ("Model", "Version", "Error"), _failing(models))
     yield _table("Rollouts in progress", ("Model", "Loading", "Unloading", "Order"), _rollouts(models))
     yield _table("Versions", VERSIONS, _versions(models, now)) or _empty("Versions", "There is no version.")
+    yield _table("Limits", ("Model", "Requests/s at most", "In work at most", "Refused/s"), _limits(models))
     yield _table("Labels", ("Label", "Model", "Version", "State"), _labels(models))
     yield _table("Versions that are not complete", ("Version", "Model", "Why it waits"), _waiting(models))
     yield _table("Ignored directories", ("Directory", "Model", "Why"), _ignored(models))
@@ -240,6 +241,15 @@ def _failing(models: Sequence[Json]) -> Iterator[_Row]:
 def _attempts(version: Json) -> str:
     again = f"; again at {_time(version['next_attempt'])}" if version["next_attempt"] else ""
     return f"{version['failed_attempts']}{again}"
+
+
+def _limits(models: Sequence[Json]) -> Iterator[_Row]:
+    """Yield the models with limits, and those of which requests are refused all the same."""
+    for one in models:
+        limits, refused = list(one["limits"].values()), one["refused_per_s"]
+        if any(limits) or refused:
+            texts = ("" if limit is None else f"{limit:g}" for limit in limits)
+            yield _row(one["name"], one["name"], *texts, "" if refused is None else rate(refused))
 
 
 def _labels(models: Sequence[Json]) -> Iterator[_Row]:

@@ -37,8 +37,8 @@ def joined(
 def placed(listed: Iterable[ModelConfig], own: YamlSettings) -> tuple[ModelConfig, ...]:
     """Return models as they are listed, with the settings that only our file can express.
 
-    These are placement, batching, operation libraries, hooks, registered version policies, and several request logs of
-    one model: a list in models.config's format holds one.
+    These are placement, batching, operation libraries, hooks, folders in versions, registered version policies, and
+    several request logs of one model: a list in models.config's format holds one.
     Settings that both formats know are taken from the list.
     """
     pairs = ((model, own.models.get(model.name, own.defaults)) for model in listed)
@@ -72,6 +72,7 @@ def _only_ours(one: ModelSettings) -> dict[str, Any]:
         "batching": one.batching,
         "op_libraries": one.op_libraries,
         "hooks": one.hooks,
+        "version_subpath": one.version_subpath,
     }
 
 

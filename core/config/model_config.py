@@ -73,7 +73,7 @@ MOST_REPLICAS_PER_NODE = 100
 
 @dataclass(frozen=True, slots=True)
 class ModelResources:
-    """How each version of a model is placed, scaled, rolled out and stopped."""
+    """How each version of a model is placed, scaled, rolled out and stopped, and how much the model takes in."""
 
     num_replicas: int = 1
     """Replicas of each version; not used with autoscaling."""
@@ -115,7 +115,13 @@ class ModelResources:
     """Requests that one replica works on at a time; more wait in the router."""
 
     max_queued_requests: int = -1
-    """Requests that may wait in each router for a free replica; -1 does not limit them."""
+    """Requests that may wait at each replica for a thread, and in each router for a replica; -1 sets no number."""
+
+    max_requests_per_second: float = 0.0
+    """Requests a second that all routers together let in for the model; 0 does not limit them."""
+
+    max_in_flight: int = 0
+    """Requests in work at a time that all routers together let in for the model; 0 does not limit them."""
 
     env_vars: Mapping[str, str] = field(default_factory=dict)
     """Environment variables of the replicas' processes; setting any makes a start some seconds slower."""
@@ -253,6 +259,23 @@ class ModelConfig:
 
     hooks: str = ""
     """Class of what runs before and after the model, as `module:Class`; empty takes that in a version's folder."""
+
+    version_subpath: str = ""
+    """Folder in each version's directory that holds the model, as in a registry's artifact; empty is that directory."""
+
+
+def subpath_problem(subpath: str) -> str:
+    """Return why a text is not the path of a folder inside a version's directory; empty if it is one.
+
+    It must be the one spelling of that path, because stores compare names letter by letter.
+    """
+    if subpath.startswith("/") or "://" in subpath:
+        return f"must be relative to each version's folder; was {subpath!r}"
+    if not subpath or any(part in {"", ".", ".."} for part in subpath.split("/")):
+        return f"must be the names of folders with / between them, such as data/model; was {subpath!r}"
+    if not subpath.isprintable():
+        return f"must not hold control characters; was {subpath!r}"
+    return ""
 
 
 def collector_problems(

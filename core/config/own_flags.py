@@ -77,8 +77,22 @@ OUR_FLAGS: Final = (
         "enable_model_repository_api",
         _BOOL,
         False,
-        "Let clients of the Open Inference Protocol load and unload models, as anyone may over the Admin service.",
+        "Let clients of the Open Inference Protocol load and unload models, as far as the Admin service lets them.",
         "front_door.model_repository_api",
+    ),
+    Flag(
+        "access_file",
+        _STRING,
+        "",
+        "YAML file that says who may do what, by tokens or client certificates; read again when it changes.",
+        "front_door.access_file",
+    ),
+    Flag(
+        "enable_remote_admin",
+        _BOOL,
+        False,
+        "Without access_file: let everyone who reaches the ports load, unload, label and profile, as on this machine.",
+        "front_door.remote_admin",
     ),
     Flag(
         "strict_version_labels",

@@ -31,6 +31,7 @@ from core.config.model_config import (
     Rollout,
     TaskSampling,
     collector_problems,
+    subpath_problem,
 )
 from core.config.parameter_files import batching_problems
 from core.config.version_policy import All, Latest, PolicyFailed, Specific, VersionPolicy, registered_policy
@@ -92,6 +93,12 @@ def _platform(known: Extensions, entry: YamlEntry) -> Any:
         return MISTAKE
     reason = known.reason("platforms", name) or f"; there are {', '.join((*known.platforms, ANY.name))}"
     return known.platform(name) or entry.mistake(f"is not a platform: {name}{reason}")
+
+
+def _subpath(entry: YamlEntry) -> Any:
+    found = text(entry)
+    problem = subpath_problem(found) if isinstance(found, str) else ""
+    return entry.mistake(problem) if problem else found
 
 
 def _hooks(entry: YamlEntry) -> Any:
@@ -195,6 +202,8 @@ _RESOURCES: Mapping[str, Reader] = {
     "marker_file": text,
     "max_ongoing_requests": whole(1),
     "max_queued_requests": whole(-1),
+    "max_requests_per_second": decimal(0),
+    "max_in_flight": whole(0),
     "env_vars": mapping(text),
 }
 
@@ -212,6 +221,7 @@ _OWN: Mapping[str, Reader] = {
 }
 _LISTED: Mapping[str, Reader] = {
     "base_path": text,
+    "version_subpath": _subpath,
     "labels": mapping(whole(0)),
 }
 _FLAG_READERS: Mapping[FlagKind, Reader] = {
@@ -242,6 +252,7 @@ class ModelSettings:
     platform: PlatformKind | None = None
     op_libraries: tuple[str, ...] = ()
     hooks: str = ""
+    version_subpath: str = ""
     lines: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -257,9 +268,19 @@ class YamlSettings:
 
 def read_yaml_settings(content: str, file: str = "", known: Extensions = BUILT_IN) -> YamlSettings:
     """Read the file; raises ConfigError with every mistake, its line and its field."""
+    settings, problems = settings_and_problems(content, file, known)
+    if problems:
+        raise ConfigError(problems)
+    return settings
+
+
+def settings_and_problems(
+    content: str, file: str = "", known: Extensions = BUILT_IN
+) -> tuple[YamlSettings, tuple[Problem, ...]]:
+    """Return what can be read of the file, and every mistake in it; raises ConfigError for what is not YAML."""
     node = compose(content, file)
     if node is None:
-        return YamlSettings(file=file)
+        return YamlSettings(file=file), ()
     problems: list[Problem] = []
     top = known_entries(YamlEntry(node, "", file, problems), {"models": 0, "defaults": 0, "server": 0})
     own: dict[str, Reader] = {**_RESOURCES, **_OWN, "logging": partial(_logging, known)}
@@ -272,9 +293,8 @@ def read_yaml_settings(content: str, file: str = "", known: Extensions = BUILT_I
     listed = {**own, **_LISTED, **named}
     models = {name: _model(shared, section(listed)(at), at) for name, at in places.items()}
     server = section(_SERVER)(top["server"]) if "server" in top else {}
-    if problems:
-        raise ConfigError(tuple(sorted(problems, key=lambda problem: problem.line or 0)))
-    return YamlSettings(models, defaults, server, file)
+    in_order = tuple(sorted(problems, key=lambda problem: problem.line or 0))
+    return YamlSettings(models, defaults, server, file), in_order
 
 
 def _model(shared: Mapping[str, Any], given: Mapping[str, Any], entry: YamlEntry | None) -> ModelSettings:
@@ -296,6 +316,7 @@ def _model(shared: Mapping[str, Any], given: Mapping[str, Any], entry: YamlEntry
         values.get("platform"),
         values.get("op_libraries", ()),
         values.get("hooks", ""),
+        values.get("version_subpath", ""),
         _lines(entry),
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
-from core.errors import Code, Unavailable
+from core.errors import Code, ServingError, Unavailable
 from core.routing.table import Route
 from core.telemetry.trace_context import TraceContext
 from core.versions.record import Failure
@@ -63,10 +63,14 @@ OVER: Final = Call(Method.METRICS, b"")
 
 
 class Answer(NamedTuple):
-    """What came back: a response body, or the UTF-8 error text when `code` is not OK."""
+    """What came back: a response body, or the UTF-8 error text when `code` is not OK.
+
+    `retry_after_s`: seconds after which a refused call may be sent again; 0 where nothing is known of that.
+    """
 
     code: Code
     body: bytes | bytearray
+    retry_after_s: float = 0.0
 
     @classmethod
     def error(cls, code: Code, text: str) -> Answer:
@@ -75,6 +79,12 @@ class Answer(NamedTuple):
             return cls(code, text.encode("utf-8", "surrogateescape"))
         except UnicodeEncodeError:
             return cls(code, text.encode("utf-8", "replace"))
+
+    @classmethod
+    def of(cls, error: ServingError) -> Answer:
+        """Return the answer that carries this error."""
+        answer = cls.error(error.code, str(error))
+        return answer._replace(retry_after_s=error.retry_after_s) if error.retry_after_s else answer
 
     @property
     def text(self) -> str:

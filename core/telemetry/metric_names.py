@@ -71,6 +71,20 @@ DROPPED_REQUESTS = Metric(
     ("model_name", "reason"),
     help="Requests dropped before their model ran, because the client had gone or the deadline had passed.",
 )
+FULL = "full"
+"""The reason of a refusal where as many requests wait as may."""
+REFUSED_REQUESTS = Metric(
+    f"{_OURS}refused_requests_total",
+    MetricKind.COUNTER,
+    ("model_name", "reason"),
+    help="Requests refused without work: by the model's rate or in_flight limit, or because the server was full.",
+)
+ACCESS_REFUSALS = Metric(
+    f"{_OURS}access_refusals_total",
+    MetricKind.COUNTER,
+    ("client", "reason"),
+    help="Requests that the access file did not let in; client is empty where nobody knows who called.",
+)
 DROPPED_LOG_RECORDS = Metric(
     f"{_OURS}dropped_log_records_total",
     MetricKind.COUNTER,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +22,13 @@ MOST_ATTEMPTS = 50
 """How often a change is repeated while other clients change the list."""
 
 LOOK_EVERY_S = 0.3
+TOLD_AFTER_S = 2.0
+"""Shorter waiting needs no words."""
+
 PROFILE_EXTRA_S = 40.0
 OPTIONS = (("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", -1))
 LIKE_NO_SERVER = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED})
+NOT_LET_IN = frozenset({Code.UNAUTHENTICATED, Code.PERMISSION_DENIED})
 
 
 class NoServer(Unavailable):
@@ -47,10 +52,12 @@ class AdminClient:
         target: str,
         credentials: grpc.ChannelCredentials | None = None,
         *,
+        token: str = "",
         timeout_s: float = 10.0,
         change_timeout_s: float = 40.0,
     ) -> None:
         self.target = target
+        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
         self._timeout_s = timeout_s
         self._timeouts_s = {"ChangeConfig": change_timeout_s}
         if credentials is None:
@@ -63,6 +70,8 @@ class AdminClient:
         try:
             document: dict[str, Any] = json.loads(admin_messages.read_status_answer(self._call("GetStatus", b"")))
         except RuntimeFailure as error:
+            if error.code in NOT_LET_IN:
+                raise
             raise self._no_server(error) from None
         return document
 
@@ -90,18 +99,26 @@ class AdminClient:
             return Changed(in_force.known.models, models, admin_messages.read_change_answer(raw))
         raise RuntimeFailure(Code.ABORTED, f"The list of models changed {MOST_ATTEMPTS} times meanwhile; try again.")
 
-    def outcome(self, look: Look, generation: int, name: str, timeout_s: float) -> ChangeOutcome:
-        """Poll the status until it shows the outcome of a change, or the time is up."""
-        ends_at = time.monotonic() + timeout_s
+    def outcome(
+        self, look: Look, generation: int, name: str, timeout_s: float, tell: Callable[[str], None] = lambda _: None
+    ) -> ChangeOutcome:
+        """Poll the status until it shows the outcome of a change, or the time is up.
+
+        Whoever waits longer is told what the model waits for, at first and whenever that is something else.
+        """
+        began_s = time.monotonic()
+        ends_at, told = began_s + timeout_s, ""
         while True:
             document = self.status()
             found = look(document) if document["server"]["generation"] >= generation else None
             if found is not None:
                 return found
+            progress = unfinished(document, name)
+            if progress != told and time.monotonic() > began_s + TOLD_AFTER_S:
+                tell(progress)
+                told = progress
             if time.monotonic() > ends_at:
-                return ChangeOutcome(
-                    is_good=False, text=f"not done after {timeout_s:g} s: {unfinished(document, name)}"
-                )
+                return ChangeOutcome(is_good=False, text=f"not done after {timeout_s:g} s: {progress}", is_final=False)
             time.sleep(LOOK_EVERY_S)
 
     def profile(self, request: ProfileRequest) -> tuple[bytes, int]:
@@ -122,7 +139,7 @@ class AdminClient:
         send = self._channel.unary_unary(f"/{admin_messages.SERVICE}/{method}")
         timeout_s = self._timeouts_s.get(method, self._timeout_s)
         try:
-            answer: bytes = send(request, timeout=timeout_s)
+            answer: bytes = send(request, timeout=timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
             late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
             text = f"{method} was not answered within {timeout_s:g} s." if late else str(error.details())

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 
+from core.access.exposure import exposure
 from core.admin.serve_ports import ports_of_door
 from core.config.arguments import ArgumentsOutcome
 from core.config.server_settings import ServerSettings
@@ -56,7 +57,7 @@ def _warn(warnings: Iterable[str]) -> None:
 def _serve(settings: ServerSettings, warnings: Iterable[str]) -> int:
     """Run the server in a process of its own until it has drained; returns the exit status."""
     console = Console()
-    _warn(warnings)
+    _warn((*warnings, *exposure(settings.front_door)))
     if not settings.cluster.ray_address:  # on a cluster, they may be held by routers of ours
         for use in ports_of_door(settings.front_door):
             require_free(use.host, use.port, use.what)

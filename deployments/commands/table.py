@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "load": Command("deployments.commands.load", "load a version, or add a model"),
         "unload": Command("deployments.commands.unload", "unload a version, or remove a model"),
         "profile": Command("deployments.commands.profile", "record what a replica does, for Perfetto"),
+        "token": Command("deployments.commands.token", "make a token, and its hash for an access file"),
         "warmup-record": Command("deployments.commands.warmup_record", "make a version's warm-up file of requests"),
     }
 )

@@ -7,7 +7,7 @@ proxy calls. Both leave requests and responses as bytes.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
@@ -18,9 +18,12 @@ from core.admin import messages as admin_messages
 from core.errors import Code, ServingError, Unimplemented
 from core.grpc.metadata import check_metadata_request
 from core.grpc.model_spec import ModelSpecRef, peek, peek_task
-from core.http2.grpc_heads import bounded_text
+from core.grpc.rights import OPEN, PathRule
+from core.http2.grpc_heads import RETRY_PUSHBACK, bounded_text, pushback_ms
 from core.routing.transport import Answer, Call, Method
 from core.versions.status_message import status_response
+from deployments.access.guard import SIGHT, Guard, LocalGuard
+from deployments.grpc.guarded import GuardedCalls
 from deployments.grpc.status import status_code
 from deployments.routing.access_log import AccessEntry, AccessLog
 from deployments.routing.request_router import RequestRouter
@@ -49,11 +52,20 @@ Reload = Callable[[bytes], Awaitable[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class GrpcAnswer:
-    """A response message, or a code with its text."""
+    """A response message, or a code with its text.
+
+    `retry_after_s`: seconds after which a refused call may be sent again; 0 where nothing is known of that.
+    """
 
     code: Code
     message: str = ""
     body: bytes = b""
+    retry_after_s: float = 0.0
+
+    @property
+    def trailers(self) -> tuple[tuple[str, str], ...]:
+        """The metadata that goes with the code."""
+        return ((RETRY_PUSHBACK, pushback_ms(self.retry_after_s)),) if self.retry_after_s else ()
 
 
 Answering = Callable[[bytes, float | None], Awaitable[GrpcAnswer]]
@@ -89,12 +101,14 @@ SHORT_METHODS = tuple(
 class GrpcService:
     """A further service of the gRPC port; `short` are those of its methods that need no handler where all goes well.
 
-    `overload` is the code of a call beyond the port's bound of calls in work; `probes` are methods without a bound.
+    `rules` say what its methods need, by path. `overload` is the code of a call beyond the port's bound of calls in
+    work; `probes` are methods without a bound.
     """
 
     name: str
     methods: Mapping[str, Answering]
     short: tuple[ShortMethod, ...] = ()
+    rules: Mapping[str, PathRule] = field(default_factory=dict)
     overload: Code = Code.RESOURCE_EXHAUSTED
     probes: frozenset[str] = frozenset()
 
@@ -118,7 +132,12 @@ class GrpcApi:
         traces: RequestTraces | None = None,
         admin: Mapping[str, Reload] = MappingProxyType({}),
         others: Sequence[GrpcService] = (),
+        guard: Guard | None = None,
     ) -> None:
+        self.guard: Guard = guard or LocalGuard()
+        self.guarded_calls = GuardedCalls(
+            self.guard, {path: rule for one in others for path, rule in one.rules.items()}
+        )
         self._router = router
         self._token = token.encode()
         self._reload = reload
@@ -169,15 +188,26 @@ class GrpcApi:
         try:
             return await answered(raw, timeout_s)
         except ServingError as error:
-            return GrpcAnswer(error.code, bounded_text(str(error)))
+            return GrpcAnswer(error.code, bounded_text(str(error)), retry_after_s=error.retry_after_s)
 
     def answer_traced(self, method: str, raw: bytes, metadata: Iterable[Any]) -> PendingAnswer:
         """Answer a call of Serve's own proxy, which does not pass deadlines on; in a span if it is traced."""
-        work = self.answer(method, raw, None)
+        service = next((name for name, methods in self._services.items() if method in methods), "")
+        work = self._answered_to(f"/{service}/{method}", raw, metadata)
         if self._traces is None:
             return work
-        service = next(name for name, methods in self._services.items() if method in methods)
         return self._traces.of_call(f"{service}/{method}", partial(self._signature, method, raw), metadata, work)
+
+    async def _answered_to(self, path: str, raw: bytes, metadata: Iterable[Any]) -> GrpcAnswer:
+        """Answer a call of which nothing is known but its metadata; never raises ServingError."""
+        rule, method = self.guarded_calls.rule(path), path.rpartition("/")[2]
+        if rule is OPEN:
+            return await self.answer(method, raw, None)
+        try:
+            with await self.guarded_calls.admission(rule, raw, metadata):
+                return await self.answer(method, raw, None)
+        except ServingError as error:
+            return GrpcAnswer(error.code, bounded_text(str(error)))
 
     def _signature(self, method: str, raw: bytes) -> str:
         """Return the signature that a call asks for; empty where only parsing tensors would show it."""
@@ -217,7 +247,8 @@ class GrpcApi:
     async def _status(self, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
         del timeout_s
         spec = peek(raw)
-        return GrpcAnswer(Code.OK, body=status_response(self._router.table.statuses(spec.name, spec.version)))
+        entries = self._router.table.statuses(spec.name, spec.version)
+        return GrpcAnswer(Code.OK, body=status_response(SIGHT.get().statuses(spec.name, entries)))
 
     async def _reload_config(self, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
         del timeout_s
@@ -249,7 +280,7 @@ class GrpcApi:
             answer = await work
             if answer.code is not Code.OK:
                 # Sends the status and nothing else; a client's own policy repeats a call only then.
-                await context.abort(status_code(answer.code), answer.message)
+                await context.abort(status_code(answer.code), answer.message, answer.trailers)
             return answer.body
 
         return handle
@@ -281,7 +312,7 @@ def grpc_answer(answer: Answer) -> GrpcAnswer:
     """Return a model server's answer as a gRPC answer."""
     if answer.code is Code.OK:
         return GrpcAnswer(Code.OK, body=bytes(answer.body))
-    return GrpcAnswer(answer.code, bounded_text(answer.text))
+    return GrpcAnswer(answer.code, bounded_text(answer.text), retry_after_s=answer.retry_after_s)
 
 
 async def failed_call(error: ServingError) -> GrpcAnswer:

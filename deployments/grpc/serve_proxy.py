@@ -19,9 +19,11 @@ PROXIED: Mapping[str, Iterable[str]] = MappingProxyType(
 
 
 def set_status(context: Any, answer: GrpcAnswer) -> None:
-    """Set code and text on the context; an exception would be logged even for a client's mistake."""
+    """Set code, text and trailers on the context; an exception would be logged even for a client's mistake."""
     context.set_code(status_code(answer.code))
     context.set_details(answer.message)
+    if answer.trailers:
+        context.set_trailing_metadata(answer.trailers)
 
 
 class Raw:

@@ -23,7 +23,7 @@ from typing import Any
 import grpc
 import psutil
 
-from core.config.server_settings import SslConfig
+from core.config.parameter_files import SslConfig
 from core.errors import FailedPrecondition
 
 TOKEN_METHOD = "/ray_model_server.Door/Token"  # noqa: S105 - a method name

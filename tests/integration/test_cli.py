@@ -19,7 +19,7 @@ import grpc
 import numpy as np
 import pytest
 
-from deployments.client import Client
+from ray_model_client import Client
 from tests.support.certificates import Authority, write_ssl_config
 from tests.support.clients import RestClient, free_port, wait_until
 from tests.support.doors.raw_http import RawConnection

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from core.protos import serving_pb2
-from deployments.client import Client
+from ray_model_client import Client
 from tests.conftest import default_cache
 from tests.support.client_environments import compared
 from tests.support.clients import ClosedLoop, RestClient, free_port, wait_until

@@ -15,7 +15,7 @@ from core.config.flag_table import FLAGS
 from tests.support import architecture
 from tests.support.project import ROOT
 
-FOLDERS = (".ci", "benchmarks", "configs", "core", "deployments", "docs", "examples", "findings", "tests")
+FOLDERS = (".ci", "benchmarks", "clients", "configs", "core", "deployments", "docs", "examples", "findings", "tests")
 SKIPPED = re.compile(r"/__pycache__/|/variables/|\.egg-info/|\.so$")
 FLAG_ROW = re.compile(r"^\| `(\w+)` \| ", re.MULTILINE)
 STATUS_ROW = re.compile(r"^\| `\w+` \| (?!same|differs|not yet)", re.MULTILINE)

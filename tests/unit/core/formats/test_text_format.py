@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import ConfigError
-from core.formats.text_format import DEEPEST, Outline, outline, parse_text_message
+from core.formats.text_format import parse_text_message
+from core.formats.text_outline import DEEPEST, Outline, outline
 from core.protos import model_config_pb2
 
 
@@ -38,7 +39,7 @@ def test_all_unknown_fields_are_reported_at_once() -> None:
 
 def test_an_unknown_field_does_not_hide_another_mistake() -> None:
     """The first mistake of another kind is reported beside the unknown fields."""
-    assert problems_of('model_config_list { config { name: 3 }\n config { nam: "a" } }') == ((2, "nam"), (1, ""))
+    assert problems_of('model_config_list { config { name: 3 }\n config { nam: "a" } }') == ((1, ""), (2, "nam"))
 
 
 def test_unknown_fields_can_be_allowed() -> None:

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from core.errors import Code, RuntimeFailure, Unavailable
+from core.errors import Code, Unavailable
 from core.inference.tensor_proto import to_array, to_proto
 from core.protos import serving_pb2
-from deployments.client import Client
 from deployments.grpc.door import GrpcAddress, GrpcDoor
 from deployments.system.port_claim import PortTaken, grpc_token
+from ray_model_client import Client, ServerError
 from tests.support.certificates import Authority, write_ssl_config
 from tests.support.clients import wait_until
 from tests.support.doors.grpc_stack import GrpcStack
@@ -162,7 +162,7 @@ def test_calls_beyond_the_limit_are_refused_and_probes_are_not(saved_models: Pat
         long = pool.submit(client.predict, "slow", {"iterations": LONG_LOOP // 100})
         wait_until(lambda: stack.executions["slow"].in_flight == 1, "the long call is in work")
 
-        with pytest.raises(RuntimeFailure, match="--grpc_max_threads") as caught:
+        with pytest.raises(ServerError, match="--grpc_max_threads") as caught:
             client.predict("half_plus_two", {"x": 1.0})
         health = health_pb2_grpc.HealthStub(channel)
         assert health.Check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.SERVING
@@ -171,7 +171,7 @@ def test_calls_beyond_the_limit_are_refused_and_probes_are_not(saved_models: Pat
         long.result(60)
         assert client.predict("half_plus_two", {"x": 1.0})["y"] == 2.5
 
-    assert caught.value.code is Code.RESOURCE_EXHAUSTED
+    assert caught.value.code == Code.RESOURCE_EXHAUSTED
 
 
 def test_a_new_door_takes_the_unix_socket_over(saved_models: Path, tmp_path: Path) -> None:

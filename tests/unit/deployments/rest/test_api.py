@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from core.errors import Code, Unavailable
-from core.routing.table import RoutingTable
+from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.routing.transport import Answer, Call, Method
+from core.versions.lifecycle import State, VersionStatus
 from core.versions.servable import ServableId
 from tests.support.doors.asgi_client import BODY, ODD_NAME, ODD_PATH, TABLE, Client
 
@@ -83,6 +84,28 @@ async def test_status_comes_from_the_table(client, target, versions) -> None:
     assert said[0]["state"] == "AVAILABLE"
     assert said[0]["status"] == {"error_code": "OK", "error_message": ""}
     assert client.transport.calls == []
+
+
+@pytest.mark.parametrize(
+    ("target", "ready"),
+    [
+        ("/v1/models/h2", True),
+        ("/v1/models/coming", False),
+        ("/v1/models/held", False),
+        ("/v1/models/h2/versions/123", None),
+        ("/v1/models/h2/labels/stable", None),
+    ],
+)
+async def test_a_model_that_is_asked_about_as_a_whole_says_if_it_is_ready(target, ready) -> None:
+    """KServe's version 1; a version is not ready before every router answers with it."""
+    coming = ModelRoutes({}, {}, (VersionStatus(1, State.LOADING),))
+    held = ModelRoutes({1: Route.of(ServableId("held", 1))}, {}, (VersionStatus(1, State.LOADING),))
+    client = Client(table=RoutingTable(8, {**TABLE.models, "coming": coming, "held": held}))
+
+    response = await client.send("GET", target)
+
+    assert response.status == 200
+    assert json.loads(response.body).get("ready") is ready
 
 
 async def test_the_models_are_listed(client) -> None:
