@@ -25,6 +25,7 @@ from core.routing.table import RoutingTable
 from core.telemetry.log_lines import announced
 from core.telemetry.spans import TracedProcess
 from deployments.config.startup_settings import monitoring
+from deployments.exposition.endpoint import EXPOSITION_PATH, ExpositionPage
 from deployments.grpc.api import GrpcAnswer, GrpcApi, GrpcService
 from deployments.grpc.door import GrpcDoor, grpc_address
 from deployments.grpc.serve_proxy import Raw, set_status
@@ -33,7 +34,7 @@ from deployments.oip.grpc_service import OipService
 from deployments.oip.rest_api import OipRest
 from deployments.oip.serve_proxy import OipProxyMethods
 from deployments.oip.server_facts import ServerFacts
-from deployments.rest.api import HttpApi
+from deployments.rest.api import HttpApi, Page, ScopedPage
 from deployments.rest.asgi import AsgiApp
 from deployments.rest.door import HttpDoor
 from deployments.rest.html_endpoint import PATH as HTML_PATH
@@ -92,19 +93,18 @@ class Router(OipProxyMethods):
         self._router = kind(self._name, self._transport)
         tables = _ServeTables(watcher, self._siblings)
         self._follower = TableFollower(self._router, self._directory, tables, self._publish_health)
-        shown = monitoring(settings)
-        self._page = MetricsPage(shown.prometheus_path, self._name, self._transport, watcher, self._siblings)
+        path = monitoring(settings).prometheus_path
+        self._page = MetricsPage(path, self._name, self._transport, watcher, self._siblings)
         status = StatusPage(self._router, self._facts, self._watcher_report, SystemClock())
-        pages = {STATUS_PATH: status.answer, HTML_PATH: HtmlPage(status.document).answer}
-        if shown.prometheus_enabled:
-            pages[self._page.path] = self._page.answer
+        pages, scoped_pages = self._pages(status)
         METRICS.before_snapshot(self._router.note_metrics)
         RayMetrics().start()
         token = cluster_token()
         limits = http_limits(settings)
         facts, more = self._version_2()
         others = (OipRest(facts, limits, more.handlers),)
-        self._api = HttpApi(self._router, limits, token, pages, access=access, traces=traces, others=others)
+        api = partial(HttpApi, self._router, limits, token, pages, scoped_pages=scoped_pages)
+        self._api = api(access=access, traces=traces, others=others)
         self._http = HttpDoor(http_address(settings), self._api, token)
         self._grpc_api = self._calls(status, OipService(facts, more.methods).service(), token, access, traces)
         self._grpc = GrpcDoor(grpc_address(settings), self._grpc_api, token)
@@ -114,6 +114,14 @@ class Router(OipProxyMethods):
         self._opened = threading.Event()
         self._life = self._loop.run(self._live())
         self._wait_until_open()
+
+    def _pages(self, status: StatusPage) -> tuple[dict[str, Page], dict[str, ScopedPage]]:
+        """Return the pages beside the API, by path; those with metrics only if the monitoring file does not forbid."""
+        pages: dict[str, Page] = {STATUS_PATH: status.answer, HTML_PATH: HtmlPage(status.document).answer}
+        if not monitoring(self._settings).prometheus_enabled:
+            return pages, {}
+        pages[self._page.path] = self._page.answer  # found first: TensorFlow Serving's page may be at the other's path
+        return pages, {EXPOSITION_PATH: ExpositionPage(self._page, self._watcher).answer}
 
     def _version_2(self) -> tuple[ServerFacts, OipExtensions]:
         """Return what the Open Inference Protocol shows of this router, and the extensions that it has."""

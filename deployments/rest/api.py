@@ -44,6 +44,9 @@ from deployments.routing.request_traces import RequestTraces
 Page = Callable[[str, str], Awaitable[HttpAnswer]]
 """Answers a method and a target; for pages outside the API."""
 
+ScopedPage = Callable[[Scope, str], Awaitable[HttpAnswer]]
+"""Answers a request by its scope and target; for pages whose form the headers choose."""
+
 OWN_PAGES = frozenset({"/healthz", "/readyz", "/openapi.json"})
 TOO_LARGE = 413
 CLOSE = (b"connection", b"close")
@@ -79,12 +82,14 @@ class HttpApi:
         access: AccessLog | None = None,
         traces: RequestTraces | None = None,
         others: Sequence[RestApi] = (),
+        scoped_pages: Mapping[str, ScopedPage] = MappingProxyType({}),
     ) -> None:
         self.router = router
         self.others = others
         self.limits = limits
         self._token = token.encode()
         self._pages = pages
+        self._scoped_pages = scoped_pages
         self.access = access
         self.traces = traces
         self.draining = False
@@ -122,6 +127,9 @@ class HttpApi:
         page = self._pages.get(_path(target))
         if page is not None:
             return await page(scope["method"], target)
+        scoped = self._scoped_pages.get(_path(target))
+        if scoped is not None:
+            return await scoped(scope, target)
         if other is None and not is_api(target):
             return self._outside_api(scope["method"], target)
         work = self._counted(scope, target, receive) if other is None else other.answer(scope, target, receive)
