@@ -46,6 +46,7 @@ from deployments.rest.status_endpoint import PATH as STATUS_PATH
 from deployments.rest.status_endpoint import StatusPage
 from deployments.routing.access_log import AccessLog, SampledRouter
 from deployments.routing.handle_transport import HandleTransport
+from deployments.routing.logged_headers import logged_headers
 from deployments.routing.profile_call import answer_profile, record_over_handle
 from deployments.routing.replica_directory import ReplicaDirectory
 from deployments.routing.request_router import RequestRouter
@@ -89,7 +90,8 @@ class Router(OipProxyMethods):
         self._tracer = tracer_of(settings.tracing, TracedProcess("router", self._name))
         access = AccessLog(settings.logs.access_sampling_rate) if settings.logs.access_sampling_rate else None
         traces = RequestTraces(self._tracer) if self._tracer else None
-        kind = TracedRouter if traces else SampledRouter if access else RequestRouter
+        self._kept = logged_headers(settings.request_log.metadata_headers)
+        kind = TracedRouter if traces else SampledRouter if access or self._kept else RequestRouter
         self._router = kind(self._name, self._transport)
         tables = _ServeTables(watcher, self._siblings)
         self._follower = TableFollower(self._router, self._directory, tables, self._publish_health)
@@ -99,11 +101,10 @@ class Router(OipProxyMethods):
         pages, scoped_pages = self._pages(status)
         METRICS.before_snapshot(self._router.note_metrics)
         RayMetrics().start()
-        token = cluster_token()
-        limits = http_limits(settings)
+        token, limits = cluster_token(), http_limits(settings)
         facts, more = self._version_2()
         others = (OipRest(facts, limits, more.handlers),)
-        api = partial(HttpApi, self._router, limits, token, pages, scoped_pages=scoped_pages)
+        api = partial(HttpApi, self._router, limits, token, pages, scoped_pages=scoped_pages, kept=self._kept)
         self._api = api(access=access, traces=traces, others=others)
         self._http = HttpDoor(http_address(settings), self._api, token)
         self._grpc_api = self._calls(status, OipService(facts, more.methods).service(), token, access, traces)
@@ -153,6 +154,7 @@ class Router(OipProxyMethods):
                 "Profile": partial(answer_profile, lambda: self._router.table, record_over_handle),
             },
             others=(oip,),
+            kept=self._kept,
         )
 
     def _wait_until_open(self) -> None:
@@ -250,7 +252,7 @@ class Router(OipProxyMethods):
 
     async def answer_proxy(self, method: str, request: bytes, grpc_context: Any) -> Raw:
         """Answer a call of Serve's own gRPC proxy on the loop of the router's own ports."""
-        metadata = grpc_context.invocation_metadata() or () if self._tracer else ()
+        metadata = grpc_context.invocation_metadata() or () if self._tracer or self._kept else ()
         work = self._loop.run(self._grpc_api.answer_traced(method, request, metadata))
         answer: GrpcAnswer = await asyncio.wrap_future(work)
         if answer.code is not Code.OK:

@@ -34,10 +34,11 @@ from core.routing.transport import Call, Method
 from deployments.rest.asgi import AsgiApp, Receive, Scope, Send, header
 from deployments.rest.body import SMALL_BODY_BYTES, BodyTooLarge, ClientGone, discard_body, read_body
 from deployments.rest.disconnect_watch import watched
-from deployments.rest.followers import logged, traced
+from deployments.rest.followers import keeping_headers, logged, traced
 from deployments.rest.protocol import KEPT, TARGET
 from deployments.rest.short_request import RestApi
 from deployments.routing.access_log import AccessLog
+from deployments.routing.logged_headers import LoggedHeaders
 from deployments.routing.request_router import RequestRouter
 from deployments.routing.request_traces import RequestTraces
 
@@ -83,6 +84,7 @@ class HttpApi:
         traces: RequestTraces | None = None,
         others: Sequence[RestApi] = (),
         scoped_pages: Mapping[str, ScopedPage] = MappingProxyType({}),
+        kept: LoggedHeaders | None = None,
     ) -> None:
         self.router = router
         self.others = others
@@ -91,6 +93,7 @@ class HttpApi:
         self._pages = pages
         self._scoped_pages = scoped_pages
         self.access = access
+        self.kept = kept
         self.traces = traces
         self.draining = False
 
@@ -103,7 +106,7 @@ class HttpApi:
             elif scope["type"] == "lifespan":
                 await _lifespan(receive, send)
 
-        app: AsgiApp = application
+        app: AsgiApp = application if self.kept is None else keeping_headers(application, self.kept)
         if self.access is not None:
             app = logged(app, self.access, self.others)
         return app if self.traces is None else traced(app, self.traces, self.others)

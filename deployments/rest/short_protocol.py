@@ -224,20 +224,22 @@ class ShortProtocol(RestProtocol):
 
 
 class FollowedProtocol(ShortProtocol):
-    """A connection of which some requests are logged or traced; those take the long way."""
+    """A connection of which some requests are logged or traced, or have headers to keep; those take the long way."""
 
     def _short_request(self) -> Wanted | None:
         state, access, traces = self.scope["state"], self._api.access, self._api.traces
         chosen = access is not None and access.is_chosen()
         span = None if traces is None else traces.begin(self.headers)
         state[SAMPLED], state[TRACED] = chosen, span
-        return None if chosen or span is not None else super()._short_request()
+        is_kept = self._api.kept is not None and self._api.kept.are_in(self.headers)
+        return None if chosen or span is not None or is_kept else super()._short_request()
 
 
 def protocol_factory(api: HttpApi) -> Any:
     """Return the factory of uvicorn's protocols for one REST port."""
     known, heads = KnownTargets(api.others), Heads(cors=api.limits.cors)
-    kind = ShortProtocol if api.access is None and api.traces is None else FollowedProtocol
+    is_followed = api.access is not None or api.traces is not None or api.kept is not None
+    kind = FollowedProtocol if is_followed else ShortProtocol
 
     def make(**of_uvicorn: Any) -> ShortProtocol:
         return kind(api, known, heads, **of_uvicorn)
