@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from ray import serve
 from ray.serve.schema import ApplicationStatus
 
-from core.admin.serve_ports import ports_of_door, ports_to_hold
+from core.admin.serve_config import WITHOUT_PROXIES, ports_of_door, ports_to_hold
 from core.admin.start_failures import failure_text, last_cause
 from core.config.server_settings import ServerSettings
 from core.errors import FailedPrecondition, Unavailable
@@ -47,9 +48,17 @@ HOSTS_ANSWER_WITHIN_S = 10.0
 class Launcher:
     """One run of the console script."""
 
-    def __init__(self, settings: ServerSettings, cluster: RayCluster, stop: threading.Event, console: Console) -> None:
+    def __init__(
+        self,
+        settings: ServerSettings,
+        cluster: RayCluster,
+        stop: threading.Event,
+        console: Console,
+        serve_options: Mapping[str, Any] | None = None,
+    ) -> None:
         self._settings = settings
         self._cluster = cluster
+        self._serve_options = serve_options
         self._stop = stop
         self._console = console
         self._printer = RolloutPrinter(console)
@@ -84,9 +93,11 @@ class Launcher:
     def _start_application(self) -> None:
         self._console.step("starting Ray Serve")
         if self._cluster.is_own:
-            serve.start(proxy_location="Disabled")
+            serve.start(**(self._serve_options or WITHOUT_PROXIES))
         else:
             self._take_over()
+            if self._serve_options:  # those of a Serve that runs already stay as they are
+                serve.start(**self._serve_options)
         self._console.step("starting router and watcher")
         self._hold_ports()
         running = {*self._versions(), *map(host_app, self._hosts.conditions())}

@@ -23,6 +23,9 @@ OBJECT_STORE_BYTES = 256 * 1024 * 1024
 
 OPEN_FILES = 65536
 
+FREE_PORT = 0
+"""For the agent of a node: by default each Ray takes the same port, and the dashboard of the second one has no logs."""
+
 
 class LocalRay:
     """A node of our own, and the connection to it."""
@@ -40,6 +43,7 @@ class LocalRay:
             temp_dir=self._folder,
             object_store_memory=OBJECT_STORE_BYTES,
             include_dashboard=False,
+            dashboard_agent_listen_port=FREE_PORT,
             include_log_monitor=False,  # type: ignore[arg-type]  # Ray declares a text and takes a truth
             no_monitor=True,
         )
