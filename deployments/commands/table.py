@@ -26,21 +26,3 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "warmup-record": Command("deployments.commands.warmup_record", "make a version's warm-up file of requests"),
     }
 )
-
-
-def overview() -> str:
-    """Return the part of the help text that names the subcommands."""
-    width = max(map(len, COMMANDS))
-    lines = (f"  {name:{width}}  {one.summary}" for name, one in COMMANDS.items())
-    return "\n".join(
-        (
-            "Serves TensorFlow SavedModels over TensorFlow Serving's REST and gRPC APIs, on a Ray cluster.",
-            "",
-            "usage: ray_model_server --model_base_path=PATH | --model_config_file=FILE [FLAG ...]   run the server",
-            "       ray_model_server COMMAND ...                                                   see below",
-            "",
-            "Commands (each explains itself with --help):",
-            *lines,
-            "",
-        )
-    )
