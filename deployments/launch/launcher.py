@@ -32,7 +32,7 @@ from deployments.launch.terminal import RolloutPrinter, announce, without_stderr
 from deployments.system.clock import SystemClock
 from deployments.system.held_ports import HeldPorts
 from deployments.system.port_claim import require_free
-from deployments.system.service_notice import READY, STOPPING, notify_service
+from deployments.system.service_notice import READY, STATUS, STOPPING, notify_service
 from deployments.telemetry.serve_failures import SERVE_FAILURES
 from deployments.versions.placing_host import PlacingHost
 from deployments.versions.serve_host import ROUTER_APP, RayServeHost, router_status, router_target, submit
@@ -61,7 +61,7 @@ class Launcher:
         self._serve_options = serve_options
         self._stop = stop
         self._console = console
-        self._printer = RolloutPrinter(console)
+        self._printer = RolloutPrinter(console, lambda text: notify_service(os.environ, f"{STATUS}{text}"))
         self._host: RayServeHost | None = None
         self._hosts = ServeVersionHosts(settings.logs)
         self._held: HeldPorts | None = None
@@ -74,8 +74,8 @@ class Launcher:
         self._start_application()
         if not self._stop.is_set():
             announce(self._console.say, self._settings.front_door, monitoring(self._settings), self._printer.table)
-            self._printer.say_state()
             notify_service(os.environ, READY)
+            self._printer.say_state()
             threading.Thread(target=self._print_rollout_steps, name="rollout-steps", daemon=True).start()
         while not self._stop.wait(LIFE_CHECKED_EVERY_S):
             self._cluster.require_alive()

@@ -6,6 +6,7 @@ Ray is imported late: it takes seconds, and a wrong flag or a taken port should 
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 import threading
@@ -63,6 +64,8 @@ def _run(
     console: Console,
 ) -> int:
     """Start Ray, import the rest meanwhile, and run until a stop is requested."""
+    # What this process has to tell goes through the console; without a handler Python would print log lines as well.
+    logging.getLogger("deployments").addHandler(logging.NullHandler())
     address = settings.cluster.ray_address
     if address:
         ray_environment.prepare_to_join(os.environ)
