@@ -32,8 +32,8 @@ ANSWER_TIMEOUT_S = 2.0
 PEM_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
-OURS = ("ray_model_server", "deployments.launch.serve_run")
-"""Programs that start a server; the process of its router is theirs."""
+OUR_PROGRAMS = ("ray_model_server", "tensorflow_model_server", "deployments.")
+"""Beginnings of the names of programs and modules that start a server."""
 
 STOP_IT = "choose another or stop that program."
 TAKE_OVER = (
@@ -75,7 +75,7 @@ def port_taken(port: int, what: str) -> PortTaken:
         name = _shown_name(holder)
         if not name.startswith("ray::"):
             return PortTaken(port, what, f"{name} (process {holder.pid})")
-        starters = [one for one in holder.parents() if _shown_name(one) in OURS]
+        starters = [one for one in holder.parents() if _shown_name(one).startswith(OUR_PROGRAMS)]
         if starters:
             return PortTaken(port, what, f"{_shown_name(starters[-1])} (process {starters[-1].pid})")
         return PortTaken(port, what, f"{name} (process {holder.pid})", TAKE_OVER)
