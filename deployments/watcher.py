@@ -29,12 +29,17 @@ from deployments.versions.collecting_host import CollectingHost
 from deployments.versions.config_requests import ConfigRequests
 from deployments.versions.placing_host import PlacingHost
 from deployments.versions.reconciler import Reconciler
+from deployments.versions.serve_host import NoRouters
 from deployments.versions.version_counts import VersionCounts
 from deployments.versions.version_hosts import ServeVersionHosts
 from deployments.workers.spare_workers import SpareWorkers
 
 STUCK_AFTER_S = 120.0
 PAUSE_AFTER_ERROR_S = 1.0
+ROUTERS_START_WITHIN_S = 60.0
+"""So long after its own start, it is not a failure that there are no routers: Serve starts the watcher first."""
+
+ROUTERS_AWAITED_EVERY_S = 0.1
 
 
 class Watcher:
@@ -55,7 +60,7 @@ class Watcher:
         hosted = HostedVersions(ServeVersionHosts(settings.logs), clock, self._collector.take)
         host = PlacingHost(self._host, hosted)
         self._watch = Reconciler(settings, host, VersionSource(), models, clock, events=self._events)
-        self._ticked_s = time.monotonic()
+        self._began_s = self._ticked_s = time.monotonic()
         self._failures = RepeatedFailureLog("tick_failed", "ticks_work_again")
         self._stopping = threading.Event()
         self._crash: BaseException | None = None
@@ -83,6 +88,11 @@ class Watcher:
         self._host.adopt()
         try:
             pause_s = self._watch.tick()
+        except NoRouters as error:
+            if time.monotonic() - self._began_s < ROUTERS_START_WITHIN_S:
+                return ROUTERS_AWAITED_EVERY_S
+            self._failures.failed(time.monotonic(), error)
+            return PAUSE_AFTER_ERROR_S
         except (*SERVE_FAILURES, ServingError, OSError) as error:
             self._failures.failed(time.monotonic(), error)
             return PAUSE_AFTER_ERROR_S

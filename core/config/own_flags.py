@@ -130,7 +130,7 @@ OUR_FLAGS: Final = (
         _INT32,
         0,
         "Routers that share the ports of their node; more than one use more CPUs, and survive the loss of one. "
-        "0: two from 4 CPUs on, otherwise one.",
+        "0 means one below 4 CPUs, two from there on, and from 24 CPUs on one for each eight, up to eight.",
         "cluster.router_replicas",
         lambda count: max(0, count),
     ),

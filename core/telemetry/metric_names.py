@@ -239,6 +239,12 @@ STORAGE_PROBLEM = Metric(
     ("model_name",),
     help="1 for a model of which storage lists no version to load.",
 )
+SERVER_STATE = Metric(
+    f"{_OURS}server_state",
+    MetricKind.GAUGE,
+    ("state",),
+    help="1 for the state that the server is in: ready, ready with problems, not ready.",
+)
 CONFIG_PROBLEMS = Metric(
     f"{_OURS}config_problems",
     MetricKind.GAUGE,
