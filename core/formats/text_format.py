@@ -15,7 +15,9 @@ from google.protobuf.message import Message
 from core.errors import ConfigError, Problem
 
 M = TypeVar("M", bound=Message)
-OUR_PACKAGE = "ray_model_server."
+_OUR_PACKAGE = re.compile(r"ray_model_server\.(?:(tensorflow\.)session_file\.)?")
+"""What our messages' names have before those that operators know."""
+
 ANY = "google.protobuf.Any"
 MARKS = frozenset({"---", "..."})
 
@@ -84,7 +86,7 @@ def _unknown(name: str, kind: Descriptor) -> str:
 
 
 def _problem(kind: Descriptor, file: str, place: Outline, detail: str) -> Problem:
-    name, plain = (text.replace(OUR_PACKAGE, "") for text in (kind.full_name, detail))
+    name, plain = (_OUR_PACKAGE.sub(r"\1", text) for text in (kind.full_name, detail))
     parse_error = f"Error parsing text-format {name}: {place.line}:{place.column}: {plain}"
     return Problem(f"Invalid protobuf file: '{file}'. {parse_error}", file, place.line, place.name)
 
