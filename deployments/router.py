@@ -27,6 +27,7 @@ from core.telemetry.spans import TracedProcess
 from deployments.config.startup_settings import monitoring
 from deployments.grpc.api import GrpcAnswer, GrpcApi, GrpcService
 from deployments.grpc.door import GrpcDoor, grpc_address
+from deployments.grpc.profiler import ProfilerService
 from deployments.grpc.serve_proxy import Raw, set_status
 from deployments.oip.extensions import OipExtensions, extension_names, extensions_of
 from deployments.oip.grpc_service import OipService
@@ -45,7 +46,7 @@ from deployments.rest.status_endpoint import PATH as STATUS_PATH
 from deployments.rest.status_endpoint import StatusPage
 from deployments.routing.access_log import AccessLog, SampledRouter
 from deployments.routing.handle_transport import HandleTransport
-from deployments.routing.profile_call import answer_profile, record_over_handle
+from deployments.routing.profile_call import answer_profile, end_over_handle, record_over_handle
 from deployments.routing.replica_directory import ReplicaDirectory
 from deployments.routing.request_router import RequestRouter
 from deployments.routing.request_traces import RequestTraces, TracedRouter
@@ -130,6 +131,9 @@ class Router(OipProxyMethods):
         access: AccessLog | None,
         traces: RequestTraces | None,
     ) -> GrpcApi:
+        self._profiler = ProfilerService(
+            lambda: self._router.table, record_over_handle, end_over_handle, self._end_profiles
+        )
         return GrpcApi(
             self._router,
             token,
@@ -144,7 +148,7 @@ class Router(OipProxyMethods):
                 "GetStatus": status.grpc_answer,
                 "Profile": partial(answer_profile, lambda: self._router.table, record_over_handle),
             },
-            others=(oip,),
+            others=(oip, self._profiler.service()) if self._settings.front_door.profiler else (oip,),
         )
 
     def _wait_until_open(self) -> None:
@@ -225,6 +229,20 @@ class Router(OipProxyMethods):
     async def is_open(self) -> bool:
         """Whether the ports take requests."""
         return self._is_open
+
+    async def end_profile(self, session: str) -> None:
+        """End a recording of the profiler service that another router was told to end."""
+        self._loop.run(self._end_profile(session))
+
+    async def _end_profile(self, session: str) -> None:
+        self._profiler.end_session(session)
+
+    async def _end_profiles(self, session: str) -> None:
+        """Let the other routers end a recording, if it is theirs."""
+        try:
+            await asyncio.wait_for(self._siblings.broadcast("end_profile", session).results_async(), SIBLINGS_TIMEOUT_S)
+        except SERVE_FAILURES as error:
+            log.info("profile_not_ended session=%r error=%r", session, brief(error))
 
     async def check_health(self) -> None:
         """Raise when the loop of the ports does not turn or its work has ended; Serve then replaces the replica."""

@@ -53,6 +53,9 @@ class FrontDoorSettings:
     model_repository_api: bool = False
     """Let clients of the Open Inference Protocol load and unload models."""
 
+    profiler: bool = True
+    """Answer `tensorflow.ProfilerService`."""
+
     ssl_config_file: str = ""
     """SSLConfig text file for gRPC; empty means no TLS."""
 

@@ -132,7 +132,11 @@ class GrpcApi:
         self._asked = {
             one.api: one.asked for one in (*SHORT_METHODS, *(one for other in others for one in other.short))
         }
+        # Methods of further services are also found by their service, as names may be the same in several.
+        further = [(service.name, method, work) for service in others for method, work in service.methods.items()]
         self._methods: Mapping[str, Answering] = {
+            **{f"{service}/{method}": work for service, method, work in further},
+            **{method: work for _, method, work in further},
             **{one.api: self._counted(one.api, one.method) for one in SHORT_METHODS},
             "MultiInference": self._forwarding(Method.MULTI_INFERENCE, peek_task),
             "GetModelMetadata": self._forwarding(Method.GET_MODEL_METADATA, _metadata_spec),
@@ -141,7 +145,6 @@ class GrpcApi:
             "HandleReloadConfigRequest": self._reload_config,
             TOKEN: self._give_token,
             **{method: _handing_over(answer) for method, answer in admin.items()},
-            **{method: answer for service in others for method, answer in service.methods.items()},
         }
 
     @property
@@ -236,10 +239,11 @@ class GrpcApi:
 
     def _handler(self, service: str, method: str) -> Callable[[bytes, grpc.aio.ServicerContext], Awaitable[bytes]]:
         answered = self._bounded_in(service, method)
+        known_as = f"{service}/{method}" if f"{service}/{method}" in self._methods else method
         access, traces = (self._access, self._traces) if method != TOKEN else (None, None)
 
         async def handle(raw: bytes, context: grpc.aio.ServicerContext) -> bytes:
-            work = answered(method, raw, context.time_remaining())
+            work = answered(known_as, raw, context.time_remaining())
             if access is not None and access.is_chosen():
                 entry = AccessEntry("grpc", method, signature=self._signature(method, raw), bytes_in=len(raw))
                 work = access.of_call(entry, context.invocation_metadata() or (), work)
