@@ -12,7 +12,7 @@ from google.protobuf import text_format
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
-from core.errors import ConfigError, Problem
+from core.errors import PARSE_ERROR, ConfigError, Problem
 
 M = TypeVar("M", bound=Message)
 _OUR_PACKAGE = re.compile(r"ray_model_server\.(?:(tensorflow\.)session_file\.)?")
@@ -87,7 +87,7 @@ def _unknown(name: str, kind: Descriptor) -> str:
 
 def _problem(kind: Descriptor, file: str, place: Outline, detail: str) -> Problem:
     name, plain = (_OUR_PACKAGE.sub(r"\1", text) for text in (kind.full_name, detail))
-    parse_error = f"Error parsing text-format {name}: {place.line}:{place.column}: {plain}"
+    parse_error = f"{PARSE_ERROR}{name}: {place.line}:{place.column}: {plain}"
     return Problem(f"Invalid protobuf file: '{file}'. {parse_error}", file, place.line, place.name)
 
 

@@ -54,8 +54,8 @@ class VersionFolder:
 def opened_version(path: str, version: int | None = None) -> Iterator[VersionFolder]:
     """Yield the version at a path or URL, or the one of a number below it; raises NotFound and StorageFailed."""
     if is_remote(path):
-        with tempfile.TemporaryDirectory(prefix="ray_model_server-inspect-") as folder:
-            yield _fetched(path.rstrip("/"), version, Path(folder))
+        with tempfile.TemporaryDirectory(prefix="ray_model_server-inspect-") as made:
+            yield _fetched(path.rstrip("/"), version, Path(made))
         return
     root = Path(local_path(path)).absolute()
     if not root.is_dir():
