@@ -12,6 +12,7 @@ import ray
 from ray import serve
 
 from core.config.model_config import LoggingConfig
+from core.profiling.profile_request import RecordingOrder
 from core.routing.call_trailer import unpacked_trailer
 from core.routing.transport import Call, Endpoint, Method
 from core.versions.servable_spec import ServableSpec
@@ -50,9 +51,13 @@ class ModelServer:
         answer = await self._version.call(Call(Method(method), body, timeout_s, parent, headers=headers))
         return int(answer.code), bytes(answer.body)
 
-    async def profile(self, seconds: float) -> tuple[int, bytes]:
-        """Record this process; returns a file for Perfetto, or a code with its text."""
-        return await asyncio.to_thread(self._version.profile, seconds)
+    async def profile(self, order: RecordingOrder) -> tuple[int, bytes]:
+        """Record this process; returns the file, or a code with its text."""
+        return await asyncio.to_thread(self._version.profile, order)
+
+    async def end_profile(self, key: str) -> None:
+        """End a recording before its time."""
+        self._version.end_profile(key)
 
     async def metrics(self) -> bytes:
         """Return what this process has counted."""

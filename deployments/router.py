@@ -7,7 +7,6 @@ ports, whichever way they came.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import threading
 import time
@@ -28,9 +27,11 @@ from core.telemetry.spans import TracedProcess
 from deployments.access.guard import CALLER, guard_of
 from deployments.config.startup_settings import monitoring
 from deployments.exposition.endpoint import EXPOSITION_PATH, ExpositionPage
-from deployments.grpc.api import GrpcAnswer, GrpcApi, GrpcService
+from deployments.grpc.api import GrpcApi
 from deployments.grpc.door import GrpcDoor, grpc_address
+from deployments.grpc.profiler import ProfilerService
 from deployments.grpc.serve_proxy import Raw, set_status
+from deployments.grpc.services import GrpcAnswer, GrpcService
 from deployments.oip.extensions import OipExtensions, extension_names, extensions_of
 from deployments.oip.grpc_service import OipService
 from deployments.oip.rest_api import OipRest
@@ -49,10 +50,11 @@ from deployments.rest.status_endpoint import StatusPage
 from deployments.routing.access_log import AccessLog, SampledRouter
 from deployments.routing.handle_transport import HandleTransport
 from deployments.routing.logged_headers import logged_headers
-from deployments.routing.profile_call import answer_profile, record_over_handle
+from deployments.routing.profile_call import answer_profile, end_over_handle, record_over_handle
 from deployments.routing.replica_directory import ReplicaDirectory
 from deployments.routing.request_router import RequestRouter
 from deployments.routing.request_traces import RequestTraces, TracedRouter
+from deployments.routing.serve_tables import SIBLINGS_TIMEOUT_S, ServeTables, cluster_token, sibling_routers
 from deployments.routing.table_follower import TableFollower
 from deployments.routing.version_transport import VersionTransport
 from deployments.system.clock import SystemClock
@@ -66,8 +68,6 @@ from deployments.telemetry.tracing import tracer_of
 
 log = logging.getLogger(__name__)
 
-PULL_TIMEOUT_S = 10.0
-SIBLINGS_TIMEOUT_S = 2.0
 FIRST_PULL_TIMEOUT_S = 15.0
 OPEN_TIMEOUT_S = 30.0
 RELOAD_TIMEOUT_S = 600.0
@@ -83,7 +83,7 @@ class Router(OipProxyMethods):
         self._name = serve.get_replica_context().replica_id.unique_id
         configure_logs(settings.logs, "router", self._name)
         self._watcher = watcher
-        self._siblings = _siblings()
+        self._siblings = sibling_routers()
         self._loop = LoopThread("front-door")
         handles = HandleTransport()
         node, is_direct = ray.get_runtime_context().get_node_id(), settings.cluster.direct_transport
@@ -95,7 +95,7 @@ class Router(OipProxyMethods):
         self._kept = logged_headers(settings.request_log.metadata_headers)
         kind = TracedRouter if traces else SampledRouter if access or self._kept else RequestRouter
         self._router = kind(self._name, self._transport)
-        tables = _ServeTables(watcher, self._siblings)
+        tables = ServeTables(watcher, self._siblings)
         self._follower = TableFollower(self._router, self._directory, tables, self._publish_health)
         path = monitoring(settings).prometheus_path
         self._page = MetricsPage(path, self._name, self._transport, watcher, self._siblings)
@@ -156,6 +156,9 @@ class Router(OipProxyMethods):
         access: AccessLog | None,
         traces: RequestTraces | None,
     ) -> GrpcApi:
+        self._profiler = ProfilerService(
+            lambda: self._router.table, record_over_handle, end_over_handle, self._end_profiles
+        )
         return GrpcApi(
             self._router,
             token,
@@ -170,7 +173,7 @@ class Router(OipProxyMethods):
                 "GetStatus": status.grpc_answer,
                 "Profile": partial(answer_profile, lambda: self._router.table, record_over_handle),
             },
-            others=(oip,),
+            others=(oip, self._profiler.service()) if self._settings.front_door.profiler else (oip,),
             guard=self._guard,
             kept=self._kept,
         )
@@ -255,6 +258,20 @@ class Router(OipProxyMethods):
         """Whether the ports take requests."""
         return self._is_open
 
+    async def end_profile(self, session: str) -> None:
+        """End a recording of the profiler service that another router was told to end."""
+        self._loop.run(self._end_profile(session))
+
+    async def _end_profile(self, session: str) -> None:
+        self._profiler.end_session(session)
+
+    async def _end_profiles(self, session: str) -> None:
+        """Let the other routers end a recording, if it is theirs."""
+        try:
+            await asyncio.wait_for(self._siblings.broadcast("end_profile", session).results_async(), SIBLINGS_TIMEOUT_S)
+        except SERVE_FAILURES as error:
+            log.info("profile_not_ended session=%r error=%r", session, brief(error))
+
     async def check_health(self) -> None:
         """Raise when the loop of the ports does not turn or its work has ended; Serve then replaces the replica."""
         if self._failure is not None:
@@ -294,47 +311,6 @@ class Router(OipProxyMethods):
             await asyncio.to_thread(self._tracer.close, LAST_SPANS_TIMEOUT_S)
 
 
-class _ServeTables:
-    """Tables of the watcher and of other routers, over Serve's handles."""
-
-    def __init__(self, watcher: DeploymentHandle, siblings: DeploymentHandle) -> None:
-        self._watcher = watcher
-        self._siblings = siblings
-
-    async def pull(self, report: RouterReport) -> RoutingTable | None:
-        """Report to the watcher and return its table; None when it does not answer."""
-        try:
-            table: RoutingTable = await asyncio.wait_for(self._watcher.table.remote(report), PULL_TIMEOUT_S)
-        except SERVE_FAILURES as error:
-            log.info("table_not_pulled error=%r", brief(error))
-            return None
-        return table
-
-    async def of_siblings(self) -> list[RoutingTable]:
-        """Return the tables of the routers that run already; none when they cannot be asked."""
-        try:
-            work = self._siblings.broadcast("table").results_async()
-            tables: list[RoutingTable] = await asyncio.wait_for(work, SIBLINGS_TIMEOUT_S)
-        except SERVE_FAILURES as error:
-            log.info("no_other_router error=%r", brief(error))
-            return []
-        return tables
-
-
 async def _report() -> bytes:
     """Return the report from the loop of the ports, where everything is counted."""
     return report()
-
-
-def _siblings() -> DeploymentHandle:
-    replica = serve.get_replica_context()
-    return DeploymentHandle(replica.deployment, replica.app_name)
-
-
-def cluster_token() -> str:
-    """Return a name of this Ray cluster, by which sibling routers recognise each other behind a shared port.
-
-    It is shown to everyone, so it does not contain the address of the cluster.
-    """
-    address: str = ray.get_runtime_context().gcs_address
-    return hashlib.sha256(address.encode()).hexdigest()

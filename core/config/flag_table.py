@@ -85,7 +85,7 @@ _FRONT_DOOR = (
         "MonitoringConfig text file: switch and path of the page with metrics.",
         "monitoring.config_file",
     ),
-    _unused("enable_profiler", _BOOL, True, "there is no profiler service"),
+    Flag("enable_profiler", _BOOL, True, "Answer tensorflow.ProfilerService on the gRPC port.", "front_door.profiler"),
 )
 
 _MODELS = (

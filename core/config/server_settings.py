@@ -58,6 +58,8 @@ class FrontDoorSettings:
 
     remote_admin: bool = False
     """Without an access file: answer our own changes on all addresses, and not on this machine's own alone."""
+    profiler: bool = True
+    """Answer `tensorflow.ProfilerService`."""
 
     ssl_config_file: str = ""
     """SSLConfig text file for gRPC; empty means no TLS."""

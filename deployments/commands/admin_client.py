@@ -16,8 +16,8 @@ from core.admin import messages as admin_messages
 from core.admin.change_outcome import ChangeOutcome, Look, unfinished
 from core.admin.messages import ConfigInForce
 from core.admin.model_changes import Change, Models
-from core.admin.profile_request import ProfileRequest
 from core.errors import Code, RuntimeFailure, Unavailable
+from core.profiling.profile_request import ProfileRequest
 
 MOST_ATTEMPTS = 50
 """How often a change is repeated while other clients change the list."""

@@ -24,6 +24,7 @@ class Command:
 COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
         "check-config": Command("deployments.commands.check_config", "find the mistakes in configuration files"),
+        "inspect": Command("deployments.commands.inspect_version", "show what is in a version, without serving it"),
         "status": Command("deployments.commands.status", "show the models of a running server"),
         "label": Command("deployments.commands.label", "point a label to a version, or remove it"),
         "load": Command("deployments.commands.load", "load a version, or add a model"),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from core.config.model_config import LoggingConfig
 from core.errors import Code, ConfigError, FailedPrecondition, Problem, ServingError, Unavailable
+from core.profiling.profile_request import RecordingOrder
 from core.routing.call_trailer import unpacked_trailer
 from core.routing.transport import Call, Endpoint, Method
 from core.versions.servable import app_name
@@ -104,15 +105,20 @@ class VersionProcesses:
             return int(error.code), str(error).encode()
         return int(answer.code), bytes(answer.body)
 
-    async def profile(self, app: str, seconds: float) -> tuple[int, bytes]:
-        """Record a version's process; returns a file for Perfetto, or a code with its text."""
+    async def profile(self, app: str, order: RecordingOrder) -> tuple[int, bytes]:
+        """Record a version's process; returns the file, or a code with its text."""
         await self._ready()
         try:
-            return await self._version(app).profile(seconds)
+            return await self._version(app).profile(order)
         except ServingError as error:
             return int(error.code), str(error).encode()
         except TimeoutError:
             return int(Code.DEADLINE_EXCEEDED), b"The process of the version does not answer."
+
+    async def end_profile(self, app: str, key: str) -> None:
+        """End a recording of a version's process before its time; raises Unavailable and TimeoutError."""
+        await self._ready()
+        await self._version(app).end_profile(key)
 
     async def metrics(self, app: str) -> bytes:
         """Return what a version's process has counted; raises Unavailable."""

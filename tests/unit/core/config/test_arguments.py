@@ -267,7 +267,10 @@ def test_equal_ports_switch_rest_off() -> None:
             ["--file_system_poll_wait_seconds=-1"],
             "--file_system_poll_wait_seconds is negative: storage is looked at only once",
         ),
-        (["--enable_profiler"], "--enable_profiler has no effect: there is no profiler service"),
+        (
+            ["--num_unload_threads=1"],
+            "--num_unload_threads has no effect: versions are unloaded in processes of their own",
+        ),
     ],
 )
 def test_flags_without_effect_are_warned_about(arguments: list[str], warning: str) -> None:

@@ -188,6 +188,16 @@ async def test_a_malformed_body_is_told_before_an_unknown_model(client, verb, te
     assert (response.status, response.error) == (400, text)
 
 
+@pytest.mark.parametrize("verb", ["predict", "classify", "regress"])
+async def test_a_body_that_is_nested_too_deeply_is_told_before_an_unknown_model(client, verb) -> None:
+    """Its members are not looked at."""
+    body = b'{"instances":[1],"examples":[{}],"more":' + b"[" * 256 + b"]" * 256 + b"}"
+
+    response = await client.send("POST", f"/v1/models/nope:{verb}", body)
+
+    assert (response.status, response.error) == (400, "the request JSON is nested deeper than 256 levels")
+
+
 async def test_a_large_body_is_not_parsed_for_an_unknown_model(client) -> None:
     """Parsing on the event loop would keep all other requests waiting."""
     response = await client.send("POST", "/v1/models/nope:predict", b"[" * 5000)
