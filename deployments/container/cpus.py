@@ -18,6 +18,12 @@ def usable_cpus() -> int:
     return cpus_within(len(os.sched_getaffinity(0)), cpu_quota(GROUPS, _text(MEMBERSHIPS)))
 
 
+def quota_cpus() -> int:
+    """Return `usable_cpus` where a quota leaves fewer than the affinity, which libraries see themselves; else 0."""
+    usable = usable_cpus()
+    return usable if usable < len(os.sched_getaffinity(0)) else 0
+
+
 def cpu_quota(groups: Path, memberships: str) -> float:
     """Return the least quota of the control groups of this process, in CPUs; infinite where nobody set one."""
     found = [NO_QUOTA]

@@ -8,6 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from deployments.container import cpus
 from deployments.container.cpus import cpu_quota
 from tests.support.project import ROOT
 
@@ -50,6 +53,22 @@ def test_without_files_there_is_no_limit(tmp_path: Path) -> None:
 
     assert cpu_quota(tmp_path, "") == math.inf
     assert cpu_quota(tmp_path / "absent", "0::/a") == math.inf
+
+
+@pytest.mark.parametrize(
+    ("cpu_max", "usable", "of_quota"), [("50000 100000", 1, 1), ("max 100000", None, 0), ("6400000 100000", None, 0)]
+)
+def test_a_quota_is_told_apart_from_all_cpus(
+    cpu_max: str, usable: int | None, of_quota: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it leaves fewer CPUs than there are, threads of libraries follow it; elsewhere these choose themselves."""
+    monkeypatch.setattr(cpus, "GROUPS", written(tmp_path, cpu_dot_max=cpu_max))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    cpus.usable_cpus.cache_clear()
+    try:
+        assert (cpus.usable_cpus(), cpus.quota_cpus()) == (usable or 8, of_quota)
+    finally:
+        cpus.usable_cpus.cache_clear()
 
 
 def test_the_affinity_of_a_process_counts() -> None:
