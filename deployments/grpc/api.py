@@ -19,7 +19,7 @@ from core.errors import Code, ServingError, Unimplemented
 from core.grpc.metadata import check_metadata_request
 from core.grpc.model_spec import ModelSpecRef, peek, peek_task
 from core.grpc.rights import OPEN, PathRule
-from core.http2.grpc_heads import RETRY_PUSHBACK, bounded_text, pushback_ms
+from core.http2.grpc_heads import bounded_text, retry_trailers
 from core.routing.transport import Answer, Call, Method
 from core.versions.status_message import status_response
 from deployments.access.guard import SIGHT, Guard, LocalGuard
@@ -65,7 +65,7 @@ class GrpcAnswer:
     @property
     def trailers(self) -> tuple[tuple[str, str], ...]:
         """The metadata that goes with the code."""
-        return ((RETRY_PUSHBACK, pushback_ms(self.retry_after_s)),) if self.retry_after_s else ()
+        return retry_trailers(self.retry_after_s)
 
 
 Answering = Callable[[bytes, float | None], Awaitable[GrpcAnswer]]
@@ -207,7 +207,7 @@ class GrpcApi:
             with await self.guarded_calls.admission(rule, raw, metadata):
                 return await self.answer(method, raw, None)
         except ServingError as error:
-            return GrpcAnswer(error.code, bounded_text(str(error)))
+            return GrpcAnswer(error.code, bounded_text(str(error)), retry_after_s=error.retry_after_s)
 
     def _signature(self, method: str, raw: bytes) -> str:
         """Return the signature that a call asks for; empty where only parsing tensors would show it."""
