@@ -1,4 +1,4 @@
-"""The console script `ray_model_server`: picks a subcommand by the first argument, or runs the server.
+"""The console script, by either of its names: picks a subcommand by the first argument, or runs the server.
 
 Other modules are imported on demand, so that a subcommand starts quickly.
 """
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from core.admin.start_failures import failure_text
-from deployments.commands.table import COMMANDS
+from deployments.commands.table import COMMANDS, program
 from deployments.launch.endings import INTERRUPTED, STDOUT, refused, show_traceback
 
 UNKNOWN_COMMAND = 2
@@ -50,7 +50,7 @@ def _chosen(given: Sequence[str]) -> int:
         return _run_command(first, given[1:])
     near = difflib.get_close_matches(first, COMMANDS, n=1)
     if near and not first.startswith("-"):
-        print(f"ray_model_server: there is no command {first}; did you mean {near[0]}?", file=sys.stderr)
+        print(f"{program()}: there is no command {first}; did you mean {near[0]}?", file=sys.stderr)
         return UNKNOWN_COMMAND
     return _run_server(given)
 
@@ -76,7 +76,7 @@ def _run_command(name: str, arguments: Sequence[str]) -> int:
         if "--json" in arguments:
             print(json.dumps({"error": {"code": code, "message": text}}, indent=2))
         else:
-            print(f"ray_model_server {name}: {code}: {text}", file=sys.stderr)
+            print(f"{program()} {name}: {code}: {text}", file=sys.stderr)
         return FAILED
 
 

@@ -27,6 +27,7 @@ from core.telemetry.log_lines import announced
 from core.telemetry.spans import TracedProcess
 from deployments.access.guard import CALLER, guard_of
 from deployments.config.startup_settings import monitoring
+from deployments.exposition.endpoint import EXPOSITION_PATH, ExpositionPage
 from deployments.grpc.api import GrpcAnswer, GrpcApi, GrpcService
 from deployments.grpc.door import GrpcDoor, grpc_address
 from deployments.grpc.serve_proxy import Raw, set_status
@@ -35,7 +36,7 @@ from deployments.oip.grpc_service import OipService
 from deployments.oip.rest_api import OipRest
 from deployments.oip.serve_proxy import OipProxyMethods
 from deployments.oip.server_facts import ServerFacts
-from deployments.rest.api import HttpApi
+from deployments.rest.api import HttpApi, Page, ScopedPage
 from deployments.rest.asgi import AsgiApp
 from deployments.rest.door import HttpDoor
 from deployments.rest.html_endpoint import PATH as HTML_PATH
@@ -47,6 +48,7 @@ from deployments.rest.status_endpoint import PATH as STATUS_PATH
 from deployments.rest.status_endpoint import StatusPage
 from deployments.routing.access_log import AccessLog, SampledRouter
 from deployments.routing.handle_transport import HandleTransport
+from deployments.routing.logged_headers import logged_headers
 from deployments.routing.profile_call import answer_profile, record_over_handle
 from deployments.routing.replica_directory import ReplicaDirectory
 from deployments.routing.request_router import RequestRouter
@@ -90,7 +92,8 @@ class Router(OipProxyMethods):
         self._tracer = tracer_of(settings.tracing, TracedProcess("router", self._name))
         access = AccessLog(settings.logs.access_sampling_rate) if settings.logs.access_sampling_rate else None
         traces = RequestTraces(self._tracer) if self._tracer else None
-        kind = TracedRouter if traces else SampledRouter if access else RequestRouter
+        self._kept = logged_headers(settings.request_log.metadata_headers)
+        kind = TracedRouter if traces else SampledRouter if access or self._kept else RequestRouter
         self._router = kind(self._name, self._transport)
         tables = _ServeTables(watcher, self._siblings)
         self._follower = TableFollower(self._router, self._directory, tables, self._publish_health)
@@ -116,9 +119,7 @@ class Router(OipProxyMethods):
     def _rest(
         self, status: StatusPage, oip: OipRest, token: str, access: AccessLog | None, traces: RequestTraces | None
     ) -> HttpApi:
-        pages = {STATUS_PATH: status.answer, HTML_PATH: HtmlPage(status.document).answer}
-        if monitoring(self._settings).prometheus_enabled:
-            pages[self._page.path] = self._page.answer
+        pages, scoped_pages = self._pages(status)
         return HttpApi(
             self._router,
             http_limits(self._settings),
@@ -128,7 +129,17 @@ class Router(OipProxyMethods):
             traces=traces,
             others=(oip,),
             guard=self._guard,
+            scoped_pages=scoped_pages,
+            kept=self._kept,
         )
+
+    def _pages(self, status: StatusPage) -> tuple[dict[str, Page], dict[str, ScopedPage]]:
+        """Return the pages beside the API, by path; those with metrics only if the monitoring file does not forbid."""
+        pages: dict[str, Page] = {STATUS_PATH: status.answer, HTML_PATH: HtmlPage(status.document).answer}
+        if not monitoring(self._settings).prometheus_enabled:
+            return pages, {}
+        pages[self._page.path] = self._page.answer  # found first: TensorFlow Serving's page may be at the other's path
+        return pages, {EXPOSITION_PATH: ExpositionPage(self._page, self._watcher).answer}
 
     def _version_2(self) -> tuple[ServerFacts, OipExtensions]:
         """Return what the Open Inference Protocol shows of this router, and the extensions that it has."""
@@ -161,6 +172,7 @@ class Router(OipProxyMethods):
             },
             others=(oip,),
             guard=self._guard,
+            kept=self._kept,
         )
 
     def _wait_until_open(self) -> None:
@@ -259,7 +271,8 @@ class Router(OipProxyMethods):
 
     async def answer_proxy(self, method: str, request: bytes, grpc_context: Any) -> Raw:
         """Answer a call of Serve's own gRPC proxy on the loop of the router's own ports."""
-        metadata = grpc_context.invocation_metadata() or () if self._tracer or self._guard.is_ruled else ()
+        is_needed = self._tracer or self._kept or self._guard.is_ruled
+        metadata = grpc_context.invocation_metadata() or () if is_needed else ()
         work = self._loop.run(self._grpc_api.answer_traced(method, request, metadata))
         answer: GrpcAnswer = await asyncio.wrap_future(work)
         if answer.code is not Code.OK:

@@ -9,10 +9,12 @@ import time
 from core.admin.status_document import WatcherReport
 from core.config.server_settings import ServerSettings
 from core.errors import ServingError
+from core.exposition.scrape import Scrape
 from core.routing.router_report import RouterReport
 from core.routing.table import RoutingTable
 from core.telemetry.metric_ledger import Collected, Stamp
 from deployments.config.configured_models import ConfiguredModels, followed_files
+from deployments.exposition.sums_collector import Exposition, exposition
 from deployments.hosting.hosted_versions import HostedVersions
 from deployments.storage.folder_events import FolderEvents
 from deployments.storage.version_source import VersionSource
@@ -42,6 +44,7 @@ class Watcher:
         configure_logs(settings.logs, "watcher")
         audit_into(session_logs(), settings.logs)
         self._collector = Collector()
+        self._writing = asyncio.Lock()
         self._spares = SpareWorkers(settings.cluster.prestarted_workers, SystemClock())
         self._host = CollectingHost(self._collector, self._spares.load_begins)
         self._counts = VersionCounts()
@@ -99,6 +102,11 @@ class Watcher:
         if self._collector.has_others(router) and with_page:
             self._collector.take(await self._host.router_reports())
         return self._collector.collected(have, with_page=with_page)
+
+    async def expose(self, sums: bytes, scrape: Scrape) -> Exposition:
+        """Write sums, which `collect` has just returned, in the format that a scrape asks for."""
+        async with self._writing:
+            return await asyncio.to_thread(exposition, sums, scrape, 0.0)
 
     async def reload(self, raw: bytes, by: str) -> bytes | ServingError:
         """Apply a HandleReloadConfigRequest."""

@@ -22,6 +22,8 @@ EXIT_FAILURE = 255
 PROGRAM = "ray_model_server"
 _INTEGER = re.compile(r"[ \t\n\v\f\r]*[+-]?[0-9]{1,40}", re.ASCII)
 _FLOAT = re.compile(r"[ \t\n\v\f\r]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
+_HEADER = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
+_SECRET_HEADER = re.compile("auth|cookie|token|secret|password|api-?key|credential")
 _BITS = {FlagKind.INT32: 32, FlagKind.INT64: 64}
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
 _NO_PRESET: Mapping[str, Value] = MappingProxyType({})
@@ -232,6 +234,10 @@ def _log_problems(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, known in (("log_format", ("text", "json")), ("log_level", ("debug", "info", "warning", "error"))):
         if values[name] not in known:
             yield name, f"--{name} must be one of {', '.join(known)}; was {values[name]}"
+    for name in listed_names(values["request_log_metadata_headers"].lower()):
+        if not _HEADER.fullmatch(name) or _SECRET_HEADER.search(name):
+            text = f"--request_log_metadata_headers must be names of headers that hold no secrets; found {name!r}"
+            yield "request_log_metadata_headers", text
     share = values["access_log_sampling_rate"]
     if not 0 <= share <= 1:
         yield "access_log_sampling_rate", f"--access_log_sampling_rate must be between 0 and 1; was {share:g}"

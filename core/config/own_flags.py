@@ -175,6 +175,14 @@ OUR_FLAGS: Final = (
         "request_log.task_index",
     ),
     Flag(
+        "request_log_metadata_headers",
+        _STRING,
+        "",
+        "Headers of requests that become part of logged events, with commas between.",
+        "request_log.metadata_headers",
+        lambda text: listed_names(text.lower()),
+    ),
+    Flag(
         "request_log_max_file_bytes",
         _INT64,
         64 * 1024 * 1024,

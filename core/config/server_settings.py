@@ -230,6 +230,9 @@ class RequestLogSettings:
     max_file_age_s: float = 300.0
     """Seconds after which a file is finished."""
 
+    metadata_headers: tuple[str, ...] = ()
+    """Headers of requests, in lower case, that become part of logged events."""
+
 
 @dataclass(frozen=True, slots=True)
 class MonitoringSettings:

@@ -91,6 +91,14 @@ DROPPED_LOG_RECORDS = Metric(
     ("model_name", "reason"),
     help="Records of the request log that could not be written.",
 )
+LOG_EVENTS = Metric(
+    f"{_OURS}log_events_total",
+    MetricKind.COUNTER,
+    ("model_name", "result"),
+    help="Events of request logs that the sink took (sent), refused or did not take in time (failed), or that were not "
+    "sent (dropped).",
+    hidden_until_used=True,
+)
 DROPPED_SPANS = Metric(
     f"{_OURS}dropped_spans_total",
     MetricKind.COUNTER,

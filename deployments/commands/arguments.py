@@ -15,6 +15,7 @@ import grpc
 from core.errors import ConfigError, Problem, ServingError
 from core.storage.directory_names import HIGHEST_VERSION
 from deployments.commands.admin_client import AdminClient, NoServer
+from deployments.commands.table import program
 
 DEFAULT_PORT = 8500
 TOKEN_VARIABLE = "RAY_MODEL_SERVER_TOKEN"  # noqa: S105 - the name of a variable
@@ -25,7 +26,7 @@ EXIT_STATUSES = "exit status: 0 done, 1 refused or failed, 2 wrong arguments, 3 
 def parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
     """Return a parser with the arguments of all commands."""
     made = argparse.ArgumentParser(
-        prog=f"ray_model_server {name}",
+        prog=f"{program()} {name}",
         description=description,
         epilog=f"examples:\n{examples}\n\n{EXIT_STATUSES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -137,7 +138,7 @@ def answered(work: Callable[[], int], *, as_json: bool) -> int:
         if as_json:
             print_json({"error": {"code": error.code.name, "message": str(error)}})
         else:
-            print(f"ray_model_server: {error}", file=sys.stderr)
+            print(f"{program()}: {error}", file=sys.stderr)
         return NO_SERVER if isinstance(error, NoServer) else FAILED
 
 

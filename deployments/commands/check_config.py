@@ -14,6 +14,7 @@ from core.config.own_flags import listed_names
 from core.errors import ConfigError, Problem
 from core.telemetry.redaction import without_secrets
 from deployments.commands.arguments import DONE, FAILED, print_json
+from deployments.commands.table import program
 from deployments.config.extension_points import extensions, source_problem
 from deployments.config.files import read_text
 from deployments.system.installed import interpreter_warnings
@@ -38,7 +39,7 @@ exit status: 0 no mistakes (there may be warnings), 1 mistakes, 2 wrong argument
 def main(arguments: Sequence[str]) -> int:
     """Run the command; returns the exit status."""
     made = argparse.ArgumentParser(
-        prog="ray_model_server check-config",
+        prog=f"{program()} check-config",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

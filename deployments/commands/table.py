@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Final
+
+PROGRAMS: Final = ("ray_model_server", "tensorflow_model_server")
+"""The names of the console script: ours, and the one that others' files and scripts call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +35,24 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
 )
 
 
+def program() -> str:
+    """Return the name by which this program was called; ours where it is neither, as under `python -m`."""
+    called = os.path.basename(sys.argv[0])
+    return called if called in PROGRAMS else PROGRAMS[0]
+
+
 def overview() -> str:
     """Return the part of the help text that names the subcommands."""
     width = max(map(len, COMMANDS))
+    server = f"usage: {program()} --model_base_path=PATH | --model_config_file=FILE [FLAG ...]"
+    command = f"       {program()} COMMAND ..."
     lines = (f"  {name:{width}}  {one.summary}" for name, one in COMMANDS.items())
     return "\n".join(
         (
             "Serves TensorFlow SavedModels over TensorFlow Serving's REST and gRPC APIs, on a Ray cluster.",
             "",
-            "usage: ray_model_server --model_base_path=PATH | --model_config_file=FILE [FLAG ...]   run the server",
-            "       ray_model_server COMMAND ...                                                   see below",
+            f"{server}   run the server",
+            f"{command:{len(server)}}   see below",
             "",
             "Commands (each explains itself with --help):",
             *lines,

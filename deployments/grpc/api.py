@@ -26,6 +26,7 @@ from deployments.access.guard import SIGHT, Guard, LocalGuard
 from deployments.grpc.guarded import GuardedCalls
 from deployments.grpc.status import status_code
 from deployments.routing.access_log import AccessEntry, AccessLog
+from deployments.routing.logged_headers import LoggedHeaders
 from deployments.routing.request_router import RequestRouter
 from deployments.routing.request_traces import RequestTraces
 from deployments.routing.short_call import Asked
@@ -133,6 +134,7 @@ class GrpcApi:
         admin: Mapping[str, Reload] = MappingProxyType({}),
         others: Sequence[GrpcService] = (),
         guard: Guard | None = None,
+        kept: LoggedHeaders | None = None,
     ) -> None:
         self.guard: Guard = guard or LocalGuard()
         self.guarded_calls = GuardedCalls(
@@ -145,6 +147,7 @@ class GrpcApi:
         self._most_calls = most_calls
         self._access = access
         self._traces = traces
+        self._kept = kept
         self._calls = 0
         self._others = others
         self._services = {**SERVICES, **{other.name: tuple(other.methods) for other in others}}
@@ -174,8 +177,8 @@ class GrpcApi:
         return [other.name for other in self._others]
 
     def short_methods(self) -> Mapping[str, ShortMethod]:
-        """Return the methods, by path, that need no handler; none where calls are bounded, logged or traced."""
-        if self._most_calls or self._access is not None or self._traces is not None:
+        """Return the methods, by path, that need no handler; none where calls are bounded or followed."""
+        if self._most_calls or self._access is not None or self._traces is not None or self._kept is not None:
             return {}
         services = ((PREDICTION_SERVICE, SHORT_METHODS), *((other.name, other.short) for other in self._others))
         return {f"/{service}/{one.api}": one for service, methods in services for one in methods}
@@ -193,7 +196,9 @@ class GrpcApi:
     def answer_traced(self, method: str, raw: bytes, metadata: Iterable[Any]) -> PendingAnswer:
         """Answer a call of Serve's own proxy, which does not pass deadlines on; in a span if it is traced."""
         service = next((name for name, methods in self._services.items() if method in methods), "")
-        work = self._answered_to(f"/{service}/{method}", raw, metadata)
+        work: PendingAnswer = self._answered_to(f"/{service}/{method}", raw, metadata)
+        if self._kept is not None:
+            work = self._kept.around(metadata, work)
         if self._traces is None:
             return work
         return self._traces.of_call(f"{service}/{method}", partial(self._signature, method, raw), metadata, work)
@@ -271,6 +276,8 @@ class GrpcApi:
 
         async def handle(raw: bytes, context: grpc.aio.ServicerContext) -> bytes:
             work = answered(method, raw, context.time_remaining())
+            if self._kept is not None:
+                work = self._kept.around(context.invocation_metadata() or (), work)
             if access is not None and access.is_chosen():
                 entry = AccessEntry("grpc", method, signature=self._signature(method, raw), bytes_in=len(raw))
                 work = access.of_call(entry, context.invocation_metadata() or (), work)

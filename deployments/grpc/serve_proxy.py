@@ -23,7 +23,7 @@ def set_status(context: Any, answer: GrpcAnswer) -> None:
     context.set_code(status_code(answer.code))
     context.set_details(answer.message)
     if answer.trailers:
-        context.set_trailing_metadata(answer.trailers)
+        context.set_trailing_metadata(list(answer.trailers))  # Serve adds it to a list of its own
 
 
 class Raw:

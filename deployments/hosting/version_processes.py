@@ -12,8 +12,8 @@ from pathlib import Path
 
 from core.config.model_config import LoggingConfig
 from core.errors import Code, ConfigError, FailedPrecondition, Problem, ServingError, Unavailable
+from core.routing.call_trailer import unpacked_trailer
 from core.routing.transport import Call, Endpoint, Method
-from core.telemetry.trace_context import unpack
 from core.versions.servable import app_name
 from core.versions.servable_spec import ServableSpec
 from core.versions.world import AppObservation, Condition
@@ -96,7 +96,8 @@ class VersionProcesses:
     ) -> tuple[int, bytes]:
         """Answer a call that came through a Serve handle."""
         await self._ready()
-        call = Call(Method(method), body, timeout_s, unpack(trace) if trace else None)
+        parent, headers = unpacked_trailer(trace)
+        call = Call(Method(method), body, timeout_s, parent, headers=headers)
         try:
             answer = await self._version(app).call(call)
         except ServingError as error:

@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,9 @@ def serve_run(
     app["applications"][0]["args"] |= {
         "port": rpc, "rest_api_port": rest, "model_config_file": str(folder / "models.config"),
         "host": "127.0.0.1", "drain_timeout_s": 5,
+        "model_settings_file": str(folder / "settings.yaml"), "model_config_file_poll_wait_seconds": 1,
     }  # fmt: skip
+    (folder / "settings.yaml").write_text("models: {}")
     (folder / "app.yaml").write_text(yaml.safe_dump(app))
     entries = (f'config {{ name: "{n}" base_path: "{p}" model_platform: "tensorflow" }}' for n, p in base_paths.items())
     (folder / "models.config").write_text(f"model_config_list {{ {' '.join(entries)} }}")
@@ -137,6 +140,22 @@ def test_serve_run_answers_on_all_doors(tmp_path: Path, saved_models: Path, env_
             wait_until(lambda: own.available("m") == {2}, "version 2 took over")
         assert load.failures == []
         assert serves.predict("m", [2.0]) == [3.0]
+        assert_all_doors_keep_a_limit(tmp_path, (own, serves), (rpc, proxy_rpc))
+
+
+def assert_all_doors_keep_a_limit(folder: Path, clients: Iterable[RestClient], ports: Iterable[int]) -> None:
+    """It comes with a changed file, and each door says when to try again."""
+    (folder / "settings.new").write_text("models: {m: {max_requests_per_second: 0.001}}")
+    (folder / "settings.new").rename(folder / "settings.yaml")
+    for client in clients:
+        ask = partial(client.post, "/v1/models/m:predict", {"instances": [2.0]})
+        wait_until(lambda ask=ask: ask().status == 429, "requests are refused")
+        assert int(ask().headers["retry-after"]) > 100
+    for port in ports:
+        with pytest.raises(grpc.RpcError) as refused:
+            grpc_predict(port, "m", 2.0)
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert int(dict(refused.value.trailing_metadata())["grpc-retry-pushback-ms"]) > 100_000
 
 
 def infer(client: RestClient, values: list[float]) -> list[float]:

@@ -10,10 +10,13 @@ import subprocess
 import sys
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from core.config.arguments import ArgumentsOutcome, parse_flags
+from core.config.models_text import model_configs
 from core.config.server_settings import ServerSettings
 from tests.support.image import Stage, files_of, stages
 from tests.support.project import ROOT
@@ -211,3 +214,54 @@ def test_the_linter_finds_nothing() -> None:
     shown = subprocess.run([linter, "Dockerfile"], cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert (shown.returncode, shown.stdout) == (0, "")
+
+
+IMAGES = re.compile(r"image: ray-model-server # (?:CHANGE: )?was tensorflow/serving$", re.MULTILINE)
+SAMPLES = ROOT / "configs" / "image"
+
+
+def services() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((SAMPLES / "compose.yaml").read_text())["services"]
+    return found
+
+
+def test_the_samples_for_compose_use_the_edges_alone() -> None:
+    """Ports that are exposed, variables of the image, flags of TensorFlow Serving; the folders that they mount are there."""
+    assert len(IMAGES.findall((SAMPLES / "compose.yaml").read_text())) == len(services())
+    for service in services().values():
+        assert {int(one.split(":")[1]) for one in service["ports"]} <= set(stages()["cpu"].ports)
+        assert service.get("environment", {}).keys() <= DEFAULTS.keys()
+        assert settings(service.get("command", ["--model_base_path=/models/x"]))
+        for one in service["volumes"]:
+            outside, inside, mode = one.split(":")
+            assert (SAMPLES / outside).exists()
+            assert (inside.startswith("/models/"), mode) == (True, "ro")
+
+
+def test_the_list_of_models_of_the_sample_names_what_is_mounted() -> None:
+    """As the container sees it."""
+    mounted = [one.split(":") for one in services()["guarded"]["volumes"]]
+    [(outside, inside)] = [(one[0], one[1]) for one in mounted if not one[0].endswith(".config")]
+
+    found = model_configs((SAMPLES / "models.config").read_text())
+
+    assert found
+    for one in found:
+        assert (SAMPLES / outside / one.base_path.removeprefix(f"{inside}/")).is_dir()
+
+
+def test_the_samples_for_kubernetes_use_the_edges_alone() -> None:
+    """The program by its path, its ports, a root that cannot be written, and `/tmp` for the rest."""
+    text = (SAMPLES / "kubernetes.yaml").read_text()
+    deployment, service = yaml.safe_load_all(text)
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    ports = {one["name"]: one["containerPort"] for one in container["ports"]}
+    got = settings(container["args"])
+
+    assert len(IMAGES.findall(text)) == 1
+    assert container["command"] == ["/usr/bin/tensorflow_model_server"]
+    assert ports == {"grpc": got.front_door.grpc_port, "rest": got.front_door.rest_port}
+    assert {one["targetPort"] for one in service["spec"]["ports"]} == ports.keys()
+    assert container["readinessProbe"]["httpGet"] == {"path": f"/v1/models/{got.source.model_name}", "port": "rest"}
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    assert {one["mountPath"] for one in container["volumeMounts"]} == {"/models", "/tmp"}
