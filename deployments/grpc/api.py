@@ -151,7 +151,7 @@ class GrpcApi:
             with await self.guarded_calls.admission(rule, raw, metadata):
                 return await self.answer(method, raw, None)
         except ServingError as error:
-            return GrpcAnswer(error.code, bounded_text(str(error)))
+            return GrpcAnswer(error.code, bounded_text(str(error)), retry_after_s=error.retry_after_s)
 
     def _signature(self, method: str, raw: bytes) -> str:
         """Return the signature that a call asks for; empty where only parsing tensors would show it."""

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 from core.errors import Code
 from core.grpc.model_spec import peek
 from core.grpc.rights import PathRule
-from core.http2.grpc_heads import RETRY_PUSHBACK, pushback_ms
+from core.http2.grpc_heads import retry_trailers
 from core.routing.transport import Method
 from deployments.routing.short_call import Asked
 
@@ -29,7 +29,7 @@ class GrpcAnswer:
     @property
     def trailers(self) -> tuple[tuple[str, str], ...]:
         """The metadata that goes with the code."""
-        return ((RETRY_PUSHBACK, pushback_ms(self.retry_after_s)),) if self.retry_after_s else ()
+        return retry_trailers(self.retry_after_s)
 
 
 Answering = Callable[[bytes, float | None], Awaitable[GrpcAnswer]]
