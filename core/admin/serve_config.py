@@ -19,13 +19,14 @@ from core.errors import ConfigError, Problem
 SERVES_HTTP_PORT, SERVES_GRPC_PORT = 8000, 9000
 EVERY_INTERFACE = "0.0.0.0"
 
-START_OPTIONS: Final = ("proxy_location", "http_options", "grpc_options", "logging_config", "controller_options")
-"""Sections that are options of `serve.start`, under the same names."""
+PROXY_LOCATION: Final = "proxy_location"
+SECTIONS: Final = ("http_options", "grpc_options", "logging_config", "controller_options")
+"""What Serve is started with, beside the place of its proxies."""
 
 OF_THE_APPLICATION: Final = frozenset({"name", "route_prefix", "import_path", "args"})
 ADVICE: Final = "`serve run` runs such a file"
 DISABLED: Final = "Disabled"
-WITHOUT_PROXIES: Final[Mapping[str, Any]] = MappingProxyType({"proxy_location": DISABLED})
+WITHOUT_PROXIES: Final[Mapping[str, Any]] = MappingProxyType({PROXY_LOCATION: DISABLED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +40,10 @@ class PortUse:
 
 @dataclass(frozen=True, slots=True)
 class ServeConfig:
-    """The `args` of our application, and the options with which Serve is started."""
+    """The `args` of our application, and the sections with which Serve is started, as they stand in the file."""
 
     args: Mapping[str, Any]
-    options: Mapping[str, Any]
+    serve: Mapping[str, Any]
 
 
 def read_serve_config(text: str, file: str) -> ServeConfig:
@@ -57,19 +58,27 @@ def read_serve_config(text: str, file: str) -> ServeConfig:
     if problems:
         raise ConfigError(problems)
     args = document["applications"][0].get("args") or {}
-    return ServeConfig(args, {name: document[name] for name in START_OPTIONS if document.get(name) is not None})
+    known = (PROXY_LOCATION, *SECTIONS)
+    return ServeConfig(args, {name: document[name] for name in known if document.get(name) is not None})
 
 
 def _only_for_ray(document: Mapping[Any, Any]) -> Iterator[tuple[str, str]]:
     """Yield the fields of a document that are not ours to understand, each with the reason."""
     for name in document:
-        if name not in {"applications", *START_OPTIONS}:
+        if name not in {"applications", PROXY_LOCATION, *SECTIONS}:
             yield str(name), f"is not known here; {ADVICE}"
-    applications = document.get("applications")
-    if not isinstance(applications, list) or len(applications) != 1 or not isinstance(applications[0], dict):
+    for name in SECTIONS:
+        if not isinstance(document.get(name) or {}, dict):
+            yield name, "must be options with their values"
+    found = document.get("applications")
+    applications = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    if len(applications) == 1 == len(found or ()):
+        yield from _of_another_application(applications[0])
+    else:
         yield "applications", f"must be one application, with import_path {IMPORT_PATH}; {ADVICE}"
-        return
-    [one] = applications
+
+
+def _of_another_application(one: Mapping[Any, Any]) -> Iterator[tuple[str, str]]:
     if one.get("import_path") != IMPORT_PATH:
         yield "applications.import_path", f"must be {IMPORT_PATH}; {ADVICE}"
     if not isinstance(one.get("args") or {}, dict):
@@ -93,11 +102,11 @@ def ports_to_hold(door: FrontDoorSettings) -> tuple[PortUse, ...]:
     return tuple(use for use in ports_of_door(door) if use.what != "gRPC" or not by_library)
 
 
-def ports_of_proxies(options: Mapping[str, Any]) -> Iterator[PortUse]:
-    """Yield the ports of Serve's proxies with these options; the gRPC proxy runs only where it has services."""
-    if options.get("proxy_location") == DISABLED:
+def ports_of_proxies(sections: Mapping[str, Any]) -> Iterator[PortUse]:
+    """Yield the ports of Serve's proxies with these sections; the gRPC proxy runs only where it has services."""
+    if sections.get(PROXY_LOCATION) == DISABLED:
         return
-    http, grpc = (_section(options, name) for name in ("http_options", "grpc_options"))
+    http, grpc = (_section(sections, name) for name in ("http_options", "grpc_options"))
     host = str(http.get("host", EVERY_INTERFACE))
     yield PortUse(host, _port(http, SERVES_HTTP_PORT), "Ray Serve's HTTP proxy")
     if grpc.get("grpc_servicer_functions"):

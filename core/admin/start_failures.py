@@ -48,7 +48,7 @@ KNOWN: Final = (
     ("Version mismatch", Code.FAILED_PRECONDITION, "Run this server with the Ray and the Python of the cluster."),
     ("Could not find any running Ray", Code.UNAVAILABLE, "Start one (ray start --head), or omit --ray_address."),
     ("Invalid address format", Code.INVALID_ARGUMENT, "--ray_address is HOST:PORT, or auto."),
-    ("for ServeDeploySchema", Code.INVALID_ARGUMENT, "This is not a config of Ray Serve; `check-config` checks it."),
+    ("for ServeDeploySchema", Code.INVALID_ARGUMENT, "Correct it in the config of Ray Serve."),
     ("ray client connection timeout", Code.UNAVAILABLE, "Use the cluster's own address, HOST:6379 by default."),
     (
         "Failed to start the grpc server",

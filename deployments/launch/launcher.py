@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from ray import serve
-from ray.serve.schema import ApplicationStatus
+from ray.serve.schema import ApplicationStatus, ServeDeploySchema
 
 from core.admin.serve_config import WITHOUT_PROXIES, ports_of_door, ports_to_hold
 from core.admin.start_failures import failure_text, last_cause
@@ -54,11 +54,11 @@ class Launcher:
         cluster: RayCluster,
         stop: threading.Event,
         console: Console,
-        serve_options: Mapping[str, Any] | None = None,
+        serve_config: Mapping[str, Any] | None = None,
     ) -> None:
         self._settings = settings
         self._cluster = cluster
-        self._serve_options = serve_options
+        self._serve_config = serve_config
         self._stop = stop
         self._console = console
         self._printer = RolloutPrinter(console, lambda text: notify_service(os.environ, f"{STATUS}{text}"))
@@ -93,11 +93,11 @@ class Launcher:
     def _start_application(self) -> None:
         self._console.step("starting Ray Serve")
         if self._cluster.is_own:
-            serve.start(**(self._serve_options or WITHOUT_PROXIES))
+            _start_serve(WITHOUT_PROXIES if self._serve_config is None else self._serve_config)
         else:
             self._take_over()
-            if self._serve_options:  # those of a Serve that runs already stay as they are
-                serve.start(**self._serve_options)
+            if self._serve_config is not None:  # a Serve that runs already stays as it is
+                _start_serve(self._serve_config)
         self._console.step("starting router and watcher")
         self._hold_ports()
         running = {*self._versions(), *map(host_app, self._hosts.conditions())}
@@ -189,3 +189,15 @@ class Launcher:
         ends_at = time.monotonic() + self._settings.front_door.drain_timeout_s + LONGEST_DELETE_S
         while not gone() and time.monotonic() < ends_at:
             time.sleep(POLL_S)
+
+
+def _start_serve(config: Mapping[str, Any]) -> None:
+    """Start Serve as `serve run` does with these sections of a config; raises what is wrong with them."""
+    checked = ServeDeploySchema.model_validate({**config, "applications": []})
+    serve.start(
+        proxy_location=checked.proxy_location,
+        http_options=checked.http_options.model_dump(),
+        grpc_options=checked.grpc_options.model_dump(),
+        logging_config=checked.logging_config,
+        controller_options=checked.controller_options,
+    )

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
 def _run(file: str) -> int:
     config = read_serve_config(read_text(file), file)
     settings, warnings = settings_of_config(config.args)
-    return run_server(on_cluster(settings, os.environ), warnings, config.options)
+    return run_server(on_cluster(settings, os.environ), warnings, config.serve)
 
 
 def on_cluster(settings: ServerSettings, environment: Mapping[str, str]) -> ServerSettings:

@@ -27,24 +27,25 @@ from deployments.system.port_claim import require_free
 from deployments.system.supervisor import Supervised, supervise
 
 
-def run_server(
-    settings: ServerSettings, warnings: Iterable[str], serve_options: Mapping[str, Any] | None = None
-) -> int:
+def run_server(settings: ServerSettings, warnings: Iterable[str], serve_config: Mapping[str, Any] | None = None) -> int:
     """Run the server until it has drained; returns the exit status.
 
-    Serve is started with these options, if there are any, otherwise without its proxies. Raises PortTaken, and OSError
-    where no temporary folder can be made.
+    Serve is started as these sections of a config say, without a config without its proxies. Raises PortTaken, and
+    OSError where no temporary folder can be made.
     """
     console = Console()
     warn((*warnings, *exposure(settings.front_door)))
     address = settings.cluster.ray_address
     if not address:  # on a cluster, they may be held by routers of ours
-        for use in (*ports_of_door(settings.front_door), *ports_of_proxies(serve_options or WITHOUT_PROXIES)):
+        for use in (
+            *ports_of_door(settings.front_door),
+            *ports_of_proxies(WITHOUT_PROXIES if serve_config is None else serve_config),
+        ):
             require_free(use.host, use.port, use.what)
     folder = None if address else _folder()
     path = folder.path if folder is not None else ""
     ending = supervise(
-        lambda supervised: status_of_start(lambda: _run(settings, serve_options, path, supervised, console)),
+        lambda supervised: status_of_start(lambda: _run(settings, serve_config, path, supervised, console)),
         lambda: folder.remove() if folder is not None else None,
     )
     return explained(ending, console.say)
@@ -68,7 +69,7 @@ def warn(warnings: Iterable[str]) -> None:
 
 def _run(
     settings: ServerSettings,
-    serve_options: Mapping[str, Any] | None,
+    serve_config: Mapping[str, Any] | None,
     folder: str,
     supervised: Supervised,
     console: Console,
@@ -93,7 +94,7 @@ def _run(
         importing.join()
         from deployments.launch.launcher import Launcher  # noqa: PLC0415
 
-        Launcher(settings, cluster, supervised.stop, console, serve_options).run()
+        Launcher(settings, cluster, supervised.stop, console, serve_config).run()
     finally:
         console.close()
         with without_stderr():

@@ -22,7 +22,7 @@ def test_the_projects_own_config_uses_four_ports() -> None:
     assert settings is not None
 
     assert ports_of_door(settings.front_door) == (PortUse("", 8500, "gRPC"), PortUse("", 8501, "REST"))
-    assert list(ports_of_proxies(config.options)) == [PortUse("127.0.0.1", 8000, HTTP), PortUse("", 9000, GRPC)]
+    assert list(ports_of_proxies(config.serve)) == [PortUse("127.0.0.1", 8000, HTTP), PortUse("", 9000, GRPC)]
 
 
 @pytest.mark.parametrize(
@@ -44,14 +44,14 @@ def test_serves_proxies_have_its_defaults(document: dict[str, Any], ports: list[
 OURS = {"import_path": "deployments.app:build", "args": {"port": 1}}
 
 
-def test_the_sections_of_serve_are_options_of_its_start() -> None:
-    """Under the same names; those that are empty are Serve's to choose."""
+def test_the_sections_of_serve_are_kept_as_they_are() -> None:
+    """Serve checks them; those that are empty are its to choose."""
     sections = {"proxy_location": "Disabled", "logging_config": {"log_level": "ERROR"}, "grpc_options": None}
 
     config = read_serve_config(yaml.safe_dump({**sections, "applications": [OURS]}), "f")
 
     assert config.args == {"port": 1}
-    assert config.options == {"proxy_location": "Disabled", "logging_config": {"log_level": "ERROR"}}
+    assert config.serve == {"proxy_location": "Disabled", "logging_config": {"log_level": "ERROR"}}
 
 
 def test_an_application_may_have_no_flags() -> None:
@@ -72,6 +72,7 @@ def test_an_application_may_have_no_flags() -> None:
         ({"applications": [{**OURS, "deployments": []}]}, ["applications.deployments"]),
         ({"applications": [OURS], "target_capacity": 50}, ["target_capacity"]),
         ({"applications": [OURS], 7: 1}, ["7"]),
+        ({"applications": [OURS], "http_options": 7, "grpc_options": [1]}, ["http_options", "grpc_options"]),
     ],
 )
 def test_what_only_ray_can_run_is_refused(document: object, fields: list[str]) -> None:
