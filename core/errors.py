@@ -13,7 +13,8 @@ ServingError                     gRPC status          HTTP status
 ├── DeadlineExceeded             DEADLINE_EXCEEDED    504          the caller's deadline has passed
 ├── ResourceExhausted            RESOURCE_EXHAUSTED   429          a limit of this server was reached
 │   └── LimitReached             RESOURCE_EXHAUSTED   429          a limit that the operator set; says when to try again
-├── PermissionDenied             PERMISSION_DENIED    403          the operator has not switched it on
+├── PermissionDenied             PERMISSION_DENIED    403          the operator has not allowed it
+├── Unauthenticated              UNAUTHENTICATED      401          the caller has not shown who it is
 ├── Unavailable                  UNAVAILABLE          503          try again, here or elsewhere
 │   └── ServerFull               UNAVAILABLE          503          as many requests wait as may or can in time
 ├── Unimplemented                UNIMPLEMENTED        501          this server does not offer it
@@ -28,7 +29,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class Code(enum.IntEnum):
@@ -141,6 +142,12 @@ class PermissionDenied(ServingError):
     code = Code.PERMISSION_DENIED
 
 
+class Unauthenticated(ServingError):
+    """The caller has not shown who it is, or not in a way that counts."""
+
+    code = Code.UNAUTHENTICATED
+
+
 class Unavailable(ServingError):
     """The request cannot be answered at present; the caller may try again."""
 
@@ -215,6 +222,10 @@ class StatusNotFound(NotFound):
         if version is None:
             return f"Could not find any versions of model {model}"
         return f"Could not find version {version} of model {model}"
+
+
+PARSE_ERROR: Final = "Error parsing text-format "
+"""How protobuf's library begins what it says of a text that it cannot parse."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from core.admin.json_page import json_page
@@ -42,6 +42,7 @@ class RouterFacts:
     """A router's description of itself; `files` are the files that list the models, `since_s` is when it started.
 
     The warnings are about its installation, which makes it slower than it could be.
+    `problems` are those of files that the router itself follows.
     `runs_by` has what calls the runs in the replicas of an application, as far as the router is connected to them.
     """
 
@@ -53,6 +54,11 @@ class RouterFacts:
     is_draining: bool = False
     warnings: tuple[str, ...] = ()
     runs_by: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+    def of_state_only(self) -> RouterFacts:
+        """Return what callers see who may not see the whole server: no addresses, files and problems of them."""
+        return replace(self, listeners=(), files=(), warnings=(), problems=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,7 @@ def status_document(table: RoutingTable, facts: RouterFacts, watcher: AgedReport
         "configuration": {
             "origin": "request" if table.in_force.is_requested else "files",
             "files": list(facts.files),
-            "problems": [_problem(one) for one in table.in_force.problems],
+            "problems": [_problem(one) for one in (*table.in_force.problems, *facts.problems)],
         },
         "models": [_model(name, table.models[name], facts, watcher) for name in sorted(table.models)],
     }

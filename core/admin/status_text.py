@@ -63,7 +63,7 @@ def _row(name: str, version: Json, model: Json, now: datetime) -> Sequence[str]:
         "FAILED" if failed else "FAILING" if version["failing"] is not None else state,
         duration((now - _moment(version["since"])).total_seconds()),
         f"{version['load_s']:.1f} s" if version["load_s"] is not None else "",
-        replicas_text(version) if version["replicas"] else "",
+        replicas_text(version) if version["replicas"] or version["state"] != "END" else "",
         *traffic_texts(version.get("traffic")),
         ", ".join(_labels(version, model)),
     )

@@ -121,6 +121,11 @@ class ModelRoutes:
         """Whether a version answers whichever router is asked."""
         return bool(self.available)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests that name no version are answered whichever router they reach."""
+        return self.latest is not None and self.latest.servable.version in self.available
+
 
 @dataclass(frozen=True, slots=True)
 class ListInForce:

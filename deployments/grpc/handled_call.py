@@ -18,6 +18,7 @@ from core.http2.connection import Http2Connection
 from core.http2.grpc_heads import GOOD_END_BLOCK, OPENING_BLOCK, RETRY_PUSHBACK, CallHead, bounded_text, end_block
 from core.http2.grpc_messages import MessageReader, prefix, unpacked
 from core.http2.streams import Stream
+from deployments.access.peer import Peer
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ class Connection(Protocol):
     http2: Http2Connection
     writable: asyncio.Event
     loop: asyncio.AbstractEventLoop
+    peer: Peer
 
     def flush(self) -> None:
         """Write the frames that wait to be sent."""
@@ -87,6 +89,11 @@ class HandledCall:
     def head(self) -> CallHead:
         """The caller's headers."""
         return self._head
+
+    @property
+    def peer(self) -> Peer:
+        """The other end of the connection."""
+        return self._connection.peer
 
     @property
     def is_incomplete(self) -> bool:
@@ -226,6 +233,11 @@ class CallContext:
 
     def __init__(self, call: HandledCall) -> None:
         self._call = call
+
+    @property
+    def known_peer(self) -> Peer:
+        """The other end of the connection; grpc.aio's context has texts about it instead."""
+        return self._call.peer
 
     def time_remaining(self) -> float | None:
         """Return the seconds until the caller's deadline; None if it has none."""

@@ -233,6 +233,7 @@ class Reconciler:
                 break
         if self._published.is_confirmed():
             self._published.note_confirmed()
+            self._steps.follow_labels(self.confirmed)
             self.published_number = in_force.number
 
     def _publish_problems(self) -> None:

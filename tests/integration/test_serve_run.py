@@ -1,4 +1,4 @@
-"""`make serve`, Ray's `serve run` under a supervisor, with Serve's default settings and with its HAProxy mode."""
+"""`make serve`, a config of Ray Serve, with Serve's default settings and with its HAProxy mode."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -20,7 +19,7 @@ import pytest
 import yaml
 
 from core.protos import serving_pb2
-from deployments.client import Client
+from ray_model_client import Client
 from tests.conftest import default_cache
 from tests.support.client_environments import compared
 from tests.support.clients import ClosedLoop, RestClient, free_port, wait_until
@@ -38,6 +37,9 @@ STOCK_METHODS = {
     "HandleReloadConfigRequest",
     "SessionRun",
 }
+OUR_LINE = re.compile(r"\[ *\d+\.\d s\] ")
+"""Each line has the time since the start; what Ray and TensorFlow write goes to files."""
+
 HA_PROXY = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
@@ -64,21 +66,26 @@ def serve_run(
     (folder / "app.yaml").write_text(yaml.safe_dump(app))
     entries = (f'config {{ name: "{n}" base_path: "{p}" model_platform: "tensorflow" }}' for n, p in base_paths.items())
     (folder / "models.config").write_text(f"model_config_list {{ {' '.join(entries)} }}")
-    with tempfile.TemporaryDirectory(prefix="rms-", ignore_cleanup_errors=True) as ray_folder:
-        environment = os.environ | {"RAY_ADDRESS": "local", "RAY_TMPDIR": ray_folder, **env_vars}
-        with (folder / "log").open("w") as output:
-            process = subprocess.Popen(
-                command(folder), cwd=ROOT, env=environment, stdout=output, stderr=output, process_group=0
-            )
-        try:
-            wait_until(lambda: process.poll() is not None or answers(rest), "the REST port answers", 240)
-            assert process.poll() is None, (folder / "log").read_text(errors="replace")[-5000:]
-            yield rest, rpc, proxy, proxy_rpc
-            os.killpg(process.pid, signal.SIGTERM)
-            assert process.wait(timeout=120) == 0
-            assert (folder / "log").read_text().endswith("stopped\n")
-        finally:
-            process.kill()
+    environment = os.environ | {"RAY_ADDRESS": "local", **env_vars}
+    with (folder / "log").open("w") as output:
+        process = subprocess.Popen(
+            command(folder), cwd=ROOT, env=environment, stdout=output, stderr=output, process_group=0
+        )
+    try:
+        wait_until(lambda: process.poll() is not None or is_ready(folder), "the server is ready", 240)
+        assert process.poll() is None, (folder / "log").read_text(errors="replace")[-5000:]
+        yield rest, rpc, proxy, proxy_rpc
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(timeout=120) == 0
+        lines = (folder / "log").read_text().splitlines()
+        assert lines[-1].endswith("stopped")
+        assert [line for line in lines if not OUR_LINE.match(line)] == []
+    finally:
+        process.kill()
+
+
+def is_ready(folder: Path) -> bool:
+    return "] ready: " in (folder / "log").read_text()
 
 
 def command(folder: Path) -> list[str]:

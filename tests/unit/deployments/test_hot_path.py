@@ -28,7 +28,7 @@ from core.versions.servable import ServableId
 from deployments.grpc.api import GrpcApi
 from deployments.grpc.protocol import GrpcProtocol
 from deployments.grpc.server import GrpcServer
-from deployments.oip.grpc_service import SERVICE as OIP_SERVICE
+from deployments.oip.grpc_rights import SERVICE as OIP_SERVICE
 from deployments.oip.grpc_service import OipService
 from deployments.oip.rest_api import OipRest
 from deployments.oip.server_facts import ServerFacts

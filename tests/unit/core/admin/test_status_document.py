@@ -285,7 +285,7 @@ Models: from /m.config
 
 MODEL  VERSION  STATE                 FOR         LOADED IN  REPLICAS  REQ/S              P50      P99     LABELS
 m      3        LOADING               5 s                    2                                 stable (pending)
-       2        LOADING               30 s
+       2        LOADING               30 s             0
        1        AVAILABLE (unwanted)  1 h 4 min   4.2 s      1         12.5 (0.50 errors)  4.20 ms  250 ms  old, stable (until 3 answers)
 
 m version 2: no SavedModel there (attempt 2 at 2023-11-14T23:18:50.000Z)

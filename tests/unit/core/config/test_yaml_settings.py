@@ -235,6 +235,17 @@ sever: {}"""
         ("hooks: 'pictures..hooks:TopFive'", "must be a class as `module:Class`"),
         ("hooks: 'pictures:TopFive()'", "must be a class as `module:Class`"),
         ("hooks: [a]", "must be a text; was a list"),
+        ("version_subpath: /data/model", "must be relative to each version's folder; was '/data/model'"),
+        ("version_subpath: 's3://bucket/model'", "must be relative to each version's folder; was 's3://bucket/model'"),
+        ("version_subpath: ''", "must be the names of folders with / between them, such as data/model; was ''"),
+        ("version_subpath: data/model/", "must be the names of folders with / between them"),
+        ("version_subpath: data//model", "must be the names of folders with / between them"),
+        ("version_subpath: ../7/data", "must be the names of folders with / between them"),
+        ("version_subpath: data/..", "must be the names of folders with / between them"),
+        ("version_subpath: ./data", "must be the names of folders with / between them"),
+        ('version_subpath: "data\\u0007"', "must not hold control characters; was 'data\\x07'"),
+        ("version_subpath: [data]", "must be a text; was a list"),
+        ("version_subpath: 7", "must be a text; was 7"),
     ],
 )
 def test_mistakes_of_a_model_are_explained(text: str, message: str) -> None:
@@ -359,3 +370,20 @@ def test_a_model_may_leave_the_shared_placement() -> None:
 
     assert settings.models["g"].resources.placement is Placement.OWN
     assert settings.models["h"].resources.placement is Placement.HOSTED
+
+
+@pytest.mark.parametrize("subpath", ["data/model", "tf2model", "...", "modèle 7/β", "a\\b"])
+def test_a_model_may_lie_deeper_in_the_folders_of_its_versions(subpath: str) -> None:
+    """Any folder that a file system and an object store can name."""
+    assert only_model(f"version_subpath: '{subpath}'").version_subpath == subpath
+
+
+def test_a_mistake_in_a_subpath_has_its_line_and_field() -> None:
+    """It is a setting of one model, and none of all."""
+    with pytest.raises(ConfigError) as raised:
+        read_yaml_settings("models:\n  m:\n    base_path: /m\n    version_subpath: /x\n", "s.yaml")
+    with pytest.raises(ConfigError) as shared:
+        read_yaml_settings("defaults:\n  version_subpath: x\n", "s.yaml")
+
+    assert str(raised.value.problems[0]).startswith("s.yaml:4: models.m.version_subpath: must be relative")
+    assert str(shared.value.problems[0]) == "s.yaml:2: defaults.version_subpath: unknown setting"

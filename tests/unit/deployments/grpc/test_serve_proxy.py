@@ -11,9 +11,10 @@ import pytest
 
 from core.errors import Code
 from deployments.app import add_services
-from deployments.grpc.api import SERVICES, GrpcAnswer
+from deployments.grpc.api import SERVICES
 from deployments.grpc.serve_proxy import OWN_PORT_ONLY, PROXIED, Raw, set_status
-from deployments.oip.grpc_service import SERVICE as OIP_SERVICE
+from deployments.grpc.services import GrpcAnswer
+from deployments.oip.grpc_rights import SERVICE as OIP_SERVICE
 from deployments.oip.serve_proxy import OIP_METHODS, OipProxyMethods
 
 OFFERED = [*(method for methods in PROXIED.values() for method in methods), *OIP_METHODS]
