@@ -94,14 +94,18 @@ class HttpSink:
         return await asyncio.gather(*(self._post(self._session, one, timeout_s) for one in messages))
 
     async def _post(self, session: aiohttp.ClientSession, message: HttpMessage, timeout_s: float) -> SinkReply:
+        said: Outcome | None = None
         try:
             headers = {**message.headers, **self._authorization()}
             async with (
                 asyncio.timeout(timeout_s),
                 session.post(self._url, data=message.body, headers=headers, allow_redirects=False) as answer,
             ):
-                return await _reply(answer)
+                said = outcome(answer.status)
+                return await _reply(answer, said)
         except TimeoutError:
+            if said is not None:  # the sink has decided; only its words are late
+                return SinkReply(said, "its answer was not complete in time")
             return SinkReply(Outcome.AGAIN, f"no answer within {timeout_s:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return SinkReply(Outcome.AGAIN, _short(f"{type(error).__name__}: {error}"))
@@ -113,9 +117,8 @@ class HttpSink:
         self._loop.close()
 
 
-async def _reply(answer: aiohttp.ClientResponse) -> SinkReply:
+async def _reply(answer: aiohttp.ClientResponse, said: Outcome) -> SinkReply:
     """Read the beginning of an answer; its status counts, also when the rest of it is broken."""
-    said = outcome(answer.status)
     try:
         beginning = await answer.content.read(LONGEST_ANSWER_BYTES)
         if not answer.content.at_eof():

@@ -66,6 +66,12 @@ def drips(handler: Handler) -> None:
     handler.close_connection = True
 
 
+def stalls(handler: Handler) -> None:
+    """Answer well, and never send the body that is announced."""
+    handler.wfile.write(b"HTTP/1.1 202 Accepted\r\ncontent-length: 5\r\n\r\n")
+    hangs(handler)
+
+
 def endless(handler: Handler) -> None:
     """Answer with a body that does not end."""
     with suppress(OSError):

@@ -22,7 +22,7 @@ from deployments.recording.event_collector import EventCollector
 from deployments.recording.event_sink import HttpSink
 from deployments.telemetry.process_metrics import METRICS
 from tests.support.certificates import Authority
-from tests.support.event_sinks import Sink, drips, endless, hangs, says, sink, status
+from tests.support.event_sinks import Sink, drips, endless, hangs, says, sink, stalls, status
 from tests.support.prediction_logs import predict_request
 
 SERVED = ServedModel("sunk", 3, {})
@@ -189,6 +189,16 @@ def test_an_endless_answer_is_not_read(make: Make, target: Sink) -> None:
     site.log(2)
     assert site.collector.flush()
     assert site.counted() == {"sent": 4}
+
+
+def test_events_are_sent_when_the_sink_has_said_so(make: Make, target: Sink) -> None:
+    """Also when the rest of its answer does not come: sending them again would double them."""
+    target.script.append(stalls)
+    site = make(timeout_s=0.2)
+    site.log(1)
+
+    assert site.collector.flush()
+    assert (len(target.posted), site.counted()) == (1, {"sent": 2})
 
 
 def test_a_batch_is_given_up_after_its_attempts(make: Make, target: Sink) -> None:
