@@ -10,10 +10,11 @@ import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from core.errors import Code, FailedPrecondition, ServingError
+from core.errors import Code, FailedPrecondition, ResourceExhausted, ServingError
 from core.profiling import profiler_messages as messages
 from core.profiling.profile_request import ProfileForm, RecordingOrder
 from core.profiling.watched_traffic import answered_requests, watched_text
@@ -23,6 +24,10 @@ from deployments.grpc.services import GrpcAnswer, GrpcService
 from deployments.routing.profile_call import EndRecording, Record, recorded
 from deployments.telemetry.process_metrics import METRICS
 
+END_AGAIN_S = 1.0
+MOST_WATCHERS = 16
+"""Calls of `Monitor` at a time."""
+
 
 @dataclass(slots=True)
 class _Session:
@@ -31,6 +36,12 @@ class _Session:
     name: str
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def begins(self, delay_s: float) -> None:
+        """Wait until the recording begins; raises FailedPrecondition when it is ended before."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.ended.wait(), delay_s)
+            raise FailedPrecondition("The recording was ended before it began.")
 
 
 class ProfilerService:
@@ -51,6 +62,7 @@ class ProfilerService:
         self._metrics = metrics
         self._session: _Session | None = None
         self._ending: set[asyncio.Task[None]] = set()
+        self._watchers = 0
 
     def service(self) -> GrpcService:
         """Return the service for the gRPC port."""
@@ -65,7 +77,7 @@ class ProfilerService:
             raise FailedPrecondition("Another profile is being recorded; try again when it has ended.")
         session = self._session = _Session(request.session)
         try:
-            await asyncio.sleep(delay_s)
+            await session.begins(delay_s)
             routes, others = messages.recorded_routes(self._table(), answered_requests(self._metrics.snapshot()))
             order = RecordingOrder(request.seconds, ProfileForm.TENSORBOARD, session.key)
             versions, problems = await self._recorded(session, routes, order)
@@ -73,7 +85,8 @@ class ProfilerService:
             self._session = None
         if others:
             problems.append(f"{others} other versions answer, which were not recorded: there are too many.")
-        body = messages.recording_answer(versions, problems, as_xspace=request.as_xspace)
+        # Megabytes are joined, which other calls of this port should not wait for.
+        body = await asyncio.to_thread(messages.recording_answer, versions, problems, as_xspace=request.as_xspace)
         return GrpcAnswer(Code.OK, body=body)
 
     async def _recorded(
@@ -105,7 +118,9 @@ class ProfilerService:
 
     async def _end_early(self, session: _Session, routes: Sequence[Route]) -> None:
         await session.ended.wait()
-        self._end_soon(session, routes)
+        while True:  # a replica may not have begun yet
+            self._end_soon(session, routes)
+            await asyncio.sleep(END_AGAIN_S)
 
     def _end_soon(self, session: _Session, routes: Sequence[Route]) -> None:
         """End the recordings of all replicas, in tasks that outlive the call."""
@@ -132,8 +147,14 @@ class ProfilerService:
     async def _monitor(self, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
         del timeout_s
         request = messages.read_watch_request(raw)
-        before = self._metrics.snapshot()
-        await asyncio.sleep(request.seconds)
+        if self._watchers >= MOST_WATCHERS:
+            raise ResourceExhausted(f"{MOST_WATCHERS} calls of Monitor watch this router already.")
+        self._watchers += 1
+        try:
+            before = self._metrics.snapshot()
+            await asyncio.sleep(request.seconds)
+        finally:
+            self._watchers -= 1
         at = datetime.now(UTC).isoformat(timespec="seconds") if request.with_time else ""
         text = watched_text(before, self._metrics.snapshot(), request.seconds, at)
         return GrpcAnswer(Code.OK, body=messages.monitor_answer(text))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from core.telemetry.metrics import Metrics
 from core.versions.servable import ServableId
 from deployments.grpc.api import ADMIN_SERVICE, GrpcApi
 from deployments.grpc.door import GrpcAddress, GrpcDoor
-from deployments.grpc.profiler import ProfilerService
+from deployments.grpc.profiler import MOST_WATCHERS, ProfilerService
 from deployments.inference.profiler import Profiler
 from deployments.routing.request_router import RequestRouter
 from deployments.system.event_loop import LoopThread
@@ -262,6 +263,32 @@ def test_terminate_ends_a_session_and_its_profile_is_returned(port: Port) -> Non
     assert port.begin("Terminate", profiler_pb2.TerminateRequest(session_id="mine").SerializeToString()).result() == b""
 
     assert len(profiler_pb2.ProfileResponse.FromString(first.result()).tool_data) == 2
+
+
+def test_a_session_that_is_ended_before_it_begins_is_refused(port: Port) -> None:
+    """TensorFlow's client may ask for a later beginning, so that several servers begin at once."""
+    options = profiler_pb2.ProfileOptions(start_timestamp_ns=time.time_ns() + 50_000_000_000, duration_ms=100)
+    later = port.profile(session_id="mine", opts=options)
+    end = profiler_pb2.TerminateRequest(session_id="mine").SerializeToString()
+    wait_until(lambda: bool(port.begin("Terminate", end).result() == b"" and later.done()), "it is ended")
+
+    assert failed(later) == (grpc.StatusCode.FAILED_PRECONDITION, "The recording was ended before it began.")
+    assert port.recorded.running == 0
+
+
+def test_few_calls_watch_at_a_time(port: Port) -> None:
+    """Each keeps what had been counted when it began."""
+    raw = profiler_pb2.MonitorRequest(duration_ms=60_000).SerializeToString()
+    watching = [port.begin("Monitor", raw) for _ in range(MOST_WATCHERS)]
+    short = profiler_pb2.MonitorRequest(duration_ms=100).SerializeToString()
+
+    def is_refused() -> bool:
+        return port.begin("Monitor", short).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+    wait_until(is_refused, "one more is refused")
+    for one in watching:
+        one.cancel()
+    wait_until(lambda: not is_refused(), "others may watch")
 
 
 def test_the_admin_service_keeps_its_own_profile(port: Port) -> None:
