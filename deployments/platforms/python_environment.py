@@ -100,7 +100,10 @@ def _install(file: Path, constraints: str, target: Path, timeout_s: float) -> No
     uv = _uv(file)
     _delete_unused(target.parent)
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="installing-", dir=target.parent) as name:
+    prefix = f"installing-{target.name}-"
+    for left in target.parent.glob(f"{prefix}*"):  # by a process that was killed: the lock lets one in at a time
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=target.parent) as name:
         folder = Path(name)
         (folder / "constraints.txt").write_text(constraints, encoding="utf-8")
         command = [uv, "pip", "install", "--python", sys.executable, "--target", folder / "packages"]

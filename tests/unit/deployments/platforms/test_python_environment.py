@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -69,6 +70,21 @@ def test_a_wheel_is_installed_once_and_comes_first(tmp_path: Path) -> None:
     [environment] = environments(tmp_path / "cache")
     assert sys.path[0] == str(environment)
     assert list(environment.rglob("*.pyc"))
+
+
+def test_what_a_killed_installation_left_is_deleted_by_the_next_one(tmp_path: Path) -> None:
+    """Nobody else knows that it is of no use."""
+    wheel = write_wheel(tmp_path / "wheels", NAME, "1.0", "VALUE = 7")
+    version = version_with(tmp_path / "1", f"{NAME} @ {wheel.as_uri()}\n")
+    add_requirements(python_spec(version, tmp_path / "cache"))
+    [environment] = environments(tmp_path / "cache")
+    shutil.rmtree(environment)
+    left = environment.with_name(f"installing-{environment.name}-killed")
+    left.mkdir()
+
+    add_requirements(python_spec(version, tmp_path / "cache"))
+
+    assert environments(tmp_path / "cache") == [environment]
 
 
 def test_without_requirements_nothing_is_done(tmp_path: Path) -> None:
