@@ -29,7 +29,7 @@ from core.rest.http_answer import (
 )
 from core.rest.metadata import status_body
 from core.rest.path import INFERENCE_VERBS, RestRequest, UnconvertibleVersion, Verb, is_api, name_in, parse_request
-from core.rest.readiness import liveness_body, model_list_body, readiness_body
+from core.rest.readiness import liveness_body, model_list_body, readiness_body, root_body, takes_no_page
 from core.routing.transport import Call, Method
 from deployments.rest.asgi import AsgiApp, Receive, Scope, Send, header
 from deployments.rest.body import SMALL_BODY_BYTES, BodyTooLarge, ClientGone, discard_body, read_body
@@ -121,6 +121,9 @@ class HttpApi:
             return html_error(501)
         page = self._pages.get(_path(target))
         if page is not None:
+            is_read = scope["method"] in {"GET", "HEAD"}
+            if is_read and _path(target) == "/" and takes_no_page(header(scope, b"accept").decode("latin-1")):
+                return HttpAnswer(200, root_body())
             return await page(scope["method"], target)
         if other is None and not is_api(target):
             return self._outside_api(scope["method"], target)

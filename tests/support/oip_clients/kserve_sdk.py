@@ -89,6 +89,9 @@ class Rest:
         """Ask as a transformer asks its predictor, of TensorFlow Serving's API."""
         return await self._first.is_model_ready(self._base_url, model)
 
+    async def live_by_version_1(self) -> object:
+        return await self._first.is_server_live(self._base_url)
+
     async def infer(self, request: InferRequest) -> InferResponse:
         answer = await self._client.infer(self._base_url, request, model_name=request.model_name)
         assert isinstance(answer, InferResponse)
@@ -165,6 +168,7 @@ class Session:
             self.same("unknown model", (await protocol.model_ready(UNKNOWN),), (False,))
             first = (await protocol.ready_by_version_1(PLUS), await protocol.ready_by_version_1(NEVER_READY))
             self.same("models by version 1", first, (True, False))
+            self.same("live by version 1", (await protocol.live_by_version_1(),), (True,))
             await self.fails("unknown by version 1", 404, UNKNOWN, protocol.ready_by_version_1(UNKNOWN))
         else:
             await self.fails("unknown model", 404, UNKNOWN, protocol.model_ready(UNKNOWN))
