@@ -15,6 +15,16 @@ def liveness_body() -> bytes:
     return b'{"alive": true}\n'
 
 
+def takes_no_page(accept: str) -> bool:
+    """Whether a client says by its header `accept` what it takes, and does not name HTML, as every browser does."""
+    return bool(accept) and "html" not in accept.lower()
+
+
+def root_body() -> bytes:
+    """Return what a client gets at `/` that takes no page: by this, KServe's version 1 knows a server that lives."""
+    return b'{"status": "alive"}\n'
+
+
 def readiness_body(table: RoutingTable, *, draining: bool, has_reasons: bool = True) -> tuple[bool, bytes]:
     """Whether requests should be sent here, and what is missing, unless the caller may not see that.
 

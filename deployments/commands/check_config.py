@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from core.access.access_file import read_access_rules
 from core.config.file_check import Checked, FileKind, across, check_file
 from core.config.own_flags import listed_names
 from core.errors import ConfigError, Problem
+from core.storage.directory_names import not_a_version
 from core.telemetry.redaction import without_secrets
 from deployments.commands.arguments import DONE, FAILED, print_json
 from deployments.commands.table import program
@@ -81,7 +83,12 @@ def _checked(file: str, kind: FileKind | None, root: str) -> Checked:
     return replace(
         found,
         problems=(*found.problems, *_broken_sources(found)),
-        warnings=(*found.warnings, *_missing_base_paths(found), *_missing_libraries(found)),
+        warnings=(
+            *found.warnings,
+            *_missing_base_paths(found),
+            *_missing_subpaths(found),
+            *_missing_libraries(found),
+        ),
     )
 
 
@@ -120,6 +127,25 @@ def _missing_base_paths(found: Checked) -> Iterable[Problem]:
             yield Problem(
                 f"{model.base_path} is not there on this machine", found.file, None, f"{model.name}.base_path"
             )
+
+
+def _missing_subpaths(found: Checked) -> Iterable[Problem]:
+    """Yield a warning for each `version_subpath` that leads to a folder in none of the versions that are here."""
+    own = found.settings.models if found.settings is not None else {}
+    for name, one in own.items():
+        places = _model_places(one.base_path or "", one.version_subpath)
+        if places and not any(os.path.isdir(place) for place in places):
+            text = f"leads to a folder in none of the {len(places)} versions below {one.base_path}"
+            yield Problem(text, found.file, one.lines["version_subpath"], f"models.{name}.version_subpath")
+
+
+def _model_places(base_path: str, subpath: str) -> list[str]:
+    """Return where the models of the versions below a local base path should lie; none where it cannot be read."""
+    if not subpath or not base_path.startswith("/"):
+        return []
+    with suppress(OSError):
+        return [os.path.join(base_path, name, subpath) for name in os.listdir(base_path) if not not_a_version(name)]
+    return []
 
 
 def _missing_libraries(found: Checked) -> Iterable[Problem]:

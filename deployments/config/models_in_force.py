@@ -248,7 +248,10 @@ def _note_changes(before: tuple[ModelConfig, ...], after: tuple[ModelConfig, ...
 
 def _content(models: tuple[ModelConfig, ...]) -> str:
     """Return a short text that changes with every setting of models in files, also with those of the YAML file."""
-    ours = [(one.resources, one.batching, one.logging, one.op_libraries, one.hooks, _registered(one)) for one in models]
+    ours = [
+        (one.resources, one.batching, one.logging, one.op_libraries, one.hooks, one.version_subpath, _registered(one))
+        for one in models
+    ]
     return _short_hash(f"{to_text(models)}\n{ours!r}")
 
 

@@ -31,7 +31,7 @@ from core.rest.http_answer import (
 )
 from core.rest.metadata import status_body
 from core.rest.path import INFERENCE_VERBS, RestRequest, UnconvertibleVersion, Verb, is_api, name_in, parse_request
-from core.rest.readiness import liveness_body, model_list_body, readiness_body
+from core.rest.readiness import liveness_body, model_list_body, readiness_body, root_body, takes_no_page
 from core.rest.rights import page_rights, path_in, rest_rights
 from core.routing.transport import Call, Method
 from deployments.access.guard import SIGHT, Guard, count_refusal
@@ -169,6 +169,9 @@ class HttpApi:
     async def _admitted(self, scope: Scope, target: str, other: RestApi | None, receive: Receive) -> HttpAnswer:
         page = self._pages.get(path_in(target))
         if page is not None:
+            is_read = scope["method"] in {"GET", "HEAD"}
+            if is_read and path_in(target) == "/" and takes_no_page(header(scope, b"accept").decode("latin-1")):
+                return HttpAnswer(200, root_body())
             return await page(scope["method"], target)
         scoped = self._scoped_pages.get(path_in(target))
         if scoped is not None:

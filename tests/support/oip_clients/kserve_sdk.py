@@ -74,6 +74,7 @@ class Rest:
     def __init__(self, address: str) -> None:
         self._base_url = f"http://{address}"
         self._client = InferenceRESTClient(RESTConfig(protocol="v2"))
+        self._first = InferenceRESTClient(RESTConfig(protocol="v1"))
 
     async def live(self) -> object:
         return await self._client.is_server_live(self._base_url)
@@ -83,6 +84,13 @@ class Rest:
 
     async def model_ready(self, model: str) -> object:
         return await self._client.is_model_ready(self._base_url, model)
+
+    async def ready_by_version_1(self, model: str) -> object:
+        """Ask as a transformer asks its predictor, of TensorFlow Serving's API."""
+        return await self._first.is_model_ready(self._base_url, model)
+
+    async def live_by_version_1(self) -> object:
+        return await self._first.is_server_live(self._base_url)
 
     async def infer(self, request: InferRequest) -> InferResponse:
         answer = await self._client.infer(self._base_url, request, model_name=request.model_name)
@@ -156,8 +164,12 @@ class Session:
         self.same("live and ready", (await protocol.live(), await protocol.ready()), (True, True))
         ready = (await protocol.model_ready(PLUS), await protocol.model_ready(NEVER_READY))
         self.same("models", ready, (True, False))
-        if self._is_rest:  # it raises nothing here: all but 2xx is false
+        if isinstance(protocol, Rest):  # it raises nothing here: all but 2xx is false
             self.same("unknown model", (await protocol.model_ready(UNKNOWN),), (False,))
+            first = (await protocol.ready_by_version_1(PLUS), await protocol.ready_by_version_1(NEVER_READY))
+            self.same("models by version 1", first, (True, False))
+            self.same("live by version 1", (await protocol.live_by_version_1(),), (True,))
+            await self.fails("unknown by version 1", 404, UNKNOWN, protocol.ready_by_version_1(UNKNOWN))
         else:
             await self.fails("unknown model", 404, UNKNOWN, protocol.model_ready(UNKNOWN))
 

@@ -12,8 +12,8 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from core.admin import messages as admin_messages
-from core.admin.profile_request import ProfileRequest
 from core.http2.frames import DATA, END_HEADERS, END_STREAM, HEADERS, frame
+from core.profiling.profile_request import ProfileRequest
 from core.protos import oip_pb2, serving_pb2
 from deployments.grpc.api import SERVICES
 from deployments.grpc.reflection import NEW_SERVICE

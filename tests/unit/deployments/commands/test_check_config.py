@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from deployments.cli import main
 from deployments.system.installed import interpreter_warnings
 from tests.support.certificates import Authority, write_ssl_config
@@ -109,3 +111,26 @@ def test_check_config_looks_for_libraries_of_operations(tmp_path: Path, capsys) 
     settings.write_text("models:\n  m:\n    base_path: /m\n    op_libraries: [ops/custom.so]\n")
     assert main(["check-config", str(settings)]) == 1
     assert "must be the absolute path of a library, or the name of an installed package" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("written", "is_missing"),
+    [
+        pytest.param(["7/data/model"], False, id="there"),
+        pytest.param(["6", "7/data/model"], False, id="in_one_version"),
+        pytest.param(["6", "7/data"], True, id="nowhere"),
+        pytest.param(["releases/data"], False, id="no_versions_yet"),
+        pytest.param([], False, id="no_base_path"),
+    ],
+)
+def test_a_subpath_that_leads_nowhere_is_a_warning(tmp_path: Path, capsys, written: list[str], is_missing) -> None:
+    """With the line of the setting; the versions may lie on another machine."""
+    for folder in written:
+        (tmp_path / "m" / folder).mkdir(parents=True)
+    file = tmp_path / "s.yaml"
+    file.write_text(f"models:\n  m:\n    base_path: {tmp_path / 'm'}\n    version_subpath: data/model\n")
+
+    assert main(["check-config", str(file)]) == 0
+
+    text = f"{file}:4: models.m.version_subpath: leads to a folder in none of the 2 versions below {tmp_path / 'm'}"
+    assert (text in capsys.readouterr().out) is is_missing

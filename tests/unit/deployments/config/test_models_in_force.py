@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from core.admin.reload_request import is_settled, require_available
 from core.config.extensions import ONNX, TENSORFLOW
-from core.config.model_config import ModelConfig
+from core.config.model_config import BatchingParameters, LoggingConfig, ModelConfig, ModelResources
 from core.config.models_text import to_message
 from core.config.server_settings import ModelSourceSettings, ServerSettings
 from core.config.version_policy import Specific
@@ -146,6 +146,34 @@ def test_the_content_of_the_files_counts_and_not_when_they_were_written() -> Non
 
     assert names(made) == {"m"}
     assert made.in_force().is_requested is False
+
+
+CHANGED: dict[str, object] = {
+    "name": "other",
+    "base_path": "/other",
+    "policy": Specific(frozenset({7})),
+    "labels": {"stable": 1},
+    "resources": ModelResources(num_cpus=2.0),
+    "logging": (LoggingConfig(filename_prefix="/logs/m"),),
+    "batching": BatchingParameters(8),
+    "platform": ONNX,
+    "op_libraries": ("/opt/ops.so",),
+    "hooks": "pictures:Hooks",
+    "version_subpath": "data/model",
+}
+
+
+@pytest.mark.parametrize("setting", [one.name for one in fields(ModelConfig)])
+def test_every_setting_of_a_model_is_content_of_the_files(setting: str) -> None:
+    """A setting that was forgotten would never be followed."""
+    made, model_list = configuration(M)
+    model_list.configs = (replace(M, **{setting: CHANGED[setting]}),)
+
+    made.poll(5.0, EMPTY)
+
+    in_force = made.in_force()
+    assert in_force is not None
+    assert in_force.models == model_list.configs
 
 
 def test_mistakes_are_kept_until_they_are_mended() -> None:

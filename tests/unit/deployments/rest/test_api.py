@@ -111,6 +111,36 @@ async def test_a_model_that_is_asked_about_as_a_whole_says_if_it_is_ready(target
     assert json.loads(response.body).get("ready") is ready
 
 
+@pytest.mark.parametrize(
+    ("accept", "method", "body"),
+    [
+        ("", "GET", b"page"),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", "GET", b"page"),
+        ("Text/HTML", "GET", b"page"),
+        ("*/*", "GET", b'{"status": "alive"}\n'),
+        ("application/json", "GET", b'{"status": "alive"}\n'),
+        ("*/*", "HEAD", b""),
+        ("*/*", "POST", b"page"),
+    ],
+)
+async def test_a_client_that_takes_no_page_learns_at_the_root_that_the_server_lives(
+    client, accept, method, body
+) -> None:
+    """KServe's version 1, and probes; the page itself refuses other methods."""
+
+    async def page(method: str, target: str) -> HttpAnswer:
+        del method, target
+        return HttpAnswer(200, b"page")
+
+    client.api = HttpApi(client.router, HttpLimits(), "token", {"/": page, "/other": page})
+
+    response = await client.send(method, "/", headers=[(b"accept", accept.encode())] if accept else [])
+    other = await client.send(method, "/other", headers=[(b"accept", b"*/*")])
+
+    assert (response.status, response.body) == (200, body)
+    assert other.body == (b"" if method == "HEAD" else b"page")
+
+
 async def test_the_models_are_listed(client) -> None:
     """An addition of ours to TensorFlow Serving's paths."""
     response = await client.send("GET", "/v1/models")

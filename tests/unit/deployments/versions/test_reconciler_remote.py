@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from core.config.model_config import ModelConfig, ModelResources
-from core.config.server_settings import PollingSettings
+from core.config.server_settings import ModelSourceSettings, PollingSettings
 from core.storage.retry_policy import RetryPolicy
 from core.storage.version_listing import Source
 from core.versions.servable_spec import ServableSpec
@@ -33,9 +33,11 @@ class RememberingHost(FakeServeHost):
         self.specs.append(spec)
 
 
-def remote_site(source: Source | None = None, config: ModelConfig = REMOTE) -> Site:
+def remote_site(
+    source: Source | None = None, config: ModelConfig = REMOTE, files: ModelSourceSettings = POLLED.source
+) -> Site:
     """Make a watcher of one model in a store."""
-    site = Site(configs=(config,), settings=POLLED)
+    site = Site(configs=(config,), settings=replace(POLLED, source=files))
     site.source.write(REMOTE.base_path, 1)
     site.source = source or site.source
     site.host = RememberingHost((), [site.router])
@@ -89,3 +91,21 @@ def test_the_server_does_not_count_as_started_before_a_store_has_answered() -> N
 
     site.source.directories[REMOTE.base_path].clear()
     tick_until(site, lambda: site.watch.table.settled, "there is nothing to load")
+
+
+def test_a_model_server_is_told_where_in_a_version_its_model_lies(bucket: Bucket) -> None:
+    """Its files alone are fetched, and with another subpath the next version is looked for there."""
+    source = ModelSourceSettings(model_config_file_poll_wait_s=1)
+    deeper = ModelConfig("m", bucket.url("m"), version_subpath="data/model")
+    bucket.put_files("m/1", {"MLmodel": b"flavors", "data/model/saved_model.pb": b"model"})
+    site = remote_site(VersionSource(RetryingStore(FsspecStore(), RetryPolicy(1), lambda _: None)), deeper, source)
+    tick_until(site, lambda: site.host.deployed == ["m:1"], "version 1 is deployed")
+    site.model_list.configs = (replace(deeper, version_subpath="tf2model"),)
+    bucket.put_files("m/2", {"MLmodel": b"flavors", "tf2model/saved_model.pb": b"model"})
+    tick_until(site, lambda: len(site.host.specs) == 2, "version 2 is deployed")
+
+    assert [spec.path for spec in site.host.specs] == [
+        f"{bucket.url('m')}/1/data/model",
+        f"{bucket.url('m')}/2/tf2model",
+    ]
+    assert bucket.proxy.reads() == 0
