@@ -29,7 +29,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class Code(enum.IntEnum):
@@ -222,6 +222,10 @@ class StatusNotFound(NotFound):
         if version is None:
             return f"Could not find any versions of model {model}"
         return f"Could not find version {version} of model {model}"
+
+
+PARSE_ERROR: Final = "Error parsing text-format "
+"""How protobuf's library begins what it says of a text that it cannot parse."""
 
 
 @dataclass(frozen=True, slots=True)

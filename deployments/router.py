@@ -7,7 +7,6 @@ ports, whichever way they came.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import threading
 import time
@@ -27,15 +26,18 @@ from core.telemetry.log_lines import announced
 from core.telemetry.spans import TracedProcess
 from deployments.access.guard import CALLER, guard_of
 from deployments.config.startup_settings import monitoring
-from deployments.grpc.api import GrpcAnswer, GrpcApi, GrpcService
+from deployments.exposition.endpoint import EXPOSITION_PATH, ExpositionPage
+from deployments.grpc.api import GrpcApi
 from deployments.grpc.door import GrpcDoor, grpc_address
+from deployments.grpc.profiler import ProfilerService
 from deployments.grpc.serve_proxy import Raw, set_status
+from deployments.grpc.services import GrpcAnswer, GrpcService
 from deployments.oip.extensions import OipExtensions, extension_names, extensions_of
 from deployments.oip.grpc_service import OipService
 from deployments.oip.rest_api import OipRest
 from deployments.oip.serve_proxy import OipProxyMethods
 from deployments.oip.server_facts import ServerFacts
-from deployments.rest.api import HttpApi
+from deployments.rest.api import HttpApi, Page, ScopedPage
 from deployments.rest.asgi import AsgiApp
 from deployments.rest.door import HttpDoor
 from deployments.rest.html_endpoint import PATH as HTML_PATH
@@ -47,10 +49,12 @@ from deployments.rest.status_endpoint import PATH as STATUS_PATH
 from deployments.rest.status_endpoint import StatusPage
 from deployments.routing.access_log import AccessLog, SampledRouter
 from deployments.routing.handle_transport import HandleTransport
-from deployments.routing.profile_call import answer_profile, record_over_handle
+from deployments.routing.logged_headers import logged_headers
+from deployments.routing.profile_call import answer_profile, end_over_handle, record_over_handle
 from deployments.routing.replica_directory import ReplicaDirectory
 from deployments.routing.request_router import RequestRouter
 from deployments.routing.request_traces import RequestTraces, TracedRouter
+from deployments.routing.serve_tables import SIBLINGS_TIMEOUT_S, ServeTables, cluster_token, sibling_routers
 from deployments.routing.table_follower import TableFollower
 from deployments.routing.version_transport import VersionTransport
 from deployments.system.clock import SystemClock
@@ -64,8 +68,6 @@ from deployments.telemetry.tracing import tracer_of
 
 log = logging.getLogger(__name__)
 
-PULL_TIMEOUT_S = 10.0
-SIBLINGS_TIMEOUT_S = 2.0
 FIRST_PULL_TIMEOUT_S = 15.0
 OPEN_TIMEOUT_S = 30.0
 RELOAD_TIMEOUT_S = 600.0
@@ -81,7 +83,7 @@ class Router(OipProxyMethods):
         self._name = serve.get_replica_context().replica_id.unique_id
         configure_logs(settings.logs, "router", self._name)
         self._watcher = watcher
-        self._siblings = _siblings()
+        self._siblings = sibling_routers()
         self._loop = LoopThread("front-door")
         handles = HandleTransport()
         node, is_direct = ray.get_runtime_context().get_node_id(), settings.cluster.direct_transport
@@ -90,9 +92,10 @@ class Router(OipProxyMethods):
         self._tracer = tracer_of(settings.tracing, TracedProcess("router", self._name))
         access = AccessLog(settings.logs.access_sampling_rate) if settings.logs.access_sampling_rate else None
         traces = RequestTraces(self._tracer) if self._tracer else None
-        kind = TracedRouter if traces else SampledRouter if access else RequestRouter
+        self._kept = logged_headers(settings.request_log.metadata_headers)
+        kind = TracedRouter if traces else SampledRouter if access or self._kept else RequestRouter
         self._router = kind(self._name, self._transport)
-        tables = _ServeTables(watcher, self._siblings)
+        tables = ServeTables(watcher, self._siblings)
         self._follower = TableFollower(self._router, self._directory, tables, self._publish_health)
         path = monitoring(settings).prometheus_path
         self._page = MetricsPage(path, self._name, self._transport, watcher, self._siblings)
@@ -116,9 +119,7 @@ class Router(OipProxyMethods):
     def _rest(
         self, status: StatusPage, oip: OipRest, token: str, access: AccessLog | None, traces: RequestTraces | None
     ) -> HttpApi:
-        pages = {STATUS_PATH: status.answer, HTML_PATH: HtmlPage(status.document).answer}
-        if monitoring(self._settings).prometheus_enabled:
-            pages[self._page.path] = self._page.answer
+        pages, scoped_pages = self._pages(status)
         return HttpApi(
             self._router,
             http_limits(self._settings),
@@ -128,7 +129,17 @@ class Router(OipProxyMethods):
             traces=traces,
             others=(oip,),
             guard=self._guard,
+            scoped_pages=scoped_pages,
+            kept=self._kept,
         )
+
+    def _pages(self, status: StatusPage) -> tuple[dict[str, Page], dict[str, ScopedPage]]:
+        """Return the pages beside the API, by path; those with metrics only if the monitoring file does not forbid."""
+        pages: dict[str, Page] = {STATUS_PATH: status.answer, HTML_PATH: HtmlPage(status.document).answer}
+        if not monitoring(self._settings).prometheus_enabled:
+            return pages, {}
+        pages[self._page.path] = self._page.answer  # found first: TensorFlow Serving's page may be at the other's path
+        return pages, {EXPOSITION_PATH: ExpositionPage(self._page, self._watcher).answer}
 
     def _version_2(self) -> tuple[ServerFacts, OipExtensions]:
         """Return what the Open Inference Protocol shows of this router, and the extensions that it has."""
@@ -145,6 +156,9 @@ class Router(OipProxyMethods):
         access: AccessLog | None,
         traces: RequestTraces | None,
     ) -> GrpcApi:
+        self._profiler = ProfilerService(
+            lambda: self._router.table, record_over_handle, end_over_handle, self._end_profiles
+        )
         return GrpcApi(
             self._router,
             token,
@@ -159,8 +173,9 @@ class Router(OipProxyMethods):
                 "GetStatus": status.grpc_answer,
                 "Profile": partial(answer_profile, lambda: self._router.table, record_over_handle),
             },
-            others=(oip,),
+            others=(oip, self._profiler.service()) if self._settings.front_door.profiler else (oip,),
             guard=self._guard,
+            kept=self._kept,
         )
 
     def _wait_until_open(self) -> None:
@@ -243,6 +258,20 @@ class Router(OipProxyMethods):
         """Whether the ports take requests."""
         return self._is_open
 
+    async def end_profile(self, session: str) -> None:
+        """End a recording of the profiler service that another router was told to end."""
+        self._loop.run(self._end_profile(session))
+
+    async def _end_profile(self, session: str) -> None:
+        self._profiler.end_session(session)
+
+    async def _end_profiles(self, session: str) -> None:
+        """Let the other routers end a recording, if it is theirs."""
+        try:
+            await asyncio.wait_for(self._siblings.broadcast("end_profile", session).results_async(), SIBLINGS_TIMEOUT_S)
+        except SERVE_FAILURES as error:
+            log.info("profile_not_ended session=%r error=%r", session, brief(error))
+
     async def check_health(self) -> None:
         """Raise when the loop of the ports does not turn or its work has ended; Serve then replaces the replica."""
         if self._failure is not None:
@@ -259,7 +288,8 @@ class Router(OipProxyMethods):
 
     async def answer_proxy(self, method: str, request: bytes, grpc_context: Any) -> Raw:
         """Answer a call of Serve's own gRPC proxy on the loop of the router's own ports."""
-        metadata = grpc_context.invocation_metadata() or () if self._tracer or self._guard.is_ruled else ()
+        is_needed = self._tracer or self._kept or self._guard.is_ruled
+        metadata = grpc_context.invocation_metadata() or () if is_needed else ()
         work = self._loop.run(self._grpc_api.answer_traced(method, request, metadata))
         answer: GrpcAnswer = await asyncio.wrap_future(work)
         if answer.code is not Code.OK:
@@ -281,47 +311,6 @@ class Router(OipProxyMethods):
             await asyncio.to_thread(self._tracer.close, LAST_SPANS_TIMEOUT_S)
 
 
-class _ServeTables:
-    """Tables of the watcher and of other routers, over Serve's handles."""
-
-    def __init__(self, watcher: DeploymentHandle, siblings: DeploymentHandle) -> None:
-        self._watcher = watcher
-        self._siblings = siblings
-
-    async def pull(self, report: RouterReport) -> RoutingTable | None:
-        """Report to the watcher and return its table; None when it does not answer."""
-        try:
-            table: RoutingTable = await asyncio.wait_for(self._watcher.table.remote(report), PULL_TIMEOUT_S)
-        except SERVE_FAILURES as error:
-            log.info("table_not_pulled error=%r", brief(error))
-            return None
-        return table
-
-    async def of_siblings(self) -> list[RoutingTable]:
-        """Return the tables of the routers that run already; none when they cannot be asked."""
-        try:
-            work = self._siblings.broadcast("table").results_async()
-            tables: list[RoutingTable] = await asyncio.wait_for(work, SIBLINGS_TIMEOUT_S)
-        except SERVE_FAILURES as error:
-            log.info("no_other_router error=%r", brief(error))
-            return []
-        return tables
-
-
 async def _report() -> bytes:
     """Return the report from the loop of the ports, where everything is counted."""
     return report()
-
-
-def _siblings() -> DeploymentHandle:
-    replica = serve.get_replica_context()
-    return DeploymentHandle(replica.deployment, replica.app_name)
-
-
-def cluster_token() -> str:
-    """Return a name of this Ray cluster, by which sibling routers recognise each other behind a shared port.
-
-    It is shown to everyone, so it does not contain the address of the cluster.
-    """
-    address: str = ray.get_runtime_context().gcs_address
-    return hashlib.sha256(address.encode()).hexdigest()

@@ -9,10 +9,12 @@ import time
 from core.admin.status_document import WatcherReport
 from core.config.server_settings import ServerSettings
 from core.errors import ServingError
+from core.exposition.scrape import Scrape
 from core.routing.router_report import RouterReport
 from core.routing.table import RoutingTable
 from core.telemetry.metric_ledger import Collected, Stamp
 from deployments.config.configured_models import ConfiguredModels, followed_files
+from deployments.exposition.sums_collector import Exposition, exposition
 from deployments.hosting.hosted_versions import HostedVersions
 from deployments.storage.folder_events import FolderEvents
 from deployments.storage.version_source import VersionSource
@@ -27,12 +29,17 @@ from deployments.versions.collecting_host import CollectingHost
 from deployments.versions.config_requests import ConfigRequests
 from deployments.versions.placing_host import PlacingHost
 from deployments.versions.reconciler import Reconciler
+from deployments.versions.serve_host import NoRouters
 from deployments.versions.version_counts import VersionCounts
 from deployments.versions.version_hosts import ServeVersionHosts
 from deployments.workers.spare_workers import SpareWorkers
 
 STUCK_AFTER_S = 120.0
 PAUSE_AFTER_ERROR_S = 1.0
+ROUTERS_START_WITHIN_S = 60.0
+"""So long after its own start, it is not a failure that there are no routers: Serve starts the watcher first."""
+
+ROUTERS_AWAITED_EVERY_S = 0.1
 
 
 class Watcher:
@@ -42,6 +49,7 @@ class Watcher:
         configure_logs(settings.logs, "watcher")
         audit_into(session_logs(), settings.logs)
         self._collector = Collector()
+        self._writing = asyncio.Lock()
         self._spares = SpareWorkers(settings.cluster.prestarted_workers, SystemClock())
         self._host = CollectingHost(self._collector, self._spares.load_begins)
         self._counts = VersionCounts()
@@ -52,7 +60,7 @@ class Watcher:
         hosted = HostedVersions(ServeVersionHosts(settings.logs), clock, self._collector.take)
         host = PlacingHost(self._host, hosted)
         self._watch = Reconciler(settings, host, VersionSource(), models, clock, events=self._events)
-        self._ticked_s = time.monotonic()
+        self._began_s = self._ticked_s = time.monotonic()
         self._failures = RepeatedFailureLog("tick_failed", "ticks_work_again")
         self._stopping = threading.Event()
         self._crash: BaseException | None = None
@@ -80,6 +88,11 @@ class Watcher:
         self._host.adopt()
         try:
             pause_s = self._watch.tick()
+        except NoRouters as error:
+            if time.monotonic() - self._began_s < ROUTERS_START_WITHIN_S:
+                return ROUTERS_AWAITED_EVERY_S
+            self._failures.failed(time.monotonic(), error)
+            return PAUSE_AFTER_ERROR_S
         except (*SERVE_FAILURES, ServingError, OSError) as error:
             self._failures.failed(time.monotonic(), error)
             return PAUSE_AFTER_ERROR_S
@@ -99,6 +112,11 @@ class Watcher:
         if self._collector.has_others(router) and with_page:
             self._collector.take(await self._host.router_reports())
         return self._collector.collected(have, with_page=with_page)
+
+    async def expose(self, sums: bytes, scrape: Scrape) -> Exposition:
+        """Write sums, which `collect` has just returned, in the format that a scrape asks for."""
+        async with self._writing:
+            return await asyncio.to_thread(exposition, sums, scrape, 0.0)
 
     async def reload(self, raw: bytes, by: str) -> bytes | ServingError:
         """Apply a HandleReloadConfigRequest."""

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from core.config.extensions import ANY, BUILT_IN, LOG_FORMATS, Extensions, PlatformKind
+from core.config.extensions import ANY, BUILT_IN, CLOUD_EVENTS, LOG_FORMATS, Extensions, PlatformKind
 from core.config.version_policy import Latest, VersionPolicy
+from core.events.settings import DEFAULT_EVENTS, EventSettings, sink_problem
 
 _ABSOLUTE: Final = re.compile(r"/|[A-Za-z][A-Za-z0-9+.\-]*://", re.ASCII)
 
@@ -158,13 +159,13 @@ class TaskSampling:
 
 @dataclass(frozen=True, slots=True)
 class LoggingConfig:
-    """Which requests of a model are logged, and to which files."""
+    """Which requests of a model are logged, and to which files or sink."""
 
     collector: str = ""
-    """Kind of log: `tf_record` (also when empty), `json_lines`, or the name of a registered collector."""
+    """Kind of log: `tf_record` (also when empty), `json_lines`, `cloudevents`, or the name of a registered one."""
 
     filename_prefix: str = ""
-    """Beginning of the names of the log files, with their folder or URI."""
+    """Beginning of the names of the log files, with their folder or URI; of `cloudevents`, the URL of the sink."""
 
     sampling_rate: float = 0.0
     """Share of requests to log, 0 to 1."""
@@ -174,6 +175,9 @@ class LoggingConfig:
 
     per_task: tuple[TaskSampling, ...] = ()
     """Exceptions from `sampling_rate`; the first that fits the server counts."""
+
+    events: EventSettings = DEFAULT_EVENTS
+    """How `cloudevents` sends; the other collectors do not look at it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +292,10 @@ def collector_problems(
     is_known = kind in known.log_collectors
     if not is_known and not known.is_open:
         yield "type", f"Cannot find LogCollector::Factory for type: {kind}{known.reason('log_collectors', kind)}"
-    is_registered = kind not in LOG_FORMATS and (is_known or known.is_open)
-    if logs and not is_registered and not _ABSOLUTE.match(filename_prefix):
+    if logs and kind == CLOUD_EVENTS:
+        problem = sink_problem(filename_prefix)
+        if problem:
+            yield "filename_prefix", problem
+    is_file = kind in LOG_FORMATS or not (is_known or known.is_open)
+    if logs and is_file and not _ABSOLUTE.match(filename_prefix):
         yield "filename_prefix", f"must be an absolute path or a URI; was {filename_prefix!r}"

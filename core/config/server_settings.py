@@ -58,6 +58,8 @@ class FrontDoorSettings:
 
     remote_admin: bool = False
     """Without an access file: answer our own changes on all addresses, and not on this machine's own alone."""
+    profiler: bool = True
+    """Answer `tensorflow.ProfilerService`."""
 
     ssl_config_file: str = ""
     """SSLConfig text file for gRPC; empty means no TLS."""
@@ -229,6 +231,9 @@ class RequestLogSettings:
 
     max_file_age_s: float = 300.0
     """Seconds after which a file is finished."""
+
+    metadata_headers: tuple[str, ...] = ()
+    """Headers of requests, in lower case, that become part of logged events."""
 
 
 @dataclass(frozen=True, slots=True)

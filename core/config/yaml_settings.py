@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from core.config.extensions import ANY, BUILT_IN, Extensions, PlatformKind, op_library_problem
+from core.config.extensions import ANY, BUILT_IN, CLOUD_EVENTS, Extensions, PlatformKind, op_library_problem
 from core.config.flag import FlagKind, Value
 from core.config.flag_table import FLAGS
 from core.config.model_config import (
@@ -36,6 +36,7 @@ from core.config.model_config import (
 from core.config.parameter_files import batching_problems
 from core.config.version_policy import All, Latest, PolicyFailed, Specific, VersionPolicy, registered_policy
 from core.errors import ConfigError, Problem
+from core.events.settings_reading import event_settings
 from core.formats.yaml_reading import (
     MISTAKE,
     Reader,
@@ -79,7 +80,10 @@ def _logging(known: Extensions, entry: YamlEntry) -> Any:
 
 
 def _log(known: Extensions, entry: YamlEntry) -> Any:
-    config = LoggingConfig(**section(_LOGGING)(entry))
+    given = section(_LOGGING)(entry)
+    config = LoggingConfig(**given)
+    if "events" in given and config.collector != CLOUD_EVENTS:
+        entry.at("events").mistake(f"has an effect with the collector {CLOUD_EVENTS} only")
     logs = any(rate > 0 for rate in (config.sampling_rate, *(task.sampling_rate for task in config.per_task)))
     for name, message in collector_problems(config.collector, config.filename_prefix, logs=logs, known=known):
         entry.at("collector" if name == "type" else name).mistake(message)
@@ -186,6 +190,7 @@ _LOGGING: Mapping[str, Reader] = {
     "sampling_rate": _RATE,
     "attributes": whole(0, 3),
     "per_task": each(_TASK),
+    "events": event_settings,
 }
 _RESOURCES: Mapping[str, Reader] = {
     "num_replicas": whole(1),

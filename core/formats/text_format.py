@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar, cast
@@ -11,11 +12,13 @@ from google.protobuf import text_format
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
-from core.errors import ConfigError, Problem
+from core.errors import PARSE_ERROR, ConfigError, Problem
 from core.formats.text_outline import DEEPEST, Outline, field_at, outline
 
 M = TypeVar("M", bound=Message)
-OUR_PACKAGE = "ray_model_server."
+_OUR_PACKAGE = re.compile(r"ray_model_server\.(?:(tensorflow\.)session_file\.)?")
+"""What our messages' names have before those that operators know."""
+
 ANY = "google.protobuf.Any"
 MARKS = frozenset({"---", "..."})
 MOST_LEFT_OUT = 100
@@ -143,6 +146,6 @@ def _unknown(name: str, kind: Descriptor) -> str:
 
 
 def _problem(kind: Descriptor, file: str, place: Outline, detail: str) -> Problem:
-    name, plain = (text.replace(OUR_PACKAGE, "") for text in (kind.full_name, detail))
-    parse_error = f"Error parsing text-format {name}: {place.line}:{place.column}: {plain}"
+    name, plain = (_OUR_PACKAGE.sub(r"\1", text) for text in (kind.full_name, detail))
+    parse_error = f"{PARSE_ERROR}{name}: {place.line}:{place.column}: {plain}"
     return Problem(f"Invalid protobuf file: '{file}'. {parse_error}", file, place.line, place.name)

@@ -231,6 +231,11 @@ def pushback_ms(retry_after_s: float) -> str:
 
 
 @lru_cache(MOST_KNOWN_BLOCKS)
+def retry_trailers(retry_after_s: float) -> tuple[tuple[str, str], ...]:
+    """Return the metadata that tells a client when to repeat a refused call; none for 0 seconds."""
+    return ((RETRY_PUSHBACK, pushback_ms(retry_after_s)),) if retry_after_s else ()
+
+
 def refusal_block(code: int, message: str, retry_after_s: float = 0.0) -> bytes:
     """Encode an answer that is only a status; a time after which to try again is told if it is more than 0.
 

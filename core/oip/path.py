@@ -134,7 +134,7 @@ def oip_rights(method: str, target: str) -> tuple[Right, ...]:
         request = parse_oip_request(method, target)
     except ServingError:
         return ()
-    right = _RIGHTS[request.operation]
+    right = _RIGHTS.get(request.operation, WHOLE_STATUS)
     return (right if request.model is None else right.of(request.model.name),)
 
 

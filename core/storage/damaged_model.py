@@ -1,4 +1,4 @@
-"""Says which file of a SavedModel is damaged, how long it is, and what was expected: the runtime names none of these."""
+"""Says which file of a SavedModel is damaged, how long it is, and what was expected: the runtime names none of it."""
 
 from __future__ import annotations
 

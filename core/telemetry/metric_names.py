@@ -91,6 +91,14 @@ DROPPED_LOG_RECORDS = Metric(
     ("model_name", "reason"),
     help="Records of the request log that could not be written.",
 )
+LOG_EVENTS = Metric(
+    f"{_OURS}log_events_total",
+    MetricKind.COUNTER,
+    ("model_name", "result"),
+    help="Events of request logs that the sink took (sent), refused or did not take in time (failed), or that were not "
+    "sent (dropped).",
+    hidden_until_used=True,
+)
 DROPPED_SPANS = Metric(
     f"{_OURS}dropped_spans_total",
     MetricKind.COUNTER,
@@ -230,6 +238,12 @@ STORAGE_PROBLEM = Metric(
     MetricKind.GAUGE,
     ("model_name",),
     help="1 for a model of which storage lists no version to load.",
+)
+SERVER_STATE = Metric(
+    f"{_OURS}server_state",
+    MetricKind.GAUGE,
+    ("state",),
+    help="1 for the state that the server is in: ready, ready with problems, not ready.",
 )
 CONFIG_PROBLEMS = Metric(
     f"{_OURS}config_problems",

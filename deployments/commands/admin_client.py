@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import grpc
 
@@ -15,8 +16,8 @@ from core.admin import messages as admin_messages
 from core.admin.change_outcome import ChangeOutcome, Look, unfinished
 from core.admin.messages import ConfigInForce
 from core.admin.model_changes import Change, Models
-from core.admin.profile_request import ProfileRequest
 from core.errors import Code, RuntimeFailure, Unavailable
+from core.profiling.profile_request import ProfileRequest
 
 MOST_ATTEMPTS = 50
 """How often a change is repeated while other clients change the list."""
@@ -29,6 +30,23 @@ PROFILE_EXTRA_S = 40.0
 OPTIONS = (("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", -1))
 LIKE_NO_SERVER = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED})
 NOT_LET_IN = frozenset({Code.UNAUTHENTICATED, Code.PERMISSION_DENIED})
+
+
+REST_PORT: Final = "Is it the REST port? The commands use the gRPC port (--port, 8500 by default)."
+ENCRYPTED: Final = "It is encrypted: add --tls, and --ca FILE for a certificate that no public authority has signed."
+OTHER_AUTHORITY: Final = (
+    "Its certificate is not of an authority that is known here: name the authority's with --ca FILE."
+)
+TLS_ADVICE: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "WRONG_VERSION_NUMBER": "It is not encrypted, or not a gRPC port: omit --tls, --ca, --cert and --key.",
+        "CERTIFICATE_VERIFY_FAILED": OTHER_AUTHORITY,
+        "BAD_SIGNATURE": OTHER_AUTHORITY,
+        "Hostname Verification": "Its certificate is for another name: use that name after --server.",
+        "Socket closed": "It may ask for a certificate of the client: name one with --cert FILE and --key FILE.",
+    }
+)
+"""Parts of gRPC's texts (1.85), and what to do."""
 
 
 class NoServer(Unavailable):
@@ -58,6 +76,7 @@ class AdminClient:
     ) -> None:
         self.target = target
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self._is_encrypted = credentials is not None
         self._timeout_s = timeout_s
         self._timeouts_s = {"ChangeConfig": change_timeout_s}
         if credentials is None:
@@ -151,10 +170,26 @@ class AdminClient:
             return NoServer(f"The server at {self.target} is not a Ray Model Server, or is an older version.")
         reason = str(error).rpartition("last error: ")[2]
         what = f"No Ray Model Server answers at {self.target} (tried its gRPC port): {reason}"
-        if "http" in str(error).lower() or "socket closed" in str(error).lower():
-            what += "\nIs it the REST port? The commands use the gRPC port (--port, 8500 by default)."
-        return NoServer(f"{what}\nName another one with --server HOST:PORT or --server unix:PATH.")
+        advice = tls_advice(reason) if self._is_encrypted else _plain_advice(reason, self.target)
+        return NoServer(f"{what}\n{advice or 'Name another one with --server HOST:PORT or --server unix:PATH.'}")
 
     def close(self) -> None:
         """Close the connection."""
         self._channel.close()
+
+
+def tls_advice(reason: str) -> str:
+    """Return what to do about the reason for which an encrypted connection failed; empty when it tells nothing."""
+    return next((advice for part, advice in TLS_ADVICE.items() if part in reason), "")
+
+
+def _plain_advice(reason: str, target: str) -> str:
+    """Return what to do about a listener that ended a connection without TLS."""
+    if not any(part in reason.lower() for part in ("http", "socket closed")):
+        return ""
+    from deployments.system.port_claim import presented_certificate  # noqa: PLC0415 - only after a failure
+
+    host, _, port = target.rpartition(":")
+    if port.isdecimal() and presented_certificate(host.strip("[]"), int(port), "h2"):
+        return ENCRYPTED
+    return REST_PORT

@@ -24,6 +24,7 @@ class Command:
 COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
         "check-config": Command("deployments.commands.check_config", "find the mistakes in configuration files"),
+        "inspect": Command("deployments.commands.inspect_version", "show what is in a version, without serving it"),
         "status": Command("deployments.commands.status", "show the models of a running server"),
         "label": Command("deployments.commands.label", "point a label to a version, or remove it"),
         "load": Command("deployments.commands.load", "load a version, or add a model"),
@@ -39,23 +40,3 @@ def program() -> str:
     """Return the name by which this program was called; ours where it is neither, as under `python -m`."""
     called = os.path.basename(sys.argv[0])
     return called if called in PROGRAMS else PROGRAMS[0]
-
-
-def overview() -> str:
-    """Return the part of the help text that names the subcommands."""
-    width = max(map(len, COMMANDS))
-    server = f"usage: {program()} --model_base_path=PATH | --model_config_file=FILE [FLAG ...]"
-    command = f"       {program()} COMMAND ..."
-    lines = (f"  {name:{width}}  {one.summary}" for name, one in COMMANDS.items())
-    return "\n".join(
-        (
-            "Serves TensorFlow SavedModels over TensorFlow Serving's REST and gRPC APIs, on a Ray cluster.",
-            "",
-            f"{server}   run the server",
-            f"{command:{len(server)}}   see below",
-            "",
-            "Commands (each explains itself with --help):",
-            *lines,
-            "",
-        )
-    )

@@ -27,9 +27,9 @@ from core.http2.grpc_messages import prefix
 from core.http2.progress import ProgressLimits, ProgressWatch, Unfinished
 from core.http2.streams import NOBODY, STREAM, Receiver, Stream
 from deployments.access.peer import ELSEWHERE, peer_of_transport
-from deployments.grpc.api import ShortMethod
 from deployments.grpc.handled_call import HandledCall
 from deployments.grpc.http_refusal import HttpRefusal
+from deployments.grpc.services import ShortMethod
 from deployments.grpc.unary_call import Handlers, UnaryCall
 
 LARGEST_COPIED_BYTES = 16 * 1024

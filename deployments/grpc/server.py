@@ -15,8 +15,9 @@ from collections.abc import Sequence
 import grpc
 
 from deployments.access.guard import Guard
-from deployments.grpc.api import GrpcApi, ShortMethod
+from deployments.grpc.api import GrpcApi
 from deployments.grpc.protocol import GrpcProtocol
+from deployments.grpc.services import ShortMethod
 from deployments.grpc.unary_call import GuardedCall, UnaryCall
 from deployments.routing.request_router import RequestRouter
 

@@ -15,8 +15,8 @@ from core.http2.streams import Stream
 from core.routing.incoming_body import LARGE_BODY_BYTES, IncomingBody
 from core.routing.transport import Answer, Call
 from deployments.access.guard import Guard
-from deployments.grpc.api import ShortMethod
 from deployments.grpc.handled_call import Connection, HandledCall
+from deployments.grpc.services import ShortMethod
 from deployments.routing.request_router import RequestRouter
 from deployments.routing.short_call import Asked, ShortCall
 

@@ -22,6 +22,9 @@ from deployments.launch.ray_start import node_of, raise_if_late, remove_failed
 
 OPEN_FILES = 65536
 
+FREE_PORT = 0
+"""For the agent of a node: by default each Ray takes the same port, and the dashboard of the second one has no logs."""
+
 
 class LocalRay:
     """A node of our own, and the connection to it."""
@@ -42,6 +45,7 @@ class LocalRay:
             object_store_memory=objects.size_bytes,
             plasma_directory=objects.folder,
             include_dashboard=False,
+            dashboard_agent_listen_port=FREE_PORT,
             include_log_monitor=False,  # type: ignore[arg-type]  # Ray declares a text and takes a truth
             no_monitor=True,
         )

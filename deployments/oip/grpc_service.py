@@ -12,7 +12,8 @@ from core.oip.metadata import SERVER_NAME
 from core.oip.model_reference import ModelReference, model_reference
 from core.protos import oip_pb2
 from core.routing.transport import Call, Method
-from deployments.grpc.api import Answering, GrpcAnswer, GrpcService, ShortMethod, failed_call, grpc_answer
+from deployments.grpc.api import failed_call, grpc_answer
+from deployments.grpc.services import Answering, GrpcAnswer, GrpcService, ShortMethod
 from deployments.oip.grpc_rights import OIP_RULES, SERVICE
 from deployments.oip.server_facts import ServerFacts
 

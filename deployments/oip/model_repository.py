@@ -36,7 +36,7 @@ from core.rest.http_answer import HttpAnswer
 from core.routing.server_state import why_missing
 from core.routing.table import RoutingTable
 from deployments.access.guard import SIGHT
-from deployments.grpc.api import Answering, GrpcAnswer
+from deployments.grpc.services import Answering, GrpcAnswer
 from deployments.oip.http_answers import json_document
 from deployments.oip.rest_api import Handler
 

@@ -39,15 +39,19 @@ from deployments.access.peer import Peer, peer_of_transport
 from deployments.rest.asgi import TRANSPORT, AsgiApp, Receive, Scope, Send, header
 from deployments.rest.body import SMALL_BODY_BYTES, BodyTooLarge, ClientGone, discard_body, read_body
 from deployments.rest.disconnect_watch import watched
-from deployments.rest.followers import logged, traced
+from deployments.rest.followers import keeping_headers, logged, traced
 from deployments.rest.protocol import KEPT, TARGET
 from deployments.rest.short_request import RestApi
 from deployments.routing.access_log import AccessLog
+from deployments.routing.logged_headers import LoggedHeaders
 from deployments.routing.request_router import RequestRouter
 from deployments.routing.request_traces import RequestTraces
 
 Page = Callable[[str, str], Awaitable[HttpAnswer]]
 """Answers a method and a target; for pages outside the API."""
+
+ScopedPage = Callable[[Scope, str], Awaitable[HttpAnswer]]
+"""Answers a request by its scope and target; for pages whose form the headers choose."""
 
 OWN_PAGES = frozenset({"/healthz", "/readyz", "/openapi.json"})
 TOO_LARGE = 413
@@ -85,6 +89,8 @@ class HttpApi:
         traces: RequestTraces | None = None,
         others: Sequence[RestApi] = (),
         guard: Guard | None = None,
+        scoped_pages: Mapping[str, ScopedPage] = MappingProxyType({}),
+        kept: LoggedHeaders | None = None,
     ) -> None:
         self.router = router
         self.guard = guard
@@ -92,7 +98,9 @@ class HttpApi:
         self.limits = limits
         self._token = token.encode()
         self._pages = pages
+        self._scoped_pages = scoped_pages
         self.access = access
+        self.kept = kept
         self.traces = traces
         self.draining = False
 
@@ -105,7 +113,7 @@ class HttpApi:
             elif scope["type"] == "lifespan":
                 await _lifespan(receive, send)
 
-        app: AsgiApp = application
+        app: AsgiApp = application if self.kept is None else keeping_headers(application, self.kept)
         if self.access is not None:
             app = logged(app, self.access, self.others)
         return app if self.traces is None else traced(app, self.traces, self.others)
@@ -151,7 +159,7 @@ class HttpApi:
     def _rights(self, method: str, target: str, other: RestApi | None) -> tuple[Right, ...]:
         """Return what a request needs, in the order in which `_admitted` looks for who answers it."""
         path = path_in(target)
-        if path in self._pages:
+        if path in self._pages or path in self._scoped_pages:
             return page_rights(path)
         return rest_rights(method, target) if other is None else other.rights(method, target)
 
@@ -162,6 +170,9 @@ class HttpApi:
         page = self._pages.get(path_in(target))
         if page is not None:
             return await page(scope["method"], target)
+        scoped = self._scoped_pages.get(path_in(target))
+        if scoped is not None:
+            return await scoped(scope, target)
         if other is None and not is_api(target):
             return self._outside_api(scope["method"], target)
         work = self._counted(scope, target, receive) if other is None else other.answer(scope, target, receive)

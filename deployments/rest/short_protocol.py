@@ -238,14 +238,15 @@ class ShortProtocol(RestProtocol):
 
 
 class FollowedProtocol(ShortProtocol):
-    """A connection of which some requests are logged or traced; those take the long way."""
+    """A connection of which some requests are logged or traced, or have headers to keep; those take the long way."""
 
     def _short_request(self) -> Wanted | None:
         state, access, traces = self.scope["state"], self._api.access, self._api.traces
         chosen = access is not None and access.is_chosen()
         span = None if traces is None else traces.begin(self.headers)
         state[SAMPLED], state[TRACED] = chosen, span
-        return None if chosen or span is not None else super()._short_request()
+        is_kept = self._api.kept is not None and self._api.kept.are_in(self.headers)
+        return None if chosen or span is not None or is_kept else super()._short_request()
 
 
 class GuardedProtocol(FollowedProtocol):
@@ -283,4 +284,5 @@ def protocol_factory(api: HttpApi) -> Any:
 def _kind(api: HttpApi) -> type[ShortProtocol]:
     if api.guard is not None and api.guard.is_ruled:
         return GuardedProtocol
-    return ShortProtocol if api.access is None and api.traces is None else FollowedProtocol
+    is_followed = api.access is not None or api.traces is not None or api.kept is not None
+    return FollowedProtocol if is_followed else ShortProtocol

@@ -10,10 +10,10 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, 
 from ray.serve.handle import DeploymentHandle
 
 from core.errors import Code, DeadlineExceeded, ServerFull, Unavailable
+from core.routing.call_trailer import packed_trailer
 from core.routing.table import Route
 from core.routing.transport import TIMED_OUT, Answer, Call
 from core.telemetry.metric_names import FULL, REFUSED_REQUESTS
-from core.telemetry.trace_context import pack
 from core.versions.hosted import HOST_DEPLOYMENT
 from core.versions.servable import DEPLOYMENT
 from deployments.telemetry.process_metrics import METRICS
@@ -69,7 +69,8 @@ class HandleTransport:
 
     def _sent(self, route: Route, call: Call) -> Any:
         arguments = (int(call.method), call.body, call.timeout_s)
-        trace = () if call.trace is None else (pack(call.trace),)
+        trailer = packed_trailer(call)
+        trace = (trailer,) if trailer else ()
         if route.host:
             return self.host(route.host).call.remote(route.app, *arguments, *trace)
         return self.handle(route.app).call.remote(*arguments, *trace)

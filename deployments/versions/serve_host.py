@@ -15,6 +15,7 @@ from typing import Any, Protocol, cast
 
 import ray
 from ray import serve
+from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview, DeploymentStatusOverview
 
@@ -47,6 +48,10 @@ CONDITIONS: Mapping[ApplicationStatus, Condition] = {
     ApplicationStatus.UNHEALTHY: Condition.RUNNING,
     ApplicationStatus.DELETING: Condition.DELETING,
 }
+
+
+class NoRouters(Unavailable):
+    """Routers have not been deployed yet, or could not be."""
 
 
 class ServeHost(Protocol):
@@ -122,6 +127,8 @@ class RayServeHost:
     def _ask_routers(self, method: str, *arguments: Any) -> list[Any]:
         try:
             return self._loop.run(self._broadcast(method, *arguments)).result()
+        except DeploymentUnavailableError as error:
+            raise NoRouters("There are no routers.") from error
         except SERVE_FAILURES as error:
             raise Unavailable(f"Not every router answered {method}: {error}") from error
 

@@ -15,8 +15,8 @@ import psutil
 import ray
 from ray import serve
 
-from core.admin.profile_request import ProfileRequest
 from core.config.server_settings import LogSettings
+from core.profiling.profile_request import ProfileRequest
 from core.telemetry.metric_names import RUNTIME_LATENCY
 from core.versions.hosted import host_app
 from deployments.commands.admin_client import AdminClient

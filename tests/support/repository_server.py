@@ -9,7 +9,7 @@ import grpc
 from google.protobuf.message import Message
 
 from core.errors import ServingError
-from deployments.grpc.api import GrpcService
+from deployments.grpc.services import GrpcService
 from deployments.oip.extensions import extension_names, extensions_of
 from deployments.oip.grpc_rights import SERVICE
 from deployments.oip.grpc_service import OipService

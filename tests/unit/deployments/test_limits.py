@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 
 import grpc
@@ -267,3 +268,34 @@ async def test_the_rate_holds_for_calls_over_serve_s_handles(make_site) -> None:
         await asyncio.sleep(0)
 
     assert codes == [Code.OK, Code.RESOURCE_EXHAUSTED, Code.RESOURCE_EXHAUSTED]
+
+
+RETRIES = json.dumps(
+    {
+        "methodConfig": [
+            {
+                "name": [{}],
+                "retryPolicy": {
+                    "maxAttempts": 3,
+                    "initialBackoff": "60s",
+                    "maxBackoff": "60s",
+                    "backoffMultiplier": 1,
+                    "retryableStatusCodes": ["RESOURCE_EXHAUSTED"],
+                },
+            }
+        ]
+    }
+)
+
+
+def test_a_client_with_a_retry_policy_waits_as_long_as_it_is_told(make_site) -> None:
+    """Its own pause would be a minute, and the rate lets the next call in after a fifth of a second."""
+    site = make_site(limits=TrafficLimits(max_requests_per_second=5))
+    options = (("grpc.service_config", RETRIES),)
+    with grpc.insecure_channel(f"127.0.0.1:{site.grpc_port}", options=options) as channel:
+        predict = channel.unary_unary(PREDICT)
+
+        answers = [predict(BODIES[PREDICT], timeout=30) for _ in range(7)]
+
+    assert len(answers) == len(site.transport.calls) == 7
+    assert site.refused("rate") > 0

@@ -126,8 +126,8 @@ def test_flags_in_the_settings_file_are_checked() -> None:
     """A value that is refused, one that cannot be read, and one without effect."""
     assert found("server:\n  port: 70000\n") == ["f: server.port: --port=70000 is not a TCP port (0 to 65535)"]
     assert len(found("server:\n  port: many\n")) == 1
-    (warning,) = check_file("server:\n  enable_profiler: true\n", "f").warnings
-    assert str(warning).startswith("f: server: --enable_profiler has no effect")
+    (warning,) = check_file("server:\n  num_unload_threads: 1\n", "f").warnings
+    assert str(warning).startswith("f: server: --num_unload_threads has no effect")
 
 
 def test_mistakes_of_the_settings_file_have_their_line() -> None:

@@ -309,15 +309,19 @@ def test_a_new_file_counts_for_open_channels(sites: GuardedSites) -> None:
         assert eventually(lambda: code() == "UNAUTHENTICATED")
 
 
-def test_a_client_beyond_its_rate_is_refused(sites: GuardedSites) -> None:
-    """As over REST, of which it has used up the same."""
-    site = sites.ruled("clients:\n" + client_of("a", "infer", more="    max_requests_per_second: 2\n"))
+@pytest.mark.parametrize("by_library", [False, True])
+def test_a_client_beyond_its_rate_is_told_when_to_come_again(sites: GuardedSites, *, by_library: bool) -> None:
+    """As over REST, of which it has used up the same; gRPC's clients repeat a call by themselves at the given time."""
+    more = "    max_requests_per_second: 2\n"
+    site = sites.ruled("clients:\n" + client_of("a", "infer", more=more), by_library=by_library)
     site.ask("POST", "/v1/models/m:predict", "X-Api-Key: a-token", body=b"{}")
 
-    codes = [site.code(PREDICT, spec("m"), bearer("a-token")) for _ in range(6)]
-
-    assert codes[0] == "OK"
-    assert "RESOURCE_EXHAUSTED" in codes
+    assert site.code(PREDICT, spec("m"), bearer("a-token")) == "OK"
+    assert eventually(lambda: site.code(PREDICT, spec("m"), bearer("a-token")) == "RESOURCE_EXHAUSTED")
+    with pytest.raises(grpc.RpcError) as caught:
+        site.call(PREDICT, spec("m"), bearer("a-token"))
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert 1 <= int(dict(caught.value.trailing_metadata())["grpc-retry-pushback-ms"]) <= 1000
 
 
 def test_what_serves_own_proxy_carries_is_guarded_too(site: GuardedSite) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from core.config.arguments import parse_flags
 from core.errors import Code, Unavailable
 from core.inference.tensor_proto import to_array, to_proto
 from core.protos import serving_pb2
@@ -149,6 +150,21 @@ def test_connections_are_as_old_as_the_operator_lets_them_become(saved_models: P
         Client(f"127.0.0.1:{relay.port}") as client,
     ):
         wait_until(lambda: bool(client.predict("half_plus_two", {"x": 1.0})) and relay.connections >= 3, "reconnected")
+
+
+def test_the_arguments_of_tensorflow_servings_own_test_are_taken(saved_models: Path) -> None:
+    """One is for servers and the other for clients, which a server passes over."""
+    parsed = parse_flags(
+        ["--model_base_path=/m", "--grpc_channel_arguments=grpc.max_connection_age_ms=2000,grpc.lb_policy_name=grpclb"]
+    )
+    assert parsed.settings is not None
+    arguments = parsed.settings.front_door.grpc_channel_arguments
+
+    with (
+        GrpcStack(saved_models, MODELS, channel_arguments=arguments) as stack,
+        Client(f"127.0.0.1:{stack.port}") as client,
+    ):
+        assert client.predict("half_plus_two", {"x": 2.0})["y"] == 3.0
 
 
 def test_calls_beyond_the_limit_are_refused_and_probes_are_not(saved_models: Path) -> None:

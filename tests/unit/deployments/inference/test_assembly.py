@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,21 @@ def test_batching_and_tracing_choose_the_execution(batching, is_traced, kind) ->
     execution = execution_of(FakeLoaded(half_plus_two()), spec_of(batching=batching), traces)
 
     assert type(execution) is kind
+    execution.close()
+
+
+@pytest.mark.parametrize("is_traced", [False, True])
+def test_the_settings_say_how_many_requests_may_wait(is_traced) -> None:
+    """Without batching, which has a bound of its own; traced or not."""
+    spec = spec_of()
+    traces = CallTraces(Tracer(1.0, SpanList()), H2) if is_traced else None
+    config = ModelConfig("h2", "/h2", resources=ModelResources(max_queued_requests=3))
+
+    execution = execution_of(FakeLoaded(half_plus_two()), replace(spec, config=config), traces)
+
+    assert isinstance(execution, Execution)
+    assert execution.line.refusal(2, None) is None
+    assert execution.line.refusal(3, None) is not None
     execution.close()
 
 

@@ -279,6 +279,7 @@ def test_files_that_are_not_models_are_failed_loads(tmp_path: Path, content: byt
         loaded_model(lite_spec(tmp_path / "1"))
 
     assert failed.value.code is Code.INVALID_ARGUMENT
+    assert f"({tmp_path}/1/model.tflite, {len(content)} bytes: a FlatBuffer" in failed.value.args[1]
 
 
 def test_a_file_that_cannot_be_read_is_not_found(tmp_path: Path) -> None:

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from core.errors import Code, Unavailable
+from core.rest.http_answer import HttpAnswer
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.routing.transport import Answer, Call, Method
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.servable import ServableId
+from deployments.rest.api import HttpApi, HttpLimits
+from deployments.rest.asgi import header
 from tests.support.doors.asgi_client import BODY, ODD_NAME, ODD_PATH, TABLE, Client
 
 CORS = {
@@ -183,6 +186,16 @@ async def test_a_malformed_body_is_told_before_an_unknown_model(client, verb, te
     response = await client.send("POST", f"/v1/models/nope:{verb}")
 
     assert (response.status, response.error) == (400, text)
+
+
+@pytest.mark.parametrize("verb", ["predict", "classify", "regress"])
+async def test_a_body_that_is_nested_too_deeply_is_told_before_an_unknown_model(client, verb) -> None:
+    """Its members are not looked at."""
+    body = b'{"instances":[1],"examples":[{}],"more":' + b"[" * 256 + b"]" * 256 + b"}"
+
+    response = await client.send("POST", f"/v1/models/nope:{verb}", body)
+
+    assert (response.status, response.error) == (400, "the request JSON is nested deeper than 256 levels")
 
 
 async def test_a_large_body_is_not_parsed_for_an_unknown_model(client) -> None:
@@ -359,3 +372,20 @@ async def test_the_life_of_the_server_is_acknowledged(client) -> None:
     await client.api.app()({"type": "websocket"}, receive, send)
 
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+async def test_a_page_is_given_the_headers_that_choose_its_form() -> None:
+    """With the method and the whole target; a page of the same path that needs none of it comes first."""
+
+    async def scoped(scope: Any, target: str) -> HttpAnswer:
+        return HttpAnswer(200, f"{scope['method']} {target} {header(scope, b'accept').decode()}".encode())
+
+    async def plain(method: str, target: str) -> HttpAnswer:
+        return HttpAnswer(200, b"plain")
+
+    asked = Client()
+    pages = {"pages": {"/both": plain}, "scoped_pages": {"/both": scoped, "/scoped": scoped}}
+    asked.api = HttpApi(asked.router, HttpLimits(), **pages)
+
+    assert (await asked.send("PUT", "/scoped?x=1", headers=[(b"accept", b"a/b")])).body == b"PUT /scoped?x=1 a/b"
+    assert (await asked.send("GET", "/both")).body == b"plain"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from core.admin.messages import profile_answer, profile_request, read_profile_answer, read_profile_request
-from core.admin.profile_request import ProfileRequest, profiled_route
 from core.errors import FailedPrecondition, InvalidArgument, LabelNotFound, NotFound
+from core.profiling.profile_request import ProfileRequest, profiled_route
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.servable import ServableId

@@ -1,7 +1,8 @@
-"""Requests for profiles: validation, and the version to record."""
+"""Requests for profiles: validation, the version to record, and the order to its replica."""
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 
 from core.errors import FailedPrecondition, InvalidArgument, NotFound, ServableNotFound
@@ -30,6 +31,22 @@ class ProfileRequest:
                 f"seconds is {self.seconds:g}; a profile takes from {SHORTEST_S:g} to {LONGEST_S:g} seconds."
             )
         return self
+
+
+class ProfileForm(enum.Enum):
+    """The file that a recording becomes."""
+
+    PERFETTO = "perfetto"
+    TENSORBOARD = "tensorboard"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingOrder:
+    """Tells a replica to record itself; `key` names the recording, so that it can be ended before its time."""
+
+    seconds: float
+    form: ProfileForm = ProfileForm.PERFETTO
+    key: str = ""
 
 
 def profiled_route(table: RoutingTable, request: ProfileRequest) -> Route:

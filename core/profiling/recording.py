@@ -1,17 +1,16 @@
-"""Writes a profile for Perfetto as Chrome's trace events: functions of Python threads, and TensorFlow's operations.
+"""What was recorded of a process: functions of its Python threads, and the operations of TensorFlow's runs.
 
 Times are nanoseconds since the epoch, in both halves: TensorFlow's clock and Python's are the same. Everything here is
-bounded, so that a profile of a busy replica cannot use up the memory.
+bounded, so that a recording of a busy replica cannot use up the memory.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
-import orjson
 from google.protobuf.message import DecodeError
 
 from core.protos import step_stats_pb2
@@ -19,15 +18,8 @@ from core.protos import step_stats_pb2
 MOST_SPANS = 200_000
 """Spans of Python frames that are kept."""
 
-MOST_BYTES = 16 * 1024 * 1024
-"""Size of each half of the file: Python's and TensorFlow's."""
-
-PYTHON, RUNS, FIRST_DEVICE = 1, 2, 3
-"""Ids of the groups of rows, which Perfetto calls processes."""
-
 NANOS_PER_MICRO = 1000
 
-Event = Mapping[str, object]
 Stack = tuple[str, ...]
 """Names of functions, the outermost first."""
 
@@ -98,18 +90,7 @@ class StackSpans:
         return self.spans
 
 
-def trace_file(recording: Recording) -> bytes:
-    """Return the file; events beyond its size are left out, and the file says how many."""
-    recording = _with_small_numbers(recording)
-    python, python_left = _written(_python(recording), MOST_BYTES)
-    tensorflow, tensorflow_left = _written(_tensorflow(recording), MOST_BYTES)
-    names = (orjson.dumps(event) for event in _thread_names(recording))
-    about = {**recording.about, "events_left_out": python_left + tensorflow_left}
-    head = b'{"displayTimeUnit":"ms","otherData":' + orjson.dumps(about) + b',"traceEvents":[\n'
-    return head + b",\n".join((*names, *python, *tensorflow)) + b"\n]}\n"
-
-
-def _with_small_numbers(recording: Recording) -> Recording:
+def with_small_numbers(recording: Recording) -> Recording:
     """Number the threads from 1, because viewers truncate the large ids of the system and would confuse threads."""
     threads = sorted({one.thread for one in (*recording.spans, *(run.span for run in recording.runs))})
     number = {thread: place for place, thread in enumerate(threads, 1)}
@@ -121,62 +102,18 @@ def _with_small_numbers(recording: Recording) -> Recording:
     )
 
 
-def _written(events: Iterable[Event], most_bytes: int) -> tuple[list[bytes], int]:
-    """Return events up to the size, and how many are missing."""
-    lines: list[bytes] = []
-    size = left_out = 0
-    for event in events:
-        line = orjson.dumps(event)
-        size += len(line)
-        if size <= most_bytes:
-            lines.append(line)
-        else:
-            left_out += 1
-    return lines, left_out
-
-
-def _thread_names(recording: Recording) -> Iterator[Event]:
-    used = {span.thread for span in recording.spans}
-    running = {run.span.thread for run in recording.runs}
-    for group, threads in ((PYTHON, used), (RUNS, running)):
-        for thread in sorted(threads):
-            yield _name("thread_name", group, thread, recording.threads.get(thread, f"thread {thread}"))
-
-
-def _python(recording: Recording) -> Iterator[Event]:
-    """Yield the spans of a thread from the outside to the inside, which is how viewers nest them."""
-    yield _name("process_name", PYTHON, 0, "Python (sampled)")
-    for one in sorted(recording.spans, key=lambda span: (span.began_ns, -span.ended_ns)):
-        yield _complete(one, PYTHON, recording.began_ns)
-
-
-def _tensorflow(recording: Recording) -> Iterator[Event]:
-    yield _name("process_name", RUNS, 0, "TensorFlow: traced runs")
-    devices: dict[str, _Lanes] = {}
-    for number, run in enumerate(recording.runs, 1):
-        yield _complete(run.span, RUNS, recording.began_ns, run=number)
-        for device, operation in _operations(run.metadata):
-            if device not in devices:
-                devices[device] = _Lanes(FIRST_DEVICE + len(devices))
-                yield _name("process_name", devices[device].group, 0, f"TensorFlow: {device}")
-            span = devices[device].placed(operation.node_name, *_time(operation))
-            yield _complete(
-                span, devices[device].group, recording.began_ns, operation=operation.timeline_label, run=number
-            )
-
-
-def _operations(metadata: bytes) -> Iterator[tuple[str, step_stats_pb2.NodeExecStats]]:
+def operations(metadata: bytes) -> Iterator[tuple[str, step_stats_pb2.NodeExecStats]]:
     """Yield the operations of a run in the order of their beginning; none for a run that cannot be read."""
     try:
         read = step_stats_pb2.RunMetadata.FromString(metadata)
     except DecodeError:
         return
     for device in read.step_stats.dev_stats:
-        for operation in sorted(device.node_stats, key=_time):
+        for operation in sorted(device.node_stats, key=operation_time):
             yield device.device, operation
 
 
-def _time(operation: step_stats_pb2.NodeExecStats) -> tuple[int, int]:
+def operation_time(operation: step_stats_pb2.NodeExecStats) -> tuple[int, int]:
     """Return beginning and end, in nanoseconds where TensorFlow reports them and in microseconds otherwise."""
     if operation.all_start_nanos:
         return operation.all_start_nanos, operation.all_start_nanos + operation.all_end_rel_nanos
@@ -184,7 +121,7 @@ def _time(operation: step_stats_pb2.NodeExecStats) -> tuple[int, int]:
     return began_ns, began_ns + operation.all_end_rel_micros * NANOS_PER_MICRO
 
 
-class _Lanes:
+class Lanes:
     """Rows of one device: operations that run at the same time are in different ones."""
 
     def __init__(self, group: int) -> None:
@@ -199,17 +136,6 @@ class _Lanes:
                 return ProfiledSpan(place + 1, name, began_ns, ended_ns)
         self._free_at_ns.append(ended_ns)
         return ProfiledSpan(len(self._free_at_ns), name, began_ns, ended_ns)
-
-
-def _name(kind: str, group: int, row: int, name: str) -> Event:
-    return {"ph": "M", "name": kind, "pid": group, "tid": row, "args": {"name": name}}
-
-
-def _complete(span: ProfiledSpan, group: int, base_ns: int, **args: object) -> Event:
-    """Return a span as an event; times are microseconds since the recording began, because large ones lose digits."""
-    began, took = (span.began_ns - base_ns) / NANOS_PER_MICRO, (span.ended_ns - span.began_ns) / NANOS_PER_MICRO
-    event = {"ph": "X", "name": span.name, "pid": group, "tid": span.thread, "ts": began, "dur": took}
-    return {**event, "args": args} if args else event
 
 
 def thread_stacks(dump: str) -> dict[int, Stack]:

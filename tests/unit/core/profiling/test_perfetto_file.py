@@ -8,19 +8,10 @@ from typing import Any
 
 import pytest
 
+from core.profiling import perfetto_file, recording
+from core.profiling.perfetto_file import PYTHON, RUNS, trace_file
+from core.profiling.recording import ProfiledSpan, Recording, Stack, StackSpans, TracedRun, thread_stacks
 from core.protos.step_stats_pb2 import DeviceStepStats, NodeExecStats, RunMetadata, StepStats
-from core.telemetry import profile_file
-from core.telemetry.profile_file import (
-    PYTHON,
-    RUNS,
-    ProfiledSpan,
-    Recording,
-    Stack,
-    StackSpans,
-    TracedRun,
-    thread_stacks,
-    trace_file,
-)
 
 MS = 1_000_000
 BASE = 1_700_000_000_000_000_000
@@ -90,7 +81,7 @@ def test_threads_come_and_go() -> None:
 
 def test_no_more_spans_are_kept_than_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rest of the recording is missing; what is open is closed."""
-    monkeypatch.setattr(profile_file, "MOST_SPANS", 3)
+    monkeypatch.setattr(recording, "MOST_SPANS", 3)
     taken = StackSpans()
     for number in range(100):
         taken.sample(number, {1: (f"f{number}",)})
@@ -166,7 +157,7 @@ def test_a_run_of_which_nothing_can_be_read_has_no_operations(told: bytes) -> No
 
 def test_the_file_has_a_largest_size_and_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each half has its own share, so that one does not push out the other."""
-    monkeypatch.setattr(profile_file, "MOST_BYTES", 1000)
+    monkeypatch.setattr(perfetto_file, "MOST_BYTES", 1000)
     taken = [ProfiledSpan(1, f"f{number}", BASE + number, BASE + number + 1) for number in range(500)]
     told = metadata(*(operation(f"o{number}", number, 1) for number in range(500)))
 
