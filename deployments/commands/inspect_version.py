@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from core.inspection.document import inspected_document
 from core.inspection.text import inspection_text
 from deployments.commands.arguments import DONE, FAILED, answered, name, print_json, version_number
+from deployments.commands.table import program
 from deployments.inspection.inspection import inspected
 from deployments.inspection.version_folder import opened_version
 
@@ -29,7 +30,7 @@ exit status: 0 nothing would make its load fail, 1 something would, or it cannot
 def main(arguments: Sequence[str]) -> int:
     """Run the command; returns the exit status."""
     made = argparse.ArgumentParser(
-        prog="ray_model_server inspect",
+        prog=f"{program()} inspect",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from core.access.credentials import LONGEST_TOKEN_BYTES
 from core.access.token_hashes import sha256_of
 from deployments.commands.arguments import DONE, FAILED, print_json
+from deployments.commands.table import program
 
 DESCRIPTION = """\
 Make a token, and the hash of it for the file of --access_file.
@@ -31,7 +32,7 @@ TOKEN_BYTES = 32
 def main(arguments: Sequence[str]) -> int:
     """Run the command; returns the exit status."""
     made = argparse.ArgumentParser(
-        prog="ray_model_server token",
+        prog=f"{program()} token",
         description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     token = _read() if given.hash else secrets.token_urlsafe(TOKEN_BYTES)
     if not (0 < len(token) <= LONGEST_TOKEN_BYTES and token.isascii() and token.isprintable() and " " not in token):
         text = f"a token has 1 to {LONGEST_TOKEN_BYTES} visible ASCII characters"
-        print(f"ray_model_server token: {text}", file=sys.stderr)
+        print(f"{program()} token: {text}", file=sys.stderr)
         return FAILED
     told = {} if given.hash else {"token": token}
     told["hash"] = _argon2(token) if given.argon2 else f"sha256:{sha256_of(token.encode()).hex()}"

@@ -101,8 +101,11 @@ def test_any_user_will_do(run: Run) -> None:
 
 
 def test_nothing_is_said_about_the_limits(run: Run) -> None:
-    """Where there is enough for the server, a warning would only frighten: 64 MiB of `/dev/shm`, half a CPU."""
-    assert run.errors == ""
+    """Where there is enough for the server, a warning would only frighten: 64 MiB of `/dev/shm`, half a CPU.
+
+    What is said in any case is who may do what, on ports that others reach.
+    """
+    assert [line for line in run.errors.splitlines() if not line.startswith("Everyone who reaches ports")] == []
     assert run.output.splitlines()[0].endswith("starting Ray")
 
 
