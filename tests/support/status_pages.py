@@ -34,7 +34,7 @@ FACTS = RouterFacts(
     ("models.config", "models.yaml"),
 )
 CURVE = tuple(
-    Point(290.0 - 10.0 * place, Rates(100.0 + 100.0 * (place % 6 == 0) - place, 0.004, 0.25 - 0.005 * place))
+    Point(290.0 - 10.0 * place, Rates(100.0 + 100.0 * (place % 6 == 0) - place, 0.004, 0.25 - 0.005 * place, p95_s=0.08 - 0.001 * place))
     for place in range(30)
 )
 TRAFFIC = {
