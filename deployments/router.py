@@ -33,11 +33,10 @@ from deployments.oip.grpc_service import OipService
 from deployments.oip.rest_api import OipRest
 from deployments.oip.serve_proxy import OipProxyMethods
 from deployments.oip.server_facts import ServerFacts
-from deployments.rest.api import HttpApi
+from deployments.pages.people_pages import people_pages
+from deployments.rest.api import HttpApi, Page
 from deployments.rest.asgi import AsgiApp
 from deployments.rest.door import HttpDoor
-from deployments.rest.html_endpoint import PATH as HTML_PATH
-from deployments.rest.html_endpoint import HtmlPage
 from deployments.rest.metrics_endpoint import MetricsPage, Sums
 from deployments.rest.router_facts import router_facts
 from deployments.rest.serve_ingress import http_address, http_limits, on_loop
@@ -95,9 +94,7 @@ class Router(OipProxyMethods):
         shown = monitoring(settings)
         self._page = MetricsPage(shown.prometheus_path, self._name, self._transport, watcher, self._siblings)
         status = StatusPage(self._router, self._facts, self._watcher_report, SystemClock())
-        pages = {STATUS_PATH: status.answer, HTML_PATH: HtmlPage(status.document).answer}
-        if shown.prometheus_enabled:
-            pages[self._page.path] = self._page.answer
+        pages = self._pages(status, has_metrics=shown.prometheus_enabled)
         METRICS.before_snapshot(self._router.note_metrics)
         RayMetrics().start()
         token = cluster_token()
@@ -114,6 +111,11 @@ class Router(OipProxyMethods):
         self._opened = threading.Event()
         self._life = self._loop.run(self._live())
         self._wait_until_open()
+
+    def _pages(self, status: StatusPage, *, has_metrics: bool) -> dict[str, Page]:
+        metrics = {self._page.path: self._page.answer} if has_metrics else {}
+        people = people_pages(status.document, self._page.path if has_metrics else "")
+        return {STATUS_PATH: status.answer, **people, **metrics}
 
     def _version_2(self) -> tuple[ServerFacts, OipExtensions]:
         """Return what the Open Inference Protocol shows of this router, and the extensions that it has."""

@@ -119,7 +119,7 @@ class HttpApi:
         other = self.owner(target)
         if other is None and scope["method"] not in KNOWN_METHODS:
             return html_error(501)
-        page = self._pages.get(_path(target))
+        page = self._page(_path(target))
         if page is not None:
             return await page(scope["method"], target)
         if other is None and not is_api(target):
@@ -129,6 +129,10 @@ class HttpApi:
         if self.limits.cors:
             return replace(answer, headers=(*answer.headers, *CORS_HEADERS))
         return answer
+
+    def _page(self, path: str) -> Page | None:
+        """Return the page at a path; one whose own path is a folder answers for all that is in it."""
+        return self._pages.get(path) or self._pages.get(path[: path.find("/", 1) + 1])
 
     async def _counted(self, scope: Scope, target: str, receive: Receive) -> HttpAnswer:
         """Answer a request of the API, and count it for the model that it named."""

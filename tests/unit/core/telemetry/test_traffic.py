@@ -124,7 +124,9 @@ def test_latencies_have_three_quantiles() -> None:
     assert rates.p50_s is not None
     assert rates.p95_s is not None
     assert rates.p99_s is not None
-    assert LIMITS[1] < rates.p50_s < LIMITS[2] < LIMITS[4] < rates.p95_s < LIMITS[5] < LIMITS[7] < rates.p99_s < LIMITS[8]
+    assert (
+        LIMITS[1] < rates.p50_s < LIMITS[2] < LIMITS[4] < rates.p95_s < LIMITS[5] < LIMITS[7] < rates.p99_s < LIMITS[8]
+    )
 
 
 def test_an_idle_version_has_no_curve() -> None:
