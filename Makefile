@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 STAMP := $(VENV)/.compiled
+LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate --generate-hashes
 COMPILE := $(BIN)/python -m compileall -q core deployments
 UNIT := tests/unit
 PROCESSES := 2
@@ -16,12 +17,12 @@ export UV_COMPILE_BYTECODE_TIMEOUT ?= 600
 
 .PHONY: setup serve run test unit soak check chaos format bench lock protos docs models tools clean
 
-$(STAMP): requirements-dev.lock pyproject.toml setup.py $(wildcard native/*)
+$(STAMP): requirements-dev.lock pyproject.toml clients/python/pyproject.toml setup.py $(wildcard native/*)
 	@echo "Python: $(PYTHON) ($$($(PYTHON) -m deployments.system.installed))"
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
 	$(UV) pip install --quiet --python $(BIN)/python --compile-bytecode --requirement requirements-dev.lock
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable . --editable clients/python
 	$(COMPILE)
 	touch $@
 
@@ -39,12 +40,13 @@ test: $(STAMP)  ## every test: one process has the server that many tests share 
 unit: $(STAMP)  ## tests without Ray
 	$(BIN)/pytest $(UNIT)
 
-check: $(STAMP)  ## format, lint, types, import contracts, dependencies, limits of the source
+check: $(STAMP)  ## format, lint, types, import contracts, dependencies, the Dockerfile, limits of the source
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/deptry .
+	$(BIN)/hadolint --failure-threshold style Dockerfile
 	$(BIN)/pytest --quiet $(UNIT)/test_house.py
 
 format: $(STAMP)
@@ -61,10 +63,10 @@ bench: $(STAMP)  ## ratios against other servers, in turns
 	$(BIN)/python -m benchmarks.servers
 
 lock:  ## resolve the newest allowed versions into the lock files
-	$(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate --generate-hashes \
-	  --output-file requirements.lock pyproject.toml
-	$(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate --generate-hashes \
-	  --group dev --output-file requirements-dev.lock pyproject.toml
+	$(LOCK) --output-file requirements.lock pyproject.toml
+	$(LOCK) --group dev --output-file requirements-dev.lock pyproject.toml
+	$(LOCK) --extra image --constraint requirements-dev.lock --output-file requirements-image.lock pyproject.toml
+	$(LOCK) --extra image --extra gpu --constraint requirements-dev.lock --output-file requirements-gpu.lock pyproject.toml
 
 protos: $(STAMP)  ## compile the wire messages
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. core/protos/*.proto

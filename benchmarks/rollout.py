@@ -25,6 +25,7 @@ from benchmarks.peers import ROOT
 from benchmarks.workloads import WORKLOADS, rest_body
 
 MODEL = ROOT / "examples" / "models" / "mlp" / "1"
+LAST = "saved_model.pb"
 TINY = WORKLOADS["tiny"]
 ASK_EVERY_S = 0.02
 LONGEST_CHANGE_S = 60.0
@@ -38,7 +39,8 @@ LIMIT_P99 = 3.0
 class RollingServer:
     """Our server with one model whose versions come and go."""
 
-    def __init__(self, load: LoadProcess, kind: type[Ours] = Ours) -> None:
+    def __init__(self, load: LoadProcess, kind: type[Ours] = Ours, *, in_place: bool = False) -> None:
+        self._in_place = in_place
         self._folder = Path(tempfile.mkdtemp(prefix="bench-versions-"))
         self._base_path = self._folder / "mlp"
         self._base_path.mkdir()
@@ -49,8 +51,13 @@ class RollingServer:
         self.server.wait_ready(load, [TINY])
 
     def _write_next(self) -> float:
-        """Put the next version there in one step; gives the time when it was complete."""
+        """Put the next version there, in one step or in place; gives the time when it was complete."""
         self.version += 1
+        if self._in_place:
+            target = self._base_path / str(self.version)
+            shutil.copytree(MODEL, target, ignore=shutil.ignore_patterns(LAST))
+            shutil.copy(MODEL / LAST, target)
+            return time.monotonic()
         copy = self._folder / "copy"
         shutil.copytree(MODEL, copy)
         copy.rename(self._base_path / str(self.version))
@@ -98,6 +105,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--changes", type=int, default=5, help="version changes without load")
     parser.add_argument("--clients", type=int, default=16, help="clients of the change under load")
     parser.add_argument("--pause", type=float, default=PAUSE_S, help="seconds of rest before each change")
+    parser.add_argument("--in-place", action="store_true", help=f"copy file by file, {LAST} last, as TFX's Pusher does")
     parser.add_argument("--before", type=float, default=10.0, help="seconds of load before it")
     return parser.parse_args()
 
@@ -145,7 +153,7 @@ def main() -> None:
     options = arguments()
     end_on_signals()
     load = LoadProcess()
-    server = RollingServer(load)
+    server = RollingServer(load, in_place=options.in_place)
     try:
         print("| version change | wanted | measured | |\n|---|--:|--:|---|", flush=True)
         idle_changes(server, options.changes, options.pause)

@@ -12,8 +12,11 @@ ServingError                     gRPC status          HTTP status
 ├── Aborted                      ABORTED              409          another change came first; read again, then repeat
 ├── DeadlineExceeded             DEADLINE_EXCEEDED    504          the caller's deadline has passed
 ├── ResourceExhausted            RESOURCE_EXHAUSTED   429          a limit of this server was reached
-├── PermissionDenied             PERMISSION_DENIED    403          the operator has not switched it on
+│   └── LimitReached             RESOURCE_EXHAUSTED   429          a limit that the operator set; says when to try again
+├── PermissionDenied             PERMISSION_DENIED    403          the operator has not allowed it
+├── Unauthenticated              UNAUTHENTICATED      401          the caller has not shown who it is
 ├── Unavailable                  UNAVAILABLE          503          try again, here or elsewhere
+│   └── ServerFull               UNAVAILABLE          503          as many requests wait as may or can in time
 ├── Unimplemented                UNIMPLEMENTED        501          this server does not offer it
 ├── Internal                     INTERNAL             500          a defect of the server
 ├── DataLoss                     DATA_LOSS            500          the content of a file is damaged
@@ -26,7 +29,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class Code(enum.IntEnum):
@@ -79,6 +82,8 @@ class ServingError(Exception):
     """Base of all errors that a client may see: a canonical code and a message."""
 
     code: Code = Code.UNKNOWN
+    retry_after_s: float = 0.0
+    """Seconds after which the same request may be sent again; 0 where nothing is known of that."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -123,16 +128,36 @@ class ResourceExhausted(ServingError):
     code = Code.RESOURCE_EXHAUSTED
 
 
+class LimitReached(ResourceExhausted):
+    """More came than the operator lets in; `retry_after_s` is when there is room again."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        Exception.__init__(self, message, retry_after_s)
+        self.retry_after_s = retry_after_s
+
+
 class PermissionDenied(ServingError):
     """The operator has not allowed this."""
 
     code = Code.PERMISSION_DENIED
 
 
+class Unauthenticated(ServingError):
+    """The caller has not shown who it is, or not in a way that counts."""
+
+    code = Code.UNAUTHENTICATED
+
+
 class Unavailable(ServingError):
     """The request cannot be answered at present; the caller may try again."""
 
     code = Code.UNAVAILABLE
+
+
+class ServerFull(Unavailable):
+    """As many requests wait as may wait, or as can be answered in time."""
+
+    retry_after_s = 1.0
 
 
 class Unimplemented(ServingError):
@@ -197,6 +222,10 @@ class StatusNotFound(NotFound):
         if version is None:
             return f"Could not find any versions of model {model}"
         return f"Could not find version {version} of model {model}"
+
+
+PARSE_ERROR: Final = "Error parsing text-format "
+"""How protobuf's library begins what it says of a text that it cannot parse."""
 
 
 @dataclass(frozen=True, slots=True)

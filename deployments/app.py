@@ -7,17 +7,18 @@ application whose `args` change, so settings that may change at run time belong 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from ray import serve
 from ray.serve import Application
 
+from core.access.exposure import exposure
 from core.config.server_settings import ServerSettings
 from deployments.config.startup_settings import settings_of_config
+from deployments.container.cpus import usable_cpus
 from deployments.grpc.serve_proxy import PROXIED, register
-from deployments.oip.grpc_service import SERVICE
+from deployments.oip.grpc_rights import SERVICE
 from deployments.oip.serve_proxy import OIP_METHODS
 from deployments.router import Router
 from deployments.versions.serve_host import ROUTER_DEPLOYMENT
@@ -38,7 +39,7 @@ def build(args: Mapping[str, object]) -> Application:
     deployment fails at once and with its reasons.
     """
     settings, warnings = settings_of_config(args)
-    for warning in warnings:
+    for warning in (*warnings, *exposure(settings.front_door)):
         log.warning("configuration: %s", warning)
     return application(settings)
 
@@ -64,7 +65,7 @@ def application(settings: ServerSettings) -> Application:
     router = serve.deployment(
         name=ROUTER_DEPLOYMENT,
         ray_actor_options={"num_cpus": 0},
-        num_replicas=settings.cluster.routers(os.cpu_count() or 1),
+        num_replicas=settings.cluster.routers(usable_cpus()),
         max_ongoing_requests=10_000,
         max_constructor_retry_count=2,
         graceful_shutdown_wait_loop_s=0.1,

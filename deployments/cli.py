@@ -1,11 +1,10 @@
-"""The console script `ray_model_server`: picks a subcommand by the first argument, or runs the server.
+"""The console script, by either of its names: picks a subcommand by the first argument, or runs the server.
 
 Other modules are imported on demand, so that a subcommand starts quickly.
 """
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import json
 import os
@@ -13,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from core.admin.start_failures import failure_text
-from deployments.commands.table import COMMANDS
+from deployments.commands.table import COMMANDS, program
 from deployments.launch.endings import INTERRUPTED, STDOUT, refused, show_traceback
 
 UNKNOWN_COMMAND = 2
@@ -24,6 +23,9 @@ FAILED = 1
 
 UNREAD = 141
 """Exit status of a run whose reader left before the end of its output (SIGPIPE)."""
+
+HELP = frozenset({"help", "-h"})
+"""`--help` is the server's flag: it ends with TensorFlow Serving's status."""
 
 SERVER = "deployments.commands.serve"
 
@@ -48,11 +50,33 @@ def _chosen(given: Sequence[str]) -> int:
     first = given[0] if given else ""
     if first in COMMANDS:
         return _run_command(first, given[1:])
-    near = difflib.get_close_matches(first, COMMANDS, n=1)
-    if near and not first.startswith("-"):
-        print(f"ray_model_server: there is no command {first}; did you mean {near[0]}?", file=sys.stderr)
+    if first in HELP:
+        return _help(*given[1:2])
+    wrong = _unknown_command(given) if first and not first.startswith("--") else ""
+    if wrong:
+        print(wrong, file=sys.stderr)
         return UNKNOWN_COMMAND
     return _run_server(given)
+
+
+def _help(topic: str = "") -> int:
+    """Print the help of the program, of its flags, or of a command."""
+    if topic in COMMANDS:
+        return _run_command(topic, ["--help"])
+    from deployments.commands.command_help import help_text  # noqa: PLC0415 - a subcommand does not need the flags
+
+    text = help_text(topic)
+    if text is None:
+        print(_unknown_command([topic]) or f"{program()}: there is no help for {topic}", file=sys.stderr)
+        return UNKNOWN_COMMAND
+    print(text)
+    return 0
+
+
+def _unknown_command(given: Sequence[str]) -> str:
+    from deployments.commands.command_help import unknown_command  # noqa: PLC0415 - a subcommand does not need the flags
+
+    return unknown_command(given)
 
 
 def _run_server(arguments: Sequence[str]) -> int:
@@ -76,7 +100,7 @@ def _run_command(name: str, arguments: Sequence[str]) -> int:
         if "--json" in arguments:
             print(json.dumps({"error": {"code": code, "message": text}}, indent=2))
         else:
-            print(f"ray_model_server {name}: {code}: {text}", file=sys.stderr)
+            print(f"{program()} {name}: {code}: {text}", file=sys.stderr)
         return FAILED
 
 

@@ -12,8 +12,9 @@ import ray
 from ray import serve
 
 from core.config.model_config import LoggingConfig
+from core.profiling.profile_request import RecordingOrder
+from core.routing.call_trailer import unpacked_trailer
 from core.routing.transport import Call, Endpoint, Method
-from core.telemetry.trace_context import unpack
 from core.versions.servable_spec import ServableSpec
 from deployments.inference.batcher import through_serve
 from deployments.inference.serve_autoscaling import DIRECT_CALLS
@@ -46,12 +47,17 @@ class ModelServer:
 
     async def call(self, method: int, body: bytes, timeout_s: float | None, trace: bytes = b"") -> tuple[int, bytes]:
         """Answer a call that came through a Serve handle."""
-        answer = await self._version.call(Call(Method(method), body, timeout_s, unpack(trace)))
+        parent, headers = unpacked_trailer(trace)
+        answer = await self._version.call(Call(Method(method), body, timeout_s, parent, headers=headers))
         return int(answer.code), bytes(answer.body)
 
-    async def profile(self, seconds: float) -> tuple[int, bytes]:
-        """Record this process; returns a file for Perfetto, or a code with its text."""
-        return await asyncio.to_thread(self._version.profile, seconds)
+    async def profile(self, order: RecordingOrder) -> tuple[int, bytes]:
+        """Record this process; returns the file, or a code with its text."""
+        return await asyncio.to_thread(self._version.profile, order)
+
+    async def end_profile(self, key: str) -> None:
+        """End a recording before its time."""
+        self._version.end_profile(key)
 
     async def metrics(self) -> bytes:
         """Return what this process has counted."""

@@ -24,17 +24,21 @@ from core.routing.router_report import RouterReport
 from core.routing.table import RoutingTable
 from core.telemetry.log_lines import announced
 from core.telemetry.spans import TracedProcess
+from deployments.access.guard import CALLER, guard_of
 from deployments.config.startup_settings import monitoring
-from deployments.grpc.api import GrpcAnswer, GrpcApi, GrpcService
+from deployments.exposition.endpoint import EXPOSITION_PATH, ExpositionPage
+from deployments.grpc.api import GrpcApi
 from deployments.grpc.door import GrpcDoor, grpc_address
+from deployments.grpc.profiler import ProfilerService
 from deployments.grpc.serve_proxy import Raw, set_status
+from deployments.grpc.services import GrpcAnswer, GrpcService
 from deployments.oip.extensions import OipExtensions, extension_names, extensions_of
 from deployments.oip.grpc_service import OipService
 from deployments.oip.rest_api import OipRest
 from deployments.oip.serve_proxy import OipProxyMethods
 from deployments.oip.server_facts import ServerFacts
 from deployments.pages.people_pages import people_pages
-from deployments.rest.api import HttpApi, Page
+from deployments.rest.api import HttpApi, Page, ScopedPage
 from deployments.rest.asgi import AsgiApp
 from deployments.rest.door import HttpDoor
 from deployments.rest.metrics_endpoint import MetricsPage, Sums
@@ -44,10 +48,12 @@ from deployments.rest.status_endpoint import PATH as STATUS_PATH
 from deployments.rest.status_endpoint import StatusPage
 from deployments.routing.access_log import AccessLog, SampledRouter
 from deployments.routing.handle_transport import HandleTransport
-from deployments.routing.profile_call import answer_profile, record_over_handle
+from deployments.routing.logged_headers import logged_headers
+from deployments.routing.profile_call import answer_profile, end_over_handle, record_over_handle
 from deployments.routing.replica_directory import ReplicaDirectory
 from deployments.routing.request_router import RequestRouter
 from deployments.routing.request_traces import RequestTraces, TracedRouter
+from deployments.routing.serve_tables import SIBLINGS_TIMEOUT_S, ServeTables, cluster_token, sibling_routers
 from deployments.routing.table_follower import TableFollower
 from deployments.routing.version_transport import VersionTransport
 from deployments.system.clock import SystemClock
@@ -61,8 +67,6 @@ from deployments.telemetry.tracing import tracer_of
 
 log = logging.getLogger(__name__)
 
-PULL_TIMEOUT_S = 10.0
-SIBLINGS_TIMEOUT_S = 2.0
 FIRST_PULL_TIMEOUT_S = 15.0
 OPEN_TIMEOUT_S = 30.0
 RELOAD_TIMEOUT_S = 600.0
@@ -78,7 +82,7 @@ class Router(OipProxyMethods):
         self._name = serve.get_replica_context().replica_id.unique_id
         configure_logs(settings.logs, "router", self._name)
         self._watcher = watcher
-        self._siblings = _siblings()
+        self._siblings = sibling_routers()
         self._loop = LoopThread("front-door")
         handles = HandleTransport()
         node, is_direct = ray.get_runtime_context().get_node_id(), settings.cluster.direct_transport
@@ -87,21 +91,20 @@ class Router(OipProxyMethods):
         self._tracer = tracer_of(settings.tracing, TracedProcess("router", self._name))
         access = AccessLog(settings.logs.access_sampling_rate) if settings.logs.access_sampling_rate else None
         traces = RequestTraces(self._tracer) if self._tracer else None
-        kind = TracedRouter if traces else SampledRouter if access else RequestRouter
+        self._kept = logged_headers(settings.request_log.metadata_headers)
+        kind = TracedRouter if traces else SampledRouter if access or self._kept else RequestRouter
         self._router = kind(self._name, self._transport)
-        tables = _ServeTables(watcher, self._siblings)
+        tables = ServeTables(watcher, self._siblings)
         self._follower = TableFollower(self._router, self._directory, tables, self._publish_health)
-        shown = monitoring(settings)
-        self._page = MetricsPage(shown.prometheus_path, self._name, self._transport, watcher, self._siblings)
+        path = monitoring(settings).prometheus_path
+        self._page = MetricsPage(path, self._name, self._transport, watcher, self._siblings)
         status = StatusPage(self._router, self._facts, self._watcher_report, SystemClock())
-        pages = self._pages(status, has_metrics=shown.prometheus_enabled)
         METRICS.before_snapshot(self._router.note_metrics)
         RayMetrics().start()
         token = cluster_token()
-        limits = http_limits(settings)
+        self._guard = guard_of(settings.front_door, lambda: self._router.table.routers)
         facts, more = self._version_2()
-        others = (OipRest(facts, limits, more.handlers),)
-        self._api = HttpApi(self._router, limits, token, pages, access=access, traces=traces, others=others)
+        self._api = self._rest(status, OipRest(facts, http_limits(settings), more.handlers), token, access, traces)
         self._http = HttpDoor(http_address(settings), self._api, token)
         self._grpc_api = self._calls(status, OipService(facts, more.methods).service(), token, access, traces)
         self._grpc = GrpcDoor(grpc_address(settings), self._grpc_api, token)
@@ -112,10 +115,32 @@ class Router(OipProxyMethods):
         self._life = self._loop.run(self._live())
         self._wait_until_open()
 
-    def _pages(self, status: StatusPage, *, has_metrics: bool) -> dict[str, Page]:
-        metrics = {self._page.path: self._page.answer} if has_metrics else {}
-        people = people_pages(status.document, self._page.path if has_metrics else "")
-        return {STATUS_PATH: status.answer, **people, **metrics}
+    def _rest(
+        self, status: StatusPage, oip: OipRest, token: str, access: AccessLog | None, traces: RequestTraces | None
+    ) -> HttpApi:
+        pages, scoped_pages = self._pages(status)
+        return HttpApi(
+            self._router,
+            http_limits(self._settings),
+            token,
+            pages,
+            access=access,
+            traces=traces,
+            others=(oip,),
+            guard=self._guard,
+            scoped_pages=scoped_pages,
+            kept=self._kept,
+        )
+
+    def _pages(self, status: StatusPage) -> tuple[dict[str, Page], dict[str, ScopedPage]]:
+        """Return the pages beside the API, by path; those with metrics only if the monitoring file does not forbid."""
+        has_metrics = monitoring(self._settings).prometheus_enabled
+        people = people_pages(status.document, EXPOSITION_PATH if has_metrics else "")
+        pages: dict[str, Page] = {STATUS_PATH: status.answer, **people}
+        if not has_metrics:
+            return pages, {}
+        pages[self._page.path] = self._page.answer  # found first: TensorFlow Serving's page may be at the other's path
+        return pages, {EXPOSITION_PATH: ExpositionPage(self._page, self._watcher).answer}
 
     def _version_2(self) -> tuple[ServerFacts, OipExtensions]:
         """Return what the Open Inference Protocol shows of this router, and the extensions that it has."""
@@ -132,6 +157,9 @@ class Router(OipProxyMethods):
         access: AccessLog | None,
         traces: RequestTraces | None,
     ) -> GrpcApi:
+        self._profiler = ProfilerService(
+            lambda: self._router.table, record_over_handle, end_over_handle, self._end_profiles
+        )
         return GrpcApi(
             self._router,
             token,
@@ -146,7 +174,9 @@ class Router(OipProxyMethods):
                 "GetStatus": status.grpc_answer,
                 "Profile": partial(answer_profile, lambda: self._router.table, record_over_handle),
             },
-            others=(oip,),
+            others=(oip, self._profiler.service()) if self._settings.front_door.profiler else (oip,),
+            guard=self._guard,
+            kept=self._kept,
         )
 
     def _wait_until_open(self) -> None:
@@ -188,9 +218,9 @@ class Router(OipProxyMethods):
         return await asyncio.wrap_future(self._loop.run(self._follower.take(table)))
 
     async def _hand_over(self, method: str, raw: bytes) -> bytes:
-        """Forward a request about the list of models to the watcher."""
+        """Forward a request about the list of models to the watcher, with the name of its caller."""
         try:
-            work = getattr(self._watcher, method).remote(raw)
+            work = getattr(self._watcher, method).remote(raw, CALLER.get())
             answer: bytes | ServingError = await asyncio.wait_for(work, RELOAD_TIMEOUT_S)
         except SERVE_FAILURES as error:
             raise Unavailable(f"The configuration could not be handed to the watcher: {error}") from error
@@ -206,7 +236,8 @@ class Router(OipProxyMethods):
 
     def _facts(self) -> RouterFacts:
         runs_by, draining = self._directory.runs_by(), self._api.draining
-        return router_facts(self._settings, self._name, self._since_s, runs_by, is_draining=draining)
+        problems = self._guard.problems
+        return router_facts(self._settings, self._name, self._since_s, runs_by, is_draining=draining, problems=problems)
 
     async def metrics(self) -> bytes:
         """Return the metrics report of this router."""
@@ -228,6 +259,20 @@ class Router(OipProxyMethods):
         """Whether the ports take requests."""
         return self._is_open
 
+    async def end_profile(self, session: str) -> None:
+        """End a recording of the profiler service that another router was told to end."""
+        self._loop.run(self._end_profile(session))
+
+    async def _end_profile(self, session: str) -> None:
+        self._profiler.end_session(session)
+
+    async def _end_profiles(self, session: str) -> None:
+        """Let the other routers end a recording, if it is theirs."""
+        try:
+            await asyncio.wait_for(self._siblings.broadcast("end_profile", session).results_async(), SIBLINGS_TIMEOUT_S)
+        except SERVE_FAILURES as error:
+            log.info("profile_not_ended session=%r error=%r", session, brief(error))
+
     async def check_health(self) -> None:
         """Raise when the loop of the ports does not turn or its work has ended; Serve then replaces the replica."""
         if self._failure is not None:
@@ -244,7 +289,8 @@ class Router(OipProxyMethods):
 
     async def answer_proxy(self, method: str, request: bytes, grpc_context: Any) -> Raw:
         """Answer a call of Serve's own gRPC proxy on the loop of the router's own ports."""
-        metadata = grpc_context.invocation_metadata() or () if self._tracer else ()
+        is_needed = self._tracer or self._kept or self._guard.is_ruled
+        metadata = grpc_context.invocation_metadata() or () if is_needed else ()
         work = self._loop.run(self._grpc_api.answer_traced(method, request, metadata))
         answer: GrpcAnswer = await asyncio.wrap_future(work)
         if answer.code is not Code.OK:
@@ -266,44 +312,6 @@ class Router(OipProxyMethods):
             await asyncio.to_thread(self._tracer.close, LAST_SPANS_TIMEOUT_S)
 
 
-class _ServeTables:
-    """Tables of the watcher and of other routers, over Serve's handles."""
-
-    def __init__(self, watcher: DeploymentHandle, siblings: DeploymentHandle) -> None:
-        self._watcher = watcher
-        self._siblings = siblings
-
-    async def pull(self, report: RouterReport) -> RoutingTable | None:
-        """Report to the watcher and return its table; None when it does not answer."""
-        try:
-            table: RoutingTable = await asyncio.wait_for(self._watcher.table.remote(report), PULL_TIMEOUT_S)
-        except SERVE_FAILURES as error:
-            log.info("table_not_pulled error=%r", brief(error))
-            return None
-        return table
-
-    async def of_siblings(self) -> list[RoutingTable]:
-        """Return the tables of the routers that run already; none when they cannot be asked."""
-        try:
-            work = self._siblings.broadcast("table").results_async()
-            tables: list[RoutingTable] = await asyncio.wait_for(work, SIBLINGS_TIMEOUT_S)
-        except SERVE_FAILURES as error:
-            log.info("no_other_router error=%r", brief(error))
-            return []
-        return tables
-
-
 async def _report() -> bytes:
     """Return the report from the loop of the ports, where everything is counted."""
     return report()
-
-
-def _siblings() -> DeploymentHandle:
-    replica = serve.get_replica_context()
-    return DeploymentHandle(replica.deployment, replica.app_name)
-
-
-def cluster_token() -> str:
-    """Return a name of this Ray cluster, by which sibling routers recognise each other behind a shared port."""
-    address: str = ray.get_runtime_context().gcs_address
-    return address

@@ -9,15 +9,18 @@ import time
 from core.admin.status_document import WatcherReport
 from core.config.server_settings import ServerSettings
 from core.errors import ServingError
+from core.exposition.scrape import Scrape
 from core.routing.router_report import RouterReport
 from core.routing.table import RoutingTable
 from core.telemetry.metric_ledger import Collected, Stamp
 from deployments.config.configured_models import ConfiguredModels, followed_files
+from deployments.exposition.sums_collector import Exposition, exposition
 from deployments.hosting.hosted_versions import HostedVersions
 from deployments.storage.folder_events import FolderEvents
 from deployments.storage.version_source import VersionSource
 from deployments.system.clock import SystemClock
 from deployments.telemetry.collector import Collector
+from deployments.telemetry.process_logs import audit_into, session_logs
 from deployments.telemetry.process_logs import configure as configure_logs
 from deployments.telemetry.ray_metrics import RayMetrics
 from deployments.telemetry.repeated_failure_log import RepeatedFailureLog
@@ -26,12 +29,17 @@ from deployments.versions.collecting_host import CollectingHost
 from deployments.versions.config_requests import ConfigRequests
 from deployments.versions.placing_host import PlacingHost
 from deployments.versions.reconciler import Reconciler
+from deployments.versions.serve_host import NoRouters
 from deployments.versions.version_counts import VersionCounts
 from deployments.versions.version_hosts import ServeVersionHosts
 from deployments.workers.spare_workers import SpareWorkers
 
 STUCK_AFTER_S = 120.0
 PAUSE_AFTER_ERROR_S = 1.0
+ROUTERS_START_WITHIN_S = 60.0
+"""So long after its own start, it is not a failure that there are no routers: Serve starts the watcher first."""
+
+ROUTERS_AWAITED_EVERY_S = 0.1
 
 
 class Watcher:
@@ -39,7 +47,9 @@ class Watcher:
 
     def __init__(self, settings: ServerSettings) -> None:
         configure_logs(settings.logs, "watcher")
+        audit_into(session_logs(), settings.logs)
         self._collector = Collector()
+        self._writing = asyncio.Lock()
         self._spares = SpareWorkers(settings.cluster.prestarted_workers, SystemClock())
         self._host = CollectingHost(self._collector, self._spares.load_begins)
         self._counts = VersionCounts()
@@ -50,7 +60,7 @@ class Watcher:
         hosted = HostedVersions(ServeVersionHosts(settings.logs), clock, self._collector.take)
         host = PlacingHost(self._host, hosted)
         self._watch = Reconciler(settings, host, VersionSource(), models, clock, events=self._events)
-        self._ticked_s = time.monotonic()
+        self._began_s = self._ticked_s = time.monotonic()
         self._failures = RepeatedFailureLog("tick_failed", "ticks_work_again")
         self._stopping = threading.Event()
         self._crash: BaseException | None = None
@@ -78,6 +88,11 @@ class Watcher:
         self._host.adopt()
         try:
             pause_s = self._watch.tick()
+        except NoRouters as error:
+            if time.monotonic() - self._began_s < ROUTERS_START_WITHIN_S:
+                return ROUTERS_AWAITED_EVERY_S
+            self._failures.failed(time.monotonic(), error)
+            return PAUSE_AFTER_ERROR_S
         except (*SERVE_FAILURES, ServingError, OSError) as error:
             self._failures.failed(time.monotonic(), error)
             return PAUSE_AFTER_ERROR_S
@@ -98,17 +113,23 @@ class Watcher:
             self._collector.take(await self._host.router_reports())
         return self._collector.collected(have, with_page=with_page)
 
-    async def reload(self, raw: bytes) -> bytes | ServingError:
-        """Apply a HandleReloadConfigRequest."""
-        return await self._requests.reload(raw)
+    async def expose(self, sums: bytes, scrape: Scrape) -> Exposition:
+        """Write sums, which `collect` has just returned, in the format that a scrape asks for."""
+        async with self._writing:
+            return await asyncio.to_thread(exposition, sums, scrape, 0.0)
 
-    async def get_config(self, raw: bytes) -> bytes | ServingError:
+    async def reload(self, raw: bytes, by: str) -> bytes | ServingError:
+        """Apply a HandleReloadConfigRequest."""
+        return await self._requests.reload(raw, by)
+
+    async def get_config(self, raw: bytes, by: str) -> bytes | ServingError:
         """Return the list of models in force."""
+        del by
         return await self._requests.get(raw)
 
-    async def change_config(self, raw: bytes) -> bytes | ServingError:
+    async def change_config(self, raw: bytes, by: str) -> bytes | ServingError:
         """Put another list of models in force."""
-        return await self._requests.change(raw)
+        return await self._requests.change(raw, by)
 
     async def report(self) -> WatcherReport:
         """Return the parts of the status that change from second to second."""

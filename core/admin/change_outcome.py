@@ -5,7 +5,7 @@ The documents are of the generation of the change or later, so a model that is m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,11 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ChangeOutcome:
-    """The outcome of a change, in words."""
+    """The outcome of a change, in words; one that is not final came too late to be known."""
 
     is_good: bool
     text: str
+    is_final: bool = True
 
 
 Look = Callable[[Json], ChangeOutcome | None]
@@ -118,10 +119,26 @@ def _missing(model: Json, version: int | None, seen: list[Json]) -> ChangeOutcom
 
 
 def unfinished(document: Json, name: str) -> str:
-    """Return a text about the unfinished versions of a model, for the end of the waiting time."""
+    """Return a text about the versions of a model, and why those that are not finished are not."""
     model = _find(document, name)
     if model is None:
         return f"{name}: the server does not know it yet"
-    states = [f"version {one['version']} is {one['state']}" for one in model["versions"] if one["state"] != "END"]
+    states = [_state(one) for one in model["versions"] if one["state"] != "END"]
     states += [f"version {one['version']} {one['reason']}" for one in model["waiting"]]
     return f"{name}: {'; '.join(states) or 'nothing was found yet'}"
+
+
+def _state(version: Json) -> str:
+    text = f"version {version['version']} is {version['state']}"
+    if version["error"] is None:
+        return text
+    again = f", tried again at {version['next_attempt']}" if version["next_attempt"] else ""
+    return f"{text} after {version['failed_attempts']} failed attempts{again}: {version['error']['message']}"
+
+
+def what_stays(before: Iterable[str], *, undone: bool) -> str:
+    """Return what a change that failed left behind: the lines of its differences, or that it was taken back."""
+    lines = "; ".join(before)
+    if undone:
+        return f"The change was taken back: {lines}"
+    return f"The change stays, although it has failed: {lines}. With --undo it would have been taken back."

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError
 
 from core.admin.model_changes import KnownModels
-from core.admin.profile_request import ProfileRequest
 from core.config.extensions import OPEN
 from core.config.model_config import ModelConfig
 from core.config.models_text import models_from_message, to_message
 from core.errors import InvalidArgument
+from core.profiling.profile_request import ProfileRequest
 from core.protos import admin_pb2, model_config_pb2
 from core.routing.table import RoutingTable
 

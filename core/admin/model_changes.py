@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 
-from core.config.extensions import ANY
+from core.config.extensions import ANY, PlatformKind
 from core.config.model_config import ModelConfig
 from core.config.version_policy import All, Latest, RegisteredPolicy, Specific, Unsaid, VersionPolicy
 from core.errors import FailedPrecondition, InvalidArgument, NotFound
 
 Models = tuple[ModelConfig, ...]
+
+_NAMED = frozenset({"name", "base_path", "policy", "labels"})
+"""What has a line of its own in the differences of two lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,17 @@ def unload_model(name: str) -> Change:
     return change
 
 
+def restored(name: str, before: ModelConfig | None) -> Change:
+    """Return a change that gives a model its earlier entry back; None: it had none, and goes."""
+
+    def change(known: KnownModels) -> Models:
+        if before is None:
+            return tuple(one for one in known.models if one.name != name)
+        return _with(known, before) if known.find(name) is not None else (*known.models, before)
+
+    return change
+
+
 def expect_same_platforms(before: Models, after: Models) -> None:
     """Refuse to change the declared platform of a model that stays (TensorFlow Serving, config reload).
 
@@ -182,6 +197,39 @@ def differences(before: Models, after: Models) -> Iterator[str]:
 
 
 def _changes(old: ModelConfig, new: ModelConfig) -> Iterator[str]:
+    yield from _named_changes(old, new)
+    for one in fields(ModelConfig):
+        if one.name not in _NAMED:
+            yield from _setting_changes(one.name, getattr(old, one.name), getattr(new, one.name))
+
+
+def _setting_changes(name: str, old: object, new: object) -> Iterator[str]:
+    """Yield a line for each setting that differs; of mappings only the names, because values may be secrets."""
+    if old == new:
+        return
+    if is_dataclass(old) and type(old) is type(new) and not isinstance(old, PlatformKind):
+        for one in fields(old):
+            yield from _setting_changes(f"{name}.{one.name}", getattr(old, one.name), getattr(new, one.name))
+    elif isinstance(old, Mapping) and isinstance(new, Mapping):
+        changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+        yield f"{name}: {', '.join(map(str, changed))} changed"
+    else:
+        yield f"{name} {_shown(old)} -> {_shown(new)}"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, enum.Enum):
+        return str(value.value)
+    if isinstance(value, PlatformKind):
+        return value.name
+    if is_dataclass(value):
+        return "set"
+    if isinstance(value, tuple):
+        return ", ".join(map(_shown, value)) or "none"
+    return "none" if value is None or value == "" else str(value)
+
+
+def _named_changes(old: ModelConfig, new: ModelConfig) -> Iterator[str]:
     if old.base_path != new.base_path:
         yield f"base path {old.base_path} -> {new.base_path}"
     if old.policy != new.policy:

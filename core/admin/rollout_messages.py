@@ -120,17 +120,25 @@ def _sentences(table: RoutingTable) -> dict[tuple[str, str], str]:
 
 
 def _of_model(name: str, model: ModelRoutes) -> dict[str, str]:
+    """Return the sentences about a model in the order of a rollout: what takes over comes before what it replaces."""
     failures = failed_loads(model)
-    sentences = {f"version {one.version}": _of_version(name, one, failures) for one in reversed(model.statuses)}
+    told = {one: _of_version(name, one, failures) for one in reversed(model.statuses)}
+    sentences = {f"version {one.version}": line for one, line in told.items() if not _goes(one)}
     for version, why in model.waiting.items():
         sentences[f"waiting {version}"] = f"{name} version {version} {why}"
     for label in sorted(model.labels):
         named = model.version_of(label)
         if named in model.available:
             sentences[f"label {label}"] = f"{name} label {label} names version {named}"
+    sentences.update({f"version {one.version}": line for one, line in told.items() if _goes(one)})
     if model.problem:
         sentences["problem"] = f"{name}: {model.problem}"
     return sentences
+
+
+def _goes(status: VersionStatus) -> bool:
+    """Whether a version leaves because another one is wanted."""
+    return status.state is State.UNLOADING or (status.state is State.END and not status.message)
 
 
 def _of_version(name: str, status: VersionStatus, failures: Mapping[int, str]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from core.errors import Code, ServingError
+from core.errors import PARSE_ERROR, Code, ConfigError, ServingError
 
 LONGEST_TEXT = 1000
 """Characters of a text of somebody else's that are shown; Ray's may hold whole logs."""
@@ -48,7 +48,7 @@ KNOWN: Final = (
     ("Version mismatch", Code.FAILED_PRECONDITION, "Run this server with the Ray and the Python of the cluster."),
     ("Could not find any running Ray", Code.UNAVAILABLE, "Start one (ray start --head), or omit --ray_address."),
     ("Invalid address format", Code.INVALID_ARGUMENT, "--ray_address is HOST:PORT, or auto."),
-    ("for ServeDeploySchema", Code.INVALID_ARGUMENT, "This is not a config of Ray Serve; `check-config` checks it."),
+    ("for ServeDeploySchema", Code.INVALID_ARGUMENT, "Correct it in the config of Ray Serve."),
     ("ray client connection timeout", Code.UNAVAILABLE, "Use the cluster's own address, HOST:6379 by default."),
     (
         "Failed to start the grpc server",
@@ -95,3 +95,13 @@ def _os_text(error: OSError) -> str:
 def _shortened(text: str) -> str:
     stripped = text.strip()
     return stripped if len(stripped) <= LONGEST_TEXT else f"{stripped[:LONGEST_TEXT]}…"
+
+
+def parse_errors(error: BaseException) -> list[str]:
+    """Return what protobuf's library says on stderr of text files that it cannot parse, a line for each mistake.
+
+    TensorFlow Serving's users find mistakes of their files by these lines.
+    """
+    problems = error.problems if isinstance(error, ConfigError) else ()
+    found = (problem.message.partition(PARSE_ERROR) for problem in problems)
+    return [f"{known}{detail}" for _, known, detail in found if known]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from core.admin.json_page import json_page
@@ -19,7 +19,7 @@ from core.routing.server_state import server_state
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.telemetry.log_lines import iso_time
 from core.telemetry.redaction import without_secrets
-from core.telemetry.traffic import KEPT_S, WINDOW_S, Rates, Traffic, Version
+from core.telemetry.traffic import KEPT_S, REFUSED, WINDOW_S, Rates, Traffic, Version
 from core.versions.history import VersionHistory
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.record import Failure
@@ -42,6 +42,7 @@ class RouterFacts:
     """A router's description of itself; `files` are the files that list the models, `since_s` is when it started.
 
     The warnings are about its installation, which makes it slower than it could be.
+    `problems` are those of files that the router itself follows.
     `runs_by` has what calls the runs in the replicas of an application, as far as the router is connected to them.
     """
 
@@ -53,6 +54,11 @@ class RouterFacts:
     is_draining: bool = False
     warnings: tuple[str, ...] = ()
     runs_by: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+    def of_state_only(self) -> RouterFacts:
+        """Return what callers see who may not see the whole server: no addresses, files and problems of them."""
+        return replace(self, listeners=(), files=(), warnings=(), problems=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,7 @@ def status_document(table: RoutingTable, facts: RouterFacts, watcher: AgedReport
         "configuration": {
             "origin": "request" if table.in_force.is_requested else "files",
             "files": list(facts.files),
-            "problems": [_problem(one) for one in table.in_force.problems],
+            "problems": [_problem(one) for one in (*table.in_force.problems, *facts.problems)],
         },
         "models": [_model(name, table.models[name], facts, watcher) for name in sorted(table.models)],
     }
@@ -129,6 +135,11 @@ def _model(name: str, model: ModelRoutes, facts: RouterFacts, watcher: AgedRepor
         "version_policy": _policy(model.policy),
         "labels": [_label(label, model) for label in sorted(model.labels)],
         "rollout": _rollout(model),
+        "limits": {
+            "max_requests_per_second": model.limits.max_requests_per_second or None,
+            "max_in_flight": model.limits.max_in_flight or None,
+        },
+        "refused_per_s": _refused(name, watcher),
         "problem": model.problem or None,
         "versions": [_version(ServableId(name, one.version), one, model, facts, watcher) for one in model.statuses],
         "waiting": [{"version": str(number), "reason": why} for number, why in sorted(model.waiting.items())],
@@ -217,6 +228,14 @@ def _traffic(servable: ServableId, watcher: AgedReport) -> Json | None:
         return None
     curve = [{"s_ago": round(one.ago_s + watcher.age_s, 1), **_rates(one.rates)} for one in traffic.curve]
     return {**_rates(traffic.rates), "window_s": WINDOW_S, "history_s": KEPT_S, "history": curve}
+
+
+def _refused(name: str, watcher: AgedReport) -> float | None:
+    """Return how many requests of a model are refused in a second; None as for the traffic of a version."""
+    if watcher.report is None or watcher.age_s > WINDOW_S:
+        return None
+    traffic = watcher.report.traffic.get((name, REFUSED))
+    return 0.0 if traffic is None else round(traffic.rates.requests_per_s, 3)
 
 
 def _rates(rates: Rates) -> Json:

@@ -63,7 +63,7 @@ def _row(name: str, version: Json, model: Json, now: datetime) -> Sequence[str]:
         "FAILED" if failed else "FAILING" if version["failing"] is not None else state,
         duration((now - _moment(version["since"])).total_seconds()),
         f"{version['load_s']:.1f} s" if version["load_s"] is not None else "",
-        replicas_text(version) if version["replicas"] else "",
+        replicas_text(version) if version["replicas"] or version["state"] != "END" else "",
         *traffic_texts(version.get("traffic")),
         ", ".join(_labels(version, model)),
     )
@@ -130,6 +130,8 @@ def _model_remarks(model: Json) -> Iterable[str]:
     name = model["name"]
     if model["problem"]:
         yield f"{name}: {model['problem']}"
+    if model.get("refused_per_s"):
+        yield f"{name}: {rate(model['refused_per_s'])} requests a second are refused"
     for one in model["versions"]:
         yield from (f"{name} version {one['version']}: {text}" for text in _errors(one))
     known = {one["version"] for one in model["versions"]}

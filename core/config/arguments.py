@@ -20,8 +20,12 @@ from core.errors import ConfigError, Problem
 
 EXIT_FAILURE = 255
 PROGRAM = "ray_model_server"
+HELP_FLAGS = "--help-flags"
+USAGE = f"usage: {PROGRAM} [--FLAG=VALUE ...]   ({PROGRAM} {HELP_FLAGS} shows the flags)"
 _INTEGER = re.compile(r"[ \t\n\v\f\r]*[+-]?[0-9]{1,40}", re.ASCII)
 _FLOAT = re.compile(r"[ \t\n\v\f\r]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
+_HEADER = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
+_SECRET_HEADER = re.compile("auth|cookie|token|secret|password|api-?key|credential")
 _BITS = {FlagKind.INT32: 32, FlagKind.INT64: 64}
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
 _NO_PRESET: Mapping[str, Value] = MappingProxyType({})
@@ -33,17 +37,27 @@ class ArgumentsOutcome(enum.Enum):
     START = "start"
     VERSION = "version"
     HELP = "help"
+    FLAGS = "flags"
     BAD_VALUE = "bad value"
     REFUSED = "refused"
+
+
+_HELP = MappingProxyType(
+    {
+        "--help": (ArgumentsOutcome.HELP, EXIT_FAILURE),  # as in TensorFlow Serving
+        "-h": (ArgumentsOutcome.HELP, 0),
+        HELP_FLAGS: (ArgumentsOutcome.FLAGS, 0),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedFlags:
     """The parsed arguments.
 
-    `output` is for standard output, `warnings` for the log. `settings` is set when the outcome is START; the other
-    outcomes end the program with `exit_code`. `given` holds the flags that were set, with their values, when the
-    outcome is START or REFUSED.
+    `output` is for standard output, `warnings` for the log; HELP and FLAGS ask for texts that are not part of it.
+    `settings` is set when the outcome is START; the other outcomes end the program with `exit_code`. `given` holds the
+    flags that were set, with their values, when the outcome is START or REFUSED.
     """
 
     outcome: ArgumentsOutcome
@@ -59,13 +73,14 @@ def parse_flags(argv: Sequence[str], preset: Mapping[str, Value] = _NO_PRESET) -
     """Parse the arguments after the program's name; a flag on the command line replaces its value in `preset`."""
     given, leftovers, bad = _read(argv)
     if bad:
-        return ParsedFlags(ArgumentsOutcome.BAD_VALUE, output=usage(), warnings=bad, exit_code=EXIT_FAILURE)
-    if leftovers and leftovers[0] == "--help":
-        return ParsedFlags(ArgumentsOutcome.HELP, output=usage(), exit_code=EXIT_FAILURE)
+        return ParsedFlags(ArgumentsOutcome.BAD_VALUE, output=USAGE, warnings=bad, exit_code=EXIT_FAILURE)
+    if leftovers and leftovers[0] in _HELP:
+        outcome, status = _HELP[leftovers[0]]
+        return ParsedFlags(outcome, exit_code=status)
     if given.get("version"):
         return ParsedFlags(ArgumentsOutcome.VERSION, exit_code=0)
     chosen = {**preset, **given}
-    unknown = f"unknown argument: {leftovers[0]}\n{usage()}" if leftovers else ""
+    unknown = f"unknown argument: {leftovers[0]}\n{USAGE}\n" if leftovers else ""
     warnings = (*(_hint(argument) for argument in leftovers), *_warnings(chosen))
     return _start(chosen, unknown, warnings)
 
@@ -103,10 +118,15 @@ def _finite(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def usage() -> str:
-    """Return the usage text: every flag with its default, type and meaning."""
-    lines = (f"\t--{flag.name}={_shown(flag.default)}\t{flag.kind.value}\t{flag.help}" for flag in FLAGS.values())
-    return "\n".join((f"usage: {PROGRAM}", "Flags:", *lines, ""))
+def all_flags() -> str:
+    """Return every flag with its default, type and meaning, a line for each."""
+    lines = (f"\t{with_default(flag)}\t{flag.kind.value}\t{flag.help}" for flag in FLAGS.values())
+    return "\n".join((f"usage: {PROGRAM}", "Flags:", *lines))
+
+
+def with_default(flag: Flag) -> str:
+    """Return a flag with its default, as it is written on a command line."""
+    return f"--{flag.name}={_shown(flag.default)}"
 
 
 def _read(argv: Sequence[str]) -> tuple[dict[str, Value], list[str], tuple[str, ...]]:
@@ -232,6 +252,10 @@ def _log_problems(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, known in (("log_format", ("text", "json")), ("log_level", ("debug", "info", "warning", "error"))):
         if values[name] not in known:
             yield name, f"--{name} must be one of {', '.join(known)}; was {values[name]}"
+    for name in listed_names(values["request_log_metadata_headers"].lower()):
+        if not _HEADER.fullmatch(name) or _SECRET_HEADER.search(name):
+            text = f"--request_log_metadata_headers must be names of headers that hold no secrets; found {name!r}"
+            yield "request_log_metadata_headers", text
     share = values["access_log_sampling_rate"]
     if not 0 <= share <= 1:
         yield "access_log_sampling_rate", f"--access_log_sampling_rate must be between 0 and 1; was {share:g}"

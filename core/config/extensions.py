@@ -63,6 +63,13 @@ LOG_FORMATS: Final[Mapping[str, LogFormat]] = MappingProxyType(
 """The types of log collectors that write files (LogCollectorConfig.type)."""
 
 
+CLOUD_EVENTS: Final = "cloudevents"
+"""The type of the log collector that sends events to an HTTP sink."""
+
+BUILT_IN_COLLECTORS: Final[Mapping[str, object]] = MappingProxyType({**LOG_FORMATS, CLOUD_EVENTS: CLOUD_EVENTS})
+"""The types of log collectors that no package adds."""
+
+
 def _nothing_registered(_: str, __: str) -> str:
     return ""
 
@@ -79,7 +86,7 @@ class Extensions:
     platforms: Mapping[str, PlatformKind] = field(default_factory=lambda: BUILT_IN_KINDS)
     is_open: bool = False
     version_policies: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
-    log_collectors: Mapping[str, Any] = field(default_factory=lambda: LOG_FORMATS)
+    log_collectors: Mapping[str, Any] = field(default_factory=lambda: BUILT_IN_COLLECTORS)
     why_not: Callable[[str, str], str] = _nothing_registered
 
     def platform(self, name: str) -> PlatformKind | None:

@@ -15,14 +15,15 @@ from core.config import arguments, joined_models, yaml_settings
 from core.config.extensions import BUILT_IN, Extensions
 from core.config.flag_table import FLAGS
 from core.config.model_config import ModelConfig
-from core.config.models_text import NO_LIST, model_configs
+from core.config.models_text import NO_LIST, absolute_path, models_and_problems
 from core.config.parameter_files import batching_parameters, monitoring_config, ssl_config
 from core.config.server_settings import SessionSettings
 from core.config.session_options import session_config, session_config_warnings
 from core.config.version_policy import Specific
 from core.config.yaml_settings import YamlSettings
 from core.errors import ConfigError, Problem
-from core.formats.text_format import outline, says_nothing
+from core.formats.text_format import says_nothing
+from core.formats.text_outline import outline
 from core.protos import model_config_pb2, session_file_pb2
 
 
@@ -37,6 +38,7 @@ class FileKind(enum.Enum):
     SSL = "ssl"
     SESSION = "session"
     PLATFORM = "platform"
+    ACCESS = "access"
 
 
 MESSAGES: Mapping[FileKind, Descriptor] = MappingProxyType(
@@ -49,6 +51,7 @@ MESSAGES: Mapping[FileKind, Descriptor] = MappingProxyType(
     }
 )
 YAML_SECTIONS = frozenset({"models", "defaults", "server"})
+ACCESS_SECTIONS = frozenset({"clients", "anyone"})
 SERVE_SECTIONS = frozenset({"applications", "import_path"})
 REFUSED_FIELDS: Mapping[str, str] = MappingProxyType(
     {
@@ -59,13 +62,21 @@ REFUSED_FIELDS: Mapping[str, str] = MappingProxyType(
 )
 IMPORT_PATH = "deployments.app:build"
 NO_KIND = "The kind of this file cannot be recognized; give it with --kind"
+ANY_ROOT = "\0"
+"""Stands for the root of relative base paths that the server will be given; no path begins with it."""
+
+RELATIVE = "is relative: the server needs --relative_path_root"
 BLANK = "says nothing: it holds only blanks and comments"
 BLANK_LATER = f"{BLANK}; a running server whose file said more before refuses it"
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The findings in one file; `models` and `settings` are its content, for checks across files."""
+    """The findings in one file.
+
+    `models` and `settings` are its content as far as it can be read, `root` the folder of relative base paths that it
+    gives; for checks across files.
+    """
 
     file: str
     kind: FileKind | None
@@ -73,6 +84,7 @@ class Checked:
     warnings: tuple[Problem, ...] = ()
     models: tuple[ModelConfig, ...] = ()
     settings: YamlSettings | None = None
+    root: str = ""
 
 
 def kind_of(text: str, file: str) -> FileKind | None:
@@ -80,6 +92,8 @@ def kind_of(text: str, file: str) -> FileKind | None:
     names = {one.name for one in outline(text)[0].fields}
     if names & SERVE_SECTIONS:
         return FileKind.SERVE
+    if names & ACCESS_SECTIONS:
+        return FileKind.ACCESS
     if file.endswith((".yaml", ".yml")) or names & YAML_SECTIONS:
         return FileKind.SETTINGS
     if names & REFUSED_FIELDS.keys():
@@ -101,6 +115,8 @@ def check_file(
     chosen = kind or kind_of(text, file)
     if chosen is None:
         return Checked(file, None, (Problem(f"{BLANK}. {NO_KIND}" if says_nothing(text) else NO_KIND, file),))
+    if chosen is FileKind.ACCESS:  # read by those who know what it means
+        return Checked(file, chosen)
     if chosen is FileKind.MODELS:
         return _checked_models(text, file, relative_path_root, known)
     if chosen is FileKind.SERVE:
@@ -117,23 +133,31 @@ def _blank(text: str, file: str) -> Iterator[Problem]:
 
 
 def _checked_models(text: str, file: str, root: str, known: Extensions) -> Checked:
-    try:
-        models = model_configs(text, file, relative_path_root=root, known=known)
-    except ConfigError as error:
-        return Checked(file, FileKind.MODELS, error.problems)
-    if says_nothing(text):
-        return Checked(file, FileKind.MODELS, (Problem(NO_LIST, file),))
-    return Checked(file, FileKind.MODELS, warnings=tuple(_useless_labels(models, file)), models=models)
+    """Check a list of models; where no root is known, the server's command line decides about relative base paths."""
+    models, problems = models_and_problems(text, file, relative_path_root=root or ANY_ROOT, known=known)
+    if not problems and says_nothing(text):
+        problems = (Problem(NO_LIST, file),)
+    warnings = (*_useless_labels(models, file), *(_relative_paths(models, file) if not root else ()))
+    return Checked(file, FileKind.MODELS, problems, warnings, models=models)
+
+
+def _relative_paths(models: Iterable[ModelConfig], file: str) -> Iterator[Problem]:
+    for model in models:
+        if model.base_path.startswith(ANY_ROOT):
+            yield Problem(RELATIVE, file, None, f"{model.name}.base_path")
 
 
 def _checked_settings(text: str, file: str, known: Extensions) -> Checked:
     try:
-        own = yaml_settings.read_yaml_settings(text, file, known)
+        own, found = yaml_settings.settings_and_problems(text, file, known)
     except ConfigError as error:
         return Checked(file, FileKind.SETTINGS, error.problems)
     parsed = arguments.parse_flags((), {"model_settings_file": file, **own.server})
     problems, warnings = _findings_about_flags(parsed, file, "server")
-    return Checked(file, FileKind.SETTINGS, problems, (*warnings, *_blank(text, file)), settings=own)
+    root = str(own.server.get("relative_path_root", ""))
+    return Checked(
+        file, FileKind.SETTINGS, (*found, *problems), (*warnings, *_blank(text, file)), settings=own, root=root
+    )
 
 
 def _findings_about_flags(
@@ -162,7 +186,13 @@ def _checked_serve(text: str, file: str) -> Checked:
         FileKind.SERVE,
         tuple(problem for problems, _ in said for problem in problems),
         tuple(warning for _, warnings in said for warning in warnings),
+        root=next((root for one in applications if (root := _given_root(one))), ""),
     )
+
+
+def _given_root(application: Mapping[str, Any]) -> str:
+    given = application.get("args")
+    return str(given.get("relative_path_root") or "") if isinstance(given, dict) else ""
 
 
 def _findings_about_arguments(
@@ -235,16 +265,25 @@ def across(
 ) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
     """Return the conflicts between a list of models and a settings file, and warnings about unused models.
 
-    Only files that could be read are compared. Without a list of models, it is not known which models are used.
+    What can be read of them is compared. Without a list of models, it is not known which models are used.
     """
     files = tuple(files)
-    listed = [one for one in files if one.kind is FileKind.MODELS and not one.problems]
+    listed = [one for one in files if one.kind is FileKind.MODELS]
     own = [one.settings for one in files if one.settings is not None]
     if len(listed) > 1 or len(own) != 1:
         return (), ()
     models = listed[0].models if listed else ()
+    warnings = joined_models.unused_models(models, own[0]) if listed else ()
+    if not relative_path_root:
+        warnings = (*warnings, *_relative_own_paths(own[0]))
     try:
-        joined_models.joined(models, own[0], relative_path_root=relative_path_root)
+        joined_models.joined(models, own[0], relative_path_root=relative_path_root or ANY_ROOT)
     except ConfigError as error:
-        return error.problems, ()
-    return (), joined_models.unused_models(models, own[0]) if listed else ()
+        return error.problems, warnings
+    return (), warnings
+
+
+def _relative_own_paths(own: YamlSettings) -> Iterator[Problem]:
+    for name, one in own.models.items():
+        if one.base_path is not None and absolute_path(one.base_path, "") is None:
+            yield Problem(RELATIVE, own.file, one.lines.get("base_path"), f"models.{name}.base_path")

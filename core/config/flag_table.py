@@ -85,7 +85,7 @@ _FRONT_DOOR = (
         "MonitoringConfig text file: switch and path of the page with metrics.",
         "monitoring.config_file",
     ),
-    _unused("enable_profiler", _BOOL, True, "there is no profiler service"),
+    Flag("enable_profiler", _BOOL, True, "Answer tensorflow.ProfilerService on the gRPC port.", "front_door.profiler"),
 )
 
 _MODELS = (
@@ -124,7 +124,7 @@ _LOADING = (
         "num_load_threads",
         _INT32,
         0,
-        "Versions that may load at the same time; 0 sets no limit.",
+        "Versions that may load at the same time; 0 means as many as the cluster has CPUs.",
         "loading.num_load_threads",
         not_negative,
     ),
@@ -181,10 +181,12 @@ _LOADING = (
     ),
 )
 
+_ZERO_THREADS = "0 follows num_cpus of the model and gives light models one thread"
+
 _SESSION = (
-    Flag("tensorflow_session_parallelism", _INT64, 0, "Threads in and between operations; 0 lets TensorFlow decide."),
-    Flag("tensorflow_intra_op_parallelism", _INT64, 0, "Threads in one operation; 0 lets TensorFlow decide."),
-    Flag("tensorflow_inter_op_parallelism", _INT64, 0, "Operations at a time; 0 lets TensorFlow decide."),
+    Flag("tensorflow_session_parallelism", _INT64, 0, f"Threads in and between operations; {_ZERO_THREADS}."),
+    Flag("tensorflow_intra_op_parallelism", _INT64, 0, f"Threads in one operation; {_ZERO_THREADS}."),
+    Flag("tensorflow_inter_op_parallelism", _INT64, 0, f"Operations at a time; {_ZERO_THREADS}."),
     Flag(
         "tensorflow_session_config_file",
         _STRING,

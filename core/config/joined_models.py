@@ -15,6 +15,7 @@ from core.config.models_text import absolute_path, relative_path_problem
 from core.config.version_policy import Latest, RegisteredPolicy, Unsaid, VersionPolicy, is_default
 from core.config.yaml_settings import ModelSettings, YamlSettings
 from core.errors import ConfigError, Problem
+from core.events.settings import DEFAULT_EVENTS
 
 
 def joined(
@@ -37,8 +38,8 @@ def joined(
 def placed(listed: Iterable[ModelConfig], own: YamlSettings) -> tuple[ModelConfig, ...]:
     """Return models as they are listed, with the settings that only our file can express.
 
-    These are placement, batching, operation libraries, hooks, registered version policies, and several request logs of
-    one model: a list in models.config's format holds one.
+    These are placement, batching, operation libraries, hooks, folders in versions, registered version policies, and
+    several request logs of one model: a list in models.config's format holds one.
     Settings that both formats know are taken from the list.
     """
     pairs = ((model, own.models.get(model.name, own.defaults)) for model in listed)
@@ -46,7 +47,7 @@ def placed(listed: Iterable[ModelConfig], own: YamlSettings) -> tuple[ModelConfi
         replace(
             model,
             **_only_ours(one),
-            logging=model.logging or _several(one.logging),
+            logging=_logging(model.logging, one.logging) or _several(one.logging),
             policy=_placed_policy(model.policy, one.policy),
         )
         for model, one in pairs
@@ -72,7 +73,14 @@ def _only_ours(one: ModelSettings) -> dict[str, Any]:
         "batching": one.batching,
         "op_libraries": one.op_libraries,
         "hooks": one.hooks,
+        "version_subpath": one.version_subpath,
     }
+
+
+def _logging(listed: tuple[LoggingConfig, ...], ours: tuple[LoggingConfig, ...] | None) -> tuple[LoggingConfig, ...]:
+    """Return the logs of a list; one that our file has as well sends its events as our file says."""
+    known = {replace(one, events=DEFAULT_EVENTS): one for one in ours or ()}
+    return tuple(known.get(one, one) for one in listed)
 
 
 def _several(logging: tuple[LoggingConfig, ...] | None) -> tuple[LoggingConfig, ...]:
@@ -98,7 +106,7 @@ def _conflicts(model: ModelConfig, own: YamlSettings) -> Iterator[Problem]:
         ("base_path", one.base_path, model.base_path),
         ("version_policy", one.policy, None if is_default(model.policy) else model.policy),
         ("labels", one.labels, model.labels or None),
-        ("logging", one.logging, model.logging or None),
+        ("logging", one.logging, _logging(model.logging, one.logging) or None),
         ("platform", one.platform, model.platform if model.platform.name != ANY.name else None),
     )
     for name, ours, theirs in pairs:
@@ -119,7 +127,7 @@ def _joined(model: ModelConfig, one: ModelSettings) -> ModelConfig:
         base_path=model.base_path,
         policy=_joined_policy(model.policy, one.policy),
         labels=model.labels or one.labels or {},
-        logging=model.logging or one.logging or (),
+        logging=_logging(model.logging, one.logging) or one.logging or (),
         platform=one.platform or model.platform,
         **_only_ours(one),
     )

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from core.config.extensions import ANY, BUILT_IN, LOG_FORMATS, Extensions, PlatformKind
+from core.config.extensions import ANY, BUILT_IN, CLOUD_EVENTS, LOG_FORMATS, Extensions, PlatformKind
 from core.config.version_policy import Latest, VersionPolicy
+from core.events.settings import DEFAULT_EVENTS, EventSettings, sink_problem
 
 _ABSOLUTE: Final = re.compile(r"/|[A-Za-z][A-Za-z0-9+.\-]*://", re.ASCII)
 
@@ -73,7 +74,7 @@ MOST_REPLICAS_PER_NODE = 100
 
 @dataclass(frozen=True, slots=True)
 class ModelResources:
-    """How each version of a model is placed, scaled, rolled out and stopped."""
+    """How each version of a model is placed, scaled, rolled out and stopped, and how much the model takes in."""
 
     num_replicas: int = 1
     """Replicas of each version; not used with autoscaling."""
@@ -115,7 +116,13 @@ class ModelResources:
     """Requests that one replica works on at a time; more wait in the router."""
 
     max_queued_requests: int = -1
-    """Requests that may wait in each router for a free replica; -1 does not limit them."""
+    """Requests that may wait at each replica for a thread, and in each router for a replica; -1 sets no number."""
+
+    max_requests_per_second: float = 0.0
+    """Requests a second that all routers together let in for the model; 0 does not limit them."""
+
+    max_in_flight: int = 0
+    """Requests in work at a time that all routers together let in for the model; 0 does not limit them."""
 
     env_vars: Mapping[str, str] = field(default_factory=dict)
     """Environment variables of the replicas' processes; setting any makes a start some seconds slower."""
@@ -152,13 +159,13 @@ class TaskSampling:
 
 @dataclass(frozen=True, slots=True)
 class LoggingConfig:
-    """Which requests of a model are logged, and to which files."""
+    """Which requests of a model are logged, and to which files or sink."""
 
     collector: str = ""
-    """Kind of log: `tf_record` (also when empty), `json_lines`, or the name of a registered collector."""
+    """Kind of log: `tf_record` (also when empty), `json_lines`, `cloudevents`, or the name of a registered one."""
 
     filename_prefix: str = ""
-    """Beginning of the names of the log files, with their folder or URI."""
+    """Beginning of the names of the log files, with their folder or URI; of `cloudevents`, the URL of the sink."""
 
     sampling_rate: float = 0.0
     """Share of requests to log, 0 to 1."""
@@ -168,6 +175,9 @@ class LoggingConfig:
 
     per_task: tuple[TaskSampling, ...] = ()
     """Exceptions from `sampling_rate`; the first that fits the server counts."""
+
+    events: EventSettings = DEFAULT_EVENTS
+    """How `cloudevents` sends; the other collectors do not look at it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +264,23 @@ class ModelConfig:
     hooks: str = ""
     """Class of what runs before and after the model, as `module:Class`; empty takes that in a version's folder."""
 
+    version_subpath: str = ""
+    """Folder in each version's directory that holds the model, as in a registry's artifact; empty is that directory."""
+
+
+def subpath_problem(subpath: str) -> str:
+    """Return why a text is not the path of a folder inside a version's directory; empty if it is one.
+
+    It must be the one spelling of that path, because stores compare names letter by letter.
+    """
+    if subpath.startswith("/") or "://" in subpath:
+        return f"must be relative to each version's folder; was {subpath!r}"
+    if not subpath or any(part in {"", ".", ".."} for part in subpath.split("/")):
+        return f"must be the names of folders with / between them, such as data/model; was {subpath!r}"
+    if not subpath.isprintable():
+        return f"must not hold control characters; was {subpath!r}"
+    return ""
+
 
 def collector_problems(
     kind: str, filename_prefix: str, *, logs: bool, known: Extensions = BUILT_IN
@@ -265,6 +292,10 @@ def collector_problems(
     is_known = kind in known.log_collectors
     if not is_known and not known.is_open:
         yield "type", f"Cannot find LogCollector::Factory for type: {kind}{known.reason('log_collectors', kind)}"
-    is_registered = kind not in LOG_FORMATS and (is_known or known.is_open)
-    if logs and not is_registered and not _ABSOLUTE.match(filename_prefix):
+    if logs and kind == CLOUD_EVENTS:
+        problem = sink_problem(filename_prefix)
+        if problem:
+            yield "filename_prefix", problem
+    is_file = kind in LOG_FORMATS or not (is_known or known.is_open)
+    if logs and is_file and not _ABSOLUTE.match(filename_prefix):
         yield "filename_prefix", f"must be an absolute path or a URI; was {filename_prefix!r}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from google.protobuf import text_format
@@ -12,7 +12,8 @@ from core.config.extensions import ANY, BUILT_IN, TENSORFLOW, Extensions
 from core.config.model_config import LoggingConfig, ModelConfig, TaskSampling, collector_problems
 from core.config.version_policy import All, Latest, RegisteredPolicy, Specific, Unsaid, VersionPolicy
 from core.errors import ConfigError, Problem, TransitionRefused
-from core.formats.text_format import Outline, outline, parse_text_message, says_nothing
+from core.formats.text_format import parse_rest, parse_text_message, says_nothing
+from core.formats.text_outline import Outline, outline
 from core.protos import model_config_pb2
 
 CUSTOM_CONFIG = "ModelServer does not yet support custom model config."
@@ -63,11 +64,26 @@ def model_configs(
     """
     if follows_list:
         _require_list(text, file)
+    models, problems = models_and_problems(text, file, relative_path_root=relative_path_root, known=known)
+    if problems:
+        raise ConfigError(problems)
+    return models
+
+
+def models_and_problems(
+    text: str, file: str = "", *, relative_path_root: str = "", known: Extensions = BUILT_IN
+) -> tuple[tuple[ModelConfig, ...], tuple[Problem, ...]]:
+    """Return the models of a ModelServerConfig file as far as they can be read, and every mistake in it."""
     around = _Around(relative_path_root, known)
+    message = model_config_pb2.ModelServerConfig()
     try:
-        return _read(text, file, around, allow_unknown=False)
+        _, places = parse_text_message(text, message, file)
     except ConfigError as error:
-        raise ConfigError(_with_further(error.problems, text, file, around)) from None
+        rest = parse_rest(text, message, file)
+        further = _found(message, around, file, rest.places)
+        problems = sorted((*error.problems, *rest.others(further)), key=lambda problem: problem.line or 0)
+        return _models(message, around), tuple(problems)
+    return _models(message, around), tuple(_found(message, around, file, places))
 
 
 def _require_list(text: str, file: str) -> None:
@@ -78,32 +94,15 @@ def _require_list(text: str, file: str) -> None:
         raise TransitionRefused((Problem(ONLY_LISTS, file, line),))
 
 
-def _read(text: str, file: str, around: _Around, *, allow_unknown: bool) -> tuple[ModelConfig, ...]:
-    message, places = parse_text_message(text, model_config_pb2.ModelServerConfig(), file, allow_unknown=allow_unknown)
-    models = places.first("model_config_list")
-    return _checked(message, around, file, places, models.each("config") if models else ())
-
-
-def _with_further(found: tuple[Problem, ...], text: str, file: str, around: _Around) -> tuple[Problem, ...]:
-    """Add the mistakes of a file beside its misspelt fields, so that a second attempt finds no further ones."""
-    try:
-        _read(text, file, around, allow_unknown=True)
-    except ConfigError as error:
-        further = (problem for problem in error.problems if problem not in found and _is_about_models(problem))
-        return tuple(sorted((*found, *further), key=lambda problem: problem.line or 0))
-    return found
-
-
-def _is_about_models(problem: Problem) -> bool:
-    """Whether a mistake is in the models rather than in the syntax of the file."""
-    return problem.field.startswith("config[")
-
-
 def models_from_message(
     message: model_config_pb2.ModelServerConfig, *, relative_path_root: str = "", known: Extensions = BUILT_IN
 ) -> tuple[ModelConfig, ...]:
     """Read the configuration of a reload request; raises ConfigError with every mistake."""
-    return _checked(message, _Around(relative_path_root, known), "", None, ())
+    around = _Around(relative_path_root, known)
+    problems = _found(message, around, "", None)
+    if problems:
+        raise ConfigError(tuple(problems))
+    return _models(message, around)
 
 
 def single_model(
@@ -145,25 +144,26 @@ def to_message(models: Iterable[ModelConfig]) -> model_config_pb2.ModelServerCon
     return model_config_pb2.ModelServerConfig(model_config_list=listed)
 
 
-def _checked(
-    message: model_config_pb2.ModelServerConfig,
-    around: _Around,
-    file: str,
-    whole: Outline | None,
-    places: Sequence[Outline],
-) -> tuple[ModelConfig, ...]:
+def _found(
+    message: model_config_pb2.ModelServerConfig, around: _Around, file: str, whole: Outline | None
+) -> list[Problem]:
+    """Return every mistake of a message, in the order of the text."""
     if message.HasField("custom_model_config"):
         line = whole.line_of("custom_model_config") if whole is not None else None
-        raise ConfigError((Problem(CUSTOM_CONFIG, file, line, "custom_model_config"),))
+        return [Problem(CUSTOM_CONFIG, file, line, "custom_model_config")]
     configs = message.model_config_list.config
-    known = list(places) if len(places) == len(configs) else [None] * len(configs)
+    models = whole.first("model_config_list") if whole is not None else None
+    places = models.each("config") if models is not None else []
+    known = places if len(places) == len(configs) else [None] * len(configs)
     entries = [
         _Entry(config, place, file, index) for index, (config, place) in enumerate(zip(configs, known, strict=True))
     ]
     problems = [*_duplicates(entries), *(problem for entry in entries for problem in _problems(entry, around))]
-    if problems:
-        raise ConfigError(tuple(sorted(problems, key=lambda problem: problem.line or 0)))
-    return tuple(_model(config, around) for config in configs)
+    return sorted(problems, key=lambda problem: problem.line or 0)
+
+
+def _models(message: model_config_pb2.ModelServerConfig, around: _Around) -> tuple[ModelConfig, ...]:
+    return tuple(_model(config, around) for config in message.model_config_list.config)
 
 
 def _duplicates(entries: Iterable[_Entry]) -> Iterator[Problem]:

@@ -77,8 +77,22 @@ OUR_FLAGS: Final = (
         "enable_model_repository_api",
         _BOOL,
         False,
-        "Let clients of the Open Inference Protocol load and unload models, as anyone may over the Admin service.",
+        "Let clients of the Open Inference Protocol load and unload models, as far as the Admin service lets them.",
         "front_door.model_repository_api",
+    ),
+    Flag(
+        "access_file",
+        _STRING,
+        "",
+        "YAML file that says who may do what, by tokens or client certificates; read again when it changes.",
+        "front_door.access_file",
+    ),
+    Flag(
+        "enable_remote_admin",
+        _BOOL,
+        False,
+        "Without access_file: let everyone who reaches the ports load, unload, label and profile, as on this machine.",
+        "front_door.remote_admin",
     ),
     Flag(
         "strict_version_labels",
@@ -116,7 +130,7 @@ OUR_FLAGS: Final = (
         _INT32,
         0,
         "Routers that share the ports of their node; more than one use more CPUs, and survive the loss of one. "
-        "0: two from 4 CPUs on, otherwise one.",
+        "0 means one below 4 CPUs, two from there on, and from 24 CPUs on one for each eight, up to eight.",
         "cluster.router_replicas",
         lambda count: max(0, count),
     ),
@@ -159,6 +173,14 @@ OUR_FLAGS: Final = (
         0,
         "Number of this server in its data centre, for request logs.",
         "request_log.task_index",
+    ),
+    Flag(
+        "request_log_metadata_headers",
+        _STRING,
+        "",
+        "Headers of requests that become part of logged events, with commas between.",
+        "request_log.metadata_headers",
+        lambda text: listed_names(text.lower()),
     ),
     Flag(
         "request_log_max_file_bytes",

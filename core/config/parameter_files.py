@@ -4,28 +4,52 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 from core.config.model_config import BatchingParameters
-from core.config.server_settings import MonitoringConfig, SslConfig
-from core.errors import ConfigError, Problem
-from core.formats.text_format import Outline, parse_text_message
+from core.config.server_settings import MonitoringConfig
+from core.errors import Problem
+from core.formats.text_format import checked_message
+from core.formats.text_outline import Outline
 from core.protos import model_config_pb2
 
 DEFAULT_METRICS_PATH = MonitoringConfig().prometheus_path
 BATCHING_WITHOUT_FILE = BatchingParameters(thread_pool_name="model_server_batch_threads")
 
 
+@dataclass(frozen=True, slots=True)
+class SslConfig:
+    """Certificates of the front door, as PEM texts (TensorFlow Serving, SSLConfig)."""
+
+    server_key: str = field(default="", repr=False)
+    """Private key of the server."""
+
+    server_cert: str = ""
+    """Certificate of the server, with its chain."""
+
+    custom_ca: str = ""
+    """Certificates that client certificates must lead to."""
+
+    client_verify: bool = False
+    """Ask clients for a certificate and verify it."""
+
+
 def batching_parameters(text: str, file: str = "") -> BatchingParameters:
     """Read a BatchingParameters file; raises ConfigError with every mistake."""
-    message, places = parse_text_message(text, model_config_pb2.BatchingParameters(), file)
+
+    def check(message: model_config_pb2.BatchingParameters, places: Outline) -> Iterator[Problem]:
+        for name, problem in batching_problems(_batching(message)):
+            yield Problem(problem, file, places.line_of(name), name)
+
+    return _batching(checked_message(text, model_config_pb2.BatchingParameters(), file, check)[0])
+
+
+def _batching(message: model_config_pb2.BatchingParameters) -> BatchingParameters:
     values: dict[str, Any] = {field.name: getattr(value, "value", value) for field, value in message.ListFields()}
     values["allowed_batch_sizes"] = tuple(message.allowed_batch_sizes)
-    parameters = BatchingParameters(**values)
-    problems = tuple(Problem(text, file, places.line_of(field), field) for field, text in batching_problems(parameters))
-    if problems:
-        raise ConfigError(problems)
-    return parameters
+    return BatchingParameters(**values)
 
 
 def batching_problems(parameters: BatchingParameters) -> Iterator[tuple[str, str]]:
@@ -74,29 +98,29 @@ def _allowed_size_problems(parameters: BatchingParameters) -> Iterator[tuple[str
 
 
 def monitoring_config(text: str, file: str = "") -> MonitoringConfig:
-    """Read a MonitoringConfig file; raises ConfigError."""
-    message, places = parse_text_message(text, model_config_pb2.MonitoringConfig(), file)
+    """Read a MonitoringConfig file; raises ConfigError with every mistake."""
+
+    def check(message: model_config_pb2.MonitoringConfig, places: Outline) -> Iterator[Problem]:
+        path = message.prometheus_config.path
+        if path and not path.startswith("/"):
+            line = places.line_of("prometheus_config", "path")
+            yield Problem(f"The path must start with /; was {path}", file, line, "prometheus_config.path")
+
+    message, _ = checked_message(text, model_config_pb2.MonitoringConfig(), file, check)
     prometheus = message.prometheus_config
-    path = prometheus.path or DEFAULT_METRICS_PATH
-    if not path.startswith("/"):
-        line = places.line_of("prometheus_config", "path")
-        raise ConfigError((Problem(f"The path must start with /; was {path}", file, line, "prometheus_config.path"),))
-    return MonitoringConfig(prometheus.enable, path)
+    return MonitoringConfig(prometheus.enable, prometheus.path or DEFAULT_METRICS_PATH)
 
 
 def ssl_config(text: str, file: str = "") -> SslConfig:
     """Read an SSLConfig file, which holds PEM texts and not file names; raises ConfigError with every mistake."""
-    message, places = parse_text_message(text, model_config_pb2.SSLConfig(), file)
-    problems = tuple(_ssl_problems(message, places, file))
-    if problems:
-        raise ConfigError(problems)
+    message, _ = checked_message(text, model_config_pb2.SSLConfig(), file, partial(_ssl_problems, file))
     return SslConfig(message.server_key, message.server_cert, message.custom_ca, message.client_verify)
 
 
-def _ssl_problems(message: model_config_pb2.SSLConfig, places: Outline, file: str) -> Iterator[Problem]:
+def _ssl_problems(file: str, message: model_config_pb2.SSLConfig, places: Outline) -> Iterator[Problem]:
     required = ("server_key", "server_cert", *(("custom_ca",) if message.client_verify else ()))
-    for field in ("server_key", "server_cert", "custom_ca"):
-        pem = cast("str", getattr(message, field))
-        if (pem or field in required) and "-----BEGIN " not in pem:
-            text = f"{field} must hold a PEM text, from -----BEGIN to -----END; file names are not read"
-            yield Problem(text, file, places.line_of(field), field)
+    for name in ("server_key", "server_cert", "custom_ca"):
+        pem = cast("str", getattr(message, name))
+        if (pem or name in required) and "-----BEGIN " not in pem:
+            text = f"{name} must hold a PEM text, from -----BEGIN to -----END; file names are not read"
+            yield Problem(text, file, places.line_of(name), name)

@@ -53,6 +53,14 @@ class FrontDoorSettings:
     model_repository_api: bool = False
     """Let clients of the Open Inference Protocol load and unload models."""
 
+    access_file: str = ""
+    """YAML file that says who may do what; without it, everyone may do what TensorFlow Serving offers."""
+
+    remote_admin: bool = False
+    """Without an access file: answer our own changes on all addresses, and not on this machine's own alone."""
+    profiler: bool = True
+    """Answer `tensorflow.ProfilerService`."""
+
     ssl_config_file: str = ""
     """SSLConfig text file for gRPC; empty means no TLS."""
 
@@ -224,6 +232,9 @@ class RequestLogSettings:
     max_file_age_s: float = 300.0
     """Seconds after which a file is finished."""
 
+    metadata_headers: tuple[str, ...] = ()
+    """Headers of requests, in lower case, that become part of logged events."""
+
 
 @dataclass(frozen=True, slots=True)
 class MonitoringSettings:
@@ -326,20 +337,3 @@ class MonitoringConfig:
 
     prometheus_path: str = "/monitoring/prometheus/metrics"
     """Path of the page."""
-
-
-@dataclass(frozen=True, slots=True)
-class SslConfig:
-    """Certificates of the front door, as PEM texts (TensorFlow Serving, SSLConfig)."""
-
-    server_key: str = field(default="", repr=False)
-    """Private key of the server."""
-
-    server_cert: str = ""
-    """Certificate of the server, with its chain."""
-
-    custom_ca: str = ""
-    """Certificates that client certificates must lead to."""
-
-    client_verify: bool = False
-    """Ask clients for a certificate and verify it."""

@@ -50,12 +50,12 @@ def session_config_warnings(text: str, file: str = "") -> tuple[Problem, ...]:
     return (*replaced, *(Problem("is not passed on to TensorFlow", file, one.line, one.name) for one in left_out))
 
 
-def with_threads(session_config: bytes, num_cpus: float, *, light: bool) -> bytes:
+def with_threads(session_config: bytes, num_cpus: float, *, light: bool, limit: int = 0) -> bytes:
     """Add to a serialized tensorflow.ConfigProto how many threads an operation may use.
 
     A value that the operator set for all models (`--tensorflow_*_parallelism`) is kept. Otherwise the CPUs that Ray
-    reserves for the replica count, if it reserves any; then one thread for a light model; then TensorFlow's
-    default, one for each core.
+    reserves for the replica count, if it reserves any; then one thread for a light model; then `limit`, the CPUs
+    whose time a container has, unless that is 0; then TensorFlow's default, one for each core.
     """
     message = session_file_pb2.ConfigProto.FromString(session_config)
     if message.intra_op_parallelism_threads > 0 or message.inter_op_parallelism_threads > 0:
@@ -64,6 +64,8 @@ def with_threads(session_config: bytes, num_cpus: float, *, light: bool) -> byte
         message.intra_op_parallelism_threads = message.inter_op_parallelism_threads = math.ceil(num_cpus)
     elif light:
         message.intra_op_parallelism_threads = 1
+    elif limit:
+        message.intra_op_parallelism_threads = message.inter_op_parallelism_threads = limit
     return message.SerializeToString()
 
 

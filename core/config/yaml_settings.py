@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from core.config.extensions import ANY, BUILT_IN, Extensions, PlatformKind, op_library_problem
+from core.config.extensions import ANY, BUILT_IN, CLOUD_EVENTS, Extensions, PlatformKind, op_library_problem
 from core.config.flag import FlagKind, Value
 from core.config.flag_table import FLAGS
 from core.config.model_config import (
@@ -31,10 +31,12 @@ from core.config.model_config import (
     Rollout,
     TaskSampling,
     collector_problems,
+    subpath_problem,
 )
 from core.config.parameter_files import batching_problems
 from core.config.version_policy import All, Latest, PolicyFailed, Specific, VersionPolicy, registered_policy
 from core.errors import ConfigError, Problem
+from core.events.settings_reading import event_settings
 from core.formats.yaml_reading import (
     MISTAKE,
     Reader,
@@ -78,7 +80,10 @@ def _logging(known: Extensions, entry: YamlEntry) -> Any:
 
 
 def _log(known: Extensions, entry: YamlEntry) -> Any:
-    config = LoggingConfig(**section(_LOGGING)(entry))
+    given = section(_LOGGING)(entry)
+    config = LoggingConfig(**given)
+    if "events" in given and config.collector != CLOUD_EVENTS:
+        entry.at("events").mistake(f"has an effect with the collector {CLOUD_EVENTS} only")
     logs = any(rate > 0 for rate in (config.sampling_rate, *(task.sampling_rate for task in config.per_task)))
     for name, message in collector_problems(config.collector, config.filename_prefix, logs=logs, known=known):
         entry.at("collector" if name == "type" else name).mistake(message)
@@ -92,6 +97,12 @@ def _platform(known: Extensions, entry: YamlEntry) -> Any:
         return MISTAKE
     reason = known.reason("platforms", name) or f"; there are {', '.join((*known.platforms, ANY.name))}"
     return known.platform(name) or entry.mistake(f"is not a platform: {name}{reason}")
+
+
+def _subpath(entry: YamlEntry) -> Any:
+    found = text(entry)
+    problem = subpath_problem(found) if isinstance(found, str) else ""
+    return entry.mistake(problem) if problem else found
 
 
 def _hooks(entry: YamlEntry) -> Any:
@@ -179,6 +190,7 @@ _LOGGING: Mapping[str, Reader] = {
     "sampling_rate": _RATE,
     "attributes": whole(0, 3),
     "per_task": each(_TASK),
+    "events": event_settings,
 }
 _RESOURCES: Mapping[str, Reader] = {
     "num_replicas": whole(1),
@@ -195,6 +207,8 @@ _RESOURCES: Mapping[str, Reader] = {
     "marker_file": text,
     "max_ongoing_requests": whole(1),
     "max_queued_requests": whole(-1),
+    "max_requests_per_second": decimal(0),
+    "max_in_flight": whole(0),
     "env_vars": mapping(text),
 }
 
@@ -212,6 +226,7 @@ _OWN: Mapping[str, Reader] = {
 }
 _LISTED: Mapping[str, Reader] = {
     "base_path": text,
+    "version_subpath": _subpath,
     "labels": mapping(whole(0)),
 }
 _FLAG_READERS: Mapping[FlagKind, Reader] = {
@@ -242,6 +257,7 @@ class ModelSettings:
     platform: PlatformKind | None = None
     op_libraries: tuple[str, ...] = ()
     hooks: str = ""
+    version_subpath: str = ""
     lines: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -257,9 +273,19 @@ class YamlSettings:
 
 def read_yaml_settings(content: str, file: str = "", known: Extensions = BUILT_IN) -> YamlSettings:
     """Read the file; raises ConfigError with every mistake, its line and its field."""
+    settings, problems = settings_and_problems(content, file, known)
+    if problems:
+        raise ConfigError(problems)
+    return settings
+
+
+def settings_and_problems(
+    content: str, file: str = "", known: Extensions = BUILT_IN
+) -> tuple[YamlSettings, tuple[Problem, ...]]:
+    """Return what can be read of the file, and every mistake in it; raises ConfigError for what is not YAML."""
     node = compose(content, file)
     if node is None:
-        return YamlSettings(file=file)
+        return YamlSettings(file=file), ()
     problems: list[Problem] = []
     top = known_entries(YamlEntry(node, "", file, problems), {"models": 0, "defaults": 0, "server": 0})
     own: dict[str, Reader] = {**_RESOURCES, **_OWN, "logging": partial(_logging, known)}
@@ -272,9 +298,8 @@ def read_yaml_settings(content: str, file: str = "", known: Extensions = BUILT_I
     listed = {**own, **_LISTED, **named}
     models = {name: _model(shared, section(listed)(at), at) for name, at in places.items()}
     server = section(_SERVER)(top["server"]) if "server" in top else {}
-    if problems:
-        raise ConfigError(tuple(sorted(problems, key=lambda problem: problem.line or 0)))
-    return YamlSettings(models, defaults, server, file)
+    in_order = tuple(sorted(problems, key=lambda problem: problem.line or 0))
+    return YamlSettings(models, defaults, server, file), in_order
 
 
 def _model(shared: Mapping[str, Any], given: Mapping[str, Any], entry: YamlEntry | None) -> ModelSettings:
@@ -296,6 +321,7 @@ def _model(shared: Mapping[str, Any], given: Mapping[str, Any], entry: YamlEntry
         values.get("platform"),
         values.get("op_libraries", ()),
         values.get("hooks", ""),
+        values.get("version_subpath", ""),
         _lines(entry),
     )
 

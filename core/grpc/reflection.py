@@ -14,7 +14,15 @@ from typing import Final
 from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, wrappers_pb2
 from google.protobuf.descriptor import FileDescriptor
 
-from core.protos import admin_pb2, model_config_pb2, oip_pb2, serving_pb2, tensor_pb2
+from core.protos import (
+    admin_pb2,
+    model_config_pb2,
+    oip_pb2,
+    profiler_pb2,
+    serving_pb2,
+    tensor_pb2,
+    xplane_pb2,
+)
 
 _ORIGINALS: Final[Mapping[str, str]] = MappingProxyType(
     {"ray_model_server.tensorflow": "tensorflow", "ray_model_server.inference": "inference"}
@@ -27,13 +35,15 @@ _FILE_NAMES: Final[Mapping[str, str]] = MappingProxyType(
         serving_pb2.DESCRIPTOR.name: "tensorflow_serving/serving.proto",
         admin_pb2.DESCRIPTOR.name: "ray_model_server/admin.proto",
         oip_pb2.DESCRIPTOR.name: "inference.proto",
+        xplane_pb2.DESCRIPTOR.name: "tensorflow/xplane.proto",
+        profiler_pb2.DESCRIPTOR.name: "tensorflow/profiler_service.proto",
     }
 )
 
 
 Rename = Callable[[str], str]
 
-OWN_FILES: Final = (tensor_pb2, model_config_pb2, serving_pb2, admin_pb2, oip_pb2)
+OWN_FILES: Final = (tensor_pb2, model_config_pb2, serving_pb2, xplane_pb2, profiler_pb2, admin_pb2, oip_pb2)
 """What our services are described by, dependencies first."""
 
 

@@ -6,9 +6,11 @@ while that table does not change. Answers are encoded without the table, so that
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -219,9 +221,30 @@ def end_block(code: int, message: str) -> bytes:
     return header_block(status_fields(code, message))
 
 
-def refusal_block(code: int, message: str) -> bytes:
-    """Encode an answer that is only a status."""
-    return header_block((*_OPENING, *status_fields(code, message)))
+RETRY_PUSHBACK: Final = "grpc-retry-pushback-ms"
+"""The trailer by which a server tells a client's retry policy how long to wait (gRFC A6)."""
+
+
+def pushback_ms(retry_after_s: float) -> str:
+    """Return the value of RETRY_PUSHBACK: whole milliseconds, at least one."""
+    return str(max(1, math.ceil(retry_after_s * 1000)))
+
+
+@lru_cache(MOST_KNOWN_BLOCKS)
+def retry_trailers(retry_after_s: float) -> tuple[tuple[str, str], ...]:
+    """Return the metadata that tells a client when to repeat a refused call; none for 0 seconds."""
+    return ((RETRY_PUSHBACK, pushback_ms(retry_after_s)),) if retry_after_s else ()
+
+
+def refusal_block(code: int, message: str, retry_after_s: float = 0.0) -> bytes:
+    """Encode an answer that is only a status; a time after which to try again is told if it is more than 0.
+
+    The last ones are kept: a server that refuses, refuses many in the same words.
+    """
+    fields = (*_OPENING, *status_fields(code, message))
+    if retry_after_s:
+        fields = (*fields, (RETRY_PUSHBACK.encode(), pushback_ms(retry_after_s).encode()))
+    return header_block(fields)
 
 
 HTTP_REFUSAL: Final = b"This port speaks gRPC: send POST with the content-type application/grpc.\n"

@@ -21,7 +21,7 @@ from core.inference.dtypes import NUMPY_DTYPE, DataType
 from core.json.cut_lists import MOST_LISTS, NumberList, place_of
 from core.json.elements import Element, UnsuitableDocumentError, member_names, numbers
 from core.json.rows import DTypes
-from core.json.skeleton import Shape, check_skeleton, list_shape, list_skeleton, object_skeleton, value_shape
+from core.json.skeleton import Shape, check_skeleton, is_deeper, list_shape, list_skeleton, object_skeleton, value_shape
 from core.json.tensors import FLOATS, INTEGERS, fast_tensor, fast_values, to_float32
 
 Arrays = dict[str, np.ndarray]
@@ -42,6 +42,8 @@ def one_tensor(document: Element, key: str, dtype: DataType, body: bytes) -> np.
     shape = list_shape(value)
     if dtype in FLOATS or dtype in INTEGERS:
         check_skeleton(document, key, list_skeleton(shape, limit=len(body)), body)
+    elif is_deeper(body):
+        raise UnsuitableDocumentError
     return _tensor(value, shape, dtype)
 
 

@@ -20,11 +20,12 @@ import simdjson
 from core.errors import InvalidArgument
 from core.inference.signature import DEFAULT_SIGNATURE, Signature
 from core.json.columns import Arrays, Places, cut_inputs, cut_places, named_rows, named_tensors, one_tensor
-from core.json.cut_lists import cut_lists
+from core.json.cut_lists import MOST_RANK, cut_lists
 from core.json.elements import Element, UnsuitableDocumentError, parsed_element, plain
 from core.json.exact_parser import parse_exactly
 from core.json.picture import complaint
 from core.json.rows import read_inputs, read_instances
+from core.json.skeleton import MOST_LEVELS, is_deeper, require_shallow
 from core.json.values import JsonObject, Value
 
 T = TypeVar("T")
@@ -97,12 +98,17 @@ class _Outline(NamedTuple):
 
 def _outline(rest: bytes) -> _Outline | None:
     """Read what is left of a body; None for everything unusual."""
-    return _kept_outline(rest) if len(rest) <= LARGEST_KEPT_OUTLINE_BYTES else with_object(rest, _read_outline)
+    return _kept_outline(rest) if len(rest) <= LARGEST_KEPT_OUTLINE_BYTES else _new_outline(rest)
 
 
 @functools.lru_cache(maxsize=KEPT_OUTLINES)
 def _kept_outline(rest: bytes) -> _Outline | None:
-    return with_object(rest, _read_outline)
+    return _new_outline(rest)
+
+
+def _new_outline(rest: bytes) -> _Outline | None:
+    """Leave to others a text that may be too deep with its lists in it."""
+    return None if is_deeper(rest, MOST_LEVELS - MOST_RANK) else with_object(rest, _read_outline)
 
 
 def _read_outline(document: Element) -> _Outline | None:
@@ -116,6 +122,7 @@ def _read_outline(document: Element) -> _Outline | None:
 def check_signature_name(body: bytes | bytearray) -> None:
     """Make the checks of a body of predict that come before its model is looked up; raises ServingError."""
     body = bytes(body)
+    require_shallow(body)
     if not with_object(body, _has_good_name):
         document = parse_object(body)
         signature_name(document.first_values(), document)
@@ -123,6 +130,7 @@ def check_signature_name(body: bytes | bytearray) -> None:
 
 def parse_object(body: bytes) -> JsonObject:
     """Read a body that must be an object, as values."""
+    require_shallow(body)
     require_affordable(body)
     valid = with_object(body, _plain_object)
     document: Value = parse_exactly(body) if valid is None else valid

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qs, unquote_to_bytes
 
-from core.errors import InvalidArgument, NotFound
+from core.access.rights import HEALTH, INFER, METADATA, OWN_ADMIN, STATES, WHOLE_STATUS, Right
+from core.errors import InvalidArgument, NotFound, ServingError
 from core.oip.model_reference import ModelReference, model_reference
 
 PREFIX: Final = "/v2"
@@ -53,6 +55,22 @@ _OF_MODEL: Final = {
 }
 _SUFFIXES: Final = {operation: f"/{what}" if what else "" for what, operation in _OF_MODEL.items()}
 _POSTED: Final = frozenset({Operation.INFER, Operation.INDEX, Operation.LOAD, Operation.UNLOAD})
+
+
+_RIGHTS: Final[Mapping[Operation, Right]] = {
+    Operation.SERVER: METADATA,
+    Operation.LIVE: HEALTH,
+    Operation.READY: HEALTH,
+    Operation.MODELS: STATES,
+    Operation.METADATA: METADATA,
+    Operation.MODEL_READY: HEALTH,
+    Operation.INFER: INFER,
+    Operation.CONFIG: METADATA,
+    Operation.STATISTICS: WHOLE_STATUS,
+    Operation.INDEX: STATES,
+    Operation.LOAD: OWN_ADMIN,
+    Operation.UNLOAD: OWN_ADMIN,
+}
 
 
 class WrongMethod(InvalidArgument):
@@ -108,6 +126,16 @@ class OipRequest:
         except ValueError:
             raise InvalidArgument(f"the query has more than {MOST_PARAMETERS} parameters") from None
         return values.get(key, [""])[-1]
+
+
+def oip_rights(method: str, target: str) -> tuple[Right, ...]:
+    """Return what a request needs; nothing for preflights, and for what cannot be read."""
+    try:
+        request = parse_oip_request(method, target)
+    except ServingError:
+        return ()
+    right = _RIGHTS.get(request.operation, WHOLE_STATUS)
+    return (right if request.model is None else right.of(request.model.name),)
 
 
 def is_oip(target: str) -> bool:

@@ -80,7 +80,8 @@ STATUS: Json = {
                 },
                 "required": ["version", "state", "status"],
             },
-        }
+        },
+        "ready": {"type": "boolean"},
     },
     "required": ["model_version_status"],
 }

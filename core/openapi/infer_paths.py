@@ -118,7 +118,7 @@ INDEX: Final = _list(
 )
 ANY_OBJECT: Final[Json] = {"type": "object"}
 
-ERRORS: Final = ("400", "404", "413", "500", "501", "503", "504")
+ERRORS: Final = ("400", "404", "413", "429", "500", "501", "503", "504")
 WRONG_METHOD: Final = "405"
 FORBIDDEN: Final = "403"
 

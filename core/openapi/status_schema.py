@@ -130,6 +130,17 @@ MODEL = _object(
     version_policy=POLICY,
     labels=_list(LABEL),
     rollout=ROLLOUT,
+    limits={
+        **_object(
+            max_requests_per_second=_nothing_or({"type": "number", "exclusiveMinimum": 0}),
+            max_in_flight=_nothing_or({"type": "integer", "minimum": 1}),
+        ),
+        "description": "of all routers together; null where there is none",
+    },
+    refused_per_s={
+        **_nothing_or({"type": "number", "minimum": 0}),
+        "description": "requests refused in a second, for a limit or because the server was full; null as traffic",
+    },
     problem={
         **_nothing_or(TEXT),
         "description": "why storage lists nothing to load, or what is wrong with a version there",

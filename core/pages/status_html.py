@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from core.admin.status_text import duration, printable
+from core.admin.status_text import duration, printable, rate
 from core.pages.frame import Links, StyleAndScript, html_page, live_header, live_part
 from core.pages.tables import (
     LONGEST_TEXT,
@@ -54,6 +54,7 @@ def _sections(document: Json) -> Iterator[str]:
     yield table_section("Versions", VERSIONS, _versions(models, now)) or empty_section(
         "Versions", "There is no version."
     )
+    yield table_section("Limits", ("Model", "Requests/s at most", "In work at most", "Refused/s"), _limits(models))
     yield table_section("Labels", ("Label", "Model", "Version", "State"), _labels(models))
     yield table_section("Versions that are not complete", ("Version", "Model", "Why it waits"), _waiting(models))
     yield table_section("Ignored directories", ("Directory", "Model", "Why"), _ignored(models))
@@ -160,6 +161,15 @@ def _failing(models: Sequence[Json]) -> Iterator[Row]:
 def _attempts(version: Json) -> str:
     again = f"; again at {time_tag(version['next_attempt'])}" if version["next_attempt"] else ""
     return f"{version['failed_attempts']}{again}"
+
+
+def _limits(models: Sequence[Json]) -> Iterator[Row]:
+    """Yield the models with limits, and those of which requests are refused all the same."""
+    for one in models:
+        limits, refused = list(one["limits"].values()), one["refused_per_s"]
+        if any(limits) or refused:
+            texts = ("" if limit is None else f"{limit:g}" for limit in limits)
+            yield row_of(one["name"], one["name"], *texts, "" if refused is None else rate(refused))
 
 
 def _labels(models: Sequence[Json]) -> Iterator[Row]:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63ore/protos/saved_model.proto\x12\x1bray_model_server.tensorflow\"\x80\x01\n\x0fRestoreEnvelope\x12H\n\tsaver_def\x18\x03 \x01(\x0b\x32\x35.ray_model_server.tensorflow.RestoreEnvelope.SaverDef\x1a#\n\x08SaverDef\x12\x17\n\x0frestore_op_name\x18\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63ore/protos/saved_model.proto\x12\x1bray_model_server.tensorflow\"\x80\x01\n\x0fRestoreEnvelope\x12H\n\tsaver_def\x18\x03 \x01(\x0b\x32\x35.ray_model_server.tensorflow.RestoreEnvelope.SaverDef\x1a#\n\x08SaverDef\x12\x17\n\x0frestore_op_name\x18\x03 \x01(\t\"\xa7\x07\n\x0e\x44\x65scribedModel\x12M\n\x0bmeta_graphs\x18\x02 \x03(\x0b\x32\x38.ray_model_server.tensorflow.DescribedModel.MetaGraphDef\x1a%\n\x07NodeDef\x12\n\n\x02op\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x04 \x01(\t\x1a\xc5\x01\n\x0b\x46unctionDef\x12T\n\tsignature\x18\x01 \x01(\x0b\x32\x41.ray_model_server.tensorflow.DescribedModel.FunctionDef.Signature\x12\x45\n\x08node_def\x18\x03 \x03(\x0b\x32\x33.ray_model_server.tensorflow.DescribedModel.NodeDef\x1a\x19\n\tSignature\x12\x0c\n\x04name\x18\x01 \x01(\t\x1a_\n\x12\x46unctionDefLibrary\x12I\n\x08\x66unction\x18\x01 \x03(\x0b\x32\x37.ray_model_server.tensorflow.DescribedModel.FunctionDef\x1a\x9e\x01\n\x08GraphDef\x12\x41\n\x04node\x18\x01 \x03(\x0b\x32\x33.ray_model_server.tensorflow.DescribedModel.NodeDef\x12O\n\x07library\x18\x02 \x01(\x0b\x32>.ray_model_server.tensorflow.DescribedModel.FunctionDefLibrary\x1a\x37\n\x0bMetaInfoDef\x12\x0c\n\x04tags\x18\x04 \x03(\t\x12\x1a\n\x12tensorflow_version\x18\x05 \x01(\t\x1a \n\x0c\x41ssetFileDef\x12\x10\n\x08\x66ilename\x18\x02 \x01(\t\x1a\xf9\x01\n\x0cMetaGraphDef\x12N\n\rmeta_info_def\x18\x01 \x01(\x0b\x32\x37.ray_model_server.tensorflow.DescribedModel.MetaInfoDef\x12G\n\tgraph_def\x18\x02 \x01(\x0b\x32\x34.ray_model_server.tensorflow.DescribedModel.GraphDef\x12P\n\x0e\x61sset_file_def\x18\x06 \x03(\x0b\x32\x38.ray_model_server.tensorflow.DescribedModel.AssetFileDef\"f\n\x0eOperationNames\x12=\n\x02op\x18\x01 \x03(\x0b\x32\x31.ray_model_server.tensorflow.OperationNames.OpDef\x1a\x15\n\x05OpDef\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x7f\n\x0bKernelNames\x12\x42\n\x06kernel\x18\x01 \x03(\x0b\x32\x32.ray_model_server.tensorflow.KernelNames.KernelDef\x1a,\n\tKernelDef\x12\n\n\x02op\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65vice_type\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,4 +35,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESTOREENVELOPE']._serialized_end=191
   _globals['_RESTOREENVELOPE_SAVERDEF']._serialized_start=156
   _globals['_RESTOREENVELOPE_SAVERDEF']._serialized_end=191
+  _globals['_DESCRIBEDMODEL']._serialized_start=194
+  _globals['_DESCRIBEDMODEL']._serialized_end=1129
+  _globals['_DESCRIBEDMODEL_NODEDEF']._serialized_start=291
+  _globals['_DESCRIBEDMODEL_NODEDEF']._serialized_end=328
+  _globals['_DESCRIBEDMODEL_FUNCTIONDEF']._serialized_start=331
+  _globals['_DESCRIBEDMODEL_FUNCTIONDEF']._serialized_end=528
+  _globals['_DESCRIBEDMODEL_FUNCTIONDEF_SIGNATURE']._serialized_start=503
+  _globals['_DESCRIBEDMODEL_FUNCTIONDEF_SIGNATURE']._serialized_end=528
+  _globals['_DESCRIBEDMODEL_FUNCTIONDEFLIBRARY']._serialized_start=530
+  _globals['_DESCRIBEDMODEL_FUNCTIONDEFLIBRARY']._serialized_end=625
+  _globals['_DESCRIBEDMODEL_GRAPHDEF']._serialized_start=628
+  _globals['_DESCRIBEDMODEL_GRAPHDEF']._serialized_end=786
+  _globals['_DESCRIBEDMODEL_METAINFODEF']._serialized_start=788
+  _globals['_DESCRIBEDMODEL_METAINFODEF']._serialized_end=843
+  _globals['_DESCRIBEDMODEL_ASSETFILEDEF']._serialized_start=845
+  _globals['_DESCRIBEDMODEL_ASSETFILEDEF']._serialized_end=877
+  _globals['_DESCRIBEDMODEL_METAGRAPHDEF']._serialized_start=880
+  _globals['_DESCRIBEDMODEL_METAGRAPHDEF']._serialized_end=1129
+  _globals['_OPERATIONNAMES']._serialized_start=1131
+  _globals['_OPERATIONNAMES']._serialized_end=1233
+  _globals['_OPERATIONNAMES_OPDEF']._serialized_start=1212
+  _globals['_OPERATIONNAMES_OPDEF']._serialized_end=1233
+  _globals['_KERNELNAMES']._serialized_start=1235
+  _globals['_KERNELNAMES']._serialized_end=1362
+  _globals['_KERNELNAMES_KERNELDEF']._serialized_start=1318
+  _globals['_KERNELNAMES_KERNELDEF']._serialized_end=1362
 # @@protoc_insertion_point(module_scope)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from core.config.model_config import LoggingConfig
 from core.errors import Unavailable
+from core.routing.transport import Headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,14 @@ class LogCollector(Protocol):
 
     def close(self, timeout_s: float) -> None:
         """Store or send the rest within so many seconds, and let go of everything; raises RecordsLost for the rest."""
+
+
+@runtime_checkable
+class TakesHeaders(Protocol):
+    """A collector that also keeps the chosen headers of requests."""
+
+    def encoded_with(self, record: bytes, headers: Headers) -> bytes:
+        """Return what `collect` gets of a record of a request with these headers; called instead of `encoded`."""
 
 
 class MakeCollector(Protocol):

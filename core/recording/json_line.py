@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -26,8 +27,25 @@ _NOT_FINITE: Final = re.compile(rb"-?Infinity|NaN")
 Json = Any
 
 
+@dataclass(frozen=True, slots=True)
+class ShownExchange:
+    """A record as values that JSON can hold: what is known about it, its method, its request and its answer."""
+
+    about: dict[str, Json]
+    method: str
+    request: Json
+    response: Json
+
+
 def json_line(record: bytes) -> bytes:
     """Return the line of a serialized PredictionLog; raises InvalidArgument for one that cannot be shown."""
+    shown = shown_exchange(record)
+    line = {**shown.about, "method": shown.method, "request": shown.request, "response": shown.response}
+    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def shown_exchange(record: bytes) -> ShownExchange:
+    """Return what a serialized PredictionLog shows; raises InvalidArgument for one that cannot be shown."""
     try:
         log = prediction_log_pb2.PredictionLog.FromString(record)
     except DecodeError:
@@ -36,13 +54,7 @@ def json_line(record: bytes) -> bytes:
     if kind not in _SHOWN:
         raise InvalidArgument(f"Records with {kind or 'nothing'} in them cannot be shown.")
     request, response = _SHOWN[kind](getattr(log, kind))
-    line = {
-        **_about(log.log_metadata),
-        "method": kind.removesuffix("_log"),
-        "request": request,
-        "response": response,
-    }
-    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+    return ShownExchange(_about(log.log_metadata), kind.removesuffix("_log"), request, response)
 
 
 def _about(metadata: prediction_log_pb2.LogMetadata) -> dict[str, Json]:

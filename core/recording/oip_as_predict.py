@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from core.errors import InvalidArgument
-from core.grpc.client_messages import Target
 from core.grpc.model_spec import answer_spec
+from core.grpc.written_requests import Target
 from core.inference.protobuf_wire import parse_message
 from core.inference.signature import ServedModel, TensorSpec
 from core.inference.tensor_proto import to_proto

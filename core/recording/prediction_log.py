@@ -23,7 +23,7 @@ from core.inference.signature import DEFAULT_SIGNATURE, ServedModel
 from core.protos import prediction_log_pb2, serving_pb2
 from core.recording.oip_as_predict import grpc_infer_messages, rest_infer_messages
 from core.recording.rest_as_grpc import LoggedMessages, classify_messages, predict_messages, regress_messages
-from core.routing.transport import Method
+from core.routing.transport import Headers, Method
 
 _METADATA_TAG: Final = tag(1)
 _REQUEST_TAG: Final = tag(1)
@@ -32,12 +32,16 @@ _RESPONSE_TAG: Final = tag(2)
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A request that was answered; `at_s` is the time of the answer, in seconds since 1970."""
+    """A request that was answered; `at_s` is the time of the answer, in seconds since 1970.
+
+    `headers` are those that the configuration chooses; a record does not hold them.
+    """
 
     method: Method
     body: bytes | bytearray
     answer: bytes | bytearray
     at_s: float
+    headers: Headers = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from core.errors import InvalidArgument
-from core.grpc.client_messages import Target, predict_request
 from core.grpc.examples_response import classification_result, examples_response, regression_result
 from core.grpc.model_spec import answer_spec
+from core.grpc.written_requests import Target, predict_request
 from core.inference.classification import ScoredClass
 from core.inference.signature import DEFAULT_SIGNATURE, ServedModel
 from core.inference.tensor_proto import to_proto

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 
 from core.errors import HTTP_STATUS, Code
@@ -19,6 +21,8 @@ CORS_HEADERS = (
     (b"access-control-allow-methods", b"POST, GET"),
     (b"access-control-allow-headers", b"Content-Type"),
 )
+LONGEST_KEPT_BYTES = 1024
+"""Errors of longer texts are made anew each time."""
 LARGEST_UNZIPPED_BYTES = 100 * 1024 * 1024
 GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
@@ -54,16 +58,34 @@ def answer_of(answer: Answer) -> HttpAnswer:
     """Return the response for a model server's answer: the body itself, or the error text in JSON."""
     if answer.code is Code.OK:
         return HttpAnswer(200, answer.body)
-    return _error_answer(answer.code, bytes(answer.body))
+    return _error_answer(answer.code, bytes(answer.body), answer.retry_after_s)
 
 
-def error_answer(code: Code, message: str) -> HttpAnswer:
+def error_answer(code: Code, message: str, retry_after_s: float = 0.0) -> HttpAnswer:
     """Return the JSON response for an error."""
-    return _error_answer(code, raw_bytes(message))
+    return _error_answer(code, raw_bytes(message), retry_after_s)
 
 
-def _error_answer(code: Code, text: bytes) -> HttpAnswer:
-    return HttpAnswer(HTTP_STATUS.get(code, 500), _error_object(text), code=code)
+def _error_answer(code: Code, text: bytes, retry_after_s: float) -> HttpAnswer:
+    made = _repeated_error if len(text) <= LONGEST_KEPT_BYTES else _repeated_error.__wrapped__
+    return made(code, text, retry_after_s)
+
+
+@lru_cache(100)
+def _repeated_error(code: Code, text: bytes, retry_after_s: float) -> HttpAnswer:
+    """Return the response for an error; a server that refuses, refuses many in the same words."""
+    headers = (JSON, *retry_headers(code, retry_after_s))
+    return HttpAnswer(HTTP_STATUS.get(code, 500), _error_object(text), headers, code)
+
+
+def retry_headers(code: Code, retry_after_s: float = 0.0) -> tuple[Header, ...]:
+    """Return the header that says in how many seconds to try again: whole ones, at least one (RFC 9110, 10.2.3).
+
+    Who is told that the server is unavailable may always try again in a second.
+    """
+    if not retry_after_s and code is not Code.UNAVAILABLE:
+        return ()
+    return ((b"retry-after", b"%d" % max(1, math.ceil(retry_after_s))),)
 
 
 def html_error(status: int) -> HttpAnswer:

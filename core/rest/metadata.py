@@ -32,9 +32,14 @@ def metadata_body(model: ServedModel) -> bytes:
     )
 
 
-def status_body(entries: Sequence[VersionStatus]) -> bytes:
-    """Write the answer to `GET /v1/models/<name>`, newest version first."""
-    return _printed(_fields(status_message(entries)))
+def status_body(entries: Sequence[VersionStatus], *, is_ready: bool | None = None) -> bytes:
+    """Write the answer to `GET /v1/models/<name>`, newest version first.
+
+    A model that is asked about as a whole also says whether it is ready, after all that TensorFlow Serving says:
+    KServe's version 1 asks for that field.
+    """
+    ready = {} if is_ready is None else {"ready": is_ready}
+    return _printed(_fields(status_message(entries)) | ready)
 
 
 def _fields(message: serving_pb2.SignatureDefMap | serving_pb2.GetModelStatusResponse) -> dict[str, Any]:

@@ -15,20 +15,21 @@ def liveness_body() -> bytes:
     return b'{"alive": true}\n'
 
 
-def readiness_body(table: RoutingTable, *, draining: bool) -> tuple[bool, bytes]:
-    """Whether requests should be sent here, and what is missing.
+def readiness_body(table: RoutingTable, *, draining: bool, has_reasons: bool = True) -> tuple[bool, bytes]:
+    """Whether requests should be sent here, and what is missing, unless the caller may not see that.
 
     The rule is that of `core.routing.server_state`. `missing` names the models and labels that do not answer,
     `reasons` everything that keeps the server from being ready without problems.
     """
     state = server_state(table, is_draining=draining)
+    missing = table.models.items() if has_reasons else ()
     document = {
         "ready": state.is_ready,
         "state": state.readiness.value,
         "draining": draining,
         "generation": table.generation,
-        "missing": {name: _what_is_missing(model) for name, model in table.models.items() if _is_missing(model)},
-        "reasons": list(state.reasons),
+        "missing": {name: _what_is_missing(model) for name, model in missing if _is_missing(model)},
+        "reasons": list(state.reasons) if has_reasons else [],
     }
     return state.is_ready, json_page(document)
 

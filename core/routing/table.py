@@ -17,9 +17,12 @@ from core.errors import (
     StatusNotFound,
     Unavailable,
 )
+from core.routing.admission import TrafficLimits
 from core.versions.history import VersionHistory
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.servable import ServableId, app_name
+
+NO_LIMITS = TrafficLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class ModelRoutes:
     `statuses` is newest first, and shows a version as AVAILABLE only while every router has a route to it; `histories`
     has more of the same versions. `problem` says why storage has nothing to load, if so; `ignored` has directories that
     are not versions and `waiting` versions that are not completely written, each with the reason. `base_path`,
-    `policy`, `rollout` and `logging` are as configured.
+    `policy`, `rollout`, `logging` and `limits` are as configured.
     """
 
     routes: Mapping[int, Route] = field(default_factory=dict)
@@ -64,6 +67,7 @@ class ModelRoutes:
     policy: VersionPolicy | None = None
     rollout: Rollout = Rollout.AVAILABILITY_PRESERVING
     logging: tuple[LoggingConfig, ...] = ()
+    limits: TrafficLimits = NO_LIMITS
     latest: Route | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -117,6 +121,11 @@ class ModelRoutes:
         """Whether a version answers whichever router is asked."""
         return bool(self.available)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests that name no version are answered whichever router they reach."""
+        return self.latest is not None and self.latest.servable.version in self.available
+
 
 @dataclass(frozen=True, slots=True)
 class ListInForce:
@@ -147,7 +156,8 @@ class RoutingTable:
     `in_force` is the list of models from which it was made. `settled` turns true when every configured model has a
     result: a version, an error, or nothing to load. `awaited` has the versions of the first list that a label or the
     policy names, until each has answered or failed once. `started_s` is when the first table was made, in seconds since
-    the epoch. `watcher` names its maker: another watcher may give the same generation to another table.
+    the epoch. `watcher` names its maker: another watcher may give the same generation to another table. `routers` is
+    how many routers share the limits of models.
     """
 
     generation: int
@@ -157,6 +167,7 @@ class RoutingTable:
     started_s: float = 0.0
     watcher: str = ""
     awaited: frozenset[ServableId] = frozenset()
+    routers: int = 1
 
     def resolve(self, name: str, version: int | None = None, label: str | None = None) -> Route:
         """Return the route of the version that answers a model spec (TensorFlow Serving, resolution of a model spec).

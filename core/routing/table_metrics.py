@@ -6,8 +6,16 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from core.routing.server_state import Readiness, server_state
 from core.routing.table import ModelRoutes, RoutingTable
-from core.telemetry.metric_names import CONFIG_PROBLEMS, HOSTED_VERSIONS, PENDING_LABELS, STORAGE_PROBLEM, VERSION_STATE
+from core.telemetry.metric_names import (
+    CONFIG_PROBLEMS,
+    HOSTED_VERSIONS,
+    PENDING_LABELS,
+    SERVER_STATE,
+    STORAGE_PROBLEM,
+    VERSION_STATE,
+)
 from core.telemetry.metrics import Labels, Metric
 from core.versions.history import VersionHistory
 from core.versions.hosted import node_of_host
@@ -37,12 +45,14 @@ class Step:
 def gauges(table: RoutingTable) -> dict[Metric, dict[Labels, float]]:
     """Return all gauges that follow from a table."""
     models = table.models.items()
+    readiness = server_state(table).readiness
     return {
         VERSION_STATE: {
             (name, str(status.version), status.state.name): 1 for name, model in models for status in model.statuses
         },
         PENDING_LABELS: {(name,): len(model.pending_labels) for name, model in models if model.labels},
         STORAGE_PROBLEM: {(name,): int(bool(model.problem)) for name, model in models if model.configured},
+        SERVER_STATE: {(one.value,): int(one is readiness) for one in Readiness},
         CONFIG_PROBLEMS: {(): len(table.in_force.problems)},
         HOSTED_VERSIONS: dict(Counter((node_of_host(host),) for host in table.hosts.values())),
     }

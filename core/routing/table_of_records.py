@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from core.config.model_config import ModelConfig
+from core.routing.admission import TrafficLimits
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.storage.version_listing import Judged
 from core.versions.history import VersionHistory, history_of
@@ -104,6 +105,7 @@ def _model_routes(
         policy=config.policy,
         rollout=config.resources.rollout,
         logging=config.logging,
+        limits=TrafficLimits(config.resources.max_requests_per_second, config.resources.max_in_flight),
     )
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
-from core.errors import Code, Unavailable
+from core.errors import Code, ServingError, Unavailable
 from core.routing.table import Route
 from core.telemetry.trace_context import TraceContext
 from core.versions.record import Failure
@@ -43,12 +43,17 @@ class Method(enum.IntEnum):
     OIP_METADATA = 15
 
 
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+"""Names, in lower case, and values of some headers of a request, in their order."""
+
+
 class Call(NamedTuple):
     """One request as the router received it; `timeout_s`: seconds until the caller's deadline, None if it has none.
 
     A large `body` is a bytearray: the memory that it came into, which nobody changes any more. `trace` is the span that
     this call is a part of, for the few that are traced. `tensor_at` is where in a large body the memory of a raw tensor
-    begins, if that is known: the model server receives it so that it need not be copied.
+    begins, if that is known: the model server receives it so that it need not be copied. `headers` are those of the
+    request that request logs keep.
     """
 
     method: Method
@@ -56,6 +61,7 @@ class Call(NamedTuple):
     timeout_s: float | None = None
     trace: TraceContext | None = None
     tensor_at: int = 0
+    headers: Headers = ()
 
 
 OVER: Final = Call(Method.METRICS, b"")
@@ -63,10 +69,14 @@ OVER: Final = Call(Method.METRICS, b"")
 
 
 class Answer(NamedTuple):
-    """What came back: a response body, or the UTF-8 error text when `code` is not OK."""
+    """What came back: a response body, or the UTF-8 error text when `code` is not OK.
+
+    `retry_after_s`: seconds after which a refused call may be sent again; 0 where nothing is known of that.
+    """
 
     code: Code
     body: bytes | bytearray
+    retry_after_s: float = 0.0
 
     @classmethod
     def error(cls, code: Code, text: str) -> Answer:
@@ -75,6 +85,12 @@ class Answer(NamedTuple):
             return cls(code, text.encode("utf-8", "surrogateescape"))
         except UnicodeEncodeError:
             return cls(code, text.encode("utf-8", "replace"))
+
+    @classmethod
+    def of(cls, error: ServingError) -> Answer:
+        """Return the answer that carries this error."""
+        answer = cls.error(error.code, str(error))
+        return answer._replace(retry_after_s=error.retry_after_s) if error.retry_after_s else answer
 
     @property
     def text(self) -> str:

@@ -25,8 +25,10 @@ def entry_name(url: str, fingerprint: str) -> str:
 
 
 def _readable(url: str) -> str:
-    """Take model and version from the end of the URL."""
-    ends = [_NOT_IN_NAMES.sub("_", part) for part in url.rstrip("/").split("/")[-2:]]
+    """Take model and version from the end of the URL, where folders that lead to the model may follow."""
+    parts = url.rstrip("/").split("/")
+    version = max((place for place, part in enumerate(parts) if part.isdecimal()), default=len(parts) - 1)
+    ends = [_NOT_IN_NAMES.sub("_", part) for part in parts[max(0, version - 1) : version + 1]]
     return "-".join(ends).strip("-.")[-_LONGEST_READABLE:] or "version"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from core.config.version_policy import All, VersionPolicy
 
@@ -23,6 +23,14 @@ def version_directories(children: Iterable[str], policy: VersionPolicy) -> tuple
     directories = {int(name): name for name in names if name not in ignored}
     losers = (name for name in names if name not in ignored and directories[int(name)] != name)
     return directories, ignored | {name: f"same version as {directories[int(name)]}" for name in losers}
+
+
+def version_places(path: str, subpath: str) -> Iterator[str]:
+    """Yield the folder of a version's model, and the folders above it, up to the version's own."""
+    yield path
+    for part in reversed(subpath.split("/") if subpath else ()):
+        path = path[: -len(part) - 1]
+        yield path
 
 
 def not_a_version(name: str) -> str:

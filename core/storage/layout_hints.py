@@ -6,12 +6,17 @@ hint begins with a verb ("holds ...") and ends with what to do next; it is empty
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 
 from core.config.extensions import ANY, BUILT_IN_KINDS, ONNX, PYTHON, SAVED_MODEL_FILES, TFLITE, PlatformKind
 
+MOST_OUTSIDE = 500
+"""Files outside of versions that a listing keeps, and how many folders deep."""
+
+DEEPEST_OUTSIDE = 4
 SAVED_MODEL = ("saved_model.pb", "saved_model.pbtxt")
 EXPORT = "write a SavedModel with model.export(folder)"
 IN_PYTHON = f"load it in a {PYTHON.files[0]}, and serve that with platform {PYTHON.name}"
@@ -59,6 +64,12 @@ _BESIDE_MODEL = ("variables/", "assets/", "assets.extra/")
 _OF_SAVED_MODEL = ("fingerprint.pb", "keras_metadata.pb")
 
 
+def shown_outside(paths: Iterable[str]) -> frozenset[str]:
+    """Return the files that a listing keeps of those outside of models: the first ones, not too deep."""
+    near = (path for path in paths if path.count("/") <= DEEPEST_OUTSIDE)
+    return frozenset(itertools.islice(near, MOST_OUTSIDE))
+
+
 def version_hint(paths: Iterable[str], platform: PlatformKind = ANY) -> str:
     """Return what a version's folder without a file of its platform holds instead."""
     files = sorted(paths)
@@ -72,6 +83,22 @@ def version_hint(paths: Iterable[str], platform: PlatformKind = ANY) -> str:
         or _incomplete(files, platform)
         or _unknown(files, platform)
     )
+
+
+def subpath_hint(subpath: str, beside: Iterable[str], platform: PlatformKind = ANY) -> str:
+    """Return why a version has no files where `version_subpath` leads, by the other files of its folder."""
+    files = sorted(beside)
+    nothing = f"version_subpath {subpath} leads to no files"
+    itself = _itself(files, platform)
+    if itself:
+        return (
+            f"{nothing}; {_named(itself, 'the SavedModel')} lies in the version's own folder: leave version_subpath out"
+        )
+    found = _models(files, platform)
+    if found:
+        folder = found[0].rpartition("/")[0]
+        return f"{nothing}; {_named(found[0], 'a SavedModel')} lies in {folder}/: set version_subpath to {folder}"
+    return f"{nothing}; the version's folder {version_hint(files, platform)}"
 
 
 def base_path_hint(base_path: str, paths: Iterable[str], platform: PlatformKind = ANY) -> str:
@@ -152,7 +179,8 @@ def _deeper(files: Collection[str], platform: PlatformKind) -> str:
         return ""
     what = "is an MLflow model, whose" if "MLmodel" in files else "holds one level too many: the"
     folder, model = found[0].rpartition("/")[0], _named(found[0], "SavedModel")
-    return f"{what} {model} lies in {folder}/; move the files of that folder up into this one"
+    setting = f"set version_subpath to {folder}, or " if "MLmodel" in files else ""
+    return f"{what} {model} lies in {folder}/; {setting}move the files of that folder up into this one"
 
 
 def _misnamed(files: Collection[str], platform: PlatformKind) -> str:

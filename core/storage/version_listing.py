@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Protocol
@@ -16,16 +15,13 @@ from typing import Protocol
 from core.config.extensions import ANY, PlatformKind
 from core.config.model_config import ModelConfig
 from core.config.version_policy import PolicyFailed, VersionPolicy
-from core.storage.layout_hints import base_path_hint, file_hint, is_version, version_hint
+from core.storage.directory_names import version_places
+from core.storage.layout_hints import base_path_hint, file_hint, is_version, subpath_hint, version_hint
 from core.storage.selection_problems import nothing_to_serve, policy_failed
 from core.telemetry.redaction import without_secrets
 
 LOCAL_SCHEME = "file://"
 VARIABLES = "variables/variables."
-MOST_OUTSIDE = 500
-"""Files outside of versions that a listing keeps, and how many folders deep."""
-
-DEEPEST_OUTSIDE = 4
 SETTLED_S = 10.0
 """Age in seconds from which the files of a directory seen for the first time count as stable."""
 
@@ -41,6 +37,7 @@ REMOTE_SETTLED_S = 60.0
 NOT_LISTED = "Could not find base path"
 """The beginning of every problem of a base path that could not be listed (TensorFlow Serving)."""
 
+CHANGING = "waits until its files stop changing"
 MISSED = "is missing from the newest listing"
 """Why a version waits that one listing of a remote store did not have."""
 
@@ -73,11 +70,16 @@ DirectoryFiles = frozenset[FileEntry]
 
 @dataclass(frozen=True, slots=True)
 class VersionDirectory:
-    """The place of a version, and the files found there; `unreadable` says why they could not be listed, if so."""
+    """The folder that holds a version's model, and the files found there.
+
+    `unreadable` says why they could not be listed, if so. `beside` has files of the version's own folder that are not
+    in this one, where a subpath leads from there to here, as far as `shown_outside` keeps them.
+    """
 
     path: str
     files: DirectoryFiles = frozenset()
     unreadable: str = ""
+    beside: frozenset[str] = frozenset()
 
     @property
     def fingerprint(self) -> str:
@@ -104,17 +106,12 @@ class VersionListing:
 class Source(Protocol):
     """A storage that holds model versions."""
 
-    def list_versions(self, base_path: str, policy: VersionPolicy) -> VersionListing:
+    def list_versions(self, base_path: str, policy: VersionPolicy, subpath: str = "") -> VersionListing:
         """List the versions below a base path with their files; a failure is the listing's error and is not raised.
 
-        The policy decides which of two directories with the same number counts (`version_directories`).
+        The policy decides which of two directories with the same number counts (`version_directories`). A subpath leads
+        from each version's directory to its model.
         """
-
-
-def shown_outside(paths: Iterable[str]) -> frozenset[str]:
-    """Return the files below a base path without versions that a listing keeps: the first ones, not too deep."""
-    near = (path for path in paths if path.count("/") <= DEEPEST_OUTSIDE)
-    return frozenset(itertools.islice(near, MOST_OUTSIDE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +141,7 @@ UNKNOWN = Judged()
 
 
 def judged(
-    now: VersionListing | None,
-    before: Judged,
-    model: ModelConfig,
-    wall_s: float,
-    moved_in: MovedIn = NONE_MOVED_IN,
+    now: VersionListing | None, before: Judged, model: ModelConfig, wall_s: float, moved_in: MovedIn = NONE_MOVED_IN
 ) -> Judged:
     """Return what is known of a model's storage after an answer of the store, or without one (None).
 
@@ -170,7 +163,8 @@ def judged(
         )
     listing, missed = steadied(now, before.found) if is_remote(model.base_path) else (now, frozenset[int]())
     resting = _resting(now, before, wall_s)
-    unfinished = _unfinished(now, _compared(now, before, resting, wall_s, moved_in), model, wall_s)
+    shown = _moved(now, moved_in, model.version_subpath)
+    unfinished = _unfinished(now, {**_compared(before, resting, wall_s), **shown}, model, wall_s)
     hints = _hints(unfinished, now, resting, model, wall_s)
     waiting = {**unfinished, **dict.fromkeys(missed, MISSED), **hints}
     is_unsure = before.found is None and bool(waiting)
@@ -214,12 +208,18 @@ def _hints(
 ) -> Mapping[int, str]:
     """Return what is wrong with versions that lack their model file, although nothing was written for some seconds."""
     lacks = _lacks_model(model.platform)
-    lacking = {number: now.versions[number].files for number, why in unfinished.items() if why == lacks}
+    lacking = {number: now.versions[number] for number, why in unfinished.items() if why == lacks}
     return {
-        number: f"{lacks}: it {version_hint((one.path for one in files), model.platform)}"
-        for number, files in lacking.items()
-        if wall_s - resting[number] >= SETTLED_S or (files and _settled(files, wall_s - SETTLED_S))
+        number: f"{lacks}: {_hint(one, model)}"
+        for number, one in lacking.items()
+        if wall_s - resting[number] >= SETTLED_S or (one.files and _settled(one.files, wall_s - SETTLED_S))
     }
+
+
+def _hint(version: VersionDirectory, model: ModelConfig) -> str:
+    if not version.files and model.version_subpath:
+        return subpath_hint(model.version_subpath, version.beside, model.platform)
+    return f"it {version_hint((one.path for one in version.files), model.platform)}"
 
 
 def _resting(now: VersionListing, before: Judged, wall_s: float) -> Mapping[int, float]:
@@ -229,22 +229,23 @@ def _resting(now: VersionListing, before: Judged, wall_s: float) -> Mapping[int,
     return {number: before.resting.get(number, wall_s) if number in same else wall_s for number in now.versions}
 
 
-def _compared(
-    now: VersionListing, before: Judged, resting: Mapping[int, float], wall_s: float, moved_in: MovedIn
-) -> Mapping[int, VersionDirectory]:
+def _compared(before: Judged, resting: Mapping[int, float], wall_s: float) -> Mapping[int, VersionDirectory]:
     """Return what shows, by being the same as now, that a version is complete.
 
-    That is the listing before, unless a version still waits and storage was listed again too soon (the clock may have
-    been set back meanwhile). A version that was moved into place is not being written, unless a file changed since.
+    That is the listing before, unless a version waits and was listed too soon (a clock may have been set back).
     """
     known = before.found.versions if before.found is not None else {}
     early = {number for number in before.waiting if 0.0 <= wall_s - resting.get(number, wall_s) < QUIET_S}
-    moved = {
+    return {number: one for number, one in known.items() if number not in early}
+
+
+def _moved(now: VersionListing, moved_in: MovedIn, subpath: str) -> Mapping[int, VersionDirectory]:
+    """Return the versions that were moved into place: they are not being written, unless a file changed since."""
+    return {
         number: one
-        for number, one in now.versions.items()
-        if one.path in moved_in and _settled(one.files, moved_in[one.path])
+        for number, one in (now.versions.items() if moved_in else ())
+        if any(at in moved_in and _settled(one.files, moved_in[at]) for at in version_places(one.path, subpath))
     }
-    return {number: one for number, one in known.items() if number not in early} | moved
 
 
 def _unfinished(
@@ -261,10 +262,12 @@ def _unfinished(
 def _reason_to_wait(now: VersionDirectory, before: VersionDirectory | None, model: ModelConfig, wall_s: float) -> str:
     if now.unreadable:
         return f"waits until its files can be read: {now.unreadable}"
+    marker_file = model.resources.marker_file
+    marked = {FileEntry(marker_file, 0)} if marker_file in now.beside else frozenset[FileEntry]()
     return missing(
-        now.files,
+        now.files | marked,
         before.files if before is not None else None,
-        marker_file=model.resources.marker_file,
+        marker_file=marker_file,
         platform=model.platform,
         now_s=wall_s,
         settled_s=REMOTE_SETTLED_S if is_remote(model.base_path) else SETTLED_S,
@@ -317,7 +320,7 @@ def missing(
         return lacking
     if before is None and now_s is not None and _settled(now, now_s - settled_s):
         return ""
-    return "waits until its files stop changing"
+    return CHANGING
 
 
 def _lacks_model(platform: PlatformKind) -> str:

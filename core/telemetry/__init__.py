@@ -1,4 +1,4 @@
-"""What a process reports about itself: metrics, log lines, spans, profiles.
+"""What a process reports about itself: metrics, log lines, spans.
 
 Belongs here: names, values and text formats of metrics, sums over processes, the form of log lines, trace contexts,
 spans, and the rule that hides secrets. Does not belong here: counting, exporting and logging itself

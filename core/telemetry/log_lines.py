@@ -21,6 +21,7 @@ LONGEST_VALUE: Final = 4000
 """Characters of a value that are kept."""
 
 ANNOUNCED: Final = "rms_announced"
+AUDITED: Final = "rms_audited"
 
 _EVENT: Final = re.compile(r"[a-z][a-z0-9_]*(?: \w+=%[-.\d]*[srdf])*")
 _FIELD: Final = re.compile(r" (\w+)=(%[-.\d]*[srdf])")
@@ -37,6 +38,11 @@ class LineStyle(enum.Enum):
 def announced() -> Mapping[str, object]:
     """Return the `extra` of a record that is also shown at the terminal."""
     return {ANNOUNCED: True}
+
+
+def audited() -> Mapping[str, object]:
+    """Return the `extra` of a record about a change of what is served: it is announced, and in the audit log."""
+    return {ANNOUNCED: True, AUDITED: True}
 
 
 class LineFormatter(logging.Formatter):

@@ -128,6 +128,11 @@ def _outlives_versions(name: str) -> bool:
     return metric is not None and OF_ONE_VERSION.isdisjoint(metric.labels)
 
 
+def plain_sums(snapshot: MetricSnapshot) -> bytes:
+    """Return sums as JSON, which `snapshot_from` reads."""
+    return orjson.dumps(plain_snapshot(snapshot))
+
+
 def kept(ledger: Ledger) -> bytes:
     """Return the copy from which the next writer continues; gauges are left out, because they are reported again."""
     return orjson.dumps(
@@ -176,7 +181,11 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """The answer to the reports of a router: the page if requested, and a copy if its own is not the newest."""
+    """The answer to the reports of a router: the page if requested, and a copy if its own is not the newest.
+
+    `plain`: with the page, the sums that it shows as JSON (`plain_snapshot`).
+    """
 
     page: bytes = b""
     copy: Copy | None = None
+    plain: bytes = b"{}"

@@ -71,11 +71,33 @@ DROPPED_REQUESTS = Metric(
     ("model_name", "reason"),
     help="Requests dropped before their model ran, because the client had gone or the deadline had passed.",
 )
+FULL = "full"
+"""The reason of a refusal where as many requests wait as may."""
+REFUSED_REQUESTS = Metric(
+    f"{_OURS}refused_requests_total",
+    MetricKind.COUNTER,
+    ("model_name", "reason"),
+    help="Requests refused without work: by the model's rate or in_flight limit, or because the server was full.",
+)
+ACCESS_REFUSALS = Metric(
+    f"{_OURS}access_refusals_total",
+    MetricKind.COUNTER,
+    ("client", "reason"),
+    help="Requests that the access file did not let in; client is empty where nobody knows who called.",
+)
 DROPPED_LOG_RECORDS = Metric(
     f"{_OURS}dropped_log_records_total",
     MetricKind.COUNTER,
     ("model_name", "reason"),
     help="Records of the request log that could not be written.",
+)
+LOG_EVENTS = Metric(
+    f"{_OURS}log_events_total",
+    MetricKind.COUNTER,
+    ("model_name", "result"),
+    help="Events of request logs that the sink took (sent), refused or did not take in time (failed), or that were not "
+    "sent (dropped).",
+    hidden_until_used=True,
 )
 DROPPED_SPANS = Metric(
     f"{_OURS}dropped_spans_total",
@@ -216,6 +238,12 @@ STORAGE_PROBLEM = Metric(
     MetricKind.GAUGE,
     ("model_name",),
     help="1 for a model of which storage lists no version to load.",
+)
+SERVER_STATE = Metric(
+    f"{_OURS}server_state",
+    MetricKind.GAUGE,
+    ("state",),
+    help="1 for the state that the server is in: ready, ready with problems, not ready.",
 )
 CONFIG_PROBLEMS = Metric(
     f"{_OURS}config_problems",

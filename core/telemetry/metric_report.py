@@ -6,6 +6,7 @@ does not declare, or declares with other labels or buckets.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -14,12 +15,14 @@ import orjson
 
 from core.errors import InvalidArgument
 from core.telemetry.metric_names import BY_NAME
-from core.telemetry.metrics import Distribution, Labels, Metric, MetricKind, MetricSnapshot
+from core.telemetry.metrics import Distribution, Exemplar, Labels, Metric, MetricKind, MetricSnapshot
 
 Plain = dict[str, Any]
 """A value that JSON can hold."""
 
 V = TypeVar("V")
+
+_TRACE_ID = re.compile("[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,13 @@ def plain_snapshot(snapshot: MetricSnapshot) -> Plain:
             name: [(labels, (one.counts, one.sum)) for labels, one in cells.items()]
             for name, cells in snapshot.distributions.items()
         },
+        "exemplars": {
+            name: [
+                (labels, [(bucket, (one.trace_id, one.value, one.at_s)) for bucket, one in buckets.items()])
+                for labels, buckets in cells.items()
+            ]
+            for name, cells in snapshot.exemplars.items()
+        },
     }
 
 
@@ -83,17 +93,18 @@ def snapshot_from(document: Plain) -> MetricSnapshot:
         _cells(document.get("counters"), MetricKind.COUNTER, _number),
         _cells(document.get("gauges"), MetricKind.GAUGE, _number),
         _cells(document.get("distributions"), MetricKind.HISTOGRAM, _distribution),
+        _cells(document.get("exemplars"), None, _exemplars),
     )
 
 
 def _cells(
-    document: Any, kind: MetricKind, read: Callable[[Metric, Any], V | None]
+    document: Any, kind: MetricKind | None, read: Callable[[Metric, Any], V | None]
 ) -> Mapping[str, Mapping[Labels, V]]:
-    """Read the cells of all metrics of a kind; invalid ones are left out."""
+    """Read the cells of all metrics of a kind, None for every kind; invalid ones are left out."""
     found: dict[str, dict[Labels, V]] = {}
     for name, cells in _items(document):
         metric = BY_NAME.get(name)
-        if metric is None or metric.kind is not kind or not isinstance(cells, list):
+        if metric is None or (kind is not None and metric.kind is not kind) or not isinstance(cells, list):
             continue
         known = found.setdefault(name, {})
         for cell in cells:
@@ -130,3 +141,23 @@ def _distribution(metric: Metric, plain: Any) -> Distribution | None:
     if not isinstance(counts, list) or len(counts) != len(metric.buckets) + 1 or not isinstance(total, int | float):
         return None
     return Distribution(tuple(counts), total) if all(isinstance(count, int) for count in counts) else None
+
+
+def _exemplars(metric: Metric, plain: Any) -> dict[int, Exemplar] | None:
+    """Read the exemplars of a cell; those that no page could show are left out."""
+    if not isinstance(plain, list):
+        return None
+    found: dict[int, Exemplar] = {}
+    for pair in plain:
+        bucket, one = _pair(pair)
+        if isinstance(bucket, int) and 0 <= bucket <= len(metric.buckets) and _is_exemplar(one):
+            found[bucket] = Exemplar(*one)
+    return found
+
+
+def _is_exemplar(plain: Any) -> bool:
+    if not isinstance(plain, list) or len(plain) != len(Exemplar.__slots__):
+        return False
+    trace_id, value, at_s = plain
+    is_trace = isinstance(trace_id, str) and _TRACE_ID.fullmatch(trace_id) is not None
+    return is_trace and isinstance(value, int | float) and isinstance(at_s, int | float)

@@ -59,8 +59,19 @@ class Distribution:
         return Distribution(counts, self.sum + other.sum)
 
 
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """A traced request that stands for others of its cell: its trace, what it added, and when (seconds since 1970)."""
+
+    trace_id: str
+    value: float
+    at_s: float
+
+
 MetricValues = Mapping[str, Mapping[Labels, float]]
 Distributions = Mapping[str, Mapping[Labels, Distribution]]
+Exemplars = Mapping[str, Mapping[Labels, Mapping[int, Exemplar]]]
+"""The newest exemplar of each bucket, by metric, labels and number of the bucket; a counter has the bucket 0 alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +81,10 @@ class MetricSnapshot:
     counters: MetricValues = field(default_factory=dict)
     gauges: MetricValues = field(default_factory=dict)
     distributions: Distributions = field(default_factory=dict)
+    exemplars: Exemplars = field(default_factory=dict)
 
     def lasting(self) -> MetricSnapshot:
-        """Return the metrics that stay valid after the process has ended: all but the gauges."""
+        """Return the metrics that stay valid after the process has ended: all but gauges and exemplars."""
         return MetricSnapshot(self.counters, {}, self.distributions)
 
 
@@ -147,6 +159,7 @@ class Metrics:
         self._counters: dict[str, dict[Labels, Counter]] = {}
         self._gauges: dict[str, dict[Labels, Gauge]] = {}
         self._histograms: dict[str, dict[Labels, Histogram]] = {}
+        self._exemplars: dict[str, dict[Labels, dict[int, Exemplar]]] = {}
         self._refreshers: list[Callable[[], None]] = []
 
     def counter(self, metric: Metric, *labels: str) -> Counter:
@@ -189,6 +202,13 @@ class Metrics:
         """Add an observation to a histogram."""
         self.histogram(metric, *labels).observe(value)
 
+    def exemplify(self, metric: Metric, *labels: str, by: Exemplar) -> None:
+        """Let a traced request stand for the cell that it was counted in; the newest one of each bucket stays."""
+        bucket = bisect_right(metric.buckets, by.value)
+        clean = tuple(map(_printable, labels))
+        with self._lock:
+            self._exemplars.setdefault(metric.name, {}).setdefault(clean, {})[bucket] = by
+
     def forget(self, metric: Metric, *labels: str) -> None:
         """Drop a cell of a gauge whose subject no longer exists; counters are never dropped."""
         with self._lock:
@@ -210,6 +230,7 @@ class Metrics:
                     name: {labels: one.value for labels, one in cells.items()}
                     for name, cells in self._histograms.items()
                 },
+                {name: {labels: dict(one) for labels, one in cells.items()} for name, cells in self._exemplars.items()},
             )
 
 
@@ -226,11 +247,13 @@ def merged(snapshots: Iterable[MetricSnapshot]) -> MetricSnapshot:
     counters: dict[str, dict[Labels, float]] = {}
     gauges: dict[str, dict[Labels, float]] = {}
     distributions: dict[str, dict[Labels, Distribution]] = {}
+    exemplars: dict[str, dict[Labels, dict[int, Exemplar]]] = {}
     for snapshot in snapshots:
         _add_values(counters, snapshot.counters)
         _add_values(gauges, snapshot.gauges)
         _add_distributions(distributions, snapshot.distributions)
-    return MetricSnapshot(counters, gauges, distributions)
+        _add_exemplars(exemplars, snapshot.exemplars)
+    return MetricSnapshot(counters, gauges, distributions, exemplars)
 
 
 def _add_values(sums: dict[str, dict[Labels, float]], more: MetricValues) -> None:
@@ -246,3 +269,12 @@ def _add_distributions(sums: dict[str, dict[Labels, Distribution]], more: Distri
         for labels, one in cells.items():
             before = known.get(labels)
             known[labels] = one if before is None else before.plus(one)
+
+
+def _add_exemplars(newest: dict[str, dict[Labels, dict[int, Exemplar]]], more: Exemplars) -> None:
+    for name, cells in more.items():
+        for labels, buckets in cells.items():
+            known = newest.setdefault(name, {}).setdefault(labels, {})
+            for bucket, one in buckets.items():
+                if bucket not in known or known[bucket].at_s < one.at_s:
+                    known[bucket] = one

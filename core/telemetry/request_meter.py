@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from core.errors import Code
 from core.telemetry.metric_names import REQUEST_COUNT, REQUEST_LATENCY
-from core.telemetry.metrics import Counter, Histogram, Metrics
+from core.telemetry.metrics import Counter, Exemplar, Histogram, Metric, Metrics
 
 MOST_UNKNOWN_NAMES = 100
 LONGEST_UNKNOWN_NAME = 100
@@ -25,7 +25,7 @@ class RequestMeter:
 
     def __init__(self, metrics: Metrics, is_model: Callable[[str], bool]) -> None:
         self._metrics = metrics
-        self._is_model = is_model
+        self.is_model = is_model
         self._counts: dict[tuple[str, Code], Counter] = {}
         self._latencies: dict[tuple[str, str, str], Histogram] = {}
         self._unknown: set[str] = set()
@@ -56,9 +56,36 @@ class RequestMeter:
         return cell
 
     def _shown(self, name: str) -> str:
-        if not name or self._is_model(name) or name in self._unknown:
+        if not name or self.is_model(name) or name in self._unknown:
             return name
         if len(self._unknown) >= MOST_UNKNOWN_NAMES or len(name) > LONGEST_UNKNOWN_NAME:
             return OTHER_NAMES
         self._unknown.add(name)
         return name
+
+
+class TracedRequestMeter(RequestMeter):
+    """Keeps the trace of the newest request of each cell as well; `trace_id` is empty outside of traced requests."""
+
+    def __init__(
+        self, metrics: Metrics, is_model: Callable[[str], bool], trace_id: Callable[[], str], now_s: Callable[[], float]
+    ) -> None:
+        super().__init__(metrics, is_model)
+        self._trace_id = trace_id
+        self._now_s = now_s
+
+    def answered(self, name: str, code: Code) -> None:
+        """Count a request."""
+        super().answered(name, code)
+        self._exemplify(REQUEST_COUNT, self._shown(name), code.name, value=1)
+
+    def succeeded(self, name: str, entrypoint: str, api: str, took_s: float) -> None:
+        """Count a successful request and its latency."""
+        super().succeeded(name, entrypoint, api, took_s)
+        self._exemplify(REQUEST_COUNT, self._shown(name), Code.OK.name, value=1)
+        self._exemplify(REQUEST_LATENCY, self._shown(name), api, entrypoint, value=took_s * MICROS_PER_S)
+
+    def _exemplify(self, metric: Metric, *labels: str, value: float) -> None:
+        trace_id = self._trace_id()
+        if trace_id:
+            self._metrics.exemplify(metric, *labels, by=Exemplar(trace_id, value, self._now_s()))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from core.errors import Code
-from core.telemetry.metric_names import REPLICAS, SIGNATURE_REQUESTS, SIGNATURE_SECONDS
+from core.telemetry.metric_names import REFUSED_REQUESTS, REPLICAS, SIGNATURE_REQUESTS, SIGNATURE_SECONDS
 from core.telemetry.metrics import MetricSnapshot
 
 STEP_S = 5.0
@@ -30,7 +30,9 @@ SHORTEST_S = 0.5
 P50, P95, P99 = 0.5, 0.95, 0.99
 
 Version = tuple[str, str]
-"""Name of the model and number of the version."""
+"""Name of the model and number of the version; no number stands for what was refused of the model."""
+
+REFUSED = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ class TrafficHistory:
 
 
 def counts(total: MetricSnapshot) -> dict[Version, Count]:
-    """Return the counts of all versions, also of those with replicas but without requests."""
+    """Return the counts of all versions, also of those with replicas but without requests, and of what was refused."""
     requests: dict[Version, float] = defaultdict(float)
     errors: dict[Version, float] = defaultdict(float)
     seconds: dict[Version, tuple[int, ...]] = defaultdict(lambda: Count().seconds)
@@ -119,6 +121,8 @@ def counts(total: MetricSnapshot) -> dict[Version, Count]:
     for labels, one in total.distributions.get(SIGNATURE_SECONDS.name, {}).items():
         version = (labels[0], labels[1])
         seconds[version] = tuple(map(sum, zip(seconds[version], one.counts, strict=True)))
+    for labels, number in total.counters.get(REFUSED_REQUESTS.name, {}).items():
+        requests[labels[0], REFUSED] += number
     idle = {(labels[0], labels[1]): Count() for labels in total.gauges.get(REPLICAS.name, {})}
     return idle | {version: Count(number, seconds[version], errors[version]) for version, number in requests.items()}
 

@@ -24,13 +24,14 @@ LONGEST_S = 10.0
 class Seen:
     """What a tick decides by, besides the records and the time.
 
-    `in_force` has the list of models, and what the table says of it.
+    `in_force` has the list of models, and what the table says of it. `routers` is how many there are.
     """
 
     in_force: tuple[object, ...]
     storage: Mapping[str, Judged]
     apps: Mapping[str, AppObservation]
     failing: Mapping[str, Failure]
+    routers: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +15,10 @@ import grpc
 from core.errors import ConfigError, Problem, ServingError
 from core.storage.directory_names import HIGHEST_VERSION
 from deployments.commands.admin_client import AdminClient, NoServer
+from deployments.commands.table import program
 
 DEFAULT_PORT = 8500
+TOKEN_VARIABLE = "RAY_MODEL_SERVER_TOKEN"  # noqa: S105 - the name of a variable
 DONE, FAILED, NO_SERVER = 0, 1, 3
 EXIT_STATUSES = "exit status: 0 done, 1 refused or failed, 2 wrong arguments, 3 no server answers"
 
@@ -23,7 +26,7 @@ EXIT_STATUSES = "exit status: 0 done, 1 refused or failed, 2 wrong arguments, 3 
 def parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
     """Return a parser with the arguments of all commands."""
     made = argparse.ArgumentParser(
-        prog=f"ray_model_server {name}",
+        prog=f"{program()} {name}",
         description=description,
         epilog=f"examples:\n{examples}\n\n{EXIT_STATUSES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -41,6 +44,11 @@ def parser(name: str, description: str, examples: str) -> argparse.ArgumentParse
     server.add_argument("--ca", metavar="FILE", help="certificates that the server's must lead to, as PEM")
     server.add_argument("--cert", metavar="FILE", help="certificate to show to the server, as PEM; needs --key")
     server.add_argument("--key", metavar="FILE", help="its private key, as PEM")
+    server.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help=f"file with the token to send, where the server has an access file (default: {TOKEN_VARIABLE})",
+    )
     return made
 
 
@@ -79,7 +87,7 @@ def _seconds(text: str) -> float:
 
 def client(given: argparse.Namespace) -> AdminClient:
     """Return a client for the server in the arguments; raises ConfigError for files that cannot be read."""
-    return AdminClient(target(given.server), _credentials(given))
+    return AdminClient(target(given.server), _credentials(given), token=_token(given))
 
 
 def target(address: str) -> str:
@@ -104,6 +112,17 @@ def _credentials(given: argparse.Namespace) -> grpc.ChannelCredentials | None:
     return grpc.ssl_channel_credentials(_content(given.ca), _content(given.key), _content(given.cert))
 
 
+def _token(given: argparse.Namespace) -> str:
+    """Return the token to send: never an argument, which other users of the machine could read."""
+    content = _content(given.token_file)
+    text = os.environ.get(TOKEN_VARIABLE, "") if content is None else content.decode("latin-1")
+    token = text.strip()
+    if not token.isascii() or not token.isprintable() or " " in token or (content is not None and not token):
+        place = given.token_file or f"${TOKEN_VARIABLE}"
+        raise ConfigError((Problem("holds no token: one line of visible ASCII characters", file=place),))
+    return token
+
+
 def _content(file: str | None) -> bytes | None:
     try:
         return Path(file).read_bytes() if file else None
@@ -119,7 +138,7 @@ def answered(work: Callable[[], int], *, as_json: bool) -> int:
         if as_json:
             print_json({"error": {"code": error.code.name, "message": str(error)}})
         else:
-            print(f"ray_model_server: {error}", file=sys.stderr)
+            print(f"{program()}: {error}", file=sys.stderr)
         return NO_SERVER if isinstance(error, NoServer) else FAILED
 
 

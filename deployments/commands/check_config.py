@@ -8,11 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from core.access.access_file import read_access_rules
 from core.config.file_check import Checked, FileKind, across, check_file
 from core.config.own_flags import listed_names
 from core.errors import ConfigError, Problem
 from core.telemetry.redaction import without_secrets
 from deployments.commands.arguments import DONE, FAILED, print_json
+from deployments.commands.table import program
 from deployments.config.extension_points import extensions, source_problem
 from deployments.config.files import read_text
 from deployments.system.installed import interpreter_warnings
@@ -20,7 +22,8 @@ from deployments.system.installed import interpreter_warnings
 DESCRIPTION = """\
 Find every mistake in configuration files, with file, line and field.
 
-The kind of a file is recognized by its content: models.config, our YAML settings, a config of Ray Serve, and the
+The kind of a file is recognized by its content: models.config, our YAML settings, an access file, a config of Ray
+Serve, and the
 parameter files for batching, monitoring, certificates and TensorFlow's session. A list of models and a settings file
 that are named together are also checked against each other. What makes the server slow in this installation is a
 warning."""
@@ -36,7 +39,7 @@ exit status: 0 no mistakes (there may be warnings), 1 mistakes, 2 wrong argument
 def main(arguments: Sequence[str]) -> int:
     """Run the command; returns the exit status."""
     made = argparse.ArgumentParser(
-        prog="ray_model_server check-config",
+        prog=f"{program()} check-config",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -44,12 +47,18 @@ def main(arguments: Sequence[str]) -> int:
     )
     made.add_argument("files", metavar="FILE", nargs="+")
     made.add_argument("--kind", choices=[one.value for one in FileKind], help="what the files are")
-    made.add_argument("--relative_path_root", metavar="PATH", default="", help="as the flag of the server")
+    made.add_argument(
+        "--relative_path_root", metavar="PATH", default="", help="as the flag of the server; otherwise that of a file"
+    )
     made.add_argument("--json", action="store_true", help="print JSON instead of text")
     given = made.parse_args(arguments)
     kind = FileKind(given.kind) if given.kind else None
-    found = [_checked(file, kind, given.relative_path_root) for file in given.files]
-    problems, warnings = across(found, relative_path_root=given.relative_path_root)
+    root = given.relative_path_root
+    found = [_checked(file, kind, root) for file in given.files]
+    told = next((one.root for one in found if one.root), "")
+    if told and not root:
+        root, found = told, [_checked(file, kind, told) for file in given.files]
+    problems, warnings = across(found, relative_path_root=root)
     found = [_with(one, problems, warnings) for one in found]
     if given.json:
         ok = not any(one.problems for one in found)
@@ -67,11 +76,21 @@ def _checked(file: str, kind: FileKind | None, root: str) -> Checked:
         return Checked(file, kind, error.problems)
     if found.kind is FileKind.SSL and not found.problems:
         return replace(found, problems=_certificate_problems(file))
+    if found.kind is FileKind.ACCESS:
+        return replace(found, problems=_access_problems(file))
     return replace(
         found,
         problems=(*found.problems, *_broken_sources(found)),
         warnings=(*found.warnings, *_missing_base_paths(found), *_missing_libraries(found)),
     )
+
+
+def _access_problems(file: str) -> tuple[Problem, ...]:
+    try:
+        read_access_rules(read_text(file), without_secrets(file))
+    except ConfigError as error:
+        return error.problems
+    return ()
 
 
 def _certificate_problems(file: str) -> tuple[Problem, ...]:

@@ -22,10 +22,14 @@ With VERSION, the model's version policy becomes `specific`: the versions that a
 that selects the version already stays as it is. Without VERSION, the model is added, from the configuration files or
 with --base-path and --policy. These two also change a model that is there.
 
+While it waits, the command says for what on standard error. A change stays although its version cannot be loaded, so
+that it is loaded as soon as it can be, and the command says so; --undo takes it back.
+
 The change holds until the content of a configuration file changes; make it there too if it is to stay."""
 
 EXAMPLES = """\
   ray_model_server load half_plus_two 2
+  ray_model_server load half_plus_two 3 --undo
   ray_model_server load half_plus_two --policy latest:2
   ray_model_server load mnist --base-path /models/mnist"""
 
@@ -39,6 +43,7 @@ def main(arguments: Sequence[str]) -> int:
         "--base-path", metavar="PATH", type=name, default="", help="folder or URI with one directory per version"
     )
     made.add_argument("--policy", metavar="POLICY", type=_policy, help="latest, latest:COUNT or all")
+    made.add_argument("--undo", action="store_true", help="take the change back if the version cannot be loaded")
     add_waiting(made)
     given = made.parse_args(arguments)
     if given.version is not None and given.policy is not None:
@@ -52,7 +57,7 @@ def _request(given: argparse.Namespace) -> ModelChange:
     else:
         change = model_changes.load_model(given.model, given.base_path, given.policy)
     look = loaded(given.model, given.version)
-    return ModelChange(given.model, change, look, 0.0 if given.no_wait else given.timeout)
+    return ModelChange(given.model, change, look, 0.0 if given.no_wait else given.timeout, undo=given.undo)
 
 
 def _policy(text: str) -> VersionPolicy:

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from core.admin.profile_request import LONGEST_S, SHORTEST_S, ProfileRequest
 from core.errors import Code, RuntimeFailure
+from core.profiling.profile_request import LONGEST_S, SHORTEST_S, ProfileRequest
 from deployments.commands.arguments import DONE, answered, client, name, parser, print_json, version_number
 
 EXAMPLES = """\

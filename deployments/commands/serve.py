@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-import shutil
 import sys
-import tempfile
-import threading
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from importlib.metadata import version
 
-from core.admin.serve_ports import ports_of_door
-from core.config.arguments import ArgumentsOutcome
-from core.config.server_settings import ServerSettings
+from core.config.arguments import PROGRAM, ArgumentsOutcome, all_flags
 from core.errors import ConfigError
-from deployments.commands.table import overview
+from deployments.commands.command_help import overview
 from deployments.config.startup_settings import checked, parse_arguments
-from deployments.launch import ray_environment
-from deployments.launch.console import Console
-from deployments.launch.endings import FAILED_START, explained, refused, status_of_start
-from deployments.launch.terminal import without_stderr
+from deployments.launch.endings import FAILED_START, refused, status_of_start
+from deployments.launch.server_run import run_server, warn
 from deployments.system.entry_points import registered_names
-from deployments.system.port_claim import require_free
-from deployments.system.supervisor import Supervised, supervise
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -35,65 +23,16 @@ def main(arguments: Sequence[str]) -> int:
         for extension in registered_names():
             print(f"Extension: {extension}")
         return 0
-    if parsed.outcome is ArgumentsOutcome.HELP:
-        print(overview())
+    if parsed.outcome in {ArgumentsOutcome.HELP, ArgumentsOutcome.FLAGS}:
+        print(overview() if parsed.outcome is ArgumentsOutcome.HELP else all_flags())
+        return parsed.exit_code or 0
     if parsed.output:
-        print(parsed.output, flush=True)
-    _warn(parsed.warnings)
+        print(parsed.output.rstrip("\n"), flush=True)
+    warn(parsed.warnings)
     if parsed.settings is None:
-        return parsed.exit_code or FAILED_START if parsed.output else refused(ConfigError(parsed.problems))
+        status = parsed.exit_code or FAILED_START if parsed.output else refused(ConfigError(parsed.problems))
+        if not arguments:
+            print(f"{PROGRAM} help shows the commands and the first flags.", file=sys.stderr)
+        return status
     flags = parsed.settings
-    return status_of_start(lambda: _serve(*checked(flags)))
-
-
-def _warn(warnings: Iterable[str]) -> None:
-    for warning in warnings:
-        with suppress(OSError):
-            print(warning, file=sys.stderr, flush=True)
-
-
-def _serve(settings: ServerSettings, warnings: Iterable[str]) -> int:
-    """Run the server in a process of its own until it has drained; returns the exit status."""
-    console = Console()
-    _warn(warnings)
-    if not settings.cluster.ray_address:  # on a cluster, they may be held by routers of ours
-        for use in ports_of_door(settings.front_door):
-            require_free(use.host, use.port, use.what)
-
-    address = settings.cluster.ray_address
-    folder = "" if address else tempfile.mkdtemp(prefix="rms-")
-    ending = supervise(
-        lambda supervised: status_of_start(lambda: _run(settings, folder, supervised, console)),
-        lambda: shutil.rmtree(folder, ignore_errors=True) if folder else None,
-    )
-    return explained(ending, console.say)
-
-
-def _run(settings: ServerSettings, folder: str, supervised: Supervised, console: Console) -> int:
-    """Start Ray, import the rest meanwhile, and run until a stop is requested.
-
-    Ray is imported late: it takes seconds, and a wrong flag should be reported at once.
-    """
-    address = settings.cluster.ray_address
-    if address:
-        ray_environment.prepare_to_join(os.environ)
-    else:
-        ray_environment.prepare(os.environ)
-    console.step(f"joining Ray at {address}" if address else "starting Ray")
-    from deployments.launch.ray_cluster import RayCluster  # noqa: PLC0415
-
-    importing = threading.Thread(target=importlib.import_module, args=("deployments.launch.launcher",), daemon=True)
-    importing.start()
-    cluster = RayCluster(address, folder)
-    try:
-        cluster.start(supervised.stop, console.step)
-        supervised.report_up()
-        importing.join()
-        from deployments.launch.launcher import Launcher  # noqa: PLC0415
-
-        Launcher(settings, cluster, supervised.stop, console).run()
-    finally:
-        console.close()
-        with without_stderr():
-            cluster.stop()
-    return 0
+    return status_of_start(lambda: run_server(*checked(flags)))

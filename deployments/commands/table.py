@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Final
+
+PROGRAMS: Final = ("ray_model_server", "tensorflow_model_server")
+"""The names of the console script: ours, and the one that others' files and scripts call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,29 +24,19 @@ class Command:
 COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
         "check-config": Command("deployments.commands.check_config", "find the mistakes in configuration files"),
+        "inspect": Command("deployments.commands.inspect_version", "show what is in a version, without serving it"),
         "status": Command("deployments.commands.status", "show the models of a running server"),
         "label": Command("deployments.commands.label", "point a label to a version, or remove it"),
         "load": Command("deployments.commands.load", "load a version, or add a model"),
         "unload": Command("deployments.commands.unload", "unload a version, or remove a model"),
         "profile": Command("deployments.commands.profile", "record what a replica does, for Perfetto"),
+        "token": Command("deployments.commands.token", "make a token, and its hash for an access file"),
         "warmup-record": Command("deployments.commands.warmup_record", "make a version's warm-up file of requests"),
     }
 )
 
 
-def overview() -> str:
-    """Return the part of the help text that names the subcommands."""
-    width = max(map(len, COMMANDS))
-    lines = (f"  {name:{width}}  {one.summary}" for name, one in COMMANDS.items())
-    return "\n".join(
-        (
-            "Serves TensorFlow SavedModels over TensorFlow Serving's REST and gRPC APIs, on a Ray cluster.",
-            "",
-            "usage: ray_model_server --model_base_path=PATH | --model_config_file=FILE [FLAG ...]   run the server",
-            "       ray_model_server COMMAND ...                                                   see below",
-            "",
-            "Commands (each explains itself with --help):",
-            *lines,
-            "",
-        )
-    )
+def program() -> str:
+    """Return the name by which this program was called; ours where it is neither, as under `python -m`."""
+    called = os.path.basename(sys.argv[0])
+    return called if called in PROGRAMS else PROGRAMS[0]

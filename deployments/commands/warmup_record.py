@@ -14,6 +14,7 @@ from core.recording.tf_record import TruncatedRecord, framed, records
 from core.recording.warmup_file import FILE, MOST_RECORDS
 from core.recording.warmup_selection import WarmUpSelection
 from core.routing.transport import Method
+from deployments.commands.table import program
 from deployments.runtime.signature_file import declared_model
 
 FAILED = 1
@@ -44,14 +45,14 @@ def main(arguments: Sequence[str]) -> int:
         selection = WarmUpSelection(model, limit=options.limit, without_repetitions=options.dedupe)
         _write(target, _chosen(options, selection))
     except (OSError, ServingError) as error:
-        print(f"ray_model_server warmup-record: {error}", file=sys.stderr)
+        print(f"{program()} warmup-record: {error}", file=sys.stderr)
         return FAILED
     print(_summary(selection, target))
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="ray_model_server warmup-record", description=DESCRIPTION)
+    parser = argparse.ArgumentParser(prog=f"{program()} warmup-record", description=DESCRIPTION)
     parser.add_argument(
         "--model",
         type=Path,

@@ -13,8 +13,7 @@ from collections.abc import Callable
 
 import grpc
 
-from core.config.parameter_files import ssl_config
-from core.config.server_settings import SslConfig
+from core.config.parameter_files import SslConfig, ssl_config
 from core.errors import ConfigError, Problem
 from core.storage.version_listing import is_remote, local_path
 from deployments.config.files import read_text
@@ -84,7 +83,7 @@ class Certificates:
 
     def _present_stamp(self) -> Stamp:
         """Return a value that differs between two states of the file; nothing is waited for."""
-        return (self._followed.changes, 0, 0) if is_remote(self._file) else _stamp(local_path(self._file))
+        return (self._followed.changes, 0, 0) if is_remote(self._file) else file_stamp(local_path(self._file))
 
 
 class _FollowingContext(ssl.SSLContext):
@@ -110,7 +109,7 @@ class _FollowingContext(ssl.SSLContext):
         return self._present().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
 
 
-def _stamp(file: str) -> Stamp:
+def file_stamp(file: str) -> Stamp:
     """Return a value that differs between two states of a file, also after a rename or two writes in one tick."""
     try:
         seen = os.stat(file)

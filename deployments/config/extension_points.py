@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from core.config.extensions import BUILT_IN_KINDS, LOG_FORMATS, Extensions
+from core.config.extensions import BUILT_IN_COLLECTORS, BUILT_IN_KINDS, Extensions
 from deployments.system.entry_points import ExtensionPoint, Registered, registered
 
 
@@ -33,7 +33,7 @@ def extensions() -> Extensions:
     return Extensions(
         platforms=_Added(BUILT_IN_KINDS, registered(ExtensionPoint.PLATFORMS), lambda platform: platform.kind),
         version_policies=registered(ExtensionPoint.VERSION_POLICIES),
-        log_collectors=_Added(LOG_FORMATS, registered(ExtensionPoint.LOG_COLLECTORS), lambda found: found),
+        log_collectors=_Added(BUILT_IN_COLLECTORS, registered(ExtensionPoint.LOG_COLLECTORS), lambda found: found),
         why_not=lambda point, name: registered(ExtensionPoint(point)).why_not(name),
     )
 

@@ -12,7 +12,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from core.admin.model_changes import expect_same_platforms
+from core.admin.model_changes import differences, expect_same_platforms
 from core.config.model_config import BatchingParameters, ModelConfig
 from core.config.models_text import model_configs, models_from_message, to_text
 from core.config.server_settings import ModelSourceSettings
@@ -21,11 +21,13 @@ from core.errors import Aborted, ConfigError, FailedPrecondition, Problem
 from core.protos import model_config_pb2
 from core.routing.label_rule import LabelRule
 from core.routing.table import NOTHING_IN_FORCE, ListInForce, RoutingTable
+from core.telemetry.log_lines import audited
 from deployments.config.extension_points import extensions
 
 log = logging.getLogger(__name__)
 
 NEVER = float("inf")
+A_REQUEST = "a request"
 
 
 class ModelList(Protocol):
@@ -104,6 +106,7 @@ class Configuration:
         self.due_s = 0.0
         self._changes = 0
         self.problems: tuple[Problem, ...] = ()
+        self._unread: tuple[Problem, ...] = ()
 
     def adopt(self, published: ListInForce) -> None:
         """Continue with the list that a previous watcher published."""
@@ -125,7 +128,19 @@ class Configuration:
         except (ConfigError, FailedPrecondition) as error:
             self._note(error.problems if isinstance(error, ConfigError) else (Problem(str(error)),))
         else:
+            self._note_accepted()
             self.problems = self._model_list.unread()
+
+    def _note_accepted(self) -> None:
+        """Say that files which had mistakes have none any more, also where nothing else has changed."""
+        if any(one not in self._unread for one in self.problems):
+            log.info("config_accepted files=%s", self._file_names, extra=audited())
+        self._unread = self._model_list.unread()
+
+    @property
+    def _file_names(self) -> str:
+        source = self._settings
+        return ", ".join(file for file in (source.model_config_file, source.model_settings_file) if file)
 
     def _recall(self) -> None:
         """Adopt the list of a previous watcher, unless a request came first."""
@@ -148,18 +163,20 @@ class Configuration:
             self._check(files, table)
         with self._lock:
             self._files = files
-            is_first = self._in_force is None
+            before, is_first = self._in_force, self._in_force is None
             if is_first or has_changed:
                 self._in_force = InForce(files, number=self._in_force.number if self._in_force is not None else 0)
             if is_first or has_changed or not self.files_fingerprint:
                 self.files_fingerprint = fingerprint
+        if before is not None and has_changed:
+            _note_changes(before.models, files, self._file_names)
         file = self._settings.model_config_file
         if is_first and file and file not in self._model_list.spoken:
             log.info("config_empty file=%s Taking no action for empty config", file)
 
     def _note(self, problems: tuple[Problem, ...]) -> None:
         if problems != self.problems:
-            log.warning("config_refused problems=%s", "\n".join(map(str, problems)))
+            log.warning("config_refused problems=%s", "\n".join(map(str, problems)), extra=audited())
         self.problems = problems
 
     def in_force(self) -> InForce | None:
@@ -178,7 +195,7 @@ class Configuration:
         with self._lock:
             return self._files
 
-    def reload(self, config: model_config_pb2.ModelServerConfig, table: RoutingTable) -> Reloaded:
+    def reload(self, config: model_config_pb2.ModelServerConfig, table: RoutingTable, by: str = A_REQUEST) -> Reloaded:
         """Put the list of a reload request in force; returns its number and the names that it adds.
 
         Raises ConfigError with all mistakes and FailedPrecondition for labels; then nothing changes.
@@ -188,9 +205,12 @@ class Configuration:
         with self._lock:
             before = self._in_force.models if self._in_force is not None else ()
             number = self._replace(models).number
+        _note_changes(before, models, by)
         return Reloaded(number, frozenset(one.name for one in models) - {one.name for one in before})
 
-    def change(self, config: model_config_pb2.ModelServerConfig, expected: str, table: RoutingTable) -> InForce:
+    def change(
+        self, config: model_config_pb2.ModelServerConfig, expected: str, table: RoutingTable, by: str = A_REQUEST
+    ) -> InForce:
         """Put another list in force if the present one has the expected fingerprint; returns the new one.
 
         Raises Aborted when it has another one, otherwise as `reload`.
@@ -200,7 +220,10 @@ class Configuration:
         with self._lock:
             if self._in_force is None or self._in_force.fingerprint != expected:
                 raise Aborted("The list of models was changed meanwhile; read it again and repeat the change.")
-            return self._replace(models)
+            before = self._in_force.models
+            changed = self._replace(models)
+        _note_changes(before, models, by)
+        return changed
 
     def _check(self, models: tuple[ModelConfig, ...], table: RoutingTable) -> None:
         in_force = self.in_force()
@@ -215,6 +238,12 @@ class Configuration:
         number = self._in_force.number + 1 if self._in_force is not None else 1
         self._in_force = InForce(models, is_requested=True, number=number)
         return self._in_force
+
+
+def _note_changes(before: tuple[ModelConfig, ...], after: tuple[ModelConfig, ...], by: str) -> None:
+    """Log each difference of two lists, and who made it."""
+    for line in sorted(differences(before, after)):
+        log.info("config_changed by=%s change=%s", by, line, extra=audited())
 
 
 def _content(models: tuple[ModelConfig, ...]) -> str:

@@ -7,14 +7,17 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from core.access.access_file import read_access_rules
+from core.access.rules import AccessRules
 from core.config import yaml_settings
 from core.config.arguments import ParsedFlags, parse_flags
 from core.config.file_check import argument_text
-from core.config.parameter_files import monitoring_config
-from core.config.server_settings import MonitoringConfig, ServerSettings
-from core.errors import ConfigError, InvalidArgument
+from core.config.parameter_files import monitoring_config, ssl_config
+from core.config.server_settings import FrontDoorSettings, MonitoringConfig, ServerSettings
+from core.errors import ConfigError, InvalidArgument, Problem
 from core.routing.label_rule import LabelRule
 from core.routing.table import RoutingTable
+from core.telemetry.redaction import without_secrets
 from core.telemetry.tracing_plan import otel_variables, tracing_plan
 from deployments.config.certificates import check_certificates
 from deployments.config.configured_models import ConfiguredModels
@@ -65,9 +68,26 @@ def checked(settings: ServerSettings) -> tuple[ServerSettings, tuple[str, ...]]:
     )
     for file in filter(None, (absolute.front_door.ssl_config_file, absolute.front_door.rest_ssl_config_file)):
         check_certificates(file)
+    check_access(absolute.front_door)
     absolute = replace(absolute, monitoring=replace(absolute.monitoring, taken=monitoring(absolute)))
     plan = tracing_plan(absolute.tracing)
     return absolute, (*models.warnings(), *(plan.warnings if plan is not None else ()))
+
+
+def check_access(door: FrontDoorSettings) -> None:
+    """Check the access file; raises ConfigError, also for certificates that no port asks for."""
+    if not door.access_file:
+        return
+    rules = access_rules(door.access_file)
+    files = filter(None, (door.ssl_config_file, door.rest_ssl_config_file))
+    if rules.by_certificate and not any(ssl_config(read_text(one), one).client_verify for one in files):
+        text = "clients are named by certificates, and no port asks for one: set client_verify in its SSLConfig file"
+        raise ConfigError((Problem(text, door.access_file),))
+
+
+def access_rules(file: str) -> AccessRules:
+    """Read an access file; raises ConfigError with every mistake."""
+    return read_access_rules(read_text(file), without_secrets(file))
 
 
 def _with_environment(settings: ServerSettings) -> ServerSettings:
@@ -101,6 +121,7 @@ def with_absolute_paths(settings: ServerSettings, folder: str) -> ServerSettings
         ),
         front_door=dataclasses.replace(
             settings.front_door,
+            access_file=_absolute(settings.front_door.access_file, folder),
             ssl_config_file=_absolute(settings.front_door.ssl_config_file, folder),
             rest_ssl_config_file=_absolute(settings.front_door.rest_ssl_config_file, folder),
         ),

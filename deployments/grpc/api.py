@@ -7,10 +7,9 @@ proxy calls. Both leave requests and responses as bytes.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import grpc
 
@@ -18,14 +17,18 @@ from core.admin import messages as admin_messages
 from core.errors import Code, ServingError, Unimplemented
 from core.grpc.metadata import check_metadata_request
 from core.grpc.model_spec import ModelSpecRef, peek, peek_task
+from core.grpc.rights import OPEN
 from core.http2.grpc_heads import bounded_text
 from core.routing.transport import Answer, Call, Method
 from core.versions.status_message import status_response
+from deployments.access.guard import SIGHT, Guard, LocalGuard
+from deployments.grpc.guarded import GuardedCalls
+from deployments.grpc.services import SHORT_METHODS, Answering, GrpcAnswer, GrpcService, ShortMethod
 from deployments.grpc.status import status_code
 from deployments.routing.access_log import AccessEntry, AccessLog
+from deployments.routing.logged_headers import LoggedHeaders
 from deployments.routing.request_router import RequestRouter
 from deployments.routing.request_traces import RequestTraces
-from deployments.routing.short_call import Asked
 from deployments.system.port_claim import TOKEN_METHOD
 
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
@@ -47,58 +50,6 @@ SERVICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 Reload = Callable[[bytes], Awaitable[bytes]]
 
 
-@dataclass(frozen=True, slots=True)
-class GrpcAnswer:
-    """A response message, or a code with its text."""
-
-    code: Code
-    message: str = ""
-    body: bytes = b""
-
-
-Answering = Callable[[bytes, float | None], Awaitable[GrpcAnswer]]
-"""Answers a message, with the seconds until the caller's deadline; raises ServingError."""
-
-
-class AskedSignature(Asked, Protocol):
-    """The model that a call names, and the signature; empty where it names none."""
-
-    @property
-    def signature(self) -> str: ...
-
-
-class ShortMethod(NamedTuple):
-    """An inference method: its name at model servers, its name in metrics, and how it names model and signature.
-
-    `tensor_at` finds the raw tensor in a large message.
-    """
-
-    method: Method
-    api: str
-    asked: Callable[[bytes], AskedSignature] = peek
-    tensor_at: Callable[[bytes], int] | None = None
-
-
-SHORT_METHODS = tuple(
-    ShortMethod(method, api)
-    for method, api in ((Method.PREDICT, "Predict"), (Method.CLASSIFY, "Classify"), (Method.REGRESS, "Regress"))
-)
-
-
-@dataclass(frozen=True, slots=True)
-class GrpcService:
-    """A further service of the gRPC port; `short` are those of its methods that need no handler where all goes well.
-
-    `overload` is the code of a call beyond the port's bound of calls in work; `probes` are methods without a bound.
-    """
-
-    name: str
-    methods: Mapping[str, Answering]
-    short: tuple[ShortMethod, ...] = ()
-    overload: Code = Code.RESOURCE_EXHAUSTED
-    probes: frozenset[str] = frozenset()
-
-
 PendingAnswer = Coroutine[Any, Any, GrpcAnswer]
 """A call that is being answered."""
 
@@ -118,7 +69,13 @@ class GrpcApi:
         traces: RequestTraces | None = None,
         admin: Mapping[str, Reload] = MappingProxyType({}),
         others: Sequence[GrpcService] = (),
+        guard: Guard | None = None,
+        kept: LoggedHeaders | None = None,
     ) -> None:
+        self.guard: Guard = guard or LocalGuard()
+        self.guarded_calls = GuardedCalls(
+            self.guard, {path: rule for one in others for path, rule in one.rules.items()}
+        )
         self._router = router
         self._token = token.encode()
         self._reload = reload
@@ -126,13 +83,18 @@ class GrpcApi:
         self._most_calls = most_calls
         self._access = access
         self._traces = traces
+        self._kept = kept
         self._calls = 0
         self._others = others
         self._services = {**SERVICES, **{other.name: tuple(other.methods) for other in others}}
         self._asked = {
             one.api: one.asked for one in (*SHORT_METHODS, *(one for other in others for one in other.short))
         }
+        # Methods of further services are also found by their service, as names may be the same in several.
+        further = [(service.name, method, work) for service in others for method, work in service.methods.items()]
         self._methods: Mapping[str, Answering] = {
+            **{f"{service}/{method}": work for service, method, work in further},
+            **{method: work for _, method, work in further},
             **{one.api: self._counted(one.api, one.method) for one in SHORT_METHODS},
             "MultiInference": self._forwarding(Method.MULTI_INFERENCE, peek_task),
             "GetModelMetadata": self._forwarding(Method.GET_MODEL_METADATA, _metadata_spec),
@@ -141,7 +103,6 @@ class GrpcApi:
             "HandleReloadConfigRequest": self._reload_config,
             TOKEN: self._give_token,
             **{method: _handing_over(answer) for method, answer in admin.items()},
-            **{method: answer for service in others for method, answer in service.methods.items()},
         }
 
     @property
@@ -155,8 +116,8 @@ class GrpcApi:
         return [other.name for other in self._others]
 
     def short_methods(self) -> Mapping[str, ShortMethod]:
-        """Return the methods, by path, that need no handler; none where calls are bounded, logged or traced."""
-        if self._most_calls or self._access is not None or self._traces is not None:
+        """Return the methods, by path, that need no handler; none where calls are bounded or followed."""
+        if self._most_calls or self._access is not None or self._traces is not None or self._kept is not None:
             return {}
         services = ((PREDICTION_SERVICE, SHORT_METHODS), *((other.name, other.short) for other in self._others))
         return {f"/{service}/{one.api}": one for service, methods in services for one in methods}
@@ -169,15 +130,28 @@ class GrpcApi:
         try:
             return await answered(raw, timeout_s)
         except ServingError as error:
-            return GrpcAnswer(error.code, bounded_text(str(error)))
+            return GrpcAnswer(error.code, bounded_text(str(error)), retry_after_s=error.retry_after_s)
 
     def answer_traced(self, method: str, raw: bytes, metadata: Iterable[Any]) -> PendingAnswer:
         """Answer a call of Serve's own proxy, which does not pass deadlines on; in a span if it is traced."""
-        work = self.answer(method, raw, None)
+        service = next((name for name, methods in self._services.items() if method in methods), "")
+        work: PendingAnswer = self._answered_to(f"/{service}/{method}", raw, metadata)
+        if self._kept is not None:
+            work = self._kept.around(metadata, work)
         if self._traces is None:
             return work
-        service = next(name for name, methods in self._services.items() if method in methods)
         return self._traces.of_call(f"{service}/{method}", partial(self._signature, method, raw), metadata, work)
+
+    async def _answered_to(self, path: str, raw: bytes, metadata: Iterable[Any]) -> GrpcAnswer:
+        """Answer a call of which nothing is known but its metadata; never raises ServingError."""
+        rule, method = self.guarded_calls.rule(path), path.rpartition("/")[2]
+        if rule is OPEN:
+            return await self.answer(method, raw, None)
+        try:
+            with await self.guarded_calls.admission(rule, raw, metadata):
+                return await self.answer(method, raw, None)
+        except ServingError as error:
+            return GrpcAnswer(error.code, bounded_text(str(error)), retry_after_s=error.retry_after_s)
 
     def _signature(self, method: str, raw: bytes) -> str:
         """Return the signature that a call asks for; empty where only parsing tensors would show it."""
@@ -217,7 +191,8 @@ class GrpcApi:
     async def _status(self, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
         del timeout_s
         spec = peek(raw)
-        return GrpcAnswer(Code.OK, body=status_response(self._router.table.statuses(spec.name, spec.version)))
+        entries = self._router.table.statuses(spec.name, spec.version)
+        return GrpcAnswer(Code.OK, body=status_response(SIGHT.get().statuses(spec.name, entries)))
 
     async def _reload_config(self, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
         del timeout_s
@@ -236,10 +211,13 @@ class GrpcApi:
 
     def _handler(self, service: str, method: str) -> Callable[[bytes, grpc.aio.ServicerContext], Awaitable[bytes]]:
         answered = self._bounded_in(service, method)
+        known_as = f"{service}/{method}" if f"{service}/{method}" in self._methods else method
         access, traces = (self._access, self._traces) if method != TOKEN else (None, None)
 
         async def handle(raw: bytes, context: grpc.aio.ServicerContext) -> bytes:
-            work = answered(method, raw, context.time_remaining())
+            work = answered(known_as, raw, context.time_remaining())
+            if self._kept is not None:
+                work = self._kept.around(context.invocation_metadata() or (), work)
             if access is not None and access.is_chosen():
                 entry = AccessEntry("grpc", method, signature=self._signature(method, raw), bytes_in=len(raw))
                 work = access.of_call(entry, context.invocation_metadata() or (), work)
@@ -249,7 +227,7 @@ class GrpcApi:
             answer = await work
             if answer.code is not Code.OK:
                 # Sends the status and nothing else; a client's own policy repeats a call only then.
-                await context.abort(status_code(answer.code), answer.message)
+                await context.abort(status_code(answer.code), answer.message, answer.trailers)
             return answer.body
 
         return handle
@@ -281,7 +259,7 @@ def grpc_answer(answer: Answer) -> GrpcAnswer:
     """Return a model server's answer as a gRPC answer."""
     if answer.code is Code.OK:
         return GrpcAnswer(Code.OK, body=bytes(answer.body))
-    return GrpcAnswer(answer.code, bounded_text(answer.text))
+    return GrpcAnswer(answer.code, bounded_text(answer.text), retry_after_s=answer.retry_after_s)
 
 
 async def failed_call(error: ServingError) -> GrpcAnswer:

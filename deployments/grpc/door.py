@@ -20,6 +20,7 @@ from core.errors import Unavailable
 from core.http2.grpc_messages import LARGEST_MESSAGE_BYTES
 from deployments.config.certificates import Certificates
 from deployments.grpc.api import GrpcApi
+from deployments.grpc.guarded import GuardedServer
 from deployments.grpc.health import Health
 from deployments.grpc.reflection import add_reflection
 from deployments.grpc.server import GrpcServer
@@ -125,9 +126,10 @@ class GrpcDoor:
         await server.start()
 
     def _add_services(self, server: grpc.aio.Server | GrpcServer) -> None:
-        server.add_generic_rpc_handlers(self._api.handlers())
-        health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
-        add_reflection(server, self._api.others)
+        guarded = GuardedServer(server, self._api.guarded_calls)
+        guarded.add_generic_rpc_handlers(self._api.handlers())
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, guarded)
+        add_reflection(guarded, self._api.others)
 
     def _targets(self) -> list[str]:
         targets = []

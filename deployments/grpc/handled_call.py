@@ -8,16 +8,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, NoReturn, Protocol
 
 import grpc
 
 from core.errors import Code, ServingError
 from core.http2.connection import Http2Connection
-from core.http2.grpc_heads import GOOD_END_BLOCK, OPENING_BLOCK, CallHead, bounded_text, end_block
+from core.http2.grpc_heads import GOOD_END_BLOCK, OPENING_BLOCK, RETRY_PUSHBACK, CallHead, bounded_text, end_block
 from core.http2.grpc_messages import MessageReader, prefix, unpacked
 from core.http2.streams import Stream
+from deployments.access.peer import Peer
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +33,13 @@ class Connection(Protocol):
     http2: Http2Connection
     writable: asyncio.Event
     loop: asyncio.AbstractEventLoop
+    peer: Peer
 
     def flush(self) -> None:
         """Write the frames that wait to be sent."""
 
-    def refuse(self, stream: Stream, code: Code, text: str) -> None:
-        """Answer with a status and nothing else."""
+    def refuse(self, stream: Stream, code: Code, text: str, retry_after_s: float = 0.0) -> None:
+        """Answer with a status and nothing else; `retry_after_s` says when to try again, 0 says nothing of it."""
 
     def answer(self, stream: Stream, body: bytes | bytearray) -> None:
         """Answer with one message."""
@@ -46,10 +48,11 @@ class Connection(Protocol):
 class CallAborted(Exception):
     """A handler ended its call with a status."""
 
-    def __init__(self, code: Code, details: str) -> None:
-        super().__init__(code, details)
+    def __init__(self, code: Code, details: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(code, details, retry_after_s)
         self.code = code
         self.details = details
+        self.retry_after_s = retry_after_s
 
 
 class HandledCall:
@@ -86,6 +89,11 @@ class HandledCall:
     def head(self) -> CallHead:
         """The caller's headers."""
         return self._head
+
+    @property
+    def peer(self) -> Peer:
+        """The other end of the connection."""
+        return self._connection.peer
 
     @property
     def is_incomplete(self) -> bool:
@@ -136,9 +144,9 @@ class HandledCall:
         try:
             await self._handle()
         except CallAborted as error:
-            self._finish(error.code, error.details)
+            self._finish(error.code, error.details, error.retry_after_s)
         except ServingError as error:
-            self._finish(error.code, str(error))
+            self._finish(error.code, str(error), error.retry_after_s)
         except asyncio.CancelledError:
             # Either the call is over, or something that the handler awaited was cancelled.
             self._finish(Code.CANCELLED, "The call was cancelled.")
@@ -207,13 +215,13 @@ class HandledCall:
             self._has_begun_answer = True
             self._connection.http2.begin(self._stream, OPENING_BLOCK)
 
-    def _finish(self, code: Code, text: str) -> None:
+    def _finish(self, code: Code, text: str, retry_after_s: float = 0.0) -> None:
         """End the call with a status."""
         if not self._end():
             return
         http2, stream = self._connection.http2, self._stream
         if code is not Code.OK and not self._has_begun_answer:
-            self._connection.refuse(stream, code, text)
+            self._connection.refuse(stream, code, text, retry_after_s)
         else:
             self._begin_answer()
             http2.send(stream, b"", GOOD_END_BLOCK if code is Code.OK else end_block(code, bounded_text(text)))
@@ -226,6 +234,11 @@ class CallContext:
     def __init__(self, call: HandledCall) -> None:
         self._call = call
 
+    @property
+    def known_peer(self) -> Peer:
+        """The other end of the connection; grpc.aio's context has texts about it instead."""
+        return self._call.peer
+
     def time_remaining(self) -> float | None:
         """Return the seconds until the caller's deadline; None if it has none."""
         return self._call.time_remaining()
@@ -234,9 +247,12 @@ class CallContext:
         """Return the caller's metadata."""
         return self._call.head.metadata
 
-    async def abort(self, code: grpc.StatusCode, details: str = "") -> NoReturn:
-        """End the call with a status."""
-        raise CallAborted(Code(code.value[0]), details)
+    async def abort(
+        self, code: grpc.StatusCode, details: str = "", trailing_metadata: Sequence[tuple[str, str]] = ()
+    ) -> NoReturn:
+        """End the call with a status; of the trailers, only when to try again is sent."""
+        retry_after_s = int(dict(trailing_metadata).get(RETRY_PUSHBACK, "0")) / 1000
+        raise CallAborted(Code(code.value[0]), details, retry_after_s)
 
     async def write(self, message: Any) -> None:
         """Send one of several messages."""

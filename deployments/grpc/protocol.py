@@ -26,9 +26,10 @@ from core.http2.grpc_heads import (
 from core.http2.grpc_messages import prefix
 from core.http2.progress import ProgressLimits, ProgressWatch, Unfinished
 from core.http2.streams import NOBODY, STREAM, Receiver, Stream
-from deployments.grpc.api import ShortMethod
+from deployments.access.peer import ELSEWHERE, peer_of_transport
 from deployments.grpc.handled_call import HandledCall
 from deployments.grpc.http_refusal import HttpRefusal
+from deployments.grpc.services import ShortMethod
 from deployments.grpc.unary_call import Handlers, UnaryCall
 
 LARGEST_COPIED_BYTES = 16 * 1024
@@ -50,6 +51,11 @@ class Calls(Handlers, Protocol):
 
     connections: set[GrpcProtocol]
 
+    @property
+    def short_call(self) -> type[UnaryCall]:
+        """The class of inference calls that need no handler."""
+        ...
+
     def short(self, path: str) -> ShortMethod | None:
         """Return an inference method; None for other methods, and where calls are bounded, logged or traced."""
         ...
@@ -67,6 +73,8 @@ class GrpcProtocol(asyncio.Protocol):
         self.writable = asyncio.Event()
         self.writable.set()
         self._transport: asyncio.Transport | None = None
+        self.peer = ELSEWHERE
+        """The other end."""
         self._ends_when_idle = False
         self._timer: asyncio.TimerHandle | None = None
         self._made_s = 0.0
@@ -78,6 +86,7 @@ class GrpcProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self.peer = peer_of_transport(transport)
         self.calls.connections.add(self)
         self._made_s = self.loop.time()
         self._look_later()
@@ -253,7 +262,7 @@ class GrpcProtocol(asyncio.Protocol):
             return self._refused(stream, head.code, head.problem)
         short = self.calls.short(head.path)
         if short is not None and head.encoding == IDENTITY:
-            return UnaryCall(self, stream, head, short)
+            return self.calls.short_call(self, stream, head, short)
         handler = self.calls.handler(head.path)
         if handler is None:
             return self._refused(stream, Code.UNIMPLEMENTED, f"Method not found: {head.path}")
@@ -263,9 +272,9 @@ class GrpcProtocol(asyncio.Protocol):
         self.refuse(stream, code, text)
         return NOBODY
 
-    def refuse(self, stream: Stream, code: Code, text: str) -> None:
+    def refuse(self, stream: Stream, code: Code, text: str, retry_after_s: float = 0.0) -> None:
         """Answer with a status and nothing else; only such a call may be repeated by a client's retry policy."""
-        self.http2.begin(stream, refusal_block(code, bounded_text(text)), is_last=True)
+        self.http2.begin(stream, refusal_block(code, bounded_text(text), retry_after_s), is_last=True)
 
     def answer(self, stream: Stream, body: bytes | bytearray) -> None:
         """Answer with one message."""

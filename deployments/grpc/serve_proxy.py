@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from deployments.grpc.api import ADMIN_SERVICE, SERVICES, TOKEN_SERVICE, GrpcAnswer, service_handler
+from deployments.grpc.api import ADMIN_SERVICE, SERVICES, TOKEN_SERVICE, service_handler
+from deployments.grpc.services import GrpcAnswer
 from deployments.grpc.status import status_code
 
 OWN_PORT_ONLY = frozenset({TOKEN_SERVICE, ADMIN_SERVICE})
@@ -19,9 +20,11 @@ PROXIED: Mapping[str, Iterable[str]] = MappingProxyType(
 
 
 def set_status(context: Any, answer: GrpcAnswer) -> None:
-    """Set code and text on the context; an exception would be logged even for a client's mistake."""
+    """Set code, text and trailers on the context; an exception would be logged even for a client's mistake."""
     context.set_code(status_code(answer.code))
     context.set_details(answer.message)
+    if answer.trailers:
+        context.set_trailing_metadata(list(answer.trailers))  # Serve adds it to a list of its own
 
 
 class Raw:

@@ -7,17 +7,24 @@ needs about a seventh of that (decision 0013).
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import time
 from collections.abc import Sequence
 
 import grpc
 
-from deployments.grpc.api import GrpcApi, ShortMethod
+from deployments.access.guard import Guard
+from deployments.grpc.api import GrpcApi
 from deployments.grpc.protocol import GrpcProtocol
+from deployments.grpc.services import ShortMethod
+from deployments.grpc.unary_call import GuardedCall, UnaryCall
 from deployments.routing.request_router import RequestRouter
 
 BACKLOG = 4096
+# At DEBUG, hpack logs every header that it decodes, tokens too.
+logging.getLogger("hpack").setLevel(logging.INFO)
+
 CLIENTS_KNOW_AFTER_S = 1.0
 """How long clients may take to read GOAWAY; calls that they sent before are still answered."""
 
@@ -36,6 +43,8 @@ class GrpcServer:
     def __init__(self, api: GrpcApi) -> None:
         self.connections: set[GrpcProtocol] = set()
         self.router: RequestRouter = api.router
+        self.guard: Guard = api.guard
+        self.short_call = GuardedCall if api.guard.is_ruled else UnaryCall
         self._short = api.short_methods()
         self._generic: list[grpc.GenericRpcHandler] = []
         self._handlers: dict[str, grpc.RpcMethodHandler] = {}

@@ -7,16 +7,18 @@ from typing import Protocol
 
 import grpc
 
+from core.access.rights import INFER
 from core.errors import Code, ServingError
 from core.http2.grpc_heads import CallHead
 from core.http2.grpc_messages import LARGEST_MESSAGE_BYTES, PREFIX_BYTES, announced_bytes, only_message
 from core.http2.streams import Stream
 from core.routing.incoming_body import LARGE_BODY_BYTES, IncomingBody
 from core.routing.transport import Answer, Call
-from deployments.grpc.api import ShortMethod
+from deployments.access.guard import Guard
 from deployments.grpc.handled_call import Connection, HandledCall
+from deployments.grpc.services import ShortMethod
 from deployments.routing.request_router import RequestRouter
-from deployments.routing.short_call import ShortCall
+from deployments.routing.short_call import Asked, ShortCall
 
 LARGEST_BODY_BYTES = LARGEST_MESSAGE_BYTES + PREFIX_BYTES
 
@@ -27,6 +29,11 @@ class Handlers(Protocol):
     @property
     def router(self) -> RequestRouter:
         """The router that carries inference calls."""
+        ...
+
+    @property
+    def guard(self) -> Guard:
+        """Who decides about callers."""
         ...
 
     def handler(self, path: str) -> grpc.RpcMethodHandler | None:
@@ -110,8 +117,8 @@ class UnaryCall(ShortCall):
         self._stream.receiver = handled
         handled.message(body)
 
-    def _refuse(self, code: Code, text: str) -> None:
-        self._protocol.refuse(self._stream, code, text)
+    def _refuse(self, code: Code, text: str, retry_after_s: float = 0.0) -> None:
+        self._protocol.refuse(self._stream, code, text, retry_after_s)
 
     def cancelled(self) -> None:
         self.withdraw()
@@ -123,8 +130,25 @@ class UnaryCall(ShortCall):
         if answer.code is Code.OK:
             self._protocol.answer(self._stream, answer.body)
         else:
-            self._refuse(answer.code, answer.text)
+            self._refuse(answer.code, answer.text, answer.retry_after_s)
         self._protocol.flush_soon()
 
     def gave_up(self) -> None:
         """The stream is gone already."""
+
+
+class GuardedCall(UnaryCall):
+    """A call of a port with an access file; one that is not let in at once takes the long way, which says why."""
+
+    __slots__ = ()
+
+    def send(self, asked: Asked, call: Call, began_s: float) -> bool:
+        """Send the call; False if that is not possible now, or its caller is not let in at once."""
+        visitor = self._protocol.calls.guard.quick_visitor(self._head.fields, self._protocol.peer)
+        if visitor is None:
+            return False
+        try:
+            visitor.require(INFER.of(asked.name))
+        except ServingError:
+            return False
+        return super().send(asked, call, began_s)

@@ -175,6 +175,8 @@ class Child:
                 return await version.check_health()
             case Ask.PROFILE:
                 return await asyncio.wrap_future(self._threads.submit(partial(version.profile, question.argument)))
+            case Ask.END_PROFILE:
+                return version.end_profile(question.argument)
             case Ask.METRICS:
                 return report()
 

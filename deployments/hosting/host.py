@@ -16,6 +16,7 @@ from ray import serve
 
 from core.config.model_config import LoggingConfig
 from core.config.server_settings import LogSettings
+from core.profiling.profile_request import RecordingOrder
 from core.routing.transport import Endpoint
 from core.versions.hosted import host_app
 from core.versions.servable_spec import ServableSpec
@@ -52,8 +53,12 @@ class VersionHosting(Protocol):
         """Answer a call that came through a Serve handle."""
         ...
 
-    async def profile(self, app: str, seconds: float) -> tuple[int, bytes]:
-        """Record a version's process; returns a file for Perfetto, or a code with its text."""
+    async def profile(self, app: str, order: RecordingOrder) -> tuple[int, bytes]:
+        """Record a version's process; returns the file, or a code with its text."""
+        ...
+
+    async def end_profile(self, app: str, key: str) -> None:
+        """End a recording of a version's process before its time."""
         ...
 
     async def metrics(self, app: str) -> bytes:

@@ -88,7 +88,10 @@ class Ask(enum.Enum):
     """None while its threads do not hang."""
 
     PROFILE = "profile"
-    """With the seconds: code and bytes."""
+    """With the order: code and bytes."""
+
+    END_PROFILE = "end_profile"
+    """With the key of a recording."""
 
     METRICS = "metrics"
     """The report of its process."""

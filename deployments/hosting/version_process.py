@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from core.config.model_config import LoggingConfig
 from core.errors import DeadlineExceeded, ServingError, Unavailable
+from core.profiling.profile_request import RecordingOrder
 from core.routing.transport import TIMED_OUT, Answer, Call, Endpoint
 from core.telemetry.tracing_plan import tracing_plan
 from core.versions.restarts import crashes_after, ending_text, restart_delay_s
@@ -264,10 +265,15 @@ class VersionProcess:
             call = call._replace(timeout_s=left_s)
         return await call_over(connection, call, self.spec.servable.name)
 
-    async def profile(self, seconds: float) -> tuple[int, bytes]:
+    async def profile(self, order: RecordingOrder) -> tuple[int, bytes]:
         """Record the version's process; raises Unavailable and TimeoutError."""
-        answer: tuple[int, bytes] = await self._running.ask(Ask.PROFILE, seconds, timeout_s=seconds + PROFILE_EXTRA_S)
+        timeout_s = order.seconds + PROFILE_EXTRA_S
+        answer: tuple[int, bytes] = await self._running.ask(Ask.PROFILE, order, timeout_s=timeout_s)
         return answer
+
+    async def end_profile(self, key: str) -> None:
+        """End a recording before its time; raises Unavailable and TimeoutError."""
+        await self._running.ask(Ask.END_PROFILE, key, timeout_s=ANSWERS_WITHIN_S)
 
     async def metrics(self) -> bytes:
         """Return what the version's process has counted; raises Unavailable and TimeoutError."""

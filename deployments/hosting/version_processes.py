@@ -12,11 +12,13 @@ from pathlib import Path
 
 from core.config.model_config import LoggingConfig
 from core.errors import Code, ConfigError, FailedPrecondition, Problem, ServingError, Unavailable
+from core.profiling.profile_request import RecordingOrder
+from core.routing.call_trailer import unpacked_trailer
 from core.routing.transport import Call, Endpoint, Method
-from core.telemetry.trace_context import unpack
 from core.versions.servable import app_name
 from core.versions.servable_spec import ServableSpec
 from core.versions.world import AppObservation, Condition
+from deployments.container.cpus import usable_cpus
 from deployments.hosting.child_link import ChildLink
 from deployments.hosting.load_slots import LoadSlots
 from deployments.hosting.version_process import HostNode, Origin, VersionProcess, left_behind
@@ -34,7 +36,7 @@ class VersionProcesses:
     def __init__(self, node: HostNode) -> None:
         self._node = node
         self._zygote = ZygoteProcess(node.guardian)
-        self._origin = Origin(node, self._zygote, LoadSlots(len(os.sched_getaffinity(0))))
+        self._origin = Origin(node, self._zygote, LoadSlots(usable_cpus()))
         self._versions: dict[str, VersionProcess] = {}
         self._adoption: asyncio.Task[None] | None = None
         self._is_closing = False
@@ -95,22 +97,28 @@ class VersionProcesses:
     ) -> tuple[int, bytes]:
         """Answer a call that came through a Serve handle."""
         await self._ready()
-        call = Call(Method(method), body, timeout_s, unpack(trace) if trace else None)
+        parent, headers = unpacked_trailer(trace)
+        call = Call(Method(method), body, timeout_s, parent, headers=headers)
         try:
             answer = await self._version(app).call(call)
         except ServingError as error:
             return int(error.code), str(error).encode()
         return int(answer.code), bytes(answer.body)
 
-    async def profile(self, app: str, seconds: float) -> tuple[int, bytes]:
-        """Record a version's process; returns a file for Perfetto, or a code with its text."""
+    async def profile(self, app: str, order: RecordingOrder) -> tuple[int, bytes]:
+        """Record a version's process; returns the file, or a code with its text."""
         await self._ready()
         try:
-            return await self._version(app).profile(seconds)
+            return await self._version(app).profile(order)
         except ServingError as error:
             return int(error.code), str(error).encode()
         except TimeoutError:
             return int(Code.DEADLINE_EXCEEDED), b"The process of the version does not answer."
+
+    async def end_profile(self, app: str, key: str) -> None:
+        """End a recording of a version's process before its time; raises Unavailable and TimeoutError."""
+        await self._ready()
+        await self._version(app).end_profile(key)
 
     async def metrics(self, app: str) -> bytes:
         """Return what a version's process has counted; raises Unavailable."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -13,8 +12,10 @@ from core.config.model_config import BatchingParameters
 from core.config.parameter_files import batching_parameters
 from core.errors import Code, ServingError
 from core.platforms.platform import Loaded
+from core.routing.waiting_line import WaitingLine
 from core.versions.load_report import LoadFailed, LoadStep, is_permanent
 from core.versions.servable_spec import ServableSpec
+from deployments.container.cpus import usable_cpus
 from deployments.inference.batched_execution import BatchedExecution
 from deployments.inference.batcher import Through, through_serve
 from deployments.inference.call_traces import CallTraces
@@ -46,10 +47,15 @@ def load_failures(step: LoadStep) -> Iterator[None]:
 
 def files_on_node(spec: ServableSpec) -> Lease:
     """Fetch the version's files to this node and keep them there until the lease is released."""
-    marker_file = spec.config.resources.marker_file if spec.config is not None else ""
-    version = RemoteVersion(spec.path, spec.fingerprint, spec.servable.name, marker_file, spec.platform)
     with load_failures(LoadStep.FILES):
-        return local_files(version, spec.settings.model_cache)
+        return local_files(remote_version(spec), spec.settings.model_cache)
+
+
+def remote_version(spec: ServableSpec) -> RemoteVersion:
+    """Return what is fetched; a marker that may lie above the files, where a subpath leads to them, was seen before."""
+    config = spec.config
+    marker_file = config.resources.marker_file if config is not None and not config.version_subpath else ""
+    return RemoteVersion(spec.path, spec.fingerprint, spec.servable.name, marker_file, spec.platform)
 
 
 def loaded_model(spec: ServableSpec) -> Loaded:
@@ -88,8 +94,12 @@ def execution_of(
         )
     kind = Execution if watch is None else ForeignExecution
     if traces is not None:
-        return traces.execution(loaded, threads, spec.settings.answers, kind)
-    return kind(loaded, threads, spec.settings.answers)
+        execution = traces.execution(loaded, threads, spec.settings.answers, kind)
+    else:
+        execution = kind(loaded, threads, spec.settings.answers)
+    if spec.config is not None:
+        execution.line = WaitingLine(spec.config.resources.max_queued_requests)
+    return execution
 
 
 def request_log_of(spec: ServableSpec, loaded: Loaded, replica: str) -> RequestLog:
@@ -118,4 +128,4 @@ def _parameters_beside(file: Path) -> BatchingParameters | None:
 
 def _cpus(spec: ServableSpec) -> int:
     """Return the number of CPUs that the replica may use."""
-    return spec.usable_cpus(os.cpu_count() or 1)
+    return spec.usable_cpus(usable_cpus())

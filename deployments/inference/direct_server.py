@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Protocol, TypeAlias, cast
 
 from core.errors import Code
+from core.routing.call_trailer import unpacked_trailer
 from core.routing.direct_frames import (
     LARGEST_PAYLOAD_BYTES,
     BrokenFrame,
@@ -21,7 +22,6 @@ from core.routing.direct_frames import (
     frame_header,
 )
 from core.routing.transport import LOOPBACK, Answer, Call, Method
-from core.telemetry.trace_context import unpack
 from deployments.system.tcp_peer import SilenceWatch
 from deployments.telemetry.process_metrics import report
 
@@ -234,8 +234,10 @@ class _Peer(asyncio.BufferedProtocol):
         if method is Method.METRICS:
             self._reply(call_id, Answer(Code.OK, report()))
             return
-        trace = unpack(frame.trailer) if frame.trailer else None
-        call = Call(method, cast(bytes, frame.payload), frame.wait_ms / 1000 if frame.wait_ms else None, trace)
+        call = Call(method, cast(bytes, frame.payload), frame.wait_ms / 1000 if frame.wait_ms else None)
+        if frame.trailer:
+            trace, headers = unpacked_trailer(frame.trailer)
+            call = call._replace(trace=trace, headers=headers)
         self._waiting[call_id] = Arrival(call, partial(self._reply, call_id), self._read_at_s)
 
     def _cancel(self, call_id: int) -> None:

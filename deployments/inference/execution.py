@@ -24,7 +24,8 @@ from core.inference.call_groups import MOST_IN_GROUP, group_size
 from core.inference.giving_up import GivenUp, giving_up_after, giving_up_when, go_on
 from core.platforms.platform import Loaded
 from core.routing.transport import OVER, TIMED_OUT, Answer, Call, Method
-from core.telemetry.metric_names import DROPPED_REQUESTS, QUEUE_LENGTH, QUEUE_SECONDS
+from core.routing.waiting_line import WaitingLine
+from core.telemetry.metric_names import DROPPED_REQUESTS, FULL, QUEUE_LENGTH, QUEUE_SECONDS, REFUSED_REQUESTS
 from deployments.inference.answering import (
     HARMLESS_BYTES,
     LARGEST_ON_LOOP_BYTES,
@@ -136,6 +137,8 @@ class Execution:
         self._expected_s: dict[Kind, float] = {}
         self.in_flight = 0
         """Calls that wait for a thread or run in one."""
+        self.line = WaitingLine()
+        """Who may wait for a thread."""
 
     def _threads_of(self, threads: int) -> ThreadPoolExecutor | DaemonThreads:
         return ThreadPoolExecutor(threads, thread_name_prefix="run")
@@ -217,8 +220,28 @@ class Execution:
         self.drop(arrival)
         arrival.reply(Answer.error(Code.DEADLINE_EXCEEDED, TIMED_OUT))
 
-    def _hand_over(self, arrival: Arrival, kind: Kind) -> WaitingTicket:
-        """Let a thread work on a call."""
+    def _has_room(self, arrival: Arrival) -> bool:
+        """Whether a call may wait for a thread; otherwise it is refused."""
+        ahead = self.in_flight - self._threads
+        if ahead < 0:
+            return True
+        timeout_s = arrival.call.timeout_s
+        left_s = None if timeout_s is None else timeout_s - (time.monotonic() - arrival.since_s)
+        refused = self.line.refusal(ahead, left_s)
+        if refused is not None:
+            METRICS.count(REFUSED_REQUESTS, self._loaded.served.name, FULL)
+            arrival.reply(Answer.of(refused))
+        return refused is None
+
+    def _left(self) -> None:
+        """Count a call that has ended."""
+        self.in_flight -= 1
+        self.line.ended(self._waiting, time.monotonic())
+
+    def _hand_over(self, arrival: Arrival, kind: Kind) -> WaitingTicket | None:
+        """Let a thread work on a call; None for one that was refused because too many wait."""
+        if not self._has_room(arrival):
+            return None
         loop = asyncio.get_running_loop()
         ticket, reply = WaitingTicket(arrival), arrival.reply
         self.in_flight += 1
@@ -228,7 +251,7 @@ class Execution:
             loop.call_soon_threadsafe(finish, answer)
 
         def finish(answer: Answer) -> None:
-            self.in_flight -= 1
+            self._left()
             ticket.call = OVER  # ticket and future know each other, and would keep it
             if not ticket.cancelled:
                 reply(answer)

@@ -47,16 +47,18 @@ class ForeignExecution(Execution):
         """Work on calls in threads; their answers come on this event loop."""
         return [self._submit(one) for one in arrivals]
 
-    def _submit(self, arrival: Arrival) -> Ticket:
+    def _submit(self, arrival: Arrival) -> Ticket | None:
         call, reply = arrival.call, arrival.reply
         kind = (call.method, len(call.body).bit_length())
         if len(call.body) > HARMLESS_BYTES or self._expected_s.get(kind, ALWAYS_LONG_S) >= SHORT_CALL_S:
             return self._hand_over(arrival, kind)
+        if not self._has_room(arrival):
+            return None
         ticket = WaitingTicket(arrival)
         self.in_flight += 1
 
         def finish(answer: Answer) -> None:
-            self.in_flight -= 1
+            self._left()
             if not ticket.cancelled:
                 reply(answer)
 

@@ -17,7 +17,10 @@ from threading import Lock
 
 from core.errors import FailedPrecondition
 from core.platforms.platform import Loaded
-from core.telemetry.profile_file import ProfiledSpan, Recording, Stack, StackSpans, TracedRun, thread_stacks, trace_file
+from core.profiling.perfetto_file import trace_file
+from core.profiling.profile_request import ProfileForm, RecordingOrder
+from core.profiling.recording import ProfiledSpan, Recording, Stack, StackSpans, TracedRun, thread_stacks
+from core.profiling.tensorboard_file import xspace_file
 from deployments.inference.run_watch import RunWatch
 from deployments.platforms.hooked import HookedModel
 from deployments.runtime.saved_model import LoadedModel
@@ -37,9 +40,11 @@ class Profiler:
         self._loaded = loaded
         self._about = about
         self._turn = Lock()
+        self._key = ""
+        self._ended = threading.Event()
 
-    def record(self, seconds: float) -> bytes:
-        """Record in this thread; returns a file for Perfetto.
+    def record(self, order: RecordingOrder) -> bytes:
+        """Record in this thread; returns a file for Perfetto or TensorBoard.
 
         Raises FailedPrecondition while another profile is recorded.
         """
@@ -48,11 +53,19 @@ class Profiler:
                 "A profile of this replica is being recorded already; try again when it has ended."
             )
         try:
-            return self._recorded(seconds)
+            self._ended.clear()
+            self._key = order.key
+            return self._recorded(order)
         finally:
+            self._key = ""
             self._turn.release()
 
-    def _recorded(self, seconds: float) -> bytes:
+    def end(self, key: str) -> None:
+        """End the recording of this key now, if it runs; what was recorded so far is its profile."""
+        if key and key == self._key:
+            self._ended.set()
+
+    def _recorded(self, order: RecordingOrder) -> bytes:
         runs = SomeRuns()
         stacks = ThreadStacks()
         began_ns = time.time_ns()
@@ -60,20 +73,22 @@ class Profiler:
         if loaded is not None:
             loaded.recorder = runs
         try:
-            stacks.follow(seconds)
+            stacks.follow(order.seconds, self._ended)
         finally:
             if loaded is not None:
                 loaded.recorder = None
+        ended_ns = time.time_ns()
         about = {
             **self._about,
-            "seconds": seconds,
+            "seconds": order.seconds,
             "sampled_every_s": SAMPLE_EVERY_S,
             "runs": runs.seen,
             "runs_traced": len(runs.traced),
         }
-        return trace_file(
-            Recording(began_ns, about, stacks.names, stacks.spans.end(time.time_ns()), tuple(runs.traced))
-        )
+        recording = Recording(began_ns, about, stacks.names, stacks.spans.end(ended_ns), tuple(runs.traced))
+        if order.form is ProfileForm.TENSORBOARD:
+            return xspace_file(recording, str(self._about.get("version", "")), ended_ns)
+        return trace_file(recording)
 
 
 def _of_tensorflow(loaded: Loaded) -> LoadedModel | None:
@@ -122,15 +137,14 @@ class ThreadStacks:
         self.spans = StackSpans()
         self.names: dict[int, str] = {}
 
-    def follow(self, seconds: float) -> None:
-        """Sample until the time is up."""
-        pause = threading.Event()
+    def follow(self, seconds: float, ended: threading.Event) -> None:
+        """Sample until the time is up, or until the recording is ended."""
         ends_s = time.monotonic() + seconds
         with os.fdopen(os.memfd_create("stacks"), "r+b", buffering=0) as written:
-            while (left_s := ends_s - time.monotonic()) > 0:
+            while (left_s := ends_s - time.monotonic()) > 0 and not ended.is_set():
                 self.names.update((one.ident, one.name) for one in threading.enumerate() if one.ident is not None)
                 self.spans.sample(time.time_ns(), _stacks(written))
-                pause.wait(min(SAMPLE_EVERY_S, left_s))
+                ended.wait(min(SAMPLE_EVERY_S, left_s))
 
 
 def _stacks(written: FileIO) -> dict[int, Stack]:

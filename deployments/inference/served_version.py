@@ -17,6 +17,7 @@ from pathlib import Path
 
 from core.config.model_config import LoggingConfig
 from core.errors import Code, ServingError
+from core.profiling.profile_request import RecordingOrder
 from core.routing.transport import Answer, Call, Endpoint
 from core.telemetry.metric_names import LOAD_ATTEMPT_COUNT, LOAD_LATENCY, LOAD_SECONDS, REPLICAS, RESIDENT_BYTES
 from core.telemetry.spans import TracedProcess
@@ -117,12 +118,16 @@ class ServedVersion:
         """Answer a call that did not come over the direct transport; awaited on any event loop."""
         return await asyncio.wrap_future(self._loop.run(self._calls.call(call)))
 
-    def profile(self, seconds: float) -> tuple[int, bytes]:
-        """Record this process in this thread; returns a file for Perfetto, or a code with its text."""
+    def profile(self, order: RecordingOrder) -> tuple[int, bytes]:
+        """Record this process in this thread; returns the file, or a code with its text."""
         try:
-            return Code.OK, self._profiler.record(seconds)
+            return Code.OK, self._profiler.record(order)
         except ServingError as error:
             return int(error.code), str(error).encode()
+
+    def end_profile(self, key: str) -> None:
+        """End a recording before its time; its file has what was recorded so far."""
+        self._profiler.end(key)
 
     def _set_gauges(self) -> None:
         """Set the gauges of this process before they are reported."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from core.admin.start_failures import TRACEBACK_VARIABLE, failure_text
+from core.admin.start_failures import TRACEBACK_VARIABLE, failure_text, parse_errors
 
 if TYPE_CHECKING:  # a subcommand needs neither, and should start quickly
     from deployments.launch.terminal import Say
@@ -56,8 +56,15 @@ def print_line(text: str) -> None:
 
 
 def refused(error: BaseException) -> int:
-    """Print why the server does not start, as TensorFlow Serving does; returns the exit status."""
+    """Print why the server does not start, as TensorFlow Serving does; returns the exit status.
+
+    What is wrong with a text file is also on stderr, unless that is a terminal, where it would stand twice.
+    """
     show_traceback(error)
+    with suppress(OSError, ValueError, AttributeError):
+        if not sys.stderr.isatty():
+            sys.stderr.writelines(f"{line}\n" for line in parse_errors(error))
+            sys.stderr.flush()
     print_line(f"Failed to start server. Error: {failure_text(error)}")
     return FAILED_START
 

@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from ray import serve
-from ray.serve.schema import ApplicationStatus
+from ray.serve.schema import ApplicationStatus, ServeDeploySchema
 
-from core.admin.serve_ports import ports_of_door, ports_to_hold
+from core.admin.serve_config import WITHOUT_PROXIES, ports_of_door, ports_to_hold
 from core.admin.start_failures import failure_text, last_cause
 from core.config.server_settings import ServerSettings
 from core.errors import FailedPrecondition, Unavailable
@@ -31,7 +32,7 @@ from deployments.launch.terminal import RolloutPrinter, announce, without_stderr
 from deployments.system.clock import SystemClock
 from deployments.system.held_ports import HeldPorts
 from deployments.system.port_claim import require_free
-from deployments.system.service_notice import READY, STOPPING, notify_service
+from deployments.system.service_notice import READY, STATUS, STOPPING, notify_service
 from deployments.telemetry.serve_failures import SERVE_FAILURES
 from deployments.versions.placing_host import PlacingHost
 from deployments.versions.serve_host import ROUTER_APP, RayServeHost, router_status, router_target, submit
@@ -47,12 +48,20 @@ HOSTS_ANSWER_WITHIN_S = 10.0
 class Launcher:
     """One run of the console script."""
 
-    def __init__(self, settings: ServerSettings, cluster: RayCluster, stop: threading.Event, console: Console) -> None:
+    def __init__(
+        self,
+        settings: ServerSettings,
+        cluster: RayCluster,
+        stop: threading.Event,
+        console: Console,
+        serve_config: Mapping[str, Any] | None = None,
+    ) -> None:
         self._settings = settings
         self._cluster = cluster
+        self._serve_config = serve_config
         self._stop = stop
         self._console = console
-        self._printer = RolloutPrinter(console)
+        self._printer = RolloutPrinter(console, lambda text: notify_service(os.environ, f"{STATUS}{text}"))
         self._host: RayServeHost | None = None
         self._hosts = ServeVersionHosts(settings.logs)
         self._held: HeldPorts | None = None
@@ -65,8 +74,8 @@ class Launcher:
         self._start_application()
         if not self._stop.is_set():
             announce(self._console.say, self._settings.front_door, monitoring(self._settings), self._printer.table)
-            self._printer.say_state()
             notify_service(os.environ, READY)
+            self._printer.say_state()
             threading.Thread(target=self._print_rollout_steps, name="rollout-steps", daemon=True).start()
         while not self._stop.wait(LIFE_CHECKED_EVERY_S):
             self._cluster.require_alive()
@@ -84,9 +93,11 @@ class Launcher:
     def _start_application(self) -> None:
         self._console.step("starting Ray Serve")
         if self._cluster.is_own:
-            serve.start(proxy_location="Disabled")
+            _start_serve(WITHOUT_PROXIES if self._serve_config is None else self._serve_config)
         else:
             self._take_over()
+            if self._serve_config is not None:  # a Serve that runs already stays as it is
+                _start_serve(self._serve_config)
         self._console.step("starting router and watcher")
         self._hold_ports()
         running = {*self._versions(), *map(host_app, self._hosts.conditions())}
@@ -178,3 +189,15 @@ class Launcher:
         ends_at = time.monotonic() + self._settings.front_door.drain_timeout_s + LONGEST_DELETE_S
         while not gone() and time.monotonic() < ends_at:
             time.sleep(POLL_S)
+
+
+def _start_serve(config: Mapping[str, Any]) -> None:
+    """Start Serve as `serve run` does with these sections of a config; raises what is wrong with them."""
+    checked = ServeDeploySchema.model_validate({**config, "applications": []})
+    serve.start(
+        proxy_location=checked.proxy_location,
+        http_options=checked.http_options.model_dump(),
+        grpc_options=checked.grpc_options.model_dump(),
+        logging_config=checked.logging_config,
+        controller_options=checked.controller_options,
+    )

@@ -16,12 +16,14 @@ from ray._private.authentication.authentication_token_setup import ensure_token_
 from ray._private.node import Node
 from ray._private.parameter import RayParams
 
+from deployments.container.cpus import usable_cpus
+from deployments.container.folders import place_of_objects
 from deployments.launch.ray_start import node_of, raise_if_late, remove_failed
 
-OBJECT_STORE_BYTES = 256 * 1024 * 1024
-"""Requests do not pass through Ray's object store; only large answers over the handle transport do."""
-
 OPEN_FILES = 65536
+
+FREE_PORT = 0
+"""For the agent of a node: by default each Ray takes the same port, and the dashboard of the second one has no logs."""
 
 
 class LocalRay:
@@ -36,10 +38,14 @@ class LocalRay:
         """Start the node and connect to it; raises StartTimedOut when it does not come up in time."""
         _allow_open_files()
         ensure_token_if_auth_enabled(create_token_if_missing=True)
+        objects = place_of_objects(self._folder)
         parameters = RayParams(
             temp_dir=self._folder,
-            object_store_memory=OBJECT_STORE_BYTES,
+            num_cpus=usable_cpus(),
+            object_store_memory=objects.size_bytes,
+            plasma_directory=objects.folder,
             include_dashboard=False,
+            dashboard_agent_listen_port=FREE_PORT,
             include_log_monitor=False,  # type: ignore[arg-type]  # Ray declares a text and takes a truth
             no_monitor=True,
         )

@@ -10,8 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from types import MappingProxyType
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import psutil
 import ray
@@ -64,28 +63,6 @@ def start_ray(one: RayStart, say: Say, is_stopped: Callable[[], bool] = lambda: 
         if number < TRIES:
             say(f"Ray did not start within its 30 s; trying again ({number + 1} of {TRIES})")
     raise Unavailable(ADVICE)
-
-
-class RayInit:
-    """`ray.init` with these options."""
-
-    def __init__(self, **options: Any) -> None:
-        self._options = MappingProxyType(options)
-        self._node: Node | None = None
-
-    def start(self) -> None:
-        """Start Ray and connect to it; raises StartTimedOut when it does not come up in time."""
-        try:
-            ray.init(**self._options)
-        except Exception as error:
-            self._node = node_of(error)
-            raise_if_late(error)
-            raise
-
-    def clear(self) -> None:
-        """Remove what the last start left behind when it failed: its processes and its session folder."""
-        node, self._node = self._node, None
-        remove_failed(node)
 
 
 def raise_if_late(error: Exception) -> None:

@@ -30,11 +30,13 @@ Say = Callable[[str], None]
 class RolloutPrinter:
     """Prints the changes from table to table, and shows the versions that are still loading.
 
-    Once the addresses are announced, it also prints the state of the server whenever that changes.
+    Once the addresses are announced, it also prints the state of the server whenever that changes, and hands it to
+    `follow_state` with every table.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, follow_state: Say | None = None) -> None:
         self._console = console
+        self._follow_state = follow_state
         self._readiness: Readiness | None = None
         self.table = NOTHING
 
@@ -42,6 +44,7 @@ class RolloutPrinter:
         """Print whether the server is ready, and from now on every change of that."""
         self._readiness = server_state(self.table).readiness
         self._console.say(state_message(self.table))
+        self._hand_on_state()
 
     def show(self, tables: Iterable[RoutingTable]) -> None:
         """Print the changes in the newest table."""
@@ -53,6 +56,12 @@ class RolloutPrinter:
             self._console.wait_for(partial(loading_message, newest) if unfinished_versions(newest) else None)
             if self._readiness not in (None, server_state(self.table).readiness):
                 self.say_state()
+            elif self._readiness is not None:
+                self._hand_on_state()
+
+    def _hand_on_state(self) -> None:
+        if self._follow_state is not None:
+            self._follow_state(state_message(self.table))
 
 
 def announce(say: Say, door: FrontDoorSettings, monitoring: MonitoringConfig, table: RoutingTable) -> None:

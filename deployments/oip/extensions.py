@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from core.oip.path import Operation
-from deployments.grpc.api import Answering
+from deployments.grpc.services import Answering
 from deployments.oip.model_repository import HandOver, ModelRepository
 from deployments.oip.model_statistics import ModelStatistics
 from deployments.oip.rest_api import Handler

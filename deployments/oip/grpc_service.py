@@ -12,10 +12,11 @@ from core.oip.metadata import SERVER_NAME
 from core.oip.model_reference import ModelReference, model_reference
 from core.protos import oip_pb2
 from core.routing.transport import Call, Method
-from deployments.grpc.api import Answering, GrpcAnswer, GrpcService, ShortMethod, failed_call, grpc_answer
+from deployments.grpc.api import failed_call, grpc_answer
+from deployments.grpc.services import Answering, GrpcAnswer, GrpcService, ShortMethod
+from deployments.oip.grpc_rights import OIP_RULES, SERVICE
 from deployments.oip.server_facts import ServerFacts
 
-SERVICE = "inference.GRPCInferenceService"
 INFER = "ModelInfer"
 PROBES = frozenset({"ServerLive", "ServerReady"})
 """A server under load must not look like a dead one."""
@@ -60,7 +61,7 @@ class OipService:
             **self._more,
         }
         short = (ShortMethod(Method.OIP_INFER, INFER, asked_model, raw_tensor_at),)
-        return GrpcService(SERVICE, methods, short, Code.UNAVAILABLE, PROBES)
+        return GrpcService(SERVICE, methods, short, OIP_RULES, Code.UNAVAILABLE, PROBES)
 
     def _server_metadata(self, raw: bytes) -> bytes:
         parse_message(oip_pb2.ServerMetadataRequest, raw)

@@ -35,7 +35,8 @@ from core.protos import oip_pb2
 from core.rest.http_answer import HttpAnswer
 from core.routing.server_state import why_missing
 from core.routing.table import RoutingTable
-from deployments.grpc.api import Answering, GrpcAnswer
+from deployments.access.guard import SIGHT
+from deployments.grpc.services import Answering, GrpcAnswer
 from deployments.oip.http_answers import json_document
 from deployments.oip.rest_api import Handler
 
@@ -92,7 +93,9 @@ class ModelRepository:
             files = tuple(one.name for one in known.files)
         except (ServingError, TimeoutError) as error:
             log.info("index_without_files error=%r", error)
-        return repository_index(self._table(), files, only_ready=only_ready)
+        sight = SIGHT.get()
+        shown = tuple(filter(sight.shows, files))
+        return repository_index(sight.table(self._table()), shown, only_ready=only_ready)
 
     async def load(self, name: str, timeout_s: float | None) -> None:
         """Load a model as it is configured; returns when it answers, at once if it does already.

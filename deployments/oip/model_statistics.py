@@ -16,7 +16,7 @@ from core.oip.statistics import Statistics, statistics_json, statistics_message,
 from core.protos import oip_pb2
 from core.rest.http_answer import HttpAnswer
 from core.versions.servable import ServableId
-from deployments.grpc.api import Answering, GrpcAnswer
+from deployments.grpc.services import Answering, GrpcAnswer
 from deployments.oip.http_answers import json_document
 from deployments.oip.rest_api import Handler
 from deployments.oip.server_facts import ServerFacts

@@ -11,13 +11,15 @@ from functools import partial
 from types import MappingProxyType
 from typing import TypeAlias
 
+from core.access.rights import Right
 from core.errors import HTTP_STATUS, ServingError, Unimplemented
 from core.oip.metadata import server_metadata
 from core.oip.model_reference import ModelReference, route_to
-from core.oip.path import OipRequest, Operation, is_oip, parse_oip_request
+from core.oip.path import OipRequest, Operation, is_oip, oip_rights, parse_oip_request
 from core.oip.rest_body import footer, json_length
 from core.rest.http_answer import HttpAnswer
 from core.routing.transport import Call, Method
+from deployments.access.guard import SIGHT
 from deployments.oip.http_answers import (
     LENGTH_HEADER,
     connection_refusal,
@@ -81,6 +83,12 @@ class OipRest:
             return Shown(method, "", "")
         return Shown(request.operation.value, request.name, request.route)
 
+    def rights(self, method: str, target: str) -> tuple[Right, ...]:
+        return oip_rights(method, target)
+
+    def failed(self, error: ServingError) -> HttpAnswer:
+        return refusal(error)
+
     def refused(self, status: int) -> HttpAnswer:
         return connection_refusal(status)
 
@@ -139,10 +147,12 @@ class OipRest:
         reasons = self._facts.why_not_ready(is_strict=is_strict)
         if reasons is None:
             return json_document({"ready": True})
+        if not SIGHT.get().is_whole:
+            return json_document({"ready": False}, 503)
         return json_document({"ready": False, "reasons": reasons}, 503)
 
     async def _models(self, _: OipRequest, __: bytes) -> HttpAnswer:
-        return json_document({"models": sorted(self._router.table.models)})
+        return json_document({"models": sorted(filter(SIGHT.get().shows, self._router.table.models))})
 
     def _model_ready(self, asked: ModelReference) -> HttpAnswer:
         error = self._facts.why_model_not_ready(asked)
@@ -159,9 +169,10 @@ class OipRest:
 
     async def _infer(self, scope: Scope, asked: ModelReference, receive: Receive) -> HttpAnswer:
         try:
-            route_to(self._router.table, asked)
+            found = route_to(self._router.table, asked)
         except ServingError:
-            self._facts.route_to(asked)  # raises, and the log notes the model
+            found = self._facts.route_to(asked)  # raises, and the log notes the model
+        self._router.require_room(found)
         body = await self._body(scope, receive)
         length = json_length(header(scope, LENGTH_HEADER), len(body))
         route = self._facts.route_to(asked)

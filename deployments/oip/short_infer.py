@@ -60,7 +60,7 @@ class ShortInfer(ShortRequest):
 
     def ended(self, answer: Answer) -> None:
         if answer.code is not Code.OK:
-            self._write(failure(answer.code, answer.text))
+            self._write(failure(answer.code, answer.text, answer.retry_after_s))
             return
         body, json_bytes = cut_footer(answer.body)
         if json_bytes == ALL_JSON and (not self._accepted or len(body) < SMALLEST_PACKED_BYTES):

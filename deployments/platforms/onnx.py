@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -28,6 +27,7 @@ from core.platforms.onnx_signature import (
 from core.platforms.platform import Estimate, unloaded_error
 from core.versions.servable import ServableId
 from core.versions.servable_spec import ServableSpec
+from deployments.container.cpus import usable_cpus
 from deployments.platforms.run_deadlines import RunDeadlines
 from deployments.storage.version_files import files_bytes
 
@@ -80,7 +80,7 @@ class OnnxModels:
 
     def _options(self, options: SessionOptions, spec: ServableSpec) -> SessionOptions:
         light = self.estimate(spec.path).is_light
-        cpus = len(os.sched_getaffinity(0))
+        cpus = usable_cpus()
         options.intra_op_num_threads = intra_op_threads(spec.reserved_cpus, cpus, light=light)
         options.inter_op_num_threads = 1
         # Threads that wait by spinning would take the CPUs of the node's other replicas.

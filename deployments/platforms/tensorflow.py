@@ -10,6 +10,7 @@ from core.config.session_options import with_threads
 from core.platforms.op_libraries import named_libraries
 from core.platforms.platform import Estimate
 from core.versions.servable_spec import ServableSpec
+from deployments.container.cpus import quota_cpus
 from deployments.runtime.op_libraries import load_with_known, open_named
 from deployments.runtime.saved_model import LoadedModel, load
 from deployments.runtime.signature_file import is_light_version
@@ -43,5 +44,6 @@ PLATFORM = SavedModels()
 
 
 def session_options_of(spec: ServableSpec) -> bytes:
-    """Return the session options of one version: with one thread for a light one."""
-    return with_threads(spec.session_config, spec.reserved_cpus, light=is_light_version(Path(spec.path)))
+    """Return the session options of one version: with one thread for a light one, and no more than a container has."""
+    light = is_light_version(Path(spec.path))
+    return with_threads(spec.session_config, spec.reserved_cpus, light=light, limit=quota_cpus())

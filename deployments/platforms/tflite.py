@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from core.config.extensions import TFLITE
-from core.errors import FailedPrecondition, NotFound
+from core.errors import FailedPrecondition, NotFound, RuntimeFailure, ServingError
 from core.inference.signature import ServedModel
 from core.platforms.platform import Estimate, unloaded_error
 from core.platforms.tflite_signatures import LiteFile, signatures_of
 from core.versions.servable_spec import ServableSpec
+from deployments.container.cpus import usable_cpus
 from deployments.platforms.interpreter_pool import InterpreterPool
 from deployments.platforms.lite_model import LiteModel, LiteNames, RowSplitter, RunsGraphs
 
@@ -37,9 +39,10 @@ class LiteModels:
         runtime, trial = _modules()
         path = Path(spec.path) / FILE
         content = _content(path)
-        any_rows = trial.tried_rows(str(path))
-        first: RunsGraphs = runtime.LiteInterpreter(content)
-        file: LiteFile = runtime.read_file(content)
+        with _naming(runtime.NOT_A_MODEL, path, len(content)):
+            any_rows = trial.tried_rows(str(path))
+            first: RunsGraphs = runtime.LiteInterpreter(content)
+            file: LiteFile = runtime.read_file(content)
         found = signatures_of(file, any_rows=any_rows)
         servable = spec.servable
         served = ServedModel(servable.name, servable.version, found.signatures, found.definitions)
@@ -51,9 +54,21 @@ class LiteModels:
 PLATFORM = LiteModels()
 
 
+@contextmanager
+def _naming(not_a_model: str, path: Path, size_bytes: int) -> Iterator[None]:
+    """Add to the error of a file that is not a model which file it is, and what was expected."""
+    try:
+        yield
+    except ServingError as error:
+        if not str(error).startswith(not_a_model):
+            raise
+        expected = "a FlatBuffer of TensorFlow Lite, with TFL3 from the fifth byte on, was expected"
+        raise RuntimeFailure(error.code, f"{error} ({path}, {size_bytes:,} bytes: {expected})") from None
+
+
 def pool_size(spec: ServableSpec) -> int:
     """Return the number of interpreters: as configured, else one for each CPU that the replica may use."""
-    return spec.settings.platforms.tflite_pools or spec.usable_cpus(os.cpu_count() or 1)
+    return spec.settings.platforms.tflite_pools or spec.usable_cpus(usable_cpus())
 
 
 def _splitter(spec: ServableSpec, file: LiteFile) -> RowSplitter | None:

@@ -13,8 +13,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from core.errors import Code, ServingError
-from core.recording.collector import LogCollector, RecordsLost
+from core.recording.collector import LogCollector, RecordsLost, TakesHeaders
 from core.recording.prediction_log import Exchange
+from core.routing.transport import Headers
 from core.telemetry.metric_names import DROPPED_LOG_RECORDS, REQUEST_LOG_COUNT
 from deployments.telemetry.process_metrics import METRICS
 
@@ -103,7 +104,7 @@ class LogWriter:
                 self._drop_for_storage(1)
                 continue
             try:
-                yield collector.encoded(self._record_of(exchange))
+                yield _encoded_by(collector, self._record_of(exchange), exchange.headers)
             except ServingError as error:
                 self._drop(1, "format", error.code)
             except Exception:
@@ -192,8 +193,14 @@ class WriterThread:
         self._writer.end(max(0.0, self._ends_at_s - time.monotonic()))
 
 
+def _encoded_by(collector: LogCollector, record: bytes, headers: Headers) -> bytes:
+    if headers and isinstance(collector, TakesHeaders):
+        return collector.encoded_with(record, headers)
+    return collector.encoded(record)
+
+
 def _size(exchange: Exchange) -> int:
-    return len(exchange.body) + len(exchange.answer)
+    return len(exchange.body) + len(exchange.answer) + sum(len(value) for _, value in exchange.headers)
 
 
 def _chunks(records: Iterator[bytes]) -> Iterator[list[bytes]]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from core.config.extensions import LOG_FORMATS, LogFormat
+from core.config.extensions import CLOUD_EVENTS, LOG_FORMATS, LogFormat
 from core.config.model_config import LoggingConfig
 from core.config.server_settings import RequestLogSettings
 from core.errors import FailedPrecondition
@@ -67,7 +67,7 @@ class RequestLog:
         """Log a request that was answered, if it is drawn; called by the thread that answers, never waits or raises."""
         for logger in self._loggers.of(self._source.served.name):
             if is_sampled(logger.rate, self._draw()) and call.method in LOGGED_METHODS:
-                logger.writer.offer(Exchange(call.method, call.body, answer.body, time.time()))
+                logger.writer.offer(Exchange(call.method, call.body, answer.body, time.time(), call.headers))
 
     def close(self, timeout_s: float) -> bool:
         """Write the queued exchanges and finish all files; returns whether that was in time."""
@@ -113,12 +113,17 @@ def _collector(config: LoggingConfig, source: LogSource) -> LogCollector:
             partial(_begin_file, LogFileNames(config.filename_prefix, source.writer, form)),
             FileLimits(settings.max_file_bytes, settings.max_file_age_s),
         )
+    context = LogContext(served.name, served.version, source.writer, settings.dc)
+    if config.collector == CLOUD_EVENTS:
+        from deployments.recording.event_collector import event_collector  # noqa: PLC0415 - an HTTP client, for few
+
+        return event_collector(config, context)
     found = registered(ExtensionPoint.LOG_COLLECTORS)
     make: MakeCollector | None = found.get(config.collector)
     if make is None:
         why = found.why_not(config.collector) or "is not installed on this node"
         raise FailedPrecondition(f"log collector {config.collector}: {why}")
-    return make(config, LogContext(served.name, served.version, source.writer, settings.dc))
+    return make(config, context)
 
 
 def _begin_file(names: LogFileNames) -> LogFile:

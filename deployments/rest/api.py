@@ -11,7 +11,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from core.errors import ServingError
+from core.access.rights import Right
+from core.access.visitor import Visitor
+from core.errors import Code, ServingError
 from core.openapi.document import openapi_body
 from core.rest import examples as rest_examples
 from core.rest import predict as rest_predict
@@ -30,19 +32,26 @@ from core.rest.http_answer import (
 from core.rest.metadata import status_body
 from core.rest.path import INFERENCE_VERBS, RestRequest, UnconvertibleVersion, Verb, is_api, name_in, parse_request
 from core.rest.readiness import liveness_body, model_list_body, readiness_body
+from core.rest.rights import page_rights, path_in, rest_rights
 from core.routing.transport import Call, Method
-from deployments.rest.asgi import AsgiApp, Receive, Scope, Send, header
+from deployments.access.guard import SIGHT, Guard, count_refusal
+from deployments.access.peer import Peer, peer_of_transport
+from deployments.rest.asgi import TRANSPORT, AsgiApp, Receive, Scope, Send, header
 from deployments.rest.body import SMALL_BODY_BYTES, BodyTooLarge, ClientGone, discard_body, read_body
 from deployments.rest.disconnect_watch import watched
-from deployments.rest.followers import logged, traced
+from deployments.rest.followers import keeping_headers, logged, traced
 from deployments.rest.protocol import KEPT, TARGET
 from deployments.rest.short_request import RestApi
 from deployments.routing.access_log import AccessLog
+from deployments.routing.logged_headers import LoggedHeaders
 from deployments.routing.request_router import RequestRouter
 from deployments.routing.request_traces import RequestTraces
 
 Page = Callable[[str, str], Awaitable[HttpAnswer]]
 """Answers a method and a target; for pages outside the API."""
+
+ScopedPage = Callable[[Scope, str], Awaitable[HttpAnswer]]
+"""Answers a request by its scope and target; for pages whose form the headers choose."""
 
 OWN_PAGES = frozenset({"/healthz", "/readyz", "/openapi.json"})
 TOO_LARGE = 413
@@ -79,13 +88,19 @@ class HttpApi:
         access: AccessLog | None = None,
         traces: RequestTraces | None = None,
         others: Sequence[RestApi] = (),
+        guard: Guard | None = None,
+        scoped_pages: Mapping[str, ScopedPage] = MappingProxyType({}),
+        kept: LoggedHeaders | None = None,
     ) -> None:
         self.router = router
+        self.guard = guard
         self.others = others
         self.limits = limits
         self._token = token.encode()
         self._pages = pages
+        self._scoped_pages = scoped_pages
         self.access = access
+        self.kept = kept
         self.traces = traces
         self.draining = False
 
@@ -98,7 +113,7 @@ class HttpApi:
             elif scope["type"] == "lifespan":
                 await _lifespan(receive, send)
 
-        app: AsgiApp = application
+        app: AsgiApp = application if self.kept is None else keeping_headers(application, self.kept)
         if self.access is not None:
             app = logged(app, self.access, self.others)
         return app if self.traces is None else traced(app, self.traces, self.others)
@@ -119,20 +134,57 @@ class HttpApi:
         other = self.owner(target)
         if other is None and scope["method"] not in KNOWN_METHODS:
             return html_error(501)
-        page = self._page(_path(target))
+        if self.guard is None or not (self.guard.is_ruled or other):  # without rules, only /v2 has what needs a right
+            return await self._admitted(scope, target, other, receive)
+        return await self._guarded(self.guard, scope, target, other, receive)
+
+    async def _guarded(
+        self, guard: Guard, scope: Scope, target: str, other: RestApi | None, receive: Receive
+    ) -> HttpAnswer:
+        """Answer a request where its caller may do that; otherwise say why not, in the form of the API."""
+        method = scope["method"]
+        visitor: Visitor | None = None
+        try:
+            visitor = await guard.visitor(scope["headers"], _peer(scope))
+            for right in self._rights(method, target, other):
+                visitor.require(right)
+            with guard.admitted(visitor):
+                answer = await self._admitted(scope, target, other, receive)
+        except ServingError as error:
+            count_refusal(error, visitor)
+            refused = _refusal(error) if other is None else other.failed(error)
+            answer = replace(refused, headers=(*refused.headers, *_refusal_headers(error), *self._cors(target, other)))
+        return _with_allowed_headers(answer) if method == "OPTIONS" and self.limits.cors and guard.is_ruled else answer
+
+    def _rights(self, method: str, target: str, other: RestApi | None) -> tuple[Right, ...]:
+        """Return what a request needs, in the order in which `_admitted` looks for who answers it."""
+        place = self._place(path_in(target))
+        if place in self._pages or place in self._scoped_pages:
+            return page_rights(place)
+        return rest_rights(method, target) if other is None else other.rights(method, target)
+
+    def _place(self, path: str) -> str:
+        """Return the path of the page that answers: the same, or its folder where one page answers for all in it."""
+        folder = path[: path.find("/", 1) + 1]
+        return folder if folder in self._pages and path not in self._pages else path
+
+    def _cors(self, target: str, other: RestApi | None) -> tuple[Header, ...]:
+        return CORS_HEADERS if self.limits.cors and (other is not None or is_api(target)) else ()
+
+    async def _admitted(self, scope: Scope, target: str, other: RestApi | None, receive: Receive) -> HttpAnswer:
+        place = self._place(path_in(target))
+        page = self._pages.get(place)
         if page is not None:
             return await page(scope["method"], target)
+        scoped = self._scoped_pages.get(place)
+        if scoped is not None:
+            return await scoped(scope, target)
         if other is None and not is_api(target):
             return self._outside_api(scope["method"], target)
         work = self._counted(scope, target, receive) if other is None else other.answer(scope, target, receive)
         answer = await work
-        if self.limits.cors:
-            return replace(answer, headers=(*answer.headers, *CORS_HEADERS))
-        return answer
-
-    def _page(self, path: str) -> Page | None:
-        """Return the page at a path; one whose own path is a folder answers for all that is in it."""
-        return self._pages.get(path) or self._pages.get(path[: path.find("/", 1) + 1])
+        cors = self._cors(target, other)
+        return replace(answer, headers=(*answer.headers, *cors)) if cors else answer
 
     async def _counted(self, scope: Scope, target: str, receive: Receive) -> HttpAnswer:
         """Answer a request of the API, and count it for the model that it named."""
@@ -157,12 +209,29 @@ class HttpApi:
         if request is None:
             return preflight(header(scope, b"origin"))
         if request.verb is Verb.STATUS:
-            return HttpAnswer(200, status_body(self.router.table.statuses(request.name, request.version)))
+            return self._status(request)
         if request.verb is Verb.LIST:
-            return HttpAnswer(200, model_list_body(self.router.table))
+            return HttpAnswer(200, model_list_body(SIGHT.get().table(self.router.table)))
         if request.verb is Verb.METADATA:
             return await self._forward(request, b"", receive)
+        self._require_room(request)
         return await self._forward(request, await read_body(scope, receive, self.limits.max_body_bytes), receive)
+
+    def _status(self, request: RestRequest) -> HttpAnswer:
+        table = self.router.table
+        statuses = SIGHT.get().statuses(request.name, table.statuses(request.name, request.version))
+        is_whole = request.version is None and request.label is None
+        return HttpAnswer(
+            200, status_body(statuses, is_ready=table.models[request.name].is_ready if is_whole else None)
+        )
+
+    def _require_room(self, request: RestRequest) -> None:
+        """Refuse a request that would be refused anyway before its body is read."""
+        try:
+            route = self.router.table.resolve(request.name, request.version, request.label)
+        except ServingError:
+            return  # what is wrong with the body comes before that
+        self.router.require_room(route)
 
     async def _forward(self, request: RestRequest, body: bytes, receive: Receive) -> HttpAnswer:
         try:
@@ -174,7 +243,7 @@ class HttpApi:
         return answer_of(await watched(self.router.forward(route, call), receive))
 
     def _outside_api(self, method: str, target: str) -> HttpAnswer:
-        path = _path(target)
+        path = path_in(target)
         if path in OWN_PAGES and method not in {"GET", "HEAD"}:
             return wrong_method(method, path)
         if path == "/healthz":
@@ -182,7 +251,8 @@ class HttpApi:
         if path == "/openapi.json":
             return HttpAnswer(200, openapi_body())
         if path == "/readyz":
-            ready, body = readiness_body(self.router.table, draining=self.draining)
+            is_whole = SIGHT.get().is_whole
+            ready, body = readiness_body(self.router.table, draining=self.draining, has_reasons=is_whole)
             return HttpAnswer(200 if ready else 503, body)
         return html_error(404)
 
@@ -216,7 +286,7 @@ async def _refused(error: ServingError) -> HttpAnswer:
 def _refusal(error: ServingError) -> HttpAnswer:
     if isinstance(error, UnconvertibleVersion):
         return HttpAnswer(400, b"", code=error.code)
-    answer = error_answer(error.code, str(error))
+    answer = error_answer(error.code, str(error), error.retry_after_s)
     if isinstance(error, BodyTooLarge):
         return replace(answer, status=TOO_LARGE, headers=(*answer.headers, CLOSE))
     return answer
@@ -231,8 +301,21 @@ def _target(scope: Scope) -> str:
     return whole.decode("utf-8", "surrogateescape")
 
 
-def _path(target: str) -> str:
-    return target.partition("#")[0].partition("?")[0]
+def _peer(scope: Scope) -> Peer:
+    """Return the peer of a connection of our own port; of Serve's proxy, nothing is known of its client."""
+    return peer_of_transport(scope.get("state", {}).get(TRANSPORT))
+
+
+def _refusal_headers(error: ServingError) -> tuple[Header, ...]:
+    if error.code is Code.UNAUTHENTICATED:
+        return ((b"www-authenticate", b'Bearer realm="ray_model_server"'),)
+    return ()
+
+
+def _with_allowed_headers(answer: HttpAnswer) -> HttpAnswer:
+    """Let scripts of other origins send tokens, too."""
+    allowed = (b"access-control-allow-headers", b"Authorization, X-API-Key")
+    return replace(answer, headers=(*answer.headers, allowed))
 
 
 def _check_body(verb: Verb, body: bytes) -> None:

@@ -10,6 +10,8 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+TRANSPORT = "transport"
+"""Key in the state of a scope: the connection of our own port. What came through Serve's proxy has none."""
 
 
 def header(scope: Scope, name: bytes) -> bytes:

@@ -19,6 +19,7 @@ from deployments.routing.access_log import (
     request_id_of,
     trace_id_of,
 )
+from deployments.routing.logged_headers import KEPT_HEADERS, LoggedHeaders
 from deployments.routing.request_traces import TRACED, RequestTraces
 from deployments.telemetry.tracing import CURRENT, OpenSpan
 
@@ -74,6 +75,19 @@ async def _log(shown: Shown, app: AsgiApp, scope: Scope, receive: Receive, send:
     finally:
         CURRENT_ENTRY.reset(token)
         entry.write()
+
+
+def keeping_headers(app: AsgiApp, kept: LoggedHeaders) -> AsgiApp:
+    """Wrap an application: the chosen headers of each request go to the model server with its call."""
+
+    async def followed(scope: Scope, receive: Receive, send: Send) -> None:
+        token = KEPT_HEADERS.set(kept.of_http(scope["headers"]) if scope["type"] == "http" else ())
+        try:
+            await app(scope, receive, send)
+        finally:
+            KEPT_HEADERS.reset(token)
+
+    return followed
 
 
 def traced(app: AsgiApp, traces: RequestTraces, others: Sequence[RestApi] = ()) -> AsgiApp:

@@ -31,6 +31,8 @@ SIBLINGS_TIMEOUT_S = 0.5
 REPORT_TIMEOUT_S = 5.0
 
 HEADERS = ((b"content-type", CONTENT_TYPE),)
+UNKNOWN = HttpAnswer(503, b"The metrics are not known yet.", HEADERS)
+NO_SUMS = b"{}"
 
 
 class ModelServers(Protocol):
@@ -43,11 +45,13 @@ class ModelServers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """The page at one moment, and the copy of the ledger that it was made from."""
+    """The page at one moment, and the copy of the ledger that it was made from; `at_s` is of the wall clock."""
 
     page: bytes
     copy: Copy
     at_s: float
+    plain: bytes = NO_SUMS
+    """The same as JSON, from which pages in other formats are made."""
 
 
 class MetricsPage:
@@ -79,17 +83,25 @@ class MetricsPage:
         if target != self.path:
             text = f"Unexpected path: {target}. Should be {self.path}"
             return HttpAnswer(400, text.encode("utf-8", "surrogateescape"), HEADERS)
+        known = await self.newest()
+        if known is None:
+            return UNKNOWN
+        sums, age_s = known
+        return HttpAnswer(200, sums.page + _age(age_s), HEADERS)
+
+    async def newest(self) -> tuple[Sums, float] | None:
+        """Return the newest sums and their age in seconds, 0 for those of now; None while none are known."""
+        is_fresh = True
         try:
             async with asyncio.timeout(SUMS_TIMEOUT_S):
                 await self._refresh()
-            age_s = 0.0
         except SERVE_FAILURES as error:
             log.info("metrics_not_fresh error=%r", brief(error))
             await self._ask_siblings()
-            age_s = self._now_s() - self.sums.at_s if self.sums is not None else 0.0
+            is_fresh = False
         if self.sums is None:
-            return HttpAnswer(503, b"The metrics are not known yet.", HEADERS)
-        return HttpAnswer(200, self.sums.page + _age(age_s), HEADERS)
+            return None
+        return self.sums, 0.0 if is_fresh else max(0.0, self._now_s() - self.sums.at_s)
 
     async def _refresh(self) -> None:
         """Refresh the sums; one request after the other, so that no page is older than an earlier one.
@@ -101,7 +113,7 @@ class MetricsPage:
             collected = await self._collected(reports, with_page=True)
             if collected is None or self._copy is None:
                 raise TimeoutError("the watcher has just started")
-            self.sums = Sums(collected.page, self._copy, self._now_s())
+            self.sums = Sums(collected.page, self._copy, self._now_s(), collected.plain)
 
     async def _gathered(self) -> list[bytes]:
         return [report(), *await self._model_servers.reports(GATHER_TIMEOUT_S)]
@@ -155,4 +167,4 @@ class MetricsPage:
 
 
 def _age(seconds: float) -> bytes:
-    return page((METRICS_AGE,), MetricSnapshot(gauges={METRICS_AGE.name: {(): max(0.0, seconds)}}))
+    return page((METRICS_AGE,), MetricSnapshot(gauges={METRICS_AGE.name: {(): seconds}}))

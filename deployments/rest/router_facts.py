@@ -6,12 +6,19 @@ from collections.abc import Iterator, Mapping
 
 from core.admin.status_document import Listener, RouterFacts
 from core.config.server_settings import FrontDoorSettings, ServerSettings
+from core.errors import Problem
 from deployments.system.installed import interpreter_warnings, server_version
 from deployments.system.port_claim import bracketed, has_ipv6
 
 
 def router_facts(
-    settings: ServerSettings, name: str, since_s: float, runs_by: Mapping[str, str], *, is_draining: bool
+    settings: ServerSettings,
+    name: str,
+    since_s: float,
+    runs_by: Mapping[str, str],
+    *,
+    is_draining: bool,
+    problems: tuple[Problem, ...] = (),
 ) -> RouterFacts:
     """Return the description of a router with these settings."""
     source = settings.source
@@ -26,6 +33,7 @@ def router_facts(
         is_draining=is_draining,
         warnings=interpreter_warnings(),
         runs_by=runs_by,
+        problems=problems,
     )
 
 

@@ -16,11 +16,14 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from core.access.rights import INFER
 from core.errors import ServingError
 from core.rest.http_answer import CORS_HEADERS, JSON, HttpAnswer
 from core.rest.path import parse_request
 from core.rest.request_head import is_host
+from deployments.access.peer import Peer, peer_of_transport
 from deployments.rest.api import METHOD_OF, HttpApi
+from deployments.rest.asgi import TRANSPORT
 from deployments.rest.protocol import RestProtocol
 from deployments.rest.short_request import RestApi, ShortRequest, Wanted
 from deployments.routing.access_log import SAMPLED
@@ -30,6 +33,9 @@ LARGEST_COPIED_BYTES = 16 * 1024
 """A larger body of an answer is not copied to be written together with its head."""
 MOST_KNOWN_TARGETS = 1000
 LONGEST_KNOWN_TARGET_BYTES = 512
+
+LARGEST_READ_BYTES = 64 * 1024
+"""A larger body is not waited for where it will be refused."""
 
 UNUSUAL = frozenset({b"transfer-encoding", b"content-encoding", b"expect"})
 """Headers that only the long way understands."""
@@ -119,8 +125,7 @@ class ShortProtocol(RestProtocol):
         """Choose the way."""
         wanted = None if self.is_offer() else self._short_request()
         if wanted is None:
-            self.most_kept_bytes = HIGH_WATER_LIMIT
-            super().on_headers_complete()
+            self._begin_the_long_way()
             return
         self._framed_at = self._fed
         self._in_body = True
@@ -136,7 +141,12 @@ class ShortProtocol(RestProtocol):
             return None
         if parser.get_http_version() != "1.1" or self.flow.write_paused or self._api.draining:
             return None
-        return wanted if self._has_usual_body() else None
+        if not self._has_usual_body():
+            return None
+        limits = self._api.router.limits
+        if limits.by_model and self.body_left > LARGEST_READ_BYTES and limits.is_full(wanted.request.name):
+            return None  # the long way refuses it before its body has come
+        return wanted
 
     def _has_usual_body(self) -> bool:
         length = -1
@@ -172,10 +182,14 @@ class ShortProtocol(RestProtocol):
         self._begun = None
         self._take_the_long_way(short.taken())
 
+    def _begin_the_long_way(self) -> None:
+        self.most_kept_bytes = HIGH_WATER_LIMIT
+        self.scope["state"][TRANSPORT] = self.transport
+        super().on_headers_complete()
+
     def _take_the_long_way(self, body: bytes) -> None:
         self.cycle = None  # type: ignore[assignment]  # as before the first request
-        self.most_kept_bytes = HIGH_WATER_LIMIT
-        super().on_headers_complete()
+        self._begin_the_long_way()
         if isinstance(body, bytearray):
             self.cycle.body = body
             self.cycle.message_event.set()
@@ -224,22 +238,51 @@ class ShortProtocol(RestProtocol):
 
 
 class FollowedProtocol(ShortProtocol):
-    """A connection of which some requests are logged or traced; those take the long way."""
+    """A connection of which some requests are logged or traced, or have headers to keep; those take the long way."""
 
     def _short_request(self) -> Wanted | None:
         state, access, traces = self.scope["state"], self._api.access, self._api.traces
         chosen = access is not None and access.is_chosen()
         span = None if traces is None else traces.begin(self.headers)
         state[SAMPLED], state[TRACED] = chosen, span
-        return None if chosen or span is not None else super()._short_request()
+        is_kept = self._api.kept is not None and self._api.kept.are_in(self.headers)
+        return None if chosen or span is not None or is_kept else super()._short_request()
+
+
+class GuardedProtocol(FollowedProtocol):
+    """A connection to a port with an access file; requests that are not let in at once take the long way."""
+
+    _peer: Peer | None = None
+
+    def _short_request(self) -> Wanted | None:
+        wanted, guard = super()._short_request(), self._api.guard
+        if wanted is None or guard is None:
+            return None
+        if self._peer is None:
+            self._peer = peer_of_transport(self.transport)
+        visitor = guard.quick_visitor(self.headers, self._peer)
+        if visitor is None:
+            return None
+        try:
+            visitor.require(INFER.of(wanted.request.name))
+        except ServingError:
+            return None
+        return wanted
 
 
 def protocol_factory(api: HttpApi) -> Any:
     """Return the factory of uvicorn's protocols for one REST port."""
     known, heads = KnownTargets(api.others), Heads(cors=api.limits.cors)
-    kind = ShortProtocol if api.access is None and api.traces is None else FollowedProtocol
+    kind = _kind(api)
 
     def make(**of_uvicorn: Any) -> ShortProtocol:
         return kind(api, known, heads, **of_uvicorn)
 
     return make
+
+
+def _kind(api: HttpApi) -> type[ShortProtocol]:
+    if api.guard is not None and api.guard.is_ruled:
+        return GuardedProtocol
+    is_followed = api.access is not None or api.traces is not None or api.kept is not None
+    return FollowedProtocol if is_followed else ShortProtocol

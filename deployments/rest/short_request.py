@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeAlias, cast
 
-from core.errors import Code
+from core.access.rights import Right
+from core.errors import Code, ServingError
 from core.rest.http_answer import HttpAnswer, answer_of
 from core.routing.incoming_body import LARGE_BODY_BYTES, IncomingBody
 from core.routing.transport import Answer, Call, Method
@@ -122,6 +123,14 @@ class RestApi(Protocol):
 
     def shown(self, method: str, path: str) -> Shown:
         """Return how a request to a path of this API is named."""
+        ...
+
+    def rights(self, method: str, target: str) -> tuple[Right, ...]:
+        """Return what a request to a target of this API needs."""
+        ...
+
+    def failed(self, error: ServingError) -> HttpAnswer:
+        """Return the answer of this API for an error."""
         ...
 
     def refused(self, status: int) -> HttpAnswer:

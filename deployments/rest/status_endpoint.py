@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from core.admin.messages import status_document_answer
 from core.admin.status_document import AgedReport, RouterFacts, WatcherReport, status_json
 from core.rest.http_answer import HttpAnswer, wrong_method
+from deployments.access.guard import SIGHT
 from deployments.routing.request_router import RequestRouter
 from deployments.system.clock import Clock
 from deployments.telemetry.serve_failures import SERVE_FAILURES, brief
@@ -60,8 +61,9 @@ class StatusPage:
 
     async def document(self) -> bytes:
         """Return the present document."""
-        known = await self._known()
-        return status_json(self._router.table, self._facts(), known, self._clock.wall_s())
+        known, sight = await self._known(), SIGHT.get()
+        facts = self._facts() if sight.is_whole else self._facts().of_state_only()
+        return status_json(sight.table(self._router.table), facts, known, self._clock.wall_s())
 
     async def _known(self) -> AgedReport:
         """Ask the watcher unless it was asked just now; requests that arrive meanwhile await the same answer."""

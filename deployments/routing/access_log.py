@@ -18,7 +18,9 @@ from typing import Any, Protocol, TypeVar
 
 from core.errors import Code
 from core.routing.table import Route
+from core.routing.transport import Answer, Call
 from core.telemetry.trace_context import TRACEPARENT, parse_trace_context
+from deployments.routing.logged_headers import KEPT_HEADERS
 from deployments.routing.request_router import RequestRouter
 from deployments.telemetry.tracing import current_trace_id
 
@@ -84,7 +86,7 @@ CURRENT_ENTRY: ContextVar[AccessEntry | None] = ContextVar("access_log_entry", d
 
 
 class SampledRouter(RequestRouter):
-    """A router that notes the version of each sampled request."""
+    """A router that notes the version of each sampled request, and sends kept headers along."""
 
     def resolve(self, name: str, version: int | None, label: str | None) -> Route:
         """Return the route of the version that a request asks for."""
@@ -95,6 +97,11 @@ class SampledRouter(RequestRouter):
         route = super().resolve(name, version, label)
         entry.version = route.servable.version
         return route
+
+    async def forward(self, route: Route, call: Call) -> Answer:
+        """Carry a call to a version, with the headers of its request that request logs keep."""
+        kept = KEPT_HEADERS.get()
+        return await super().forward(route, call._replace(headers=kept) if kept else call)
 
 
 class AccessLog:

@@ -12,6 +12,7 @@ from math import inf
 from typing import cast
 
 from core.errors import Code, DeadlineExceeded
+from core.routing.call_trailer import packed_trailer
 from core.routing.direct_frames import (
     LARGEST_PAYLOAD_BYTES,
     LONGEST_WAIT_MS,
@@ -23,7 +24,6 @@ from core.routing.direct_frames import (
 )
 from core.routing.replica_load import AverageLoad
 from core.routing.transport import TIMED_OUT, Answer, Call, ConnectionLost, Endpoint, Waiting
-from core.telemetry.trace_context import pack
 from deployments.system.tcp_peer import SilenceWatch
 
 log = logging.getLogger(__name__)
@@ -239,8 +239,8 @@ class DirectConnection(asyncio.BufferedProtocol):
         wait_ms = 0
         if call.timeout_s is not None:
             wait_ms = min(LONGEST_WAIT_MS, max(1, int(call.timeout_s * 1000)))
-        if call.trace is not None and len(call.body) < LARGEST_TRACED_BODY_BYTES:
-            trailer = pack(call.trace)
+        if (call.trace is not None or call.headers) and len(call.body) < LARGEST_TRACED_BODY_BYTES:
+            trailer = packed_trailer(call)
             length, trailing = len(call.body) + len(trailer), len(trailer)
             fields = {"call_id": call_id, "detail": int(call.method), "wait_ms": wait_ms, "trailer_bytes": trailing}
             self._write(frame_header(FrameKind.CALL, length, tensor_at=call.tensor_at, **fields), call.body, trailer)

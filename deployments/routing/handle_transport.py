@@ -9,12 +9,14 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from core.errors import Code, DeadlineExceeded, Unavailable
+from core.errors import Code, DeadlineExceeded, ServerFull, Unavailable
+from core.routing.call_trailer import packed_trailer
 from core.routing.table import Route
 from core.routing.transport import TIMED_OUT, Answer, Call
-from core.telemetry.trace_context import pack
+from core.telemetry.metric_names import FULL, REFUSED_REQUESTS
 from core.versions.hosted import HOST_DEPLOYMENT
 from core.versions.servable import DEPLOYMENT
+from deployments.telemetry.process_metrics import METRICS
 
 LONGEST_HANDLE_CALL_S = 120.0
 """A handle call without a deadline of its own ends here: calls to an application that goes away would hang."""
@@ -57,7 +59,8 @@ class HandleTransport:
         except TimeoutError:
             raise DeadlineExceeded(TIMED_OUT) from None
         except BackPressureError as error:
-            raise Unavailable(f"The queue of {route.servable} is full: {error}") from error
+            METRICS.count(REFUSED_REQUESTS, route.servable.name, FULL)
+            raise ServerFull(f"The queue of {route.servable} is full: {error}") from error
         except (RayActorError, DeploymentUnavailableError, RayServeException) as error:
             raise Unavailable(f"No replica of {route.servable} could answer: {error}") from error
         except RayTaskError as error:
@@ -66,7 +69,8 @@ class HandleTransport:
 
     def _sent(self, route: Route, call: Call) -> Any:
         arguments = (int(call.method), call.body, call.timeout_s)
-        trace = () if call.trace is None else (pack(call.trace),)
+        trailer = packed_trailer(call)
+        trace = (trailer,) if trailer else ()
         if route.host:
             return self.host(route.host).call.remote(route.app, *arguments, *trace)
         return self.handle(route.app).call.remote(*arguments, *trace)

@@ -11,15 +11,23 @@ from collections import Counter
 from collections.abc import Awaitable
 from typing import Protocol, TypeVar
 
-from core.errors import Code, DeadlineExceeded, ServingError, Unavailable
+from core.errors import Code, DeadlineExceeded, LimitReached, ServerFull, ServingError
 from core.routing.router_report import RouterReport
 from core.routing.table import Route, RoutingTable
 from core.routing.transport import TIMED_OUT, Answer, Call, ConnectionLost, OpenCall, Transport, Waiting
-from core.telemetry.metric_names import DROPPED_REQUESTS, IN_FLIGHT, LABEL_REQUESTS, ROUTING_GENERATION
+from core.telemetry.metric_names import (
+    DROPPED_REQUESTS,
+    FULL,
+    IN_FLIGHT,
+    LABEL_REQUESTS,
+    REFUSED_REQUESTS,
+    ROUTING_GENERATION,
+)
 from core.telemetry.metrics import Metrics
 from core.telemetry.request_meter import RequestMeter
 from core.versions.servable import ServableId
 from deployments.routing.awaited_call import answer_to
+from deployments.routing.model_limits import ModelLimits
 from deployments.telemetry.process_metrics import METRICS
 
 MOST_CALLS_IN_FLIGHT = 10_000
@@ -45,6 +53,7 @@ class RequestRouter:
         self._metrics = metrics
         self._in_flight: Counter[str] = Counter()
         self._servables: dict[str, ServableId] = {}
+        self.limits = ModelLimits(metrics)
         self.meter = RequestMeter(metrics, lambda model: model in self.table.models)
         self.table = RoutingTable(generation=0)
 
@@ -53,7 +62,13 @@ class RequestRouter:
         if table.generation > self.table.generation:
             self.table = table
             self._tidy()
+            self.limits.follow(table, self._calls_of)
         return self.report()
+
+    def _calls_of(self, name: str) -> int:
+        """Return how many calls to versions of a model are in flight."""
+        known = self._servables
+        return sum(count for app, count in self._in_flight.items() if app in known and known[app].name == name)
 
     def _tidy(self) -> None:
         """Forget versions that are gone, once their last call was answered."""
@@ -104,12 +119,12 @@ class RequestRouter:
         A route must be used in the same turn of the loop in which it was resolved: from then on the call counts as in
         flight, and its version is not deleted. Raises ServingError; a cancelled caller withdraws the call.
         """
-        self._require_allowed(route, call)
+        self.require_room(route)
+        self._require_time(route, call)
         waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         sent = self.begin(route, call, waiting)
         if sent is None:
-            self._servables.setdefault(route.app, route.servable)
-            self._in_flight[route.app] += 1
+            self._begun(route)
         try:
             return await (self._transport.call(route, call) if sent is None else answer_to(sent, waiting))
         except ConnectionLost:
@@ -117,9 +132,19 @@ class RequestRouter:
         finally:
             self.end(route)
 
-    def _require_allowed(self, route: Route, call: Call) -> None:
+    def require_room(self, route: Route) -> None:
+        """Raise LimitReached or ServerFull where a request would be refused now; takes no room.
+
+        Whoever has a large body to read asks before, so that it need not.
+        """
+        refused = self.limits.refusal(route.servable.name) if self.limits.by_model else None
+        if refused is not None:
+            raise LimitReached(refused.text, refused.retry_after_s)
         if self._in_flight[route.app] >= MOST_CALLS_IN_FLIGHT:
-            raise Unavailable(f"{MOST_CALLS_IN_FLIGHT} requests are waiting for {route.servable}; try again later.")
+            self._metrics.count(REFUSED_REQUESTS, route.servable.name, FULL)
+            raise ServerFull(f"{MOST_CALLS_IN_FLIGHT} requests are waiting for {route.servable}; try again later.")
+
+    def _require_time(self, route: Route, call: Call) -> None:
         if call.timeout_s is not None and call.timeout_s <= 0:
             self._metrics.count(DROPPED_REQUESTS, route.servable.name, "expired")
             raise DeadlineExceeded(TIMED_OUT)
@@ -132,7 +157,16 @@ class RequestRouter:
         if sent is not None:
             self._servables.setdefault(route.app, route.servable)
             self._in_flight[route.app] += 1
+            if self.limits.by_model:
+                self.limits.began(route.servable.name)
         return sent
+
+    def _begun(self, route: Route) -> None:
+        """Count a call as `begin` does, that it could not send."""
+        self._servables.setdefault(route.app, route.servable)
+        self._in_flight[route.app] += 1
+        if self.limits.by_model:
+            self.limits.began(route.servable.name)
 
     async def repeat(self, route: Route, call: Call) -> Answer:
         """Carry a call once more whose connection was lost; it is still counted as in flight. Raises ServingError."""
@@ -141,3 +175,5 @@ class RequestRouter:
     def end(self, route: Route) -> None:
         """Count a begun call as no longer in flight."""
         self._in_flight[route.app] -= 1
+        if self.limits.by_model:
+            self.limits.ended(route.servable.name)

@@ -5,12 +5,15 @@ Costs nothing unless tracing is configured; only then `TracedRouter` replaces `R
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from core.errors import Code, ServingError
 from core.routing.table import Route
-from core.routing.transport import Answer, Call
+from core.routing.transport import Answer, Call, Transport
+from core.telemetry.metrics import Metrics
+from core.telemetry.request_meter import TracedRequestMeter
 from core.telemetry.spans import (
     CODE,
     ERROR_TYPE,
@@ -26,7 +29,8 @@ from core.telemetry.spans import (
 )
 from core.telemetry.trace_context import TRACEPARENT, TRACESTATE, TraceContext, parse_trace_context
 from deployments.routing.access_log import Answered, SampledRouter
-from deployments.telemetry.tracing import CURRENT, OpenSpan, Tracer
+from deployments.telemetry.process_metrics import METRICS
+from deployments.telemetry.tracing import CURRENT, OpenSpan, Tracer, current_trace_id
 
 TRACED = "traced"
 """Key in the state of an ASGI scope: the span of the request, None for one that is not traced."""
@@ -37,6 +41,10 @@ A = TypeVar("A", bound=Answered)
 
 class TracedRouter(SampledRouter):
     """A router that notes the version of each traced request, and makes a span of its way there and back."""
+
+    def __init__(self, name: str, transport: Transport, metrics: Metrics = METRICS) -> None:
+        super().__init__(name, transport, metrics)
+        self.meter = TracedRequestMeter(metrics, self.meter.is_model, current_trace_id, time.time)
 
     def resolve(self, name: str, version: int | None, label: str | None) -> Route:
         """Return the route of the version that a request asks for."""

@@ -60,18 +60,28 @@ class ShortCall:
         self.response_complete = False
 
     def send(self, asked: Asked, call: Call, began_s: float) -> bool:
-        """Send the call; False if that is not possible now, and nothing has happened."""
+        """Send the call, or answer it where it is not let in; False if neither is possible now."""
         router, name = self._router, asked.name
         try:
             route = router.resolve(name, asked.version, asked.label)
         except ServingError:
             return False
         self._name: str = name
+        limits = router.limits
+        if limits.by_model and (refused := limits.refusal(name)) is not None:
+            self._turn_away(refused)
+            return True
         self._route: Route = route
         self._call: Call = call
         self._began_s: float = began_s
         self._open = router.begin(route, call, self)
         return self._open is not None
+
+    def _turn_away(self, answer: Answer) -> None:
+        """Answer at once, and count the call: it was not let in."""
+        self.response_complete = True
+        self._router.meter.answered(self._name, answer.code)
+        self.ended(answer)
 
     @property
     def is_open(self) -> bool:
@@ -104,7 +114,7 @@ class ShortCall:
         if isinstance(exception, ConnectionLost):
             self._repeating = self._loop.create_task(self._repeat())
         elif isinstance(exception, ServingError):
-            self.set_result(Answer.error(exception.code, str(exception)))
+            self.set_result(Answer.of(exception))
         else:
             self.set_result(Answer.error(Code.INTERNAL, f"{type(exception).__name__}: {exception}"))
 
@@ -112,7 +122,7 @@ class ShortCall:
         try:
             answer = await self._router.repeat(self._route, self._call)
         except ServingError as error:
-            answer = Answer.error(error.code, str(error))
+            answer = Answer.of(error)
         except Exception as error:
             log.exception("call_failed")
             answer = Answer.error(Code.INTERNAL, f"{type(error).__name__}: {error}")

@@ -13,12 +13,13 @@ from typing import Protocol
 
 import numpy as np
 
-from core.errors import NotFound, Unimplemented
+from core.errors import NotFound, RuntimeFailure, Unimplemented
 from core.inference.signature import ServedModel, signature
 from core.platforms.platform import unloaded_error
 from core.protos import saved_model_pb2, serving_pb2, tensor_pb2
 from core.versions.servable import ServableId
 from deployments.runtime.compiled import runs_by
+from deployments.runtime.damaged_files import damage_in
 from deployments.runtime.library import ffi, library
 from deployments.runtime.session import (
     IN_CALLER_THREAD,
@@ -109,7 +110,7 @@ def load(path: str, *, tags: frozenset[str], name: str, version: int, session_co
     `session_config` is a serialized ConfigProto of TensorFlow's, as `core.config.session_options` makes it.
     """
     _expect_saved_model(Path(path))
-    session, meta_graph = open_session(path, sorted(tags), session_config)
+    session, meta_graph = _opened(path, tags, session_config)
     _expect_variables(Path(path), session, meta_graph)
     definitions = tensor_pb2.MetaGraphDef.FromString(meta_graph).signature_def
     served = ServedModel(
@@ -121,6 +122,17 @@ def load(path: str, *, tags: frozenset[str], name: str, version: int, session_co
         may_loop=may_loop(Path(path)),
     )
     return LoadedModel(served, session)
+
+
+def _opened(path: str, tags: frozenset[str], session_config: bytes) -> tuple[Session, bytes]:
+    """Open a session; an error that comes of a damaged file names it, with the runtime's own text behind it."""
+    try:
+        return open_session(path, sorted(tags), session_config)
+    except RuntimeFailure as error:
+        found = damage_in(path)
+        if not found or found in str(error):
+            raise
+        raise RuntimeFailure(error.code, f"{found} ({str(error).splitlines()[0]})") from error
 
 
 def _expect_saved_model(path: Path) -> None:

@@ -6,12 +6,13 @@ import errno
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from core.config.version_policy import VersionPolicy
 from core.storage.directory_names import version_directories
+from core.storage.layout_hints import shown_outside
 from core.storage.retry_policy import RetryPolicy
 from core.storage.store_errors import StorageFailed, scrubbed
 from core.storage.version_listing import (
@@ -20,7 +21,6 @@ from core.storage.version_listing import (
     VersionListing,
     is_remote,
     local_path,
-    shown_outside,
 )
 from deployments.storage.any_store import AnyStore
 from deployments.storage.remote_store import RemoteStore, RetryingStore
@@ -40,12 +40,12 @@ class VersionSource:
     def __init__(self, store: RemoteStore | None = None) -> None:
         self._store = store or RetryingStore(AnyStore(), LISTING_RETRIES, time.sleep)
 
-    def list_versions(self, base_path: str, policy: VersionPolicy) -> VersionListing:
+    def list_versions(self, base_path: str, policy: VersionPolicy, subpath: str = "") -> VersionListing:
         """List the versions below a base path with their files; a failure is the listing's error."""
         try:
             if is_remote(base_path):
-                return _list_remote(self._store, base_path, policy)
-            return _list_local(local_path(base_path), policy)
+                return _list_remote(self._store, base_path, policy, subpath)
+            return _list_local(local_path(base_path), policy, subpath)
         except Exception as error:  # noqa: BLE001 - stores raise exceptions of every kind; one model's storage must not affect the others
             return VersionListing(error=_error_text(base_path, error))
 
@@ -63,9 +63,9 @@ def _error_text(base_path: str, error: Exception) -> str:
     return f"UNAVAILABLE: {base_path}: {scrubbed(f'{type(error).__name__}: {error}')}"
 
 
-def _list_local(base_path: str, policy: VersionPolicy) -> VersionListing:
+def _list_local(base_path: str, policy: VersionPolicy, subpath: str) -> VersionListing:
     directories, ignored = version_directories(os.listdir(base_path), policy)
-    versions = {number: _local_version(os.path.join(base_path, name)) for number, name in directories.items()}
+    versions = {number: _local_version(os.path.join(base_path, name), subpath) for number, name in directories.items()}
     outside = frozenset() if versions else shown_outside(_nearest_files(base_path))
     return VersionListing(versions, ignored, outside=outside)
 
@@ -83,12 +83,19 @@ def _nearest_files(base_path: str) -> Iterator[str]:
             yield from (f"{below}{one.name}" for one in entries if not one.is_dir(follow_symlinks=False))
 
 
-def _local_version(path: str) -> VersionDirectory:
+def _local_version(folder: str, subpath: str) -> VersionDirectory:
     """Return one version with its files; one that cannot be read is listed all the same, and hides no other."""
+    path = os.path.join(folder, subpath) if subpath else folder
     try:
-        return VersionDirectory(path, frozenset(_local_files(path, "", _Links())))
+        files = frozenset(_local_files(path, "", _Links()))
+        beside = _beside(_nearest_files(folder), subpath) if subpath else frozenset()
+        return VersionDirectory(path, files, beside=beside)
     except OSError as error:
         return VersionDirectory(path, unreadable=error.strerror or type(error).__name__)
+
+
+def _beside(paths: Iterable[str], subpath: str) -> frozenset[str]:
+    return shown_outside(path for path in paths if not path.startswith(f"{subpath}/"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +149,7 @@ def _expect_nothing_there(error: OSError) -> None:
         raise error
 
 
-def _list_remote(store: RemoteStore, url: str, policy: VersionPolicy) -> VersionListing:
+def _list_remote(store: RemoteStore, url: str, policy: VersionPolicy, subpath: str) -> VersionListing:
     """List everything below the base path at once: object stores have no directories that could be listed alone."""
     url = url.rstrip("/")
     by_directory: dict[str, set[FileEntry]] = {}
@@ -154,6 +161,14 @@ def _list_remote(store: RemoteStore, url: str, policy: VersionPolicy) -> Version
             files.add(replace(entry, path=name))
     directories, ignored = version_directories(by_directory, policy)
     versions = {
-        number: VersionDirectory(f"{url}/{name}", frozenset(by_directory[name])) for number, name in directories.items()
+        number: _remote_version(f"{url}/{name}", by_directory[name], subpath) for number, name in directories.items()
     }
     return VersionListing(versions, ignored, outside=frozenset() if versions else shown_outside(sorted(found)))
+
+
+def _remote_version(url: str, files: Iterable[FileEntry], subpath: str) -> VersionDirectory:
+    if not subpath:
+        return VersionDirectory(url, frozenset(files))
+    inner = (replace(one, path=one.path[len(subpath) + 1 :]) for one in files if one.path.startswith(f"{subpath}/"))
+    beside = _beside(sorted(one.path for one in files), subpath)
+    return VersionDirectory(f"{url}/{subpath}", frozenset(inner), beside=beside)

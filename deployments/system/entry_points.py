@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from importlib import metadata
 from typing import Any, Final
 
-from core.config.extensions import ANY, BUILT_IN_KINDS, BUILT_IN_POLICIES, LOG_FORMATS, PlatformKind
+from core.config.extensions import ANY, BUILT_IN_COLLECTORS, BUILT_IN_KINDS, BUILT_IN_POLICIES, PlatformKind
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ _MISTAKE: Final[Mapping[ExtensionPoint, Callable[[str, Any], str]]] = {
 _BUILT_IN: Final[Mapping[ExtensionPoint, Callable[[], Collection[str]]]] = {
     ExtensionPoint.PLATFORMS: lambda: {*BUILT_IN_KINDS, ANY.name},
     ExtensionPoint.SOURCES: _schemes_of_fsspec,
-    ExtensionPoint.LOG_COLLECTORS: lambda: LOG_FORMATS,
+    ExtensionPoint.LOG_COLLECTORS: lambda: BUILT_IN_COLLECTORS,
     ExtensionPoint.VERSION_POLICIES: lambda: BUILT_IN_POLICIES,
 }
 

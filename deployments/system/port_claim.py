@@ -23,7 +23,7 @@ from typing import Any
 import grpc
 import psutil
 
-from core.config.server_settings import SslConfig
+from core.config.parameter_files import SslConfig
 from core.errors import FailedPrecondition
 
 TOKEN_METHOD = "/ray_model_server.Door/Token"  # noqa: S105 - a method name
@@ -32,15 +32,25 @@ ANSWER_TIMEOUT_S = 2.0
 PEM_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
+OUR_PROGRAMS = ("ray_model_server", "tensorflow_model_server", "deployments.")
+"""Beginnings of the names of programs and modules that start a server."""
+
+STOP_IT = "choose another or stop that program."
+TAKE_OVER = (
+    "if its server was started with --ray_address, start it again with the same address to take it over; "
+    "`serve shutdown` on that cluster ends it."
+)
+
+
 class PortTaken(FailedPrecondition):
     """Another program listens on the port."""
 
-    def __init__(self, port: int, what: str, holder: str = "another program") -> None:
-        Exception.__init__(self, port, what, holder)
+    def __init__(self, port: int, what: str, holder: str = "another program", advice: str = STOP_IT) -> None:
+        Exception.__init__(self, port, what, holder, advice)
 
     def __str__(self) -> str:
-        port, what, holder = self.args
-        return f"Port {port} ({what}) is taken by {holder} on this machine; choose another or stop that program."
+        port, what, holder, advice = self.args
+        return f"Port {port} ({what}) is taken by {holder} on this machine; {advice}"
 
 
 def require_free(host: str, port: int, what: str) -> None:
@@ -49,17 +59,36 @@ def require_free(host: str, port: int, what: str) -> None:
     Raises PortTaken.
     """
     if not is_free(host, port):
-        raise PortTaken(port, what, holder_of(port))
+        raise port_taken(port, what)
 
 
-def holder_of(port: int) -> str:
-    """Return name and id of a process that listens on a TCP port, as far as this user may see it."""
+def port_taken(port: int, what: str) -> PortTaken:
+    """Return the error with the program that holds the port, as far as this user may see it.
+
+    A worker of Ray is nothing that a person started: of a server of ours that is the program that started it. Where
+    nothing of the kind is above the worker, it belongs to a cluster, on which a server outlives who started it.
+    """
+    holder = _listener_on(port)
+    if holder is None:
+        return PortTaken(port, what)
+    with suppress(psutil.Error, OSError):
+        name = _shown_name(holder)
+        if not name.startswith("ray::"):
+            return PortTaken(port, what, f"{name} (process {holder.pid})")
+        starters = [one for one in holder.parents() if _shown_name(one).startswith(OUR_PROGRAMS)]
+        if starters:
+            return PortTaken(port, what, f"{_shown_name(starters[-1])} (process {starters[-1].pid})")
+        return PortTaken(port, what, f"{name} (process {holder.pid})", TAKE_OVER)
+    return PortTaken(port, what)
+
+
+def _listener_on(port: int) -> psutil.Process | None:
     with suppress(psutil.Error, OSError):
         for one in psutil.net_connections("tcp"):
             bound: Any = one.laddr
             if one.status == psutil.CONN_LISTEN and one.pid is not None and bound.port == port:
-                return f"{_shown_name(psutil.Process(one.pid))} (process {one.pid})"
-    return "another program"
+                return psutil.Process(one.pid)
+    return None
 
 
 def _shown_name(process: psutil.Process) -> str:
@@ -205,7 +234,7 @@ def claim_http(host: str, port: int, token: str, tls: SslConfig | None = None) -
     else:
         is_sibling = http_token(host, port, is_encrypted=tls is not None) in {None, token}
     if not is_sibling:
-        raise PortTaken(port, "REST", holder_of(port))
+        raise port_taken(port, "REST")
 
 
 def claim_grpc(host: str, port: int, token: str, tls: SslConfig | None = None) -> None:
@@ -220,4 +249,4 @@ def claim_grpc(host: str, port: int, token: str, tls: SslConfig | None = None) -
     else:
         is_sibling = presented_certificate(host, port, "h2") in {None, own_certificate(tls)}
     if not is_sibling:
-        raise PortTaken(port, "gRPC", holder_of(port))
+        raise port_taken(port, "gRPC")

@@ -8,6 +8,8 @@ from contextlib import suppress
 
 READY = "READY=1"
 STOPPING = "STOPPING=1"
+STATUS = "STATUS="
+"""Begins a line for people, which `systemctl status` shows."""
 
 
 def notify_service(environment: Mapping[str, str], state: str) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from threading import Lock
 
 from core.errors import InvalidArgument
-from core.telemetry.metric_ledger import Collected, Copy, Ledger, Stamp, adopted, kept
+from core.telemetry.metric_ledger import Collected, Copy, Ledger, Stamp, adopted, kept, plain_sums
 from core.telemetry.metric_names import PAGE_METRICS
 from core.telemetry.metric_page import page
 from core.telemetry.metric_report import Report, from_bytes
@@ -82,7 +82,10 @@ class Collector:
         if ledger is None:
             return None
         copy = None if ledger.stamp == have else Copy(ledger.stamp, kept(ledger))
-        return Collected(page(PAGE_METRICS, ledger.total(now_s)) if with_page else b"", copy)
+        if not with_page:
+            return Collected(copy=copy)
+        total = ledger.total(now_s)
+        return Collected(page(PAGE_METRICS, total), copy, plain_sums(total))
 
     def has_others(self, router: str) -> bool:
         """Note a request of a router; whether others have requested sums recently."""

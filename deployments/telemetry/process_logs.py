@@ -13,7 +13,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from core.config.server_settings import LogSettings
-from core.telemetry.log_lines import ANNOUNCED, LineFormatter, LineStyle
+from core.telemetry.log_lines import ANNOUNCED, AUDITED, LineFormatter, LineStyle
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,26 @@ def log_into(folder: Path, settings: LogSettings, kind: str, *names: str) -> Pat
         log.warning("log_not_written file=%s error=%s", str(file), problem)
         return None
     return file
+
+
+def audit_into(folder: Path, settings: LogSettings) -> None:
+    """Write what is audited by this process, the watcher, into a file of its own, too; it is JSON whatever others are.
+
+    A level above `info` does not silence it.
+    """
+    file = folder / file_name("audit")
+    try:
+        handler = _file(file, LineFormatter("watcher", LineStyle.JSON))
+    except OSError as error:
+        log.warning("log_not_written file=%s error=%s", str(file), str(error))
+        return
+    handler.addFilter(lambda record: getattr(record, AUDITED, False))
+    for name in OURS:
+        logger = logging.getLogger(name)
+        for one in logger.handlers:
+            one.setLevel(settings.level.upper())
+        logger.setLevel(min(logger.level, logging.INFO))
+        logger.addHandler(handler)
 
 
 def file_name(kind: str, *names: str) -> str:

@@ -14,7 +14,7 @@ from core.admin.reload_request import is_settled, read_request, require_availabl
 from core.errors import DeadlineExceeded, ServingError, Unavailable
 from core.routing.server_state import why_missing
 from core.routing.table import ModelRoutes
-from deployments.config.models_in_force import Reloaded
+from deployments.config.models_in_force import A_REQUEST, Reloaded
 from deployments.versions.reconciler import Reconciler
 
 RELOAD_TIMEOUT_S = 300.0
@@ -30,14 +30,14 @@ class ConfigRequests:
         self._configuration = watch.configuration
         self._wake = wake
 
-    async def reload(self, raw: bytes) -> bytes | ServingError:
+    async def reload(self, raw: bytes, by: str = A_REQUEST) -> bytes | ServingError:
         """Apply a HandleReloadConfigRequest.
 
         Answers when every added model answers at every router, failed, or has nothing to load.
         """
         try:
             request = read_request(raw)
-            reloaded = self._configuration.reload(request.config, self._watch.table)
+            reloaded = self._configuration.reload(request.config, self._watch.table, by)
             self._wake()
             if not await _until(lambda: self._is_settled(reloaded), RELOAD_TIMEOUT_S):
                 raise DeadlineExceeded(self._late(reloaded))
@@ -60,11 +60,11 @@ class ConfigRequests:
             is_requested=in_force.is_requested,
         )
 
-    async def change(self, raw: bytes) -> bytes | ServingError:
+    async def change(self, raw: bytes, by: str = A_REQUEST) -> bytes | ServingError:
         """Put another list in force; answers when every router has it, so that the change outlives this process."""
         try:
             request = admin_messages.read_change_request(raw)
-            changed = self._configuration.change(request.config, request.expected_fingerprint, self._watch.table)
+            changed = self._configuration.change(request.config, request.expected_fingerprint, self._watch.table, by)
             self._wake()
             if not await _until(lambda: self._is_published(changed.number), PUBLISH_TIMEOUT_S):
                 raise DeadlineExceeded(

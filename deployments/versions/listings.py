@@ -30,6 +30,8 @@ from core.storage.version_listing import (
     judged,
     local_path,
 )
+from core.storage.whole_saved_model import finished_last
+from deployments.storage.whole_model import is_whole
 from deployments.versions.background_listings import Background, StoreThreads
 
 log = logging.getLogger(__name__)
@@ -64,11 +66,19 @@ class _Poll:
         return True
 
 
+Place = tuple[str, str]
+"""A base path, and the subpath of its versions."""
+
+
+def _place(model: ModelConfig) -> Place:
+    return model.base_path, model.version_subpath
+
+
 @dataclass(frozen=True, slots=True)
 class _Asked:
     """A listing under way."""
 
-    base_path: str
+    place: Place
     answer: Future[VersionListing]
     since_s: float
 
@@ -116,7 +126,7 @@ class Listings:
         self._background = background or StoreThreads()
         self._local = _Poll(polling.file_system_poll_wait_s, SECOND_LOOK_S)
         self._remote = _Poll(polling.remote_poll_wait_s, REMOTE_SECOND_LOOK_S)
-        self._looked_at: dict[str, str] = {}
+        self._looked_at: dict[str, Place] = {}
         self._second_looks: dict[str, float] = {}
         self._asked: dict[str, _Asked] = {}
         self.by_model: dict[str, Judged] = {}
@@ -139,7 +149,7 @@ class Listings:
         early = {name for name, due_s in self._second_looks.items() if due_s <= now_s} | changed.keys()
         for model in self._due(local, self._local, now_s, early):
             self._follow(model)
-            listing = self._source.list_versions(model.base_path, model.policy)
+            listing = self._source.list_versions(model.base_path, model.policy, model.version_subpath)
             self._judge(model, listing, wall_s, changed.get(model.name, NONE_MOVED_IN))
             self._plan_quick_look(model, now_s, wall_s)
         remote = [one for one in models if is_remote(one.base_path)]
@@ -155,9 +165,9 @@ class Listings:
     ) -> list[ModelConfig]:
         due = models
         if not poll.begins_round(now_s):
-            due = [one for one in models if self._looked_at.get(one.name) != one.base_path or one.name in early]
+            due = [one for one in models if self._looked_at.get(one.name) != _place(one) or one.name in early]
         for model in due:
-            if self._looked_at.get(model.name) != model.base_path:
+            if self._looked_at.get(model.name) != _place(model):
                 self._begin(model)
         return due
 
@@ -165,7 +175,9 @@ class Listings:
         """Follow the folders of a model before it is listed: what happens after that is not missed."""
         folder = local_path(model.base_path)
         known = self.by_model.get(model.name, UNKNOWN)
-        self._events.follow(model.name, followed_folders(folder, known, is_there=os.path.isdir(folder)))
+        subpath = model.version_subpath
+        folders = followed_folders(folder, known, is_there=os.path.isdir(folder), subpath=subpath)
+        self._events.follow(model.name, folders)
 
     def _plan_quick_look(self, model: ModelConfig, now_s: float, wall_s: float) -> None:
         pause_s = second_look_s(self.by_model[model.name], wall_s) if self._is_polled else None
@@ -177,7 +189,7 @@ class Listings:
     def _begin(self, model: ModelConfig) -> None:
         """Forget the listing of another base path: it must be neither loaded from nor compared with."""
         self._forget(model.name)
-        self._looked_at[model.name] = model.base_path
+        self._looked_at[model.name] = _place(model)
         if is_remote(model.base_path):
             log.info(
                 "remote_storage model=%s base_path=%s poll_s=%s", model.name, model.base_path, self._remote.period_s
@@ -192,13 +204,13 @@ class Listings:
         if model.name in self._asked:
             return
         store = "/".join(model.base_path.split("/")[:3])
-        listing = partial(self._source.list_versions, model.base_path, model.policy)
-        self._asked[model.name] = _Asked(model.base_path, self._background.submit(store, listing), now_s)
+        listing = partial(self._source.list_versions, model.base_path, model.policy, model.version_subpath)
+        self._asked[model.name] = _Asked(_place(model), self._background.submit(store, listing), now_s)
 
     def _take_answers(self, configured: Mapping[str, ModelConfig], now_s: float, wall_s: float) -> None:
         for name, asked in tuple(self._asked.items()):
             model = configured[name]
-            if model.base_path != asked.base_path:
+            if _place(model) != asked.place:
                 del self._asked[name]
             elif asked.answer.done():
                 del self._asked[name]
@@ -221,6 +233,9 @@ class Listings:
         """Keep what an answer means, or what is known means now; log a problem once."""
         before = self.by_model.get(model.name, UNKNOWN)
         after = judged(listing, before, model, wall_s, moved_in)
+        if listing is not None and not is_remote(model.base_path):
+            whole = {one.path: wall_s for one in finished_last(after, wall_s) if is_whole(one)}
+            after = judged(listing, before, model, wall_s, {**moved_in, **whole}) if whole else after
         if after.problem and after.problem != before.problem:
             log.warning("storage_problem model=%s problem=%s", model.name, after.problem)
         self.by_model[model.name] = after

@@ -71,6 +71,12 @@ class PublishedTable:
         pulls = (one for one in tuple(self._pulls.values()) if self._is_present(one))
         return {app: failure for one in pulls for app, failure in one.report.failing.items()}
 
+    def routers(self) -> int:
+        """Return how many routers there are: those that pulled lately; before they all could, as many as before."""
+        if self._clock.steady_s() < self._all_known_s:
+            return self.newest.routers
+        return max(1, sum(map(self._is_present, tuple(self._pulls.values()))))
+
     def _is_present(self, pulled: _Pulled) -> bool:
         return self._clock.steady_s() - pulled.at_s <= ROUTER_FORGOTTEN_AFTER_S
 

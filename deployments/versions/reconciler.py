@@ -124,6 +124,7 @@ class Reconciler:
             dict(self._listings.by_model),
             apps,
             self._published.failing(),
+            self._published.routers(),
         )
 
     def _advance(self, seen: Seen, in_force: InForce, now_s: float) -> bool:
@@ -224,6 +225,7 @@ class Reconciler:
                 routing_table(self._records, world, self.table, is_confirmed=self._published.is_confirmed()),
                 in_force=self.configuration.published(in_force),
                 started_s=self.table.started_s or world.wall_s,
+                routers=self._published.routers(),
             )
             self._routed |= table.apps
             self._unrouted -= table.apps
@@ -231,6 +233,7 @@ class Reconciler:
                 break
         if self._published.is_confirmed():
             self._published.note_confirmed()
+            self._steps.follow_labels(self.confirmed)
             self.published_number = in_force.number
 
     def _publish_problems(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Protocol, cast
 
 import ray
 from ray import serve
+from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview, DeploymentStatusOverview
 
@@ -25,6 +26,7 @@ from core.routing.table import RoutingTable
 from core.versions.servable import DEPLOYMENT, app_name
 from core.versions.servable_spec import ServableSpec
 from core.versions.world import AppObservation, Condition
+from deployments.container.cpus import usable_cpus
 from deployments.inference.serve_autoscaling import autoscaling_config
 from deployments.model_server import ModelServer
 from deployments.system.disk_space import full_disk
@@ -46,6 +48,10 @@ CONDITIONS: Mapping[ApplicationStatus, Condition] = {
     ApplicationStatus.UNHEALTHY: Condition.RUNNING,
     ApplicationStatus.DELETING: Condition.DELETING,
 }
+
+
+class NoRouters(Unavailable):
+    """Routers have not been deployed yet, or could not be."""
 
 
 class ServeHost(Protocol):
@@ -121,6 +127,8 @@ class RayServeHost:
     def _ask_routers(self, method: str, *arguments: Any) -> list[Any]:
         try:
             return self._loop.run(self._broadcast(method, *arguments)).result()
+        except DeploymentUnavailableError as error:
+            raise NoRouters("There are no routers.") from error
         except SERVE_FAILURES as error:
             raise Unavailable(f"Not every router answered {method}: {error}") from error
 
@@ -167,7 +175,7 @@ def version_target(spec: ServableSpec, resources: ModelResources) -> serve.RunTa
     """Return the application of a version, ready to be submitted."""
     options = deployment_options(resources)
     if spec.batching is not None:  # requests that Serve holds back cannot fill a batch
-        needed = spec.batching.requests_at_a_time(os.cpu_count() or 1)
+        needed = spec.batching.requests_at_a_time(usable_cpus())
         options["max_ongoing_requests"] = max(needed, resources.max_ongoing_requests)
     deployment = serve.deployment(**options)(ModelServer)
     return serve.RunTarget(

@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from deployments.client import Client
+from ray_model_client import Client
 
 
 def ask_rest(address: str, *jpegs: bytes) -> list[dict[str, Any]]:

@@ -35,11 +35,12 @@ from core.config.server_settings import (
 from core.errors import RuntimeFailure
 from deployments.app import application
 from deployments.commands.admin_client import AdminClient
-from deployments.launch.ray_start import RayInit, start_ray
+from deployments.launch.ray_start import start_ray
 from deployments.versions.serve_host import ROUTER_APP
 from tests.support.clients import RestClient, free_port, wait_until
 from tests.support.processes import replica_pids
 from tests.support.span_collector import SpanCollector
+from tests.support.started_ray import RayInit
 from tests.support.stores.fault_proxy import FaultProxy, environment
 
 FIXED_MODELS = (

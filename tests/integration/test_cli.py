@@ -19,7 +19,7 @@ import grpc
 import numpy as np
 import pytest
 
-from deployments.client import Client
+from ray_model_client import Client
 from tests.support.certificates import Authority, write_ssl_config
 from tests.support.clients import RestClient, free_port, wait_until
 from tests.support.doors.raw_http import RawConnection
@@ -197,14 +197,14 @@ def test_every_mistake_of_a_configuration_is_told_before_anything_starts(tmp_pat
 
 
 def test_case_J27_a_file_that_cannot_be_parsed(tmp_path: Path) -> None:
-    """The text names the message that was expected."""
+    """The text names the message that was expected, on stderr, where scripts look for it."""
     config = tmp_path / "models.config"
     config.write_text("improperly formatted file")
 
-    status, output = finished(f"--model_config_file={config}")
+    done = subprocess.run([SCRIPT, f"--model_config_file={config}"], capture_output=True, text=True, check=False)
 
-    assert status == 255
-    assert "Error parsing text-format tensorflow.serving.ModelServerConfig" in output
+    assert done.returncode == 255
+    assert "Error parsing text-format tensorflow.serving.ModelServerConfig: 1:1: " in done.stderr
 
 
 def test_case_J32_a_batching_file_without_batching() -> None:

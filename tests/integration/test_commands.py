@@ -17,9 +17,10 @@ import jsonschema
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from core.admin.profile_request import ProfileRequest
 from core.errors import RuntimeFailure
 from core.openapi.status_schema import STATUS
+from core.profiling.profile_request import ProfileRequest
+from core.protos import profiler_pb2
 from deployments.cli import main
 from deployments.commands.admin_client import AdminClient
 from deployments.runtime.compiled import runs_by
@@ -217,6 +218,30 @@ def traffic(server: LiveServer, capsys: pytest.CaptureFixture[str], model: str) 
     """Return the requests per second that the status document shows."""
     (version,) = shown(server, capsys, model)["versions"]
     return (version["traffic"] or {"requests_per_s": 0.0})["requests_per_s"]
+
+
+def test_the_profiler_service_records_all_models_until_its_client_goes(server: LiveServer) -> None:
+    """Over Serve's handles: a call that is cancelled leaves no replica that records on."""
+    path = "/tensorflow.ProfilerService/Profile"
+    short = profiler_pb2.ProfileRequest(duration_ms=200).SerializeToString()
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        call = channel.unary_unary(path, response_deserializer=profiler_pb2.ProfileResponse.FromString)
+        names = {one.name for one in call(short, timeout=60).tool_data}
+        given_up = call.future(profiler_pb2.ProfileRequest(duration_ms=60_000).SerializeToString(), timeout=60)
+        wait_until(lambda: _is_recorded(server), "a long profile is being recorded")
+        given_up.cancel()
+        wait_until(lambda: not _is_recorded(server), "nothing is being recorded")
+
+    assert {"half_plus_two.1.xplane.pb", "mlp.1.xplane.pb"} <= names
+
+
+def _is_recorded(server: LiveServer) -> bool:
+    """Whether a replica refuses to be recorded, because it is."""
+    try:
+        AdminClient(f"127.0.0.1:{server.grpc_port}").profile(ProfileRequest("half_plus_two", 0.1))
+    except RuntimeFailure:
+        return True
+    return False
 
 
 def test_one_profile_of_a_replica_at_a_time(server: LiveServer) -> None:

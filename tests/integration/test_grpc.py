@@ -12,11 +12,11 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from core.errors import Code, RuntimeFailure
+from core.errors import Code
 from core.inference.dtypes import DataType
 from core.inference.tensor_proto import to_array, to_proto
 from core.protos import serving_pb2, tensor_pb2
-from deployments.client import AsyncClient, Client
+from ray_model_client import AsyncClient, Client, ServerError
 from tests.integration.conftest import LiveServer
 from tests.support.clients import RestClient, wait_until
 from tests.support.saved_models import expected_calls
@@ -299,9 +299,9 @@ def test_the_light_client_speaks_all_methods(server: LiveServer) -> None:
         assert light.classify("tf1_half_plus_two", [{"x": 2.0}], signature="classify_x_to_y") == [[("", 3.0)]]
         assert [(one.version, one.state.name) for one in light.status("half_plus_two")] == [(1, "AVAILABLE")]
         assert list(light.metadata("half_plus_two")["serving_default"].inputs) == ["x"]
-        with pytest.raises(RuntimeFailure, match=r"Latest\(foo\)") as caught:
+        with pytest.raises(ServerError, match=r"Latest\(foo\)") as caught:
             light.predict("foo", {"x": 1.0})
-        assert caught.value.code is Code.NOT_FOUND
+        assert caught.value.code == Code.NOT_FOUND
 
 
 async def test_the_light_client_speaks_asyncio(server: LiveServer) -> None:

@@ -12,8 +12,8 @@ import grpc
 import pytest
 
 from core.versions.servable import DEPLOYMENT
-from deployments.client import Client
 from deployments.versions.serve_host import ROUTER_APP
+from ray_model_client import Client
 from tests.integration.conftest import LiveServer
 from tests.support.hostile_requests import EXAMPLES_MODEL, MODEL, monsters, random_requests
 from tests.support.processes import replica_pids

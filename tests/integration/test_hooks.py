@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from core.errors import Code, RuntimeFailure
+from core.errors import Code
 from core.telemetry.metric_names import HOOK_SECONDS
-from deployments.client import Client
+from ray_model_client import Client, ServerError
 from tests.integration.conftest import LiveServer
 from tests.support.clients import RestClient, wait_until
 from tests.support.hook_files import write_hooks
@@ -94,11 +94,11 @@ def test_a_hook_that_hangs_keeps_nobody_from_unloading_its_version(
     server.configure("hanging", base_path)
     wait_until(lambda: client.available("hanging") == {1}, "the model with hooks is available", 90)
 
-    with Client(f"127.0.0.1:{server.grpc_port}") as calls, pytest.raises(RuntimeFailure) as raised:
+    with Client(f"127.0.0.1:{server.grpc_port}") as calls, pytest.raises(ServerError) as raised:
         calls.predict("hanging", {"x": [1.0, 2.0]}, timeout_s=1.0)
     answered = client.predict("hanging", [2.0])
     server.remove("hanging")
     wait_until(lambda: client.states("hanging").get(1) == "END", "the version was unloaded", 90)
 
-    assert raised.value.code is Code.DEADLINE_EXCEEDED
+    assert raised.value.code == Code.DEADLINE_EXCEEDED
     assert answered == [3.0]

@@ -15,14 +15,14 @@ import psutil
 import ray
 from ray import serve
 
-from core.admin.profile_request import ProfileRequest
 from core.config.server_settings import LogSettings
+from core.profiling.profile_request import ProfileRequest
 from core.telemetry.metric_names import RUNTIME_LATENCY
 from core.versions.hosted import host_app
-from deployments.client import Client
 from deployments.commands.admin_client import AdminClient
 from deployments.versions.serve_host import submit
 from deployments.versions.version_hosts import alive_nodes, host_target
+from ray_model_client import Client
 from tests.integration.conftest import LiveServer
 from tests.integration.test_metrics import Difference
 from tests.support.clients import ClosedLoop, RestClient, wait_until

@@ -25,7 +25,7 @@ from core.telemetry.metric_names import (
     SIGNATURE_REQUESTS,
 )
 from deployments.cli import main
-from deployments.client import Client
+from ray_model_client import Client
 from tests.integration.conftest import LiveServer
 from tests.integration.test_metrics import Difference
 from tests.support.clients import PAUSE_S, ClosedLoop, RestClient, wait_until

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from core.protos import oip_pb2
-from deployments.client import Client
+from ray_model_client import Client
 from tests.conftest import default_cache
 from tests.integration.test_cli import running
 from tests.support import kserve_runtime

@@ -25,6 +25,16 @@ def test_rollout_steps_and_loads_are_in_the_logs_of_their_processes(server: Live
     assert any(f" rest_port={server.rest_port} " in line for line in doors)
 
 
+def test_a_start_is_not_a_failure(server: LiveServer) -> None:
+    """Serve starts the watcher before the first router: it waits, and does not call that a failed tick."""
+    assert server.rest_port
+
+    before, event, _ = (session_logs() / "ray_model_server_watcher.log").read_text().partition(" version_state ")
+
+    assert event
+    assert " tick_failed " not in before
+
+
 def test_a_version_that_is_taken_away_leaves_its_steps(server: LiveServer, base_path) -> None:
     """Loaded, withdrawn, gone; each with its time."""
     server.copy_version("half_plus_two", 1, base_path)

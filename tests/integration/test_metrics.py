@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,9 @@ import grpc
 import numpy as np
 import pytest
 import ray
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from core.exposition.families import FAMILIES
 from core.protos import serving_pb2, tensor_pb2
 from core.telemetry.metric_names import (
     FORWARDED_REQUESTS,
@@ -101,6 +104,23 @@ def test_case_P7_the_page_is_there_without_being_asked_for(client: RestClient) -
         assert (reply.status, reply.headers["content-type"]) == (200, "text/plain")
         assert b"# TYPE :tensorflow:serving:request_count counter\n" in reply.body
     assert client.send("HEAD", PATH).body == b""
+
+
+def test_everybodys_page_shows_the_same_sums(server: LiveServer, client: RestClient) -> None:
+    """At `/metrics`, by prometheus-client; a traced request is the exemplar of its latency there."""
+    trace_id = secrets.token_hex(16)
+    sent = {"traceparent": f"00-{trace_id}-{trace_id[:16]}-01"}
+    assert client.send("POST", "/v1/models/half_plus_two:predict", '{"instances": [1.0]}', sent).status == 200
+    reply = client.send("GET", "/metrics", None, {"accept": "application/openmetrics-text;version=1.0.0"})
+    families = {one.name: one for one in text_string_to_metric_families(reply.body.decode())}
+    counts = families["tensorflow_serving_request_count"].samples
+    [counted] = [one for one in counts if one.labels == {"model_name": "half_plus_two", "status": "OK"}]
+    exemplars = [one.exemplar for one in families["tensorflow_serving_request_latency"].samples if one.exemplar]
+
+    assert (reply.status, counted.name) == (200, "tensorflow_serving_request_count_total")
+    assert trace_id in {one.labels["trace_id"] for one in exemplars}
+    assert counted.value <= scrape(client).value(REQUEST_COUNT, model_name="half_plus_two", status="OK")
+    assert {one.name for one in FAMILIES if not one.metric.hidden_until_used} <= families.keys()
 
 
 def test_case_P8_a_query_string_is_refused(client: RestClient) -> None:

@@ -13,7 +13,7 @@ import pytest
 from google.protobuf.message import Message
 
 from core.protos import oip_pb2
-from deployments.oip.grpc_service import SERVICE
+from deployments.oip.grpc_rights import SERVICE
 from deployments.versions.serve_host import ROUTER_APP
 from tests.integration.conftest import LiveServer, redeployed
 from tests.support.clients import ClosedLoop, RestClient, wait_until

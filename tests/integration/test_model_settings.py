@@ -5,9 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import grpc
 import numpy as np
+import pytest
+import yaml
 
+from core.protos import serving_pb2
 from core.versions.servable import DEPLOYMENT, ServableId, app_name
 from tests.integration.conftest import LiveServer
 from tests.support.clients import ClosedLoop, Reply, RestClient, wait_until
@@ -88,3 +94,61 @@ def test_a_resource_preserving_model_unloads_first(server: LiveServer, client: R
     wait_until(lambda: client.available("single") == {2}, "version 2 took the only place")
     assert client.states("single")[1] == "END"
     assert client.predict("single", [2.0]) == [3.0]
+
+
+@contextmanager
+def with_settings(server: LiveServer, names: tuple[str, ...], **settings: float) -> Iterator[None]:
+    """Give models further settings in the file for a while, without a restart of anything."""
+    file = server.folder / "settings.yaml"
+    before = file.read_text()
+    content = yaml.safe_load(before)
+    for name in names:
+        content["models"][name] |= settings
+    replace_file(server, yaml.safe_dump(content))
+    try:
+        yield
+    finally:
+        replace_file(server, before)
+
+
+def replace_file(server: LiveServer, text: str) -> None:
+    """Write the file of settings aside, then rename it."""
+    aside = server.folder / "settings.new"
+    aside.write_text(text)
+    aside.rename(server.folder / "settings.yaml")
+
+
+def predicted(client: RestClient, name: str) -> Reply:
+    """Ask a model once."""
+    return client.post(f"/v1/models/{name}:predict", {"instances": [2.0]})
+
+
+def grpc_code(server: LiveServer, name: str) -> grpc.StatusCode:
+    """Ask a model once over gRPC; return the status."""
+    request = serving_pb2.PredictRequest(model_spec={"name": name}).SerializeToString()
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+        with pytest.raises(grpc.RpcError) as caught:
+            call(request, timeout=60)
+    return caught.value.code()
+
+
+def test_limits_of_a_changed_file_hold_at_once_and_on_every_way(server: LiveServer, client: RestClient) -> None:
+    """Of an own deployment and of a hosted version; no process is replaced, and without the limit all is as before."""
+    app = app_name(ServableId("twice", 1))
+    wait_until(lambda: len(replica_pids(app, DEPLOYMENT)) == 2, "both replicas run")
+    replicas = replica_pids(app, DEPLOYMENT)
+    with with_settings(server, ("twice", "hosted"), max_requests_per_second=0.01, max_in_flight=7):
+        for name in ("twice", "hosted"):
+            wait_until(lambda name=name: predicted(client, name).status == 429, f"requests of {name} are refused")
+            reply = predicted(client, name)
+            assert 1 <= int(reply.headers["retry-after"]) <= 100
+            assert "max_requests_per_second" in reply.error
+            assert grpc_code(server, name) is grpc.StatusCode.RESOURCE_EXHAUSTED
+        shown = {one["name"]: one for one in client.get("/status.json").json["models"]}
+        assert shown["twice"]["limits"] == {"max_requests_per_second": 0.01, "max_in_flight": 7}
+        assert shown["mlp"]["limits"] == {"max_requests_per_second": None, "max_in_flight": None}
+
+    for name in ("twice", "hosted"):
+        wait_until(lambda name=name: predicted(client, name).status == 200, f"{name} answers again")
+    assert replica_pids(app, DEPLOYMENT) == replicas

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from core.protos import serving_pb2
-from deployments.client import Client
+from ray_model_client import Client
 from tests.integration.conftest import LiveServer
 from tests.integration.test_broken_versions import entry, final_error
 from tests.integration.test_grpc import MODELS, call, reload_request

@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes the server; the dashboard's and the rules' questions have answers."""
+"""A real Prometheus scrapes both pages of the server; the dashboard's and the rules' questions have answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.integration.conftest import LiveServer
 from tests.support.clients import ClosedLoop, RestClient, wait_until
 from tests.support.hook_files import write_hooks
 from tests.support.monitoring_files import panel_queries
-from tests.support.prometheus_server import ALERTS, ALERTS_TEST, Prometheus, prometheus
+from tests.support.prometheus_server import ALERTS, ALERTS_TEST, EXPOSITION_JOB, Prometheus, prometheus
 from tests.support.tools import program
 
 pytestmark = pytest.mark.tools
@@ -26,6 +26,22 @@ BODIES = {
     "batched:predict": {"instances": [[0.0] * 32]},
     "slow:predict": {"inputs": {"iterations": 25}},
     "nobody:predict": {"instances": [1.0]},
+}
+
+
+SAME_ON_BOTH_PAGES = {
+    name: f'{{__name__="{name}", job="{EXPOSITION_JOB}"}} == on ({labels}) {{__name__="{other}", job="ray_model_server"}}'
+    for name, other, labels in (
+        ("tensorflow_serving_request_count_total", ":tensorflow:serving:request_count", "model_name, status"),
+        (
+            "tensorflow_serving_request_latency_count",
+            ":tensorflow:serving:request_latency_count",
+            "model_name, API, entrypoint",
+        ),
+        ("ray_model_server_load_seconds_sum", "ray_model_server_load_seconds_sum", "model_name"),
+        ("ray_model_server_rollout_steps_total", "ray_model_server_rollout_steps_total", "model_name, step"),
+        ("ray_model_server_version_state", "ray_model_server_version_state", "model_name, version, state"),
+    )
 }
 
 
@@ -60,12 +76,16 @@ def test_every_panel_and_rule_is_answered_with_data(
             load.enter_context(ClosedLoop(server.rest_port, f"/v1/models/{target}", body, clients=1, pause_s=0.1))
         wait_until(lambda: asked.values('up{job="ray_model_server"}') == [1], "the page is read")
         wait_until(lambda: not unanswered(asked, queries), "every panel has data")
+        wait_until(lambda: not unanswered(asked, SAME_ON_BOTH_PAGES), "the other page has the same samples")
+        metadata = asked.get("metadata", metric="ray_model_server_fetched_bytes")
         rules = [rule for group in asked.get("rules")["groups"] for rule in group["rules"]]
-        [target] = asked.get("targets")["activeTargets"]
+        targets = {one["labels"]["job"]: one for one in asked.get("targets")["activeTargets"]}
     for name in ("scraped", "scraped_hooks"):
         server.remove(name)
 
     assert len(queries) > 30
+    assert metadata["ray_model_server_fetched_bytes"][0]["unit"] == "bytes"
     assert {(rule["health"], rule.get("lastError", "")) for rule in rules} == {("ok", "")}
-    assert (target["health"], target["lastError"]) == ("up", "")
+    assert {(one["health"], one["lastError"]) for one in targets.values()} == {("up", "")}
+    assert targets.keys() == {"ray_model_server", EXPOSITION_JOB}
     assert "RayModelServerDown" not in {rule["name"] for rule in rules if rule["state"] == "firing"}

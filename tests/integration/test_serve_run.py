@@ -1,4 +1,4 @@
-"""`make serve`, Ray's `serve run` under a supervisor, with Serve's default settings and with its HAProxy mode."""
+"""`make serve`, a config of Ray Serve, with Serve's default settings and with its HAProxy mode."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from core.protos import serving_pb2
-from deployments.client import Client
+from ray_model_client import Client
 from tests.conftest import default_cache
 from tests.support.client_environments import compared
 from tests.support.clients import ClosedLoop, RestClient, free_port, wait_until
@@ -37,6 +37,9 @@ STOCK_METHODS = {
     "HandleReloadConfigRequest",
     "SessionRun",
 }
+OUR_LINE = re.compile(r"\[ *\d+\.\d s\] ")
+"""Each line has the time since the start; what Ray and TensorFlow write goes to files."""
+
 HA_PROXY = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
@@ -57,25 +60,32 @@ def serve_run(
     app["applications"][0]["args"] |= {
         "port": rpc, "rest_api_port": rest, "model_config_file": str(folder / "models.config"),
         "host": "127.0.0.1", "drain_timeout_s": 5,
+        "model_settings_file": str(folder / "settings.yaml"), "model_config_file_poll_wait_seconds": 1,
     }  # fmt: skip
+    (folder / "settings.yaml").write_text("models: {}")
     (folder / "app.yaml").write_text(yaml.safe_dump(app))
     entries = (f'config {{ name: "{n}" base_path: "{p}" model_platform: "tensorflow" }}' for n, p in base_paths.items())
     (folder / "models.config").write_text(f"model_config_list {{ {' '.join(entries)} }}")
-    with tempfile.TemporaryDirectory(prefix="rms-", ignore_cleanup_errors=True) as ray_folder:
-        environment = os.environ | {"RAY_ADDRESS": "local", "RAY_TMPDIR": ray_folder, **env_vars}
-        with (folder / "log").open("w") as output:
-            process = subprocess.Popen(
-                command(folder), cwd=ROOT, env=environment, stdout=output, stderr=output, process_group=0
-            )
-        try:
-            wait_until(lambda: process.poll() is not None or answers(rest), "the REST port answers", 240)
-            assert process.poll() is None, (folder / "log").read_text(errors="replace")[-5000:]
-            yield rest, rpc, proxy, proxy_rpc
-            os.killpg(process.pid, signal.SIGTERM)
-            assert process.wait(timeout=120) == 0
-            assert (folder / "log").read_text().endswith("stopped\n")
-        finally:
-            process.kill()
+    environment = os.environ | {"RAY_ADDRESS": "local", **env_vars}
+    with (folder / "log").open("w") as output:
+        process = subprocess.Popen(
+            command(folder), cwd=ROOT, env=environment, stdout=output, stderr=output, process_group=0
+        )
+    try:
+        wait_until(lambda: process.poll() is not None or is_ready(folder), "the server is ready", 240)
+        assert process.poll() is None, (folder / "log").read_text(errors="replace")[-5000:]
+        yield rest, rpc, proxy, proxy_rpc
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(timeout=120) == 0
+        lines = (folder / "log").read_text().splitlines()
+        assert lines[-1].endswith("stopped")
+        assert [line for line in lines if not OUR_LINE.match(line)] == []
+    finally:
+        process.kill()
+
+
+def is_ready(folder: Path) -> bool:
+    return "] ready: " in (folder / "log").read_text()
 
 
 def command(folder: Path) -> list[str]:
@@ -137,6 +147,22 @@ def test_serve_run_answers_on_all_doors(tmp_path: Path, saved_models: Path, env_
             wait_until(lambda: own.available("m") == {2}, "version 2 took over")
         assert load.failures == []
         assert serves.predict("m", [2.0]) == [3.0]
+        assert_all_doors_keep_a_limit(tmp_path, (own, serves), (rpc, proxy_rpc))
+
+
+def assert_all_doors_keep_a_limit(folder: Path, clients: Iterable[RestClient], ports: Iterable[int]) -> None:
+    """It comes with a changed file, and each door says when to try again."""
+    (folder / "settings.new").write_text("models: {m: {max_requests_per_second: 0.001}}")
+    (folder / "settings.new").rename(folder / "settings.yaml")
+    for client in clients:
+        ask = partial(client.post, "/v1/models/m:predict", {"instances": [2.0]})
+        wait_until(lambda ask=ask: ask().status == 429, "requests are refused")
+        assert int(ask().headers["retry-after"]) > 100
+    for port in ports:
+        with pytest.raises(grpc.RpcError) as refused:
+            grpc_predict(port, "m", 2.0)
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert int(dict(refused.value.trailing_metadata())["grpc-retry-pushback-ms"]) > 100_000
 
 
 def infer(client: RestClient, values: list[float]) -> list[float]:

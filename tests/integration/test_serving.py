@@ -141,15 +141,17 @@ def test_examples(client: RestClient, verb: str, body: object, expected: object)
 
 
 def test_case_E1_status_of_a_model(client: RestClient) -> None:
-    """Status is TensorFlow Serving's, with the version as a string."""
-    reply = client.get("/v1/models/half_plus_two")
+    """Status is TensorFlow Serving's, with the version as a string; whether the model is ready comes after it."""
+    whole = client.get("/v1/models/half_plus_two")
+    one = client.get("/v1/models/half_plus_two/versions/1")
 
-    assert reply.status == 200
-    assert reply.json == {
+    assert (whole.status, one.status) == (200, 200)
+    assert one.json == {
         "model_version_status": [
             {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
         ]
     }
+    assert whole.json == one.json | {"ready": True}
 
 
 def test_case_E6_status_of_an_unknown_model(client: RestClient) -> None:

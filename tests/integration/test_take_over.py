@@ -20,7 +20,8 @@ from tests.support.project import ROOT
 SCRIPT = Path(sys.executable).with_name("ray_model_server")
 CLUSTER = """
 import sys
-from deployments.launch.ray_start import RayInit, start_ray
+from deployments.launch.ray_start import start_ray
+from tests.support.started_ray import RayInit
 import ray
 start_ray(RayInit(address="local", include_dashboard=False, log_to_driver=False, _temp_dir=sys.argv[1],
                   object_store_memory=256 * 1024 * 1024), lambda _: None)

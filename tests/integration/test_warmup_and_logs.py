@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,13 +10,16 @@ import pytest
 
 from core.recording.tf_record import records
 from core.recording.warmup_file import FILE
+from core.telemetry.metric_names import LOG_EVENTS
 from core.versions.servable import DEPLOYMENT
 from deployments.cli import main
 from tests.integration.conftest import LiveServer
 from tests.integration.test_broken_versions import final_error, name_of
 from tests.support.clients import RestClient, wait_until
+from tests.support.event_sinks import sink
 from tests.support.prediction_logs import one_of_each, predict_log, read_logs, serialized, write_warm_up
 from tests.support.processes import replica_pids
+from tests.support.prometheus_page import scrape
 
 
 @pytest.fixture
@@ -87,3 +91,30 @@ def test_a_log_that_is_switched_on_warms_up_the_next_version(
     assert added(client, model, 0.0, 2) == count > 0
     about = read_logs(folder)[0].log_metadata.model_spec
     assert (about.name, about.version.value, about.signature_name) == (model, 1, "incr_counter_by")
+
+
+def test_requests_of_versions_of_every_placement_become_events(
+    server: LiveServer, client: RestClient, saved_models: Path
+) -> None:
+    """At an HTTP sink; of a version with a deployment of its own, and of a hosted one."""
+    names = ("sunk", "hosted_changing")
+    with sink() as target:
+        collector = f'log_collector_config {{ type: "cloudevents" filename_prefix: "{target.url}" }}'
+        logging = f"logging_config {{ {collector} sampling_config {{ sampling_rate: 1 }} }}"
+        for name in names:
+            server.configure(name, saved_models / "half_plus_two", logging)
+        wait_until(lambda: all(client.available(name) == {1} for name in names), "the models answer")
+
+        def seen() -> set[tuple[str, str, str]]:
+            assert [client.predict(name, [2.0]) for name in names] == [[3.0], [3.0]]
+            events = [event for one in tuple(target.posted) for event in json.loads(one.body)]
+            return {
+                (one["inferenceservicename"], one["modelversion"], one["type"].rpartition(".")[2]) for one in events
+            }
+
+        wanted = {(name, "1", kind) for name in names for kind in ("request", "response")}
+        wait_until(lambda: seen() == wanted, "requests of both are at the sink")
+        for name in names:
+            sent = {"model_name": name, "result": "sent"}
+            wait_until(lambda sent=sent: scrape(client).value(LOG_EVENTS, **sent) > 0, "what was sent is counted")
+            server.remove(name)

@@ -9,9 +9,11 @@ from typing import Any, Self, TypeVar
 
 from core.admin.status_document import RouterFacts, WatcherReport
 from core.errors import Code
+from core.profiling.profile_request import RecordingOrder
 from core.routing.table import Route
-from deployments.grpc.api import GrpcApi, GrpcService
+from deployments.grpc.api import GrpcApi
 from deployments.grpc.door import GrpcAddress, GrpcDoor
+from deployments.grpc.services import GrpcService
 from deployments.rest.status_endpoint import StatusPage
 from deployments.routing.profile_call import answer_profile
 from deployments.routing.request_router import RequestRouter
@@ -83,10 +85,10 @@ class AdminServer:
     async def _watcher_report(self) -> WatcherReport:
         return WatcherReport(dict.fromkeys(self.site.host.running, 1))
 
-    async def _record(self, route: Route, seconds: float) -> tuple[int, bytes]:
+    async def _record(self, route: Route, order: RecordingOrder) -> tuple[int, bytes]:
         if self.recording_error is not None:
             raise self.recording_error
-        return Code.OK, f"{route.app} for {seconds:g} s".encode()
+        return Code.OK, f"{route.app} for {order.seconds:g} s".encode()
 
     def _turn(self) -> None:
         while not self._stop.is_set():

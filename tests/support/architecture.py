@@ -11,8 +11,8 @@ from tests.support.project import ROOT
 DOCUMENT = ROOT / "docs" / "architecture.md"
 BEGIN, END = "## `core/`\n", "## Other folders\n"
 ROOMS = {
-    "core": "formats config http2 telemetry storage versions routing inference platforms json admin grpc rest oip pages openapi recording",
-    "deployments": "system telemetry config storage runtime platforms recording inference routing pages rest grpc oip hosting versions workers launch commands",
+    "core": "container formats events config http2 telemetry exposition storage versions routing inference platforms access profiling json admin grpc rest oip pages openapi recording inspection",
+    "deployments": "system container telemetry config storage runtime platforms recording inference routing pages access rest grpc oip exposition hosting versions workers launch inspection commands",
 }
 """The rooms of each package, those that know least first."""
 

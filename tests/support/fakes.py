@@ -88,7 +88,7 @@ class FakeSource:
         """Delete a version directory."""
         del self.directories[base_path][version]
 
-    def list_versions(self, base_path: str, policy: VersionPolicy) -> VersionListing:
+    def list_versions(self, base_path: str, policy: VersionPolicy, subpath: str = "") -> VersionListing:
         """List what stands below a base path, or say why not."""
         del policy
         self.listed[base_path] += 1
@@ -96,7 +96,16 @@ class FakeSource:
             return VersionListing(error=self.errors[base_path])
         if base_path not in self.directories:
             return VersionListing(error=f"NOT_FOUND: {base_path} not found")
-        return VersionListing(dict(self.directories[base_path]))
+        found = self.directories[base_path]
+        return VersionListing({number: _inside(one, subpath) if subpath else one for number, one in found.items()})
+
+
+def _inside(version: VersionDirectory, subpath: str) -> VersionDirectory:
+    """Return a version whose model lies deeper."""
+    above = f"{subpath}/"
+    files = {replace(one, path=one.path.removeprefix(above)) for one in version.files if one.path.startswith(above)}
+    beside = frozenset(one.path for one in version.files if not one.path.startswith(above))
+    return VersionDirectory(f"{version.path}/{subpath}", frozenset(files), beside=beside)
 
 
 class FakeModelList:

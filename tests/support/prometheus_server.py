@@ -19,6 +19,8 @@ from tests.support.prometheus_page import PATH
 from tests.support.tools import program
 
 ALERTS = ROOT / "configs" / "prometheus" / "alerts.yaml"
+EXPOSITION_JOB = "everybodys"
+"""The job that scrapes `/metrics`, beside the one that scrapes TensorFlow Serving's page."""
 ALERTS_TEST = Path(__file__).parent / "prometheus" / "alerts_test.yaml"
 
 
@@ -59,10 +61,11 @@ def prometheus(folder: Path, rest_port: int) -> Iterator[Prometheus]:
         "metrics_path": PATH,
         "static_configs": [{"targets": [f"127.0.0.1:{rest_port}"]}],
     }
+    open_metrics = {**scrape, "job_name": EXPOSITION_JOB, "metrics_path": "/metrics"}
     config = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "rule_files": [str(ALERTS)],
-        "scrape_configs": [scrape],
+        "scrape_configs": [scrape, open_metrics],
     }
     (folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
     port = free_port()
@@ -72,6 +75,7 @@ def prometheus(folder: Path, rest_port: int) -> Iterator[Prometheus]:
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
         "--log.level=warn",
+        "--enable-feature=exemplar-storage",
     ]
     with (folder / "prometheus.log").open("w") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT)

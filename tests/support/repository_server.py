@@ -9,9 +9,10 @@ import grpc
 from google.protobuf.message import Message
 
 from core.errors import ServingError
-from deployments.grpc.api import GrpcService
+from deployments.grpc.services import GrpcService
 from deployments.oip.extensions import extension_names, extensions_of
-from deployments.oip.grpc_service import SERVICE, OipService
+from deployments.oip.grpc_rights import SERVICE
+from deployments.oip.grpc_service import OipService
 from deployments.oip.rest_api import OipRest
 from deployments.oip.server_facts import ServerFacts
 from deployments.rest.api import HttpApi, HttpLimits

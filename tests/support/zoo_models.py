@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 import ml_dtypes
@@ -93,6 +94,9 @@ class ZooModel:
     layout: tuple[str, ...] = field(default=())
     """The files of the exporter's folder, where that is not a version's folder."""
 
+    subpath: str = ""
+    """Where the model lies in the folders of its versions, where these are as the exporter writes them."""
+
 
 @functools.cache
 def zoo_models() -> tuple[ZooModel, ...]:
@@ -106,6 +110,12 @@ def zoo_models() -> tuple[ZooModel, ...]:
         )
         for entry in entries
     )
+
+
+def zoo_folder(model: str, version: int) -> Path:
+    """Return the folder of a version's model."""
+    subpath = next(one.subpath for one in zoo_models() if one.name == model)
+    return MODELS / model / str(version) / subpath
 
 
 def zoo_calls() -> list[ZooCall]:

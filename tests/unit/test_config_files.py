@@ -68,7 +68,7 @@ def test_what_the_settings_sample_shows_in_comments_is_valid_too() -> None:
 
     added = {one.name: one for one in joined_models.joined((), own)}
 
-    assert set(added) == {"pictures", "ranking", "search", "tokens", "translation"}
+    assert set(added) == {"pictures", "ranking", "registered", "search", "tokens", "translation"}
     assert added["ranking"].labels == {"stable": 7, "canary": 8}
     assert added["translation"].resources.autoscaling is not None
     assert added["pictures"].hooks == "pictures.hooks:TopFive"

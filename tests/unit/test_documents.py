@@ -15,10 +15,16 @@ from core.config.flag_table import FLAGS
 from tests.support import architecture
 from tests.support.project import ROOT
 
-FOLDERS = (".ci", "benchmarks", "configs", "core", "deployments", "docs", "examples", "findings", "tests")
+FOLDERS = (".ci", "benchmarks", "clients", "configs", "core", "deployments", "docs", "examples", "findings", "tests")
 SKIPPED = re.compile(r"/__pycache__/|/variables/|\.egg-info/|\.so$")
 FLAG_ROW = re.compile(r"^\| `(\w+)` \| ", re.MULTILINE)
+FLAG_NOTE = re.compile(r"^\| `(\w+)` \| (.*?) \|$", re.MULTILINE)
+OF_ZERO = re.compile(r"(?<![\w.])0(?:, the default,)? ((?:means|follows|does|sets|opens|lists|takes|for|or) ?[^;:]*)")
+DEFAULT = re.compile(r"(?:^|(?<!below)[ `])([\w.]+)`?( MiB| s)?(?:, the default|,? by default| \(default\))")
+UNITS = {"": 1, " s": 1, " MiB": 2**20}
+OFF_AND_ON = {"off": False, "on": True, "true": True, "false": False}
 STATUS_ROW = re.compile(r"^\| `\w+` \| (?!same|differs|not yet)", re.MULTILINE)
+LINK_TEXT = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 YAML_BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 MODULE_PATH = re.compile(r"`((?:core|deployments)/[\w/]+(?:\.py)?)/?`")
@@ -68,6 +74,43 @@ def test_every_flag_of_tensorflow_serving_is_same_differs_or_not_yet() -> None:
     [_, flags, *_] = re.split(r"^## |^Ours alone", text("docs/compatibility.md"), flags=re.MULTILINE)
 
     assert STATUS_ROW.findall(flags) == []
+
+
+def notes_about_flags() -> dict[str, str]:
+    """Return what the tables of flags say of each, as plain text."""
+    [_, flags, *_] = re.split(r"^## ", text("docs/compatibility.md"), flags=re.MULTILINE)
+    return {name: LINK_TEXT.sub(r"\1", note) for name, note in FLAG_NOTE.findall(flags)}
+
+
+def test_help_and_documents_say_the_same_of_zero() -> None:
+    """What 0 stands for is said in the same words, wherever both say it."""
+    notes = notes_about_flags()
+    told = {name: (meaning_of_zero(flag.help), meaning_of_zero(notes[name])) for name, flag in FLAGS.items()}
+    both = {name: words for name, words in told.items() if all(words)}
+
+    assert both.keys() >= {"num_load_threads", "tensorflow_session_parallelism", "router_replicas", "grpc_max_threads"}
+    assert {name: words for name, words in both.items() if words[0] != words[1]} == {}
+
+
+def meaning_of_zero(told: str) -> str:
+    found = OF_ZERO.search(told.replace("`", ""))
+    return found[1].rstrip(". ").partition(", see ")[0] if found else ""
+
+
+def test_defaults_in_the_documents_are_those_of_the_flags() -> None:
+    """A note that names the default names the right one."""
+    named = {name: found.groups("") for name, note in notes_about_flags().items() if (found := DEFAULT.search(note))}
+    wrong = {name: told for name, told in named.items() if not is_default(name, *told)}
+
+    assert len(named) > 10
+    assert wrong == {}
+
+
+def is_default(name: str, told: str, unit: str) -> bool:
+    default = FLAGS[name].default
+    if isinstance(default, bool):
+        return OFF_AND_ON.get(told) is default
+    return told == default if isinstance(default, str) else float(told) * UNITS[unit] == default
 
 
 def test_the_architecture_has_the_words_of_every_room() -> None:

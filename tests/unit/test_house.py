@@ -35,6 +35,7 @@ SAME_FUNCTION_NAME = {
 MANY_METHODS = {"core.json.exact_parser._Parser"}
 
 NOT_IMPORTED = {
+    "deployments.client": "programs that were written before the client was a package of its own import it",
     "deployments.cli": "the console script names it in pyproject.toml",
     "deployments.platforms.contract": "the tests of those who write platforms import it",
     "deployments.launch.serve_run": "`make serve` runs it with `python -m`",

@@ -14,7 +14,7 @@ import yaml
 
 from core.config.arguments import ArgumentsOutcome, parse_flags
 from core.config.server_settings import MonitoringConfig, ServerSettings
-from deployments.launch.local_ray import OBJECT_STORE_BYTES
+from core.container.object_store_place import OBJECT_STORE_BYTES
 from tests.support import kserve_runtime
 from tests.support.project import ROOT
 

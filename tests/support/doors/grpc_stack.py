@@ -14,8 +14,9 @@ from core.routing.transport import LOOPBACK, Answer, Call, ConnectionLost, Endpo
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.record import Failure
 from core.versions.servable import ServableId
-from deployments.grpc.api import Answering, GrpcApi
+from deployments.grpc.api import GrpcApi
 from deployments.grpc.door import GrpcAddress, GrpcDoor
+from deployments.grpc.services import Answering
 from deployments.inference.direct_server import DirectServer
 from deployments.inference.execution import Execution
 from deployments.oip.grpc_service import OipService

@@ -22,7 +22,7 @@ from deployments.runtime.saved_model import LoadedModel
 from tests.support.clients import Reply, RestClient
 from tests.support.doors.infer_client import InferClient
 from tests.support.doors.model_stack import ModelStack
-from tests.support.zoo_models import MODELS, ZooCall
+from tests.support.zoo_models import ZooCall, zoo_folder
 
 SERVICE = "/tensorflow.serving.PredictionService/"
 BATCHING = BatchingParameters(64, batch_timeout_micros=5000, num_batch_threads=1)
@@ -31,7 +31,7 @@ BATCHING = BatchingParameters(64, batch_timeout_micros=5000, num_batch_threads=1
 def loaded_call(call: ZooCall) -> LoadedModel:
     """Load the version of a call as a replica does."""
     settings = ServerSettings(loading=LoadingSettings(saved_model_tags=frozenset(call.tags)))
-    return loaded_model(ServableSpec(call.servable, str(MODELS / call.model / str(call.version)), settings))
+    return loaded_model(ServableSpec(call.servable, str(zoo_folder(call.model, call.version)), settings))
 
 
 class ZooSite:

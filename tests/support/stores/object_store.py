@@ -31,7 +31,7 @@ def s3_server(port: int = 0) -> Iterator[int]:
 
 
 @cache
-def _client(port: int) -> Any:
+def s3_client(port: int) -> Any:
     return boto3.client(
         "s3",
         endpoint_url=f"http://127.0.0.1:{port}",
@@ -47,7 +47,7 @@ class Bucket:
     def __init__(self, port: int, proxy: FaultProxy) -> None:
         self.proxy = proxy
         self.name = f"models-{next(_numbers)}"
-        self.client = _client(port)
+        self.client = s3_client(port)
         self.client.create_bucket(Bucket=self.name, CreateBucketConfiguration={"LocationConstraint": REGION})
 
     def url(self, path: str = "") -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from core.config.server_settings import AnswerSettings
 from core.errors import Internal
-from core.grpc.client_messages import Target, predict_request
+from core.grpc.written_requests import Target, predict_request
 from core.inference.signature import Signature
 from core.methods import RESPONDERS, planners
 from core.protos import serving_pb2

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,6 +12,10 @@ from core.config.server_settings import ClusterSettings, FrontDoorSettings, Serv
 from core.errors import ConfigError, InvalidArgument
 from deployments import app
 from deployments.app import STOP_MARGIN_S, application, build
+from deployments.hosting.host import VersionHost
+from deployments.model_server import ModelServer
+from deployments.router import Router
+from deployments.watcher import Watcher
 
 
 def test_what_people_write_into_their_configs_is_here() -> None:
@@ -70,3 +76,12 @@ def test_routers_that_are_spread_over_nodes_are_replaced_in_place() -> None:
 def test_the_number_of_routers_follows_the_cpus_unless_it_is_given(wanted: int, cpus: int, routers: int) -> None:
     """Two survive the loss of one; on few CPUs the models need what a second one would take, and one core takes so much."""
     assert ClusterSettings(router_replicas=wanted).routers(cpus) == routers
+
+
+@pytest.mark.parametrize("replica", [Router, Watcher, ModelServer, VersionHost])
+def test_a_replica_whose_constructor_failed_ends_without_a_second_error(replica: type) -> None:
+    """Serve calls `__del__` all the same, and the second traceback would hide the first one."""
+    ended = replica.__del__(SimpleNamespace())  # type: ignore[attr-defined]  # without what the constructor makes
+
+    if ended is not None:
+        asyncio.run(ended)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -29,6 +30,31 @@ def test_each_command_of_the_table_is_found(command: str, capsys: pytest.Capture
 
     assert ended.value.code == 0
     assert f"ray_model_server {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("called", "named"),
+    [
+        ("/usr/bin/tensorflow_model_server", "tensorflow_model_server"),
+        ("ray_model_server", "ray_model_server"),
+        ("/x/__main__.py", "ray_model_server"),
+    ],
+)
+def test_messages_name_the_command_as_it_was_called(
+    called: str, named: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who knows it by TensorFlow Serving's name can repeat what he reads."""
+    monkeypatch.setattr(sys, "argv", [called])
+
+    main(["statsu"])
+    with pytest.raises(SystemExit):
+        main(["status", "--help"])
+    main(["--help"])
+
+    shown = capsys.readouterr()
+    assert shown.err.startswith(f"{named}: there is no command statsu")
+    assert shown.out.startswith(f"usage: {named} status ")
+    assert f"usage: {named} --model_base_path=PATH" in shown.out
 
 
 def test_anything_else_is_the_servers(capsys: pytest.CaptureFixture[str]) -> None:

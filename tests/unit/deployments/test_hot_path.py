@@ -19,6 +19,7 @@ from core.errors import Code
 from core.http2.frames import DATA, HEADERS
 from core.oip.rest_body import ALL_JSON, footer
 from core.protos import serving_pb2
+from core.routing.admission import TrafficLimits
 from core.routing.direct_frames import HEADER, FrameKind, frame_header
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.routing.transport import LOOPBACK, Endpoint
@@ -27,7 +28,7 @@ from core.versions.servable import ServableId
 from deployments.grpc.api import GrpcApi
 from deployments.grpc.protocol import GrpcProtocol
 from deployments.grpc.server import GrpcServer
-from deployments.oip.grpc_service import SERVICE as OIP_SERVICE
+from deployments.oip.grpc_rights import SERVICE as OIP_SERVICE
 from deployments.oip.grpc_service import OipService
 from deployments.oip.rest_api import OipRest
 from deployments.oip.server_facts import ServerFacts
@@ -68,6 +69,11 @@ OIP_REQUEST = raw_grpc_infer({"x": np.float32([1.0])})
 INFER = f"/{OIP_SERVICE}/ModelInfer"
 MOST_CALLS_MORE_OF_OIP = 2
 """What version 2 may cost beyond TensorFlow Serving's Predict; today nothing."""
+
+MOST_CALLS_OF_A_REFUSAL = {"REST": 52, "gRPC": 61}
+"""What a request costs that a limit refuses; no call reaches a replica."""
+MOST_CALLS_FOR_LIMITS = 9
+"""What a request of a model with limits may cost beyond one without; today 9."""
 
 MOST_CALLS_FOR_TRACES = 8
 """What a request may cost that is not traced where others are; today 6."""
@@ -117,7 +123,7 @@ class Router:
         transport = VersionTransport(directory, handles)
         replicas = directory.replicas[ROUTE.app] = ReplicaSet("node")
         replicas._connections[self.connection.endpoint] = self.connection
-        router = (RequestRouter if traces is None else TracedRouter)("r", transport, Metrics())
+        router = self.router = (RequestRouter if traces is None else TracedRouter)("r", transport, Metrics())
         router.apply(TABLE)
         others = (OipRest(ServerFacts(router, lambda: False), HttpLimits()),)
         api = HttpApi(router, HttpLimits(), traces=traces, others=others)
@@ -133,6 +139,11 @@ class Router:
         self.grpc.connection_made(self.client)
         self.grpc.data_received(OPENING)
         self.streams = itertools.count(1, 2)
+
+    def limit(self, name: str, limits: TrafficLimits) -> None:
+        """Publish a table in which this model alone has limits."""
+        models = {"m": ModelRoutes({1: ROUTE}), name: ModelRoutes({1: ROUTE}, limits=limits)}
+        self.router.apply(RoutingTable(self.router.table.generation + 1, models, settled=True))
 
     def serve_one(self) -> None:
         """Carry one request from the client's bytes to the client's bytes."""
@@ -252,6 +263,48 @@ def test_a_tiny_request_of_version_2_needs_few_more() -> None:
     calls = calls_of_a_request(serve=Router.serve_one_of_version_2)
 
     assert len(calls) <= len(calls_of_a_request()) + MOST_CALLS_FOR_VERSION_2, "\n".join(calls)
+
+
+def test_a_request_of_a_model_with_limits_needs_few_more() -> None:
+    """One that has none needs none, though others have."""
+    calls: dict[str, list[str]] = {}
+
+    async def check(router: Router) -> None:
+        router.limit("m", TrafficLimits(1e6, 1000))
+        calls["limited"] = python_calls(router.serve_one)
+        router.limit("other", TrafficLimits(1e6, 1000))
+        calls["beside"] = python_calls(router.serve_one)
+
+    on_a_router(check)
+
+    free = len(calls_of_a_request())
+    assert len(calls["limited"]) <= free + MOST_CALLS_FOR_LIMITS, "\n".join(calls["limited"])
+    assert len(calls["beside"]) <= free + 3, "\n".join(calls["beside"])
+
+
+@pytest.mark.parametrize("protocol", MOST_CALLS_OF_A_REFUSAL)
+def test_a_refused_request_costs_the_router_less_than_one_that_is_answered(protocol: str) -> None:
+    """No task, no call to a replica: a router that is overloaded has its time for what it lets in."""
+    calls: list[str] = []
+
+    def refused(router: Router) -> list[str]:
+        if protocol == "REST":
+            return python_calls(lambda: router.http.data_received(REQUEST))
+        content = call(next(router.streams), GRPC_REQUEST, PREDICT, (b"grpc-timeout", b"10S"))
+        return python_calls(lambda: router.grpc.data_received(content))
+
+    async def check(router: Router) -> None:
+        router.limit("m", TrafficLimits(1e-6))
+        router.serve_one()
+        sent, tasks = len(router.replica.written), len(asyncio.all_tasks())
+        refused(router)
+        calls.extend(refused(router))
+        assert (len(router.replica.written), len(asyncio.all_tasks())) == (sent, tasks)
+        assert protocol == "gRPC" or router.client.written[-1].startswith(b"HTTP/1.1 429 ")
+
+    on_a_router(check)
+
+    assert len(calls) <= MOST_CALLS_OF_A_REFUSAL[protocol], "\n".join(calls)
 
 
 def test_a_request_that_is_not_traced_needs_few_more() -> None:

@@ -54,7 +54,10 @@ def keras_models() -> None:
         mlflow.keras.save_model(model, written, save_exported_model=True, signature=signature)
         path = zoo.model("mlflow_keras_exported", "mlflow-keras-exported", layout=files_of(written))
         shutil.move(os.path.join(written, "data", "model"), path)
+        path = zoo.model("mlflow_artifact", "mlflow-artifact", 7, subpath="data/model")
+        mlflow.keras.save_model(model, path, save_exported_model=True, signature=signature)
     zoo.call("mlflow_keras_exported", {"inputs": normal(3, 2)}, {"output_0": model(normal(3, 2))})
+    zoo.call("mlflow_artifact", {"inputs": normal(3, 2)}, {"output_0": model(normal(3, 2))}, version=7)
 
 
 def main() -> None:

@@ -138,3 +138,7 @@ def test_what_is_not_done_in_time_says_what_it_waits_for() -> None:
     assert unfinished(document(version(2, "LOADING"), version(1, "END"), waiting=waiting), "m") == (
         "m: version 2 is LOADING; version 3 waits for saved_model.pb"
     )
+    failed = version(2, "LOADING", error=ERROR, failed_attempts=2, next_attempt="12:00")
+    assert unfinished(document(failed), "m") == (
+        "m: version 2 is LOADING after 2 failed attempts, tried again at 12:00: no SavedModel there"
+    )

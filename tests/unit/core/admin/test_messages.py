@@ -7,11 +7,11 @@ import pytest
 from core.admin import messages
 from core.admin.messages import ConfigInForce
 from core.admin.model_changes import KnownModels
-from core.admin.profile_request import ProfileRequest
 from core.config.model_config import ModelConfig
 from core.config.models_text import to_message
 from core.config.version_policy import Specific
 from core.errors import InvalidArgument
+from core.profiling.profile_request import ProfileRequest
 from core.protos import admin_pb2
 from core.routing.table import ModelRoutes, RoutingTable
 from core.versions.history import VersionHistory

@@ -19,7 +19,7 @@ from core.admin.model_changes import (
     unload_version,
 )
 from core.config.extensions import ONNX, TENSORFLOW
-from core.config.model_config import ModelConfig
+from core.config.model_config import Autoscaling, BatchingParameters, ModelConfig, ModelResources, Placement
 from core.config.version_policy import All, Latest, Specific
 from core.errors import FailedPrecondition, InvalidArgument, NotFound
 
@@ -164,6 +164,39 @@ def test_differences_are_said_in_a_line_each() -> None:
         "new: added, base path /new, policy specific none",
     ]
     assert list(differences((M,), (M,))) == []
+
+
+def test_every_setting_that_differs_is_said() -> None:
+    """An audit log misses nothing; what may be a secret is only named."""
+    before = replace(M, resources=ModelResources(env_vars={"TOKEN": "a", "KEPT": "1"}), op_libraries=("/ops.so",))
+    autoscaling = Autoscaling(max_replicas=3)
+    after = replace(
+        before,
+        resources=replace(
+            before.resources,
+            num_gpus=0.5,
+            env_vars={"TOKEN": "b", "KEPT": "1"},
+            placement=Placement.HOSTED,
+            autoscaling=autoscaling,
+        ),
+        platform=ONNX,
+        op_libraries=(),
+        hooks="a:B",
+        batching=BatchingParameters(max_batch_size=8),
+    )
+
+    assert sorted(differences((before,), (after,))) == [
+        "m: batching none -> set",
+        "m: hooks none -> a:B",
+        "m: op_libraries /ops.so -> none",
+        "m: platform any -> onnx",
+        "m: resources.autoscaling none -> set",
+        "m: resources.env_vars: TOKEN changed",
+        "m: resources.num_gpus none -> 0.5",
+        "m: resources.placement none -> hosted",
+    ]
+    scaled = replace(after, resources=replace(after.resources, autoscaling=replace(autoscaling, max_replicas=4)))
+    assert list(differences((after,), (scaled,))) == ["m: resources.autoscaling.max_replicas 3 -> 4"]
 
 
 def test_policies_in_words() -> None:

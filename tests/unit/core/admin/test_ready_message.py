@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import shlex
 
 import pytest
+from PIL import Image
 
-from core.admin.ready_message import curl, doors, example_body, rest_url
+from core.admin.ready_message import TINY_PNG, curl, doors, example_body, rest_url
 from core.config.server_settings import FrontDoorSettings
 
 
@@ -31,7 +34,9 @@ def metadata(method: str = "tensorflow/serving/predict", name: str = "serving_de
         ({"x": ("DT_UINT8",)}, {"inputs": 1}),
         ({"a": ("DT_STRING", -1), "b": ("DT_BOOL", -1, 1)}, {"instances": [{"a": "text", "b": [True]}]}),
         ({"a": ("DT_HALF", -1), "b": ("DT_DOUBLE",)}, {"inputs": {"a": [1.0], "b": 1.0}}),
-        ({"image_bytes": ("DT_STRING", -1)}, {"instances": [{"b64": "dGV4dA=="}]}),
+        ({"audio_bytes": ("DT_STRING", -1)}, {"instances": [{"b64": "dGV4dA=="}]}),
+        ({"image_bytes": ("DT_STRING", -1)}, {"instances": [{"b64": TINY_PNG}]}),
+        ({"encoded_image_string_tensor": ("DT_STRING", -1)}, {"instances": [{"b64": TINY_PNG}]}),
     ],
 )
 def test_an_example_fits_the_signature(inputs: dict, body: dict) -> None:
@@ -119,3 +124,9 @@ def test_every_way_in_is_named() -> None:
 def test_a_command_can_be_pasted_into_a_shell(door: FrontDoorSettings, body: str | None, words: list[str]) -> None:
     """Whatever characters the model's name and inputs have."""
     assert shlex.split(curl(door, "a b", body)) == words
+
+
+def test_the_picture_of_an_example_can_be_decoded() -> None:
+    """A model of pictures must be able to answer it."""
+    with Image.open(io.BytesIO(base64.b64decode(TINY_PNG))) as picture:
+        assert (picture.size, picture.convert("RGB").getpixel((0, 0))) == ((1, 1), (128, 128, 128))

@@ -55,6 +55,18 @@ def test_each_state_has_its_words(state: State, line: str) -> None:
     assert rollout_messages(NOTHING, table(of(3, state))) == [line]
 
 
+def test_what_takes_over_is_told_before_what_it_replaces() -> None:
+    """One look at the tables may find both changes, and a reader must not think that nothing answered between them."""
+    before = table(of(2, State.LOADING), of(1, State.AVAILABLE), labels={"stable": 1})
+    now = table(of(2, State.AVAILABLE), of(1, State.END), labels={"stable": 2})
+
+    assert rollout_messages(before, now) == [
+        "m version 2 is available",
+        "m label stable names version 2",
+        "m version 1 is unloaded",
+    ]
+
+
 def test_a_failed_version_is_reported_with_its_error() -> None:
     """It stands out, because somebody has to do something."""
     assert rollout_messages(NOTHING, table(of(3, State.END, "no such file"))) == ["m version 3 FAILED: no such file"]

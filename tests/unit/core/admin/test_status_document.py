@@ -14,8 +14,9 @@ from core.config.model_config import Rollout
 from core.config.version_policy import All, Latest, RegisteredPolicy, Specific
 from core.errors import Code, Problem
 from core.openapi.status_schema import STATUS
+from core.routing.admission import TrafficLimits
 from core.routing.table import ListInForce, ModelRoutes, Route, RoutingTable
-from core.telemetry.traffic import Point, Rates, Traffic
+from core.telemetry.traffic import REFUSED, Point, Rates, Traffic
 from core.versions.history import VersionHistory
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.record import Failure
@@ -159,6 +160,19 @@ def test_a_version_that_answers_with_errors_only_shows_the_error() -> None:
     assert f"m version 1: INTERNAL: {LOST.message}" in text
 
 
+def test_a_model_shows_its_limits_and_what_they_refuse() -> None:
+    """In the document; at the terminal only while something is refused."""
+    limited = table(m=model(limits=TrafficLimits(2.5, 3)))
+    refusing = AgedReport(WatcherReport(traffic={("m", REFUSED): Traffic(Rates(7.25))}), 0.25, is_fresh=True)
+    (quiet,), (busy,), (unknown,) = (document(limited, one)["models"] for one in (FRESH, refusing, AgedReport()))
+
+    assert quiet["limits"] == busy["limits"] == {"max_requests_per_second": 2.5, "max_in_flight": 3}
+    assert document(table())["models"][0]["limits"] == {"max_requests_per_second": None, "max_in_flight": None}
+    assert [one["refused_per_s"] for one in (quiet, busy, unknown)] == [0.0, 7.25, None]
+    assert "m: 7.2 requests a second are refused" in status_text(document(limited, refusing), "localhost")
+    assert "refused" not in status_text(document(limited), "localhost")
+
+
 @pytest.mark.parametrize(
     ("known", "watcher", "replicas"),
     [
@@ -271,7 +285,7 @@ Models: from /m.config
 
 MODEL  VERSION  STATE                 FOR         LOADED IN  REPLICAS  REQ/S              P50      P99     LABELS
 m      3        LOADING               5 s                    2                                 stable (pending)
-       2        LOADING               30 s
+       2        LOADING               30 s             0
        1        AVAILABLE (unwanted)  1 h 4 min   4.2 s      1         12.5 (0.50 errors)  4.20 ms  250 ms  old, stable (until 3 answers)
 
 m version 2: no SavedModel there (attempt 2 at 2023-11-14T23:18:50.000Z)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.config.arguments import EXIT_FAILURE, ArgumentsOutcome, ParsedFlags, parse_flags, usage
+from core.config.arguments import EXIT_FAILURE, USAGE, ArgumentsOutcome, ParsedFlags, all_flags, parse_flags
 from core.config.flag_table import FLAGS
 from core.config.server_settings import LogSettings, ServerSettings, SessionSettings
 
@@ -93,10 +93,10 @@ def test_booleans_have_these_spellings(argument: str, *, value: bool) -> None:
     ],
 )
 def test_values_must_be_understood_completely(argument: str, text: str) -> None:
-    """A value that cannot be read ends the program with the usage text."""
+    """A value that cannot be read ends the program, and says where the flags are explained."""
     parsed = parse_flags([BASE, argument])
 
-    assert (parsed.outcome, parsed.exit_code, parsed.output) == (ArgumentsOutcome.BAD_VALUE, 255, usage())
+    assert (parsed.outcome, parsed.exit_code, parsed.output) == (ArgumentsOutcome.BAD_VALUE, 255, USAGE)
     assert parsed.warnings[0].startswith(text)
 
 
@@ -106,11 +106,11 @@ def test_the_last_of_several_values_counts() -> None:
 
 
 def test_unknown_arguments_are_named_and_the_server_starts() -> None:
-    """The first is printed with the usage text; each is warned about, with a guess."""
+    """The first is printed, in few lines, so that the guess at what each was meant to be is seen."""
     parsed = parse_flags([BASE, "--prt=1", "stray"])
 
     assert parsed.outcome is ArgumentsOutcome.START
-    assert parsed.output == f"unknown argument: --prt=1\n{usage()}"
+    assert parsed.output == f"unknown argument: --prt=1\n{USAGE}\n"
     assert parsed.warnings == ("--prt=1 is ignored; did you mean --port?", "stray is ignored")
 
 
@@ -129,10 +129,27 @@ def test_single_dashes_are_not_understood() -> None:
     assert parse_flags([BASE, "-port=1"]).output.startswith("unknown argument: -port=1\n")
 
 
-def test_help_ends_the_program_with_the_usage_text() -> None:
-    """`--help` counts as the first unknown argument only, and ends with TensorFlow Serving's status."""
-    assert parse_flags(["--help"]) == ParsedFlags(ArgumentsOutcome.HELP, output=usage(), exit_code=255)
-    assert parse_flags([BASE, "x", "--help"]).outcome is ArgumentsOutcome.START
+@pytest.mark.parametrize(
+    ("argument", "outcome", "status"),
+    [
+        ("--help", ArgumentsOutcome.HELP, 255),
+        ("-h", ArgumentsOutcome.HELP, 0),
+        ("--help-flags", ArgumentsOutcome.FLAGS, 0),
+    ],
+)
+def test_help_ends_the_program(argument: str, outcome: ArgumentsOutcome, status: int) -> None:
+    """It counts as the first unknown argument only; `--help` ends with TensorFlow Serving's status."""
+    assert parse_flags([argument]) == ParsedFlags(outcome, exit_code=status)
+    assert parse_flags([BASE, argument]) == ParsedFlags(outcome, exit_code=status)
+    assert parse_flags([BASE, "x", argument]).outcome is ArgumentsOutcome.START
+
+
+def test_every_flag_is_explained_in_a_line() -> None:
+    """With its default and its type."""
+    lines = all_flags().splitlines()
+
+    assert "\t--port=8500\tint32\tTCP port for gRPC; 0 opens none." in lines
+    assert [name for name in FLAGS if not any(line.startswith(f"\t--{name}=") for line in lines)] == []
 
 
 def test_version_ends_the_program_well() -> None:
@@ -250,7 +267,10 @@ def test_equal_ports_switch_rest_off() -> None:
             ["--file_system_poll_wait_seconds=-1"],
             "--file_system_poll_wait_seconds is negative: storage is looked at only once",
         ),
-        (["--enable_profiler"], "--enable_profiler has no effect: there is no profiler service"),
+        (
+            ["--num_unload_threads=1"],
+            "--num_unload_threads has no effect: versions are unloaded in processes of their own",
+        ),
     ],
 )
 def test_flags_without_effect_are_warned_about(arguments: list[str], warning: str) -> None:
@@ -278,7 +298,10 @@ def test_the_command_line_wins_over_preset_values() -> None:
 names = st.sampled_from(sorted(FLAGS))
 values = st.one_of(st.text(max_size=12), st.integers().map(str), st.floats().map(str), st.sampled_from(["true", "0"]))
 arguments = st.one_of(
-    st.text(max_size=20), names.map("--{}".format), st.builds("--{}={}".format, names, values), st.just("--help")
+    st.text(max_size=20),
+    names.map("--{}".format),
+    st.builds("--{}={}".format, names, values),
+    st.sampled_from(["--help", "-h", "--help-flags"]),
 )
 
 

@@ -126,8 +126,8 @@ def test_flags_in_the_settings_file_are_checked() -> None:
     """A value that is refused, one that cannot be read, and one without effect."""
     assert found("server:\n  port: 70000\n") == ["f: server.port: --port=70000 is not a TCP port (0 to 65535)"]
     assert len(found("server:\n  port: many\n")) == 1
-    (warning,) = check_file("server:\n  enable_profiler: true\n", "f").warnings
-    assert str(warning).startswith("f: server: --enable_profiler has no effect")
+    (warning,) = check_file("server:\n  num_unload_threads: 1\n", "f").warnings
+    assert str(warning).startswith("f: server: --num_unload_threads has no effect")
 
 
 def test_mistakes_of_the_settings_file_have_their_line() -> None:
@@ -199,13 +199,70 @@ def test_files_are_checked_against_each_other() -> None:
 
 
 def test_without_a_pair_little_can_be_said() -> None:
-    """A settings file alone may belong to any list; its own base paths can be checked."""
+    """A settings file alone may belong to any list; of its relative base paths a server needs to know the root."""
     relative = checked("models:\n  m: {base_path: rel}\n  n: {}\n", "s.yaml")
-    assert [one.field for one in across([relative])[0]] == ["models.m.base_path"]
+    problems, warnings = across([relative])
+    assert problems == ()
+    assert [str(one) for one in warnings] == [
+        "s.yaml:2: models.m.base_path: is relative: the server needs --relative_path_root"
+    ]
     assert across([relative], relative_path_root="/r") == ((), ())
     models = checked(MODELS, "models.config")
     assert across([models]) == ((), ())
     assert across([models, models, relative]) == ((), ())
+
+
+def test_what_two_files_say_together_is_checked_although_each_has_mistakes() -> None:
+    """Every mistake in one round: the second one needs both files, the others one of them."""
+    models = checked(
+        'model_config_list { config { name: "m" base_path: "/a" model_platform: "nope" } }', "models.config"
+    )
+    own = checked("models:\n  m: {base_path: /b, num_gpus: x}\n", "s.yaml")
+
+    assert [one.field for one in (*models.problems, *own.problems)] == ["config[0].model_platform", "models.m.num_gpus"]
+    assert [one.field for one in across([models, own])[0]] == ["models.m.base_path"]
+
+
+def test_a_relative_base_path_is_a_warning_where_no_root_is_known() -> None:
+    """The command line decides; with a root there is nothing to warn of, and an empty path is a mistake all the same."""
+    text = 'model_config_list { config { name: "m" base_path: "rel" model_platform: "tensorflow" } }'
+
+    alone, rooted = checked(text, "f"), check_file(text, "f", relative_path_root="/r")
+
+    assert ([one.field for one in alone.warnings], alone.problems) == (["m.base_path"], ())
+    assert (rooted.warnings, rooted.problems) == ((), ())
+    assert len(checked(text.replace("rel", ""), "f").problems) == 1
+
+
+SEVEN = """model_config_list {
+  config { name: "a" base_path: "/a" model_platform: "tensorflow" model_version_policy { latest { num_versions: -1 } } }
+  config { nam: "b" base_path: "/b" }
+  config { name: "c" base_path: 3 model_platform: "tensorflow" }
+  config { name: "d" base_path: "/d" model_platform: "tensorflow" version_labels { key: "x" value: "y" } }
+  config { name: "a" base_path: "/e" model_platform: "nope" }
+}
+"""
+
+
+def test_mistakes_of_form_do_not_hide_others() -> None:
+    """Four rounds for seven mistakes was one of the things that newcomers met."""
+    found = checked(SEVEN, "f").problems
+
+    assert [one.line for one in found] == [2, 3, 3, 3, 4, 5, 6, 6]
+    assert ["config[2].base_path" in str(one) for one in found] == [False] * 8, "its form is wrong, it is not missing"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "lines"),
+    [
+        (FileKind.BATCHING, "max_batch_size { value: 0 }\nnope: 1\nnum_batch_threads { value: x }", [1, 2, 3]),
+        (FileKind.MONITORING, 'prometheus_config {\n enable: 3\n path: "x" }', [2, 3]),
+        (FileKind.SSL, 'server_key: "k"\nclient_verify: 7\nserver_cert: "c"', [1, 2, 3]),
+    ],
+)
+def test_every_kind_of_file_tells_all_its_mistakes_at_once(kind, text, lines) -> None:
+    """Those of form and those of content."""
+    assert sorted(one.line for one in check_file(text, "f", kind).problems) == lines
 
 
 @pytest.mark.parametrize("blank", ["\n", "# nothing\n", "  "])

@@ -122,6 +122,16 @@ def test_platforms_that_differ_are_refused() -> None:
 
 
 @pytest.mark.parametrize("join", [joined, placed])
+def test_a_subpath_is_only_in_our_file(join: Callable[..., tuple[ModelConfig, ...]]) -> None:
+    """A model that flags or models.config name takes it, too; others are left alone."""
+    own = read_yaml_settings("models: {m: {version_subpath: data/model}}")
+
+    first, second = join([ModelConfig("m", "/m"), ModelConfig("n", "/n")], own)
+
+    assert (first.version_subpath, second.version_subpath) == ("data/model", "")
+
+
+@pytest.mark.parametrize("join", [joined, placed])
 def test_libraries_and_hooks_are_only_in_our_file(join: Callable[..., tuple[ModelConfig, ...]]) -> None:
     """They stay with a model whose list was changed at run time."""
     own = read_yaml_settings("defaults: {op_libraries: [a]}\nmodels: {m: {op_libraries: [/b.so], hooks: 'p:H'}}")

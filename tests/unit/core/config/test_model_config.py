@@ -14,7 +14,8 @@ from core.config.model_config import (
     ModelResources,
     collector_problems,
 )
-from core.config.server_settings import ServerSettings, SslConfig
+from core.config.parameter_files import SslConfig
+from core.config.server_settings import ServerSettings
 from core.config.version_policy import Specific
 
 

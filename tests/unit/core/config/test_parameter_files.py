@@ -5,8 +5,14 @@ from __future__ import annotations
 import pytest
 
 from core.config.model_config import BatchingParameters
-from core.config.parameter_files import BATCHING_WITHOUT_FILE, batching_parameters, monitoring_config, ssl_config
-from core.config.server_settings import MonitoringConfig, SslConfig
+from core.config.parameter_files import (
+    BATCHING_WITHOUT_FILE,
+    SslConfig,
+    batching_parameters,
+    monitoring_config,
+    ssl_config,
+)
+from core.config.server_settings import MonitoringConfig
 from core.errors import ConfigError
 
 PEM = "-----BEGIN CERTIFICATE-----"

@@ -7,7 +7,8 @@ from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
-from core.config.server_settings import ServerSettings, SslConfig, TracingSettings
+from core.config.parameter_files import SslConfig
+from core.config.server_settings import ServerSettings, TracingSettings
 
 
 def test_settings_survive_the_trip_to_another_process() -> None:

@@ -44,6 +44,8 @@ models:
     marker_file: _SUCCESS
     max_ongoing_requests: 8
     max_queued_requests: -1
+    max_requests_per_second: 120.5
+    max_in_flight: 16
     env_vars: {OMP_NUM_THREADS: "1"}
     batching: {max_batch_size: 8, allowed_batch_sizes: [4, 8], pad_variable_length_inputs: yes}
     logging: {filename_prefix: /logs/a, sampling_rate: 1, per_task: [{dc: aa, sampling_rate: 0.5}]}
@@ -115,6 +117,8 @@ def test_a_full_file_adds_models_and_completes_listed_ones() -> None:
                 drain_timeout_s=5.0,
                 marker_file="_SUCCESS",
                 max_ongoing_requests=8,
+                max_requests_per_second=120.5,
+                max_in_flight=16,
                 env_vars={"OMP_NUM_THREADS": "1"},
             ),
             (LoggingConfig(filename_prefix="/logs/a", sampling_rate=1.0, per_task=(TaskSampling("aa", None, 0.5),)),),
@@ -222,11 +226,26 @@ sever: {}"""
         ("num_replicas: " + "9" * 5000, "must be a whole number; was 9"),
         ("batching: {pad_variable_length_inputs: !!bool maybe}", "must be true or false; was maybe"),
         ("num_cpus: !!float x", "must be a number; was x"),
+        ("max_requests_per_second: -1", "max_requests_per_second: must be at least 0; was -1"),
+        ("max_requests_per_second: .inf", "max_requests_per_second: must be a number; was .inf"),
+        ("max_in_flight: 1.5", "max_in_flight: must be a whole number; was 1.5"),
+        ("max_in_flight: -1", "max_in_flight: must be at least 0; was -1"),
         ("env_vars: {A: {}}", "must be a text; was a mapping"),
         ("hooks: pictures.hooks.TopFive", "hooks: must be a class as `module:Class`; was 'pictures.hooks.TopFive'"),
         ("hooks: 'pictures..hooks:TopFive'", "must be a class as `module:Class`"),
         ("hooks: 'pictures:TopFive()'", "must be a class as `module:Class`"),
         ("hooks: [a]", "must be a text; was a list"),
+        ("version_subpath: /data/model", "must be relative to each version's folder; was '/data/model'"),
+        ("version_subpath: 's3://bucket/model'", "must be relative to each version's folder; was 's3://bucket/model'"),
+        ("version_subpath: ''", "must be the names of folders with / between them, such as data/model; was ''"),
+        ("version_subpath: data/model/", "must be the names of folders with / between them"),
+        ("version_subpath: data//model", "must be the names of folders with / between them"),
+        ("version_subpath: ../7/data", "must be the names of folders with / between them"),
+        ("version_subpath: data/..", "must be the names of folders with / between them"),
+        ("version_subpath: ./data", "must be the names of folders with / between them"),
+        ('version_subpath: "data\\u0007"', "must not hold control characters; was 'data\\x07'"),
+        ("version_subpath: [data]", "must be a text; was a list"),
+        ("version_subpath: 7", "must be a text; was 7"),
     ],
 )
 def test_mistakes_of_a_model_are_explained(text: str, message: str) -> None:
@@ -351,3 +370,20 @@ def test_a_model_may_leave_the_shared_placement() -> None:
 
     assert settings.models["g"].resources.placement is Placement.OWN
     assert settings.models["h"].resources.placement is Placement.HOSTED
+
+
+@pytest.mark.parametrize("subpath", ["data/model", "tf2model", "...", "modèle 7/β", "a\\b"])
+def test_a_model_may_lie_deeper_in_the_folders_of_its_versions(subpath: str) -> None:
+    """Any folder that a file system and an object store can name."""
+    assert only_model(f"version_subpath: '{subpath}'").version_subpath == subpath
+
+
+def test_a_mistake_in_a_subpath_has_its_line_and_field() -> None:
+    """It is a setting of one model, and none of all."""
+    with pytest.raises(ConfigError) as raised:
+        read_yaml_settings("models:\n  m:\n    base_path: /m\n    version_subpath: /x\n", "s.yaml")
+    with pytest.raises(ConfigError) as shared:
+        read_yaml_settings("defaults:\n  version_subpath: x\n", "s.yaml")
+
+    assert str(raised.value.problems[0]).startswith("s.yaml:4: models.m.version_subpath: must be relative")
+    assert str(shared.value.problems[0]) == "s.yaml:2: defaults.version_subpath: unknown setting"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import ConfigError
-from core.formats.text_format import DEEPEST, Outline, outline, parse_text_message
-from core.protos import model_config_pb2
+from core.formats.text_format import parse_text_message
+from core.formats.text_outline import DEEPEST, Outline, outline
+from core.protos import model_config_pb2, session_file_pb2
 
 
 def problems_of(text: str) -> tuple[tuple[int | None, str], ...]:
@@ -29,6 +31,24 @@ def test_case_J27_a_text_that_is_no_config_is_refused_with_place_and_reason() ->
     assert "ray_model_server" not in text
 
 
+@pytest.mark.parametrize(
+    ("message", "name"),
+    [
+        (model_config_pb2.BatchingParameters(), "tensorflow.serving.BatchingParameters"),
+        (model_config_pb2.MonitoringConfig(), "tensorflow.serving.MonitoringConfig"),
+        (model_config_pb2.SSLConfig(), "tensorflow.serving.SSLConfig"),
+        (session_file_pb2.ConfigProto(), "tensorflow.ConfigProto"),
+    ],
+)
+def test_every_text_file_is_named_as_tensorflow_serving_names_its_message(message: Message, name: str) -> None:
+    """Scripts search for it on stderr."""
+    with pytest.raises(ConfigError) as raised:
+        parse_text_message("improperly { formatted }", message, "a.config")
+
+    assert f"Error parsing text-format {name}: 1:1: " in str(raised.value)
+    assert f'Message type "{name}" has no field named "improperly".' in str(raised.value)
+
+
 def test_all_unknown_fields_are_reported_at_once() -> None:
     """One run shows every misspelt name, with a guess."""
     text = 'model_config_list {\n config { nam: "a" }\n config { base_pth: "x" } }\nother: 1'
@@ -38,7 +58,7 @@ def test_all_unknown_fields_are_reported_at_once() -> None:
 
 def test_an_unknown_field_does_not_hide_another_mistake() -> None:
     """The first mistake of another kind is reported beside the unknown fields."""
-    assert problems_of('model_config_list { config { name: 3 }\n config { nam: "a" } }') == ((2, "nam"), (1, ""))
+    assert problems_of('model_config_list { config { name: 3 }\n config { nam: "a" } }') == ((1, ""), (2, "nam"))
 
 
 def test_unknown_fields_can_be_allowed() -> None:

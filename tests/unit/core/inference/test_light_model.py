@@ -19,9 +19,11 @@ def graph(*operations: str, in_function: str = "Add") -> bytes:
     return model.SerializeToString()
 
 
-def threads(session_config: bytes = b"", num_cpus: float = 0.0, *, light: bool = False) -> tuple[int, int]:
+def threads(
+    session_config: bytes = b"", num_cpus: float = 0.0, *, light: bool = False, limit: int = 0
+) -> tuple[int, int]:
     """Return the threads within and between operations."""
-    given = with_threads(session_config, num_cpus, light=light)
+    given = with_threads(session_config, num_cpus, light=light, limit=limit)
     message = session_file_pb2.ConfigProto.FromString(given)
     return message.intra_op_parallelism_threads, message.inter_op_parallelism_threads
 
@@ -79,3 +81,12 @@ def test_a_light_model_uses_one_thread_for_an_operation() -> None:
 def test_tensorflow_decides_for_all_others() -> None:
     """One thread for each core."""
     assert threads() == (0, 0)
+
+
+def test_a_container_with_a_part_of_the_cpus_has_as_many_threads() -> None:
+    """TensorFlow would count those of the machine; what is said of the model, or of all models, counts before."""
+    assert threads(limit=2) == (2, 2)
+    assert threads(limit=2, light=True) == (1, 0)
+    assert threads(limit=2, num_cpus=4.0) == (4, 4)
+    set_for_all = session_file_pb2.ConfigProto(inter_op_parallelism_threads=7).SerializeToString()
+    assert threads(set_for_all, limit=2) == (0, 7)

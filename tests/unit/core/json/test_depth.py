@@ -7,6 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.json import skeleton
 from core.json.skeleton import is_deeper
 
 DOCUMENTS = st.recursive(
@@ -46,3 +47,12 @@ def test_a_string_that_does_not_end_takes_all_that_follows() -> None:
     """Else each quote in it would be the beginning of another search to the end."""
     assert not is_deeper(b'"' + b'[\\"' * 300)
     assert not is_deeper(b'"' + b"[" * 300 + b"\\")
+
+
+def test_a_text_is_judged_in_portions(monkeypatch) -> None:
+    """Depth and strings go on from one to the next; whole texts at once would need twenty times their memory."""
+    monkeypatch.setattr(skeleton, "_MARKS_AT_ONCE", 3)
+    text = json.dumps({"a": ["[[[", [[], "]]"], [[[1]]]], "b": {"c": {}}}).encode()
+
+    assert is_deeper(text, 4)
+    assert not is_deeper(text, 5)

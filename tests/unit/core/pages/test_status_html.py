@@ -13,7 +13,9 @@ from core.errors import Code
 from core.pages.frame import Links, StyleAndScript
 from core.pages.status_html import status_page
 from core.pages.tables import LONGEST_TEXT
+from core.routing.admission import TrafficLimits
 from core.routing.table import ListInForce, RoutingTable
+from core.telemetry.traffic import REFUSED, Rates, Traffic
 from core.versions.history import VersionHistory
 from core.versions.lifecycle import State, VersionStatus
 from tests.support.html_page import Page
@@ -298,3 +300,14 @@ def test_a_version_that_answers_with_errors_only_is_bad_and_says_why() -> None:
 
     assert page.tables["Versions that answer with errors only"][1:] == [["m", "1", f"INTERNAL: {lost.message}"]]
     assert page.tables["Versions"][1][2] == "FAILING"
+
+
+def test_limits_have_a_table_where_there_are_any() -> None:
+    """With what is refused; also of a model without limits, of which requests are refused."""
+    free, limited = one_model("m", (1, VersionHistory(State.AVAILABLE))), TrafficLimits(0.5, 0)
+    models = {**free.models, "n": replace(free.models["m"], limits=limited), "o": free.models["m"]}
+    refusing = WatcherReport(traffic={("o", REFUSED): Traffic(Rates(12.0))})
+    page = shown(replace(free, models=models), known=AgedReport(refusing, 0.2, is_fresh=True))
+
+    assert page.tables["Limits"][1:] == [["n", "0.5", "", "0.0"], ["o", "", "", "12.0"]]
+    assert "Limits" not in shown(free).tables

@@ -38,6 +38,14 @@ def test_a_prediction_has_the_tensors_of_body_and_answer(body, answer) -> None:
     assert (request.model_spec.signature_name, response.model_spec.signature_name) == ("", "serving_default")
 
 
+def test_a_body_of_more_than_256_levels_becomes_neither_a_record_nor_a_warm_up_request() -> None:
+    """The rule of the REST API holds where its bodies come from files and logs."""
+    deep = b'{"inputs":1,"more":' + b"[" * 256 + b"]" * 256 + b"}"
+
+    with pytest.raises(InvalidArgument, match="nested deeper than 256 levels"):
+        predict_messages(half_plus_two(), deep)
+
+
 def test_the_word_predictions_inside_of_an_answer_does_not_mislead() -> None:
     """Only the first member says which form an answer has."""
     model = with_signature(Signature({"x": spec("x:0")}, {"y": spec("y:0", DataType.STRING)}))

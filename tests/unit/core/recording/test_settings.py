@@ -85,3 +85,19 @@ def test_a_changed_log_makes_another_table() -> None:
 def test_a_model_that_is_configured_no_longer_logs_nothing() -> None:
     """Its versions still answer until they are unloaded."""
     assert table(ModelConfig("n", "/n")).logging["m:1"] == ()
+
+
+def test_headers_that_events_get_are_named_without_regard_to_case() -> None:
+    """HTTP has none, and gRPC small letters only."""
+    settings = started("--request_log_metadata_headers=X-Request-Id, x-tenant,")
+
+    assert settings.request_log.metadata_headers == ("x-request-id", "x-tenant")
+
+
+@pytest.mark.parametrize("name", ["Authorization", "cookie", "x-api-key", "x-token", "a b", "x:y", "ü"])
+def test_headers_that_hold_secrets_are_refused(name: str) -> None:
+    """And what cannot be the name of a header."""
+    parsed = parse_flags(("--model_base_path=/m", f"--request_log_metadata_headers={name}"))
+
+    assert parsed.settings is None
+    assert "must be names of headers that hold no secrets" in str(parsed.problems[0])

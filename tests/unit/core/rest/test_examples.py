@@ -240,3 +240,24 @@ def test_a_context_that_would_become_huge_is_refused() -> None:
     """A body of a megabyte must not take gigabytes."""
     with pytest.raises(InvalidArgument, match="is too large for 300 examples"):
         examples(json.dumps({"context": {"x": "x" * 2**20}, "examples": [{}] * 300}))
+
+
+@pytest.mark.parametrize("levels", [256, 500_000])
+@pytest.mark.parametrize(
+    "body",
+    ['{"examples":[{"x":1}],"more":%s}', '{"examples":[{"x":%s}]}', '{"context":{"x":%s},"examples":[{"x":1}]}'],
+)
+def test_a_body_of_more_than_256_levels_is_refused(body: str, levels: int) -> None:
+    """As TensorFlow Serving 2.22 does, wherever it is so deep."""
+    deep = (body % ("[" * levels + "]" * levels)).encode()
+
+    for read in (rest_examples.read_examples_body, rest_examples.check_examples_body):
+        with pytest.raises(InvalidArgument, match=r"^the request JSON is nested deeper than 256 levels$"):
+            read(deep)
+
+
+def test_what_is_ignored_may_be_nested_in_256_levels() -> None:
+    """The object is one of them."""
+    deep = "[" * 255 + "]" * 255
+
+    assert len(rest_examples.read_examples_body(f'{{"examples":[{{"x":1}}],"more":{deep}}}'.encode()).examples) == 1

@@ -81,8 +81,8 @@ def test_what_would_need_a_hundred_times_its_size_is_refused_at_once(monkeypatch
     monkeypatch.setattr(json_document, "LARGEST_DOCUMENT_BYTES", MIB)
     model = half_plus_two()
 
-    with pytest.raises(InvalidArgument, match=r"need 3 MiB of memory, of which a request may have 1 MiB\. Send fewer"):
-        rest_predict.plan_predict(model, hostile("open brackets", SMALL))
+    with pytest.raises(InvalidArgument, match=r"need 2 MiB of memory, of which a request may have 1 MiB\. Send fewer"):
+        rest_predict.plan_predict(model, hostile("empty objects", SMALL))
     assert status("predict", model, hostile("integers", SMALL)) == 200
     assert status("predict", model, hostile("empty objects", SMALL // 100)) == 400
 
@@ -98,7 +98,7 @@ MEASURE = """
     for kind in UNITS:
         status("predict", model, hostile(kind, MIB // 4))
         peaks[kind] = peak_mib()
-    for kind in ("open brackets", "zeros"):
+    for kind in ("empty objects", "zeros"):
         status("predict", model, hostile(kind, 64 * MIB))
         peaks["64 MiB of " + kind] = peak_mib()
     print(json.dumps(peaks))

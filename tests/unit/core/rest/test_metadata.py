@@ -75,6 +75,14 @@ def test_an_error_is_told_with_code_and_text() -> None:
     assert '"error_message": "no \\u003cdir\\u003e für\\n\\u007f"' in body.decode()
 
 
+@pytest.mark.parametrize(("is_ready", "printed"), [(True, b"true"), (False, b"false")])
+def test_the_readiness_of_a_model_comes_after_what_tensorflow_serving_says(*, is_ready: bool, printed: bytes) -> None:
+    """All before it is the same to the byte."""
+    body = status_body([AVAILABLE_123], is_ready=is_ready)
+
+    assert body == STATUS_123.removesuffix(b"\n}\n") + b',\n "ready": ' + printed + b"\n}\n"
+
+
 def test_no_versions_are_an_empty_list() -> None:
     """The list itself is always there."""
     assert status_body([]) == b'{\n "model_version_status": []\n}\n'

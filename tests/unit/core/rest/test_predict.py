@@ -24,7 +24,9 @@ from tests.support.served_models import answer, half_plus_two, spec, with_signat
 pytestmark = pytest.mark.usefixtures("lists_cut")
 
 F, N, S = DataType.FLOAT, DataType.INT32, DataType.STRING
-DEEP = b"[" * 500_000 + b"]" * 500_000
+DEEP = b"[" * 255 + b"]" * 255
+"""As deep as the member of an object may be."""
+TOO_DEEP = "^the request JSON is nested deeper than 256 levels$"
 PRETTY_NAME = "not formatted correctly. 'signature_name' key must be a string value."
 EMPTY = np.zeros(0, np.float32)
 
@@ -53,7 +55,7 @@ INT_TENSOR = np.array([[[1, 2], [3, 4], [5, 6]]], np.int32)
 @pytest.mark.parametrize(
     ("inputs", "body", "wanted"),
     [
-        pytest.param({"default": N}, b'{"instances":[1],"nested":' + DEEP + b"}", [1], id="case_B2"),
+        pytest.param({"default": N}, b'{"instances":[1],"nested":' + DEEP + b"}", [1], id="case_B2 of 256 levels"),
         pytest.param(
             {"default": F},
             b'{"instances":[1,2.0,3,4,5.003,0.007,0.0]}',
@@ -136,12 +138,49 @@ def test_case_B17_inputs_of_any_shape_stand_side_by_side() -> None:
 
 
 def test_case_B3_a_deep_signature_name_is_refused() -> None:
-    """Depth alone is no error; the type of the name is."""
+    """Up to the limit depth alone is not an error; the type of the name is."""
     body = b'{"signature_name":' + DEEP + b"}"
 
     for call in (check_predict_body, lambda body: rest_predict.plan_predict(served({"default": N}), body)):
         with pytest.raises(InvalidArgument, match=f"{PRETTY_NAME}$"):
             call(body)
+
+
+@pytest.mark.parametrize("levels", [256, 1000, 2000, 500_000])
+@pytest.mark.parametrize(
+    ("dtype", "body"),
+    [
+        pytest.param(N, b'{"instances":[1],"more":%b}', id="case_B2"),
+        pytest.param(N, b'{"signature_name":%b,"instances":[1]}', id="case_B3"),
+        pytest.param(
+            N, b'{"more":[%b,"long",[1,2,3,4,5,6,7,8,9]],"inputs":[1,2,3,4,5,6,7,8,9]}', id="beside a cut list"
+        ),
+        pytest.param(N, b'{"instances":%b}', id="as the input"),
+        pytest.param(S, b'{"instances":["word"],"more":%b}', id="beside strings"),
+        pytest.param(N, b'{"instances":[{"default":1},{"default":%b}]}', id="in a row"),
+        pytest.param(N, b'{"instances":[NaN],"more":%b}', id="where simdjson gives up"),
+        pytest.param(N, b'{"instances":[1],"more":%b', id="in half a document"),
+    ],
+)
+def test_a_body_of_more_than_256_levels_is_refused(dtype: DataType, body: bytes, levels: int) -> None:
+    """As TensorFlow Serving 2.22 does, in every lane; it is not an extra member that nobody looks at."""
+    deep = body % (b"[" * levels + b"]" * levels)
+
+    with pytest.raises(InvalidArgument, match=TOO_DEEP):
+        rest_predict.plan_predict(served({"default": dtype}), deep)
+    with pytest.raises(InvalidArgument, match=TOO_DEEP):
+        check_predict_body(deep)
+
+
+def test_a_list_that_is_cut_out_counts_with_the_levels_around_it() -> None:
+    """249 levels with a list of 8 are 257."""
+    matrix = b"[" * 8 + b"1,2,3,4,5,6,7" + b"]" * 8
+    body = b'{"instances":[1],"more":' + b"[" * 248 + matrix + b"]" * 248 + b"}"
+
+    with pytest.raises(InvalidArgument, match=TOO_DEEP):
+        tensors(body, {"default": N})
+
+    assert tensors(body.replace(b"[[", b"[", 1).replace(b"]]", b"]", 1), {"default": N})["default"].tolist() == [1]
 
 
 def test_case_B53_a_type_without_json_form_is_unimplemented_in_columns() -> None:

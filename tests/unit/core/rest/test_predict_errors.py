@@ -13,7 +13,7 @@ from tests.support.served_models import spec, with_signature
 pytestmark = pytest.mark.usefixtures("lists_cut")
 
 F, N, S = DataType.FLOAT, DataType.INT32, DataType.STRING
-DEEP = b"[" * 100_000 + b"]" * 100_000
+DEEP = b"[" * 255 + b"]" * 255
 PRETTY_NAME = "not formatted correctly. 'signature_name' key must be a string value."
 MANY_STRINGS = {"int_tensor": N, "str_tensor": S}
 IA = "INVALID_ARGUMENT"

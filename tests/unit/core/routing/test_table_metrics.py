@@ -9,7 +9,14 @@ import pytest
 from core.errors import Problem
 from core.routing.table import ListInForce, ModelRoutes, Route, RoutingTable
 from core.routing.table_metrics import Step, gauges, steps
-from core.telemetry.metric_names import CONFIG_PROBLEMS, HOSTED_VERSIONS, PENDING_LABELS, STORAGE_PROBLEM, VERSION_STATE
+from core.telemetry.metric_names import (
+    CONFIG_PROBLEMS,
+    HOSTED_VERSIONS,
+    PENDING_LABELS,
+    SERVER_STATE,
+    STORAGE_PROBLEM,
+    VERSION_STATE,
+)
 from core.versions.history import VersionHistory
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.servable import ServableId
@@ -32,13 +39,17 @@ def test_gauges_show_the_state_of_every_version_and_what_is_wrong() -> None:
     broken = ModelRoutes(problem="no such directory")
     gone = ModelRoutes(statuses=(VersionStatus(1, END),), configured=False)
     now = RoutingTable(
-        4, {"m": served, "broken": broken, "gone": gone}, in_force=ListInForce(problems=(Problem("a"), Problem("b")))
+        4,
+        {"m": served, "broken": broken, "gone": gone},
+        settled=True,
+        in_force=ListInForce(problems=(Problem("a"), Problem("b"))),
     )
 
     assert gauges(now) == {
         VERSION_STATE: {("m", "3", "LOADING"): 1, ("m", "2", "AVAILABLE"): 1, ("gone", "1", "END"): 1},
         PENDING_LABELS: {("m",): 1},
         STORAGE_PROBLEM: {("m",): 0, ("broken",): 1},
+        SERVER_STATE: {("ready",): 0, ("ready with problems",): 1, ("not ready",): 0},
         CONFIG_PROBLEMS: {(): 2},
         HOSTED_VERSIONS: {},
     }

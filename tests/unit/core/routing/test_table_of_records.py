@@ -9,6 +9,7 @@ import pytest
 from core.config.model_config import ModelConfig, ModelResources, Rollout
 from core.config.version_policy import All, Latest, Specific
 from core.errors import Code, LabelNotFound, ServableNotFound
+from core.routing.admission import TrafficLimits
 from core.routing.table import RoutingTable
 from core.routing.table_of_records import WITHDRAWN_WITHIN_S, routing_table
 from core.storage.version_listing import UNKNOWN, Judged, VersionDirectory, VersionListing
@@ -103,7 +104,8 @@ def test_a_label_follows_its_version_only() -> None:
 
 def test_a_table_tells_how_its_models_are_configured() -> None:
     """Whoever has the table can say so without the watcher; a removed model has no configuration."""
-    resources = ModelResources(rollout=Rollout.RESOURCE_PRESERVING)
+    limited = ModelResources(max_requests_per_second=5.0, max_in_flight=3)
+    resources = replace(limited, rollout=Rollout.RESOURCE_PRESERVING)
     config = ModelConfig("m", "/m", Specific(frozenset({1})), resources=resources)
     record = VersionRecord(ServableId("m", 1), "/m/1", State.AVAILABLE)
 
@@ -111,6 +113,7 @@ def test_a_table_tells_how_its_models_are_configured() -> None:
     gone = routing_table({record.servable: record}, World(1.0, ()), EMPTY).models["m"]
 
     assert (model.base_path, model.policy, model.rollout) == ("/m", config.policy, Rollout.RESOURCE_PRESERVING)
+    assert (model.limits, gone.limits) == (TrafficLimits(5.0, 3), TrafficLimits())
     assert (gone.configured, gone.base_path, gone.policy) == (False, "", None)
     assert model.histories[1].state is State.AVAILABLE
 

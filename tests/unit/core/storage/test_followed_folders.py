@@ -45,3 +45,12 @@ def test_a_base_path_that_is_there_is_followed_above_too(base_path: str, folder:
 
     assert set(folders) == {folder, base_path}
     assert [name for name in ("m", "1", "other") if folders[folder](name)] == ["m"]
+
+
+def test_an_unfinished_version_is_followed_down_to_its_model() -> None:
+    """Each folder on the way may be the one that is still to come."""
+    deeper = VersionListing({1: VersionDirectory("/m/1/data/model"), 2: VersionDirectory("/m/02/data/model")})
+    folders = followed_folders("/m", Judged(found=deeper, waiting={2: "waits"}), is_there=True, subpath="data/model")
+
+    assert set(folders) == {"/", "/m", "/m/02", "/m/02/data", "/m/02/data/model"}
+    assert folders["/m/02"]("data")

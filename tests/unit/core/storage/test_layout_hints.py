@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.config.extensions import ANY, ONNX, PYTHON, TENSORFLOW, PlatformKind
-from core.storage.layout_hints import base_path_hint, file_hint, is_version, version_hint
+from core.storage.layout_hints import (
+    MOST_OUTSIDE,
+    base_path_hint,
+    file_hint,
+    is_version,
+    shown_outside,
+    subpath_hint,
+    version_hint,
+)
 
 MATRIX = PlatformKind("matrix", ("weights.npy",))
 EXPORT = "write a SavedModel with model.export(folder)"
@@ -88,12 +96,12 @@ ARCHIVE = "an archive, which is not opened: unpack it here"
         ),
         pytest.param(
             ["MLmodel", "data/model/saved_model.pb", "data/save_exported_model.txt"],
-            "is an MLflow model, whose SavedModel lies in data/model/; move the files of that folder up into this one",
+            "is an MLflow model, whose SavedModel lies in data/model/; set version_subpath to data/model, or move the files of that folder up into this one",
             id="MLflow with an exported model",
         ),
         pytest.param(
             ["MLmodel", "conda.yaml", "tf2model/saved_model.pb"],
-            "is an MLflow model, whose SavedModel lies in tf2model/; move the files of that folder up into this one",
+            "is an MLflow model, whose SavedModel lies in tf2model/; set version_subpath to tf2model, or move the files of that folder up into this one",
             id="MLflow of a module",
         ),
         pytest.param(
@@ -228,3 +236,27 @@ def test_every_listing_has_a_hint_that_begins_with_a_verb(paths: list[str]) -> N
     assert version_hint(paths).startswith(("holds ", "is "))
     assert is_version(paths) is bool(set(ANY.files) & set(paths))
     base_path_hint("/m", paths)
+    assert subpath_hint("a/b", paths).startswith("version_subpath a/b leads to no files; ")
+
+
+@pytest.mark.parametrize(
+    ("files", "hint"),
+    [
+        pytest.param([], "the version's folder holds no files: write the version again", id="empty"),
+        pytest.param(["MLmodel", "data/model.keras"], f"the version's folder holds data/model.keras, as MLflow writes it, {KERAS}", id="no SavedModel"),
+        pytest.param(["x/y/saved_model.pb"], "a SavedModel lies in x/y/: set version_subpath to x/y", id="elsewhere"),
+        pytest.param(["saved_model.pb"], "the SavedModel lies in the version's own folder: leave version_subpath out", id="a plain version"),
+        pytest.param(["model.onnx"], "model.onnx lies in the version's own folder: leave version_subpath out", id="ONNX"),
+    ],
+)  # fmt: skip
+def test_a_version_without_files_at_its_subpath_says_what_it_has(files: list[str], hint: str) -> None:
+    """And which subpath would lead to a model."""
+    assert subpath_hint("data/model", files) == f"version_subpath data/model leads to no files; {hint}"
+
+
+def test_only_near_files_outside_of_versions_are_kept() -> None:
+    """A base path that is a whole bucket by mistake costs no memory."""
+    many = [f"a/{number}" for number in range(2 * MOST_OUTSIDE)]
+
+    assert len(shown_outside(many)) == MOST_OUTSIDE
+    assert shown_outside(["/".join("abcdef"), "a/b"]) == {"a/b"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +14,6 @@ from core.config.version_policy import All, Latest, PolicyFailed, Specific, regi
 from core.storage.directory_names import not_a_version, version_directories
 from core.storage.version_listing import (
     MISSED,
-    MOST_OUTSIDE,
     REMOTE_SETTLED_S,
     SETTLED_S,
     UNKNOWN,
@@ -25,7 +26,6 @@ from core.storage.version_listing import (
     judged,
     local_path,
     missing,
-    shown_outside,
     steadied,
 )
 
@@ -482,12 +482,49 @@ def test_a_base_path_that_names_a_file_has_a_hint() -> None:
     assert "with error NOT_FOUND: x. It names a file, a Keras archive" in after.problem
 
 
-def test_only_near_files_outside_of_versions_are_kept() -> None:
-    """A base path that is a whole bucket by mistake costs no memory."""
-    many = [f"a/{number}" for number in range(2 * MOST_OUTSIDE)]
+def inside(subpath: str, *files: FileEntry, beside: tuple[str, ...] = ()) -> VersionListing:
+    """Return a listing of a version whose model lies deeper."""
+    return VersionListing({1: VersionDirectory(f"/m/1/{subpath}", frozenset(files), beside=frozenset(beside))})
 
-    assert len(shown_outside(many)) == MOST_OUTSIDE
-    assert shown_outside(["/".join("abcdef"), "a/b"]) == {"a/b"}
+
+DEEPER = ModelConfig("m", "/m", version_subpath="data/model")
+
+
+@pytest.mark.parametrize("moved", ["/m/1", "/m/1/data", "/m/1/data/model"])
+def test_a_version_is_complete_when_its_model_or_a_folder_above_was_moved_into_place(moved: str) -> None:
+    """A registry's artifact is moved as a whole."""
+    young = FileEntry("saved_model.pb", 100, NOW_S)
+
+    waiting = judged(inside("data/model", young), UNKNOWN, DEEPER, NOW_S, {"/m": NOW_S, "/m/1/x": NOW_S}).waiting
+    moved_in = judged(inside("data/model", young), UNKNOWN, DEEPER, NOW_S, {moved: NOW_S}).waiting
+
+    assert (set(waiting), set(moved_in)) == ({1}, set())
+
+
+@pytest.mark.parametrize("beside", [("_SUCCESS", "MLmodel"), ("MLmodel",)])
+def test_a_marker_may_lie_in_the_folder_of_the_version_itself(beside: tuple[str, ...]) -> None:
+    """Where the writer of an artifact puts it; beside the model it counts as ever."""
+    model = replace(DEEPER, resources=ModelResources(marker_file="_SUCCESS"))
+    young = FileEntry("saved_model.pb", 100, NOW_S)
+
+    above = judged(inside("data/model", young, beside=beside), UNKNOWN, model, NOW_S)
+    within = judged(inside("data/model", young, FileEntry("_SUCCESS", 0, NOW_S)), UNKNOWN, model, NOW_S)
+
+    assert set(above.waiting) == (set() if "_SUCCESS" in beside else {1})
+    assert not within.waiting
+
+
+def test_a_subpath_that_leads_nowhere_is_a_problem_with_a_hint() -> None:
+    """After the time in which a writer could have come to it."""
+    seen = inside("data/model", beside=("MLmodel", "tf2model/saved_model.pb"))
+    first = judged(seen, UNKNOWN, DEEPER, NOW_S)
+    later = judged(seen, first, DEEPER, NOW_S + SETTLED_S)
+
+    assert first.problem == ""
+    assert later.problem == (
+        "/m/1/data/model waits for saved_model.pb: version_subpath data/model leads to no files; a SavedModel lies in "
+        "tf2model/: set version_subpath to tf2model"
+    )
 
 
 @pytest.mark.parametrize(

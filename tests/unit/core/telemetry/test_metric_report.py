@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from core.errors import InvalidArgument
 from core.telemetry.metric_names import CONFIG_PROBLEMS, REQUEST_COUNT, WARMUP_SECONDS
 from core.telemetry.metric_report import Report, from_bytes, to_bytes
-from core.telemetry.metrics import Metrics, MetricSnapshot
+from core.telemetry.metrics import Exemplar, Metrics, MetricSnapshot
 
 COUNTS, GAUGES, OBSERVED = REQUEST_COUNT.name, CONFIG_PROBLEMS.name, WARMUP_SECONDS.name
 BUCKETS = len(WARMUP_SECONDS.buckets) + 1
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
 def read(**parts: object) -> MetricSnapshot:
@@ -29,6 +30,8 @@ def test_a_report_arrives_as_it_was_sent() -> None:
     metrics.count(REQUEST_COUNT, "größe\n", "NOT_FOUND")
     metrics.set(CONFIG_PROBLEMS, to=2)
     metrics.observe(WARMUP_SECONDS, "m", value=0.125)
+    metrics.exemplify(WARMUP_SECONDS, "m", by=Exemplar(TRACE, 0.125, 1.5))
+    metrics.exemplify(REQUEST_COUNT, "m", "OK", by=Exemplar(TRACE, 1, 2.5))
     report = Report("p", 7, metrics.snapshot())
 
     assert from_bytes(to_bytes(report)) == report
@@ -68,6 +71,18 @@ def test_cells_that_do_not_fit_are_left_out(cell) -> None:
 def test_histograms_with_other_buckets_are_left_out(observed) -> None:
     """What cannot be added is not."""
     assert read(distributions={OBSERVED: [[["m"], observed]]}) == MetricSnapshot({}, {}, {OBSERVED: {}})
+
+
+@pytest.mark.parametrize("listed", [
+    None, {}, [5], [[0]], [[-1, [TRACE, 1, 1]]], [[BUCKETS, [TRACE, 1, 1]]], [["0", [TRACE, 1, 1]]], [[0, [TRACE, 1]]],
+    [[0, ["x", 1, 1]]], [[0, [TRACE + "\n", 1, 1]]], [[0, [7, 1, 1]]], [[0, [TRACE, "1", 1]]], [[0, [TRACE, 1, None]]],
+])  # fmt: skip
+def test_exemplars_that_no_page_could_show_are_left_out(listed) -> None:
+    """Others of the same metric are shown."""
+    found = read(exemplars={OBSERVED: [[["m"], listed], [["n"], [[2, [TRACE, 1, 1]]]]]}).exemplars[OBSERVED]
+
+    assert not found.get(("m",))
+    assert found["n",] == {2: Exemplar(TRACE, 1, 1)}
 
 
 json_values = st.recursive(

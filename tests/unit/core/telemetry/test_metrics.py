@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.telemetry.metrics import Distribution, Metric, MetricKind, Metrics, MetricSnapshot, exponential, merged
+from core.telemetry.metrics import (
+    Distribution,
+    Exemplar,
+    Metric,
+    MetricKind,
+    Metrics,
+    MetricSnapshot,
+    exponential,
+    merged,
+)
 
 REQUESTS = Metric("requests", MetricKind.COUNTER, ("model",))
 SIZE = Metric("size", MetricKind.GAUGE, ("model",))
@@ -183,3 +192,28 @@ def test_the_order_of_processes_does_not_matter(one, two, three) -> None:
 def test_exponential_limits_begin_at_the_start_and_grow_by_the_factor() -> None:
     """Three limits make four buckets."""
     assert exponential(10, 1.5, 3) == (10, 15, 22.5)
+
+
+def test_the_newest_exemplar_of_each_bucket_stays() -> None:
+    """Memory is bounded by the buckets; a counter has one."""
+    metrics = Metrics()
+    for number, value in enumerate((1.5, 5.0, 1.75)):
+        metrics.exemplify(SECONDS, "a", by=Exemplar(f"t{number}", value, number))
+        metrics.exemplify(REQUESTS, "a", by=Exemplar(f"t{number}", 1, number))
+
+    assert metrics.snapshot().exemplars == {
+        "seconds": {("a",): {1: Exemplar("t2", 1.75, 2), 3: Exemplar("t1", 5.0, 1)}},
+        "requests": {("a",): {0: Exemplar("t2", 1, 2)}},
+    }
+
+
+def test_of_several_processes_exemplars_the_newest_one_is_shown() -> None:
+    """Whatever their order; one that has ended shows none."""
+    old, new = (
+        MetricSnapshot(exemplars={"x": {("a",): {1: Exemplar(name, 1.0, at_s)}}}) for name, at_s in (("o", 1), ("n", 2))
+    )
+    other = MetricSnapshot(exemplars={"x": {("a",): {0: Exemplar("p", 0.5, 0)}}})
+
+    assert merged((old, new, other)) == merged((other, new, old))
+    assert merged((old, new, other)).exemplars == {"x": {("a",): {1: Exemplar("n", 1.0, 2), 0: Exemplar("p", 0.5, 0)}}}
+    assert old.lasting() == MetricSnapshot()

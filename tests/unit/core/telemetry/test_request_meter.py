@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from core.errors import Code
 from core.telemetry.metric_names import REQUEST_COUNT, REQUEST_LATENCY
-from core.telemetry.metrics import Distribution, Metrics
-from core.telemetry.request_meter import LONGEST_UNKNOWN_NAME, MOST_UNKNOWN_NAMES, OTHER_NAMES, RequestMeter
+from core.telemetry.metrics import Distribution, Exemplar, Metrics
+from core.telemetry.request_meter import (
+    LONGEST_UNKNOWN_NAME,
+    MOST_UNKNOWN_NAMES,
+    OTHER_NAMES,
+    RequestMeter,
+    TracedRequestMeter,
+)
 
 
 class Site:
@@ -98,3 +104,35 @@ def test_a_model_always_counts_under_its_own_name() -> None:
 
     assert site.counts["late", "OK"] == site.counts["known", "OK"] == 1
     assert site.counts[OTHER_NAMES, "NOT_FOUND"] == 2
+
+
+def test_the_trace_of_a_request_stands_by_what_counted_it() -> None:
+    """By its count and, where it succeeded, its latency; a request without a trace leaves both alone."""
+    metrics, trace = Metrics(), ["a" * 32]
+    meter = TracedRequestMeter(metrics, {"known"}.__contains__, lambda: trace[0], lambda: 7.0)
+
+    meter.succeeded("known", "REST", "predict", 0.000012)
+    meter.answered("known", Code.NOT_FOUND)
+    trace[0] = ""
+    meter.succeeded("known", "REST", "predict", 0.000013)
+    meter.answered("nobody", Code.NOT_FOUND)
+
+    one = Exemplar("a" * 32, 1, 7.0)
+    snapshot = metrics.snapshot()
+    assert snapshot.exemplars == {
+        REQUEST_COUNT.name: {("known", "OK"): {0: one}, ("known", "NOT_FOUND"): {0: one}},
+        REQUEST_LATENCY.name: {("known", "predict", "REST"): {1: Exemplar("a" * 32, 12.0, 7.0)}},
+    }
+    assert snapshot.counters[REQUEST_COUNT.name]["known", "OK"] == 2
+
+
+def test_exemplars_of_unknown_names_are_bounded_as_their_counts_are() -> None:
+    """Clients choose the names."""
+    metrics = Metrics()
+    meter = TracedRequestMeter(metrics, {"known"}.__contains__, lambda: "a" * 32, lambda: 7.0)
+
+    for number in range(MOST_UNKNOWN_NAMES + 10):
+        meter.answered(f"nobody {number}", Code.NOT_FOUND)
+
+    snapshot = metrics.snapshot()
+    assert snapshot.exemplars[REQUEST_COUNT.name].keys() == snapshot.counters[REQUEST_COUNT.name].keys()

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.telemetry.metric_names import REPLICAS, SIGNATURE_REQUESTS, SIGNATURE_SECONDS
+from core.telemetry.metric_names import FULL, REFUSED_REQUESTS, REPLICAS, SIGNATURE_REQUESTS, SIGNATURE_SECONDS
 from core.telemetry.metrics import Metrics, merged
 from core.telemetry.traffic import (
     KEPT_S,
+    REFUSED,
     STEP_S,
     WINDOW_S,
     Count,
@@ -206,3 +207,15 @@ def test_an_estimate_is_never_more_than_a_bucket_off(values: list[float], share:
     assert found is not None
     assert found <= 2 * exact + LIMITS[0]
     assert found >= exact / 2 - LIMITS[0]
+
+
+def test_what_is_refused_of_a_model_is_counted_for_all_reasons_together() -> None:
+    """It is of no version, and no answer of a version."""
+    metrics = Metrics()
+    metrics.count(REFUSED_REQUESTS, "m", "rate")
+    metrics.count(REFUSED_REQUESTS, "m", FULL)
+    metrics.count(SIGNATURE_REQUESTS, "m", "1", "", "predict", "OK")
+
+    found = counts(merged([metrics.snapshot()]))
+
+    assert (found["m", REFUSED].requests, found["m", "1"].requests) == (2, 1)

@@ -12,12 +12,15 @@ from core.errors import Code
 from core.routing.table import RoutingTable
 from core.routing.table_of_records import routing_table
 from core.storage.version_listing import UNKNOWN, FileEntry, Judged, VersionDirectory, VersionListing
+from core.versions.history import Moment, history_of
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.load_report import LoadFailed
 from core.versions.reconcile import ENDED_VERSIONS_KEPT_S, apply, failed, next_actions, observe, unneeded_apps
 from core.versions.record import GIVEN_UP, Failure, VersionRecord
 from core.versions.servable import ServableId
+from core.versions.status_message import status_message
 from core.versions.world import AppObservation, Condition, Load, LoadLimits, Unload, World
+from tests.support.infra_validator import ModelState, model_state
 
 NOW_S = 100.0
 LIMITS = LoadLimits(max_retries=1, retry_interval_s=60.0, max_concurrent=2)
@@ -486,3 +489,34 @@ def test_a_policy_that_fails_keeps_what_is_alive() -> None:
 
     assert {(one.name, one.version) for one, record in seen.items() if record.aspired} == {("m", 1), ("m", 2), ("n", 7)}
     assert next_actions(seen, both, LIMITS) == (Load(ServableId("n", 7), "/m/7"),)
+
+
+def test_a_version_that_will_be_tried_again_has_not_ended_for_tfx() -> None:
+    """InfraValidator takes END for the last word: through every attempt, and a restart of the watcher, it is asked again."""
+    limits = LoadLimits(max_retries=2, retry_interval_s=60.0, max_concurrent=2)
+    seen = observe({}, world(1), limits)
+    told = []
+
+    def tick(now_s: float, condition: Condition, **more: object) -> dict[ServableId, VersionRecord]:
+        apps = {ServableId("m", 1): AppObservation(condition, "out of reach")}
+        after = observe(seen, replace(world(1), now_s=now_s, apps=apps, **more), limits)
+        told.append(model_state(status_message([one.status() for one in after.values()])))
+        return after
+
+    for attempt in range(2):
+        now_s = NOW_S + 100.0 * attempt
+        seen = apply(tick(now_s, Condition.ABSENT), Load(ServableId("m", 1), "/m/1"), now_s)
+        seen = tick(now_s + 1.0, Condition.FAILED)
+        seen = tick(now_s + 2.0, Condition.ABSENT)
+    moment = Moment(NOW_S + 103.0)
+    history = {servable: history_of(one, None, moment) for servable, one in seen.items()}
+    seen = {}
+    seen = tick(NOW_S + 103.0, Condition.ABSENT, remembered=history)
+    assert set(told) == {ModelState.NOT_READY}
+
+    loading = apply(tick(NOW_S + 170.0, Condition.ABSENT), Load(ServableId("m", 1), "/m/1"), NOW_S + 170.0)
+    seen = loading
+    tick(NOW_S + 171.0, Condition.RUNNING)
+    tick(NOW_S + 171.0, Condition.FAILED)
+
+    assert told[-2:] == [ModelState.READY, ModelState.UNAVAILABLE]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import pytest
 
 from core.errors import Code, RuntimeFailure
 from deployments.cli import main
-from deployments.commands.admin_client import AdminClient
+from deployments.commands.admin_client import ENCRYPTED, OTHER_AUTHORITY, REST_PORT, TLS_ADVICE, AdminClient
 from tests.support.admin_server import AdminServer
 from tests.support.certificates import Authority, write_ssl_config
 from tests.support.clients import free_port
@@ -75,3 +78,51 @@ def test_a_unix_socket_and_tls_are_spoken(tmp_path: Path, capsys) -> None:
     assert main(["status", "--ca", str(tmp_path / "missing")]) == 1
     assert main(["status", "--server", "http://localhost:8501"]) == 1
     assert "is not a gRPC address" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verifies", [False, True])
+def test_a_mistake_about_encryption_is_told_with_the_way_out(tmp_path: Path, capsys, *, verifies: bool) -> None:
+    """An encrypted gRPC port is not taken for the REST port."""
+    ours, other = Authority(), Authority()
+    write_ssl_config(tmp_path / "ssl", ours, verify=verifies)
+    for name, authority in (("ca", ours), ("other", other)):
+        (tmp_path / name).write_text(authority.certificate)
+    site = Site((1,))
+    site.settle()
+    expected = {
+        (): ENCRYPTED,
+        ("--tls",): OTHER_AUTHORITY,
+        ("--ca", str(tmp_path / "other")): OTHER_AUTHORITY,
+        **({("--ca", str(tmp_path / "ca")): TLS_ADVICE["Socket closed"]} if verifies else {}),
+    }
+    with AdminServer(site, ssl_config_file=str(tmp_path / "ssl")) as live:
+        for arguments, advice in expected.items():
+            assert main(["status", "--server", f"localhost:{live.port}", *arguments]) == 3
+            assert capsys.readouterr().err.splitlines()[1:] == [advice]
+        assert main(["status", "--server", f"127.0.0.1:{live.port}", "--ca", str(tmp_path / "ca")]) == 3
+        assert capsys.readouterr().err.splitlines()[1:] == [TLS_ADVICE["Hostname Verification"]]
+
+
+def test_who_encrypts_needlessly_is_told_so(live: AdminServer, capsys) -> None:
+    """The server has no `--ssl_config_file`."""
+    assert main(["status", "--server", live.address, "--tls"]) == 3
+
+    assert capsys.readouterr().err.splitlines()[1:] == [TLS_ADVICE["WRONG_VERSION_NUMBER"]]
+
+
+def test_the_rest_port_is_guessed_where_nothing_is_encrypted(capsys) -> None:
+    """It answers HTTP/1.1, or closes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=answer_by_http, args=(listener,), daemon=True).start()
+        assert main(["status", "--server", f"127.0.0.1:{listener.getsockname()[1]}"]) == 3
+
+    assert capsys.readouterr().err.splitlines()[1:] == [REST_PORT]
+
+
+def answer_by_http(listener: socket.socket) -> None:
+    with suppress(OSError):  # closed
+        while True:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                connection.recv(1000)
+                connection.sendall(b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Length: 0\r\n\r\n")

@@ -9,13 +9,14 @@ from deployments.cli import main
 from deployments.system.installed import interpreter_warnings
 from tests.support.certificates import Authority, write_ssl_config
 from tests.support.extension_packages import install, install_example, on_path
+from tests.support.project import ROOT
 
 
 def test_check_config_prints_and_exits(tmp_path: Path, capsys) -> None:
     """Text or JSON; warnings are no failure."""
     good, bad = tmp_path / "good.config", tmp_path / "bad.config"
     good.write_text('model_config_list { config { name: "m" base_path: "/none" model_platform: "tensorflow" } }')
-    bad.write_text('model_config_list {\n config { name: "m" base_path: "rel" model_platform: "tensorflow" } }')
+    bad.write_text('model_config_list {\n config { name: "m" base_path: "" model_platform: "tensorflow" } }')
 
     assert main(["check-config", str(good)]) == 0
     assert capsys.readouterr().out.splitlines() == [
@@ -29,7 +30,18 @@ def test_check_config_prints_and_exits(tmp_path: Path, capsys) -> None:
     assert (answer["ok"], [one["kind"] for one in answer["files"]]) == (False, ["models", None])
     assert answer["files"][0]["problems"][0]["line"] == 2
     assert "cannot be read" in answer["files"][1]["problems"][0]["message"]
+    bad.write_text('model_config_list {\n config { name: "m" base_path: "rel" model_platform: "tensorflow" } }')
     assert main(["check-config", str(bad), "--relative_path_root", str(tmp_path)]) == 0
+
+
+def test_the_samples_pass_as_they_are(capsys) -> None:
+    """The root of their relative base paths is in the config of Ray Serve, if that is checked with them."""
+    configs = [str(ROOT / "configs" / name) for name in ("models.config", "model_settings.yaml", "app.yaml")]
+
+    assert main(["check-config", *configs[:1]]) == 0
+    assert "is relative: the server needs --relative_path_root" in capsys.readouterr().out
+    assert main(["check-config", *configs]) == 0
+    assert capsys.readouterr().out.count("no mistakes, no warnings") == 3
 
 
 def test_check_config_looks_into_certificates(tmp_path: Path, capsys) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from core.config.version_policy import Specific
+from core.config.version_policy import Latest, Specific
 from tests.support.admin_server import AdminServer
 from tests.support.clients import wait_until
 from tests.support.commands import done, in_force, run
@@ -34,7 +34,9 @@ def test_a_version_that_cannot_be_loaded_fails_the_command(live: AdminServer, ca
 def test_a_version_that_is_not_there_is_reported_at_once(live: AdminServer, capsys) -> None:
     """It is wanted from now on, and loaded when it comes."""
     assert run(live, "load", "m", "7") == 1
-    assert "m version 7: not found below /m" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "m version 7: not found below /m" in printed
+    assert "The change stays, although it has failed: m: policy latest 1 -> specific 2, 7" in printed
 
     live.site.source.write("/m", 7)
 
@@ -65,3 +67,36 @@ def test_a_base_path_that_is_missing_is_reported(live: AdminServer, capsys) -> N
     """The model stays configured and waits."""
     assert run(live, "load", "n", "--base-path", "/missing") == 1
     assert "n: Could not find base path /missing" in capsys.readouterr().out
+
+
+def test_a_change_that_fails_is_taken_back_where_that_is_wanted(live: AdminServer, capsys) -> None:
+    """The version's own model is as it was; what others changed meanwhile stays."""
+    live.site.host.broken = lambda _: True
+    done(live, capsys, "label", "m", "other", "2")
+
+    assert run(live, "load", "m", "1", "--undo", "--json") == 1
+
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["what_stays"] == "The change was taken back: m: policy specific 1, 2 -> latest 1"
+    assert in_force(live)["m"].policy == Latest()
+    assert in_force(live)["m"].labels == {"stable": 2, "other": 2}
+
+
+def test_a_model_that_was_added_in_vain_is_removed_again(live: AdminServer, capsys) -> None:
+    """It was not there before."""
+    assert run(live, "load", "n", "--base-path", "/missing", "--undo") == 1
+
+    assert "The change was taken back: n: removed" in capsys.readouterr().out
+    assert set(in_force(live)) == {"m"}
+
+
+def test_whoever_waits_is_told_for_what(live: AdminServer, capsys) -> None:
+    """On standard error, once for each reason; the answer is printed as without waiting."""
+    live.site.host.finish_deploying = lambda _: None
+
+    assert run(live, "load", "m", "1", "--timeout", "3") == 1
+
+    printed = capsys.readouterr()
+    assert printed.err == "m: version 2 is AVAILABLE; version 1 is LOADING\n"
+    assert printed.out.startswith("m: policy latest 1 -> specific 1, 2\nnot done after 3 s: ")
+    assert "stays" not in printed.out, "it may still come"

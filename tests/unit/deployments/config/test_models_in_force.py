@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from core.config.version_policy import Specific
 from core.errors import Aborted, ConfigError, FailedPrecondition, Problem
 from core.protos import model_config_pb2
 from core.routing.table import RoutingTable
+from core.telemetry.log_lines import AUDITED
 from deployments.config.configured_models import ConfiguredModels
 from deployments.config.models_in_force import Configuration
 from deployments.config.startup_settings import checked
@@ -477,3 +480,42 @@ def test_case_J29_a_file_that_is_not_polled_is_not_read_again() -> None:
     site.settle()
 
     assert site.host.running == {"m:1"}
+
+
+@pytest.fixture
+def audit(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """The lines of the audit log so far."""
+    caplog.set_level(logging.INFO, "deployments")
+    return lambda: [one.getMessage() for one in caplog.records if getattr(one, AUDITED, False)]
+
+
+def test_every_change_of_the_list_has_a_line_that_says_who_made_it(audit) -> None:
+    """A file by its name, a request as such; what did not change has none."""
+    source = replace(POLLED, model_config_file="/models.config")
+    made, model_list = configuration(M, source=source)
+    assert audit() == []
+
+    model_list.configs = (M, N)
+    made.poll(10.0, EMPTY)
+    made.poll(20.0, EMPTY)
+    made.change(message(replace(M, labels={"stable": 1}), N), fingerprint(made), EMPTY, "admin")
+    made.reload(message(M), EMPTY)
+
+    assert audit() == [
+        "config_changed by=/models.config change=n: added, base path /n, policy latest 1",
+        "config_changed by=admin change=m: label stable none -> 1",
+        "config_changed by=a request change=m: label stable 1 -> none",
+        "config_changed by=a request change=n: removed",
+    ]
+
+
+def test_a_file_that_is_corrected_is_said_to_be(audit) -> None:
+    """Otherwise its mistake would be the last word, also where it is corrected to what it was."""
+    source = replace(POLLED, model_config_file="/models.config")
+    made, model_list = configuration(M, source=source)
+
+    for now_s, problems in ((10.0, (Problem("no", "/models.config", 3),)), (20.0, ()), (30.0, ())):
+        model_list.problems = problems
+        made.poll(now_s, EMPTY)
+
+    assert audit() == ["config_refused problems=/models.config:3: no", "config_accepted files=/models.config"]

@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from core.errors import Code, RuntimeFailure, Unavailable
+from core.config.arguments import parse_flags
+from core.errors import Code, Unavailable
 from core.inference.tensor_proto import to_array, to_proto
 from core.protos import serving_pb2
-from deployments.client import Client
 from deployments.grpc.door import GrpcAddress, GrpcDoor
 from deployments.system.port_claim import PortTaken, grpc_token
+from ray_model_client import Client, ServerError
 from tests.support.certificates import Authority, write_ssl_config
 from tests.support.clients import wait_until
 from tests.support.doors.grpc_stack import GrpcStack
@@ -151,6 +152,21 @@ def test_connections_are_as_old_as_the_operator_lets_them_become(saved_models: P
         wait_until(lambda: bool(client.predict("half_plus_two", {"x": 1.0})) and relay.connections >= 3, "reconnected")
 
 
+def test_the_arguments_of_tensorflow_servings_own_test_are_taken(saved_models: Path) -> None:
+    """One is for servers and the other for clients, which a server passes over."""
+    parsed = parse_flags(
+        ["--model_base_path=/m", "--grpc_channel_arguments=grpc.max_connection_age_ms=2000,grpc.lb_policy_name=grpclb"]
+    )
+    assert parsed.settings is not None
+    arguments = parsed.settings.front_door.grpc_channel_arguments
+
+    with (
+        GrpcStack(saved_models, MODELS, channel_arguments=arguments) as stack,
+        Client(f"127.0.0.1:{stack.port}") as client,
+    ):
+        assert client.predict("half_plus_two", {"x": 2.0})["y"] == 3.0
+
+
 def test_calls_beyond_the_limit_are_refused_and_probes_are_not(saved_models: Path) -> None:
     """`--grpc_max_threads` bounds calls in work: health checks and sibling routers get their answer all the same."""
     with (
@@ -162,7 +178,7 @@ def test_calls_beyond_the_limit_are_refused_and_probes_are_not(saved_models: Pat
         long = pool.submit(client.predict, "slow", {"iterations": LONG_LOOP // 100})
         wait_until(lambda: stack.executions["slow"].in_flight == 1, "the long call is in work")
 
-        with pytest.raises(RuntimeFailure, match="--grpc_max_threads") as caught:
+        with pytest.raises(ServerError, match="--grpc_max_threads") as caught:
             client.predict("half_plus_two", {"x": 1.0})
         health = health_pb2_grpc.HealthStub(channel)
         assert health.Check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.SERVING
@@ -171,7 +187,7 @@ def test_calls_beyond_the_limit_are_refused_and_probes_are_not(saved_models: Pat
         long.result(60)
         assert client.predict("half_plus_two", {"x": 1.0})["y"] == 2.5
 
-    assert caught.value.code is Code.RESOURCE_EXHAUSTED
+    assert caught.value.code == Code.RESOURCE_EXHAUSTED
 
 
 def test_a_new_door_takes_the_unix_socket_over(saved_models: Path, tmp_path: Path) -> None:

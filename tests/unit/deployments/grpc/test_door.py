@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from core.errors import Code, RuntimeFailure, Unavailable
+from core.errors import Code, Unavailable
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.routing.transport import Answer
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.servable import ServableId
-from deployments.client import AsyncClient
 from deployments.grpc.api import GrpcApi
 from deployments.grpc.door import GrpcAddress, GrpcDoor
 from deployments.routing.request_router import RequestRouter
+from ray_model_client import AsyncClient, ServerError
 from tests.support.certificates import Authority, write_ssl_config
 from tests.support.clients import free_port
 from tests.support.fakes import FakeTransport
@@ -71,7 +71,7 @@ async def test_tls_protects_the_port(open_door: Opener, tmp_path: Path) -> None:
 
     trusting = grpc.ssl_channel_credentials(authority.certificate.encode())
     assert await answers(port, trusting)
-    with pytest.raises(RuntimeFailure):
+    with pytest.raises(ServerError):
         await answers(port, None, 3.0)
 
 
@@ -89,7 +89,7 @@ async def test_mutual_tls_asks_for_a_client_certificate(open_door: Opener, tmp_p
         grpc.ssl_channel_credentials(root),
         grpc.ssl_channel_credentials(root, strange_key.encode(), strange.encode()),
     ):
-        with pytest.raises(RuntimeFailure):
+        with pytest.raises(ServerError):
             await answers(port, credentials, 3.0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -10,9 +11,10 @@ import pytest
 
 from core.errors import Code
 from deployments.app import add_services
-from deployments.grpc.api import SERVICES, GrpcAnswer
+from deployments.grpc.api import SERVICES
 from deployments.grpc.serve_proxy import OWN_PORT_ONLY, PROXIED, Raw, set_status
-from deployments.oip.grpc_service import SERVICE as OIP_SERVICE
+from deployments.grpc.services import GrpcAnswer
+from deployments.oip.grpc_rights import SERVICE as OIP_SERVICE
 from deployments.oip.serve_proxy import OIP_METHODS, OipProxyMethods
 
 OFFERED = [*(method for methods in PROXIED.values() for method in methods), *OIP_METHODS]
@@ -44,6 +46,12 @@ class Deployment(OipProxyMethods):
 
 class Context:
     """Takes a status."""
+
+    trailers: Sequence[tuple[str, str]] = ()
+
+    def set_trailing_metadata(self, metadata: list[tuple[str, str]]) -> None:
+        """Take the trailers, and add them as Serve does, which fails for a tuple."""
+        self.trailers = [("request_id", "7")] + metadata  # noqa: RUF005
 
     def set_code(self, code: grpc.StatusCode) -> None:
         """Take the code."""
@@ -89,3 +97,13 @@ def test_an_error_is_set_on_the_context() -> None:
     set_status(context, GrpcAnswer(Code.NOT_FOUND, "no such model"))
 
     assert (context.code, context.details) == (grpc.StatusCode.NOT_FOUND, "no such model")
+    assert context.trailers == ()
+
+
+def test_a_refusal_says_on_the_context_when_to_try_again() -> None:
+    """As on our own port."""
+    context = Context()
+
+    set_status(context, GrpcAnswer(Code.RESOURCE_EXHAUSTED, "too many", retry_after_s=1.5))
+
+    assert context.trailers == [("request_id", "7"), ("grpc-retry-pushback-ms", "1500")]

@@ -14,6 +14,7 @@ import pytest
 from core.config.model_config import BatchingParameters, LoggingConfig, ModelResources
 from core.config.server_settings import TracingSettings
 from core.errors import Code, ConfigError, Unavailable
+from core.profiling.profile_request import RecordingOrder
 from core.routing.transport import Call, Method
 from core.telemetry.metric_names import LOAD_ATTEMPT_COUNT
 from core.telemetry.metric_report import from_bytes
@@ -22,6 +23,7 @@ from core.versions.load_report import failure_in
 from core.versions.servable import ServableId
 from core.versions.servable_spec import ServableSpec
 from core.versions.world import ABSENT, Condition
+from deployments.container.cpus import usable_cpus
 from deployments.routing.awaited_call import call_over
 from deployments.routing.replica_set import ReplicaSet
 from tests.support import onnx_models
@@ -177,7 +179,7 @@ async def test_loads_that_hang_do_not_keep_others_from_loading(
 ) -> None:
     """A load has a core for some time, not for ever."""
     monkeypatch.setattr("deployments.hosting.load_slots.LONGEST_S", 0.2)
-    for number in range(2 * len(os.sched_getaffinity(0))):
+    for number in range(2 * usable_cpus()):
         await host.load(code_spec(tmp_path, f"hangs{number}", load="time.sleep(600)"))
 
     await host.running(code_spec(tmp_path, "m"))
@@ -228,7 +230,7 @@ async def test_a_version_that_is_not_there_is_unavailable(host: RealHost) -> Non
     code, text = await host.call("m:1", Method.REST_PREDICT, b"{}", 1.0)
 
     assert (code, text.decode()) == (Code.UNAVAILABLE, "m:1 is not on this host.")
-    assert (await host.profile("m:1", 1.0))[0] == Code.UNAVAILABLE
+    assert (await host.profile("m:1", RecordingOrder(1.0)))[0] == Code.UNAVAILABLE
     with pytest.raises(Unavailable):
         await host.metrics("m:1")
     await host.unload("m:1")
@@ -251,9 +253,22 @@ async def test_a_version_can_be_profiled(host: RealHost, saved_models: Path) -> 
     """The child records itself while it answers."""
     app = await host.running(half_plus_two_spec(saved_models))
 
-    code, body = await host.profile(app, 0.1)
+    code, body = await host.profile(app, RecordingOrder(0.1))
 
     assert (code, "direct-transport" in body.decode()) == (Code.OK, True)
+
+
+async def test_a_recording_of_a_version_is_ended_before_its_time(host: RealHost, saved_models: Path) -> None:
+    """The child is told while it records; a key that it does not know ends nothing."""
+    app = await host.running(half_plus_two_spec(saved_models))
+    recording = asyncio.create_task(host.profile(app, RecordingOrder(60.0, key="mine")))
+
+    while not recording.done():
+        await host.end_profile(app, "yours")
+        await host.end_profile(app, "mine")
+        await asyncio.sleep(0.01)
+
+    assert (await recording)[0] == Code.OK
 
 
 async def test_a_batched_version_merges_requests_without_ray(host: RealHost, saved_models: Path) -> None:

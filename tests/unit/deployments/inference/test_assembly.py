@@ -5,10 +5,9 @@ Whose batching parameters count has a table of its own in test_batching_choice.
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from core.platforms.platform import Estimate
 from core.versions.load_report import LoadFailed, LoadStep, failure_in
 from core.versions.servable import ServableId
 from core.versions.servable_spec import ServableSpec
+from deployments.container.cpus import usable_cpus
 from deployments.inference import assembly
 from deployments.inference.assembly import (
     _cpus,
@@ -93,8 +93,23 @@ def test_batching_and_tracing_choose_the_execution(batching, is_traced, kind) ->
     execution.close()
 
 
+@pytest.mark.parametrize("is_traced", [False, True])
+def test_the_settings_say_how_many_requests_may_wait(is_traced) -> None:
+    """Without batching, which has a bound of its own; traced or not."""
+    spec = spec_of()
+    traces = CallTraces(Tracer(1.0, SpanList()), H2) if is_traced else None
+    config = ModelConfig("h2", "/h2", resources=ModelResources(max_queued_requests=3))
+
+    execution = execution_of(FakeLoaded(half_plus_two()), replace(spec, config=config), traces)
+
+    assert isinstance(execution, Execution)
+    assert execution.line.refusal(2, None) is None
+    assert execution.line.refusal(3, None) is not None
+    execution.close()
+
+
 @pytest.mark.parametrize(
-    ("num_cpus", "expected"), [(0.0, os.cpu_count()), (0.25, os.cpu_count()), (0.5, os.cpu_count()), (3.0, 3), (2.6, 3)]
+    ("num_cpus", "expected"), [(0.0, usable_cpus()), (0.25, usable_cpus()), (0.5, usable_cpus()), (3.0, 3), (2.6, 3)]
 )
 def test_reserved_cpus_bound_the_threads(num_cpus, expected) -> None:
     """Where none are reserved, or less than one, those of the node count."""
@@ -203,7 +218,7 @@ def test_a_model_may_bring_its_batching_unless_the_operator_gave_some(of_operato
     execution = execution_of(watch, spec_of(batching=given), None)
 
     assert isinstance(execution, BatchedExecution if expected else ForeignExecution)
-    assert watch.threads == {None: 2 * (os.cpu_count() or 1), 8: 5, 16: 3}[expected]
+    assert watch.threads == {None: 2 * (usable_cpus()), 8: 5, 16: 3}[expected]
     execution.close()
 
 

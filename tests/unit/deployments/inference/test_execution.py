@@ -19,7 +19,8 @@ from core.inference.call_groups import LONGEST_GROUP_S
 from core.inference.run_plan import RunPlan
 from core.inference.signature import ServedModel
 from core.routing.transport import TIMED_OUT, Answer, Call, Method
-from core.telemetry.metric_names import DROPPED_REQUESTS
+from core.routing.waiting_line import WaitingLine
+from core.telemetry.metric_names import DROPPED_REQUESTS, FULL, REFUSED_REQUESTS
 from deployments.inference import execution as execution_module
 from deployments.inference.answering import LONGEST_ON_LOOP_S
 from deployments.inference.direct_server import Arrival
@@ -533,3 +534,51 @@ async def test_a_stage_that_takes_too_long_leaves_the_other_calls_to_threads(
     assert runs == [1.0, 2.0, 3.0]
     assert {answer.code for answer in stages.answers.values()} == {Code.OK}
     assert stages.execution.in_flight == 0
+
+
+def refused_full() -> float:
+    """Return how many calls were refused so far because the line was full."""
+    return METRICS.snapshot().counters.get(REFUSED_REQUESTS.name, {}).get(("h2", FULL), 0)
+
+
+async def test_only_a_set_number_of_calls_waits_for_a_thread() -> None:
+    """The next one is refused at once, and neither runs nor waits."""
+    execution, gate = gated()
+    execution.line = WaitingLine(2)
+    before = refused_full()
+    waiting = [asyncio.create_task(execution.call(numbered(number))) for number in range(3)]
+    await entered(gate)
+
+    refused = await execution.call(numbered(3))
+
+    assert (refused.code, "max_queued_requests" in refused.text) == (Code.UNAVAILABLE, True)
+    assert refused_full() == before + 1
+    gate.may_go_on.set()
+    assert [answer.code for answer in await asyncio.gather(*waiting)] == [Code.OK] * 3
+    assert execution.in_flight == 0
+    assert (await execution.call(numbered(4))).code is Code.OK
+    execution.close()
+
+
+async def test_a_call_that_would_wait_beyond_its_deadline_is_refused() -> None:
+    """Its caller learns at once what it would learn at its deadline, and the line stays short without a setting."""
+    execution, gate = gated()
+    for number in range(101):
+        execution.line.ended(1000, time.monotonic() - 2.0 + number / 50)
+    waiting = [asyncio.create_task(execution.call(numbered(number))) for number in range(2)]
+    await entered(gate)
+
+    late = await execution.call(Call(Method.REST_PREDICT, BODY, 0.01))
+    in_time = asyncio.create_task(execution.call(Call(Method.REST_PREDICT, BODY, 30.0)))
+    await asyncio.sleep(0)
+
+    assert late.code is Code.UNAVAILABLE
+    assert not in_time.done()
+    gate.may_go_on.set()
+    assert {answer.code for answer in await asyncio.gather(*waiting, in_time)} == {Code.OK}
+    execution.close()
+
+
+def numbered(number: int) -> Call:
+    """Make a call of a kind that has no deadline."""
+    return Call(Method.REST_PREDICT, b'{"instances": [%d.0]}' % number)

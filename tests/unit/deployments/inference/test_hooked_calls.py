@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 
 from core.config.model_config import BatchingParameters
-from core.errors import Code, RuntimeFailure
+from core.errors import Code
 from core.inference.signature import ServedModel, Signature
 from core.platforms.hooked_signature import HookContext, HookDeclaration
 from core.versions.servable import ServableId
-from deployments.client import Client
 from deployments.inference.batched_execution import BatchedExecution
 from deployments.inference.foreign_execution import ForeignExecution
 from deployments.platforms.hook_class import LoadedHooks
 from deployments.platforms.hooked import HookedModel, with_hooks
+from ray_model_client import Client, ServerError
 from tests.support.clients import RestClient
 from tests.support.doors.infer_client import InferClient, RefusedInference
 from tests.support.doors.model_stack import ModelStack
@@ -143,10 +143,10 @@ def test_inferences_of_other_signatures_pass_the_hooks(site: ModelStack, hooks: 
 
 def test_a_caller_of_a_hook_that_hangs_hears_of_it_at_its_deadline(site: ModelStack) -> None:
     """Others are answered meanwhile."""
-    with pytest.raises(RuntimeFailure) as raised:
+    with pytest.raises(ServerError) as raised:
         ask(site, "hang", timeout_s=0.5)
 
-    assert raised.value.code is Code.DEADLINE_EXCEEDED
+    assert raised.value.code == Code.DEADLINE_EXCEEDED
     assert ask(site, "4") == [b"4.0"]
 
 
@@ -156,7 +156,7 @@ def test_callers_with_bad_texts_are_the_only_ones_to_hear_of_them(site: ModelSta
     def outcome(text: str) -> list[bytes] | Code:
         try:
             return ask(site, text)
-        except RuntimeFailure as error:
+        except ServerError as error:
             return error.code
 
     with ThreadPoolExecutor(CALLERS) as pool:
@@ -186,10 +186,10 @@ def test_hooks_see_the_rows_of_a_batch(hooks: Sleeper) -> None:
 def test_postprocess_must_return_a_row_for_each_row_of_a_batch(hooks: Sleeper) -> None:
     """Nobody could say whose the others are; without batching they are the caller's."""
     with ModelStack({SERVABLE: BatchedExecution(model_of(hooks), BATCHING, through=directly)}) as site:
-        with pytest.raises(RuntimeFailure, match="0th dimension does not equal the sum") as raised:
+        with pytest.raises(ServerError, match="0th dimension does not equal the sum") as raised:
             ask(site, "14")
         assert ask(site, "4") == [b"4.0"]
     with ModelStack({SERVABLE: ForeignExecution(model_of(hooks), 2)}) as site:
         assert ask(site, "14") == [b"9.0", b"more"]
 
-    assert raised.value.code is Code.FAILED_PRECONDITION
+    assert raised.value.code == Code.FAILED_PRECONDITION

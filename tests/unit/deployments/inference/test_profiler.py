@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from core.errors import FailedPrecondition, RuntimeFailure
+from core.profiling.profile_request import ProfileForm, RecordingOrder
 from deployments.inference import profiler as profiling
 from deployments.inference.assembly import loaded_model
 from deployments.inference.profiler import Profiler, SomeRuns
@@ -59,7 +60,7 @@ def test_a_profile_has_python_functions_and_tensorflows_operations(model: Loaded
 
     work()
     with repeated(work):
-        trace = json.loads(Profiler(model, {"version": "m:1"}).record(0.5))
+        trace = json.loads(Profiler(model, {"version": "m:1"}).record(RecordingOrder(0.5)))
 
     events = trace["traceEvents"]
     spans = {one["name"] for one in events if one["ph"] == "X"}
@@ -83,7 +84,7 @@ def test_a_model_with_hooks_is_profiled_like_any_other(saved_models: Path, tmp_p
         model = loaded_model(hook_spec(version))
 
     with repeated(lambda: call(model, {"text": np.array([b"4"], object)})):
-        trace = json.loads(Profiler(model, {}).record(0.5))
+        trace = json.loads(Profiler(model, {}).record(RecordingOrder(0.5)))
 
     names = {one["name"] for one in trace["traceEvents"] if one["ph"] == "X"}
     operations = [one["args"]["operation"] for one in trace["traceEvents"] if "operation" in one.get("args", {})]
@@ -93,7 +94,7 @@ def test_a_model_with_hooks_is_profiled_like_any_other(saved_models: Path, tmp_p
 
 def test_afterwards_nothing_is_traced_any_more(model: LoadedModel) -> None:
     """Being ready for a profile costs one look at a field."""
-    Profiler(model, {}).record(0.1)
+    Profiler(model, {}).record(RecordingOrder(0.1))
 
     assert model.recorder is None
 
@@ -102,14 +103,14 @@ def test_one_profile_is_recorded_at_a_time(model: LoadedModel) -> None:
     """Another one is told to wait, and may come when the first has ended."""
     profiler = Profiler(model, {})
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(profiler.record, 1.0)
+        first = pool.submit(profiler.record, RecordingOrder(1.0))
         wait_until(lambda: model.recorder is not None, "the first one is being recorded")
 
         with pytest.raises(FailedPrecondition, match="already"):
-            profiler.record(1.0)
+            profiler.record(RecordingOrder(1.0))
         assert first.result(LONG_S)
 
-    assert profiler.record(0.1)
+    assert profiler.record(RecordingOrder(0.1))
 
 
 def test_a_recording_that_fails_is_over(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,10 +119,10 @@ def test_a_recording_that_fails_is_over(model: LoadedModel, monkeypatch: pytest.
     with monkeypatch.context() as patch:
         patch.setattr(profiling.ThreadStacks, "follow", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            profiler.record(0.1)
+            profiler.record(RecordingOrder(0.1))
 
     assert model.recorder is None
-    assert profiler.record(0.1)
+    assert profiler.record(RecordingOrder(0.1))
 
 
 def test_a_run_that_fails_fails_as_ever(model: LoadedModel) -> None:
@@ -153,3 +154,19 @@ def test_the_memory_of_a_profile_is_bounded(monkeypatch: pytest.MonkeyPatch, lim
 
     assert runs.begin() is None
     assert runs.seen == 1
+
+
+def test_a_recording_is_ended_by_its_key_before_its_time(model: LoadedModel) -> None:
+    """Another key, and none, end nothing; what was recorded so far is the profile."""
+    profiler = Profiler(model, {"version": "m:1"})
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(profiler.record, RecordingOrder(LONG_S, ProfileForm.TENSORBOARD, "mine"))
+        wait_until(lambda: model.recorder is not None, "it is being recorded")
+        profiler.end("yours")
+        profiler.end("")
+        assert not first.done()
+        profiler.end("mine")
+
+        assert b"m:1" in first.result(LONG_S / 2)
+
+    assert profiler.record(RecordingOrder(0.1))

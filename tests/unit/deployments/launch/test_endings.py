@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from deployments.launch.endings import ServerLost, explained, status_of_start
+from core.errors import ConfigError, Problem
+from deployments.launch.endings import ServerLost, explained, refused, status_of_start
 from deployments.system.supervisor import Ending
 from tests.support.project import ROOT
 
@@ -62,6 +63,19 @@ def test_a_failure_of_any_kind_is_refused_in_one_line(
     monkeypatch.setenv("RAY_MODEL_SERVER_TRACEBACK", "1")
     assert status_of_start(fail) == 255
     assert 'raise TypeError("odd")' in capsys.readouterr().err
+
+
+def test_mistakes_of_text_files_are_on_stderr_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """As protobuf's library writes them there for TensorFlow Serving; other mistakes are not."""
+    parse = "Error parsing text-format tensorflow.SomeConfig: 1:2: Expected something."
+    problems = (Problem(f"Invalid protobuf file: 'f'. {parse}", "f", 1), Problem("is wrong", "f", 2))
+
+    refused(ConfigError(problems))
+
+    printed = capsys.readouterr()
+    assert printed.err == f"{parse}\n"
+    assert parse in printed.out
+    assert "is wrong" in printed.out
 
 
 def test_a_failure_after_the_start_is_not_one_of_the_start(capsys: pytest.CaptureFixture[str]) -> None:

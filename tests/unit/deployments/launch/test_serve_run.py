@@ -1,4 +1,4 @@
-"""`make serve`: Ray's own command, on a Ray that is started up to three times."""
+"""`make serve`: our application in a config of Ray Serve, started as `ray_model_server` starts it."""
 
 from __future__ import annotations
 
@@ -9,32 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deployments.launch import serve_run
+from core.config.server_settings import ClusterSettings, ServerSettings
 from deployments.launch.endings import FAILED_START
-from deployments.launch.ray_start import StartTimedOut
-from deployments.launch.serve_run import main
+from deployments.launch.serve_run import USAGE, WRONG_ARGUMENTS, main, on_cluster
 from tests.support.clients import free_port
-
-
-class Starts:
-    """Starts of which all are late but the last one, if there is one that succeeds."""
-
-    def __init__(self, *, late: int) -> None:
-        self.late = late
-
-    def start(self) -> None:
-        if self.late:
-            self.late -= 1
-            raise StartTimedOut
-
-    def clear(self) -> None:
-        """Nothing was left behind."""
-
-
-@pytest.fixture(autouse=True)
-def _own_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No cluster is joined, whatever runs on this machine."""
-    monkeypatch.setattr(serve_run, "_joins", lambda: False)
 
 
 def config(folder: Path, *, rest: int, proxy: int) -> str:
@@ -48,35 +26,12 @@ def config(folder: Path, *, rest: int, proxy: int) -> str:
     return str(folder / "app.yaml")
 
 
-def test_a_ray_that_never_comes_up_ends_the_command_with_one_paragraph(capfd: pytest.CaptureFixture[str]) -> None:
-    """A traceback of Ray's would not say what to do."""
-    assert main(["module:application"], Starts(late=3)) == FAILED_START
-
-    shown = capfd.readouterr()
-    assert shown.err.splitlines() == [f"Ray did not start within its 30 s; trying again ({n} of 3)" for n in (2, 3)]
-    assert shown.out.startswith(
-        "Failed to start server. Error: UNAVAILABLE: Ray did not start in 3 tries of 30 s each."
-    )
-    assert shown.out.count("\n") == 1
-
-
-def test_the_configuration_is_handed_to_rays_own_command(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """`serve run` reads the file, checks it, and so goes on from the Ray that was started."""
-    file = tmp_path / "app.yaml"
-    file.write_text("applications: 7\n")
-
-    assert main([str(file)], Starts(late=1)) == FAILED_START
-
-    shown = "".join(capfd.readouterr())
-    assert f"Running config file: '{file}'" in shown
-    assert "Failed to start server. Error: INVALID_ARGUMENT: 1 validation error" in shown
-
-
 @pytest.mark.parametrize("shared", ["REST", "Ray Serve's HTTP proxy"])
 def test_a_second_server_ends_before_anything_of_ray_starts(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], shared: str
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, shared: str
 ) -> None:
     """Serve's proxies would share their port with those of the first one, and take some of its requests."""
+    monkeypatch.setenv("RAY_ADDRESS", "local")
     with socket.socket() as first:
         first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         first.bind(("127.0.0.1", 0))
@@ -84,7 +39,7 @@ def test_a_second_server_ends_before_anything_of_ray_starts(
         taken = first.getsockname()[1]
         rest, proxy = (taken, free_port()) if shared == "REST" else (free_port(), taken)
 
-        assert main([config(tmp_path, rest=rest, proxy=proxy)], Starts(late=3)) == FAILED_START
+        assert main([config(tmp_path, rest=rest, proxy=proxy)]) == FAILED_START
 
     shown = capfd.readouterr()
     assert shown.out.startswith(
@@ -92,3 +47,45 @@ def test_a_second_server_ends_before_anything_of_ray_starts(
     )
     assert f"(process {os.getpid()})" in shown.out
     assert (shown.out.count("\n"), shown.err) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("applications: 7\n", "applications: must be one application, with import_path deployments.app:build"),
+        ("[", "is not YAML"),
+        ("", "is not a config of Ray Serve"),
+        ("applications: [{import_path: 'deployments.app:build', args: {prot: 1}}]", "unknown argument: prot"),
+    ],
+)
+def test_a_config_with_mistakes_is_refused_at_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], text: str, reason: str
+) -> None:
+    """`serve run` would start Ray, and then wait for ever."""
+    file = tmp_path / "app.yaml"
+    file.write_text(text)
+
+    assert main([str(file)]) == FAILED_START
+
+    shown = capfd.readouterr().out
+    assert shown.startswith("Failed to start server. Error: INVALID_ARGUMENT: ")
+    assert reason in shown
+
+
+@pytest.mark.parametrize("arguments", [[], ["a.yaml", "b.yaml"], ["--help"]])
+def test_it_takes_one_file(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    """The flags are in that file."""
+    assert main(arguments) == WRONG_ARGUMENTS
+
+    assert capfd.readouterr().out == f"{USAGE}\n"
+
+
+@pytest.mark.parametrize(
+    ("own", "named", "joined"),
+    [("", "", ""), ("", "local", ""), ("", "10.0.0.1:6379", "10.0.0.1:6379"), ("10.0.0.2:1", "auto", "10.0.0.2:1")],
+)
+def test_it_joins_the_cluster_that_the_environment_names(own: str, named: str, joined: str) -> None:
+    """As Ray's own commands do; the flag comes first. Without either, it has a Ray of its own."""
+    settings = ServerSettings(cluster=ClusterSettings(ray_address=own))
+
+    assert on_cluster(settings, {"RAY_ADDRESS": named} if named else {}).cluster.ray_address == joined

@@ -203,6 +203,27 @@ def test_the_state_of_the_server_is_printed_when_it_changes(capsys) -> None:
     ]
 
 
+def test_the_state_is_handed_on_with_every_table_once_it_is_announced() -> None:
+    """A service manager shows the newest; before, the server only starts."""
+    told: list[str] = []
+    printer = RolloutPrinter(Console(), told.append)
+    printer.show([named(table(1, State.AVAILABLE))])
+    assert told == []
+
+    printer.say_state()
+    printer.show([named(table(2, State.LOADING))])
+    printer.show([named(table(2, State.LOADING))])
+    printer.show([named(table(3, State.AVAILABLE), in_force=ListInForce(problems=(Problem("typo"),)))])
+    printer.show([named(table(4, State.AVAILABLE), in_force=ListInForce(problems=(Problem("a"), Problem("b"))))])
+
+    assert told == [
+        "ready: 1 model with 1 version answers",
+        "not ready: 0 models answer, 1 does not (1 problem)",
+        "ready with problems: 1 model with 1 version answers (1 problem)",
+        "ready with problems: 1 model with 1 version answers (2 problems)",
+    ]
+
+
 def test_the_noise_of_c_code_is_kept_away_and_errors_are_not(capfd: pytest.CaptureFixture[str]) -> None:
     """It writes to the file descriptor; afterwards, also after an error, the terminal is as before."""
     with pytest.raises(ValueError, match="invalid"):

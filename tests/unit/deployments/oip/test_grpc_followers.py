@@ -14,7 +14,8 @@ from core.routing.transport import LOOPBACK, Answer
 from core.telemetry.spans import LABEL, METHOD, MODEL, SIGNATURE, VERSION
 from deployments.grpc.api import GrpcApi
 from deployments.grpc.door import GrpcAddress, GrpcDoor
-from deployments.oip.grpc_service import SERVICE, OipService
+from deployments.oip.grpc_rights import SERVICE
+from deployments.oip.grpc_service import OipService
 from deployments.oip.server_facts import ServerFacts
 from deployments.routing.access_log import AccessLog
 from deployments.routing.request_traces import RequestTraces, TracedRouter

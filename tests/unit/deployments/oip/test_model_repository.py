@@ -13,7 +13,7 @@ from core.config.version_policy import All
 from core.errors import Aborted, Unavailable
 from core.protos import oip_pb2
 from deployments.oip import model_repository
-from deployments.oip.grpc_service import SERVICE
+from deployments.oip.grpc_rights import SERVICE
 from tests.support.clients import wait_until
 from tests.support.commands import in_force
 from tests.support.repository_server import RepositoryServer

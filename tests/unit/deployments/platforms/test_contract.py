@@ -17,10 +17,12 @@ import pytest
 from core.config.extensions import PlatformKind
 from core.config.models_text import model_configs
 from core.errors import Code, FailedPrecondition, InvalidArgument, Unavailable
-from core.grpc.client_messages import Target, predict_answer, predict_request
+from core.grpc.written_requests import Target, predict_request
 from core.inference.dtypes import DataType
 from core.inference.signature import Signature, TensorSpec, served_model
+from core.inference.tensor_proto import to_array
 from core.platforms.platform import Estimate
+from core.protos import serving_pb2
 from core.routing.transport import Call, Method
 from core.versions.servable import ServableId
 from core.versions.servable_spec import ServableSpec
@@ -72,7 +74,13 @@ def test_p_a_platform_answers_every_form_of_an_inference_as_predict(
         inferred = answering.at_once(call)
 
         assert inferred.code is Code.OK, inferred.text
-        assert bits(arrays_of(call.method, inferred.body)) == bits(predict_answer(predicted.body))
+        assert bits(arrays_of(call.method, inferred.body)) == bits(predict_arrays(predicted.body))
+
+
+def predict_arrays(answer: bytes) -> dict[str, np.ndarray]:
+    """Return the outputs of a PredictResponse."""
+    outputs = serving_pb2.PredictResponse.FromString(answer).outputs
+    return {name: to_array(one) for name, one in outputs.items()}
 
 
 WEIGHTS = np.array([[1.0], [10.0]], np.float32)

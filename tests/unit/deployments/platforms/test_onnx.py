@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +33,7 @@ from core.protos import serving_pb2
 from core.versions.load_report import LoadFailed
 from core.versions.servable import ServableId
 from core.versions.servable_spec import ServableSpec
+from deployments.container.cpus import usable_cpus
 from deployments.inference.assembly import loaded_model
 from deployments.platforms.onnx import PLATFORM, LoadedOnnx
 from tests.support.onnx_models import (
@@ -359,7 +359,7 @@ def test_other_models_get_the_machine(tmp_path: Path) -> None:
     """A loop may take any time."""
     spec = spec_of(write(tmp_path / "1", doubled_many_times()))
 
-    assert PLATFORM._options(onnxruntime.SessionOptions(), spec).intra_op_num_threads == len(os.sched_getaffinity(0))
+    assert PLATFORM._options(onnxruntime.SessionOptions(), spec).intra_op_num_threads == usable_cpus()
 
 
 def test_a_model_with_loops_is_known(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import sys
@@ -26,6 +25,7 @@ from core.recording.warmup_file import FILE
 from core.routing.transport import Answer, Call, Method
 from core.versions.load_report import LoadFailed
 from core.versions.servable import ServableId
+from deployments.container.cpus import usable_cpus
 from deployments.inference.assembly import loaded_model, request_log_of
 from deployments.inference.batched_execution import BatchedExecution
 from deployments.inference.execution import Execution
@@ -243,7 +243,7 @@ def test_there_is_an_interpreter_for_each_cpu_unless_the_number_is_configured(po
     spec = lite_spec(Path("/m/1"), tflite_pools=pools)
     config = ModelConfig("m", "/m", resources=ModelResources(num_cpus=cpus))
 
-    assert pool_size(replace(spec, config=config)) == (expected or os.cpu_count())
+    assert pool_size(replace(spec, config=config)) == (expected or usable_cpus())
 
 
 def test_a_models_size_is_judged_by_its_file(tmp_path: Path) -> None:
@@ -279,6 +279,7 @@ def test_files_that_are_not_models_are_failed_loads(tmp_path: Path, content: byt
         loaded_model(lite_spec(tmp_path / "1"))
 
     assert failed.value.code is Code.INVALID_ARGUMENT
+    assert f"({tmp_path}/1/model.tflite, {len(content)} bytes: a FlatBuffer" in failed.value.args[1]
 
 
 def test_a_file_that_cannot_be_read_is_not_found(tmp_path: Path) -> None:

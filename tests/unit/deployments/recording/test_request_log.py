@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,10 +14,13 @@ import pytest
 from core.config.model_config import BatchingParameters, LoggingConfig, TaskSampling
 from core.config.server_settings import RequestLogSettings
 from core.errors import Code
+from core.events.settings import EventSettings
 from core.routing.transport import Answer, Call, Method
 from deployments.inference.batched_execution import BatchedExecution
 from deployments.inference.execution import Execution
 from deployments.recording.request_log import LogSource, RequestLog
+from tests.support.clients import wait_until
+from tests.support.event_sinks import hangs, sink
 from tests.support.extension_packages import install_example, on_path
 from tests.support.fakes import FakeLoaded
 from tests.support.infer_bodies import FORMS, infer_call
@@ -104,6 +108,57 @@ async def test_inferences_of_the_open_inference_protocol_are_logged(
         (record,) = read_logs(tmp_path)
         assert record.predict_log.request.inputs["x"].tensor_shape.dim[0].size == 1
         assert record.predict_log.response.outputs.keys() == {"y"}
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_requests_of_every_protocol_become_the_same_events(make: Make, form: str) -> None:
+    """At a real sink, with the names of TensorFlow Serving's messages; REST, gRPC and the Open Inference Protocol."""
+    log = make()
+    execution = Execution(FakeLoaded(half_plus_two()), 1)
+    execution.answering.on_answer = log.record
+    grpc_call = Call(Method.PREDICT, bytearray(predict_request(2.0).SerializeToString()))
+    with sink() as target:
+        log.configure([LoggingConfig("cloudevents", target.url, 1.0)])
+        for call in (CALL, grpc_call, infer_call(form, {"x": np.array([[2.0]], np.float32)}, outputs=("y",))):
+            assert (await execution.call(call)).code is Code.OK
+        execution.close()
+        assert log.close(10)
+        events = [event for one in target.posted for event in json.loads(one.body)]
+
+    assert [one["type"].rpartition(".")[2] for one in events] == ["request", "response"] * 3
+    assert [one["data"]["inputs"] for one in events[::2]] == [{"x": [[2.0]]}] * 3
+    assert all(one["data"]["outputs"]["y"] for one in events[1::2])
+    assert len({one["id"] for one in events}) == 3
+
+
+def test_a_sink_that_hangs_holds_no_request_up_and_no_end(make: Make) -> None:
+    """Offering takes no longer than with a file, and closing no longer than it may."""
+    log = make()
+    with sink() as target:
+        target.script.extend([hangs] * 100)
+        log.configure([LoggingConfig("cloudevents", target.url, 1.0, events=EventSettings(batch_interval_s=0))])
+        log.record(CALL, ANSWER)
+        wait_until(lambda: bool(target.posted), "the sink has the first events")
+        began_s = time.perf_counter()
+        for _ in range(1000):
+            log.record(CALL, ANSWER)
+        offered_s = time.perf_counter() - began_s
+        is_in_time = log.close(0.2)
+        took_s = time.perf_counter() - began_s
+
+    assert offered_s < 1
+    assert (is_in_time, took_s < 5) == (False, True)
+
+
+def test_a_log_whose_sink_cannot_be_used_says_so_and_goes_on(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    """As one whose folder is not there; its records are counted as lost."""
+    log = make()
+    log.configure([LoggingConfig("cloudevents", "http://sink/", 1.0, events=EventSettings(ca_file="/nowhere"))])
+    log.record(CALL, ANSWER)
+    assert log.close(10)
+
+    assert "request_log_not_written model=h2" in caplog.text
+    assert "The events cannot be sent: [Errno 2] No such file or directory" in caplog.text
 
 
 def test_only_a_share_is_logged(make: Make, tmp_path: Path) -> None:
@@ -227,3 +282,19 @@ def test_a_collector_that_is_not_installed_here_drops_records(
 
     assert log.close(10)
     assert "log collector csv: is not installed on this node" in caplog.text
+
+
+def test_headers_of_a_request_reach_logs_that_keep_them_and_no_others(make: Make, tmp_path: Path) -> None:
+    """An event has them as an attribute; a file's record is the same with and without."""
+    log = make()
+    with sink() as target:
+        log.configure([LoggingConfig("cloudevents", target.url, 1.0), config(tmp_path, collector="json_lines")])
+        log.record(CALL._replace(headers=(("x-tenant", "a"),)), ANSWER)
+        log.record(CALL, ANSWER)
+        assert log.close(10)
+        events = [event for one in target.posted for event in json.loads(one.body)]
+
+    assert [one.get("metadata") for one in events] == ['{"x-tenant":["a"]}'] * 2 + [None] * 2
+    (file,) = tmp_path.glob("h2-*.jsonl")
+    first, second = (json.loads(line) for line in file.read_text().splitlines())
+    assert {**first, "time": ""} == {**second, "time": ""}

@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 
 from core.errors import Code, Unavailable
-from core.routing.table import RoutingTable
+from core.rest.http_answer import HttpAnswer
+from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.routing.transport import Answer, Call, Method
+from core.versions.lifecycle import State, VersionStatus
 from core.versions.servable import ServableId
+from deployments.rest.api import HttpApi, HttpLimits
+from deployments.rest.asgi import header
 from tests.support.doors.asgi_client import BODY, ODD_NAME, ODD_PATH, TABLE, Client
 
 CORS = {
@@ -83,6 +87,28 @@ async def test_status_comes_from_the_table(client, target, versions) -> None:
     assert said[0]["state"] == "AVAILABLE"
     assert said[0]["status"] == {"error_code": "OK", "error_message": ""}
     assert client.transport.calls == []
+
+
+@pytest.mark.parametrize(
+    ("target", "ready"),
+    [
+        ("/v1/models/h2", True),
+        ("/v1/models/coming", False),
+        ("/v1/models/held", False),
+        ("/v1/models/h2/versions/123", None),
+        ("/v1/models/h2/labels/stable", None),
+    ],
+)
+async def test_a_model_that_is_asked_about_as_a_whole_says_if_it_is_ready(target, ready) -> None:
+    """KServe's version 1; a version is not ready before every router answers with it."""
+    coming = ModelRoutes({}, {}, (VersionStatus(1, State.LOADING),))
+    held = ModelRoutes({1: Route.of(ServableId("held", 1))}, {}, (VersionStatus(1, State.LOADING),))
+    client = Client(table=RoutingTable(8, {**TABLE.models, "coming": coming, "held": held}))
+
+    response = await client.send("GET", target)
+
+    assert response.status == 200
+    assert json.loads(response.body).get("ready") is ready
 
 
 async def test_the_models_are_listed(client) -> None:
@@ -160,6 +186,16 @@ async def test_a_malformed_body_is_told_before_an_unknown_model(client, verb, te
     response = await client.send("POST", f"/v1/models/nope:{verb}")
 
     assert (response.status, response.error) == (400, text)
+
+
+@pytest.mark.parametrize("verb", ["predict", "classify", "regress"])
+async def test_a_body_that_is_nested_too_deeply_is_told_before_an_unknown_model(client, verb) -> None:
+    """Its members are not looked at."""
+    body = b'{"instances":[1],"examples":[{}],"more":' + b"[" * 256 + b"]" * 256 + b"}"
+
+    response = await client.send("POST", f"/v1/models/nope:{verb}", body)
+
+    assert (response.status, response.error) == (400, "the request JSON is nested deeper than 256 levels")
 
 
 async def test_a_large_body_is_not_parsed_for_an_unknown_model(client) -> None:
@@ -336,3 +372,20 @@ async def test_the_life_of_the_server_is_acknowledged(client) -> None:
     await client.api.app()({"type": "websocket"}, receive, send)
 
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+async def test_a_page_is_given_the_headers_that_choose_its_form() -> None:
+    """With the method and the whole target; a page of the same path that needs none of it comes first."""
+
+    async def scoped(scope: Any, target: str) -> HttpAnswer:
+        return HttpAnswer(200, f"{scope['method']} {target} {header(scope, b'accept').decode()}".encode())
+
+    async def plain(method: str, target: str) -> HttpAnswer:
+        return HttpAnswer(200, b"plain")
+
+    asked = Client()
+    pages = {"pages": {"/both": plain}, "scoped_pages": {"/both": scoped, "/scoped": scoped}}
+    asked.api = HttpApi(asked.router, HttpLimits(), **pages)
+
+    assert (await asked.send("PUT", "/scoped?x=1", headers=[(b"accept", b"a/b")])).body == b"PUT /scoped?x=1 a/b"
+    assert (await asked.send("GET", "/both")).body == b"plain"

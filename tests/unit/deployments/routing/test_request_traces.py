@@ -17,6 +17,8 @@ from core.errors import Code, Unavailable
 from core.protos import serving_pb2
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.routing.transport import Answer
+from core.telemetry.metric_names import REQUEST_COUNT, REQUEST_LATENCY
+from core.telemetry.metrics import Metrics
 from core.telemetry.spans import CODE, LABEL, MODEL, SIGNATURE, STATUS, VERSION, SpanKind, TracedProcess
 from core.telemetry.trace_context import TRACEPARENT
 from core.versions.servable import ServableId
@@ -49,7 +51,8 @@ class Site:
     def __init__(self, rate: float, answer: Answer | Exception | None, access: AccessLog | None = None) -> None:
         self.spans = SpanList()
         self.transport = FakeTransport(answer)
-        self.router = TracedRouter("r", self.transport)
+        self.metrics = Metrics()
+        self.router = TracedRouter("r", self.transport, self.metrics)
         self.router.apply(TABLE)
         self.traces = RequestTraces(Tracer(rate, self.spans))
         self.api = HttpApi(self.router, HttpLimits(), "t", access=access, traces=self.traces)
@@ -139,6 +142,23 @@ async def test_a_sampled_call_has_a_span_and_its_way_another(open_site: Open, me
     assert asked.attributes.get(SIGNATURE) == ("s" if method == "Predict" else None)
     [(_, call)] = site.transport.calls
     assert call.trace == route.context
+
+
+async def test_a_traced_request_is_the_exemplar_of_what_counted_it(open_site: Open) -> None:
+    """Over REST and gRPC; of requests that are not traced, nothing is kept."""
+    site = await open_site(answer=Answer(Code.OK, b"answer"))
+
+    await site.rest(UNSAMPLED)
+    assert site.metrics.snapshot().exemplars == {}
+    await site.rest(SAMPLED)
+    await site.call("Predict", model_request("Predict"), ("traceparent", SAMPLED.partition(": ")[2]))
+
+    exemplars = site.metrics.snapshot().exemplars
+    assert {one.trace_id for cells in exemplars.values() for buckets in cells.values() for one in buckets.values()} == {
+        TRACE
+    }
+    assert exemplars[REQUEST_LATENCY.name].keys() == {("m", "predict", "REST"), ("m", "Predict", "GRPC")}
+    assert exemplars[REQUEST_COUNT.name].keys() == {("m", "OK")}
 
 
 @pytest.mark.parametrize("header", [UNSAMPLED, "traceparent: garbage", "X: y", f"{SAMPLED}\r\n{SAMPLED}"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -206,3 +208,29 @@ def test_a_graph_with_loops_is_known(saved_models: Path) -> None:
     assert loaded(saved_models, "slow").served.may_loop
     assert not loaded(saved_models, "half_plus_two").served.may_loop
     assert may_loop(saved_models / "nothing")
+
+
+MIRRORED = """
+    import sys
+    import tensorflow as tf
+
+    class Line(tf.Module):
+        def __init__(self):
+            self.slope, self.offset = tf.Variable(0.5), tf.Variable(2.0)
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+        def line(self, x):
+            return {"y": self.slope * x + self.offset}
+
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        line = Line()
+    tf.saved_model.save(line, sys.argv[1], signatures=line.line)
+"""
+
+
+def test_a_model_of_mirrored_variables_is_served(tmp_path: Path) -> None:
+    """Those that were trained on several devices are saved from there."""
+    folder = tmp_path / "m" / "1"
+    subprocess.run([sys.executable, "-c", textwrap.dedent(MIRRORED), folder], check=True, capture_output=True)
+
+    assert call(load_fresh(folder), {"x": np.array([2.0], np.float32)})["y"].tolist() == [3.0]

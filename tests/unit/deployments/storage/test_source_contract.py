@@ -177,3 +177,19 @@ def test_a_removed_version_is_not_listed(place: Place) -> None:
     place.remove(2)
 
     assert set(place.source.list_versions(place.base_path, Latest()).versions) == {1}
+
+
+def test_a_subpath_leads_to_the_files_of_a_version(place: Place) -> None:
+    """With paths from there on; what lies beside it is named, and a version without it has no files."""
+    place.write(1)
+
+    inside = place.source.list_versions(place.base_path, Latest(), "variables").versions[1]
+    nowhere = place.source.list_versions(place.base_path, Latest(), "data/model").versions[1]
+
+    base_path = place.base_path.removeprefix("file://")
+    assert (inside.path, nowhere.path) == (f"{base_path}/1/variables", f"{base_path}/1/data/model")
+    assert {one.path for one in inside.files} == {
+        path.removeprefix("variables/") for path in FILES if path.startswith("variables/")
+    }
+    assert inside.beside == {path for path in FILES if not path.startswith("variables/")}
+    assert (nowhere.files, nowhere.beside) == (frozenset(), frozenset(FILES))

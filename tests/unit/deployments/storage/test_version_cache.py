@@ -9,11 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from core.config.model_config import ModelConfig, ModelResources
+from core.config.version_policy import Latest
 from core.errors import Code, FailedPrecondition, ResourceExhausted, ServingError, Unavailable
 from core.storage.store_errors import StorageFailed
+from core.storage.version_listing import UNKNOWN, judged
 from core.telemetry.metric_names import CACHE_LOOKUPS, FETCH_SECONDS, FETCHED_BYTES
+from core.versions.servable import ServableId
+from core.versions.servable_spec import ServableSpec
+from deployments.inference.assembly import remote_version
 from deployments.storage import version_cache
 from deployments.storage.version_cache import Lease
+from deployments.storage.version_source import VersionSource
 from deployments.telemetry.process_metrics import METRICS
 from tests.support.stores.cache_node import BASE, FILES, SIZE, Node, contents, counted
 
@@ -250,3 +257,21 @@ def test_fetches_are_counted(node: Node) -> None:
     after = counted(FETCHED_BYTES, "m"), counted(CACHE_LOOKUPS, "m", "hit"), counted(CACHE_LOOKUPS, "m", "miss")
     assert [now - then for now, then in zip(after, before, strict=True)] == [SIZE, 1, 1]
     assert ("m",) in METRICS.snapshot().distributions[FETCH_SECONDS.name]
+
+
+def test_a_version_whose_model_lies_deeper_is_fetched_without_the_rest(node: Node) -> None:
+    """Its entry is named for the version, and a marker in the version's own folder is not looked for again."""
+    files = {"MLmodel": b"flavors", "_SUCCESS": b"", **{f"data/model/{path}": one for path, one in FILES.items()}}
+    node.store.put_files(f"{BASE}/7", files)
+    resources = ModelResources(marker_file="_SUCCESS")
+    model = ModelConfig("m", BASE, resources=resources, version_subpath="data/model")
+    listed = VersionSource(node.store).list_versions(BASE, Latest(), model.version_subpath)
+    known = judged(listed, UNKNOWN, model, time.time())
+    spec = ServableSpec(ServableId("m", 7), listed.versions[7].path, config=model)
+
+    lease = node.cache().obtain(remote_version(spec))
+
+    assert known.listing is not None
+    assert 7 in known.listing.versions.keys() - known.waiting.keys()
+    assert contents(lease) == FILES
+    assert node.names() == ["m-7"]

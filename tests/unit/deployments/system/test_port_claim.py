@@ -26,9 +26,9 @@ from deployments.system.port_claim import (
     claim_http,
     grpc_token,
     has_ipv6,
-    holder_of,
     http_token,
     is_free,
+    port_taken,
     require_free,
     shared_listener,
 )
@@ -126,16 +126,58 @@ sys.stdin.read()
 """
 
 
-def test_the_holder_of_a_port_is_named_as_people_know_it(tmp_path: Path) -> None:
-    """The script, and not the interpreter that runs it; a port without a listener has no holder to name."""
-    (tmp_path / "holder.py").write_text(HOLDER)
-    command = [sys.executable, "-u", tmp_path / "holder.py"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+STARTER = """
+import subprocess, sys
+subprocess.run(["ray::ServeReplica:router:Router", "-u", sys.argv[1]], executable=sys.executable)
+"""
+
+
+@contextlib.contextmanager
+def held_by(*command: str | Path, executable: str | None = None) -> Iterator[tuple[int, int]]:
+    """A program that listens; gives its port and its process id."""
+    with subprocess.Popen(
+        command, executable=executable, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
-        assert holder_of(int(process.stdout.readline())) == f"holder.py (process {process.pid})"
+        yield int(process.stdout.readline()), process.pid
         process.communicate()
 
-    assert holder_of(free_port()) == "another program"
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Path:
+    """A script that listens on a port."""
+    (tmp_path / "holder.py").write_text(HOLDER)
+    return tmp_path / "holder.py"
+
+
+def test_the_holder_of_a_port_is_named_as_people_know_it(holder: Path) -> None:
+    """The script, and not the interpreter that runs it; a port without a listener has no holder to name."""
+    with held_by(sys.executable, "-u", holder) as (port, process):
+        assert f"is taken by holder.py (process {process}) on this machine; choose" in str(port_taken(port, "REST"))
+
+    assert "is taken by another program on this machine" in str(port_taken(free_port(), "REST"))
+
+
+def test_a_router_is_named_by_the_program_that_started_its_server(holder: Path, tmp_path: Path) -> None:
+    """A person has never heard of Ray's worker, and stopping it would only start another one."""
+    starter = tmp_path / "ray_model_server"
+    starter.write_text(STARTER)
+
+    with held_by(sys.executable, starter, holder) as (port, process):
+        assert f"taken by ray_model_server (process {process}) on this machine; choose" in str(port_taken(port, "REST"))
+
+
+def test_a_router_that_nobody_is_above_may_be_taken_over(holder: Path) -> None:
+    """On a cluster routers outlive a launcher that was killed; the text says how to get them back."""
+    router = "ray::ServeReplica:router:Router"
+
+    with held_by(router, "-u", holder, executable=sys.executable) as (port, process):
+        told = str(port_taken(port, "gRPC"))
+
+    assert told.startswith(
+        f"Port {port} (gRPC) is taken by {router} (process {process}) on this machine; if its server"
+    )
+    assert "start it again with the same address to take it over" in told
 
 
 def test_a_shared_port_is_not_free_while_a_sibling_listens() -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from core.config.server_settings import LogSettings
-from core.telemetry.log_lines import announced
-from deployments.telemetry.process_logs import OURS, file_name, log_into
+from core.telemetry.log_lines import announced, audited
+from deployments.telemetry.process_logs import OURS, audit_into, file_name, log_into
 
 LOG = logging.getLogger("deployments.something")
 
@@ -128,3 +128,30 @@ def test_text_that_is_no_utf8_is_written(tmp_path: Path) -> None:
     LOG.info("version_deleted app=%s", b"\xff".decode("utf-8", "surrogateescape"))
 
     assert "udcff" in lines(file)[0]
+
+
+@pytest.mark.parametrize("level", ["debug", "info", "error"])
+def test_what_is_audited_is_also_in_a_file_of_its_own(tmp_path: Path, level: str) -> None:
+    """As JSON, and whatever the level of the other log is, which stays as it was."""
+    settings = LogSettings(level=level)
+    watcher = log_into(tmp_path, settings, "watcher")
+    audit_into(tmp_path, settings)
+
+    LOG.info("config_changed by=%s change=%s", "a request", "m: removed", extra=audited())
+    LOG.info("something_else count=%d", 1)
+    LOG.debug("detail count=%d", 2)
+
+    [line] = lines(tmp_path / "ray_model_server_audit.log")
+    told = json.loads(line)
+    assert (told["event"], told["by"], told["change"]) == ("config_changed", "a request", "m: removed")
+    assert len(lines(watcher)) == {"debug": 3, "info": 2, "error": 0}[level]
+
+
+def test_an_audit_log_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    """And nothing else fails."""
+    watcher = log_into(tmp_path, LogSettings(), "watcher")
+    (tmp_path / "ray_model_server_audit.log").mkdir()
+
+    audit_into(tmp_path, LogSettings())
+
+    assert "log_not_written" in lines(watcher)[-1]

@@ -322,9 +322,9 @@ class HangingSource:
         self.answered: list[str] = []
         self._hanging = tuple(hanging)
 
-    def list_versions(self, base_path: str, policy: VersionPolicy) -> VersionListing:
+    def list_versions(self, base_path: str, policy: VersionPolicy, subpath: str = "") -> VersionListing:
         """Answer, or hang."""
-        del policy
+        del policy, subpath
         if base_path.startswith(self._hanging):
             self.go_on.wait(60)
         self.answered.append(base_path)

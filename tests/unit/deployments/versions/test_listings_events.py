@@ -14,16 +14,19 @@ from core.config.server_settings import PollingSettings
 from core.storage.followed_folders import Names
 from core.storage.second_look import QUICK_LOOK_S
 from core.storage.version_listing import QUIET_S, MovedIn
+from core.storage.whole_saved_model import REST_S
 from deployments.storage.folder_events import FolderEvents
 from deployments.storage.version_source import VersionSource
 from deployments.versions.listings import Listings
 from tests.support.clients import wait_until
 from tests.support.fakes import COMPLETE, HALF_WRITTEN, FakeSource
 from tests.support.stores.fake_store import FakeBackground
+from tests.support.zoo_models import zoo_folder
 
 WALL_S = 1e9
 SELDOM = PollingSettings(file_system_poll_wait_s=60, remote_poll_wait_s=60)
 FOUND_WITHIN_S = 20.0
+PUSHED = zoo_folder("tfx_pushed", 1764374400)
 
 
 class FakeEvents:
@@ -157,8 +160,8 @@ def test_a_model_that_goes_is_followed_no_more() -> None:
 class RealSite:
     """A model on the real disk, polled once a minute, and looked at when the kernel says so."""
 
-    def __init__(self, base_path: Path) -> None:
-        self.base_path = base_path
+    def __init__(self, base_path: Path, subpath: str = "") -> None:
+        self.model = ModelConfig("m", str(base_path), version_subpath=subpath)
         self.woken = threading.Event()
         self.events = FolderEvents(self.woken.set)
         self.listings = Listings(VersionSource(), SELDOM, FakeBackground(), self.events)
@@ -166,7 +169,7 @@ class RealSite:
 
     def tick(self) -> None:
         """Refresh now."""
-        self.listings.refresh([ModelConfig("m", str(self.base_path))], time.monotonic(), time.time())
+        self.listings.refresh([self.model], time.monotonic(), time.time())
 
     def wait(self, *versions: int) -> None:
         """Wait until the versions are found, and complete."""
@@ -266,3 +269,65 @@ def test_a_link_that_is_set_to_another_folder_is_found_between_polls(tmp_path: P
     site.wait(2, 3)
 
     site.events.close()
+
+
+def test_a_model_that_lies_deeper_is_found_between_polls(tmp_path: Path) -> None:
+    """As its artifact is moved into place, and as it is written there folder by folder."""
+    base = tmp_path / "m"
+    base.mkdir()
+    site = RealSite(base, "data/model")
+
+    whole(tmp_path / "artifact" / "data" / "model")
+    (tmp_path / "artifact").rename(base / "1")
+    site.wait(1)
+    (base / "2").mkdir()
+    site.wait(1)
+    (base / "2" / "MLmodel").write_text("flavors: {}")
+    site.wait(1)
+    wait_until(lambda: site.found() == {1} and site.listings.due_s > time.monotonic() + 10, "nobody looks", 20)
+    (base / "2" / "data").mkdir()
+    wait_until(site.woken.is_set, "the kernel told of a folder on the way")
+    site.wait(1)
+    whole(base / "2" / "data" / "model")
+    site.wait(1, 2)
+
+    site.events.close()
+
+
+def pushed(folder: Path, *files: str) -> None:
+    """Copy files of a real model as they are named, one after another."""
+    for file in files:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_bytes((PUSHED / file).read_bytes())
+
+
+def test_a_version_whose_model_was_written_last_needs_no_second_look(tmp_path: Path) -> None:
+    """As TFX's Pusher leaves it; another order of the same files waits as long as ever."""
+    base = tmp_path / "m"
+    base.mkdir()
+    first, *others = sorted(str(path.relative_to(PUSHED)) for path in PUSHED.rglob("*") if path.is_file())
+    assert first == "assets.extra/tf_serving_warmup_requests"
+    others.remove("saved_model.pb")
+
+    pushed(base / "1764374400", first, *others, "saved_model.pb")
+    pushed(base / "1764374401", *others, "saved_model.pb", first)
+    listings = Listings(VersionSource(), SELDOM, FakeBackground())
+    written_s = (base / "1764374401" / first).stat().st_ctime
+    model = [ModelConfig("m", str(base))]
+    listings.refresh(model, 100.0, written_s + REST_S / 2)
+    assert set(listings.by_model["m"].waiting) == {1764374400, 1764374401}
+    listings.refresh(model, listings.due_s, written_s + QUICK_LOOK_S)
+
+    assert set(listings.by_model["m"].waiting) == {1764374401}
+
+
+def test_a_first_look_is_enough_for_a_version_whose_model_was_written_last(tmp_path: Path) -> None:
+    """Storage that sends no events is polled once."""
+    files = sorted(str(path.relative_to(PUSHED)) for path in PUSHED.rglob("*") if path.is_file())
+    files.remove("saved_model.pb")
+    pushed(tmp_path / "m" / "1764374400", *files, "saved_model.pb")
+    listings = Listings(VersionSource(), SELDOM, FakeBackground())
+
+    listings.refresh([ModelConfig("m", str(tmp_path / "m"))], 100.0, time.time() + REST_S)
+
+    assert not listings.by_model["m"].waiting

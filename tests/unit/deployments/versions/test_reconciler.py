@@ -11,13 +11,14 @@ from core.config.server_settings import LoadingSettings, ModelSourceSettings, Po
 from core.config.version_policy import All
 from core.errors import Code, Problem, Unavailable
 from core.protos import model_config_pb2
+from core.routing.admission import TrafficLimits
 from core.routing.router_report import RouterReport
 from core.routing.table import RoutingTable
 from core.versions.lifecycle import State
 from core.versions.record import Failure
 from core.versions.world import AppObservation, Condition
 from deployments.versions.published_table import ROUTER_FORGOTTEN_AFTER_S
-from deployments.versions.reconciler import BUSY_TICK_S
+from deployments.versions.reconciler import BUSY_TICK_S, Reconciler
 from tests.support.fakes import HALF_WRITTEN, FakeRouter, Killed
 from tests.support.sites import SETTINGS, M, Site
 
@@ -518,3 +519,54 @@ def test_the_report_of_a_router_that_is_gone_is_forgotten() -> None:
     site.tick(ROUTER_FORGOTTEN_AFTER_S + 1.0)
 
     assert not site.watch.table.models["m"].is_failing
+
+
+def limited(**limits: float) -> ModelConfig:
+    """Return the model with limits."""
+    return replace(M, resources=replace(M.resources, **limits))
+
+
+def test_changed_limits_reach_the_routers_and_load_nothing() -> None:
+    """A limit is raised because it hurts: nobody wants to wait for a load then."""
+    site = Site(running=["m:1"])
+    site.settle()
+    assert site.router.table.models["m"].limits == TrafficLimits()
+
+    site.model_list.configs = (limited(max_requests_per_second=5.0, max_in_flight=2),)
+    site.tick(6.0)
+
+    assert site.router.table.models["m"].limits == TrafficLimits(5.0, 2)
+    assert site.host.deployed == []
+    assert site.state(1) is State.AVAILABLE
+
+
+def test_routers_learn_how_many_they_are() -> None:
+    """They share the limits of models; one that is gone leaves its part to the others after a while."""
+    site = Site(running=["m:1"], configs=(limited(max_in_flight=2),))
+    for name in ("r", "s", "t"):
+        site.watch.pulled(RouterReport(name, 0))
+    site.settle()
+    for name in ("r", "s"):
+        site.watch.pulled(RouterReport(name, site.watch.table.generation))
+    site.tick()
+    before = site.router.table.routers
+
+    site.clock.advance(ROUTER_FORGOTTEN_AFTER_S - 1.0)
+    site.watch.pulled(RouterReport("r", site.watch.table.generation))
+    site.tick(2.0)
+
+    assert (before, site.router.table.routers) == (2, 1)
+
+
+def test_a_new_watcher_keeps_the_number_of_routers_until_all_could_pull() -> None:
+    """Otherwise each would let in the whole for a moment."""
+    site = Site(running=["m:1"], configs=(limited(max_in_flight=2),))
+    for name in ("r", "s"):
+        site.watch.pulled(RouterReport(name, 0))
+    site.tick(1.0)
+    assert site.router.table.routers == 2
+
+    site.watch = Reconciler(site.settings, site.host, site.source, site.model_list, site.clock)
+    site.tick()
+
+    assert site.watch.table.routers == 2

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from core.errors import Code
-from core.telemetry.log_lines import ANNOUNCED
+from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.versions.record import Event, Failure, VersionRecord
 from core.versions.servable import ServableId
 from deployments.versions.rollout_log import RolloutLog
@@ -59,8 +59,29 @@ def test_a_version_that_comes_back_is_new(written: pytest.LogCaptureFixture) -> 
     assert len(written.messages) == 2
 
 
-def test_steps_are_announced(written: pytest.LogCaptureFixture) -> None:
-    """Whoever looks at the terminal of the server sees them."""
-    RolloutLog().follow({M1: READY})
+def test_steps_are_announced_and_audited(written: pytest.LogCaptureFixture) -> None:
+    """Whoever looks at the terminal of the server sees them, and later in the audit log."""
+    log = RolloutLog()
+    log.follow({M1: READY})
+    log.follow_labels(table({"stable": 1}, 1))
 
-    assert all(getattr(record, ANNOUNCED) for record in written.records)
+    assert [(one.rms_announced, one.rms_audited) for one in written.records] == [(True, True)] * 2
+
+
+def table(labels: dict[str, int], *versions: int) -> RoutingTable:
+    routes = {version: Route.of(ServableId("m", version)) for version in versions}
+    return RoutingTable(1, {"m": ModelRoutes(routes, labels)})
+
+
+def test_a_label_that_leads_elsewhere_is_one_line(written: pytest.LogCaptureFixture) -> None:
+    """When requests by it do, which is later than its declaration; a label that is removed leads nowhere."""
+    log = RolloutLog()
+
+    for one in (table({"a": 1}), table({"a": 1}, 1), table({"a": 1}, 1, 2), table({"a": 2}, 1, 2), table({}, 2)):
+        log.follow_labels(one)
+
+    assert written.messages == [
+        "label_moved model=m label=a from=None to=1",
+        "label_moved model=m label=a from=1 to=2",
+        "label_moved model=m label=a from=2 to=None",
+    ]

@@ -1,0 +1,75 @@
+"""Arrays as bytes, and back: the part that both protocols share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ray_model_client.dtypes import ElementType, widened
+from ray_model_client.wire import Piece, broken
+
+
+def sent_array(value: ArrayLike) -> np.ndarray:
+    """Make an array; texts become bytes, and Python floats become float32, which most models take."""
+    array = np.asarray(value)
+    if array.dtype.kind == "U":
+        return np.array([one.encode() for one in array.ravel().tolist()], object).reshape(array.shape)
+    if array.dtype.kind == "S":
+        return array.astype(object)
+    if array.dtype == np.float64 and not isinstance(value, (np.ndarray, np.generic)):
+        return array.astype(np.float32)
+    return array
+
+
+def strings_of(array: np.ndarray, name: str) -> list[bytes]:
+    """Return the elements of an array of strings; raises TypeError for other objects."""
+    strings = [one.encode() if isinstance(one, str) else one for one in array.ravel().tolist()]
+    if not all(isinstance(one, bytes) for one in strings):
+        raise TypeError(f"{name!r} holds objects that are neither str nor bytes; is it a ragged list?")
+    return strings
+
+
+def memory_of(array: np.ndarray) -> Piece:
+    """Return the bytes of an array of numbers: row-major, little endian."""
+    if array.dtype.byteorder == ">":
+        array = array.astype(array.dtype.newbyteorder("<"))
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data if array.size else b""
+
+
+def from_memory(raw: memoryview, kind: ElementType, shape: Sequence[int]) -> np.ndarray:
+    """Return the array of raw bytes, read-only and in place; raises ServerError where they do not fit the shape."""
+    dtype = kind.dtype
+    if dtype is None:
+        return widened(from_bits(raw, shape))
+    if len(raw) != math.prod(shape) * dtype.itemsize:
+        broken(f"a tensor of shape {list(shape)} has {len(raw)} bytes")
+    return np.frombuffer(raw, dtype).reshape(shape)
+
+
+def from_bits(raw: memoryview, shape: Sequence[int]) -> np.ndarray:
+    """Return 16-bit floats that numpy does not know, as uint16."""
+    if len(raw) != math.prod(shape) * 2:
+        broken(f"a tensor of shape {list(shape)} has {len(raw)} bytes")
+    return np.frombuffer(raw, "<u2").reshape(shape)
+
+
+def from_strings(strings: Sequence[bytes], shape: Sequence[int]) -> np.ndarray:
+    """Return an array of `bytes` objects."""
+    if len(strings) != math.prod(shape):
+        broken(f"a tensor of shape {list(shape)} has {len(strings)} strings")
+    array = np.empty(len(strings), object)
+    array[:] = strings
+    return array.reshape(shape)
+
+
+def from_values(values: np.ndarray, kind: ElementType, shape: Sequence[int]) -> np.ndarray:
+    """Return an array of listed values, already as wide as the list has them."""
+    count = math.prod(shape)
+    if values.size != count:
+        broken(f"a tensor of shape {list(shape)} has {values.size} values")
+    if kind.dtype is None:
+        return widened(values.astype(np.uint16)).reshape(shape)
+    return values.astype(kind.dtype, copy=False).reshape(shape)

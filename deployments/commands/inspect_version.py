@@ -1,0 +1,54 @@
+"""`ray_model_server inspect`: shows what a version is, without serving it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from core.inspection.document import inspected_document
+from core.inspection.text import inspection_text
+from deployments.commands.arguments import DONE, FAILED, answered, name, print_json, version_number
+from deployments.inspection.inspection import inspected
+from deployments.inspection.version_folder import opened_version
+
+DESCRIPTION = """\
+Show what a version is, without serving it: signatures with types, shapes and defaults, sizes, operations and those that
+this server cannot run, devices, warm-up requests, hooks, and what would make its load fail.
+
+PATH is the folder of a version, or a base path, whose newest version is shown; or a URL of either in a store that base
+paths may name. TensorFlow's Python package is not imported, and Python of the version is not run."""
+
+EPILOG = """\
+examples:
+  ray_model_server inspect /models/ranking
+  ray_model_server inspect s3://bucket/models/ranking --version 7 --json
+
+exit status: 0 nothing would make its load fail, 1 something would, or it cannot be read, 2 wrong arguments"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; returns the exit status."""
+    made = argparse.ArgumentParser(
+        prog="ray_model_server inspect",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument("path", metavar="PATH", type=name)
+    made.add_argument("--version", metavar="N", type=version_number, help="which version below a base path")
+    made.add_argument("--tags", metavar="TAGS", default="serve", help="tags of the graph to serve (default: serve)")
+    made.add_argument("--json", action="store_true", help="print JSON instead of text")
+    given = made.parse_args(arguments)
+    return answered(lambda: _inspect(given), as_json=given.json)
+
+
+def _inspect(given: argparse.Namespace) -> int:
+    with opened_version(given.path, given.version) as version:
+        found = inspected(version, frozenset(given.tags.split(",")))
+    document = inspected_document(found)
+    if given.json:
+        print_json(document)
+    else:
+        print(inspection_text(document), end="")
+    return FAILED if found.problems else DONE

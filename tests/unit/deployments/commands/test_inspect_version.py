@@ -1,0 +1,314 @@
+"""`ray_model_server inspect`: what it finds of versions of every kind, in folders and in a store."""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Self
+
+import fsspec
+import pytest
+from tensorflow.core.protobuf import saved_model_pb2
+
+from core.errors import Code, RuntimeFailure
+from core.inspection.unrunnable import RuntimeOperations
+from deployments.cli import main
+from deployments.inspection import inspection, version_folder
+from deployments.inspection import runtime_operations as runtime_module
+from deployments.inspection.runtime_operations import AskedRuntime
+from tests.support.hook_files import write_hooks
+from tests.support.lite_models import LITE_MODELS
+from tests.support.onnx_models import identity, write
+from tests.support.prediction_logs import one_of_each, predict_log, serialized, write_raw_warm_up, write_warm_up
+
+Found = dict[str, Any]
+
+
+@functools.cache
+def runtime_operations() -> RuntimeOperations:
+    """Return what the runtime says; asking it takes half a second of a CPU each time."""
+    with AskedRuntime() as asked:
+        return asked.answer()
+
+
+class Answered:
+    """Stands for the process that was asked; `failure` is raised instead of its answer."""
+
+    failure: RuntimeFailure | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """There is nothing to end."""
+
+    def answer(self) -> RuntimeOperations:
+        if self.failure is not None:
+            raise self.failure
+        return runtime_operations()
+
+
+@pytest.fixture(autouse=True)
+def answered(monkeypatch: pytest.MonkeyPatch) -> type[Answered]:
+    """Ask the runtime once for all tests."""
+    kind = type("Answered", (Answered,), {})
+    monkeypatch.setattr(inspection, "AskedRuntime", kind)
+    return kind
+
+
+@pytest.fixture
+def version(saved_models: Path, tmp_path: Path) -> Path:
+    """A version that a test may change."""
+    folder = tmp_path / "half_plus_two" / "7"
+    shutil.copytree(saved_models / "half_plus_two" / "1", folder)
+    return folder
+
+
+def found(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> Found:
+    """Inspect, and return the document."""
+    assert main(["inspect", "--json", *arguments]) == status
+    document: Found = json.loads(capsys.readouterr().out)
+    return document
+
+
+def with_graph(version: Path, **node: str) -> Path:
+    """Add a node to the graph of a version."""
+    file = version / "saved_model.pb"
+    model = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+    model.meta_graphs[0].graph_def.node.add(name="added", **node)
+    file.write_bytes(model.SerializeToString())
+    return version
+
+
+def test_a_saved_model_is_shown(version: Path, capsys) -> None:
+    """Without Python TensorFlow; all of its operations run here."""
+    shown = found(capsys, str(version))
+
+    assert (shown["model"], shown["version"], shown["platform"]) == ("half_plus_two", 7, "tensorflow")
+    assert shown["signatures"]["serving_default"]["inputs"]["x"]["dtype"] == "float"
+    assert shown["graphs"][0]["tags"] == ["serve"]
+    assert shown["graphs"][0]["operations"]["Mul"] >= 1
+    assert (shown["unrunnable_operations"], shown["problems"], shown["warm_up"]) == ([], [], None)
+    assert shown["estimate"]["is_light"]
+    assert shown["estimate"]["resident_bytes"] == shown["files"]["total_bytes"]
+
+
+def test_of_a_base_path_the_newest_version_is_shown_unless_one_is_named(version: Path, capsys) -> None:
+    """As the policy `latest` takes it."""
+    shutil.copytree(version, version.with_name("12"))
+
+    assert found(capsys, str(version.parent))["version"] == 12
+    assert found(capsys, str(version.parent), "--version", "7")["version"] == 7
+    error = found(capsys, str(version.parent), "--version", "8", status=1)["error"]
+    assert error["message"].endswith("has no version 8; the versions there are: 7, 12")
+
+
+def test_a_version_in_a_store_is_shown_without_its_variables(version: Path, capsys) -> None:
+    """Their sizes are in the listing, and their values are not fetched."""
+    store = fsspec.filesystem("memory")
+    store.put(str(version), "/inspected/m/7", recursive=True)
+    try:
+        shown = found(capsys, "memory://inspected/m")
+    finally:
+        store.rm("/inspected", recursive=True)
+
+    local = found(capsys, str(version))
+    assert (shown["path"], shown["version"]) == ("memory://inspected/m/7", 7)
+    assert shown["files"] == local["files"]
+    assert shown["signatures"] == local["signatures"]
+    assert shown["estimate"] == local["estimate"]
+
+
+def test_what_is_too_large_to_be_fetched_is_refused(version: Path, capsys, monkeypatch) -> None:
+    """Nothing fills the disk for a look."""
+    monkeypatch.setattr(version_folder, "LARGEST_FETCHED_BYTES", 100)
+    store = fsspec.filesystem("memory")
+    store.put(str(version), "/inspected/m/7", recursive=True)
+    try:
+        error = found(capsys, "memory://inspected/m", status=1)["error"]
+    finally:
+        store.rm("/inspected", recursive=True)
+
+    assert error["code"] == "RESOURCE_EXHAUSTED"
+
+
+def test_an_operation_that_nobody_has_is_a_problem(version: Path, capsys) -> None:
+    """It is found before a server would have failed to load it."""
+    shown = found(capsys, str(with_graph(version, op="NobodyHasThis")), status=1)
+
+    (operation,) = shown["unrunnable_operations"]
+    assert (operation["operation"], operation["nodes"]) == ("NobodyHasThis", 1)
+    assert "op_libraries" in operation["reason"]
+    assert shown["problems"] == ["operations that this server cannot run: NobodyHasThis"]
+
+
+def test_where_the_runtime_cannot_be_asked_the_rest_is_shown(version: Path, capsys, answered: type[Answered]) -> None:
+    """A client's machine need not have it."""
+    answered.failure = RuntimeFailure(Code.UNAVAILABLE, "it is not installed")
+
+    shown = found(capsys, str(version))
+
+    assert shown["notes"] == ["which operations cannot run is not known: it is not installed"]
+    assert "serving_default" in shown["signatures"]
+
+
+def test_a_runtime_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that was asked says why it ended."""
+    monkeypatch.setattr(runtime_module, "MODULE", "deployments.no_such_module")
+
+    with AskedRuntime() as asked, pytest.raises(RuntimeFailure, match=r"could not be asked .*no_such_module"):
+        asked.answer()
+
+
+def test_an_operation_of_a_known_package_names_it(version: Path, capsys) -> None:
+    """Whether it is installed or not."""
+    main(["inspect", "--json", str(with_graph(version, op="RougeL"))])
+
+    assert json.loads(capsys.readouterr().out)["op_packages"] == ["tensorflow-text"]
+
+
+def test_devices_that_nodes_are_pinned_to_are_noted(version: Path, capsys) -> None:
+    """The CPU is everywhere."""
+    shown = found(capsys, str(with_graph(version, op="NoOp", device="/device:GPU:1")))
+
+    assert "/device:GPU:1" in shown["graphs"][0]["devices"]
+    (note,) = shown["notes"]
+    assert note.startswith("nodes are pinned to /device:GPU:1")
+
+
+def test_warm_up_records_are_counted_by_kind(version: Path, capsys) -> None:
+    """As a load would replay them."""
+    write_warm_up(version, serialized([predict_log(1.0), *one_of_each()]))
+
+    shown = found(capsys, str(version))
+
+    assert shown["warm_up"]["kinds"] == {"predict": 2, "classify": 1, "regress": 1, "multi_inference": 1}
+    assert shown["warm_up"]["records"] == 5
+
+
+def test_a_damaged_warm_up_file_is_a_problem(version: Path, capsys) -> None:
+    """It would fail the load."""
+    write_raw_warm_up(version, b"not a record at all")
+
+    shown = found(capsys, str(version), status=1)
+
+    (problem,) = shown["problems"]
+    assert problem.startswith("warm-up: ")
+    assert "TFRecord" in problem
+
+
+def test_hooks_are_noted_and_not_run(version: Path, capsys) -> None:
+    """They are code."""
+    write_hooks(version, "raise SystemExit('was run')")
+
+    shown = found(capsys, str(version))
+
+    assert shown["hooks"] == "assets.extra/hooks.py"
+    assert "--allow_python_servables" in shown["notes"][0]
+
+
+@pytest.mark.parametrize(
+    ("file", "problem"),
+    [
+        ("variables/variables.index", "waits for variables/variables.index"),
+        ("variables/variables.data-00000-of-00001", "waits for all shards variables/variables.data-*"),
+    ],
+)
+def test_files_that_are_missing_are_a_problem(version: Path, capsys, file: str, problem: str) -> None:
+    """In the watcher's words; what is there is shown."""
+    (version / file).unlink()
+
+    shown = found(capsys, str(version), status=1)
+
+    assert shown["problems"] == [problem]
+    assert "serving_default" in shown["signatures"]
+
+
+def test_a_graph_that_is_cut_short_is_a_problem_with_its_size(version: Path, capsys) -> None:
+    """The rest of the folder is shown."""
+    file = version / "saved_model.pb"
+    file.write_bytes(file.read_bytes()[:100])
+
+    (problem,) = found(capsys, str(version), status=1)["problems"]
+
+    assert problem.startswith(f"{file} (100 bytes) is not a SavedModel")
+
+
+def test_tags_choose_the_graph(saved_models: Path, capsys) -> None:
+    """Other tags than there are would fail the load."""
+    path = str(saved_models / "two_tag_sets")
+    tags = [graph["tags"] for graph in found(capsys, path)["graphs"]]
+
+    other = next(one for one in tags if one != ["serve"])
+    assert found(capsys, path, "--tags", ",".join(other))["signatures"]
+    shown = found(capsys, path, "--tags", "none", status=1)
+    assert shown["problems"][0].startswith("there is no graph with the tags none, but with ")
+    assert shown["signatures"] is None
+
+
+def test_an_onnx_model_is_shown(tmp_path: Path, capsys) -> None:
+    """By its runtime, as it is served."""
+    write(tmp_path / "m" / "3", identity())
+
+    shown = found(capsys, str(tmp_path / "m"))
+
+    assert (shown["platform"], shown["version"]) == ("onnx", 3)
+    (signature,) = shown["signatures"].values()
+    assert [one["shape"] for one in signature["inputs"].values()] == [[-1, 2]]
+
+
+def test_a_tensorflow_lite_model_is_shown(capsys) -> None:
+    """Likewise."""
+    shown = found(capsys, str(LITE_MODELS / "half_plus_two"))
+
+    assert shown["platform"] == "tflite"
+    assert shown["signatures"]
+
+
+def test_a_damaged_onnx_model_is_a_problem(tmp_path: Path, capsys) -> None:
+    """In the loader's words."""
+    write(tmp_path / "m" / "3", b"nothing")
+
+    assert found(capsys, str(tmp_path / "m"), status=1)["problems"]
+
+
+def test_python_of_a_version_is_not_run(tmp_path: Path, capsys) -> None:
+    """So its signature is not known."""
+    folder = tmp_path / "m" / "1"
+    folder.mkdir(parents=True)
+    (folder / "model.py").write_text("raise SystemExit('was run')")
+
+    shown = found(capsys, str(folder))
+
+    assert (shown["platform"], shown["signatures"]) == ("python", None)
+
+
+def test_a_folder_with_models_of_several_platforms_is_a_problem(tmp_path: Path, capsys) -> None:
+    """As it is for a load."""
+    folder = write(tmp_path / "m" / "1", identity())
+    (folder if folder.is_dir() else folder.parent).joinpath("model.py").write_text("")
+
+    (problem,) = found(capsys, str(tmp_path / "m"), status=1)["problems"]
+
+    assert "models of several platforms" in problem
+
+
+@pytest.mark.parametrize("path", ["missing", ".", "file"])
+def test_a_path_without_a_version_says_what_was_expected(tmp_path: Path, capsys, path: str) -> None:
+    """Text and exit status for people, JSON for scripts."""
+    (tmp_path / "file").touch()
+
+    assert main(["inspect", str(tmp_path / path)]) == 1
+    assert capsys.readouterr().err.startswith("ray_model_server: ")
+    assert found(capsys, str(tmp_path / path), status=1)["error"]["code"] == "NOT_FOUND"
+
+
+def test_the_text_is_for_people(version: Path, capsys) -> None:
+    """Signatures as they are called."""
+    assert main(["inspect", str(version)]) == 0
+
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"half_plus_two version 7 (tensorflow): {version}\n")
+    assert "signature serving_default (tensorflow/serving/predict)\n  input  x: float" in printed
