@@ -37,11 +37,10 @@ from deployments.oip.grpc_service import OipService
 from deployments.oip.rest_api import OipRest
 from deployments.oip.serve_proxy import OipProxyMethods
 from deployments.oip.server_facts import ServerFacts
+from deployments.pages.people_pages import people_pages
 from deployments.rest.api import HttpApi, Page, ScopedPage
 from deployments.rest.asgi import AsgiApp
 from deployments.rest.door import HttpDoor
-from deployments.rest.html_endpoint import PATH as HTML_PATH
-from deployments.rest.html_endpoint import HtmlPage
 from deployments.rest.metrics_endpoint import MetricsPage, Sums
 from deployments.rest.router_facts import router_facts
 from deployments.rest.serve_ingress import http_address, http_limits, on_loop
@@ -135,8 +134,10 @@ class Router(OipProxyMethods):
 
     def _pages(self, status: StatusPage) -> tuple[dict[str, Page], dict[str, ScopedPage]]:
         """Return the pages beside the API, by path; those with metrics only if the monitoring file does not forbid."""
-        pages: dict[str, Page] = {STATUS_PATH: status.answer, HTML_PATH: HtmlPage(status.document).answer}
-        if not monitoring(self._settings).prometheus_enabled:
+        has_metrics = monitoring(self._settings).prometheus_enabled
+        people = people_pages(status.document, EXPOSITION_PATH if has_metrics else "")
+        pages: dict[str, Page] = {STATUS_PATH: status.answer, **people}
+        if not has_metrics:
             return pages, {}
         pages[self._page.path] = self._page.answer  # found first: TensorFlow Serving's page may be at the other's path
         return pages, {EXPOSITION_PATH: ExpositionPage(self._page, self._watcher).answer}

@@ -241,10 +241,15 @@ def _refused(name: str, watcher: AgedReport) -> float | None:
 def _rates(rates: Rates) -> Json:
     return {
         "requests_per_s": round(rates.requests_per_s, 3),
-        "p50_s": round(rates.p50_s, 6) if rates.p50_s is not None else None,
-        "p99_s": round(rates.p99_s, 6) if rates.p99_s is not None else None,
+        "p50_s": _rounded(rates.p50_s),
+        "p95_s": _rounded(rates.p95_s),
+        "p99_s": _rounded(rates.p99_s),
         "errors_per_s": round(rates.errors_per_s, 3),
     }
+
+
+def _rounded(latency_s: float | None) -> float | None:
+    return round(latency_s, 6) if latency_s is not None else None
 
 
 def _error(failure: Failure | None) -> Json | None:

@@ -91,6 +91,8 @@ METADATA: Json = {
     "required": ["model_spec", "metadata"],
 }
 DESCRIPTION = "TensorFlow Serving's REST API, and the Open Inference Protocol (version 2) of KServe and Triton."
+SERVER_TAG = "Server"
+API_TAG = "TensorFlow Serving's REST API"
 ANY_OBJECT: Json = {"type": "object"}
 CLIENT_ERRORS = ("400", "404", "413", "429", "501", "503", "504")
 
@@ -120,7 +122,8 @@ def document() -> Json:
 def _operation(summary: str, answer: Json, parameters: list[Json], request: Json | None = None) -> Json:
     responses = {"200": _json("The answer.", answer)}
     responses |= {code: _json("The error.", ERROR) for code in CLIENT_ERRORS if parameters}
-    operation: Json = {"summary": summary, "parameters": parameters, "responses": responses}
+    tag = API_TAG if parameters else SERVER_TAG
+    operation: Json = {"summary": summary, "tags": [tag], "parameters": parameters, "responses": responses}
     if request is not None:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": request}}}
     return operation

@@ -77,12 +77,20 @@ TRAFFIC = _object(
     requests_per_s=PER_SECOND,
     errors_per_s={**PER_SECOND, "description": "those of them that were errors"},
     p50_s=LATENCY,
+    p95_s=LATENCY,
     p99_s=LATENCY,
     window_s={**SECONDS, "description": "the rates above cover the last so many seconds"},
     history_s={**SECONDS, "description": "how far the points below reach back at most"},
     history={
         **_list(
-            _object(s_ago=SECONDS, requests_per_s=PER_SECOND, errors_per_s=PER_SECOND, p50_s=LATENCY, p99_s=LATENCY)
+            _object(
+                s_ago=SECONDS,
+                requests_per_s=PER_SECOND,
+                errors_per_s=PER_SECOND,
+                p50_s=LATENCY,
+                p95_s=LATENCY,
+                p99_s=LATENCY,
+            )
         ),
         "description": "each point covers the time since the previous one; null where there was no request",
     },

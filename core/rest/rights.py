@@ -21,13 +21,17 @@ OUTSIDE: Final[Mapping[str, tuple[Right, ...]]] = MappingProxyType(
         "/openapi.json": (METADATA,),
     }
 )
-CUT_PAGES: Final = frozenset({"/", "/status.json"})
+CUT_PAGES: Final = frozenset({"/", "/models/", "/status.json"})
 """Pages that show what their caller may see."""
+SCHEMA_PAGES: Final = frozenset({"/docs", "/docs/"})
+"""The OpenAPI document for people."""
 VERBS: Final = {Verb.METADATA: METADATA, Verb.STATUS: STATES}
 
 
 def page_rights(path: str) -> tuple[Right, ...]:
     """Return what a page of the port needs; an operator may have put one where an API would be."""
+    if path in SCHEMA_PAGES:
+        return (METADATA,)
     return (STATUS if path in CUT_PAGES else WHOLE_STATUS,)
 
 

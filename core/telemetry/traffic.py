@@ -27,7 +27,7 @@ WINDOW_S = 30.0
 SHORTEST_S = 0.5
 """Least time between two sums that give a rate."""
 
-P50, P99 = 0.5, 0.99
+P50, P95, P99 = 0.5, 0.95, 0.99
 
 Version = tuple[str, str]
 """Name of the model and number of the version; no number stands for what was refused of the model."""
@@ -60,6 +60,7 @@ class Rates:
     p50_s: float | None = None
     p99_s: float | None = None
     errors_per_s: float = 0.0
+    p95_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,8 @@ def _rates(version: Version, before: Sample, after: Sample) -> Rates:
     errors = max(0.0, last.errors - first.errors) / took_s
     new = [max(0, now - then) for then, now in zip(first.seconds, last.seconds, strict=True)]
     limits = SIGNATURE_SECONDS.buckets
-    return Rates(requests, quantile(P50, new, limits), quantile(P99, new, limits), errors)
+    p50_s, p95_s, p99_s = (quantile(share, new, limits) for share in (P50, P95, P99))
+    return Rates(requests, p50_s, p99_s, errors, p95_s)
 
 
 def _curve(version: Version, known: Sequence[Sample], now_s: float) -> tuple[Point, ...]:

@@ -158,22 +158,28 @@ class HttpApi:
 
     def _rights(self, method: str, target: str, other: RestApi | None) -> tuple[Right, ...]:
         """Return what a request needs, in the order in which `_admitted` looks for who answers it."""
-        path = path_in(target)
-        if path in self._pages or path in self._scoped_pages:
-            return page_rights(path)
+        place = self._place(path_in(target))
+        if place in self._pages or place in self._scoped_pages:
+            return page_rights(place)
         return rest_rights(method, target) if other is None else other.rights(method, target)
+
+    def _place(self, path: str) -> str:
+        """Return the path of the page that answers: the same, or its folder where one page answers for all in it."""
+        folder = path[: path.find("/", 1) + 1]
+        return folder if folder in self._pages and path not in self._pages else path
 
     def _cors(self, target: str, other: RestApi | None) -> tuple[Header, ...]:
         return CORS_HEADERS if self.limits.cors and (other is not None or is_api(target)) else ()
 
     async def _admitted(self, scope: Scope, target: str, other: RestApi | None, receive: Receive) -> HttpAnswer:
-        page = self._pages.get(path_in(target))
+        place = self._place(path_in(target))
+        page = self._pages.get(place)
         if page is not None:
             is_read = scope["method"] in {"GET", "HEAD"}
             if is_read and path_in(target) == "/" and takes_no_page(header(scope, b"accept").decode("latin-1")):
                 return HttpAnswer(200, root_body())
             return await page(scope["method"], target)
-        scoped = self._scoped_pages.get(path_in(target))
+        scoped = self._scoped_pages.get(place)
         if scoped is not None:
             return await scoped(scope, target)
         if other is None and not is_api(target):

@@ -15,7 +15,10 @@ from tests.support.clients import ClosedLoop, RestClient, wait_until
 
 @pytest.mark.tools
 def test_a_rollout_and_its_traffic_are_seen_live(server: LiveServer, client: RestClient, base_path: Path) -> None:
-    """A new version loads and takes over, the old one goes, requests become a curve; nobody touches the page."""
+    """A new version loads and takes over, the old one goes, requests become a curve; nobody touches the page.
+
+    The model's own page sends a request and shows the same traffic.
+    """
     server.copy_version("half_plus_two_versions", 1, base_path)
     server.configure("watched", base_path)
     wait_until(lambda: client.available("watched") == {1}, "the first version answers")
@@ -40,6 +43,12 @@ def test_a_rollout_and_its_traffic_are_seen_live(server: LiveServer, client: Res
             timeout=SOON_MS
         )
         new.locator("svg[aria-label^='p99 latency']").first.wait_for(timeout=SOON_MS)
+
+        new.get_by_role("link", name="watched").click()
+        tab.get_by_label("Body").fill('{"instances": [2.0]}')
+        tab.get_by_role("button", name="Send").click()
+        tab.locator("#outcome.good").wait_for(timeout=SOON_MS)
+        tab.get_by_role("img", name="Latency over the last 5 min: p50 at most").first.wait_for(timeout=SOON_MS)
 
     server.remove("watched")
     assert faults == []

@@ -16,14 +16,15 @@ from core.versions.history import VersionHistory
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.record import Failure
 from core.versions.servable import ServableId, app_name
+from deployments.pages.people_pages import people_pages
 from deployments.rest.api import HttpApi, HttpLimits
 from deployments.rest.door import HttpAddress, HttpDoor
-from deployments.rest.html_endpoint import PATH, HtmlPage
 from deployments.rest.status_endpoint import StatusPage
 from deployments.routing.request_router import RequestRouter
 from deployments.system.event_loop import LoopThread
 from tests.support.fakes import FakeTransport
 
+METRICS_PATH = "/monitoring/prometheus/metrics"
 BEGAN_S = 1_700_000_000.0
 NOW_S = BEGAN_S + 7_500.0
 FACTS = RouterFacts(
@@ -34,7 +35,10 @@ FACTS = RouterFacts(
     ("models.config", "models.yaml"),
 )
 CURVE = tuple(
-    Point(290.0 - 10.0 * place, Rates(100.0 + 100.0 * (place % 6 == 0) - place, 0.004, 0.25 - 0.005 * place))
+    Point(
+        290.0 - 10.0 * place,
+        Rates(100.0 + 100.0 * (place % 6 == 0) - place, 0.004, 0.25 - 0.005 * place, p95_s=0.08 - 0.001 * place),
+    )
     for place in range(30)
 )
 TRAFFIC = {
@@ -102,7 +106,7 @@ def document(table: RoutingTable, *, facts: RouterFacts = FACTS, known: AgedRepo
     return status_document(table, facts, known or AgedReport(WATCHER_REPORT, 0.2, is_fresh=True), NOW_S)
 
 
-class _PageClock:
+class PageClock:
     """The wall clock of the documents, and a steady clock that goes on."""
 
     def wall_s(self) -> float:
@@ -118,7 +122,7 @@ class LivePage:
     def __init__(self, table: RoutingTable, port: int) -> None:
         self.table = table
         self.traffic = TRAFFIC
-        self._status = StatusPage(self, lambda: FACTS, self._watcher_report, _PageClock())
+        self._status = StatusPage(self, lambda: FACTS, self._watcher_report, PageClock())
         self.url = f"http://127.0.0.1:{port}/"
         self._loop = LoopThread("status-page-test")
         self._port = port
@@ -130,7 +134,7 @@ class LivePage:
     def open(self) -> None:
         """Begin to answer, also once more."""
         api = HttpApi(
-            RequestRouter("r", FakeTransport()), HttpLimits(), pages={PATH: HtmlPage(self._status.document).answer}
+            RequestRouter("r", FakeTransport()), HttpLimits(), pages=people_pages(self._status.document, METRICS_PATH)
         )
         self._door = HttpDoor(HttpAddress("127.0.0.1", self._port), api, "")
         self._loop.run(self._door.open()).result(60)

@@ -30,9 +30,9 @@ from deployments.oip.extensions import extensions_of
 from deployments.oip.grpc_service import OipService
 from deployments.oip.rest_api import OipRest
 from deployments.oip.server_facts import ServerFacts
+from deployments.pages.people_pages import people_pages
 from deployments.rest.api import HttpApi, HttpLimits
 from deployments.rest.door import HttpAddress, HttpDoor
-from deployments.rest.html_endpoint import HtmlPage
 from deployments.rest.status_endpoint import StatusPage
 from deployments.routing.access_log import AccessLog
 from deployments.routing.request_router import RequestRouter
@@ -113,7 +113,7 @@ class GuardedSite:
         more = extensions_of(facts, self._hand_over, self, has_repository=True)
         limits = HttpLimits(cors=options.get("cors", False))
         access = AccessLog(1.0) if options.get("is_logged") else None
-        pages = {"/status.json": status.answer, "/": HtmlPage(status.document).answer, "/metrics": self._metrics}
+        pages = {"/status.json": status.answer, **people_pages(status.document, ""), "/metrics": self._metrics}
         pages |= dict.fromkeys(options.get("metrics_at", ()), self._metrics)
         others = (OipRest(facts, limits, more.handlers),)
         api = HttpApi(self.router, limits, "t", pages, access=access, others=others, guard=guard)

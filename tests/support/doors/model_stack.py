@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -20,7 +20,7 @@ from deployments.inference.execution import Execution
 from deployments.oip.grpc_service import OipService
 from deployments.oip.rest_api import OipRest
 from deployments.oip.server_facts import ServerFacts
-from deployments.rest.api import HttpApi, HttpLimits
+from deployments.rest.api import HttpApi, HttpLimits, Page
 from deployments.rest.door import HttpAddress, HttpDoor
 from deployments.routing.replica_set import ReplicaSet
 from deployments.routing.request_router import RequestRouter
@@ -34,7 +34,11 @@ T = TypeVar("T")
 class ModelStack:
     """Serves executions of versions on two free ports; a context manager."""
 
-    def __init__(self, executions: Mapping[ServableId, Execution | BatchedExecution]) -> None:
+    def __init__(
+        self,
+        executions: Mapping[ServableId, Execution | BatchedExecution],
+        pages: Callable[[RequestRouter], Mapping[str, Page]] = lambda _: {},
+    ) -> None:
         self._loop = LoopThread("model-stack")
         self._executions = executions
         self._servers: list[DirectServer] = []
@@ -46,7 +50,9 @@ class ModelStack:
         facts = ServerFacts(self._router, lambda: False)
         grpc_api = GrpcApi(self._router, "token", _no_reload, others=(OipService(facts).service(),))
         self._grpc = GrpcDoor(GrpcAddress(LOOPBACK, self.grpc_port), grpc_api, "token")
-        rest_api = HttpApi(self._router, HttpLimits(), "token", others=(OipRest(facts, HttpLimits()),))
+        rest_api = HttpApi(
+            self._router, HttpLimits(), "token", pages(self._router), others=(OipRest(facts, HttpLimits()),)
+        )
         self._rest = HttpDoor(HttpAddress(LOOPBACK, self.rest_port), rest_api, "token")
 
     def know(self, models: Mapping[str, ModelRoutes]) -> None:

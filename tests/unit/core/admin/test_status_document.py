@@ -28,7 +28,7 @@ FACTS = RouterFacts(
     "r1", "1.2.3", START + 60.0, (Listener("grpc", "[::]:8500"), Listener("rest", "[::]:8501", is_encrypted=True)), ("/m.config",),
     runs_by={"m:1": "compiled"},
 )  # fmt: skip
-BUSY = Traffic(Rates(12.5, 0.0042, 0.25, 0.5), (Point(15.0, Rates(0.0)), Point(5.0, Rates(25.0, 0.0042, 0.25))))
+BUSY = Traffic(Rates(12.5, 0.0042, 0.25, 0.5, 0.02), (Point(15.0, Rates(0.0)), Point(5.0, Rates(25.0, 0.0042, 0.25))))
 FRESH = AgedReport(WatcherReport({"m:3": 2, "m:1": 1}, 0.5, {("m", "1"): BUSY}), 0.25, is_fresh=True)
 BROKEN = Failure(Code.NOT_FOUND, "no SavedModel there")
 
@@ -121,10 +121,10 @@ def test_a_version_says_since_when_how_long_and_why_not() -> None:
         "labels": ["old", "stable"], "replicas": 1, "placement": "own", "load_s": 4.25, "failed_attempts": 0, "next_attempt": None,
         "error": None, "failing": None, "runs_by": "compiled",
         "traffic": {
-            "requests_per_s": 12.5, "p50_s": 0.0042, "p99_s": 0.25, "errors_per_s": 0.5, "window_s": 30.0, "history_s": 300.0,
+            "requests_per_s": 12.5, "p50_s": 0.0042, "p95_s": 0.02, "p99_s": 0.25, "errors_per_s": 0.5, "window_s": 30.0, "history_s": 300.0,
             "history": [
-                {"s_ago": 15.2, "requests_per_s": 0.0, "p50_s": None, "p99_s": None, "errors_per_s": 0.0},
-                {"s_ago": 5.2, "requests_per_s": 25.0, "p50_s": 0.0042, "p99_s": 0.25, "errors_per_s": 0.0},
+                {"s_ago": 15.2, "requests_per_s": 0.0, "p50_s": None, "p95_s": None, "p99_s": None, "errors_per_s": 0.0},
+                {"s_ago": 5.2, "requests_per_s": 25.0, "p50_s": 0.0042, "p95_s": None, "p99_s": 0.25, "errors_per_s": 0.0},
             ],
         },
     }  # fmt: skip

@@ -36,5 +36,6 @@ def test_a_request_needs_the_right_of_what_it_asks_for(method: str, target: str,
 
 def test_a_page_that_is_not_cut_to_its_caller_needs_the_right_to_all() -> None:
     """Metrics name every model."""
-    assert page_rights("/status.json") == page_rights("/") == (STATUS,)
+    assert page_rights("/status.json") == page_rights("/") == page_rights("/models/") == (STATUS,)
+    assert page_rights("/docs") == page_rights("/docs/") == (METADATA,)
     assert page_rights("/monitoring/prometheus/metrics") == (WHOLE_STATUS,)

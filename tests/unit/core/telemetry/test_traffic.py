@@ -114,6 +114,22 @@ def test_a_curve_has_the_rates_between_its_samples() -> None:
     assert [one.rates.p50_s is None for one in curve] == [True, False, True]
 
 
+def test_latencies_have_three_quantiles() -> None:
+    """Half of the good answers came within p50, and all but five or one in a hundred within p95 and p99."""
+    seconds = [0] * (len(LIMITS) + 1)
+    seconds[2], seconds[5], seconds[8] = 90, 7, 3
+    past = TrafficHistory((Sample(100, {M1: Count()}), Sample(110, {M1: Count(100, tuple(seconds))})))
+
+    rates = traffic(past).rates
+
+    assert rates.p50_s is not None
+    assert rates.p95_s is not None
+    assert rates.p99_s is not None
+    assert (
+        LIMITS[1] < rates.p50_s < LIMITS[2] < LIMITS[4] < rates.p95_s < LIMITS[5] < LIMITS[7] < rates.p99_s < LIMITS[8]
+    )
+
+
 def test_an_idle_version_has_no_curve() -> None:
     """So that a thousand idle models do not make a large document."""
     assert traffic(history((100, 9), (110, 9), (120, 9))).curve == ()

@@ -55,6 +55,10 @@ EVERYWHERE = [
     ("GET", "/status.json"),
     ("HEAD", "/status.json"),
     ("GET", "/"),
+    ("GET", "/models/m"),
+    ("GET", "/models/absent"),
+    ("GET", "/docs"),
+    ("GET", "/docs/docs.js"),
     ("GET", "/metrics"),
     ("GET", "/openapi.json"),
     ("GET", "/a-page-of-tomorrow"),
@@ -272,6 +276,25 @@ def test_the_list_of_models_has_those_that_the_caller_may_see(site: GuardedSite)
     assert [one["name"] for one in site.ask("GET", "/status.json", viewer).json["models"]] == ["broken", "m"]
     assert [one["name"] for one in site.ask("GET", "/v1/models", RANKER).json["models"]] == ["m"]
     assert b"unseen" not in site.ask("GET", "/", viewer).body
+
+
+def test_the_page_of_a_model_is_for_those_who_may_see_its_status(site: GuardedSite) -> None:
+    """Others are not told whether there is such a model."""
+    viewer = "X-Api-Key: viewer-token"
+    hidden, absent = (site.ask("GET", f"/models/{name}", viewer) for name in ("unseen", "absent"))
+
+    assert site.ask("GET", "/models/m", viewer).status == 200
+    assert (hidden.status, absent.status) == (404, 404)
+    assert hidden.body.replace(b"unseen", b"") == absent.body.replace(b"absent", b"")
+    assert site.ask("GET", "/models/m", RANKER).status == 403
+
+
+def test_the_interface_is_shown_to_those_who_may_read_its_document(sites: GuardedSites) -> None:
+    """The page and its files need the right that `/openapi.json` needs."""
+    site = sites.ruled("clients:\n" + client_of("meta", "metadata") + client_of("ops", "admin"))
+
+    for target in ("/openapi.json", "/docs", "/docs/docs.js"):
+        assert site.ask("GET", target, "X-Api-Key: meta-token").status == 200
 
 
 def test_texts_of_errors_and_paths_are_for_those_with_the_right_to_status(sites: GuardedSites) -> None:

@@ -22,7 +22,7 @@ def sparkline(label: str, points: Points, span_s: float) -> str:
     if not values:
         return ""
     top = max(values) or 1.0
-    lines = "".join(_line(one, span_s, top) for one in _unbroken(points))
+    lines = "".join(_line(one, span_s, top) for one in unbroken(points))
     ground = f'<line x1="{MARGIN}" y1="{HEIGHT - 1}" x2="{WIDTH - MARGIN}" y2="{HEIGHT - 1}"/>'
     return (
         f'<svg class="curve" role="img" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
@@ -30,7 +30,8 @@ def sparkline(label: str, points: Points, span_s: float) -> str:
     )
 
 
-def _unbroken(points: Points) -> Iterator[list[tuple[float, float]]]:
+def unbroken(points: Points) -> Iterator[list[tuple[float, float]]]:
+    """Yield the parts of a curve between its gaps."""
     part: list[tuple[float, float]] = []
     for ago_s, value in points:
         if value is not None:

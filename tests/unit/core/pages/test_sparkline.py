@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from core.admin.sparkline import HEIGHT, MARGIN, WIDTH, Points, sparkline
+from core.pages.sparkline import HEIGHT, MARGIN, WIDTH, Points, sparkline
 
 
 def lines(points: Points, span_s: float = 100.0) -> list[list[tuple[float, float]]]:

@@ -4,75 +4,29 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 
 from core.admin.status_document import AgedReport, RouterFacts, WatcherReport
-from core.admin.status_html import LONGEST_TEXT, StyleAndScript, status_page
 from core.errors import Code
+from core.pages.frame import Links, StyleAndScript
+from core.pages.status_html import status_page
+from core.pages.tables import LONGEST_TEXT
 from core.routing.admission import TrafficLimits
 from core.routing.table import ListInForce, RoutingTable
 from core.telemetry.traffic import REFUSED, Rates, Traffic
 from core.versions.history import VersionHistory
 from core.versions.lifecycle import State, VersionStatus
+from tests.support.html_page import Page
 from tests.support.status_pages import BEGAN_S, NOW_S, busy_table, document, model
 
 HOSTILE = """<script>alert("1")</script>'&\x1b"""
-VOID = {"meta", "link", "br", "input"}
-
-
-class Page(HTMLParser):
-    """What is in a page: tables by caption as rows of texts, and all text; fails where tags do not match."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self.source = source
-        self.tables: dict[str, list[list[str]]] = {}
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self._open: list[str] = []
-        self._rows: list[list[str]] = []
-        self.feed(source)
-        self.close()
-        assert self._open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note a tag."""
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self._open.append(tag)
-        if tag == "caption":
-            self._rows = []
-            self._caption = ""
-        elif tag == "tr":
-            self._rows.append([])
-        elif tag in {"td", "th"}:
-            self._rows[-1].append("")
-        elif tag == "br":
-            self.handle_data("|")
-
-    def handle_endtag(self, tag: str) -> None:
-        """Note its end."""
-        assert self._open.pop() == tag
-        if tag == "caption":
-            self.tables[self._caption] = self._rows
-
-    def handle_data(self, data: str) -> None:
-        """Note text."""
-        if "style" in self._open or "script" in self._open:
-            return
-        self.text += data
-        if "caption" in self._open:
-            self._caption += data
-        elif {"td", "tbody", "thead"} & set(self._open):
-            self._rows[-1][-1] += data
 
 
 def shown(table: RoutingTable, **changes: Any) -> Page:
     """Render the page of a table."""
-    return Page(status_page(document(table, **changes), StyleAndScript("p { margin: 0 }", "let it = 1;")))
+    return Page(status_page(document(table, **changes), StyleAndScript("p { margin: 0 }", "let it = 1;"), Links()))
 
 
 def one_model(name: str, *histories: tuple[int, VersionHistory], **known: Any) -> RoutingTable:
@@ -228,7 +182,9 @@ def test_a_problem_without_a_line_has_no_colon() -> None:
     changed = document(busy_table())
     changed["configuration"]["problems"][0] |= {"line": None}
 
-    assert Page(status_page(changed, StyleAndScript())).tables["Configuration problems"][1][0] == "models.config"
+    assert (
+        Page(status_page(changed, StyleAndScript(), Links())).tables["Configuration problems"][1][0] == "models.config"
+    )
 
 
 def hostile_strings(value: Any) -> Any:
@@ -243,7 +199,7 @@ def hostile_strings(value: Any) -> Any:
 
 def test_no_text_becomes_markup() -> None:
     """Neither between tags nor inside of an attribute, wherever the document has a text."""
-    page = Page(status_page(hostile_strings(document(busy_table())), StyleAndScript()))
+    page = Page(status_page(hostile_strings(document(busy_table())), StyleAndScript(), Links()))
 
     scripts = [tag for tag, _ in page.tags if tag == "script"]
     assert len(scripts) == 1
@@ -277,9 +233,37 @@ def test_nothing_comes_from_outside() -> None:
     leads = [given[name] for _, given in page.tags for name in ("src", "href", "action") if name in given]
     policy = StyleAndScript("p { margin: 0 }", "let it = 1;").policy
 
-    assert leads == ["data:,", "status.json"]
+    assert set(leads) == {
+        "data:,", "#main", ".", "docs", "status.json",
+        "models/gone", "models/half_plus_two", "models/old", "models/ranker", "models/words",
+    }  # fmt: skip
     assert policy.startswith("default-src 'none'; style-src 'sha256-")
     assert "unsafe" not in policy
+
+
+def test_metrics_are_linked_where_they_are() -> None:
+    """Their path is the operator's choice, and there may be none."""
+    links = Links("../", "/monitoring/<x>").navigation("API")
+
+    assert '<a href="../monitoring/&lt;x&gt;">Metrics</a>' in links
+    assert '<a href="../docs" aria-current="page">API</a>' in links
+    assert "Metrics" not in Links().navigation("API")
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), [("a/b c", "a%2Fb%20c"), ("ü?#", "%C3%BC%3F%23"), ("a\u200db", "a%E2%80%8Db"), ("%41", "%2541")]
+)
+def test_a_model_is_linked_by_its_name_however_odd(name: str, path: str) -> None:
+    """Also where the name is shown with blanks for what cannot be printed."""
+    leads = [given.get("href") for tag, given in shown(one_model(name)).tags if tag == "a"]
+
+    assert f"models/{path}" in leads
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_name_that_browsers_take_for_a_way_up_is_no_link(name: str) -> None:
+    """It would lead to another page."""
+    assert f"models/{name}" not in [given.get("href") for _, given in shown(one_model(name)).tags]
 
 
 def test_the_policy_has_the_hashes_of_style_and_script() -> None:
@@ -305,7 +289,7 @@ def test_tables_say_what_their_cells_are() -> None:
     heads = {(given["scope"], given["role"]) for tag, given in page.tags if tag == "th"}
     assert heads == {("col", "columnheader"), ("row", "rowheader")}
     assert [given["lang"] for tag, given in page.tags if tag == "html"] == ["en"]
-    assert {"header", "main", "footer", "h1", "h2", "caption"} <= {tag for tag, _ in page.tags}
+    assert {"header", "nav", "main", "h1", "h2", "caption"} <= {tag for tag, _ in page.tags}
 
 
 def test_a_version_that_answers_with_errors_only_is_bad_and_says_why() -> None:

@@ -1,4 +1,26 @@
 "use strict";
+// The token of this tab; it is kept where only this tab finds it, or for as long as the page is open.
+const Token = (() => {
+  let held = "";
+  const get = () => {
+    try {
+      return sessionStorage.getItem("token") ?? held;
+    } catch {
+      return held;
+    }
+  };
+  const set = (token) => {
+    held = token;
+    try {
+      sessionStorage.setItem("token", token);
+    } catch {
+      // the browser keeps nothing
+    }
+  };
+  const headers = () => (get() ? { authorization: `Bearer ${get()}` } : {});
+  return { get, set, headers };
+})();
+
 // Fetches this page again and again, and changes in place what is different, so that focus, scroll, selection and
 // unfolded texts stay as they are.
 {
@@ -54,15 +76,24 @@
 
   const refresh = async () => {
     try {
-      const answer = await fetch(location.pathname, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
-      if (!answer.ok) throw new Error(String(answer.status));
+      const answer = await fetch(location.pathname, {
+        cache: "no-store",
+        headers: Token.headers(),
+        signal: AbortSignal.timeout(PATIENCE_MS),
+      });
+      if ([401, 403].includes(answer.status)) {
+        say("The server wants a token to show what is new.");
+        return;
+      }
+      if (!answer.ok && answer.status !== 404) throw new Error(String(answer.status));
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-      const main = fresh.getElementById("main");
-      if (main === null) throw new Error("another page");
-      patch(document.getElementById("main"), main);
+      const live = fresh.getElementById("live");
+      if (live === null) throw new Error("another page");
+      patch(document.getElementById("live"), live);
       document.title = fresh.title;
       lastAnswer = new Date();
       say("");
+      document.dispatchEvent(new Event("refreshed"));
     } catch {
       say(`The server does not answer since ${lastAnswer.toLocaleTimeString()}. This is what it said last.`);
     }
