@@ -8,14 +8,16 @@ none of our names needs escaping.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qs
 
 _VERSIONS: Final = {
-    "application/openmetrics-text": frozenset({"", "0.0.1", "1.0.0"}),
+    "application/openmetrics-text": frozenset({"", "1.0.0"}),
     "text/plain": frozenset({"", "0.0.4", "1.0.0"}),
 }
+_OLDEST: Final = frozenset({"text/plain", "text/plain;version=0.0.4"})
 _SCHEMES: Final = frozenset({"underscores", "allow-utf-8"})
 _LONGEST: Final = 4096
 _MOST_NAMES: Final = 1000
@@ -42,7 +44,11 @@ def read_scrape(target: str, accept: str, accept_encoding: str) -> Scrape:
 
 
 def _ranges(accept: str) -> list[str]:
-    """Return the media ranges that can be answered, those that the client likes best first."""
+    """Return the media ranges that can be answered, those that the client likes best first.
+
+    The library looks behind the oldest text format for a newer one, so that the list ends before it: it is what is
+    answered where nothing of the list is.
+    """
     found: list[tuple[float, str]] = []
     for part in accept.split(","):
         kind, parameters = _split(part)
@@ -53,7 +59,8 @@ def _ranges(accept: str) -> list[str]:
         shown = [kind, f"version={version}" if version else ""]
         shown.append(f"escaping={scheme if scheme in _SCHEMES else 'underscores'}" if scheme else "")
         found.append((weight, ";".join(filter(None, shown))))
-    return [one for _, one in sorted(found, key=lambda one: -one[0])]
+    liked = [one for _, one in sorted(found, key=lambda one: -one[0])]
+    return list(itertools.takewhile(lambda one: one not in _OLDEST, liked))
 
 
 def _takes_gzip(accept_encoding: str) -> bool:

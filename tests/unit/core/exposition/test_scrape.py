@@ -51,6 +51,8 @@ def test_what_the_client_likes_best_comes_first_however_it_lists_them() -> None:
         OPEN
     )
     assert content_type("application/openmetrics-text;version=1.0.0;q=0,text/plain;version=0.0.4") == TEXT
+    assert content_type("text/plain;version=0.0.4,application/openmetrics-text;version=1.0.0;q=0.9") == TEXT
+    assert content_type("application/openmetrics-text;q=0.1,text/plain") == TEXT
     assert content_type("application/openmetrics-text;q=much").startswith(OPEN)
 
 
