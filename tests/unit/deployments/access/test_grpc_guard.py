@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import socket
 from collections.abc import Iterator
 
 import grpc
+import psutil
 import pytest
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
@@ -358,6 +360,27 @@ def test_without_a_file_our_own_changes_are_for_this_machine_only(sites: Guarded
     with pytest.raises(grpc.RpcError, match="start the server with --enable_remote_admin"):
         site.call(GET_CONFIG, b"", proxied)
     assert sites.unruled(remote_admin=True, by_library=by_library).code(GET_CONFIG, b"", proxied) == "OK"
+
+
+def outward_address() -> str:
+    """Return an address of this machine that is not loopback; skips the test where there is none."""
+    for addresses in psutil.net_if_addrs().values():
+        for one in addresses:
+            if one.family == socket.AF_INET and not one.address.startswith("127."):
+                return str(one.address)
+    pytest.skip("this machine has loopback only")
+
+
+@pytest.mark.parametrize("by_library", [False, True])
+def test_a_call_that_does_not_come_over_loopback_is_from_elsewhere(sites: GuardedSites, *, by_library: bool) -> None:
+    """On real connections of both servers, over IPv4 into a socket of IPv6 too."""
+    site = sites.unruled(host="", by_library=by_library)
+    far = f"{outward_address()}:{site.grpc_port}"
+
+    assert site.code(GET_CONFIG, address=far) == "PERMISSION_DENIED"
+    assert site.code(GET_STATUS, address=far) == "OK"
+    assert site.code(GET_CONFIG, address=f"127.0.0.1:{site.grpc_port}") == "OK"
+    assert site.handed_over == ["get_config"]
 
 
 def test_without_a_file_a_change_through_serves_own_proxy_is_refused(sites: GuardedSites) -> None:
