@@ -93,7 +93,7 @@ def _summary(model: Json) -> str:
     return (
         f'<p class="summary" role="status" aria-live="polite" data-key="summary">'
         f"{f'Versions: {states}.' if states else 'No version.'}{gone}</p>"
-        f'<p class="soft" data-key="where">{place}{metadata}</p>'
+        f'<div class="soft" data-key="where">{place}{metadata}</div>'
     )
 
 
