@@ -1,9 +1,9 @@
-"""Reads the smaller protobuf text files: batching, monitoring, certificates."""
+"""Reads the smaller protobuf text files: batching, monitoring, certificates; and batching in our YAML."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
@@ -13,6 +13,7 @@ from core.config.server_settings import MonitoringConfig
 from core.errors import Problem
 from core.formats.text_format import checked_message
 from core.formats.text_outline import Outline
+from core.formats.yaml_reading import Reader, YamlEntry, each, flag, section, text, whole
 from core.protos import model_config_pb2
 
 DEFAULT_METRICS_PATH = MonitoringConfig().prometheus_path
@@ -95,6 +96,27 @@ def _allowed_size_problems(parameters: BatchingParameters) -> Iterator[tuple[str
             "allowed_batch_sizes",
             f"Last entry in allowed_batch_sizes must match {names}; last entry was {sizes[-1]}; expected {expected}",
         )
+
+
+_BATCHING: Mapping[str, Reader] = {
+    "max_batch_size": whole(),
+    "batch_timeout_micros": whole(),
+    "max_enqueued_batches": whole(),
+    "num_batch_threads": whole(),
+    "thread_pool_name": text,
+    "allowed_batch_sizes": each(whole()),
+    "pad_variable_length_inputs": flag,
+    "enable_large_batch_splitting": flag,
+    "max_execution_batch_size": whole(),
+}
+
+
+def batching_section(entry: YamlEntry) -> Any:
+    """Read the same parameters in our YAML file."""
+    parameters = BatchingParameters(**section(_BATCHING)(entry))
+    for name, message in batching_problems(parameters):
+        entry.at(name).mistake(message)
+    return parameters
 
 
 def monitoring_config(text: str, file: str = "") -> MonitoringConfig:

@@ -33,7 +33,7 @@ from core.config.model_config import (
     collector_problems,
     subpath_problem,
 )
-from core.config.parameter_files import batching_problems
+from core.config.parameter_files import batching_section
 from core.config.version_policy import All, Latest, PolicyFailed, Specific, VersionPolicy, registered_policy
 from core.errors import ConfigError, Problem
 from core.events.settings_reading import event_settings
@@ -63,13 +63,6 @@ def _built(cls: type[Any], readers: Mapping[str, Reader]) -> Reader:
     """Return a reader of a section that becomes a value of the class."""
     read_section = section(readers)
     return lambda entry: cls(**read_section(entry))
-
-
-def _batching(entry: YamlEntry) -> Any:
-    parameters = BatchingParameters(**section(_BATCHING)(entry))
-    for name, message in batching_problems(parameters):
-        entry.at(name).mistake(message)
-    return parameters
 
 
 def _logging(known: Extensions, entry: YamlEntry) -> Any:
@@ -171,17 +164,6 @@ _AUTOSCALING: Mapping[str, Reader] = {
     "metrics_interval_s": decimal(above=0),
     "look_back_period_s": decimal(above=0),
 }
-_BATCHING: Mapping[str, Reader] = {
-    "max_batch_size": whole(),
-    "batch_timeout_micros": whole(),
-    "max_enqueued_batches": whole(),
-    "num_batch_threads": whole(),
-    "thread_pool_name": text,
-    "allowed_batch_sizes": each(whole()),
-    "pad_variable_length_inputs": flag,
-    "enable_large_batch_splitting": flag,
-    "max_execution_batch_size": whole(),
-}
 _RATE = decimal(0, 1)
 _TASK = _built(TaskSampling, {"dc": text, "task_index": whole(0), "sampling_rate": _RATE})
 _LOGGING: Mapping[str, Reader] = {
@@ -220,7 +202,7 @@ def _op_library(entry: YamlEntry) -> Any:
 
 
 _OWN: Mapping[str, Reader] = {
-    "batching": _batching,
+    "batching": batching_section,
     "op_libraries": each(_op_library),
     "hooks": _hooks,
 }

@@ -12,7 +12,7 @@ POINTER = b"version https://git-lfs"
 HEAD_BYTES = 64
 
 
-def damage(sizes: Mapping[str, int], model: ReadAt, index: bytes) -> str:
+def damaged_file(sizes: Mapping[str, int], model: ReadAt, index: bytes) -> str:
     """Return what is wrong with the files of a SavedModel (`sizes` in bytes by path); empty where nothing is found.
 
     `index` is the content of the index of the variables.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import partial
 
-from core.storage.damaged_model import damage
+from core.storage.damaged_model import damaged_file
 from core.storage.whole_saved_model import INDEX, MODEL
 
 MOST_INDEX_BYTES = 64 * 2**20
@@ -17,10 +17,10 @@ def damage_in(path: str) -> str:
         sizes = _sizes(path)
         index = _start_of(os.path.join(path, INDEX), MOST_INDEX_BYTES) if INDEX in sizes else b""
         if MODEL not in sizes:
-            found = damage(sizes, _nothing, index)
+            found = damaged_file(sizes, _nothing, index)
         else:
             with open(os.path.join(path, MODEL), "rb", buffering=0) as model:
-                found = damage(sizes, partial(_read, model.fileno()), index)
+                found = damaged_file(sizes, partial(_read, model.fileno()), index)
     except OSError:
         return ""
     return os.path.join(path, found) if found else ""
