@@ -236,6 +236,7 @@ def retry_trailers(retry_after_s: float) -> tuple[tuple[str, str], ...]:
     return ((RETRY_PUSHBACK, pushback_ms(retry_after_s)),) if retry_after_s else ()
 
 
+@lru_cache(MOST_KNOWN_BLOCKS)
 def refusal_block(code: int, message: str, retry_after_s: float = 0.0) -> bytes:
     """Encode an answer that is only a status; a time after which to try again is told if it is more than 0.
 
