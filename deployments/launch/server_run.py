@@ -34,7 +34,6 @@ def run_server(settings: ServerSettings, warnings: Iterable[str], serve_config: 
     OSError where no temporary folder can be made.
     """
     console = Console()
-    warn((*warnings, *exposure(settings.front_door)))
     address = settings.cluster.ray_address
     if not address:  # on a cluster, they may be held by routers of ours
         for use in (
@@ -42,6 +41,7 @@ def run_server(settings: ServerSettings, warnings: Iterable[str], serve_config: 
             *ports_of_proxies(WITHOUT_PROXIES if serve_config is None else serve_config),
         ):
             require_free(use.host, use.port, use.what)
+    warn((*warnings, *exposure(settings.front_door)))
     folder = None if address else _folder()
     path = folder.path if folder is not None else ""
     ending = supervise(
