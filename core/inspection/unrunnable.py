@@ -12,6 +12,10 @@ LOCAL_DEVICES: Final = frozenset({"CPU", "GPU", "DEFAULT", "XLA_CPU_JIT", "XLA_G
 """Kinds of devices that this server uses, as TensorFlow's kernels name them; XLA compiles its own for both."""
 
 
+PYTHON_CALLS: Final = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
+"""Operations that call functions of the Python process that exported a model."""
+
+
 @dataclass(frozen=True, slots=True)
 class RuntimeOperations:
     """The operations that the runtime has registered, and the kinds of devices for which it has code of each."""
@@ -46,6 +50,8 @@ def library_packages(operations: Mapping[str, int], runtime: RuntimeOperations) 
 
 
 def _reason(name: str, runtime: RuntimeOperations, installed: Collection[str]) -> str:
+    if name in PYTHON_CALLS:
+        return "it calls Python of the process that exported the model, which a SavedModel does not contain"
     if name in runtime.registered:
         devices = runtime.devices.get(name, frozenset())
         # Without any code an operation is replaced before a run, as placeholders of control flow are.

@@ -6,6 +6,7 @@ Python of the version is never run. A SavedModel is only read; its runtime opens
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -40,6 +41,8 @@ from deployments.platforms.hook_class import HOOKS_FILE
 from deployments.platforms.registry import platform_named
 
 GRAPH: Final = SAVED_MODEL_FILES[0]
+ACCELERATOR: Final = re.compile(r"(?i)\b(?!CPU:|TASK:)[A-Z_]+:(?:\d+|\*)$")
+"""A device that is not a CPU; places that only name a task are not devices."""
 
 
 def inspected(version: VersionFolder, tags: frozenset[str]) -> InspectedVersion:
@@ -148,7 +151,7 @@ def _is_light(folder: Path, sizes: Mapping[str, int]) -> bool:
 def _judged(about: InspectedVersion, served: GraphFacts, asked: AskedRuntime) -> InspectedVersion:
     """Judge the graph that is served by the operations that the runtime has."""
     notes = list(about.notes)
-    if others := [one for one in served.devices if "CPU" not in one.upper()]:
+    if others := [one for one in served.devices if ACCELERATOR.search(one)]:
         notes.append(f"nodes are pinned to {', '.join(others)}: a replica needs such a device, or allow_soft_placement")
     about = replace(about, signatures=served.signatures, may_loop=bool(served.loops))
     try:

@@ -19,6 +19,11 @@ RUNTIME = RuntimeOperations(
 @pytest.mark.parametrize(
     ("operation", "installed", "reason"),
     [
+        (
+            "EagerPyFunc",
+            set(),
+            "it calls Python of the process that exported the model, which a SavedModel does not contain",
+        ),
         ("OnTpu", set(), "TensorFlow has code of it for TPU, TPU_SYSTEM only"),
         ("Mine", set(), "no package that this server knows holds it; name the library that does in op_libraries"),
         (

@@ -178,6 +178,16 @@ def test_devices_that_nodes_are_pinned_to_are_noted(version: Path, capsys) -> No
     assert note.startswith("nodes are pinned to /device:GPU:1")
 
 
+def test_a_place_that_only_names_a_task_is_not_a_device_to_note(version: Path, capsys) -> None:
+    """Exporters write it beside calls of Python, which cannot run here."""
+    pinned = with_graph(version, op="EagerPyFunc", device="/job:localhost/replica:0/task:0")
+
+    shown = found(capsys, str(pinned), status=1)
+
+    assert shown["notes"] == []
+    assert [one["operation"] for one in shown["unrunnable_operations"]] == ["EagerPyFunc"]
+
+
 def test_warm_up_records_are_counted_by_kind(version: Path, capsys) -> None:
     """As a load would replay them."""
     write_warm_up(version, serialized([predict_log(1.0), *one_of_each()]))
