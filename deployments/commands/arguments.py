@@ -137,10 +137,10 @@ def answered(work: Callable[[], int], *, as_json: bool) -> int:
     try:
         return work()
     except ServingError as error:
-        return report(error, as_json=as_json)
+        return report_error(error, as_json=as_json)
 
 
-def report(error: ServingError, *, as_json: bool, beside: Mapping[str, object] = _NOTHING) -> int:
+def report_error(error: ServingError, *, as_json: bool, beside: Mapping[str, object] = _NOTHING) -> int:
     """Print an error, as JSON with the members beside it; returns the exit status."""
     if as_json:
         print_json({"error": {"code": error.code.name, "message": str(error)}, **beside})

@@ -12,7 +12,7 @@ from core.admin.status_text import printable
 from core.config.model_config import ModelConfig
 from core.errors import ServingError
 from deployments.commands.admin_client import AdminClient, Changed
-from deployments.commands.arguments import DONE, FAILED, print_json, report
+from deployments.commands.arguments import DONE, FAILED, print_json, report_error
 
 LABEL_TIMEOUT_S = 10.0
 
@@ -41,7 +41,7 @@ def carry_out(server: AdminClient, request: ModelChange, *, as_json: bool) -> in
         outcome = _outcome(server, request, changed)
     except ServingError as error:
         _say_what_stays(may_come, as_json=as_json)
-        return report(error, as_json=as_json, beside={**told, **may_come})
+        return report_error(error, as_json=as_json, beside={**told, **may_come})
     except KeyboardInterrupt:
         if as_json:
             print_json({**told, **may_come})

@@ -35,8 +35,8 @@ PEM_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICAT
 OUR_PROGRAMS = ("ray_model_server", "tensorflow_model_server", "deployments.")
 """Beginnings of the names of programs and modules that start a server."""
 
-KNOWN_AS = {"deployments.launch.serve_run": "make serve", "deployments.cli": "ray_model_server"}
-"""How people start modules of ours."""
+KNOWN_AS = {"serve_run": "make serve", "cli": "ray_model_server"}
+"""How people start modules of ours, by the last part of their names."""
 
 STOP_IT = "choose another or stop that program."
 TAKE_OVER = (
@@ -81,7 +81,7 @@ def port_taken(port: int, what: str) -> PortTaken:
         starters = [one for one in holder.parents() if _shown_name(one).startswith(OUR_PROGRAMS)]
         if starters:
             own = _shown_name(starters[-1])
-            return PortTaken(port, what, f"{KNOWN_AS.get(own, own)} (process {starters[-1].pid})")
+            return PortTaken(port, what, f"{KNOWN_AS.get(own.rpartition('.')[2], own)} (process {starters[-1].pid})")
         return PortTaken(port, what, f"{name} (process {holder.pid})", TAKE_OVER)
     return PortTaken(port, what)
 
