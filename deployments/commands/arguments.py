@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 import grpc
 
+from core.admin.status_text import printable
 from core.errors import ConfigError, Problem, ServingError
 from core.storage.directory_names import HIGHEST_VERSION
 from deployments.commands.admin_client import AdminClient, NoServer
@@ -145,7 +146,8 @@ def report_error(error: ServingError, *, as_json: bool, beside: Mapping[str, obj
     if as_json:
         print_json({"error": {"code": error.code.name, "message": str(error)}, **beside})
     else:
-        print(f"{program()}: {error}", file=sys.stderr)
+        lines = str(error).split("\n")  # names out of files and stores may hold what a terminal would interpret
+        print(f"{program()}: " + "\n".join(map(printable, lines)), file=sys.stderr)
     return NO_SERVER if isinstance(error, NoServer) else FAILED
 
 
