@@ -73,6 +73,7 @@ class GrpcProtocol(asyncio.Protocol):
 
     def __init__(self, calls: Calls, loop: asyncio.AbstractEventLoop) -> None:
         self.calls = calls
+        self._is_ruled = calls.guard.is_ruled
         self.loop = loop
         self.http2 = Http2Connection(self._open_stream, self.limits)
         self.writable = asyncio.Event()
@@ -267,7 +268,8 @@ class GrpcProtocol(asyncio.Protocol):
             return self._refused(stream, head.code, head.problem)
         short = self.calls.short(head.path)
         if short is not None and head.encoding == IDENTITY:
-            return self._kept_out(stream, head) or self.calls.short_call(self, stream, head, short)
+            kept_out = self._kept_out(stream, head) if self._is_ruled else None
+            return kept_out or self.calls.short_call(self, stream, head, short)
         handler = self.calls.handler(head.path)
         if handler is None:
             return self._refused(stream, Code.UNIMPLEMENTED, f"Method not found: {head.path}")
@@ -275,7 +277,7 @@ class GrpcProtocol(asyncio.Protocol):
 
     def _kept_out(self, stream: Stream, head: CallHead) -> Receiver | None:
         """Refuse a call that its path and its caller forbid before its message takes memory; None for all others."""
-        error = self.calls.refusal(head.path, head.fields, self.peer) if self.calls.guard.is_ruled else None
+        error = self.calls.refusal(head.path, head.fields, self.peer) if self._is_ruled else None
         return None if error is None else self._refused(stream, error.code, str(error))
 
     def _refused(self, stream: Stream, code: Code, text: str) -> Receiver:

@@ -12,7 +12,6 @@ from typing import Any, Self
 
 import fsspec
 import pytest
-from tensorflow.core.protobuf import saved_model_pb2
 
 from core.errors import Code, RuntimeFailure
 from core.inspection.unrunnable import RuntimeOperations
@@ -24,7 +23,10 @@ from deployments.runtime import damaged_files
 from tests.support.hook_files import write_hooks
 from tests.support.lite_models import LITE_MODELS
 from tests.support.onnx_models import identity, write
+from tests.support.original_messages import tensorflows
 from tests.support.prediction_logs import one_of_each, predict_log, serialized, write_raw_warm_up, write_warm_up
+
+SavedModel = tensorflows("tensorflow/core/protobuf/saved_model.proto", "tensorflow.SavedModel")
 
 Found = dict[str, Any]
 INDEX, DATA = "variables/variables.index", "variables/variables.data-00000-of-00001"
@@ -91,7 +93,7 @@ def in_store(version: Path, capsys: pytest.CaptureFixture[str], *arguments: str,
 def with_graph(version: Path, **node: str) -> Path:
     """Add a node to the graph of a version."""
     file = version / "saved_model.pb"
-    model = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+    model = SavedModel.FromString(file.read_bytes())
     model.meta_graphs[0].graph_def.node.add(name="added", **node)
     file.write_bytes(model.SerializeToString())
     return version
