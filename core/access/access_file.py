@@ -23,6 +23,7 @@ from typing import Any, Final
 
 import yaml
 
+from core.access.certificate_names import one_spelling
 from core.access.rights import MethodGroup
 from core.access.rules import AccessClient, AccessRules, Grant
 from core.access.token_hashes import TokenHash, token_hash
@@ -116,7 +117,7 @@ def _certificate(entry: YamlEntry) -> Any:
     name = text(entry)
     if name is not MISTAKE and CERTIFICATE.fullmatch(name) is None:
         return entry.mistake("must begin with CN:, DNS:, URI:, IP: or EMAIL:")
-    return name
+    return name if name is MISTAKE else one_spelling(name)
 
 
 def _token(entry: YamlEntry) -> Any:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+from core.access.certificate_names import one_spelling
+
 KINDS = {"DNS": "DNS", "URI": "URI", "email": "EMAIL", "IP Address": "IP"}
 """Kinds of alternative names as `ssl` calls them, and as an access file does."""
 AUTH_KINDS = {"x509_common_name": "CN", "peer_dns": "DNS", "peer_uri": "URI", "peer_email": "EMAIL", "peer_ip": "IP"}
@@ -33,7 +35,7 @@ def peer_of_transport(transport: Any) -> Peer:
     is_unix = link is not None and link.family == socket.AF_UNIX
     certificate: Mapping[str, Any] = transport.get_extra_info("peercert") or {}
     is_local = is_unix or (isinstance(address, tuple) and is_loopback(str(address[0])))
-    return Peer(is_local, frozenset(_names(certificate)))
+    return Peer(is_local, frozenset(map(one_spelling, _names(certificate))))
 
 
 def _names(certificate: Mapping[str, Any]) -> Iterator[str]:
@@ -52,7 +54,7 @@ def peer_of_context(context: Any) -> Peer:
         for key, kind in AUTH_KINDS.items()
         for value in context.auth_context().get(key, ())
     )
-    return Peer(_is_local_target(context.peer()), frozenset(names))
+    return Peer(_is_local_target(context.peer()), frozenset(map(one_spelling, names)))
 
 
 def _is_local_target(peer: str) -> bool:
