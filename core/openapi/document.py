@@ -94,11 +94,21 @@ DESCRIPTION = "TensorFlow Serving's REST API, and the Open Inference Protocol (v
 SERVER_TAG = "Server"
 API_TAG = "TensorFlow Serving's REST API"
 ANY_OBJECT: Json = {"type": "object"}
+SECURITY_SCHEMES: Json = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+}
+SECURITY: list[Json] = [{}, {"bearer": []}, {"apiKey": []}]
+"""Without an access file nothing is wanted; with one, either header has the token."""
+
+OPEN_PATHS = frozenset({"/healthz"})
+"""Paths that are answered whoever asks."""
+
 CLIENT_ERRORS = ("400", "404", "413", "429", "501", "503", "504")
 
 
 def document() -> Json:
-    """Describe every path of the REST port."""
+    """Describe every path of the APIs, and of the state of the server."""
     paths: dict[str, Json] = {
         "/v1/models": {"get": _operation("List all models", ANY_OBJECT, [])},
         "/healthz": {"get": _operation("Whether the process answers", ANY_OBJECT, [])},
@@ -112,11 +122,24 @@ def document() -> Json:
             paths[f"{place}:{verb}"] = {
                 "post": _operation(f"{verb.capitalize()} with a version", ANSWERS[verb], parameters, request)
             }
+    paths |= infer_paths()
+    for path in paths.keys() - OPEN_PATHS:
+        _guard(paths[path])
     return {
         "openapi": "3.1.0",
         "info": {"title": "Ray Model Server", "version": "1", "description": DESCRIPTION},
-        "paths": paths | infer_paths(),
+        "security": SECURITY,
+        "components": {"securitySchemes": SECURITY_SCHEMES},
+        "paths": paths,
     }
+
+
+def _guard(operations: Json) -> None:
+    """Add the answers to callers who may not do what they ask."""
+    for operation in operations.values():
+        responses = operation["responses"]
+        responses.setdefault("401", _json("The access file wants a token, or does not know this one.", ERROR))
+        responses.setdefault("403", _json("The access file does not allow it to this caller.", ERROR))
 
 
 def _operation(summary: str, answer: Json, parameters: list[Json], request: Json | None = None) -> Json:

@@ -89,5 +89,16 @@ def test_errors_are_described_where_a_model_is_named() -> None:
     """With one schema for all."""
     responses = operation("predict")["responses"]
 
-    assert set(responses) == {"200", *CLIENT_ERRORS}
+    assert set(responses) == {"200", "401", "403", *CLIENT_ERRORS}
     assert all(schema(responses[code]) == ERROR for code in CLIENT_ERRORS)
+
+
+def test_callers_learn_how_to_show_a_token() -> None:
+    """Generated clients and the viewer send it; what is answered to everyone has no refusal."""
+    described = document()
+
+    assert set(described["components"]["securitySchemes"]) == {"bearer", "apiKey"}
+    assert {} in described["security"], "without an access file nothing is wanted"
+    for path, operations in described["paths"].items():
+        for operation in operations.values():
+            assert ({"401", "403"} <= operation["responses"].keys()) == (path != "/healthz")

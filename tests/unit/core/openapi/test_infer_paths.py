@@ -33,7 +33,7 @@ def test_the_document_has_the_paths_of_both_protocols() -> None:
     """Each once, and it is a schema that tools can read."""
     paths = document()["paths"]
 
-    assert infer_paths().items() <= paths.items()
+    assert infer_paths().keys() <= paths.keys()
     assert any(path.startswith("/v1/") for path in paths)
     for one in (INFER_REQUEST, INFER_ANSWER, METADATA, SERVER, ERROR):
         jsonschema.Draft202012Validator.check_schema(one)
