@@ -9,6 +9,7 @@ versions are asked for together: one call to their host, however many there are.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import time
 from collections.abc import Iterable, Mapping
@@ -129,7 +130,8 @@ class ReplicaDirectory:
         asked = self._hosts.get(app, app)
         running = self._refreshing.get(asked)
         if running is None or running.done():  # one that has just ended knows nothing of what was connected since
-            running = asyncio.get_running_loop().create_task(self._refresh(asked))
+            # The callbacks of the connections that it opens run in its context for ever: it must not be a request's.
+            running = asyncio.get_running_loop().create_task(self._refresh(asked), context=contextvars.Context())
             self._refreshing[asked] = running
             running.add_done_callback(partial(self._refreshed, asked))
         return running

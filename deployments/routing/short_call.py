@@ -7,6 +7,7 @@ the call, repeating it once when its connection was lost, withdrawing it when th
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import time
 from abc import abstractmethod
@@ -112,7 +113,8 @@ class ShortCall:
     def set_exception(self, exception: Exception, /) -> None:
         """Repeat a call whose connection was lost; any other failure becomes its answer."""
         if isinstance(exception, ConnectionLost):
-            self._repeating = self._loop.create_task(self._repeat())
+            # What calls this belongs to the connection that was lost, and to all requests on it.
+            self._repeating = self._loop.create_task(self._repeat(), context=contextvars.Context())
         elif isinstance(exception, ServingError):
             self.set_result(Answer.of(exception))
         else:
