@@ -43,6 +43,7 @@ class RouterFacts:
 
     The warnings are about its installation, which makes it slower than it could be.
     `problems` are those of files that the router itself follows.
+    Facts that are not `whole` go to callers who may not see where it listens, its files, and what is wrong with them.
     `runs_by` has what calls the runs in the replicas of an application, as far as the router is connected to them.
     """
 
@@ -55,10 +56,11 @@ class RouterFacts:
     warnings: tuple[str, ...] = ()
     runs_by: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    is_whole: bool = True
 
     def of_state_only(self) -> RouterFacts:
         """Return what callers see who may not see the whole server: no addresses, files and problems of them."""
-        return replace(self, listeners=(), files=(), warnings=(), problems=())
+        return replace(self, listeners=(), files=(), warnings=(), problems=(), is_whole=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,28 +81,43 @@ class AgedReport:
     is_fresh: bool = False
 
 
-def status_json(table: RoutingTable, facts: RouterFacts, watcher: AgedReport, wall_s: float) -> bytes:
+def status_json(
+    table: RoutingTable, facts: RouterFacts, watcher: AgedReport, wall_s: float, uncut: RoutingTable | None = None
+) -> bytes:
     """Return the document as the bytes of a page."""
-    return json_page(status_document(table, facts, watcher, wall_s))
+    return json_page(status_document(table, facts, watcher, wall_s, uncut))
 
 
-def status_document(table: RoutingTable, facts: RouterFacts, watcher: AgedReport, wall_s: float) -> Json:
-    """Return the document as a value; times of day are texts in UTC, durations are seconds."""
+def status_document(
+    table: RoutingTable, facts: RouterFacts, watcher: AgedReport, wall_s: float, uncut: RoutingTable | None = None
+) -> Json:
+    """Return the document as a value; times of day are texts in UTC, durations are seconds.
+
+    `uncut` is the table from which a caller's was cut: the state is that of the server, whoever asks, and the reasons
+    are those that the caller may see. What facts that are not whole leave out is null.
+    """
     return {
-        "server": _server(table, facts, wall_s),
+        "server": _server(table, facts, wall_s, uncut or table),
         "watcher": _watcher(watcher),
-        "configuration": {
-            "origin": "request" if table.in_force.is_requested else "files",
-            "files": list(facts.files),
-            "problems": [_problem(one) for one in (*table.in_force.problems, *facts.problems)],
-        },
+        "configuration": _configuration(table, facts),
         "models": [_model(name, table.models[name], facts, watcher) for name in sorted(table.models)],
     }
 
 
-def _server(table: RoutingTable, facts: RouterFacts, wall_s: float) -> Json:
+def _configuration(table: RoutingTable, facts: RouterFacts) -> Json:
+    if not facts.is_whole:
+        return dict.fromkeys(("origin", "files", "problems"))
+    return {
+        "origin": "request" if table.in_force.is_requested else "files",
+        "files": list(facts.files),
+        "problems": [_problem(one) for one in (*table.in_force.problems, *facts.problems)],
+    }
+
+
+def _server(table: RoutingTable, facts: RouterFacts, wall_s: float, uncut: RoutingTable) -> Json:
     started_s = table.started_s or facts.since_s
-    state = server_state(table, is_draining=facts.is_draining)
+    state = server_state(uncut, is_draining=facts.is_draining)
+    reasons = state.reasons if uncut is table else server_state(table, is_draining=facts.is_draining).reasons
     return {
         "version": facts.version,
         "started": iso_time(started_s),
@@ -108,14 +125,16 @@ def _server(table: RoutingTable, facts: RouterFacts, wall_s: float) -> Json:
         "generation": table.generation,
         "ready": state.is_ready,
         "state": state.readiness.value,
-        "reasons": [without_secrets(one) for one in state.reasons],
+        "reasons": [without_secrets(one) for one in reasons],
         "draining": facts.is_draining,
-        "warnings": list(facts.warnings),
+        "warnings": list(facts.warnings) if facts.is_whole else None,
         "router": {"name": facts.name, "started": iso_time(facts.since_s)},
-        "listens": [
-            {"protocol": one.protocol, "address": one.address, "encrypted": one.is_encrypted} for one in facts.listeners
-        ],
+        "listens": [_listener(one) for one in facts.listeners] if facts.is_whole else None,
     }
+
+
+def _listener(listener: Listener) -> Json:
+    return {"protocol": listener.protocol, "address": listener.address, "encrypted": listener.is_encrypted}
 
 
 def _watcher(watcher: AgedReport) -> Json:

@@ -26,21 +26,28 @@ def _server_lines(document: Json, server: str) -> Iterable[str]:
     state = f"{state}, stopping" if about["draining"] else state
     up = duration(about["uptime_s"])
     yield f"Ray Model Server {about['version']} at {server}: {state}, up {up}, routing generation {about['generation']}"
-    listens = (f"{one['protocol']} {one['address']}{' (TLS)' if one['encrypted'] else ''}" for one in about["listens"])
-    yield f"Listens: {', '.join(listens) or 'nowhere'}"
-    configuration = document["configuration"]
-    files = ", ".join(configuration["files"])
-    if configuration["origin"] == "request":
-        yield "Models: changed at run time" + (f", until the content of {files} changes" if files else "")
-    else:
-        yield f"Models: from {files or 'flags'}"
+    yield from _places(about["listens"], document["configuration"])
     slow = [one for model in document["models"] for one in model["versions"] if one.get("runs_by") == "python"]
     if slow:
         versions = "1 version" if len(slow) == 1 else f"{len(slow)} versions"
         yield f"Runs of {versions} are called by Python alone, which takes longer than the compiled part."
     if not document["watcher"]["answers"]:
         yield "The watcher does not answer: no version is loaded or unloaded until it does."
-    yield from (f"Warning: {one}" for one in about.get("warnings", ()))  # earlier versions have none
+    yield from (f"Warning: {one}" for one in about.get("warnings") or ())  # earlier versions have none
+
+
+def _places(listens: Sequence[Json] | None, configuration: Json) -> Iterable[str]:
+    """Yield where the server listens and where its models come from, unless the caller may not see that."""
+    if listens is not None:
+        texts = (f"{one['protocol']} {one['address']}{' (TLS)' if one['encrypted'] else ''}" for one in listens)
+        yield f"Listens: {', '.join(texts) or 'nowhere'}"
+    if configuration["origin"] is None:
+        return
+    files = ", ".join(configuration["files"])
+    if configuration["origin"] == "request":
+        yield "Models: changed at run time" + (f", until the content of {files} changes" if files else "")
+    else:
+        yield f"Models: from {files or 'flags'}"
 
 
 def _tables(models: Sequence[Json], now: datetime) -> list[str]:
@@ -115,7 +122,7 @@ def _labels(version: Json, model: Json) -> Iterable[str]:
 
 def _remarks(document: Json, models: Sequence[Json]) -> list[str]:
     """Return errors and unfinished work, one block for each kind."""
-    problems = [_problem_line(one) for one in document["configuration"]["problems"]]
+    problems = [_problem_line(one) for one in document["configuration"]["problems"] or ()]
     refused = ["The configuration files have mistakes, and what was in force before stays:", *problems]
     lines = [line for one in models for line in _model_remarks(one)]
     return ["\n".join(refused) if problems else "", "\n".join(lines)]

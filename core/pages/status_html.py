@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from core.admin.status_text import duration, printable, rate
+from core.admin.status_text import duration, printable
 from core.pages.frame import Links, StyleAndScript, html_page, live_header, live_part
 from core.pages.tables import (
     LONGEST_TEXT,
@@ -21,7 +21,15 @@ from core.pages.tables import (
     table_section,
     time_tag,
 )
-from core.pages.version_cells import VERSION_COLUMNS, model_link, shown_state, version_cells, with_paths
+from core.pages.version_cells import (
+    LIMIT_COLUMNS,
+    VERSION_COLUMNS,
+    limit_cells,
+    model_link,
+    shown_state,
+    version_cells,
+    with_paths,
+)
 
 Json = Mapping[str, Any]
 
@@ -46,7 +54,9 @@ def _sections(document: Json) -> Iterator[str]:
     now = moment(document["server"]["started"]) + timedelta(seconds=document["server"]["uptime_s"])
     yield _summary(document)
     yield table_section("Configuration problems", ("Place", "Field", "Problem"), _problems(document["configuration"]))
-    yield table_section("Slow installation", ("Why",), (row_of(one, one) for one in document["server"]["warnings"]))
+    yield table_section(
+        "Slow installation", ("Why",), (row_of(one, one) for one in document["server"]["warnings"] or ())
+    )
     yield table_section("Models with a problem", ("Model", "Problem"), _model_problems(models))
     yield table_section("Failed loads", ("Model", "Version", "Error", "Attempts"), _failures(models))
     yield table_section("Versions that answer with errors only", ("Model", "Version", "Error"), _failing(models))
@@ -54,13 +64,13 @@ def _sections(document: Json) -> Iterator[str]:
     yield table_section("Versions", VERSIONS, _versions(models, now)) or empty_section(
         "Versions", "There is no version."
     )
-    yield table_section("Limits", ("Model", "Requests/s at most", "In work at most", "Refused/s"), _limits(models))
+    yield table_section("Limits", ("Model", *LIMIT_COLUMNS), _limits(models))
     yield table_section("Labels", ("Label", "Model", "Version", "State"), _labels(models))
     yield table_section("Versions that are not complete", ("Version", "Model", "Why it waits"), _waiting(models))
     yield table_section("Ignored directories", ("Directory", "Model", "Why"), _ignored(models))
     yield table_section(
         "Models", ("Model", "Base path", "Versions to serve", "Rollout"), _models(models)
-    ) or empty_section("Models", "No model is configured.")
+    ) or empty_section("Models", _why_no_model(document))
     yield _server(document, now)
 
 
@@ -91,15 +101,24 @@ def _facts(document: Json, now: datetime) -> Iterator[tuple[str, str]]:
     yield "Version", escaped(server["version"])
     yield "Up for", f"{duration(server['uptime_s'])}, since {time_tag(server['started'])}"
     yield "Routing generation", escaped(server["generation"])
-    yield "Listens", "<br>".join(_listener(one) for one in server["listens"]) or "nowhere"
+    if server["listens"] is not None:
+        yield "Listens", "<br>".join(_listener(one) for one in server["listens"]) or "nowhere"
     yield "Router", f"{escaped(server['router']['name'])}, since {time_tag(server['router']['started'])}"
     yield "Watcher", _watcher(watcher)
+    if configuration["origin"] is not None:
+        yield "Models come from", _origin(configuration)
+
+
+def _origin(configuration: Json) -> str:
     files = "<br>".join(escaped(one) for one in configuration["files"]) or "flags"
     changed = configuration["origin"] == "request"
-    yield (
-        "Models come from",
-        f"a request at run time; until its content changes, not from {files}" if changed else files,
-    )
+    return f"a request at run time; until its content changes, not from {files}" if changed else files
+
+
+def _why_no_model(document: Json) -> str:
+    """Return why the list of models is empty: callers who may not see the whole server may miss some."""
+    is_whole = document["configuration"]["origin"] is not None
+    return "No model is configured." if is_whole else "There is no model that you may see."
 
 
 def _listener(one: Json) -> str:
@@ -113,7 +132,7 @@ def _watcher(watcher: Json) -> str:
 
 
 def _problems(configuration: Json) -> Iterator[Row]:
-    for number, one in enumerate(configuration["problems"]):
+    for number, one in enumerate(configuration["problems"] or ()):
         place = one["file"] if one["line"] is None else f"{one['file']}:{one['line']}"
         yield row_of(str(number), place, one["field"], one["message"])
 
@@ -166,10 +185,8 @@ def _attempts(version: Json) -> str:
 def _limits(models: Sequence[Json]) -> Iterator[Row]:
     """Yield the models with limits, and those of which requests are refused all the same."""
     for one in models:
-        limits, refused = list(one["limits"].values()), one["refused_per_s"]
-        if any(limits) or refused:
-            texts = ("" if limit is None else f"{limit:g}" for limit in limits)
-            yield row_of(one["name"], one["name"], *texts, "" if refused is None else rate(refused))
+        if cells := limit_cells(one):
+            yield row_of(one["name"], one["name"], *cells)
 
 
 def _labels(models: Sequence[Json]) -> Iterator[Row]:

@@ -63,7 +63,8 @@ class StatusPage:
         """Return the present document."""
         known, sight = await self._known(), SIGHT.get()
         facts = self._facts() if sight.is_whole else self._facts().of_state_only()
-        return status_json(sight.table(self._router.table), facts, known, self._clock.wall_s())
+        table = self._router.table
+        return status_json(sight.table(table), facts, known, self._clock.wall_s(), table)
 
     async def _known(self) -> AgedReport:
         """Ask the watcher unless it was asked just now; requests that arrive meanwhile await the same answer."""
