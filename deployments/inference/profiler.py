@@ -11,6 +11,7 @@ import faulthandler
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from io import FileIO
 from threading import Lock
@@ -29,6 +30,9 @@ SAMPLE_EVERY_S = 0.01
 TRACE_EVERY_S = 0.02
 """Runs that begin sooner after the last one that was traced are not traced."""
 
+MOST_ENDED = 64
+"""Keys of ended recordings that are remembered: an end may overtake its recording."""
+
 MOST_RUNS = 2000
 MOST_METADATA_BYTES = 16 * 1024 * 1024
 
@@ -42,6 +46,7 @@ class Profiler:
         self._turn = Lock()
         self._key = ""
         self._ended = threading.Event()
+        self._ended_keys: deque[str] = deque(maxlen=MOST_ENDED)
 
     def record(self, order: RecordingOrder) -> bytes:
         """Record in this thread; returns a file for Perfetto or TensorBoard.
@@ -55,14 +60,19 @@ class Profiler:
         try:
             self._ended.clear()
             self._key = order.key
+            if order.key in self._ended_keys:  # looked at after the key is set, and `end` does it the other way round
+                self._ended.set()
             return self._recorded(order)
         finally:
             self._key = ""
             self._turn.release()
 
     def end(self, key: str) -> None:
-        """End the recording of this key now, if it runs; what was recorded so far is its profile."""
-        if key and key == self._key:
+        """End the recording of this key now, or as soon as it comes; what was recorded so far is its profile."""
+        if not key:
+            return
+        self._ended_keys.append(key)
+        if key == self._key:
             self._ended.set()
 
     def _recorded(self, order: RecordingOrder) -> bytes:
