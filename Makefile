@@ -1,4 +1,4 @@
-# CI calls `check` and `test`. `make serve` and `make test` need nothing but CPython 3.11, pip and, to be faster, a C compiler.
+# CI calls `check` and `test`. `make serve` and `make test` need nothing but CPython 3.11 to 3.13, pip and, to be faster, a C compiler.
 SHELL := /bin/bash
 PYTHON ?= $(shell sh configs/choose_python.sh)
 VENV := .venv

@@ -17,9 +17,11 @@ import ray
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
+from core.access.rights import STATUS
 from core.admin.status_document import RouterFacts, WatcherReport
 from core.config.server_settings import ServerSettings
 from core.errors import Code, ServingError, Unavailable
+from core.rest.rights import PlacedPage
 from core.routing.router_report import RouterReport
 from core.routing.table import RoutingTable
 from core.telemetry.log_lines import announced
@@ -38,8 +40,8 @@ from deployments.oip.rest_api import OipRest
 from deployments.oip.serve_proxy import OipProxyMethods
 from deployments.oip.server_facts import ServerFacts
 from deployments.pages.people_pages import people_pages
-from deployments.rest.api import HttpApi, Page, ScopedPage
-from deployments.rest.asgi import AsgiApp
+from deployments.rest.api import HttpApi
+from deployments.rest.asgi import AsgiApp, ScopedPage
 from deployments.rest.door import HttpDoor
 from deployments.rest.metrics_endpoint import MetricsPage, Sums
 from deployments.rest.router_facts import router_facts
@@ -132,14 +134,15 @@ class Router(OipProxyMethods):
             kept=self._kept,
         )
 
-    def _pages(self, status: StatusPage) -> tuple[dict[str, Page], dict[str, ScopedPage]]:
+    def _pages(self, status: StatusPage) -> tuple[dict[str, PlacedPage], dict[str, ScopedPage]]:
         """Return the pages beside the API, by path; those with metrics only if the monitoring file does not forbid."""
         has_metrics = monitoring(self._settings).prometheus_enabled
         people = people_pages(status.document, EXPOSITION_PATH if has_metrics else "")
-        pages: dict[str, Page] = {STATUS_PATH: status.answer, **people}
+        pages = {STATUS_PATH: PlacedPage(status.answer, STATUS), **people}
         if not has_metrics:
             return pages, {}
-        pages[self._page.path] = self._page.answer  # found first: TensorFlow Serving's page may be at the other's path
+        # Found first: TensorFlow Serving's page may be at the path of another one.
+        pages[self._page.path] = PlacedPage(self._page.answer)
         return pages, {EXPOSITION_PATH: ExpositionPage(self._page, self._watcher).answer}
 
     def _version_2(self) -> tuple[ServerFacts, OipExtensions]:

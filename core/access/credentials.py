@@ -14,14 +14,10 @@ _NAMES: Final = frozenset({AUTHORIZATION, API_KEY})
 LONGEST_TOKEN_BYTES: Final = 4096
 _BEARER: Final = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([!-~]+)")
 _TOKEN: Final = re.compile(rb"[!-~]+")
-FORWARDED: Final = frozenset(
-    {
-        *(b"forwarded", b"via", b"x-real-ip", b"x-envoy-attempt-count"),
-        *(b"x-forwarded-%b" % one for one in (b"for", b"host", b"port", b"proto", b"client-cert")),
-        b"origin",
-    }
-)
+FORWARDED: Final = frozenset({b"forwarded", b"via", b"x-real-ip", b"x-envoy-attempt-count", b"origin"})
 """Headers of proxies, those beside a container too, and of browsers that act for the page of a site."""
+FORWARDED_PREFIX: Final = b"x-forwarded-"
+"""How further headers of proxies begin, of which each proxy has its own."""
 
 
 def presented_token(fields: Iterable[tuple[bytes, bytes]]) -> bytes | None:
@@ -48,4 +44,13 @@ def is_forwarded(fields: Iterable[tuple[bytes, bytes]]) -> bool:
 
     That such a header is missing proves nothing, and what it says is never believed.
     """
-    return any(name in FORWARDED for name, _ in fields)
+    return any(_is_of_proxy(name) for name, _ in fields)
+
+
+def _is_of_proxy(name: bytes) -> bool:
+    return name in FORWARDED or name.startswith(FORWARDED_PREFIX)
+
+
+def tells_who_calls(name: bytes) -> bool:
+    """Whether a header of this name, in small letters, has to do with who sent a request."""
+    return name in _NAMES or _is_of_proxy(name)

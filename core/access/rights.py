@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 
@@ -22,7 +23,7 @@ class MethodGroup(enum.Enum):
     """Whether the server, or a model that is named, answers."""
 
     ADMIN = "admin"
-    """Change what is served, and record profiles; includes status."""
+    """Change what is served, record profiles, and TensorFlow's profiler service with its `Monitor`; includes status."""
 
 
 class Scope(enum.Enum):
@@ -61,3 +62,8 @@ WHOLE_STATUS: Final = STATUS._replace(scope=Scope.WHOLE)
 RELOAD: Final = Right((MethodGroup.ADMIN,), scope=Scope.WHOLE)
 """TensorFlow Serving's own reload request."""
 OWN_ADMIN: Final = Right((MethodGroup.ADMIN,), scope=Scope.WHOLE, is_own_admin=True)
+
+
+def is_probe(rights: Iterable[Right]) -> bool:
+    """Whether a request that needs these rights only asks for health; such count against no limit of a client."""
+    return all(one.groups == HEALTH.groups for one in rights)

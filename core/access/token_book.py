@@ -6,13 +6,15 @@ import hmac
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from core.access.rules import AccessClient, AccessRules
 from core.access.token_hashes import TokenHash, keyed, sha256_of
 
-MOST_VERIFIED: Final = 10_000
-"""Tokens of which is remembered whether an Argon2 hash fits them."""
+MOST_FITS: Final = 10_000
+"""Tokens of which is remembered which Argon2 hash fits them."""
+MOST_MISSES: Final = 10_000
+"""Tokens of which is remembered that no Argon2 hash fits them; apart, so that these cannot displace good ones."""
 
 NOT_VALID: Final = "The token is not valid."
 EXPIRED: Final = "The token has expired."
@@ -28,14 +30,29 @@ class FoundToken:
 
 
 class TokenBook:
-    """The tokens of some rules; made anew with them. `key` is secret, and lives as long as the process."""
+    """The tokens of some rules; made anew with them. `key` is secret, and lives as long as the process.
 
-    def __init__(self, rules: AccessRules, key: bytes) -> None:
+    What was verified for the rules `before`, with the same key, stays known as far as it holds for the new ones.
+    """
+
+    def __init__(self, rules: AccessRules, key: bytes, before: TokenBook | None = None) -> None:
         self._key = key
         owned = [(one, client) for client in rules.clients for one in client.tokens]
         self._quick = {keyed(one.sha256, key): (one, client) for one, client in owned if one.sha256}
         self._slow = {one: client for one, client in owned if one.argon2}
-        self._tried: OrderedDict[bytes, TokenHash | None] = OrderedDict()
+        self._fits: OrderedDict[bytes, TokenHash] = OrderedDict()
+        self._misses: OrderedDict[bytes, None] = OrderedDict()
+        if before is not None:
+            self._continue(before)
+
+    def _continue(self, before: TokenBook) -> None:
+        """Take over which hashes fit, and the tokens that none fits where no hash was added and none lives longer."""
+        present = {one.argon2: one for one in self._slow}
+        for tried, fit in before._fits.items():
+            if fit.argon2 in present:
+                self._fits[tried] = present[fit.argon2]
+        if self._slow.keys() <= before._slow.keys():
+            self._misses.update(before._misses)
 
     def find(self, token: bytes, wall_s: float) -> FoundToken:
         """Return whose token this is, as far as that is known without a slow hash."""
@@ -45,20 +62,32 @@ class TokenBook:
             return _found(*quick, wall_s)
         valid = tuple(self._valid(wall_s))
         tried = keyed(token, self._key)
-        if tried not in self._tried:
+        fit = self._fits.get(tried)
+        if fit is not None:
+            self._fits.move_to_end(tried)
+            return _found(fit, self._slow[fit], wall_s)
+        if tried not in self._misses:
             return FoundToken(None, NOT_VALID, valid)
-        self._tried.move_to_end(tried)
-        fit = self._tried[tried]
-        return FoundToken(None, NOT_VALID) if fit is None else _found(fit, self._slow[fit], wall_s)
+        self._misses.move_to_end(tried)
+        return FoundToken(None, NOT_VALID)
 
     def _valid(self, wall_s: float) -> Iterator[TokenHash]:
         return (one for one in self._slow if one.is_valid_at(wall_s))
 
     def note(self, token: bytes, fit: TokenHash | None) -> None:
         """Remember which of the slow hashes fits a token, or that none does."""
-        self._tried[keyed(token, self._key)] = fit
-        while len(self._tried) > MOST_VERIFIED:
-            self._tried.popitem(last=False)
+        tried = keyed(token, self._key)
+        if fit is None:
+            self._misses[tried] = None
+        elif fit in self._slow:
+            self._fits[tried] = fit
+        _shorten(self._fits, MOST_FITS)
+        _shorten(self._misses, MOST_MISSES)
+
+
+def _shorten(remembered: OrderedDict[bytes, Any], most: int) -> None:
+    while len(remembered) > most:
+        remembered.popitem(last=False)
 
 
 def _found(one: TokenHash, client: AccessClient, wall_s: float) -> FoundToken:

@@ -7,14 +7,15 @@ from typing import Final, Protocol
 
 from core.access.rights import STATES, STATUS, WHOLE_STATUS, MethodGroup, Right
 from core.access.rules import AccessClient, Grant
-from core.errors import PermissionDenied, Unauthenticated
+from core.errors import LimitReached, PermissionDenied, Unauthenticated
 from core.routing.table import NOTHING_IN_FORCE, ModelRoutes, RoutingTable
 from core.versions.lifecycle import VersionStatus
 
 LOCAL_ONLY: Final = (
     "This is answered on loopback addresses and UNIX sockets only, because no rule says who else may do it. "
-    "Call from the server's own machine, without a proxy between; or name the caller in a file for --access_file; or "
-    "start the server with --enable_remote_admin, which lets in everyone who reaches its ports."
+    "Call from the server's own machine (inside its container, where it runs in one), without a proxy between; or "
+    "name the caller in a file for --access_file; or start the server with --enable_remote_admin, which lets in "
+    "everyone who reaches its ports."
 )
 
 
@@ -137,11 +138,15 @@ class LimitedSight:
 
 @dataclass(frozen=True, slots=True)
 class RuledVisitor:
-    """A caller under the rules of an access file; `problem` says what is wrong with the token that it shows."""
+    """A caller under the rules of an access file; `problem` says what is wrong with the token that it shows.
+
+    `unknown`: why its token could not be verified at present, so that it may do what anyone may.
+    """
 
     clients: tuple[AccessClient, ...]
     anyone: tuple[Grant, ...]
     problem: str = ""
+    unknown: LimitReached | None = None
 
     @property
     def name(self) -> str:
@@ -160,9 +165,11 @@ class RuledVisitor:
         return LimitedSight(self.grants)
 
     def require(self, right: Right) -> None:
-        """Return where the caller may do this; raises Unauthenticated and PermissionDenied."""
+        """Return where the caller may do this; raises Unauthenticated, PermissionDenied and LimitReached."""
         if any(one.covers(right) for one in self.anyone):
             return
+        if self.unknown is not None:
+            raise self.unknown
         if self.problem:
             raise Unauthenticated(self.problem)
         if any(grant.covers(right) for client in self.clients for grant in client.grants):
@@ -179,6 +186,10 @@ def _described(right: Right) -> str:
     group = next((one for one in right.groups if one is not MethodGroup.ADMIN), right.groups[0])
     of = "" if right.model is None else f" for model {right.model!a}"
     return f"A request of the group {group.value}{of}"
+
+
+STRANGER: Final = RuledVisitor((), ())
+"""A caller that need not be known, because its request needs no right; it sees nothing."""
 
 
 @dataclass(frozen=True, slots=True)

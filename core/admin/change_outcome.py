@@ -14,11 +14,15 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ChangeOutcome:
-    """The outcome of a change, in words; one that is not final came too late to be known."""
+    """The outcome of a change, in words; one that is not final came too late to be known.
+
+    Of a change that was overtaken nothing is in force any more: another change, or a file, took its place.
+    """
 
     is_good: bool
     text: str
     is_final: bool = True
+    is_overtaken: bool = False
 
 
 Look = Callable[[Json], ChangeOutcome | None]
@@ -86,7 +90,7 @@ def _find(document: Json, name: str) -> Json | None:
 
 def _overtaken(name: str) -> ChangeOutcome:
     text = f"{name}: the change was replaced by another one, or by a configuration file that changed"
-    return ChangeOutcome(is_good=False, text=text)
+    return ChangeOutcome(is_good=False, text=text, is_overtaken=True)
 
 
 def _answering(name: str, seen: list[Json]) -> ChangeOutcome | None:
@@ -136,9 +140,20 @@ def _state(version: Json) -> str:
     return f"{text} after {version['failed_attempts']} failed attempts{again}: {version['error']['message']}"
 
 
-def what_stays(before: Iterable[str], *, undone: bool) -> str:
-    """Return what a change that failed left behind: the lines of its differences, or that it was taken back."""
-    lines = "; ".join(before)
-    if undone:
+def what_stays(changes: Iterable[str], *, has_undo: bool) -> str:
+    """Return what a change that has failed left behind, given as the lines of its differences."""
+    hint = " With --undo it would have been taken back." if has_undo else ""
+    return f"The change stays, although it has failed: {'; '.join(changes)}.{hint}"
+
+
+def what_may_come(changes: Iterable[str]) -> str:
+    """Return what a change whose outcome nobody waited for left behind, given as the lines of its differences."""
+    return f"The change stays: {'; '.join(changes)}; it may still come."
+
+
+def what_was_taken_back(name: str, changes: Iterable[str]) -> str:
+    """Return what became of taking back a change of a model; without differences, others had changed it again."""
+    lines = "; ".join(changes)
+    if lines:
         return f"The change was taken back: {lines}"
-    return f"The change stays, although it has failed: {lines}. With --undo it would have been taken back."
+    return f"The change was not taken back: {name} was changed again meanwhile, and is left as it is."

@@ -124,15 +124,31 @@ def unload_model(name: str) -> Change:
     return change
 
 
-def restored(name: str, before: ModelConfig | None) -> Change:
-    """Return a change that gives a model its earlier entry back; None: it had none, and goes."""
+def restored(before: ModelConfig | None, written: ModelConfig) -> Change:
+    """Return a change that gives a model its earlier entry back; None: it had none, and goes.
+
+    A model whose entry is not the written one any more is left alone: somebody else has changed it meanwhile.
+    """
 
     def change(known: KnownModels) -> Models:
+        present = known.find(written.name)
+        if present is None or not _is_as_written(present, written):
+            return known.models
         if before is None:
-            return tuple(one for one in known.models if one.name != name)
-        return _with(known, before) if known.find(name) is not None else (*known.models, before)
+            return tuple(one for one in known.models if one is not present)
+        return _with(known, before)
 
     return change
+
+
+def _is_as_written(present: ModelConfig, written: ModelConfig) -> bool:
+    """Whether an entry is the one that was sent; where that said nothing, the settings file may have said something."""
+    return (
+        (present.base_path, present.labels) == (written.base_path, written.labels)
+        and (isinstance(written.policy, Unsaid) or present.policy == written.policy)
+        and (not written.logging or present.logging == written.logging)
+        and written.platform in {ANY, present.platform}
+    )
 
 
 def expect_same_platforms(before: Models, after: Models) -> None:

@@ -56,7 +56,10 @@ def doors(door: FrontDoorSettings) -> list[str]:
 
 
 def curl(door: FrontDoorSettings, model: str, body: str | None) -> str:
-    """Return a command that sends a body to a model, or requests its status without a body; empty without REST."""
+    """Return a command that sends a body to a model, or requests its status without a body; empty without REST.
+
+    With an access file, it sends the token in the variable TOKEN.
+    """
     target = f"/v1/models/{quote(model, safe='')}"
     if door.rest_port:
         insecure = "-k " if door.rest_ssl_config_file else ""
@@ -66,7 +69,8 @@ def curl(door: FrontDoorSettings, model: str, body: str | None) -> str:
         where += ":predict" if body else ""
     else:
         return ""
-    return f"curl -d {shlex.quote(body)} {where}" if body else f"curl {where}"
+    token = '-H "Authorization: Bearer $TOKEN" ' if door.access_file else ""
+    return f"curl {token}-d {shlex.quote(body)} {where}" if body else f"curl {token}{where}"
 
 
 def example_body(metadata: bytes) -> str | None:

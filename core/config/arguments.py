@@ -20,8 +20,9 @@ from core.errors import ConfigError, Problem
 
 EXIT_FAILURE = 255
 PROGRAM = "ray_model_server"
+"""The name of the program where nobody called it by another."""
+
 HELP_FLAGS = "--help-flags"
-USAGE = f"usage: {PROGRAM} [--FLAG=VALUE ...]   ({PROGRAM} {HELP_FLAGS} shows the flags)"
 _INTEGER = re.compile(r"[ \t\n\v\f\r]*[+-]?[0-9]{1,40}", re.ASCII)
 _FLOAT = re.compile(r"[ \t\n\v\f\r]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
 _HEADER = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
@@ -69,18 +70,25 @@ class ParsedFlags:
     given: Mapping[str, Value] = field(default_factory=dict)
 
 
-def parse_flags(argv: Sequence[str], preset: Mapping[str, Value] = _NO_PRESET) -> ParsedFlags:
+def usage(program: str = PROGRAM) -> str:
+    """Return how the server is called, by the name that the program has."""
+    return f"usage: {program} [--FLAG=VALUE ...]   ({program} {HELP_FLAGS} shows the flags)"
+
+
+def parse_flags(
+    argv: Sequence[str], preset: Mapping[str, Value] = _NO_PRESET, *, program: str = PROGRAM
+) -> ParsedFlags:
     """Parse the arguments after the program's name; a flag on the command line replaces its value in `preset`."""
     given, leftovers, bad = _read(argv)
     if bad:
-        return ParsedFlags(ArgumentsOutcome.BAD_VALUE, output=USAGE, warnings=bad, exit_code=EXIT_FAILURE)
+        return ParsedFlags(ArgumentsOutcome.BAD_VALUE, output=usage(program), warnings=bad, exit_code=EXIT_FAILURE)
     if leftovers and leftovers[0] in _HELP:
         outcome, status = _HELP[leftovers[0]]
         return ParsedFlags(outcome, exit_code=status)
     if given.get("version"):
         return ParsedFlags(ArgumentsOutcome.VERSION, exit_code=0)
     chosen = {**preset, **given}
-    unknown = f"unknown argument: {leftovers[0]}\n{USAGE}\n" if leftovers else ""
+    unknown = f"unknown argument: {leftovers[0]}\n{usage(program)}\n" if leftovers else ""
     warnings = (*(_hint(argument) for argument in leftovers), *_warnings(chosen))
     return _start(chosen, unknown, warnings)
 
@@ -118,10 +126,10 @@ def _finite(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def all_flags() -> str:
+def all_flags(program: str = PROGRAM) -> str:
     """Return every flag with its default, type and meaning, a line for each."""
     lines = (f"\t{with_default(flag)}\t{flag.kind.value}\t{flag.help}" for flag in FLAGS.values())
-    return "\n".join((f"usage: {PROGRAM}", "Flags:", *lines))
+    return "\n".join((f"usage: {program}", "Flags:", *lines))
 
 
 def with_default(flag: Flag) -> str:

@@ -30,7 +30,7 @@ class WarmUpRecords:
 
 @dataclass(frozen=True, slots=True)
 class InspectedVersion:
-    """All that was found out of a version; `problems` are what would make its load fail.
+    """All that was found out of a version; `problems` are what would make it fail, loaded or run.
 
     `version` is None for a folder whose name is not a number. `sizes` are bytes by path, `notes` what an operator
     should know. `signatures` are those that are served; None where only code would tell them.

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from core.admin.status_text import printable
+
 MOST_OPERATIONS: Final = 12
 """Operations of a graph that are named; the document has all."""
 
@@ -17,8 +19,8 @@ _KIB: Final = 1024
 
 
 def inspection_text(document: Mapping[str, Any]) -> str:
-    """Return the lines, each with its line feed."""
-    return "".join(f"{line}\n" for line in _lines(document))
+    """Return the lines, each with its line feed; names out of files hold nothing that a terminal would interpret."""
+    return "".join(f"{printable(line)}\n" for line in _lines(document))
 
 
 def _lines(document: Mapping[str, Any]) -> Iterator[str]:

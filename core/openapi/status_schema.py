@@ -41,13 +41,18 @@ SERVER = _object(
     state={"enum": [one.value for one in Readiness]},
     reasons={**_list(TEXT), "description": "what is missing or wrong, a sentence each; empty when ready"},
     draining=TRUTH,
-    warnings={**_list(TEXT), "description": "what makes this installation slow, a sentence each"},
+    warnings=_nothing_or({**_list(TEXT), "description": "what makes this installation slow, a sentence each"}),
     router=_object(name=TEXT, started=TIME),
-    listens=_list(LISTENER),
+    listens=_nothing_or(_list(LISTENER)),
 )
 WATCHER = _object(answers=TRUTH, ticked_s_ago=_nothing_or(SECONDS))
 PROBLEM = _object(file=TEXT, line=_nothing_or(WHOLE), field=TEXT, message=TEXT)
-CONFIGURATION = _object(origin={"enum": ["files", "request"]}, files=_list(TEXT), problems=_list(PROBLEM))
+CONFIGURATION = _object(
+    origin=_nothing_or({"enum": ["files", "request"]}),
+    files=_nothing_or(_list(TEXT)),
+    problems=_nothing_or(_list(PROBLEM)),
+)
+"""Null, as addresses and warnings of the server are, for callers who may not see the whole server."""
 POLICY: Json = {
     "oneOf": [
         _object(latest=WHOLE),

@@ -1,16 +1,17 @@
-"""What a REST request needs: of TensorFlow Serving's API, and of the pages of the port.
+"""What a REST request needs: of TensorFlow Serving's API, and of the paths beside it. Pages carry their rights.
 
 Requests are read by the same functions that answer them. What is not known here needs the right to everything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
-from core.access.rights import HEALTH, INFER, METADATA, STATES, STATUS, WHOLE_STATUS, Right
+from core.access.rights import HEALTH, INFER, METADATA, STATES, WHOLE_STATUS, Right
 from core.errors import ServingError
+from core.rest.http_answer import HttpAnswer
 from core.rest.path import Verb, is_api, parse_request
 
 NO_RIGHT: Final[tuple[Right, ...]] = ()
@@ -21,18 +22,23 @@ OUTSIDE: Final[Mapping[str, tuple[Right, ...]]] = MappingProxyType(
         "/openapi.json": (METADATA,),
     }
 )
-CUT_PAGES: Final = frozenset({"/", "/models/", "/status.json"})
-"""Pages that show what their caller may see."""
-SCHEMA_PAGES: Final = frozenset({"/docs", "/docs/"})
-"""The OpenAPI document for people."""
 VERBS: Final = {Verb.METADATA: METADATA, Verb.STATUS: STATES}
 
 
-def page_rights(path: str) -> tuple[Right, ...]:
-    """Return what a page of the port needs; an operator may have put one where an API would be."""
-    if path in SCHEMA_PAGES:
-        return (METADATA,)
-    return (STATUS if path in CUT_PAGES else WHOLE_STATUS,)
+Page = Callable[[str, str], Awaitable[HttpAnswer]]
+"""Answers a method and a target; for pages outside the API."""
+
+
+class PlacedPage(NamedTuple):
+    """A page, and what its readers need; `is_folder`: it answers for all paths below its own, which ends in a slash.
+
+    `is_root`: clients that take no HTML are told there that the server lives.
+    """
+
+    answer: Page
+    right: Right = WHOLE_STATUS
+    is_folder: bool = False
+    is_root: bool = False
 
 
 def rest_rights(method: str, target: str) -> tuple[Right, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from core.storage.whole_saved_model import INDEX, MODEL, ReadAt, Unreadable, asset_files, shard_sizes
+from core.storage.whole_saved_model import INDEX, MODEL, NotRead, ReadAt, Unreadable, asset_files, shard_sizes
 
 POINTER = b"version https://git-lfs"
 """What Git LFS leaves in place of a file that it has not fetched."""
@@ -12,18 +12,18 @@ POINTER = b"version https://git-lfs"
 HEAD_BYTES = 64
 
 
-def damaged_file(sizes: Mapping[str, int], model: ReadAt, index: bytes) -> str:
+def damaged_file(sizes: Mapping[str, int], model: ReadAt, index: bytes | None) -> str:
     """Return what is wrong with the files of a SavedModel (`sizes` in bytes by path); empty where nothing is found.
 
-    `index` is the content of the index of the variables.
+    `index` is the whole content of the index of the variables; None where it is too long to be read.
     """
     return next(_damages(sizes, model, index), "")
 
 
-def _damages(sizes: Mapping[str, int], model: ReadAt, index: bytes) -> Iterator[str]:
+def _damages(sizes: Mapping[str, int], model: ReadAt, index: bytes | None) -> Iterator[str]:
     if MODEL in sizes:
         yield from _of_model(sizes[MODEL], model)
-    if INDEX in sizes:
+    if INDEX in sizes and index is not None:
         yield from _of_variables(sizes, index)
 
 
@@ -36,6 +36,8 @@ def _of_model(size_bytes: int, read: ReadAt) -> Iterator[str]:
     else:
         try:
             asset_files(read, size_bytes)
+        except NotRead:
+            return
         except Unreadable:
             yield (
                 f"{MODEL} ({size_bytes:,} bytes) is cut off or is not a SavedModel: a serialized "
@@ -49,6 +51,8 @@ def _of_variables(sizes: Mapping[str, int], index: bytes) -> Iterator[str]:
         return
     try:
         expected = shard_sizes(index)
+    except NotRead:
+        return
     except Unreadable:
         yield f"{INDEX} ({sizes[INDEX]:,} bytes) is cut off or is not the index of a checkpoint"
         return

@@ -101,6 +101,17 @@ def subpath_hint(subpath: str, beside: Iterable[str], platform: PlatformKind = A
     return f"{nothing}; the version's folder {version_hint(files, platform)}"
 
 
+def inner_folder(paths: Iterable[str], platform: PlatformKind = ANY) -> str:
+    """Return in which folder below a version's its model lies, a right `version_subpath`; empty where none does.
+
+    A folder whose name is a number is a version of another model.
+    """
+    files = sorted(paths)
+    found = [] if _itself(files, platform) else _models(files, platform)
+    folders = (one.rpartition("/")[0] for one in found)
+    return next((one for one in folders if not _WHOLE_NUMBER.fullmatch(one.rpartition("/")[2])), "")
+
+
 def base_path_hint(base_path: str, paths: Iterable[str], platform: PlatformKind = ANY) -> str:
     """Return why a base path has no versions, by the files that lie outside of version folders."""
     files = sorted(paths)

@@ -41,6 +41,10 @@ class Unreadable(ValueError):
     """Bytes that are not what they should be, or end too early."""
 
 
+class NotRead(Unreadable):
+    """Bytes that may be what they should be, and that are not read to their end."""
+
+
 def finished_last(known: Judged, wall_s: float) -> Iterator[VersionDirectory]:
     """Yield the versions that wait for a second look alone, and whose `saved_model.pb` was written last."""
     versions = known.found.versions if known.found is not None else {}
@@ -82,8 +86,9 @@ def is_all_there(files: DirectoryFiles, model: ReadAt, index: bytes) -> bool:
 
 
 def asset_files(read: ReadAt, size_bytes: int) -> frozenset[str]:
-    """Return the names of the assets of a SavedModel, of which few bytes are read; raises Unreadable if it is cut off.
+    """Return the names of the assets of a SavedModel, of which few bytes are read.
 
+    Raises Unreadable if it is cut off, and NotRead if it has more than `MOST_FIELDS` fields in a row.
     Fields: SavedModel.meta_graphs = 2, MetaGraphDef.asset_file_def = 6, AssetFileDef.filename = 2.
     """
     graphs = [one for one in _fields(read, 0, size_bytes) if one.number == 2]
@@ -104,7 +109,7 @@ class _Field:
 
 
 def _fields(read: ReadAt, start: int, end: int) -> Iterator[_Field]:
-    """Yield the fields of a message that must end where it does; raises Unreadable."""
+    """Yield the fields of a message that must end where it does; raises Unreadable, or NotRead for too many."""
     for _ in range(MOST_FIELDS):
         if start == end:
             return
@@ -116,7 +121,7 @@ def _fields(read: ReadAt, start: int, end: int) -> Iterator[_Field]:
         if not tag >> 3 or start > end:
             raise Unreadable("a field is cut off")
         yield _Field(tag >> 3, start - length, start)
-    raise Unreadable("too many fields")
+    raise NotRead("too many fields")
 
 
 def _content(head: bytes, at: int, wire_type: int) -> tuple[int, int]:
@@ -134,8 +139,9 @@ def _content(head: bytes, at: int, wire_type: int) -> tuple[int, int]:
 
 
 def shard_sizes(index: bytes) -> Mapping[int, int]:
-    """Return the bytes of each data file of a checkpoint, by the table that is its index; raises Unreadable.
+    """Return the bytes of each data file of a checkpoint, by the table that is its index.
 
+    Raises Unreadable if it is cut off or is not such a table, and NotRead if it is compressed.
     The table is TensorFlow's (`tensorflow/core/lib/io/table_format.txt`), uncompressed as the writer of checkpoints has
     it. A value is a BundleEntryProto: shard_id = 3, offset = 4, size = 5; that of the empty key is the header, with
     num_shards = 1.
@@ -163,8 +169,10 @@ def shard_sizes(index: bytes) -> Mapping[int, int]:
 def _block(table: bytes, handle: bytes) -> bytes:
     start, at = _varint(handle, 0)
     size, _ = _varint(handle, at)
-    if start + size + _TRAILER_BYTES > len(table) or table[start + size]:
-        raise Unreadable("a block is cut off, or compressed")
+    if start + size + _TRAILER_BYTES > len(table):
+        raise Unreadable("a block is cut off")
+    if table[start + size]:
+        raise NotRead("a block is compressed")
     return table[start : start + size]
 
 

@@ -77,13 +77,15 @@ REFUSED_REQUESTS = Metric(
     f"{_OURS}refused_requests_total",
     MetricKind.COUNTER,
     ("model_name", "reason"),
-    help="Requests refused without work: by the model's rate or in_flight limit, or because the server was full.",
+    help="Requests refused before any work was done: by the model's rate or in_flight limit, "
+    "or because the server was full.",
 )
 ACCESS_REFUSALS = Metric(
     f"{_OURS}access_refusals_total",
     MetricKind.COUNTER,
     ("client", "reason"),
-    help="Requests that the access file did not let in; client is empty where nobody knows who called.",
+    help="Requests that were not let in: without the right, or beyond a client's limits; "
+    "client is empty where nobody knows who called.",
 )
 DROPPED_LOG_RECORDS = Metric(
     f"{_OURS}dropped_log_records_total",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from core.errors import Code
 from core.telemetry.metric_names import REQUEST_COUNT, REQUEST_LATENCY
-from core.telemetry.metrics import Counter, Exemplar, Histogram, Metric, Metrics
+from core.telemetry.metrics import Counter, Exemplar, Histogram, Metrics
 
 MOST_UNKNOWN_NAMES = 100
 LONGEST_UNKNOWN_NAME = 100
@@ -77,15 +77,17 @@ class TracedRequestMeter(RequestMeter):
     def answered(self, name: str, code: Code) -> None:
         """Count a request."""
         super().answered(name, code)
-        self._exemplify(REQUEST_COUNT, self._shown(name), code.name, value=1)
+        trace_id = self._trace_id()
+        if trace_id:
+            counted = Exemplar(trace_id, 1, self._now_s())
+            self._metrics.exemplify(REQUEST_COUNT, self._shown(name), code.name, by=counted)
 
     def succeeded(self, name: str, entrypoint: str, api: str, took_s: float) -> None:
         """Count a successful request and its latency."""
         super().succeeded(name, entrypoint, api, took_s)
-        self._exemplify(REQUEST_COUNT, self._shown(name), Code.OK.name, value=1)
-        self._exemplify(REQUEST_LATENCY, self._shown(name), api, entrypoint, value=took_s * MICROS_PER_S)
-
-    def _exemplify(self, metric: Metric, *labels: str, value: float) -> None:
         trace_id = self._trace_id()
         if trace_id:
-            self._metrics.exemplify(metric, *labels, by=Exemplar(trace_id, value, self._now_s()))
+            shown, now_s = self._shown(name), self._now_s()
+            self._metrics.exemplify(REQUEST_COUNT, shown, Code.OK.name, by=Exemplar(trace_id, 1, now_s))
+            measured = Exemplar(trace_id, took_s * MICROS_PER_S, now_s)
+            self._metrics.exemplify(REQUEST_LATENCY, shown, api, entrypoint, by=measured)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Protocol
 
 from core.access.credentials import is_forwarded, presented_token
@@ -48,16 +49,20 @@ class Guard(Protocol):
         """What is wrong with the newest access file."""
         ...
 
+    def known_visitor(self, fields: Fields, peer: Peer) -> Visitor | None:
+        """Return who calls, without waiting; None where that is not possible."""
+        ...
+
     def quick_visitor(self, fields: Fields, peer: Peer) -> Visitor | None:
         """Return who calls, without waiting; None where that is not possible, or the call must be counted."""
         ...
 
     async def visitor(self, fields: Fields, peer: Peer) -> Visitor:
-        """Return who calls; raises ResourceExhausted while too many tokens wait to be verified."""
+        """Return who calls; while too many tokens wait to be verified, a caller that may do what anyone may."""
         ...
 
     @contextmanager
-    def admitted(self, visitor: Visitor) -> Iterator[None]:
+    def admitted(self, visitor: Visitor, *, is_counted: bool = True) -> Iterator[None]:
         """Count a request as in work, and let its answer show what its caller may see; raises LimitReached."""
         ...
 
@@ -71,14 +76,18 @@ class LocalGuard:
     def __init__(self, *, is_open: bool = False) -> None:
         self._is_open = is_open
 
-    def quick_visitor(self, fields: Fields, peer: Peer) -> Visitor | None:
+    def known_visitor(self, fields: Fields, peer: Peer) -> Visitor | None:
         return UnruledVisitor(self._is_open or (peer.is_local and not is_forwarded(fields)))
+
+    def quick_visitor(self, fields: Fields, peer: Peer) -> Visitor | None:
+        return self.known_visitor(fields, peer)
 
     async def visitor(self, fields: Fields, peer: Peer) -> Visitor:
         return UnruledVisitor(self._is_open or (peer.is_local and not is_forwarded(fields)))
 
     @contextmanager
-    def admitted(self, visitor: Visitor) -> Iterator[None]:
+    def admitted(self, visitor: Visitor, *, is_counted: bool = True) -> Iterator[None]:
+        del is_counted
         before = CALLER.set(visitor.name)
         try:
             yield
@@ -108,7 +117,7 @@ class RuledGuard:
     def _present(self) -> tuple[AccessRules, TokenBook]:
         rules, sharing = self._followed.rules, max(1, self._routers())
         if rules is not self._rules:
-            self._rules, self._book = rules, TokenBook(rules, self._key)
+            self._rules, self._book = rules, TokenBook(rules, self._key, self._book)
             self._adjust(sharing)
         elif sharing != self._sharing:
             self._adjust(sharing)
@@ -125,39 +134,36 @@ class RuledGuard:
             elif not self._admissions[name].in_flight:
                 del self._admissions[name]
 
-    def quick_visitor(self, fields: Fields, peer: Peer) -> Visitor | None:
+    def known_visitor(self, fields: Fields, peer: Peer) -> Visitor | None:
         rules, book = self._present()
-        try:
-            token = presented_token(fields)
-        except Unauthenticated:
-            return None
-        found = FoundToken() if token is None else book.find(token, time.time())
-        if found.unverified:
-            return None
-        known = _visitor(rules, found, peer)
-        return None if any(one.limits for one in known.clients) else known
+        _, found = _found(book, fields)
+        return None if found.unverified else _visitor(rules, found, peer)
+
+    def quick_visitor(self, fields: Fields, peer: Peer) -> Visitor | None:
+        known = self.known_visitor(fields, peer)
+        return None if known is None or any(one.limits for one in known.clients) else known
 
     async def visitor(self, fields: Fields, peer: Peer) -> Visitor:
         rules, book = self._present()
-        try:
-            token = presented_token(fields)
-        except Unauthenticated as error:
-            return _visitor(rules, FoundToken(problem=str(error)), peer)
-        if token is None:
-            return _visitor(rules, FoundToken(), peer)
-        found = book.find(token, time.time())
+        token, found = _found(book, fields)
         if found.unverified:
-            book.note(token, await self._slow.fitting(token, found.unverified))
+            try:
+                fit = await self._slow.fitting(token, found.unverified)
+            except LimitReached as error:
+                return replace(_visitor(rules, FoundToken(), peer), unknown=error)
+            book.note(token, fit)
+            if fit is not None:
+                self._book.note(token, fit)  # the rules may be others by now
             found = book.find(token, time.time())
         return _visitor(rules, found, peer)
 
     @contextmanager
-    def admitted(self, visitor: Visitor) -> Iterator[None]:
+    def admitted(self, visitor: Visitor, *, is_counted: bool = True) -> Iterator[None]:
         with ExitStack() as entered:
             entered.callback(SIGHT.reset, SIGHT.set(visitor.sight))
             entered.callback(CALLER.reset, CALLER.set(visitor.name))
             for client in visitor.clients:
-                if client.limits:
+                if is_counted and client.limits:
                     entered.callback(self._admit(client).ended)
             yield
 
@@ -177,6 +183,15 @@ def count_refusal(error: ServingError, visitor: Visitor | None) -> None:
     names = [one.name for one in visitor.clients] if visitor is not None else []
     for name in names or [""]:
         METRICS.count(ACCESS_REFUSALS, name, error.code.name.lower())
+
+
+def _found(book: TokenBook, fields: Fields) -> tuple[bytes, FoundToken]:
+    """Return the token that a request shows, empty without one, and what is known of it."""
+    try:
+        token = presented_token(fields)
+    except Unauthenticated as error:
+        return b"", FoundToken(problem=str(error))
+    return (b"", FoundToken()) if token is None else (token, book.find(token, time.time()))
 
 
 def _visitor(rules: AccessRules, found: FoundToken, peer: Peer) -> RuledVisitor:

@@ -1,6 +1,7 @@
 """Verifies tokens against Argon2, which takes tens of milliseconds and megabytes: one at a time, beside the event loop.
 
-Tokens that nobody has cannot keep others out for long: few may wait, and what was verified once is known from then on.
+Few may wait, so a flood of tokens that nobody has makes callers wait whose tokens were not verified yet, and who come
+again later. Those whose tokens were verified are not touched: that is remembered by `core.access.token_book`.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from core.access.token_hashes import TokenHash
-from core.errors import ResourceExhausted
+from core.errors import LimitReached
 
 MOST_WAITING = 16
-BUSY = "Too many tokens are being verified; try again."
+BUSY = "Too many tokens are being verified; try again in a second."
+AGAIN_AFTER_S = 1.0
 
 
 class SlowHashes:
@@ -24,7 +26,7 @@ class SlowHashes:
         self._waiting: dict[tuple[bytes, tuple[TokenHash, ...]], asyncio.Future[TokenHash | None]] = {}
 
     async def fitting(self, token: bytes, hashes: tuple[TokenHash, ...]) -> TokenHash | None:
-        """Return the hash that fits a token; None where none does. Raises ResourceExhausted where too many wait.
+        """Return the hash that fits a token; None where none does. Raises LimitReached where too many wait.
 
         A caller that goes leaves its token in the queue: the work that it has begun must stay counted.
         """
@@ -32,7 +34,7 @@ class SlowHashes:
         begun = self._waiting.get(key)
         if begun is None:
             if len(self._waiting) >= MOST_WAITING:
-                raise ResourceExhausted(BUSY)
+                raise LimitReached(BUSY, AGAIN_AFTER_S)
             begun = asyncio.get_running_loop().run_in_executor(self._worker, _fitting, token, hashes)
             self._waiting[key] = begun
             begun.add_done_callback(lambda _: self._waiting.pop(key))

@@ -185,7 +185,7 @@ def tls_advice(reason: str) -> str:
 
 def _plain_advice(reason: str, target: str) -> str:
     """Return what to do about a listener that ended a connection without TLS."""
-    if not any(part in reason.lower() for part in ("http", "socket closed")):
+    if target.startswith("unix:") or not any(part in reason.lower() for part in ("http", "socket closed")):
         return ""
     from deployments.system.port_claim import presented_certificate  # noqa: PLC0415 - only after a failure
 

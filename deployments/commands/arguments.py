@@ -7,11 +7,13 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import grpc
 
+from core.admin.status_text import printable
 from core.errors import ConfigError, Problem, ServingError
 from core.storage.directory_names import HIGHEST_VERSION
 from deployments.commands.admin_client import AdminClient, NoServer
@@ -20,6 +22,7 @@ from deployments.commands.table import program
 DEFAULT_PORT = 8500
 TOKEN_VARIABLE = "RAY_MODEL_SERVER_TOKEN"  # noqa: S105 - the name of a variable
 DONE, FAILED, NO_SERVER = 0, 1, 3
+_NOTHING: Mapping[str, object] = MappingProxyType({})
 EXIT_STATUSES = "exit status: 0 done, 1 refused or failed, 2 wrong arguments, 3 no server answers"
 
 
@@ -135,11 +138,17 @@ def answered(work: Callable[[], int], *, as_json: bool) -> int:
     try:
         return work()
     except ServingError as error:
-        if as_json:
-            print_json({"error": {"code": error.code.name, "message": str(error)}})
-        else:
-            print(f"{program()}: {error}", file=sys.stderr)
-        return NO_SERVER if isinstance(error, NoServer) else FAILED
+        return report_error(error, as_json=as_json)
+
+
+def report_error(error: ServingError, *, as_json: bool, beside: Mapping[str, object] = _NOTHING) -> int:
+    """Print an error, as JSON with the members beside it; returns the exit status."""
+    if as_json:
+        print_json({"error": {"code": error.code.name, "message": str(error)}, **beside})
+    else:
+        lines = str(error).split("\n")  # names out of files and stores may hold what a terminal would interpret
+        print(f"{program()}: " + "\n".join(map(printable, lines)), file=sys.stderr)
+    return NO_SERVER if isinstance(error, NoServer) else FAILED
 
 
 def print_json(document: object) -> None:

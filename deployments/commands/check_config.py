@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from core.access.access_file import read_access_rules
+from core.admin.serve_config import read_serve_config
 from core.config.file_check import Checked, FileKind, across, check_file
 from core.config.own_flags import listed_names
 from core.errors import ConfigError, Problem
@@ -25,10 +26,9 @@ DESCRIPTION = """\
 Find every mistake in configuration files, with file, line and field.
 
 The kind of a file is recognized by its content: models.config, our YAML settings, an access file, a config of Ray
-Serve, and the
-parameter files for batching, monitoring, certificates and TensorFlow's session. A list of models and a settings file
-that are named together are also checked against each other. What makes the server slow in this installation is a
-warning."""
+Serve, and the parameter files for batching, monitoring, certificates and TensorFlow's session. A list of models and a
+settings file that are named together are also checked against each other. What makes the server slow in this
+installation is a warning, and what `make serve` does not run of a config of Ray Serve."""
 
 EPILOG = """\
 examples:
@@ -88,8 +88,18 @@ def _checked(file: str, kind: FileKind | None, root: str) -> Checked:
             *_missing_base_paths(found),
             *_missing_subpaths(found),
             *_missing_libraries(found),
+            *(_only_for_ray(file) if found.kind is FileKind.SERVE and not found.problems else ()),
         ),
     )
+
+
+def _only_for_ray(file: str) -> Iterable[Problem]:
+    """Yield a warning for each part of a config of Ray Serve for which `make serve` refuses it."""
+    try:
+        read_serve_config(read_text(file), file)
+    except ConfigError as error:
+        for one in error.problems:
+            yield replace(one, message=f"`make serve` refuses this: {one.message}")
 
 
 def _access_problems(file: str) -> tuple[Problem, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from core.config.arguments import HELP_FLAGS, PROGRAM, all_flags, with_default
+from core.config.arguments import HELP_FLAGS, all_flags, with_default
 from core.config.flag_table import FLAGS
 from deployments.commands.table import COMMANDS, program
 
@@ -20,7 +20,7 @@ FIRST_FLAGS: Final = (
 SERVER_TOPICS: Final = frozenset({"serve", "flags", "server"})
 """Words after `help` that ask for the flags of the server."""
 
-START: Final = f"to run the server, give flags only: {PROGRAM} --model_base_path=PATH"
+START: Final = "to run the server, give flags only: {program} --model_base_path=PATH"
 MEANT: Final[Mapping[str, str]] = MappingProxyType(
     {
         **dict.fromkeys(("serve", "server", "run", "start"), START),
@@ -30,11 +30,11 @@ MEANT: Final[Mapping[str, str]] = MappingProxyType(
         **dict.fromkeys(("add", "deploy"), "did you mean load?"),
         **dict.fromkeys(("remove", "rm", "delete", "undeploy"), "did you mean unload?"),
         **dict.fromkeys(("trace", "perf"), "did you mean profile?"),
-        **dict.fromkeys(("version", "-v", "-V"), f"did you mean {PROGRAM} --version?"),
+        **dict.fromkeys(("version", "-v", "-V"), "did you mean {program} --version?"),
         **dict.fromkeys(("stop", "shutdown"), "to stop a server, press Ctrl-C there, or send its process SIGTERM"),
     }
 )
-"""What people type who know other programs, and what it is here."""
+"""What people type who know other programs, and what it is here; `{program}` stands for the name of the program."""
 
 
 def overview() -> str:
@@ -63,7 +63,7 @@ def help_text(topic: str) -> str | None:
     """Return the help that is not a command's own; None for a topic that is not known."""
     if not topic:
         return overview()
-    return all_flags() if topic in SERVER_TOPICS else None
+    return all_flags(program()) if topic in SERVER_TOPICS else None
 
 
 def unknown_command(arguments: Sequence[str]) -> str:
@@ -74,7 +74,7 @@ def unknown_command(arguments: Sequence[str]) -> str:
     first = arguments[0] if arguments else ""
     near = difflib.get_close_matches(first, COMMANDS, n=1)
     if first in MEANT:
-        guess = MEANT[first]
+        guess = MEANT[first].format(program=program())
     elif near:
         guess = f"did you mean {near[0]}?"
     elif "/" in first:

@@ -14,8 +14,9 @@ DESCRIPTION = """\
 Point a label of a model to a version, wherever it pointed before, or remove it.
 
 The label moves at once when the version answers. Otherwise it waits for it; until then a label keeps the version
-that it had, so no request by it fails. The change holds until the content of a
-configuration file changes; make it there too if it is to stay."""
+that it had, so no request by it fails.
+
+The change holds until the content of a configuration file changes; make it there too if it is to stay."""
 
 EXAMPLES = """\
   ray_model_server label half_plus_two stable 3

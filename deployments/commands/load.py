@@ -23,7 +23,8 @@ that selects the version already stays as it is. Without VERSION, the model is a
 with --base-path and --policy. These two also change a model that is there.
 
 While it waits, the command says for what on standard error. A change stays although its version cannot be loaded, so
-that it is loaded as soon as it can be, and the command says so; --undo takes it back.
+that it is loaded as soon as it can be, and the command says so; --undo takes it back, unless somebody else has changed
+the model meanwhile. A change also stays when the command waits no longer: --undo does not apply to a timeout.
 
 The change holds until the content of a configuration file changes; make it there too if it is to stay."""
 
@@ -43,7 +44,9 @@ def main(arguments: Sequence[str]) -> int:
         "--base-path", metavar="PATH", type=name, default="", help="folder or URI with one directory per version"
     )
     made.add_argument("--policy", metavar="POLICY", type=_policy, help="latest, latest:COUNT or all")
-    made.add_argument("--undo", action="store_true", help="take the change back if the version cannot be loaded")
+    made.add_argument(
+        "--undo", action="store_true", help="take the change back if the version cannot be loaded; not after a timeout"
+    )
     add_waiting(made)
     given = made.parse_args(arguments)
     if given.version is not None and given.policy is not None:

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from core.access.credentials import LONGEST_TOKEN_BYTES
 from core.access.token_hashes import sha256_of
-from deployments.commands.arguments import DONE, FAILED, print_json
+from core.errors import InvalidArgument
+from deployments.commands.arguments import DONE, print_json, report_error
 from deployments.commands.table import program
 
 DESCRIPTION = """\
@@ -45,8 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     token = _read() if given.hash else secrets.token_urlsafe(TOKEN_BYTES)
     if not (0 < len(token) <= LONGEST_TOKEN_BYTES and token.isascii() and token.isprintable() and " " not in token):
         text = f"a token has 1 to {LONGEST_TOKEN_BYTES} visible ASCII characters"
-        print(f"{program()} token: {text}", file=sys.stderr)
-        return FAILED
+        return report_error(InvalidArgument(text), as_json=given.json)
     told = {} if given.hash else {"token": token}
     told["hash"] = _argon2(token) if given.argon2 else f"sha256:{sha256_of(token.encode()).hex()}"
     if given.json:

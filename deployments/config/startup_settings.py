@@ -10,7 +10,7 @@ from dataclasses import replace
 from core.access.access_file import read_access_rules
 from core.access.rules import AccessRules
 from core.config import yaml_settings
-from core.config.arguments import ParsedFlags, parse_flags
+from core.config.arguments import PROGRAM, ParsedFlags, parse_flags
 from core.config.file_check import argument_text
 from core.config.parameter_files import monitoring_config, ssl_config
 from core.config.server_settings import FrontDoorSettings, MonitoringConfig, ServerSettings
@@ -25,12 +25,12 @@ from deployments.config.extension_points import extensions
 from deployments.config.files import read_text
 
 
-def parse_arguments(arguments: Sequence[str]) -> ParsedFlags:
+def parse_arguments(arguments: Sequence[str], program: str = PROGRAM) -> ParsedFlags:
     """Parse flags; values under `server:` in the YAML file apply where the command line gives none.
 
     Flags that are not valid alone may be valid with that file. Mistakes of the file are problems without an output.
     """
-    parsed = parse_flags(arguments)
+    parsed = parse_flags(arguments, program=program)
     file = parsed.given.get("model_settings_file")
     if not file:
         return parsed
@@ -38,7 +38,7 @@ def parse_arguments(arguments: Sequence[str]) -> ParsedFlags:
         preset = yaml_settings.read_yaml_settings(read_text(str(file)), str(file), extensions()).server
     except ConfigError as error:
         return replace(parsed, settings=None, output="", problems=error.problems)
-    return parse_flags(arguments, preset)
+    return parse_flags(arguments, preset, program=program)
 
 
 def settings_of_config(args: Mapping[str, object]) -> tuple[ServerSettings, tuple[str, ...]]:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import ExitStack
 from types import MappingProxyType
 from typing import Any
 
 import grpc
 
-from core.access.credentials import API_KEY, AUTHORIZATION, FORWARDED
+from core.access.credentials import tells_who_calls
+from core.access.rights import Right, is_probe
 from core.access.visitor import Visitor
 from core.errors import ServingError
 from core.grpc.rights import OPEN, RULES, UNKNOWN_PATH, PathRule
 from core.http2.grpc_heads import RETRY_PUSHBACK, bounded_text, pushback_ms
-from deployments.access.guard import Guard, count_refusal
+from deployments.access.guard import Fields, Guard, count_refusal
 from deployments.access.peer import ELSEWHERE, Peer, peer_of_context
 from deployments.grpc.status import status_code
 from deployments.system.port_claim import TOKEN_METHOD
-
-_TELLING = frozenset(name.decode() for name in (AUTHORIZATION, API_KEY, *FORWARDED))
 
 
 class GuardedCalls:
@@ -35,6 +34,22 @@ class GuardedCalls:
         is_asked = self._guard.is_ruled or (rule.right is not None and rule.right.is_own_admin)
         return rule if is_asked else OPEN
 
+    def refusal(self, path: str, fields: Fields, peer: Peer) -> ServingError | None:
+        """Return why a call is refused whatever its message is, so that nobody need keep that; counts the refusal.
+
+        None for one that may be answered, and for one of which only its message, or a slow hash, tells.
+        """
+        right = self.rule(path).right if self._guard.is_ruled else None
+        visitor = None if right is None else self._guard.known_visitor(fields, peer)
+        if right is None or visitor is None:
+            return None
+        try:
+            visitor.require(right)
+        except ServingError as error:
+            count_refusal(error, visitor)
+            return error
+        return None
+
     async def admission(self, rule: PathRule, request: Any, metadata: Any, peer: Peer = ELSEWHERE) -> ExitStack:
         """Return the admission of a call that may be answered, which counts as in work until that is closed.
 
@@ -42,26 +57,33 @@ class GuardedCalls:
         A message is read only where its caller may do what its path says, for some model.
         """
         visitor: Visitor | None = None
+        rights = [] if rule.right is None else [rule.right]
         try:
             visitor = await self._guard.visitor(_fields(metadata), peer)
-            if rule.right is not None:
-                visitor.require(rule.right)
-            for right in rule.by_message(request) if rule.by_message is not None else ():
-                visitor.require(right)
+            _require(visitor, rights)
+            if rule.by_message is not None:
+                rights = [*rights, *rule.by_message(request)]
+                _require(visitor, rights)
             entered = ExitStack()
-            entered.enter_context(self._guard.admitted(visitor))
+            entered.enter_context(self._guard.admitted(visitor, is_counted=not is_probe(rights)))
         except ServingError as error:
             count_refusal(error, visitor)
             raise
         return entered
 
 
+def _require(visitor: Visitor, rights: Iterable[Right]) -> None:
+    for right in rights:
+        visitor.require(right)
+
+
 def _fields(metadata: Any) -> list[tuple[bytes, bytes]]:
     """Return the metadata that tells who calls, as headers."""
+    named = ((key.encode("latin-1", "replace"), value) for key, value in metadata or ())
     return [
-        (key.encode(), value if isinstance(value, bytes) else value.encode("latin-1", "replace"))
-        for key, value in metadata or ()
-        if key in _TELLING
+        (name, value if isinstance(value, bytes) else value.encode("latin-1", "replace"))
+        for name, value in named
+        if tells_who_calls(name)
     ]
 
 

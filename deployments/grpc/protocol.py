@@ -11,7 +11,7 @@ import asyncio
 import math
 from typing import ClassVar, Protocol, cast
 
-from core.errors import Code
+from core.errors import Code, ServingError
 from core.http2.budget import DEFAULT_LIMITS, Http2Limits
 from core.http2.connection import Http2Connection
 from core.http2.frames import BrokenConnection, Fault
@@ -26,7 +26,8 @@ from core.http2.grpc_heads import (
 from core.http2.grpc_messages import prefix
 from core.http2.progress import ProgressLimits, ProgressWatch, Unfinished
 from core.http2.streams import NOBODY, STREAM, Receiver, Stream
-from deployments.access.peer import ELSEWHERE, peer_of_transport
+from deployments.access.guard import Fields
+from deployments.access.peer import ELSEWHERE, Peer, peer_of_transport
 from deployments.grpc.handled_call import HandledCall
 from deployments.grpc.http_refusal import HttpRefusal
 from deployments.grpc.services import ShortMethod
@@ -56,6 +57,10 @@ class Calls(Handlers, Protocol):
         """The class of inference calls that need no handler."""
         ...
 
+    def refusal(self, path: str, fields: Fields, peer: Peer) -> ServingError | None:
+        """Return why a call is refused whatever its message is; None where that is not certain."""
+        ...
+
     def short(self, path: str) -> ShortMethod | None:
         """Return an inference method; None for other methods, and where calls are bounded, logged or traced."""
         ...
@@ -68,6 +73,7 @@ class GrpcProtocol(asyncio.Protocol):
 
     def __init__(self, calls: Calls, loop: asyncio.AbstractEventLoop) -> None:
         self.calls = calls
+        self._is_ruled = calls.guard.is_ruled
         self.loop = loop
         self.http2 = Http2Connection(self._open_stream, self.limits)
         self.writable = asyncio.Event()
@@ -262,11 +268,17 @@ class GrpcProtocol(asyncio.Protocol):
             return self._refused(stream, head.code, head.problem)
         short = self.calls.short(head.path)
         if short is not None and head.encoding == IDENTITY:
-            return self.calls.short_call(self, stream, head, short)
+            kept_out = self._kept_out(stream, head) if self._is_ruled else None
+            return kept_out or self.calls.short_call(self, stream, head, short)
         handler = self.calls.handler(head.path)
         if handler is None:
             return self._refused(stream, Code.UNIMPLEMENTED, f"Method not found: {head.path}")
-        return HandledCall(self, stream, head, handler)
+        return self._kept_out(stream, head) or HandledCall(self, stream, head, handler)
+
+    def _kept_out(self, stream: Stream, head: CallHead) -> Receiver | None:
+        """Refuse a call that its path and its caller forbid before its message takes memory; None for all others."""
+        error = self.calls.refusal(head.path, head.fields, self.peer) if self._is_ruled else None
+        return None if error is None else self._refused(stream, error.code, str(error))
 
     def _refused(self, stream: Stream, code: Code, text: str) -> Receiver:
         self.refuse(stream, code, text)

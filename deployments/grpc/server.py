@@ -45,6 +45,7 @@ class GrpcServer:
         self.router: RequestRouter = api.router
         self.guard: Guard = api.guard
         self.short_call = GuardedCall if api.guard.is_ruled else UnaryCall
+        self.refusal = api.guarded_calls.refusal
         self._short = api.short_methods()
         self._generic: list[grpc.GenericRpcHandler] = []
         self._handlers: dict[str, grpc.RpcMethodHandler] = {}

@@ -9,6 +9,7 @@ import importlib.util
 import re
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -36,9 +37,10 @@ from core.storage.version_listing import FileEntry, missing
 from core.versions.servable import ServableId
 from core.versions.servable_spec import ServableSpec
 from deployments.inspection.runtime_operations import AskedRuntime
-from deployments.inspection.version_folder import SESSION_BUNDLE, VersionFolder
+from deployments.inspection.version_folder import SESSION_BUNDLE, VersionFolder, subpath_advice
 from deployments.platforms.hook_class import HOOKS_FILE
 from deployments.platforms.registry import platform_named
+from deployments.runtime.damaged_files import damage_of
 
 GRAPH: Final = SAVED_MODEL_FILES[0]
 ACCELERATOR: Final = re.compile(r"(?i)\b(?!CPU:|TASK:)[A-Z_]+:(?:\d+|\*)$")
@@ -47,7 +49,7 @@ ACCELERATOR: Final = re.compile(r"(?i)\b(?!CPU:|TASK:)[A-Z_]+:(?:\d+|\*)$")
 
 def inspected(version: VersionFolder, tags: frozenset[str]) -> InspectedVersion:
     """Inspect a version; `tags` are those of the graph that would be served. What is wrong with it is in the answer."""
-    problems = [] if (lack := _lack(version)) == "" else [lack]
+    problems = [found] if (found := _damage(version) or _lack(version)) else []
     try:
         kind = chosen_platform(ANY, [one for one in version.sizes if "/" not in one], BUILT_IN_KINDS.values())
     except ServingError as error:
@@ -61,11 +63,20 @@ def inspected(version: VersionFolder, tags: frozenset[str]) -> InspectedVersion:
 
 
 def _lack(version: VersionFolder) -> str:
-    """Return what is missing of files, as the watcher judges it before a load."""
+    """Return what is missing of files, as the watcher judges it before a load, and where else the model may be."""
     if SESSION_BUNDLE in version.sizes:
         return "Session Bundle is deprecated and removed."
     files = frozenset(FileEntry(path, size) for path, size in version.sizes.items())
-    return missing(files, files)
+    lacking = missing(files, files)
+    return f"{lacking}{subpath_advice(version.sizes)}" if lacking else ""
+
+
+def _damage(version: VersionFolder) -> str:
+    """Return which file of a SavedModel is damaged, in the loader's words; it is found without a load."""
+    with suppress(OSError):
+        found = damage_of(str(version.folder), version.sizes)
+        return f"{version.path}/{found}" if found else ""
+    return ""
 
 
 def _about(version: VersionFolder, platform: str, problems: list[str], notes: tuple[str, ...] = ()) -> InspectedVersion:
@@ -132,7 +143,8 @@ def _saved_model(version: VersionFolder, tags: frozenset[str], problems: list[st
         try:
             graphs = graph_facts(file.read_bytes(), f"{version.path}/{GRAPH}")
         except DataLoss as error:
-            return replace(about, problems=(*about.problems, str(error)))
+            is_known = any(one.startswith(f"{version.path}/{GRAPH} ") for one in problems)
+            return about if is_known else replace(about, problems=(*about.problems, str(error)))
         about = replace(about, graphs=graphs, served_tags=tuple(sorted(tags)))
         served = next((one for one in graphs if frozenset(one.tags) == tags), None)
         if served is None:

@@ -35,13 +35,11 @@ def run_server(settings: ServerSettings, warnings: Iterable[str], serve_config: 
     """
     console = Console()
     address = settings.cluster.ray_address
+    proxies = tuple(ports_of_proxies(WITHOUT_PROXIES if serve_config is None else serve_config))
     if not address:  # on a cluster, they may be held by routers of ours
-        for use in (
-            *ports_of_door(settings.front_door),
-            *ports_of_proxies(WITHOUT_PROXIES if serve_config is None else serve_config),
-        ):
+        for use in (*ports_of_door(settings.front_door), *proxies):
             require_free(use.host, use.port, use.what)
-    warn((*warnings, *exposure(settings.front_door)))
+    warn((*warnings, *exposure(settings.front_door, ((use.host, use.port) for use in proxies))))
     folder = None if address else _folder()
     path = folder.path if folder is not None else ""
     ending = supervise(

@@ -68,7 +68,7 @@ def announce(say: Say, door: FrontDoorSettings, monitoring: MonitoringConfig, ta
     """Print the addresses of the server, its pages, and an example request; the state of the server follows."""
     for line in doors(door):
         say(line)
-    if _asked(door, "/") is not None:
+    if door.rest_port:
         say(f"status page: {rest_url(door)}/")
     if monitoring.prometheus_enabled and door.rest_port:
         say(f"metrics: {rest_url(door)}{monitoring.prometheus_path}")
@@ -78,7 +78,10 @@ def announce(say: Say, door: FrontDoorSettings, monitoring: MonitoringConfig, ta
 
 
 def _example(door: FrontDoorSettings, table: RoutingTable) -> str:
-    """Return an example request that was answered; the status of a model where none was, or none in some seconds."""
+    """Return an example request that was answered; the status of a model where none was, or none in some seconds.
+
+    With an access file this process is answered nothing, because it has no token.
+    """
     answering = sorted(name for name, model in table.models.items() if model.is_available and not model.is_failing)
     ends_s = time.monotonic() + ASK_TIMEOUT_S
     for name in answering[:MOST_MODELS_ASKED]:

@@ -7,12 +7,12 @@ reports a malformed body before an unknown model.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from core.access.rights import Right
-from core.access.visitor import Visitor
+from core.access.rights import HEALTH, WHOLE_STATUS, Right, is_probe
+from core.access.visitor import STRANGER, Visitor
 from core.errors import Code, ServingError
 from core.openapi.document import openapi_body
 from core.rest import examples as rest_examples
@@ -32,11 +32,11 @@ from core.rest.http_answer import (
 from core.rest.metadata import status_body
 from core.rest.path import INFERENCE_VERBS, RestRequest, UnconvertibleVersion, Verb, is_api, name_in, parse_request
 from core.rest.readiness import liveness_body, model_list_body, readiness_body, root_body, takes_no_page
-from core.rest.rights import page_rights, path_in, rest_rights
+from core.rest.rights import PlacedPage, path_in, rest_rights
 from core.routing.transport import Call, Method
 from deployments.access.guard import SIGHT, Guard, count_refusal
 from deployments.access.peer import Peer, peer_of_transport
-from deployments.rest.asgi import TRANSPORT, AsgiApp, Receive, Scope, Send, header
+from deployments.rest.asgi import TRANSPORT, AsgiApp, Receive, Scope, ScopedPage, Send, header
 from deployments.rest.body import SMALL_BODY_BYTES, BodyTooLarge, ClientGone, discard_body, read_body
 from deployments.rest.disconnect_watch import watched
 from deployments.rest.followers import keeping_headers, logged, traced
@@ -46,12 +46,6 @@ from deployments.routing.access_log import AccessLog
 from deployments.routing.logged_headers import LoggedHeaders
 from deployments.routing.request_router import RequestRouter
 from deployments.routing.request_traces import RequestTraces
-
-Page = Callable[[str, str], Awaitable[HttpAnswer]]
-"""Answers a method and a target; for pages outside the API."""
-
-ScopedPage = Callable[[Scope, str], Awaitable[HttpAnswer]]
-"""Answers a request by its scope and target; for pages whose form the headers choose."""
 
 OWN_PAGES = frozenset({"/healthz", "/readyz", "/openapi.json"})
 TOO_LARGE = 413
@@ -83,7 +77,7 @@ class HttpApi:
         router: RequestRouter,
         limits: HttpLimits,
         token: str = "",
-        pages: Mapping[str, Page] = MappingProxyType({}),
+        pages: Mapping[str, PlacedPage] = MappingProxyType({}),
         *,
         access: AccessLog | None = None,
         traces: RequestTraces | None = None,
@@ -142,13 +136,13 @@ class HttpApi:
         self, guard: Guard, scope: Scope, target: str, other: RestApi | None, receive: Receive
     ) -> HttpAnswer:
         """Answer a request where its caller may do that; otherwise say why not, in the form of the API."""
-        method = scope["method"]
+        method, rights = scope["method"], self._rights(scope, target, other)
         visitor: Visitor | None = None
         try:
-            visitor = await guard.visitor(scope["headers"], _peer(scope))
-            for right in self._rights(method, target, other):
+            visitor = await guard.visitor(scope["headers"], _peer(scope)) if rights else STRANGER
+            for right in rights:
                 visitor.require(right)
-            with guard.admitted(visitor):
+            with guard.admitted(visitor, is_counted=not is_probe(rights)):
                 answer = await self._admitted(scope, target, other, receive)
         except ServingError as error:
             count_refusal(error, visitor)
@@ -156,30 +150,31 @@ class HttpApi:
             answer = replace(refused, headers=(*refused.headers, *_refusal_headers(error), *self._cors(target, other)))
         return _with_allowed_headers(answer) if method == "OPTIONS" and self.limits.cors and guard.is_ruled else answer
 
-    def _rights(self, method: str, target: str, other: RestApi | None) -> tuple[Right, ...]:
+    def _rights(self, scope: Scope, target: str, other: RestApi | None) -> tuple[Right, ...]:
         """Return what a request needs, in the order in which `_admitted` looks for who answers it."""
-        place = self._place(path_in(target))
-        if place in self._pages or place in self._scoped_pages:
-            return page_rights(place)
+        path, method = path_in(target), scope["method"]
+        page = self._page(path)
+        if page is not None:
+            return (HEALTH if page.is_root and _takes_no_page(scope) else page.right,)
+        if path in self._scoped_pages:
+            return (WHOLE_STATUS,)
         return rest_rights(method, target) if other is None else other.rights(method, target)
 
-    def _place(self, path: str) -> str:
-        """Return the path of the page that answers: the same, or its folder where one page answers for all in it."""
-        folder = path[: path.find("/", 1) + 1]
-        return folder if folder in self._pages and path not in self._pages else path
+    def _page(self, path: str) -> PlacedPage | None:
+        """Return the page that answers: that of the path, or of its folder where one answers for all in it."""
+        folder = self._pages.get(path[: path.find("/", 1) + 1])
+        return self._pages.get(path) or (folder if folder is not None and folder.is_folder else None)
 
     def _cors(self, target: str, other: RestApi | None) -> tuple[Header, ...]:
         return CORS_HEADERS if self.limits.cors and (other is not None or is_api(target)) else ()
 
     async def _admitted(self, scope: Scope, target: str, other: RestApi | None, receive: Receive) -> HttpAnswer:
-        place = self._place(path_in(target))
-        page = self._pages.get(place)
+        page = self._page(path_in(target))
         if page is not None:
-            is_read = scope["method"] in {"GET", "HEAD"}
-            if is_read and path_in(target) == "/" and takes_no_page(header(scope, b"accept").decode("latin-1")):
+            if page.is_root and _takes_no_page(scope):
                 return HttpAnswer(200, root_body())
-            return await page(scope["method"], target)
-        scoped = self._scoped_pages.get(place)
+            return await page.answer(scope["method"], target)
+        scoped = self._scoped_pages.get(path_in(target))
         if scoped is not None:
             return await scoped(scope, target)
         if other is None and not is_api(target):
@@ -276,6 +271,10 @@ class HttpApi:
             await discard_body(receive)
             body = b""
         await send({"type": "http.response.body", "body": body})
+
+
+def _takes_no_page(scope: Scope) -> bool:
+    return scope["method"] in {"GET", "HEAD"} and takes_no_page(header(scope, b"accept").decode("latin-1"))
 
 
 def _api_label(request: RestRequest | None) -> str:

@@ -66,11 +66,11 @@ def _error_text(base_path: str, error: Exception) -> str:
 def _list_local(base_path: str, policy: VersionPolicy, subpath: str) -> VersionListing:
     directories, ignored = version_directories(os.listdir(base_path), policy)
     versions = {number: _local_version(os.path.join(base_path, name), subpath) for number, name in directories.items()}
-    outside = frozenset() if versions else shown_outside(_nearest_files(base_path))
+    outside = frozenset() if versions else shown_outside(nearest_files(base_path))
     return VersionListing(versions, ignored, outside=outside)
 
 
-def _nearest_files(base_path: str) -> Iterator[str]:
+def nearest_files(base_path: str) -> Iterator[str]:
     """Yield the files below a base path folder by folder, the nearest first; a wrong base path may be a whole disk."""
     folders = deque([""])
     for _ in range(MOST_FOLDERS_OUTSIDE):
@@ -88,7 +88,7 @@ def _local_version(folder: str, subpath: str) -> VersionDirectory:
     path = os.path.join(folder, subpath) if subpath else folder
     try:
         files = frozenset(_local_files(path, "", _Links()))
-        beside = _beside(_nearest_files(folder), subpath) if subpath else frozenset()
+        beside = _beside(nearest_files(folder), subpath) if subpath else frozenset()
         return VersionDirectory(path, files, beside=beside)
     except OSError as error:
         return VersionDirectory(path, unreadable=error.strerror or type(error).__name__)

@@ -35,6 +35,9 @@ PEM_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICAT
 OUR_PROGRAMS = ("ray_model_server", "tensorflow_model_server", "deployments.")
 """Beginnings of the names of programs and modules that start a server."""
 
+KNOWN_AS = {"serve_run": "make serve", "cli": "ray_model_server"}
+"""How people start modules of ours, by the last part of their names."""
+
 STOP_IT = "choose another or stop that program."
 TAKE_OVER = (
     "if its server was started with --ray_address, start it again with the same address to take it over; "
@@ -77,7 +80,8 @@ def port_taken(port: int, what: str) -> PortTaken:
             return PortTaken(port, what, f"{name} (process {holder.pid})")
         starters = [one for one in holder.parents() if _shown_name(one).startswith(OUR_PROGRAMS)]
         if starters:
-            return PortTaken(port, what, f"{_shown_name(starters[-1])} (process {starters[-1].pid})")
+            own = _shown_name(starters[-1])
+            return PortTaken(port, what, f"{KNOWN_AS.get(own.rpartition('.')[2], own)} (process {starters[-1].pid})")
         return PortTaken(port, what, f"{name} (process {holder.pid})", TAKE_OVER)
     return PortTaken(port, what)
 

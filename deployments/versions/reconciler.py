@@ -172,6 +172,7 @@ class Reconciler:
         self._published.adopt(self._host.tables(), self._first_delete_s)
         self._routed.update(self.table.apps)
         self.configuration.adopt(self.table.in_force)
+        self._steps.adopt(self.table)
         self._adopted = True
 
     def _perform(self, action: Load | Unload, now_s: float) -> None:

@@ -93,7 +93,8 @@ def test_case_D3_labels_may_be_declared_before_their_version_is_there(
 
         canary = client.post("/v1/models/labelled/labels/canary:predict", {"instances": [2.0]})
         assert canary.json == {"predictions": [3.0]}
-        assert client.get("/v1/models/labelled/labels/canary").json == client.get("/v1/models/labelled").json
+        by_label, whole = client.get("/v1/models/labelled/labels/canary").json, client.get("/v1/models/labelled").json
+        assert whole == {**by_label, "ready": True}
     finally:
         server.remove("labelled")
 

@@ -6,6 +6,7 @@ import ast
 import random
 from collections.abc import Iterable, Iterator
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +133,12 @@ def _scalar(field: FieldDescriptor, chance: random.Random) -> Any:
         FieldDescriptor.CPPTYPE_INT64: chance.choice([-7, 2**63 - 1]),
         FieldDescriptor.CPPTYPE_UINT64: 2**64 - 1,
     }[field.cpp_type]
+
+
+def tensorflows(proto: str, message: str) -> Any:
+    """Return the class of one of TensorFlow's own messages, as a test writes or reads it; nothing is imported."""
+    spec = find_spec("tensorflow")
+    assert spec is not None
+    assert spec.origin is not None
+    pool = original_pool(Path(spec.origin).parents[1], [proto])
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(message))

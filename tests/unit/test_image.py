@@ -201,7 +201,7 @@ def test_docker_gets_what_is_copied_and_nothing_else() -> None:
     built = re.compile(r"/__pycache__/|\.so$")
 
     assert {one for one in copied if is_ignored(one)} == {one for one in copied if built.search(one)}
-    assert {"deployments/cli.py", "deployments/rest/pages/status.css"} & copied
+    assert {"deployments/cli.py", "deployments/pages/assets/pages.css"} <= copied
     for other in (".venv/pyvenv.cfg", ".git/HEAD", "tests/conftest.py", "requirements-dev.lock", "configs/app.yaml"):
         assert is_ignored(other)
 

@@ -78,7 +78,7 @@ const Token = (() => {
     try {
       const answer = await fetch(location.pathname, {
         cache: "no-store",
-        headers: Token.headers(),
+        headers: { accept: "text/html", ...Token.headers() },
         signal: AbortSignal.timeout(PATIENCE_MS),
       });
       if ([401, 403].includes(answer.status)) {

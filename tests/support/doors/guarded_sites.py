@@ -10,11 +10,13 @@ from typing import Any
 
 import grpc
 
+from core.access.rights import STATUS
 from core.access.token_hashes import sha256_of
 from core.admin.status_document import Listener, RouterFacts, WatcherReport
 from core.errors import Code, Problem
 from core.oip.rest_body import ALL_JSON, footer
 from core.rest.http_answer import HttpAnswer
+from core.rest.rights import PlacedPage
 from core.routing.table import ListInForce, ModelRoutes, Route, RoutingTable
 from core.routing.transport import Answer, Call
 from core.telemetry.metrics import Metrics
@@ -113,8 +115,8 @@ class GuardedSite:
         more = extensions_of(facts, self._hand_over, self, has_repository=True)
         limits = HttpLimits(cors=options.get("cors", False))
         access = AccessLog(1.0) if options.get("is_logged") else None
-        pages = {"/status.json": status.answer, **people_pages(status.document, ""), "/metrics": self._metrics}
-        pages |= dict.fromkeys(options.get("metrics_at", ()), self._metrics)
+        pages = {"/status.json": PlacedPage(status.answer, STATUS), **people_pages(status.document, "")}
+        pages |= dict.fromkeys(("/metrics", *options.get("metrics_at", ())), PlacedPage(self._metrics))
         others = (OipRest(facts, limits, more.handlers),)
         api = HttpApi(self.router, limits, "t", pages, access=access, others=others, guard=guard)
         self.port, self.grpc_port = free_port(), free_port()

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from core.admin.status_document import WatcherReport
 from core.config.server_settings import LoadingSettings, ServerSettings
+from core.rest.rights import PlacedPage
 from core.telemetry.traffic import Point, Rates, Traffic, Version
 from core.versions.servable import ServableId
 from core.versions.servable_spec import ServableSpec
 from deployments.inference.assembly import loaded_model
 from deployments.inference.execution import Execution
 from deployments.pages.people_pages import people_pages
-from deployments.rest.api import Page
 from deployments.rest.status_endpoint import PATH as STATUS_PATH
 from deployments.rest.status_endpoint import StatusPage
 from deployments.routing.request_router import RequestRouter
@@ -43,9 +43,9 @@ def model_pages(folders: Mapping[ServableId, Path], traffic: Mapping[Version, Tr
     async def report() -> WatcherReport:
         return WatcherReport(traffic=traffic)
 
-    def pages(router: RequestRouter) -> Mapping[str, Page]:
+    def pages(router: RequestRouter) -> Mapping[str, PlacedPage]:
         status = StatusPage(router, lambda: FACTS, report, PageClock())
-        return {STATUS_PATH: status.answer, **people_pages(status.document, METRICS_PATH)}
+        return {STATUS_PATH: PlacedPage(status.answer), **people_pages(status.document, METRICS_PATH)}
 
     settings = ServerSettings(loading=LoadingSettings())
     models = {one: loaded_model(ServableSpec(one, str(folder), settings)) for one, folder in folders.items()}

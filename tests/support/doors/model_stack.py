@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from core.rest.rights import PlacedPage
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.routing.transport import LOOPBACK, Endpoint
 from core.versions.lifecycle import State, VersionStatus
@@ -20,7 +21,7 @@ from deployments.inference.execution import Execution
 from deployments.oip.grpc_service import OipService
 from deployments.oip.rest_api import OipRest
 from deployments.oip.server_facts import ServerFacts
-from deployments.rest.api import HttpApi, HttpLimits, Page
+from deployments.rest.api import HttpApi, HttpLimits
 from deployments.rest.door import HttpAddress, HttpDoor
 from deployments.routing.replica_set import ReplicaSet
 from deployments.routing.request_router import RequestRouter
@@ -37,7 +38,7 @@ class ModelStack:
     def __init__(
         self,
         executions: Mapping[ServableId, Execution | BatchedExecution],
-        pages: Callable[[RequestRouter], Mapping[str, Page]] = lambda _: {},
+        pages: Callable[[RequestRouter], Mapping[str, PlacedPage]] = lambda _: {},
     ) -> None:
         self._loop = LoopThread("model-stack")
         self._executions = executions

@@ -12,6 +12,7 @@ from core.errors import Code, Unavailable
 from core.oip.rest_body import ALL_JSON, footer
 from core.protos import serving_pb2
 from core.rest.http_answer import HttpAnswer
+from core.rest.rights import PlacedPage
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.routing.transport import Answer, Call, Method
 from core.telemetry.metric_names import (
@@ -64,7 +65,7 @@ class Router:
         self.router.apply(TABLE)
         facts = ServerFacts(self.router, lambda: False)
         others = (OipRest(facts, HttpLimits()),)
-        self.http = HttpApi(self.router, HttpLimits(), pages={"/page": self.page}, others=others)
+        self.http = HttpApi(self.router, HttpLimits(), pages={"/page": PlacedPage(self.page)}, others=others)
         self.grpc = GrpcApi(self.router, "token", no_reload, others=(OipService(facts).service(),))
 
     async def page(self, method: str, target: str) -> HttpAnswer:

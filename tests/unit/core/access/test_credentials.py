@@ -75,5 +75,7 @@ def test_any_headers_give_a_token_or_an_error_that_does_not_repeat_them(fields: 
 def test_a_header_of_a_proxy_or_a_browser_shows_that_the_peer_only_carries() -> None:
     """So it takes rights away, and never gives any."""
     assert is_forwarded([(b"x-forwarded-for", b"127.0.0.1")])
+    assert is_forwarded([(b"x-forwarded-user", b"a")])
+    assert is_forwarded([(b"x-forwarded-prefix", b"/a")])
     assert is_forwarded([(b"origin", b"http://evil.example")])
     assert not is_forwarded([(b"host", b"x")])

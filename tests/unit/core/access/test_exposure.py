@@ -47,3 +47,39 @@ def test_a_flag_without_effect_is_said() -> None:
     door = FrontDoorSettings(access_file="f", ssl_config_file="s", remote_admin=True)
 
     assert [one for one in exposure(door) if "no effect" in one]
+
+
+@pytest.mark.parametrize(
+    ("door", "proxies", "wanted"),
+    [
+        (FrontDoorSettings(), [("127.0.0.1", 8000), ("", 9000)], "ports 8500 and 9000 may"),
+        (FrontDoorSettings(rest_port=8501), [("0.0.0.0", 8000), ("", 9000)], "ports 8500, 8501, 8000 and 9000 may"),
+        (FrontDoorSettings(host="127.0.0.1"), [("", 9000)], "port 9000 may"),
+        (
+            FrontDoorSettings(access_file="f", ssl_config_file="s"),
+            [("", 9000)],
+            "port 9000 can be read on the way: Ray Serve's own proxies (port 9000) have no TLS.",
+        ),
+    ],
+)
+def test_serves_own_proxies_are_open_too(door: FrontDoorSettings, proxies: list[tuple[str, int]], wanted: str) -> None:
+    """Those of `make serve`, wherever its config lets them listen."""
+    (line,) = exposure(door, proxies)
+
+    assert wanted in line
+    assert not list(exposure(FrontDoorSettings(host="::1"), [("127.0.0.1", 8000)]))
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        ({}, "ports 1 and 2 can be read on the way: TLS is switched on by --ssl_config_file and --rest_api_ssl_config"),
+        ({"ssl_config_file": "s"}, "port 2 can be read on the way: TLS is switched on by --rest_api_ssl_config_file."),
+        ({"rest_ssl_config_file": "s"}, "port 1 can be read on the way: TLS is switched on by --ssl_config_file."),
+    ],
+)
+def test_the_flag_of_the_port_without_tls_is_named(files: dict[str, str], wanted: str) -> None:
+    """Each port has its own."""
+    (line,) = exposure(FrontDoorSettings(grpc_port=1, rest_port=2, access_file="f", **files))
+
+    assert wanted in line

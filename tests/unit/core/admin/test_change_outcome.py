@@ -45,7 +45,11 @@ def good(text: str) -> ChangeOutcome:
     return ChangeOutcome(is_good=True, text=text)
 
 
-OVERTAKEN = bad("m: the change was replaced by another one, or by a configuration file that changed")
+OVERTAKEN = ChangeOutcome(
+    is_good=False,
+    text="m: the change was replaced by another one, or by a configuration file that changed",
+    is_overtaken=True,
+)
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,19 @@ from core.admin.model_changes import (
     load_version,
     policy_text,
     remove_label,
+    restored,
     unload_model,
     unload_version,
 )
 from core.config.extensions import ONNX, TENSORFLOW
-from core.config.model_config import Autoscaling, BatchingParameters, ModelConfig, ModelResources, Placement
+from core.config.model_config import (
+    Autoscaling,
+    BatchingParameters,
+    LoggingConfig,
+    ModelConfig,
+    ModelResources,
+    Placement,
+)
 from core.config.version_policy import All, Latest, Specific
 from core.errors import FailedPrecondition, InvalidArgument, NotFound
 
@@ -241,3 +249,41 @@ def test_the_platform_of_a_model_that_stays_cannot_change(before, after) -> None
 def test_models_that_come_and_go_and_undeclared_ones_may_have_any(before, after) -> None:
     """A model whose versions show what they are may be declared, and the other way round."""
     expect_same_platforms(before, after)
+
+
+WRITTEN = replace(N, policy=Specific(frozenset({1, 2})))
+
+
+@pytest.mark.parametrize(
+    "present",
+    [
+        WRITTEN,
+        replace(WRITTEN, platform=ONNX),
+        replace(WRITTEN, hooks="m:H", logging=(LoggingConfig(),)),
+    ],
+)
+@pytest.mark.parametrize("before", [None, N])
+def test_a_change_is_taken_back_from_the_entry_that_it_wrote(before: ModelConfig | None, present: ModelConfig) -> None:
+    """To which the settings file may have added what the change left unsaid."""
+    back = restored(before, WRITTEN)(KnownModels((M, present)))
+
+    assert back == ((M,) if before is None else (M, before))
+
+
+@pytest.mark.parametrize(
+    "present",
+    [
+        None,
+        replace(WRITTEN, labels={"other": 1}),
+        replace(WRITTEN, policy=Specific(frozenset({1, 2, 3}))),
+        replace(WRITTEN, base_path="/other"),
+    ],
+)
+@pytest.mark.parametrize("before", [None, N])
+def test_a_change_is_not_taken_back_from_what_others_wrote(
+    before: ModelConfig | None, present: ModelConfig | None
+) -> None:
+    """Nor is a model brought back that they removed."""
+    models = (M,) if present is None else (M, present)
+
+    assert restored(before, WRITTEN)(KnownModels(models)) == models

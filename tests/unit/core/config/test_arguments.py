@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.config.arguments import EXIT_FAILURE, USAGE, ArgumentsOutcome, ParsedFlags, all_flags, parse_flags
+from core.config.arguments import EXIT_FAILURE, ArgumentsOutcome, ParsedFlags, all_flags, parse_flags, usage
 from core.config.flag_table import FLAGS
 from core.config.server_settings import LogSettings, ServerSettings, SessionSettings
 
@@ -96,7 +96,7 @@ def test_values_must_be_understood_completely(argument: str, text: str) -> None:
     """A value that cannot be read ends the program, and says where the flags are explained."""
     parsed = parse_flags([BASE, argument])
 
-    assert (parsed.outcome, parsed.exit_code, parsed.output) == (ArgumentsOutcome.BAD_VALUE, 255, USAGE)
+    assert (parsed.outcome, parsed.exit_code, parsed.output) == (ArgumentsOutcome.BAD_VALUE, 255, usage())
     assert parsed.warnings[0].startswith(text)
 
 
@@ -110,7 +110,7 @@ def test_unknown_arguments_are_named_and_the_server_starts() -> None:
     parsed = parse_flags([BASE, "--prt=1", "stray"])
 
     assert parsed.outcome is ArgumentsOutcome.START
-    assert parsed.output == f"unknown argument: --prt=1\n{USAGE}\n"
+    assert parsed.output == f"unknown argument: --prt=1\n{usage()}\n"
     assert parsed.warnings == ("--prt=1 is ignored; did you mean --port?", "stray is ignored")
 
 

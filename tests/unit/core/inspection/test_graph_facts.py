@@ -8,16 +8,18 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tensorflow.core.protobuf import saved_model_pb2
 
 from core.errors import DataLoss
 from core.inference.dtypes import DataType
 from core.inspection.graph_facts import graph_facts
+from tests.support.original_messages import tensorflows
+
+SavedModel = tensorflows("tensorflow/core/protobuf/saved_model.proto", "tensorflow.SavedModel")
 
 
 def written() -> bytes:
     """Write a graph with a function that it calls, pinned nodes, a loop and an asset."""
-    model = saved_model_pb2.SavedModel()
+    model = SavedModel()
     graph = model.meta_graphs.add()
     graph.meta_info_def.tags.extend(["serve", "gpu"])
     graph.meta_info_def.tensorflow_version = "2.9.1"

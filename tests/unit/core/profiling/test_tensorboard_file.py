@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from core.profiling import tensorboard_file
 from core.profiling.recording import ProfiledSpan, Recording, TracedRun
 from core.profiling.tensorboard_file import xspace_file
 from core.protos.step_stats_pb2 import DeviceStepStats, NodeExecStats, RunMetadata, StepStats
+from tests.support.original_messages import tensorflows
+
+XSpace = tensorflows("tensorflow/tsl/profiler/protobuf/xplane.proto", "tensorflow.profiler.XSpace")
 
 MS = 1_000_000
 BASE = 1_700_000_000_000_000_000
@@ -27,12 +31,12 @@ def run(began_ns: int, took_ns: int, *operations: NodeExecStats, device: str = "
     return TracedRun(span, RunMetadata(step_stats=stats).SerializeToString())
 
 
-def space(*runs: TracedRun, spans: tuple[ProfiledSpan, ...] = ()) -> xplane_pb2.XSpace:
+def space(*runs: TracedRun, spans: tuple[ProfiledSpan, ...] = ()) -> Any:
     recording = Recording(BASE, {}, {THREAD: "worker"}, spans, runs)
-    return xplane_pb2.XSpace.FromString(xspace_file(recording, "m:3", BASE + 9 * MS))
+    return XSpace.FromString(xspace_file(recording, "m:3", BASE + 9 * MS))
 
 
-def rows(plane: xplane_pb2.XPlane) -> dict[str, list[tuple[str, float, float]]]:
+def rows(plane: Any) -> dict[str, list[tuple[str, float, float]]]:
     """Return name, beginning and duration in milliseconds of the events of each row."""
     names = plane.event_metadata
     return {

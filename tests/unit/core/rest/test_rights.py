@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from core.access.rights import HEALTH, INFER, METADATA, STATES, STATUS, WHOLE_STATUS, Right
-from core.rest.rights import page_rights, rest_rights
+from core.access.rights import HEALTH, INFER, METADATA, STATES, WHOLE_STATUS, Right
+from core.rest.rights import rest_rights
 
 
 @pytest.mark.parametrize(
@@ -32,10 +32,3 @@ from core.rest.rights import page_rights, rest_rights
 def test_a_request_needs_the_right_of_what_it_asks_for(method: str, target: str, wanted: tuple[Right, ...]) -> None:
     """Nothing, where it only gets an error or the answer to a preflight; everything, where nobody knows it."""
     assert rest_rights(method, target) == wanted
-
-
-def test_a_page_that_is_not_cut_to_its_caller_needs_the_right_to_all() -> None:
-    """Metrics name every model."""
-    assert page_rights("/status.json") == page_rights("/") == page_rights("/models/") == (STATUS,)
-    assert page_rights("/docs") == page_rights("/docs/") == (METADATA,)
-    assert page_rights("/monitoring/prometheus/metrics") == (WHOLE_STATUS,)

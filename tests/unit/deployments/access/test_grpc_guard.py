@@ -17,10 +17,12 @@ from core.admin import messages as admin_messages
 from core.http2.frames import DATA, END_HEADERS, END_STREAM, HEADERS, frame
 from core.profiling.profile_request import ProfileRequest
 from core.protos import oip_pb2, serving_pb2
+from core.telemetry.metric_names import ACCESS_REFUSALS
 from deployments.grpc.api import SERVICES
 from deployments.grpc.reflection import NEW_SERVICE
 from deployments.oip.grpc_rights import SERVICE as OIP
 from deployments.oip.serve_proxy import OIP_METHODS
+from deployments.telemetry.process_metrics import METRICS
 from tests.support.doors.guarded_sites import (
     PREDICT,
     SECRET_ERROR,
@@ -293,6 +295,46 @@ def test_a_body_in_gzip_whose_head_does_not_say_so_is_refused_as_ever(sites: Gua
         assert client.answer(1).status == 13
 
 
+@pytest.mark.parametrize(
+    ("path", "token", "wanted"),
+    [
+        (PREDICT, b"", 16),
+        (PREDICT, b"Bearer guess", 16),
+        (PREDICT, b"Bearer ops-token", 7),
+        (RELOAD, b"", 16),
+        (f"/{OIP}/ModelInfer", b"", 16),
+        (REFLECT, b"", 16),
+    ],
+)
+def test_a_call_that_its_path_forbids_is_refused_before_its_message_comes(
+    sites: GuardedSites, path: str, token: bytes, wanted: int
+) -> None:
+    """Who may not call sends no gigabytes into memory."""
+    site = sites.ruled(RULES)
+    before = METRICS.counter(ACCESS_REFUSALS, "", "unauthenticated").value
+    with RawHttp2(site.grpc_port) as client:
+        head = head_block(path, *([(b"authorization", token)] if token else []))
+        client.send(frame(HEADERS, END_HEADERS, 1, head))
+        assert client.answer(1).status == wanted
+        assert METRICS.counter(ACCESS_REFUSALS, "", "unauthenticated").value == before + (wanted == 16)
+        client.send(frame(DATA, END_STREAM, 1, message(spec("m"))))
+        assert client.ask(3, spec("m"), PREDICT, (b"authorization", b"Bearer ranker-token")).status == 0
+
+
+def test_a_probe_counts_against_no_limit(sites: GuardedSites) -> None:
+    """A watcher of health would take the place of a call for as long as it watches."""
+    more = "    max_in_flight: 1\n    max_requests_per_second: 1\n"
+    site = sites.ruled("clients:\n" + client_of("a", "infer", "health", more=more))
+    with grpc.insecure_channel(f"127.0.0.1:{site.grpc_port}") as channel:
+        watched = channel.unary_stream(f"{HEALTH}/Watch")(b"", metadata=(bearer("a-token"),), timeout=20)
+        next(watched)
+        for _ in range(5):
+            for path in (f"{HEALTH}/Check", f"/{OIP}/ServerReady"):
+                assert site.code(path, b"", bearer("a-token")) == "OK"
+        assert site.code(PREDICT, spec("m"), bearer("a-token")) == "OK"
+        watched.cancel()
+
+
 def test_a_new_file_counts_for_open_channels(sites: GuardedSites) -> None:
     """Without a new connection."""
     site = sites.ruled(RULES)
@@ -348,7 +390,7 @@ OWN_CHANGES = [GET_CONFIG, CHANGE_CONFIG, PROFILE, f"/{OIP}/RepositoryModelLoad"
 def test_without_a_file_our_own_changes_are_for_this_machine_only(sites: GuardedSites, *, by_library: bool) -> None:
     """TensorFlow Serving's own methods are answered to everyone, as there."""
     site = sites.unruled(by_library=by_library)
-    proxied = ("x-forwarded-for", "127.0.0.1")
+    proxied = ("x-forwarded-prefix", "/a")
     profile = admin_messages.profile_request(ProfileRequest("m", 1.0))
 
     for path in OWN_CHANGES:

@@ -7,7 +7,9 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from argon2 import PasswordHasher
 
+from deployments.access import slow_hashes
 from tests.support.doors.guarded_sites import (
     SECRET_PATH,
     GuardedSite,
@@ -445,3 +447,69 @@ def test_a_page_that_an_operator_put_below_an_api_is_guarded(sites: GuardedSites
         assert site.ask("GET", path).status == 401
         assert site.ask("GET", path, RANKER).status == 403
         assert site.ask("GET", path, OPS).body == b"secret metrics"
+
+
+@pytest.mark.parametrize("place", ["/docs", "/", "/models/", "/docs/"])
+def test_metrics_on_the_path_of_another_page_need_the_right_to_metrics(sites: GuardedSites, place: str) -> None:
+    """A page carries its right with it, and does not take over what lies below the path of the other one."""
+    site = sites.ruled(
+        "clients:\n"
+        + client_of("meta", "metadata")
+        + client_of("viewer", "status", models=("m",))
+        + client_of("ops", "admin"),
+        metrics_at=(place,),
+    )
+    takes_text = "Accept: text/plain"
+
+    for headers in (["X-Api-Key: meta-token"], ["X-Api-Key: viewer-token"], ["X-Api-Key: meta-token", takes_text]):
+        assert site.ask("GET", place, *headers).status == 403
+    assert site.ask("GET", place, takes_text).status == 401
+    assert site.ask("GET", place, OPS, takes_text).body == b"secret metrics"
+    assert b"metrics" not in site.ask("GET", f"{place.rstrip('/')}/below", OPS).body
+
+
+@pytest.mark.parametrize("place", ["/pages/", "/a/b/"])
+def test_a_path_of_metrics_that_ends_in_a_slash_is_one_path(sites: GuardedSites, place: str) -> None:
+    """Not a folder."""
+    site = sites.ruled(RULES, metrics_at=(place,))
+
+    assert site.ask("GET", place, OPS).body == b"secret metrics"
+    assert site.ask("GET", f"{place}below", OPS).status == 404
+
+
+def test_at_the_root_programs_learn_without_a_token_that_the_server_lives(site: GuardedSite) -> None:
+    """KServe's version 1 asks there; what shows models is for those who may see them."""
+    reply = site.ask("GET", "/", "Accept: */*")
+
+    assert (reply.status, reply.json) == (200, {"status": "alive"})
+    assert site.ask("HEAD", "/", "Accept: application/json").status == 200
+    assert site.ask("GET", "/", "Accept: text/html").status == 401
+    assert site.ask("POST", "/", "Accept: */*").status == 401
+
+
+def test_probes_count_against_no_limit_and_are_refused_by_none(sites: GuardedSites) -> None:
+    """A balancer that asks once a second uses nothing up, and sees a server that works as one that works."""
+    more = "    max_requests_per_second: 1\n"
+    site = sites.ruled("clients:\n" + client_of("a", "infer", "health", more=more))
+    a = "X-Api-Key: a-token"
+
+    for _ in range(5):
+        for target in ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/v2/models/m/ready"):
+            assert site.ask("GET", target, a).status == 200
+    assert site.ask("POST", "/v1/models/m:predict", a, body=b"{}").status == 200
+    assert eventually(lambda: site.ask("POST", "/v1/models/m:predict", a, body=b"{}").status == 429)
+    assert site.ask("GET", "/readyz", a).status == 200
+
+
+def test_health_is_answered_while_tokens_wait_to_be_verified(
+    sites: GuardedSites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flood of invented tokens does not make a server look dead; others are told when to come again."""
+    slow = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash("x")
+    site = sites.ruled(f"clients: {{a: {{tokens: ['{slow}'], allow: [{{groups: [infer]}}]}}}}")
+    monkeypatch.setattr(slow_hashes, "MOST_WAITING", 0)
+
+    for target in ("/healthz", "/readyz", "/v2/health/live"):
+        assert site.ask("GET", target, "X-Api-Key: guess").status == 200
+    refused = site.ask("POST", "/v1/models/m:predict", "X-Api-Key: guess", body=b"{}")
+    assert (refused.status, refused.headers["retry-after"]) == (429, "1")

@@ -119,6 +119,18 @@ def test_the_rest_port_is_guessed_where_nothing_is_encrypted(capsys) -> None:
     assert capsys.readouterr().err.splitlines()[1:] == [REST_PORT]
 
 
+def test_a_socket_that_speaks_http_is_not_taken_for_a_port(tmp_path: Path, capsys) -> None:
+    """It has another flag, and no number."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        threading.Thread(target=answer_by_http, args=(listener,), daemon=True).start()
+        assert main(["status", "--server", f"unix:{tmp_path / 's'}"]) == 3
+
+    advice = capsys.readouterr().err.splitlines()[1:]
+    assert advice == ["Name another one with --server HOST:PORT or --server unix:PATH."]
+
+
 def answer_by_http(listener: socket.socket) -> None:
     with suppress(OSError):  # closed
         while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,32 @@ def test_a_subpath_that_leads_nowhere_is_a_warning(tmp_path: Path, capsys, writt
 
     text = f"{file}:4: models.m.version_subpath: leads to a folder in none of the 2 versions below {tmp_path / 'm'}"
     assert (text in capsys.readouterr().out) is is_missing
+
+
+def test_what_make_serve_refuses_of_a_sound_config_of_serve_is_a_warning(tmp_path: Path, capsys) -> None:
+    """Ray's own commands run such a file."""
+    file = tmp_path / "app.yaml"
+    application = "{import_path: 'deployments.app:build', args: {model_base_path: /m}, deployments: []}"
+    file.write_text(f"applications: [{application}]\ntarget_capacity: 50\n")
+
+    assert main(["check-config", str(file)]) == 0
+
+    reason = "`make serve` refuses this: is not known here; `serve run` runs such a file"
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == [
+        f"{file} (serve): no mistakes, 2 warnings",
+        f"  warning: {file}: target_capacity: {reason}",
+        f"  warning: {file}: applications.deployments: {reason}",
+    ]
+
+
+@pytest.mark.parametrize("command", ["check-config", "label", "load"])
+def test_the_lines_of_a_description_break_where_they_are_full(command: str, capsys) -> None:
+    """A short line ends a paragraph, and does not stand in one."""
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+
+    text = capsys.readouterr().out.partition("\n\n")[2].partition("\noptions:")[0].partition("\npositional")[0]
+    for paragraph in text.strip().split("\n\n"):
+        lines = paragraph.splitlines()
+        assert all(len(one) + 1 + len(next_one.split()[0]) > 100 for one, next_one in pairwise(lines)), paragraph

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from core.config.flag_table import FLAGS
@@ -101,3 +103,23 @@ def test_who_gives_nothing_is_told_where_the_help_is(capsys: pytest.CaptureFixtu
         )
     ]
     assert shown.err == "ray_model_server help shows the commands and the first flags.\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [], ["start"], ["-v"], ["frobnicate"], ["help"], ["help", "flags"], ["--help-flags"], ["--port=many"],
+        ["--prt=1", "--port=0"],
+    ],
+)  # fmt: skip
+def test_whoever_calls_the_program_by_its_other_name_reads_that_name(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In an image made for TensorFlow Serving's users they know no other."""
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/tensorflow_model_server", *arguments])
+
+    main(arguments)
+
+    shown = capsys.readouterr()
+    assert "tensorflow_model_server" in shown.out + shown.err
+    assert "ray_model_server" not in shown.out + shown.err

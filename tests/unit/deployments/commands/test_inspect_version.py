@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import fsspec
 import pytest
-from tensorflow.core.protobuf import saved_model_pb2
 
 from core.errors import Code, RuntimeFailure
 from core.inspection.unrunnable import RuntimeOperations
@@ -18,12 +19,18 @@ from deployments.cli import main
 from deployments.inspection import inspection, version_folder
 from deployments.inspection import runtime_operations as runtime_module
 from deployments.inspection.runtime_operations import AskedRuntime
+from deployments.runtime import damaged_files
 from tests.support.hook_files import write_hooks
 from tests.support.lite_models import LITE_MODELS
 from tests.support.onnx_models import identity, write
+from tests.support.original_messages import tensorflows
 from tests.support.prediction_logs import one_of_each, predict_log, serialized, write_raw_warm_up, write_warm_up
 
+SavedModel = tensorflows("tensorflow/core/protobuf/saved_model.proto", "tensorflow.SavedModel")
+
 Found = dict[str, Any]
+INDEX, DATA = "variables/variables.index", "variables/variables.data-00000-of-00001"
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n"
 
 
 @functools.cache
@@ -73,10 +80,20 @@ def found(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) 
     return document
 
 
+def in_store(version: Path, capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> Found:
+    """Inspect a copy of a version in a store."""
+    store = fsspec.filesystem("memory")
+    store.put(str(version), "/inspected/m/7", recursive=True)
+    try:
+        return found(capsys, "memory://inspected/m", *arguments, status=status)
+    finally:
+        store.rm("/inspected", recursive=True)
+
+
 def with_graph(version: Path, **node: str) -> Path:
     """Add a node to the graph of a version."""
     file = version / "saved_model.pb"
-    model = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+    model = SavedModel.FromString(file.read_bytes())
     model.meta_graphs[0].graph_def.node.add(name="added", **node)
     file.write_bytes(model.SerializeToString())
     return version
@@ -107,12 +124,7 @@ def test_of_a_base_path_the_newest_version_is_shown_unless_one_is_named(version:
 
 def test_a_version_in_a_store_is_shown_without_its_variables(version: Path, capsys) -> None:
     """Their sizes are in the listing, and their values are not fetched."""
-    store = fsspec.filesystem("memory")
-    store.put(str(version), "/inspected/m/7", recursive=True)
-    try:
-        shown = found(capsys, "memory://inspected/m")
-    finally:
-        store.rm("/inspected", recursive=True)
+    shown = in_store(version, capsys)
 
     local = found(capsys, str(version))
     assert (shown["path"], shown["version"]) == ("memory://inspected/m/7", 7)
@@ -124,12 +136,7 @@ def test_a_version_in_a_store_is_shown_without_its_variables(version: Path, caps
 def test_what_is_too_large_to_be_fetched_is_refused(version: Path, capsys, monkeypatch) -> None:
     """Nothing fills the disk for a look."""
     monkeypatch.setattr(version_folder, "LARGEST_FETCHED_BYTES", 100)
-    store = fsspec.filesystem("memory")
-    store.put(str(version), "/inspected/m/7", recursive=True)
-    try:
-        error = found(capsys, "memory://inspected/m", status=1)["error"]
-    finally:
-        store.rm("/inspected", recursive=True)
+    error = in_store(version, capsys, status=1)["error"]
 
     assert error["code"] == "RESOURCE_EXHAUSTED"
 
@@ -219,21 +226,114 @@ def test_hooks_are_noted_and_not_run(version: Path, capsys) -> None:
     assert "--allow_python_servables" in shown["notes"][0]
 
 
-@pytest.mark.parametrize(
-    ("file", "problem"),
-    [
-        ("variables/variables.index", "waits for variables/variables.index"),
-        ("variables/variables.data-00000-of-00001", "waits for all shards variables/variables.data-*"),
-    ],
-)
-def test_files_that_are_missing_are_a_problem(version: Path, capsys, file: str, problem: str) -> None:
+def test_files_that_are_missing_are_a_problem(version: Path, capsys) -> None:
     """In the watcher's words; what is there is shown."""
-    (version / file).unlink()
+    (version / INDEX).unlink()
 
     shown = found(capsys, str(version), status=1)
 
-    assert shown["problems"] == [problem]
+    assert shown["problems"] == [f"waits for {INDEX}"]
     assert "serving_default" in shown["signatures"]
+
+
+@pytest.mark.parametrize("stored", [False, True], ids=["folder", "store"])
+@pytest.mark.parametrize(
+    ("file", "content", "problem"),
+    [
+        (INDEX, POINTER, r"variables\.index \(63 bytes\) is a pointer of Git LFS"),
+        (INDEX, b"short", r"variables\.index \(5 bytes\) is cut off or is not the index of a checkpoint"),
+        (DATA, b"", r"00000-of-00001 is cut off: it has 0 bytes, and \S+index says that it has \d+"),
+        (DATA, None, r"00000-of-00001 is missing: \S+index says that it has \d+ bytes"),
+    ],
+    ids=["pointer", "index", "data", "no data"],
+)
+def test_damaged_variables_are_a_problem(
+    version: Path, capsys, file: str, content: bytes | None, problem: str, *, stored: bool
+) -> None:
+    """In the loader's words, with sizes; of a store the index alone is fetched."""
+    (version / file).unlink()
+    if content is not None:
+        (version / file).write_bytes(content)
+
+    shown = in_store(version, capsys, status=1) if stored else found(capsys, str(version), status=1)
+
+    assert re.match(f"{re.escape(shown['path'])}/variables/\\S*{problem}", shown["problems"][0]), shown["problems"]
+    assert len(shown["problems"]) == 1
+
+
+def test_an_index_that_is_too_long_is_not_fetched(version: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is it called damaged."""
+    for module in (version_folder, damaged_files):
+        monkeypatch.setattr(module, "LONGEST_INDEX_BYTES", 10)
+
+    assert in_store(version, capsys)["problems"] == []
+
+
+@pytest.mark.parametrize("stored", [False, True], ids=["folder", "store"])
+def test_a_model_deeper_in_a_version_is_found_by_its_subpath(version: Path, capsys, *, stored: bool) -> None:
+    """As by `version_subpath`; without it, a hint names the right one."""
+    (version.parent / "moved").mkdir()
+    version.rename(version.parent / "moved" / "model")
+    (version.parent / "moved").rename(version)
+    look = partial(in_store, version, capsys) if stored else partial(found, capsys, str(version.parent))
+
+    shown = look("--subpath", "model")
+    assert (shown["model"], shown["version"], shown["problems"]) == (version.parent.name if not stored else "m", 7, [])
+    assert shown["path"].endswith("/7/model")
+    assert "serving_default" in shown["signatures"]
+    (problem,) = look(status=1)["problems"]
+    assert problem.endswith("waits for saved_model.pb; a model lies in model/: add --subpath model")
+    assert "set version_subpath to model" in look("--subpath", "data", status=1)["error"]["message"]
+
+
+def test_of_the_folder_of_a_version_a_subpath_is_hinted_at(version: Path, capsys) -> None:
+    """It is the version whose model is shown; a folder above models is not one of them."""
+    inner = version / "model.savedmodel"
+    inner.mkdir()
+    for one in list(version.iterdir()):
+        if one != inner:
+            one.rename(inner / one.name)
+
+    error = found(capsys, str(version), status=1)["error"]
+    assert error["message"].endswith("add --subpath model.savedmodel")
+    assert found(capsys, str(version), "--subpath", "model.savedmodel")["version"] == 7
+    assert found(capsys, str(version.parent), "--version", "7", "--subpath", "model.savedmodel")["version"] == 7
+
+
+def test_a_folder_of_models_is_not_taken_for_a_version(version: Path, capsys) -> None:
+    """The number is a version of the model in it, and not a subpath."""
+    error = found(capsys, str(version.parent.parent), status=1)["error"]
+
+    assert "--subpath" not in error["message"]
+
+
+@pytest.mark.parametrize("subpath", ["", "/data", "../7", "a//b", "s3://bucket"])
+def test_a_subpath_has_the_rules_of_the_setting(version: Path, capsys, subpath: str) -> None:
+    """Else it is a wrong argument."""
+    with pytest.raises(SystemExit) as ended:
+        main(["inspect", str(version), "--subpath", subpath])
+
+    assert ended.value.code == 2
+    assert "must be" in capsys.readouterr().err
+
+
+def test_the_text_cannot_steer_a_terminal(version: Path, capsys) -> None:
+    """Names of operations, and of files in an error, come out of what nobody has checked."""
+    assert main(["inspect", str(with_graph(version, op="Bad\x1b[2J\nOp"))]) == 1
+    assert main(["inspect", str(version / "no\x1b[2Jfile")]) == 1
+
+    printed = capsys.readouterr()
+    assert "Bad [2J Op" in printed.out
+    assert "no [2Jfile" in printed.err
+    assert "\x1b" not in printed.out + printed.err
+
+
+def test_the_help_says_what_the_exit_status_is_of(capsys) -> None:
+    """Calls of Python load, and fail when they run."""
+    with pytest.raises(SystemExit):
+        main(["inspect", "--help"])
+
+    assert "1 it would fail when it is loaded or run" in capsys.readouterr().out
 
 
 def test_a_graph_that_is_cut_short_is_a_problem_with_its_size(version: Path, capsys) -> None:
@@ -243,7 +343,7 @@ def test_a_graph_that_is_cut_short_is_a_problem_with_its_size(version: Path, cap
 
     (problem,) = found(capsys, str(version), status=1)["problems"]
 
-    assert problem.startswith(f"{file} (100 bytes) is not a SavedModel")
+    assert problem.startswith(f"{file} (100 bytes) is cut off or is not a SavedModel")
 
 
 def test_tags_choose_the_graph(saved_models: Path, capsys) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
-from core.config.version_policy import Latest, Specific
+import pytest
+
+from core.config.version_policy import All, Latest, Specific
+from deployments.commands.admin_client import AdminClient, NoServer
 from tests.support.admin_server import AdminServer
 from tests.support.clients import wait_until
 from tests.support.commands import done, in_force, run
@@ -99,4 +103,83 @@ def test_whoever_waits_is_told_for_what(live: AdminServer, capsys) -> None:
     printed = capsys.readouterr()
     assert printed.err == "m: version 2 is AVAILABLE; version 1 is LOADING\n"
     assert printed.out.startswith("m: policy latest 1 -> specific 1, 2\nnot done after 3 s: ")
-    assert "stays" not in printed.out, "it may still come"
+    assert "\nThe change stays: m: policy latest 1 -> specific 1, 2; it may still come.\n" in printed.out
+
+
+def test_a_load_that_takes_too_long_says_what_stays_also_with_undo(live: AdminServer, capsys) -> None:
+    """The server goes on, so there is nothing to take back yet."""
+    live.site.host.finish_deploying = lambda _: None
+
+    assert run(live, "load", "m", "1", "--timeout", "0.1", "--undo", "--json") == 1
+
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["what_stays"] == "The change stays: m: policy latest 1 -> specific 1, 2; it may still come."
+    assert in_force(live)["m"].policy == Specific(frozenset({1, 2}))
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize(("error", "status"), [(NoServer("gone"), 3), (KeyboardInterrupt(), 130)])
+def test_a_wait_that_is_cut_short_says_what_stays(
+    live: AdminServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys,
+    error: BaseException,
+    status: int,
+    *,
+    as_json: bool,
+) -> None:
+    """By Ctrl-C, or by the end of the server that answers: the list may be in force all the same."""
+
+    def cut_short(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(AdminClient, "outcome", cut_short)
+
+    assert run(live, "load", "m", "1", *(["--json"] if as_json else [])) == status
+
+    printed = capsys.readouterr().out
+    stays = "The change stays: m: policy latest 1 -> specific 1, 2; it may still come."
+    assert (json.loads(printed)["what_stays"] if as_json else printed.splitlines()[-1]) == stays
+
+
+def test_what_somebody_else_wrote_meanwhile_is_not_taken_back(
+    live: AdminServer, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """The model has their entry then, whichever version they wanted."""
+    live.site.host.broken = lambda _: True
+    own = AdminClient.outcome
+
+    def outcome(*given: Any) -> Any:
+        found = own(*given)
+        monkeypatch.setattr(AdminClient, "outcome", own)
+        assert run(live, "load", "m", "--policy", "all", "--no-wait") == 0
+        return found
+
+    monkeypatch.setattr(AdminClient, "outcome", outcome)
+
+    assert run(live, "load", "m", "1", "--undo") == 1
+
+    printed = capsys.readouterr().out
+    assert "The change was not taken back: m was changed again meanwhile, and is left as it is." in printed
+    assert in_force(live)["m"].policy == All()
+
+
+def test_a_change_that_was_replaced_leaves_nothing_to_tell_or_to_take_back(
+    live: AdminServer, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """The model is gone again, and a --undo would bring it back against the other's will."""
+    own = AdminClient.outcome
+
+    def outcome(*given: Any) -> Any:
+        monkeypatch.setattr(AdminClient, "outcome", own)
+        done(live, capsys, "unload", "m")
+        return own(*given)
+
+    monkeypatch.setattr(AdminClient, "outcome", outcome)
+
+    assert run(live, "load", "m", "1", "--undo") == 1
+
+    printed = capsys.readouterr().out
+    assert "the change was replaced by another one" in printed
+    assert "stays" not in printed
+    assert "m" not in in_force(live)

@@ -62,6 +62,19 @@ def test_what_cannot_be_sent_is_refused(
     assert "visible ASCII" in capsys.readouterr().err
 
 
+def test_a_refusal_is_json_where_that_is_wanted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of every command."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO("two words"))
+
+    assert token.main(["--hash", "--json"]) == 1
+
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["error"]["code"] == "INVALID_ARGUMENT"
+    assert printed.err == ""
+
+
 def test_json_has_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     """For scripts."""
     assert token.main(["--json"]) == 0

@@ -15,10 +15,10 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
+from core.admin.messages import profile_request
 from core.errors import Code
-from core.profiling.profile_request import RecordingOrder
+from core.profiling.profile_request import ProfileRequest, RecordingOrder
 from core.protos import profiler_pb2
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.telemetry.metrics import Metrics
@@ -32,6 +32,9 @@ from deployments.system.event_loop import LoopThread
 from tests.support.clients import free_port, wait_until
 from tests.support.fakes import FakeTransport
 from tests.support.loaded_models import call, load_fresh
+from tests.support.original_messages import tensorflows
+
+XSpace = tensorflows("tensorflow/tsl/profiler/protobuf/xplane.proto", "tensorflow.profiler.XSpace")
 
 CLIENT = """
     import sys
@@ -174,7 +177,7 @@ def test_tensorflows_own_client_writes_a_profile_for_tensorboard(one_model: Port
     assert done.returncode == 0, done.stderr
     (file,) = tmp_path.glob("plugins/profile/*/*")
     assert file.name == f"127.0.0.1_{one_model.port}.xplane.pb"
-    space = xplane_pb2.XSpace.FromString(file.read_bytes())
+    space = XSpace.FromString(file.read_bytes())
     (host,) = (one for one in space.planes if one.name == "/host:CPU")
     names = {one.name for one in host.event_metadata.values()}
     assert "SessionRun" in names
@@ -213,7 +216,7 @@ def test_a_model_that_cannot_be_recorded_is_named_in_the_profile(saved_models: P
         made.close()
 
     (file,) = answer.tool_data
-    assert list(xplane_pb2.XSpace.FromString(file.data).warnings) == ["gone:1 was not recorded: gone"]
+    assert list(XSpace.FromString(file.data).warnings) == ["gone:1 was not recorded: gone"]
 
 
 def test_where_none_can_be_recorded_the_call_fails() -> None:
@@ -293,7 +296,7 @@ def test_few_calls_watch_at_a_time(port: Port) -> None:
 
 def test_the_admin_service_keeps_its_own_profile(port: Port) -> None:
     """Two services have a method of that name."""
-    assert port.begin("Profile", b"", ADMIN_SERVICE).result() == b"admin"
+    assert port.begin("Profile", profile_request(ProfileRequest("m", 1.0)), ADMIN_SERVICE).result() == b"admin"
     assert profiler_pb2.ProfileResponse.FromString(port.profile().result()).tool_data
 
 

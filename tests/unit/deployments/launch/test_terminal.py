@@ -132,7 +132,7 @@ def test_an_example_that_is_not_answered_is_not_recommended(open_pages) -> None:
 
     announce(said.append, door, MonitoringConfig(prometheus_enabled=False), table(1, State.AVAILABLE))
 
-    assert said[1] == f"try: curl http://127.0.0.1:{door.rest_port}/v1/models/m"
+    assert said[2] == f"try: curl http://127.0.0.1:{door.rest_port}/v1/models/m"
 
 
 def test_a_model_that_is_known_to_fail_is_not_asked(open_pages) -> None:
@@ -146,29 +146,43 @@ def test_a_model_that_is_known_to_fail_is_not_asked(open_pages) -> None:
 
     announce(said.append, door, MonitoringConfig(prometheus_enabled=False), RoutingTable(1, {"m": bad, "n": other}))
 
-    assert "/v1/models/n:predict" in said[1]
+    assert "/v1/models/n:predict" in said[2]
 
 
-def test_a_page_that_is_not_there_is_not_announced(open_pages) -> None:
-    """Nor an example for a model whose signature is unknown: its state can be asked for."""
+def test_a_model_whose_signature_is_unknown_can_be_asked_for_its_state(open_pages) -> None:
+    """There is no request that it is known to answer."""
     said: list[str] = []
     door = open_pages({})
 
     announce(said.append, door, MonitoringConfig(prometheus_enabled=False), table(1, State.AVAILABLE))
 
     url = f"http://127.0.0.1:{door.rest_port}"
-    assert said[1:] == [f"try: curl {url}/v1/models/m"]
+    assert said[1:] == [f"status page: {url}/", f"try: curl {url}/v1/models/m"]
+
+
+def test_with_an_access_file_the_request_to_paste_has_a_token(open_pages) -> None:
+    """Without one it is refused, as is what this process asks; the page is there, and says what it needs."""
+    said: list[str] = []
+    door = replace(open_pages({}), access_file="access.yaml")
+
+    announce(said.append, door, MonitoringConfig(prometheus_enabled=False), table(1, State.AVAILABLE))
+
+    url = f"http://127.0.0.1:{door.rest_port}"
+    assert said[1:] == [
+        f"status page: {url}/",
+        f'try: curl -H "Authorization: Bearer $TOKEN" {url}/v1/models/m',
+    ]
 
 
 @pytest.mark.parametrize("tls_file", ["", "some file"])
 def test_a_port_that_does_not_answer_costs_no_start(tls_file: str) -> None:
-    """What cannot be asked is left out."""
+    """The addresses are said, and no example."""
     said: list[str] = []
     door = FrontDoorSettings(rest_port=free_port(), grpc_port=0, rest_ssl_config_file=tls_file)
 
     announce(said.append, door, MonitoringConfig(prometheus_enabled=False), table(1, State.END))
 
-    assert len(said) == 1
+    assert [one.partition(":")[0] for one in said] == ["REST is open", "status page"]
 
 
 def test_without_rest_only_grpc_is_announced() -> None:

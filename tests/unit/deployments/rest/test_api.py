@@ -9,6 +9,7 @@ import pytest
 
 from core.errors import Code, Unavailable
 from core.rest.http_answer import HttpAnswer
+from core.rest.rights import PlacedPage
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.routing.transport import Answer, Call, Method
 from core.versions.lifecycle import State, VersionStatus
@@ -132,7 +133,9 @@ async def test_a_client_that_takes_no_page_learns_at_the_root_that_the_server_li
         del method, target
         return HttpAnswer(200, b"page")
 
-    client.api = HttpApi(client.router, HttpLimits(), "token", {"/": page, "/other": page})
+    client.api = HttpApi(
+        client.router, HttpLimits(), "token", {"/": PlacedPage(page, is_root=True), "/other": PlacedPage(page)}
+    )
 
     response = await client.send(method, "/", headers=[(b"accept", accept.encode())] if accept else [])
     other = await client.send(method, "/other", headers=[(b"accept", b"*/*")])
@@ -414,7 +417,7 @@ async def test_a_page_is_given_the_headers_that_choose_its_form() -> None:
         return HttpAnswer(200, b"plain")
 
     asked = Client()
-    pages = {"pages": {"/both": plain}, "scoped_pages": {"/both": scoped, "/scoped": scoped}}
+    pages = {"pages": {"/both": PlacedPage(plain)}, "scoped_pages": {"/both": scoped, "/scoped": scoped}}
     asked.api = HttpApi(asked.router, HttpLimits(), **pages)
 
     assert (await asked.send("PUT", "/scoped?x=1", headers=[(b"accept", b"a/b")])).body == b"PUT /scoped?x=1 a/b"

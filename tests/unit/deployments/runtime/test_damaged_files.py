@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from core.errors import Code, RuntimeFailure
+from core.storage.damaged_model import damaged_file
+from core.storage.whole_saved_model import MOST_FIELDS
 from core.versions.load_report import LoadStep, is_permanent
+from deployments.runtime import damaged_files
 from deployments.runtime.saved_model import load
 
 MODEL, INDEX, DATA = "saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"
@@ -64,3 +67,42 @@ def test_an_error_of_whole_files_stays_as_it_is(saved_models: Path) -> None:
         load(str(saved_models / "mlp" / "1"), tags=frozenset({"other"}), name="m", version=1)
 
     assert caught.value.code is Code.NOT_FOUND
+
+
+def test_an_index_that_is_too_long_is_not_called_cut_off(saved_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part of it says nothing of the whole."""
+    path = saved_models / "mlp" / "1"
+    monkeypatch.setattr(damaged_files, "LONGEST_INDEX_BYTES", (path / INDEX).stat().st_size - 1)
+
+    assert damaged_files.damage_in(str(path)) == ""
+
+
+@pytest.mark.parametrize(
+    "model",
+    [b"\x08\x01" * (MOST_FIELDS + 1), b"\x12\x00" * (MOST_FIELDS + 1), b"\x12" + bytes([0xA4, 0x9C, 1]) + b"\x32\x00" * 10_002],
+    ids=["fields", "graphs", "assets of a graph"],
+)  # fmt: skip
+def test_a_model_of_very_many_fields_is_not_called_cut_off(model: bytes) -> None:
+    """They are not counted to their end."""
+    assert damaged_file({MODEL: len(model)}, lambda start, end: model[start:end], b"") == ""
+
+
+def test_an_index_that_is_compressed_is_not_called_cut_off(saved_models: Path) -> None:
+    """TensorFlow reads such a table."""
+    index = bytearray((saved_models / "mlp" / "1" / INDEX).read_bytes())
+    at = -48
+    for _ in range(3):  # two numbers of the metadata's place, then where the table of blocks begins
+        place, at = number(index, at)
+    size, _ = number(index, at)
+    index[place + size] = 1
+
+    assert damaged_file({INDEX: len(index)}, lambda start, end: b"", bytes(index)) == ""
+
+
+def number(data: bytearray, at: int) -> tuple[int, int]:
+    """Return a varint and the place after it."""
+    value = shift = 0
+    while True:
+        value, shift, at = value | (data[at] & 0x7F) << shift, shift + 7, at + 1
+        if data[at - 1] < 0x80:
+            return value, at

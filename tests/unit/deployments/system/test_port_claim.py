@@ -167,6 +167,14 @@ def test_a_router_is_named_by_the_program_that_started_its_server(holder: Path, 
         assert f"taken by ray_model_server (process {process}) on this machine; choose" in str(port_taken(port, "REST"))
 
 
+def test_a_router_of_make_serve_is_named_by_that(holder: Path, tmp_path: Path) -> None:
+    """The module that it runs is not what a person typed."""
+    (tmp_path / "deployments.launch.serve_run").write_text(STARTER)
+
+    with held_by(sys.executable, tmp_path / "deployments.launch.serve_run", holder) as (port, process):
+        assert f"taken by make serve (process {process}) on this machine; choose" in str(port_taken(port, "REST"))
+
+
 def test_a_router_that_nobody_is_above_may_be_taken_over(holder: Path) -> None:
     """On a cluster routers outlive a launcher that was killed; the text says how to get them back."""
     router = "ray::ServeReplica:router:Router"

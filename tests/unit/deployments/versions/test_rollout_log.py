@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import pytest
 
 from core.errors import Code
 from core.routing.table import ModelRoutes, Route, RoutingTable
+from core.versions.history import VersionHistory
+from core.versions.lifecycle import State
 from core.versions.record import Event, Failure, VersionRecord
 from core.versions.servable import ServableId
 from deployments.versions.rollout_log import RolloutLog
+from tests.support.sites import M, Site
 
 M1 = ServableId("m", 1)
 NEW = VersionRecord(M1, "/m/1", since_s=10.0)
@@ -84,4 +88,38 @@ def test_a_label_that_leads_elsewhere_is_one_line(written: pytest.LogCaptureFixt
         "label_moved model=m label=a from=None to=1",
         "label_moved model=m label=a from=1 to=2",
         "label_moved model=m label=a from=2 to=None",
+    ]
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_a_watcher_that_starts_again_logs_only_what_has_changed(
+    written: pytest.LogCaptureFixture, *, is_broken: bool
+) -> None:
+    """The audit log has no rollout that did not happen."""
+    site = Site((1, 2), configs=(replace(M, labels={"stable": 2, "none": 7}),))
+    site.host.broken = lambda _: is_broken
+    site.settle()
+    assert any("version_state" in one for one in written.messages)
+    written.clear()
+
+    site.restart()
+    site.tick()
+
+    assert [one for one in written.messages if one.startswith(("version_state", "label_moved"))] == []
+
+
+def test_what_happened_while_no_watcher_ran_is_logged(written: pytest.LogCaptureFixture) -> None:
+    """Against the states that the former one logged, of which the time is not known to this one."""
+    log = RolloutLog()
+    failure = Failure(Code.NOT_FOUND, "no such file")
+    histories = {1: VersionHistory(State.LOADING), 2: VersionHistory(State.START, failure=failure)}
+    log.adopt(RoutingTable(1, {"m": ModelRoutes(labels={"a": 1}, histories=histories)}))
+
+    m2 = ServableId("m", 2)
+    log.follow({M1: READY, m2: VersionRecord(m2, "/m/2", failure=failure)})
+    log.follow_labels(table({"a": 1}, 1))
+
+    assert written.messages == [
+        "version_state model=m version=1 from=LOADING to=AVAILABLE took_s=0.000 error=",
+        "label_moved model=m label=a from=None to=1",
     ]
