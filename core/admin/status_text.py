@@ -122,7 +122,7 @@ def _labels(version: Json, model: Json) -> Iterable[str]:
 
 def _remarks(document: Json, models: Sequence[Json]) -> list[str]:
     """Return errors and unfinished work, one block for each kind."""
-    problems = [_problem_line(one) for one in document["configuration"]["problems"]]
+    problems = [_problem_line(one) for one in document["configuration"]["problems"] or ()]
     refused = ["The configuration files have mistakes, and what was in force before stays:", *problems]
     lines = [line for one in models for line in _model_remarks(one)]
     return ["\n".join(refused) if problems else "", "\n".join(lines)]

@@ -16,8 +16,10 @@ from urllib.parse import parse_qs
 _VERSIONS: Final = {
     "application/openmetrics-text": frozenset({"", "1.0.0"}),
     "text/plain": frozenset({"", "0.0.4", "1.0.0"}),
+    "text/*": frozenset({""}),
+    "*/*": frozenset({""}),
 }
-_OLDEST: Final = frozenset({"text/plain", "text/plain;version=0.0.4"})
+_OLDEST: Final = frozenset({("text/plain", ""), ("text/plain", "0.0.4"), ("text/*", ""), ("*/*", "")})
 _SCHEMES: Final = frozenset({"underscores", "allow-utf-8"})
 _LONGEST: Final = 4096
 _MOST_NAMES: Final = 1000
@@ -49,7 +51,7 @@ def _ranges(accept: str) -> list[str]:
     The library looks behind the oldest text format for a newer one, so that the list ends before it: it is what is
     answered where nothing of the list is.
     """
-    found: list[tuple[float, str]] = []
+    found: list[tuple[float, tuple[str, str], str]] = []
     for part in accept.split(","):
         kind, parameters = _split(part)
         version, weight = parameters.get("version", ""), _weight(parameters)
@@ -58,9 +60,9 @@ def _ranges(accept: str) -> list[str]:
         scheme = parameters.get("escaping", "")
         shown = [kind, f"version={version}" if version else ""]
         shown.append(f"escaping={scheme if scheme in _SCHEMES else 'underscores'}" if scheme else "")
-        found.append((weight, ";".join(filter(None, shown))))
-    liked = [one for _, one in sorted(found, key=lambda one: -one[0])]
-    return list(itertools.takewhile(lambda one: one not in _OLDEST, liked))
+        found.append((weight, (kind, version), ";".join(filter(None, shown))))
+    liked = sorted(found, key=lambda one: -one[0])
+    return [text for *_, text in itertools.takewhile(lambda one: one[1] not in _OLDEST, liked)]
 
 
 def _takes_gzip(accept_encoding: str) -> bool:

@@ -9,13 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import quote
 
 from core.admin.status_text import printable
 from core.pages.frame import Links, StyleAndScript, html_page, live_header, live_part
 from core.pages.tables import Row, empty_section, escaped, long_text, moment, row_of, table_section
 from core.pages.traffic_html import traffic_section
-from core.pages.version_cells import VERSION_COLUMNS, shown_state, state_mark, version_cells, with_paths
+from core.pages.version_cells import (
+    LIMIT_COLUMNS,
+    VERSION_COLUMNS,
+    limit_cells,
+    shown_state,
+    state_mark,
+    version_cells,
+    with_paths,
+)
 
 Json = Mapping[str, Any]
 
@@ -44,7 +51,7 @@ FORM = """<section id="try" aria-labelledby="try-h"><h2 id="try-h">Try it</h2>
 <button id="example" type="button">Example again</button></p>
 </div><div>
 <h3 id="answer-h">Answer</h3>
-<p id="outcome" role="status" aria-live="polite">Nothing is sent yet.</p>
+<p id="outcome" role="status" aria-live="polite">Nothing has been sent yet.</p>
 <pre id="answer" tabindex="0" aria-labelledby="answer-h" hidden></pre>
 <h3>The same in a terminal</h3>
 <div class="snippet"><pre id="curl" tabindex="0" aria-label="curl"></pre>
@@ -81,6 +88,7 @@ def _sections(model: Json, now: datetime) -> Iterator[str]:
     yield table_section("Versions", VERSION_COLUMNS, _versions(model, now)) or empty_section(
         "Versions", "There is no version."
     )
+    yield table_section("Limits", LIMIT_COLUMNS, _limits(model))
     yield traffic_section(model)
 
 
@@ -102,7 +110,7 @@ def _choices(model: Json) -> str:
     texts = {"": "newest that answers"}
     texts |= {f"/versions/{one['version']}": f"{one['version']}, {shown_state(one)}" for one in model["versions"]}
     for one in model["labels"]:
-        texts[f"/labels/{quote(one['name'], safe='')}"] = f"label {one['name']}, version {one['version']}"
+        texts[f"/labels/{one['path']}"] = f"label {one['name']}, version {one['version']}"
     return "".join(
         f'<data hidden class="choice" data-key="{escaped(path)}" value="{escaped(path)}">{escaped(text)}</data>'
         for path, text in texts.items()
@@ -121,6 +129,11 @@ def _problems(model: Json) -> Iterator[Row]:
         row_of(f"waiting {one['version']}", f"version {one['version']}", one["reason"]) for one in model["waiting"]
     )
     yield from (row_of(f"ignored {one['name']}", f"directory {one['name']}", one["reason"]) for one in model["ignored"])
+
+
+def _limits(model: Json) -> Iterator[Row]:
+    if cells := limit_cells(model):
+        yield row_of("limits", *cells)
 
 
 def _versions(model: Json, now: datetime) -> Iterator[Row]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from core.admin.status_text import duration, printable, rate
+from core.admin.status_text import duration, printable
 from core.pages.frame import Links, StyleAndScript, html_page, live_header, live_part
 from core.pages.tables import (
     LONGEST_TEXT,
@@ -21,7 +21,15 @@ from core.pages.tables import (
     table_section,
     time_tag,
 )
-from core.pages.version_cells import VERSION_COLUMNS, model_link, shown_state, version_cells, with_paths
+from core.pages.version_cells import (
+    LIMIT_COLUMNS,
+    VERSION_COLUMNS,
+    limit_cells,
+    model_link,
+    shown_state,
+    version_cells,
+    with_paths,
+)
 
 Json = Mapping[str, Any]
 
@@ -56,7 +64,7 @@ def _sections(document: Json) -> Iterator[str]:
     yield table_section("Versions", VERSIONS, _versions(models, now)) or empty_section(
         "Versions", "There is no version."
     )
-    yield table_section("Limits", ("Model", "Requests/s at most", "In work at most", "Refused/s"), _limits(models))
+    yield table_section("Limits", ("Model", *LIMIT_COLUMNS), _limits(models))
     yield table_section("Labels", ("Label", "Model", "Version", "State"), _labels(models))
     yield table_section("Versions that are not complete", ("Version", "Model", "Why it waits"), _waiting(models))
     yield table_section("Ignored directories", ("Directory", "Model", "Why"), _ignored(models))
@@ -174,18 +182,11 @@ def _attempts(version: Json) -> str:
     return f"{version['failed_attempts']}{again}"
 
 
-def _limit(limit: float) -> str:
-    """Return a limit as the file has it: a whole number with all of its digits."""
-    return str(int(limit)) if limit == int(limit) else f"{limit:g}"
-
-
 def _limits(models: Sequence[Json]) -> Iterator[Row]:
     """Yield the models with limits, and those of which requests are refused all the same."""
     for one in models:
-        limits, refused = list(one["limits"].values()), one["refused_per_s"]
-        if any(limits) or refused:
-            texts = ("" if limit is None else _limit(limit) for limit in limits)
-            yield row_of(one["name"], one["name"], *texts, "" if refused is None else rate(refused))
+        if cells := limit_cells(one):
+            yield row_of(one["name"], one["name"], *cells)
 
 
 def _labels(models: Sequence[Json]) -> Iterator[Row]:

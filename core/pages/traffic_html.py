@@ -22,13 +22,14 @@ COLUMNS = ("Ended", "Requests/s", "Errors/s", "p50", "p95", "p99")
 class _Figure:
     """A chart: its title, its members of the document with their names for people, and how values are written.
 
-    Those at the axis are round, and shorter.
+    Those at the axis are round, and shorter. `remark` says what the numbers leave out.
     """
 
     title: str
     members: Mapping[str, str]
     written: Callable[[float], str]
     at_axis: Callable[[float], str]
+    remark: str = ""
 
 
 def traffic_section(model: Json) -> str:
@@ -70,7 +71,8 @@ def _figure(figure: _Figure, traffic: Json) -> str:
     ]
     drawn = chart(_spoken(figure, curves, span_s), curves, span_s, figure.at_axis)
     now = " ".join(_now(name, member, traffic[member], figure) for member, name in figure.members.items())
-    caption = f"<figcaption><b>{figure.title}</b> {now}</figcaption>"
+    remark = f' <span class="soft">{figure.remark}</span>' if figure.remark else ""
+    caption = f"<figcaption><b>{figure.title}</b> {now}{remark}</figcaption>"
     return f'<figure data-key="{figure.title}">{caption}{drawn}</figure>'
 
 
@@ -113,6 +115,6 @@ def _round_latency(seconds: float) -> str:
 QUANTILES: Mapping[str, str] = {"p50_s": "p50", "p95_s": "p95", "p99_s": "p99"}
 FIGURES = (
     _Figure("Requests", {"requests_per_s": ""}, _per_second, _round_rate),
-    _Figure("Errors", {"errors_per_s": ""}, _per_second, _round_rate),
+    _Figure("Errors", {"errors_per_s": ""}, _per_second, _round_rate, "without refused requests"),
     _Figure("Latency", QUANTILES, latency, _round_latency),
 )

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from core.admin.status_text import duration, latency, rate, replicas_text, requests_text
 from core.pages.sparkline import sparkline
 from core.pages.tables import escaped, long_text, moment
+from core.routing.admission import limit_text
 
 Json = Mapping[str, Any]
 
@@ -17,6 +18,7 @@ FAILED = "FAILED"
 FAILING = "FAILING"
 STATE_CLASSES = {"AVAILABLE": "good", FAILED: "bad", FAILING: "bad", "END": "idle"}
 VERSION_COLUMNS = ("Version", "State", "For", "Replicas", "Labels", "Requests/s", "p50", "p99", "Loaded in")
+LIMIT_COLUMNS = ("Requests/s at most", "In work at most", "Refused/s")
 WITHOUT_PAGE = frozenset({".", ".."})
 """Names that browsers take for a way up, however they are written."""
 
@@ -50,9 +52,22 @@ def state_mark(shown: str) -> str:
 
 
 def with_paths(document: Json) -> Json:
-    """Return a document in which each model has its name as a part of a path; before characters are replaced."""
-    models = [{**one, "path": quote(one["name"], safe="", errors="replace")} for one in document["models"]]
+    """Return a document in which models and labels have paths of their names; before characters are replaced."""
+    models = [{**_with_path(one), "labels": list(map(_with_path, one["labels"]))} for one in document["models"]]
     return {**document, "models": models}
+
+
+def _with_path(named: Json) -> Json:
+    return {**named, "path": quote(named["name"], safe="", errors="replace")}
+
+
+def limit_cells(model: Json) -> tuple[str, ...]:
+    """Return the cells of `LIMIT_COLUMNS`; none for a model without limits of which no request is refused."""
+    limits, refused = model["limits"], model["refused_per_s"]
+    if not any(limits.values()) and not refused:
+        return ()
+    texts = ("" if limit is None else limit_text(limit) for limit in limits.values())
+    return (*texts, "" if refused is None else rate(refused))
 
 
 def model_link(model: Json) -> str:

@@ -33,10 +33,15 @@ def watched_text(before: MetricSnapshot, after: MetricSnapshot, seconds: float, 
             continue
         requests, micros = (mine - its for mine, its in zip(new[name], old[name], strict=True))
         latency = f", {micros / requests / _MICROS_PER_MS:.3f} ms on average" if requests else ""
-        lines.append(f"{name or 'no model'}: {count / seconds:.1f} requests/s{latency}")
+        lines.append(f"{_shown(name)}: {count / seconds:.1f} requests/s{latency}")
     if len(lines) == bool(at):
         lines.append("No request was answered by this router.")
     return "".join(f"{line}\n" for line in lines)
+
+
+def _shown(name: str) -> str:
+    """Return a name, which clients choose, in one line of printable characters."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in name) or "no model"
 
 
 def _latencies(snapshot: MetricSnapshot) -> defaultdict[str, tuple[float, float]]:

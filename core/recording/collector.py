@@ -6,12 +6,12 @@ point `ray_model_server.log_collectors`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from core.config.model_config import LoggingConfig
-from core.errors import Unavailable
+from core.errors import Code, Unavailable
 from core.routing.transport import Headers
 
 
@@ -72,6 +72,25 @@ class TakesHeaders(Protocol):
 
     def encoded_with(self, record: bytes, headers: Headers) -> bytes:
         """Return what `collect` gets of a record of a request with these headers; called instead of `encoded`."""
+
+
+@runtime_checkable
+class TakesDeadline(Protocol):
+    """A collector whose `flush` may take long."""
+
+    def end_within(self, timeout_s: float) -> None:
+        """Let a `flush` that runs now end within so many seconds, and what it has not sent wait for `close`.
+
+        Called by another thread than all the rest.
+        """
+
+
+@runtime_checkable
+class TellsOutcomes(Protocol):
+    """A collector that learns after `collect` what becomes of a record."""
+
+    def outcomes(self) -> Mapping[Code, int]:
+        """Return what became of how many records since the last call, each record once; OK for those that are safe."""
 
 
 class MakeCollector(Protocol):

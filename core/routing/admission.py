@@ -143,3 +143,8 @@ class Admission:
         else:
             self._bucket.change(rate, now_s)
         self.limits = limits
+
+
+def limit_text(limit: float) -> str:
+    """Return a limit for people, with all of its digits where it is whole."""
+    return str(int(limit)) if float(limit).is_integer() else f"{limit:.15g}"

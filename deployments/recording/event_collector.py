@@ -7,15 +7,16 @@ of the sink was lost.
 
 from __future__ import annotations
 
+import math
 import random
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from core.config.model_config import LoggingConfig
-from core.errors import Unavailable
+from core.errors import Code, Unavailable
 from core.events.delivery import Outcome, pause_s
 from core.events.http_messages import EventLine, http_message, most_events, packed_events, unpacked_events
 from core.recording.cloud_events import EventWriter
@@ -81,6 +82,8 @@ class EventCollector:
         self._rests_until_s = 0.0
         self._lost = 0
         self._why = ""
+        self._ends_at_s = math.inf
+        self._outcomes: Counter[Code] = Counter()
         self._full = RepeatedFailureLog("log_events_dropped", "log_events_fit_again")
         self._refused = RepeatedFailureLog("log_events_refused", "log_events_taken_again")
 
@@ -100,6 +103,7 @@ class EventCollector:
             if self._bytes and self._bytes + len(record) > self._settings.max_waiting_bytes:
                 self._count("dropped", len(events))
                 METRICS.count(DROPPED_LOG_RECORDS, self._model, "queue_full")
+                self._outcomes[Code.RESOURCE_EXHAUSTED] += 1
                 self._full.failed(now_s, Unavailable("too many events wait for the sink"))
                 continue
             waiting = [_Waiting(one, now_s, one is events[-1]) for one in events]
@@ -108,13 +112,23 @@ class EventCollector:
 
     def flush(self) -> bool:
         """Send what is due; raises RecordsLost for batches that the sink did not take in all attempts."""
-        while self._now_s() >= self._rests_until_s:
+        while self._rests_until_s <= self._now_s() < self._ends_at_s:
             due = self._due(all_of_it=False)
             if not due:
                 break
-            self._send(due, self._settings.timeout_s)
+            self._send(due, min(self._settings.timeout_s, self._ends_at_s - self._now_s()))
         self._raise_lost()
         return not self._waiting and not self._again
+
+    def end_within(self, timeout_s: float) -> None:
+        """Let requests that are on their way end in time; what the sink has not taken by then is left to `close`."""
+        self._ends_at_s = self._now_s() + timeout_s
+        self._sink.end_within(timeout_s)
+
+    def outcomes(self) -> Mapping[Code, int]:
+        """Return what became of records since the last call: those that wait are not among them."""
+        told, self._outcomes = self._outcomes, Counter()
+        return told
 
     def close(self, timeout_s: float) -> None:
         """Send the rest in the time that is left; raises RecordsLost for what the sink has not taken by then."""
@@ -129,8 +143,7 @@ class EventCollector:
         rest = [*(one for batch in self._again for one in batch.events), *self._waiting]
         self._count("dropped", len(rest))
         if rest:
-            self._lost += sum(one.is_last for one in rest)
-            self._why = "there was no more time"
+            self._lose(sum(one.is_last for one in rest), "there was no more time")
         self._raise_lost()
 
     def _due(self, *, all_of_it: bool) -> list[_Batch]:
@@ -167,12 +180,18 @@ class EventCollector:
         if reply.outcome is Outcome.SENT:
             self._refused.went_well(now_s)
             self._full.went_well(now_s)
+            self._outcomes[Code.OK] += batch.records
         elif reply.outcome is Outcome.REFUSED:
             METRICS.count(DROPPED_LOG_RECORDS, self._model, "refused", by=batch.records)
+            self._outcomes[Code.FAILED_PRECONDITION] += batch.records
             self._refused.failed(now_s, Unavailable(reply.reason))
         else:
-            self._lost += batch.records
-            self._why = reply.reason
+            self._lose(batch.records, reply.reason)
+
+    def _lose(self, records: int, why: str) -> None:
+        self._lost += records
+        self._why = why
+        self._outcomes[Code.UNAVAILABLE] += records
 
     def _raise_lost(self) -> None:
         lost, self._lost = self._lost, 0

@@ -10,6 +10,7 @@ import asyncio
 import os
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -43,6 +44,10 @@ class EventSink(Protocol):
         """Send all at the same time, and wait for so many seconds at most; never raises."""
         ...
 
+    def end_within(self, timeout_s: float) -> None:
+        """Let a `post_all` that runs now wait for so many seconds at most; called by another thread."""
+        ...
+
     def close(self) -> None:
         """Close the connections."""
 
@@ -62,6 +67,7 @@ class HttpSink:
             raise FailedPrecondition(f"The events cannot be sent: {error}") from None
         self._loop = asyncio.new_event_loop()
         self._session: aiohttp.ClientSession | None = None
+        self._limits: set[asyncio.Timeout] = set()
 
     def _authorization(self) -> dict[str, str]:
         """Return the header that says who sends; raises OSError and ValueError, whose texts do not show it."""
@@ -83,6 +89,17 @@ class HttpSink:
         """Send all at the same time."""
         return self._loop.run_until_complete(self._posted(messages, timeout_s))
 
+    def end_within(self, timeout_s: float) -> None:
+        """Shorten what is left of the requests that are on their way."""
+        ends_at_s = self._loop.time() + timeout_s
+        with suppress(RuntimeError):  # it is closed
+            self._loop.call_soon_threadsafe(self._shorten, ends_at_s)
+
+    def _shorten(self, ends_at_s: float) -> None:
+        for limit in self._limits:
+            if not limit.expired() and (limit.when() or 0.0) > ends_at_s:
+                limit.reschedule(ends_at_s)
+
     async def _posted(self, messages: Sequence[HttpMessage], timeout_s: float) -> list[SinkReply]:
         if self._session is None:
             self._session = aiohttp.ClientSession(
@@ -95,10 +112,12 @@ class HttpSink:
 
     async def _post(self, session: aiohttp.ClientSession, message: HttpMessage, timeout_s: float) -> SinkReply:
         said: Outcome | None = None
+        limit = asyncio.timeout(timeout_s)
+        self._limits.add(limit)
         try:
             headers = {**message.headers, **self._authorization()}
             async with (
-                asyncio.timeout(timeout_s),
+                limit,
                 session.post(self._url, data=message.body, headers=headers, allow_redirects=False) as answer,
             ):
                 said = outcome(answer.status)
@@ -109,6 +128,8 @@ class HttpSink:
             return SinkReply(Outcome.AGAIN, f"no answer within {timeout_s:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return SinkReply(Outcome.AGAIN, _short(f"{type(error).__name__}: {error}"))
+        finally:
+            self._limits.discard(limit)
 
     def close(self) -> None:
         """Close the connections."""

@@ -10,13 +10,15 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from core.errors import Code, ServingError
-from core.recording.collector import LogCollector, RecordsLost, TakesHeaders
+from core.recording.collector import LogCollector, RecordsLost, TakesDeadline, TakesHeaders, TellsOutcomes
 from core.recording.prediction_log import Exchange
 from core.routing.transport import Headers
 from core.telemetry.metric_names import DROPPED_LOG_RECORDS, REQUEST_LOG_COUNT
+from core.telemetry.metrics import Metric
 from deployments.telemetry.process_metrics import METRICS
 
 log = logging.getLogger(__name__)
@@ -73,21 +75,34 @@ class LogWriter:
         ends_at_s = self._now_s() + timeout_s
         with self._lock:
             self._ended = True
-        self.turn()
+        self._hand_on()
         collector, self._collector = self._collector, None
-        if collector is not None and self._is_done(lambda: collector.close(max(0.0, ends_at_s - self._now_s()))):
+        if collector is not None and self._is_done(
+            collector, lambda: collector.close(max(0.0, ends_at_s - self._now_s()))
+        ):
             self._tell_recovery()
+
+    def end_within(self, timeout_s: float) -> None:
+        """Let what the collector does now end within so many seconds, as far as it can; called by another thread."""
+        collector = self._collector
+        if isinstance(collector, TakesDeadline):
+            collector.end_within(timeout_s)
 
     def turn(self) -> None:
         """Hand on the queued exchanges, and let the collector do what is due."""
-        for chunk in _chunks(self._encoded(self._taken())):
-            self._collect(chunk)
+        self._hand_on()
         collector = self._collector
         if collector is None or self._now_s() < self._rests_until_s:
             return
         safe: list[bool] = []
-        if self._is_done(lambda: safe.append(collector.flush())) and all(safe):
+        if self._is_done(collector, lambda: safe.append(collector.flush())) and all(safe):
             self._tell_recovery()
+
+    def _hand_on(self) -> None:
+        for chunk in _chunks(self._encoded(self._taken())):
+            collector = self._collector
+            if collector is not None:
+                self._is_done(collector, partial(collector.collect, chunk), len(chunk))
 
     def _taken(self) -> Iterator[Exchange]:
         """Yield the queued exchanges one by one, which frees their room one by one."""
@@ -101,7 +116,8 @@ class LogWriter:
         for exchange in exchanges:
             collector = self._ready_collector()
             if collector is None:
-                self._drop_for_storage(1)
+                self._dropped_since += 1
+                self._drop(1, "storage", Code.UNAVAILABLE)
                 continue
             try:
                 yield _encoded_by(collector, self._record_of(exchange), exchange.headers)
@@ -122,24 +138,25 @@ class LogWriter:
                 self._rest(error)
         return self._collector
 
-    def _collect(self, chunk: list[bytes]) -> None:
-        collector = self._collector
-        if collector is None or not self._is_done(lambda: collector.collect(chunk), len(chunk)):
-            return
-        self._taken_since += len(chunk)
-        METRICS.count(REQUEST_LOG_COUNT, self._model, Code.OK.name, by=len(chunk))
+    def _is_done(self, collector: LogCollector, act: Callable[[], object], in_hand: int = 0) -> bool:
+        """Let the collector act; whether that went well. An error that names no number loses the records in hand.
 
-    def _is_done(self, act: Callable[[], object], count: int = 0) -> bool:
-        """Let the collector act; whether that went well. `count` records are lost by an error that names no number."""
+        A request is counted once: records that are lost later were counted when the collector took them.
+        """
+        lost, went_well = 0, True
         try:
             act()
         except Exception as error:  # noqa: BLE001 - a collector may be anybody's code
             self._rest(error)
-            lost = error.count if isinstance(error, RecordsLost) else count
-            self._drop_for_storage(lost)
-            self._taken_since = 0
-            return False
-        return True
+            lost, went_well = error.count if isinstance(error, RecordsLost) else in_hand, False
+            self._dropped_since += lost
+            _count(DROPPED_LOG_RECORDS, self._model, "storage", lost)
+        self._taken_since = self._taken_since + in_hand if went_well else 0
+        untaken = min(lost, in_hand)
+        outcomes: Mapping[Code, int] = {Code.OK: in_hand - untaken, Code.UNAVAILABLE: untaken}
+        for code, count in (collector.outcomes() if isinstance(collector, TellsOutcomes) else outcomes).items():
+            _count(REQUEST_LOG_COUNT, self._model, code.name, count)
+        return went_well
 
     def _rest(self, error: Exception) -> None:
         """Leave the collector alone for a while; said once until it works again."""
@@ -155,11 +172,6 @@ class LogWriter:
         if self._dropped_since and self._taken_since:
             log.warning("request_log_written_again model=%s dropped=%d", self._model, self._dropped_since)
             self._dropped_since = 0
-
-    def _drop_for_storage(self, count: int) -> None:
-        self._dropped_since += count
-        if count:
-            self._drop(count, "storage", Code.UNAVAILABLE)
 
     def _drop(self, count: int, reason: str, code: Code) -> None:
         METRICS.count(DROPPED_LOG_RECORDS, self._model, reason, by=count)
@@ -181,6 +193,7 @@ class WriterThread:
         if not self._closing.is_set():
             self._ends_at_s = time.monotonic() + timeout_s
             self._closing.set()
+            self._writer.end_within(timeout_s)
 
     def join(self, timeout_s: float) -> bool:
         """Wait until everything is written after `close`; returns whether that was in time."""
@@ -191,6 +204,11 @@ class WriterThread:
         while not self._closing.wait(WRITE_EVERY_S):
             self._writer.turn()
         self._writer.end(max(0.0, self._ends_at_s - time.monotonic()))
+
+
+def _count(metric: Metric, model: str, label: str, by: int) -> None:
+    if by:
+        METRICS.count(metric, model, label, by=by)
 
 
 def _encoded_by(collector: LogCollector, record: bytes, headers: Headers) -> bytes:

@@ -33,6 +33,9 @@ from deployments.system.entry_points import ExtensionPoint, registered
 _NUMBERS = itertools.count(1)
 """Numbers of this process's files: two logs with the same prefix must not choose the same name."""
 
+COUNTING_S = 0.2
+"""What is kept of the time of an end, so that records which are lost then are counted before the process ends."""
+
 
 @dataclass(frozen=True, slots=True)
 class LogSource:
@@ -73,7 +76,7 @@ class RequestLog:
         """Write the queued exchanges and finish all files; returns whether that was in time."""
         ends_at_s = time.monotonic() + timeout_s
         for thread in self._threads:
-            thread.close(timeout_s)
+            thread.close(max(0.0, timeout_s - COUNTING_S))
         self._loggers.update({})
         late = [thread for thread in self._threads if not thread.join(max(0.0, ends_at_s - time.monotonic()))]
         return not late

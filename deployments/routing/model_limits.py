@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from core.errors import Code
-from core.routing.admission import Admission, Limit, Refusal, TrafficLimits
+from core.routing.admission import Admission, Limit, Refusal, TrafficLimits, limit_text
 from core.routing.table import RoutingTable
 from core.routing.transport import Answer
 from core.telemetry.metric_names import REFUSED_REQUESTS
@@ -83,7 +83,7 @@ class _Refused:
 
     def __init__(self, name: str, limits: TrafficLimits, metrics: Metrics) -> None:
         self._texts = {
-            Limit.RATE: f"Model {name} is limited to {limits.max_requests_per_second:g} requests a second "
+            Limit.RATE: f"Model {name} is limited to {limit_text(limits.max_requests_per_second)} requests a second "
             "(max_requests_per_second); try again later.",
             Limit.IN_FLIGHT: f"Model {name} is limited to {limits.max_in_flight} requests in work (max_in_flight); "
             "try again later.",

@@ -344,3 +344,25 @@ def test_one_model_can_be_shown_alone_and_none_is_said_so() -> None:
     assert "changed at run time, until the content of /m.config changes" in status_text(document(requested), "here")
     assert "a  " not in status_text(seen, "here", "b").split("LABELS")[1]
     assert "No models." in status_text(document(RoutingTable(1, settled=True, started_s=START)), "here")
+
+
+def test_what_a_caller_may_not_see_is_left_out() -> None:
+    """An empty list would say that the server listens nowhere, and "files" that no request changed the models."""
+    shown = status_document(table(), FACTS.of_state_only(), FRESH, NOW)
+
+    assert (shown["server"]["listens"], shown["server"]["warnings"]) == (None, None)
+    assert shown["configuration"] == {"origin": None, "files": None, "problems": None}
+    text = status_text(shown, "here:1")
+    assert "Listens" not in text
+    assert "Models: " not in text
+
+
+def test_the_state_is_that_of_the_server_whoever_asks() -> None:
+    """The reasons are cut to what the caller may see."""
+    whole = table(m=model(), broken=ModelRoutes(problem="secret"))
+    whole = replace(whole, awaited=frozenset({ServableId("broken", 1)}))
+    seen = replace(whole, models={}, awaited=frozenset())
+    server = status_document(seen, FACTS.of_state_only(), FRESH, NOW, whole)["server"]
+
+    assert (server["ready"], server["state"], server["reasons"]) == (False, "not ready", [])
+    assert status_document(seen, FACTS, FRESH, NOW)["server"]["ready"]

@@ -39,6 +39,12 @@ OPEN = "application/openmetrics-text; version=1.0.0; charset=utf-8"
     ("Application/OpenMetrics-Text; Version=1.0.0", OPEN + "; escaping=underscores"),
     ('application/openmetrics-text;version="1.0.0"', OPEN + "; escaping=underscores"),
     (PROMETHEUS, OPEN + "; escaping=allow-utf-8"),
+    ("text/plain;charset=utf-8,application/openmetrics-text;q=0.5", TEXT),
+    ("text/plain;escaping=underscores,application/openmetrics-text;q=0.5", TEXT),
+    ("text/plain;version=0.0.4;escaping=allow-utf-8,text/plain;version=1.0.0;q=0.5", TEXT),
+    ("text/*,application/openmetrics-text;q=0.5", TEXT),
+    ("*/*,application/openmetrics-text;version=1.0.0;q=0.9", TEXT),
+    ("*/*;q=0.1,application/openmetrics-text;q=0.9", OPEN),
 ])  # fmt: skip
 def test_the_format_is_what_the_client_reads(accept, chosen) -> None:
     """The oldest text where nothing else is asked for."""

@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 
+from core.admin.status_document import AgedReport, WatcherReport
 from core.pages.frame import Links, StyleAndScript
 from core.pages.model_html import missing_page, model_page
+from core.routing.admission import TrafficLimits
 from core.routing.table import RoutingTable
+from core.telemetry.traffic import REFUSED, Rates, Traffic
 from core.versions.history import VersionHistory
 from core.versions.lifecycle import State
 from tests.support.html_page import Page
-from tests.support.status_pages import BEGAN_S, busy_table, document, model
+from tests.support.status_pages import BEGAN_S, CURVE, busy_table, document, model
 
 HOSTILE = """<script>alert("1")</script>'&\x1b"""
 ASSETS = StyleAndScript("p { margin: 0 }", "let it = 1;")
@@ -136,3 +139,22 @@ def test_it_leads_to_the_other_pages() -> None:
     leads = {given["href"] for tag, given in shown("half_plus_two").tags if tag == "a"}
 
     assert {"../", "../docs", "../metrics", "../status.json", "../v1/models/half_plus_two/metadata"} <= leads
+
+
+def test_limits_and_refusals_are_shown() -> None:
+    """Who is refused looks here for why; the errors beside do not have them."""
+    limited = model("m", (1, VersionHistory(State.AVAILABLE)), limits=TrafficLimits(1_234_567.0, 8))
+    table = RoutingTable(1, {"m": limited})
+    traffic = {("m", REFUSED): Traffic(Rates(2.5)), ("m", "1"): Traffic(Rates(1.0), CURVE)}
+    page = shown("m", table, known=AgedReport(WatcherReport({}, 1.0, traffic), 0.2, is_fresh=True))
+
+    assert page.tables["Limits"] == [["Requests/s at most", "In work at most", "Refused/s"], ["1234567", "8", "2.5"]]
+    assert "without refused requests" in page.text
+    assert "Limits" not in shown("half_plus_two").tables
+
+
+def test_a_label_is_a_path_before_its_characters_are_replaced() -> None:
+    """What stands in for a character that cannot be shown is not the label's name."""
+    seen = model("m", (1, VersionHistory(State.AVAILABLE, since_s=BEGAN_S)), labels={"a\x1b": 1})
+
+    assert choices(shown("m", RoutingTable(1, {"m": seen})))[-1] == "/labels/a%1B"

@@ -19,7 +19,7 @@ from core.telemetry.traffic import REFUSED, Rates, Traffic
 from core.versions.history import VersionHistory
 from core.versions.lifecycle import State, VersionStatus
 from tests.support.html_page import Page
-from tests.support.status_pages import BEGAN_S, NOW_S, busy_table, document, model
+from tests.support.status_pages import BEGAN_S, FACTS, NOW_S, busy_table, document, model
 
 HOSTILE = """<script>alert("1")</script>'&\x1b"""
 
@@ -311,3 +311,13 @@ def test_limits_have_a_table_where_there_are_any() -> None:
 
     assert page.tables["Limits"][1:] == [["n", "0.5", "", "0.0"], ["o", "", "", "12.0"]]
     assert "Limits" not in shown(free).tables
+
+
+def test_what_a_caller_may_not_see_is_not_told() -> None:
+    """Nothing is claimed of the server's addresses and files, and of models that may be there."""
+    page = shown(RoutingTable(1, {}, settled=True), facts=FACTS.of_state_only())
+
+    for claim in ("nowhere", "Models come from", "No model is configured"):
+        assert claim not in page.text
+    assert "There is no model that you may see." in page.text
+    assert "Listens" in shown(busy_table()).text

@@ -51,3 +51,14 @@ def test_requests_of_every_outcome_are_counted() -> None:
     asked(metrics, "a", 1, 0, "INTERNAL")
 
     assert answered_requests(metrics.snapshot()) == {"a": 3.0}
+
+
+def test_a_name_cannot_be_a_line_or_a_command_of_a_terminal() -> None:
+    """Clients choose the names of models that are not there."""
+    metrics = Metrics()
+    before = metrics.snapshot()
+    asked(metrics, "a\nb: 9 requests/s\x1b[2J\u202eü", 1, 0, "NOT_FOUND")
+
+    text = watched_text(before, metrics.snapshot(), 1.0)
+
+    assert text == "a\\nb: 9 requests/s\\x1b[2J\\u202eü: 1.0 requests/s\n"

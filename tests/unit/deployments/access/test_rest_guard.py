@@ -321,9 +321,8 @@ def test_the_right_to_the_status_of_some_models_shows_nothing_of_the_server(site
     """Addresses, files, and problems of files are about all."""
     document = site.ask("GET", "/status.json", "X-Api-Key: viewer-token").json
 
-    assert document["server"]["listens"] == []
-    assert document["configuration"]["files"] == []
-    assert document["configuration"]["problems"] == []
+    assert (document["server"]["listens"], document["server"]["warnings"]) == (None, None)
+    assert document["configuration"] == {"origin": None, "files": None, "problems": None}
     assert site.ask("GET", "/status.json", "X-Api-Key: watcher-token").json["configuration"]["problems"] != []
 
 

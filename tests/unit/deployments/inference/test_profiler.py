@@ -170,3 +170,20 @@ def test_a_recording_is_ended_by_its_key_before_its_time(model: LoadedModel) -> 
         assert b"m:1" in first.result(LONG_S / 2)
 
     assert profiler.record(RecordingOrder(0.1))
+
+
+def test_an_end_may_overtake_its_recording(model: LoadedModel) -> None:
+    """A client that goes at once ends what it began, though the replica has not begun; others are recorded."""
+    profiler = Profiler(model, {"version": "m:1"})
+    profiler.end("mine")
+    with ThreadPoolExecutor(1) as pool:
+        began_s = time.monotonic()
+        pool.submit(profiler.record, RecordingOrder(LONG_S, ProfileForm.TENSORBOARD, "mine")).result(LONG_S)
+        other = pool.submit(profiler.record, RecordingOrder(LONG_S, ProfileForm.TENSORBOARD, "yours"))
+        wait_until(lambda: model.recorder is not None, "the other one is being recorded")
+        is_running = not other.done()
+        profiler.end("yours")
+        other.result(LONG_S)
+
+    assert is_running
+    assert time.monotonic() - began_s < LONG_S

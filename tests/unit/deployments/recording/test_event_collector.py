@@ -11,17 +11,19 @@ from pathlib import Path
 import pytest
 
 from core.config.model_config import LoggingConfig
-from core.errors import FailedPrecondition
+from core.errors import Code, FailedPrecondition
 from core.events.settings import EventMode, EventSettings, LoggedParts
 from core.inference.signature import ServedModel
 from core.recording.collector import LogContext, RecordsLost
 from core.recording.prediction_log import Exchange, LogOrigin, prediction_log
 from core.routing.transport import Method
-from core.telemetry.metric_names import DROPPED_LOG_RECORDS, LOG_EVENTS
+from core.telemetry.metric_names import DROPPED_LOG_RECORDS, LOG_EVENTS, REQUEST_LOG_COUNT
 from deployments.recording.event_collector import EventCollector
 from deployments.recording.event_sink import HttpSink
+from deployments.recording.log_writer import LogWriter, WriterThread
 from deployments.telemetry.process_metrics import METRICS
 from tests.support.certificates import Authority
+from tests.support.clients import wait_until
 from tests.support.event_sinks import Sink, drips, endless, hangs, says, sink, stalls, status
 from tests.support.prediction_logs import predict_request
 
@@ -292,6 +294,58 @@ def test_the_end_keeps_to_its_time_and_says_what_is_lost(make: Make, target: Sin
         site.collector.close(3.0)
     assert (caught.value.count, site.clock.now) == (3, 103.0)
     assert site.counted() == {"dropped": 6}
+
+
+def test_each_record_has_one_outcome(make: Make, target: Sink) -> None:
+    """Whether it was sent, refused, lost, or did not fit; none while it waits."""
+    site = make(max_attempts=1, batch_size=2, max_waiting_bytes=5000)
+    target.script += [status(400), status(503)]
+    site.log(1)
+    assert site.collector.outcomes() == {}
+    site.collector.flush()
+    assert site.collector.outcomes() == {Code.FAILED_PRECONDITION: 1}
+    site.log(2)
+    with pytest.raises(RecordsLost):
+        site.collector.flush()
+    assert site.collector.outcomes() == {Code.UNAVAILABLE: 1}
+    site.clock.now += 60
+    site.log(*range(100))
+    unfit = site.collector.outcomes()[Code.RESOURCE_EXHAUSTED]
+    site.collector.flush()
+
+    assert site.collector.outcomes() == {Code.OK: 100 - unfit}
+    assert site.collector.outcomes() == {}
+
+
+def test_a_refused_record_is_not_counted_as_logged(make: Make, target: Sink) -> None:
+    """The writer counts what the collector says, and not what it took."""
+    target.script.append(status(400))
+    site = make()
+    writer = LogWriter("sunk_once", lambda _: record(), lambda: site.collector)
+    for _ in range(2):
+        writer.offer(Exchange(Method.PREDICT, b"x", b"", 0.0))
+        writer.turn()
+
+    cells = METRICS.snapshot().counters[REQUEST_LOG_COUNT.name]
+    assert {code: count for (model, code), count in cells.items() if model == "sunk_once"} == {
+        "FAILED_PRECONDITION": 1,
+        "OK": 1,
+    }
+
+
+def test_an_end_shortens_what_is_on_its_way_and_counts_what_is_lost(make: Make, target: Sink) -> None:
+    """A slow sink does not eat the time of the end."""
+    target.script += [hangs, hangs]
+    site = make(timeout_s=600.0, max_attempts=100)
+    writer = LogWriter("sunk", lambda _: record(), lambda: site.collector)
+    before = site.counts().get((DROPPED_LOG_RECORDS.name, "storage"), 0.0)
+    thread = WriterThread(writer)
+    writer.offer(Exchange(Method.PREDICT, b"x", b"", 0.0))
+    wait_until(lambda: bool(target.posted), "the sink is asked")
+    thread.close(0.5)
+
+    assert thread.join(60)
+    assert site.counts()[DROPPED_LOG_RECORDS.name, "storage"] == before + 1
 
 
 def test_the_secret_comes_from_a_file_or_the_environment(

@@ -427,3 +427,60 @@ def test_an_end_gives_the_collector_the_time_that_is_left(odd: OddSite) -> None:
 
     assert thread.join(10)
     assert 0 < odd.collector.closed_within_s[0] <= 5.0
+
+
+def test_an_end_does_not_flush_first(odd: OddSite) -> None:
+    """A flush may take all the time, and nobody has told it how much there is."""
+    odd.log(b"1")
+    odd.collector.faults["flush"] = OSError("slow")
+    odd.writer.offer(exchange(b"2"))
+    odd.writer.end(2.0)
+
+    assert odd.collector.batches == [[b"1"], [b"2"]]
+    assert odd.collector.closed_within_s == [2.0]
+    assert odd.dropped == {}
+
+
+def test_a_record_that_is_lost_after_it_was_taken_is_one_request(odd: OddSite) -> None:
+    """It is dropped, and was counted; those of a batch that were taken all the same are counted as such."""
+    odd.log(b"1", b"2")
+    odd.collector.faults["flush"] = RecordsLost(2, "gone")
+    odd.log()
+    odd.collector.faults = {"collect": RecordsLost(1, "there was room for one")}
+    odd.clock.advance(RETRY_AFTER_S)
+    odd.log(b"3", b"4")
+
+    assert odd.logged == {"OK": 3, "UNAVAILABLE": 1}
+    assert odd.dropped == {"storage": 3}
+
+
+class SlowCollector(OddCollector):
+    """One whose `flush` lasts until it is told to end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flushing = threading.Event()
+        self.told: list[float] = []
+        self._ends = threading.Event()
+
+    def flush(self) -> bool:
+        self.flushing.set()
+        assert self._ends.wait(60)
+        return False
+
+    def end_within(self, timeout_s: float) -> None:
+        self.told.append(timeout_s)
+        self._ends.set()
+
+
+def test_a_flush_that_runs_is_told_when_the_end_is(odd: OddSite) -> None:
+    """So that there is time left for the rest, and to count what is lost."""
+    odd.collector = slow = SlowCollector()
+    odd.writer.offer(exchange(b"1"))
+    thread = WriterThread(odd.writer)
+    assert slow.flushing.wait(60)
+    thread.close(5.0)
+
+    assert thread.join(60)
+    assert slow.told == [5.0]
+    assert len(slow.closed_within_s) == 1

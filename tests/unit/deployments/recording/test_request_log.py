@@ -143,11 +143,11 @@ def test_a_sink_that_hangs_holds_no_request_up_and_no_end(make: Make) -> None:
         for _ in range(1000):
             log.record(CALL, ANSWER)
         offered_s = time.perf_counter() - began_s
-        is_in_time = log.close(0.2)
+        log.close(0.2)
         took_s = time.perf_counter() - began_s
 
     assert offered_s < 1
-    assert (is_in_time, took_s < 5) == (False, True)
+    assert took_s < 5
 
 
 def test_a_log_whose_sink_cannot_be_used_says_so_and_goes_on(make: Make, caplog: pytest.LogCaptureFixture) -> None:

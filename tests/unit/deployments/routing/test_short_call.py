@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -21,6 +22,7 @@ from deployments.routing.short_call import ShortCall
 ROUTE = Route.of(ServableId("m", 1))
 CALL = Call(Method.PREDICT, b"body", 5.0)
 GOOD = Answer(Code.OK, b"good")
+OF_REQUEST = contextvars.ContextVar("of_request", default="nobody")
 
 
 @dataclass
@@ -32,6 +34,7 @@ class Wire:
     waiting: Waiting | None = None
     withdrawn: int = 0
     repeated: list[Call] = field(default_factory=list)
+    repeated_for: list[str] = field(default_factory=list)
     gate: asyncio.Event | None = None
 
     def begin(self, route: Route, call: Call, waiting: Waiting) -> OpenCall | None:
@@ -51,6 +54,7 @@ class Wire:
     async def repeat(self, route: Route, call: Call) -> Answer:
         """Return or raise what is prepared."""
         self.repeated.append(call)
+        self.repeated_for.append(OF_REQUEST.get())
         if self.gate is not None:
             await self.gate.wait()
         if isinstance(self.again, Exception):
@@ -225,3 +229,13 @@ async def test_a_call_that_was_not_sent_is_not_withdrawn(site: Site) -> None:
     site.call.withdraw()
 
     assert (site.call.given_up, site.counts, site.is_idle) == (0, {}, True)
+
+
+async def test_a_repeated_call_knows_nothing_of_the_context_of_the_lost_connection(site: Site) -> None:
+    """All calls of a connection would be repeated, and counted, with the trace of one."""
+    site.send()
+    OF_REQUEST.set("another request")
+    site.wire.waiting.set_exception(ConnectionLost("lost"))
+    await until(lambda: bool(site.call.answers))
+
+    assert site.wire.repeated_for == ["nobody"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -279,3 +280,33 @@ async def test_what_replicas_say_of_their_runs_is_reported_to_the_watcher(site, 
     assert set(directory.failing) == {ROUTE.app}
     await directory.keep_only([])
     assert directory.failing == {}
+
+
+async def test_new_connections_know_nothing_of_the_request_that_found_the_old_one_lost(site) -> None:
+    """Their callbacks run for all requests: with its context, its trace would be that of others."""
+    of_request = contextvars.ContextVar("of_request", default="")
+    seen = []
+
+    class Waiting:
+        def done(self) -> bool:
+            return False
+
+        def set_result(self, result: Answer) -> None:
+            seen.append(of_request.get())
+            ended.set()
+
+        def set_exception(self, exception: Exception) -> None:
+            raise exception
+
+    ended = asyncio.Event()
+    await site.directory.connect([ROUTE.app])
+    site.directory.known = [site.replicas["one"][1]]
+    of_request.set("the first one")
+    await site.transport.repeat(ROUTE, CALL)
+    await refreshed(site.directory)
+    of_request.set("")
+    assert site.transport.begin(ROUTE, CALL, Waiting()) is not None
+    async with asyncio.timeout(60):
+        await ended.wait()
+
+    assert seen == [""]
