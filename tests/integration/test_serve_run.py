@@ -37,8 +37,8 @@ STOCK_METHODS = {
     "HandleReloadConfigRequest",
     "SessionRun",
 }
-OUR_LINE = re.compile(r"\[ *\d+\.\d s\] ")
-"""Each line has the time since the start; what Ray and TensorFlow write goes to files."""
+OUR_LINE = re.compile(r"\[ *\d+\.\d s\] |Everyone who reaches ports ")
+"""Each line has the time since the start, but for what is open to whom; what Ray and TensorFlow write goes to files."""
 
 HA_PROXY = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
