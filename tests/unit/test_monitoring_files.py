@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from core.config.server_settings import MonitoringConfig
-from core.telemetry.metric_names import ALL_METRICS, BY_NAME
-from core.telemetry.metrics import MetricKind
+from core.telemetry.metric_names import ACCESS_REFUSALS, ALL_METRICS, BY_NAME, DROPPED_REQUESTS, REFUSED_REQUESTS
+from core.telemetry.metrics import Metric, MetricKind
 from tests.support.monitoring_files import CONFIGS, DASHBOARD, panel_queries, panels, rules
 from tests.support.prometheus_server import ALERTS_TEST
 
@@ -100,3 +100,11 @@ def test_the_sample_scrapes_the_page_where_it_is() -> None:
     assert job["metrics_path"] == MonitoringConfig().prometheus_path
     assert f'job="{job["job_name"]}"' in QUERIES["RayModelServerDown"]
     assert (CONFIGS / "prometheus" / config["rule_files"][0]).exists()
+
+
+@pytest.mark.parametrize("metric", [DROPPED_REQUESTS, REFUSED_REQUESTS, ACCESS_REFUSALS])
+def test_every_way_to_refuse_a_request_is_on_one_panel(metric: Metric) -> None:
+    """Whoever looks for requests that got no answer of a model looks there."""
+    queries = [query for title, query in panel_queries().items() if title.startswith("Dropped and refused requests")]
+
+    assert any(metric.name in one and one.endswith(" or vector(0)") for one in queries)
