@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -179,3 +180,17 @@ def test_every_path_of_a_module_in_the_documents_leads_to_it() -> None:
     }
 
     assert sorted(one for one in named if not any((ROOT / f"{one[1]}{end}").exists() for end in ("", ".py"))) == []
+
+
+def test_every_dependency_beyond_the_given_list_has_one_reason() -> None:
+    """A decision explains each once: here are the names of the packages that are installed with the server."""
+    text = (ROOT / "docs" / "decisions" / "0007-dependencies.md").read_text()
+    given = re.findall(r"[\w-]+", text.partition("## Decision")[0])
+    rows = [name for names in re.findall(r"^\| ([^|]+) \|", text, re.MULTILINE) for name in names.split(", ")]
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    packages = {re.split(r"[^\w-]", one)[0] for one in listed}
+    written_otherwise = {"ray", "tensorflow", "grpcio", "grpcio-health-checking", "grpcio-reflection"}
+
+    assert {one: (one in given) + rows.count(one) for one in packages - written_otherwise} == dict.fromkeys(
+        packages - written_otherwise, 1
+    )
