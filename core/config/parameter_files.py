@@ -44,7 +44,7 @@ def batching_parameters(text: str, file: str = "") -> BatchingParameters:
         for name, problem in batching_problems(_batching(message)):
             yield Problem(problem, file, places.line_of(name), name)
 
-    return _batching(checked_message(text, model_config_pb2.BatchingParameters(), file, check)[0])
+    return _batching(checked_message(text, model_config_pb2.BatchingParameters(), file, check))
 
 
 def _batching(message: model_config_pb2.BatchingParameters) -> BatchingParameters:
@@ -128,14 +128,14 @@ def monitoring_config(text: str, file: str = "") -> MonitoringConfig:
             line = places.line_of("prometheus_config", "path")
             yield Problem(f"The path must start with /; was {path}", file, line, "prometheus_config.path")
 
-    message, _ = checked_message(text, model_config_pb2.MonitoringConfig(), file, check)
+    message = checked_message(text, model_config_pb2.MonitoringConfig(), file, check)
     prometheus = message.prometheus_config
     return MonitoringConfig(prometheus.enable, prometheus.path or DEFAULT_METRICS_PATH)
 
 
 def ssl_config(text: str, file: str = "") -> SslConfig:
     """Read an SSLConfig file, which holds PEM texts and not file names; raises ConfigError with every mistake."""
-    message, _ = checked_message(text, model_config_pb2.SSLConfig(), file, partial(_ssl_problems, file))
+    message = checked_message(text, model_config_pb2.SSLConfig(), file, partial(_ssl_problems, file))
     return SslConfig(message.server_key, message.server_cert, message.custom_ca, message.client_verify)
 
 

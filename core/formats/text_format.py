@@ -67,19 +67,17 @@ def parse_text_message(text: str, message: M, file: str = "", *, allow_unknown: 
     return message, places
 
 
-def checked_message(
-    text: str, message: M, file: str, check: Callable[[M, Outline], Iterable[Problem]]
-) -> tuple[M, Outline]:
+def checked_message(text: str, message: M, file: str, check: Callable[[M, Outline], Iterable[Problem]]) -> M:
     """Parse a text file and check its content; raises ConfigError with every mistake of form and of content."""
     try:
-        parse_text_message(text, message, file)
+        _, places = parse_text_message(text, message, file)
     except ConfigError as error:
         rest = parse_rest(text, message, file)
         raise ConfigError((*error.problems, *rest.others(check(message, rest.places)))) from None
-    problems = tuple(check(message, outline(text)[0]))
+    problems = tuple(check(message, places))
     if problems:
         raise ConfigError(problems)
-    return message, outline(text)[0]
+    return message
 
 
 @dataclass(frozen=True, slots=True)

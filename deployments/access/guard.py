@@ -76,14 +76,14 @@ class LocalGuard:
     def __init__(self, *, is_open: bool = False) -> None:
         self._is_open = is_open
 
-    def known_visitor(self, fields: Fields, peer: Peer) -> Visitor | None:
+    def known_visitor(self, fields: Fields, peer: Peer) -> Visitor:
         return UnruledVisitor(self._is_open or (peer.is_local and not is_forwarded(fields)))
 
-    def quick_visitor(self, fields: Fields, peer: Peer) -> Visitor | None:
+    def quick_visitor(self, fields: Fields, peer: Peer) -> Visitor:
         return self.known_visitor(fields, peer)
 
     async def visitor(self, fields: Fields, peer: Peer) -> Visitor:
-        return UnruledVisitor(self._is_open or (peer.is_local and not is_forwarded(fields)))
+        return self.known_visitor(fields, peer)
 
     @contextmanager
     def admitted(self, visitor: Visitor, *, is_counted: bool = True) -> Iterator[None]:

@@ -14,7 +14,7 @@ from core.access.rights import Right, is_probe
 from core.access.visitor import Visitor
 from core.errors import ServingError
 from core.grpc.rights import OPEN, RULES, UNKNOWN_PATH, PathRule
-from core.http2.grpc_heads import RETRY_PUSHBACK, bounded_text, pushback_ms
+from core.http2.grpc_heads import bounded_text, retry_trailers
 from deployments.access.guard import Fields, Guard, count_refusal
 from deployments.access.peer import ELSEWHERE, Peer, peer_of_context
 from deployments.grpc.status import status_code
@@ -140,8 +140,7 @@ async def _entered(rule: PathRule, calls: GuardedCalls, request: Any, context: A
     try:
         return await calls.admission(rule, request, context.invocation_metadata(), peer_of_context(context))
     except ServingError as error:
-        again = ((RETRY_PUSHBACK, pushback_ms(error.retry_after_s)),) if error.retry_after_s else ()
-        await context.abort(status_code(error.code), bounded_text(str(error)), again)
+        await context.abort(status_code(error.code), bounded_text(str(error)), retry_trailers(error.retry_after_s))
         raise  # a context that does not end the call
 
 

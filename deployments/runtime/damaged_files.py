@@ -8,6 +8,7 @@ from functools import partial
 
 from core.storage.damaged_model import damaged_file
 from core.storage.whole_saved_model import INDEX, MODEL
+from deployments.storage.whole_model import read_at
 
 LONGEST_INDEX_BYTES = 64 * 2**20
 """A longer index is not looked into: a part of it would look cut off."""
@@ -32,7 +33,7 @@ def damage_of(path: str, sizes: Mapping[str, int]) -> str:
     if MODEL not in sizes:
         return damaged_file(sizes, _nothing, index)
     with open(os.path.join(path, MODEL), "rb", buffering=0) as model:
-        return damaged_file(sizes, partial(_read, model.fileno()), index)
+        return damaged_file(sizes, partial(read_at, model.fileno()), index)
 
 
 def _sizes(path: str) -> dict[str, int]:
@@ -47,10 +48,6 @@ def _index(file: str, size_bytes: int) -> bytes | None:
         return None
     with open(file, "rb") as opened:
         return opened.read(size_bytes)
-
-
-def _read(descriptor: int, start: int, end: int) -> bytes:
-    return os.pread(descriptor, end - start, start)
 
 
 def _nothing(start: int, end: int) -> bytes:

@@ -21,10 +21,11 @@ def is_whole(version: VersionDirectory) -> bool:
             content = index.read(MOST_INDEX_BYTES + 1)
             if len(content) > MOST_INDEX_BYTES:
                 return False
-            return is_all_there(version.files, partial(_read, model.fileno()), content)
+            return is_all_there(version.files, partial(read_at, model.fileno()), content)
     except OSError:
         return False
 
 
-def _read(descriptor: int, start: int, end: int) -> bytes:
+def read_at(descriptor: int, start: int, end: int) -> bytes:
+    """Return the bytes of an open file from a place up to another one, or fewer at its end."""
     return os.pread(descriptor, end - start, start)
