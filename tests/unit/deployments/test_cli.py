@@ -87,7 +87,7 @@ def test_a_defect_before_the_start_is_a_failed_start(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also one in the reading of flags."""
-    monkeypatch.setattr(serve, "parse_arguments", lambda _: {}["odd"])
+    monkeypatch.setattr(serve, "parse_arguments", lambda *_: {}["odd"])
 
     assert main(["--port=1"]) == 255
 
