@@ -282,14 +282,14 @@ def test_a_session_that_is_ended_before_it_begins_is_refused(port: Port) -> None
 def test_few_calls_watch_at_a_time(port: Port) -> None:
     """Each keeps what had been counted when it began."""
     raw = profiler_pb2.MonitorRequest(duration_ms=60_000).SerializeToString()
-    # Some more than may watch: a short call could take the place of one that comes late, and leave room for ever.
     watching = [port.begin("Monitor", raw) for _ in range(MOST_WATCHERS + 4)]
+    wait_until(lambda: sum(one.done() for one in watching) == 4, "four are refused, in whatever order they came")
     short = profiler_pb2.MonitorRequest(duration_ms=100).SerializeToString()
 
     def is_refused() -> bool:
         return port.begin("Monitor", short).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
-    wait_until(is_refused, "one more is refused")
+    assert is_refused()
     for one in watching:
         one.cancel()
     wait_until(lambda: not is_refused(), "others may watch")
