@@ -2,6 +2,7 @@
 // Makes bodies that a signature accepts: of the right types and shapes, with one row, and short also for large shapes.
 const ExampleBody = (() => {
   const MOST_VALUES = 48;
+  const MOST_SENT = JsonText.MOST_FILLED;
   const PREDICT = "tensorflow/serving/predict";
   const EXAMPLE_METHODS = { "tensorflow/serving/classify": "classify", "tensorflow/serving/regress": "regress" };
   const DEFAULT_SIGNATURE = "serving_default";
@@ -35,6 +36,8 @@ const ExampleBody = (() => {
   const lengths = (shape) => shape.map((one) => (one < 0 ? 1 : one));
   const size = (shape) => lengths(shape).reduce((product, one) => product * one, 1);
   const nested = (value, shape) => {
+    const most = lengths(shape).reduce((product, one) => product * Math.max(one, 1), 1); // lists without values count too
+    if (most > MOST_SENT) throw new RangeError(`its ${most.toLocaleString("en")} values are too many for this page`);
     if (size(shape) > MOST_VALUES) return `{"$fill": [${lengths(shape).join(", ")}], "value": ${value}}`;
     return lengths(shape).reduceRight((inner, one) => `[${Array(one).fill(inner).join(", ")}]`, value);
   };
@@ -82,13 +85,14 @@ const ExampleBody = (() => {
 
   // The requests that a signature takes: [[name, text for people], ...], the usual one first.
   const methods = ({ method_name: method, inputs }) => {
-    const byExamples = EXAMPLE_METHODS[method];
+    const byExamples = Object.hasOwn(EXAMPLE_METHODS, method) && EXAMPLE_METHODS[method];
     if (byExamples) return [[byExamples, byExamples]];
     const byRows = hasRows(tensors(inputs)) ? [["rows", "predict, by rows"]] : [];
     return [...byRows, ["columns", "predict, by inputs"], ["v2", "infer (version 2)"]];
   };
 
-  // A body for a request; throws TypeError for a signature whose inputs JSON has no form for.
+  // A body for a request; throws TypeError for a signature whose inputs JSON has no form for, RangeError for one that
+  // wants more than a page can send.
   const body = (method, signature, signatures) => {
     const inputs = tensors(signatures[signature].inputs);
     const makers = { rows, columns, v2 };

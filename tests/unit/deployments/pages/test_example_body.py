@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -141,11 +142,92 @@ def test_the_usual_signature_comes_first(script: Any) -> None:
         ('"{\\"$fill\\": [2], \\"value\\": 1}"', '"{\\"$fill\\": [2], \\"value\\": 1}"'),
         ('{"$fill": "all", "value": 1}', '{"$fill": "all", "value": 1}'),
         ('{"$fill": [2], "value": 1, "more": 2}', '{"$fill": [2], "value": 1, "more": 2}'),
+        ('{"$fill": [3, 0], "value": 1}', "[[],[],[]]"),
     ],
 )
 def test_what_is_filled_is_written_out(script: Any, text: str, written_out: str) -> None:
     """Nothing else is touched, least of all a text."""
     assert script("JsonText.writtenOut(given)", text) == written_out
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"$fill": [99999, 99999], "value": 0}', "9,999,800,001 values are too many for this page"),
+        ('{"$fill": [4000000000, 0], "value": 0}', "4,000,000,000 values are too many for this page"),
+        (json.dumps([{"$fill": [9_000_000], "value": 0}] * 3), "27,000,000 values are too many for this page"),
+        (
+            json.dumps({"$fill": [2_000_000], "value": "x" * 200}),
+            "406,000,000 characters are too many for this page",
+        ),
+    ],
+)
+def test_what_would_fill_the_memory_is_refused(script: Any, text: str, reason: str) -> None:
+    """Values of all places together, lists without values, and long values."""
+    told = script("(() => { try { JsonText.writtenOut(given); } catch (error) { return error.message; } })()", text)
+
+    assert told == reason
+
+
+@pytest.mark.parametrize("shape", [(-1, 100_000, 100_000), (-1, 4_000_000_000, 0), (-1, *[2**62] * 4)])
+def test_a_shape_that_no_page_can_send_has_no_example(script: Any, shape: tuple[int, ...]) -> None:
+    """It is said, in each form."""
+    given = {"serving_default": signature(x=tensor("FLOAT", *shape))}
+    told = [
+        script(
+            "(() => { try { ExampleBody.body(given[0], 'serving_default', given[1]); }"
+            " catch (error) { return error.message; } })()",
+            [method, given],
+        )
+        for method in ("rows", "columns", *(["v2"] if 0 not in shape else []))  # which writes lists without values flat
+    ]
+
+    assert all("values are too many for this page" in (one or "") for one in told)
+
+
+@pytest.mark.parametrize("method", ["constructor", "__proto__", "toString", ""])
+def test_any_method_of_a_signature_can_be_predicted(script: Any, method: str) -> None:
+    """TensorFlow Serving does not look at it either."""
+    made = script("ExampleBody.methods(given).map(([name]) => name)", signature(method, x=tensor("FLOAT", -1)))
+
+    assert made == ["rows", "columns", "v2"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[1e400]",
+        "[-0]",
+        "[" + "1" * 5000 + "]",
+        "[" * 150 + "1" + "]" * 150,
+        '{"$fill": "all", "value": 1}',
+        '{"$fill": "all", "value": {"$fill": [2], "value": 1}}',
+        "it is \\ not ' JSON",
+    ],
+    ids=["infinite", "minus_zero", "long_number", "deep", "no_fill", "fill_in_another", "no_json"],
+)
+def test_python_sends_what_the_page_sends(script: Any, text: str) -> None:
+    """To the digit, also where Python's own values are others."""
+    program = script("Snippets.python('http://x/', given, false)", text)
+    sent: list[bytes] = []
+    written = program.partition("\ntry:")[0].replace("urllib.request.Request(", "keep(")
+
+    exec(written, {"keep": lambda _, body, __: sent.append(body)})
+
+    assert sent[0].decode().replace(" ", "") == script("JsonText.writtenOut(given)", text).replace(" ", "")
+
+
+def test_a_command_is_short_enough_for_a_shell(script: Any) -> None:
+    """Linux takes 128 KiB in one argument, in bytes of UTF-8; what is longer comes by standard input."""
+    texts = [json.dumps(["\u00e9\u4e2d" * 29_000], ensure_ascii=False)]
+    texts.append(json.dumps([texts[0], {"$fill": [2], "value": 1}], ensure_ascii=False))
+    for text in texts:
+        command = script("Snippets.curl('http://x/', given, false)", text)
+        done = subprocess.run(
+            ["bash"], input=f"curl() {{ cat; }}\n{command}", capture_output=True, text=True, timeout=60, check=True
+        )
+
+        assert json.loads(done.stdout) == json.loads(script("JsonText.writtenOut(given)", text))
 
 
 def test_python_reads_what_json_says(script: Any) -> None:
