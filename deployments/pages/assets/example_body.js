@@ -12,6 +12,10 @@ const ExampleBody = (() => {
     DT_UINT8: "UINT8", DT_UINT16: "UINT16", DT_UINT32: "UINT32", DT_UINT64: "UINT64",
     DT_QINT8: "INT8", DT_QUINT8: "UINT8", DT_QINT16: "INT16", DT_QUINT16: "UINT16", DT_QINT32: "INT32",
   };
+  // What version 1 reads from JSON, as TensorFlow Serving does; it refuses signatures without inputs, too.
+  const VERSION_1 = new Set(
+    "FLOAT DOUBLE INT8 INT16 INT32 INT64 UINT8 UINT32 UINT64 BOOL STRING".split(" ").map((name) => `DT_${name}`),
+  );
   const IMAGE = /image|img|jpe?g|png|picture|photo/i;
   // A picture of one pixel, which the decoders of all frameworks take.
   const PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGNgYGAAAAAEAAH2FzhVAAAAAElFTkSuQmCC";
@@ -87,7 +91,9 @@ const ExampleBody = (() => {
   const methods = ({ method_name: method, inputs }) => {
     const byExamples = Object.hasOwn(EXAMPLE_METHODS, method) && EXAMPLE_METHODS[method];
     if (byExamples) return [[byExamples, byExamples]];
-    const byRows = hasRows(tensors(inputs)) ? [["rows", "predict, by rows"]] : [];
+    const all = tensors(inputs);
+    if (!all.length || !all.every(([, { dtype }]) => VERSION_1.has(dtype))) return [["v2", "infer (version 2)"]];
+    const byRows = hasRows(all) ? [["rows", "predict, by rows"]] : [];
     return [...byRows, ["columns", "predict, by inputs"], ["v2", "infer (version 2)"]];
   };
 

@@ -211,6 +211,14 @@
     }
   };
 
+  // What is shown was the answer to another request.
+  const forget = () => {
+    if (sending !== null) return;
+    outcome.className = "";
+    say(outcome, "Nothing has been sent yet.");
+    answer.hidden = true;
+  };
+
   // Keys and buttons
 
   const indent = (back) => {
@@ -262,13 +270,20 @@
     });
   }
 
-  version.addEventListener("change", learn);
+  version.addEventListener("change", () => {
+    forget();
+    learn();
+  });
   signature.addEventListener("change", () => {
+    forget();
     offerMethods();
     showSignature();
     draft();
   });
-  method.addEventListener("change", draft);
+  method.addEventListener("change", () => {
+    forget();
+    draft();
+  });
   part("token").value = Token.get();
   part("token").addEventListener("change", () => {
     Token.set(part("token").value.trim());

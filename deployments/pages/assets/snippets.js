@@ -55,9 +55,9 @@ const Snippets = (() => {
       ")",
       "try:",
       "    with urllib.request.urlopen(request) as answer:",
-      "        print(answer.read().decode())",
+      "        print(answer.read().decode(errors='replace'))",
       "except urllib.error.HTTPError as error:",
-      "    raise SystemExit(error.read().decode()) from None",
+      "    raise SystemExit(error.read().decode(errors='replace')) from None",
       "",
     ].join("\n");
   };
