@@ -272,6 +272,7 @@
 
   version.addEventListener("change", () => {
     forget();
+    showSnippets(); // what is sent now goes there, whatever is still to be learnt
     learn();
   });
   signature.addEventListener("change", () => {

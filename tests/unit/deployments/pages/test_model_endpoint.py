@@ -88,6 +88,11 @@ def visit(tab: Any, site: ModelStack, path: str, *, known: bool = True) -> Any:
     return tab
 
 
+def refresh(tab: Any) -> None:
+    """Let a page whose clock is ours refresh itself now."""
+    tab.clock.fast_forward(2_500)
+
+
 def write(tab: Any, body: str) -> None:
     """Put a body into the editor."""
     tab.get_by_label("Body", exact=True).fill(body)
@@ -273,12 +278,14 @@ def test_a_version_that_begins_to_answer_is_offered(tab: Any, site: ModelStack) 
     """Without a reload, and with what was written left alone."""
     waiting = model("half_plus_two", (1, VersionHistory(State.AVAILABLE, since_s=BEGAN_S)))
     site.know({"half_plus_two": waiting})
+    tab.clock.install()
     visit(tab, site, "half_plus_two")
     write(tab, '{"instances": [8.0]}')
     assert tab.locator("#version option").all_inner_texts() == ["newest that answers", "1, AVAILABLE"]
 
     history = VersionHistory(State.AVAILABLE, since_s=BEGAN_S)
     site.know({"half_plus_two": model("half_plus_two", (1, history), labels={"stable": 1})})
+    refresh(tab)
     tab.locator("#version option[value='/labels/stable']").wait_for(state="attached", timeout=SOON_MS)
 
     assert tab.get_by_label("Body", exact=True).input_value() == '{"instances": [8.0]}'
@@ -437,11 +444,13 @@ def test_an_address_may_be_typed(tab: Any, site: ModelStack) -> None:
 
 def test_a_model_that_is_configured_later_gets_its_form(tab: Any, site: ModelStack) -> None:
     """Without a reload."""
+    tab.clock.install()
     visit(tab, site, "later", known=False)
     tab.get_by_role("heading", level=1, name="There is no model later").wait_for(timeout=SOON_MS)
     assert not tab.locator("#try").is_visible()
 
     site.know({"later": site.alias("half_plus_two")})
+    refresh(tab)
     tab.locator("#signatures table").wait_for(timeout=SOON_MS)
     assert send(tab).startswith("200 OK")
 
@@ -460,11 +469,16 @@ def test_signatures_are_asked_for_again(tab: Any, site: ModelStack) -> None:
 
     tab.route("**/v1/models/half_plus_two/metadata", judge)
     site.know({"half_plus_two": model("half_plus_two", (1, history))})
-    visit(tab, site, "half_plus_two")
+    tab.clock.install()
+    visit(tab, site, "half_plus_two", known=False)
+    tab.get_by_text("The signatures are not known: 503 not now").wait_for(timeout=SOON_MS)
+    refresh(tab)
+    tab.locator("#signatures table").wait_for(timeout=SOON_MS)
     assert len(seen) == 2
 
     with tab.expect_response("**/v1/models/half_plus_two/metadata", timeout=SOON_MS):
         site.know({"half_plus_two": model("half_plus_two", (1, replace(history, since_s=BEGAN_S + 1)))})
+        refresh(tab)
     assert len(seen) == 3
 
 
@@ -501,8 +515,10 @@ def test_an_error_is_shown_by_the_commands_too(tab: Any, site: ModelStack) -> No
 
 def test_an_answer_that_is_no_page_is_told(tab: Any, site: ModelStack) -> None:
     """A server that refuses does answer."""
+    tab.clock.install()
     visit(tab, site, "half_plus_two")
     tab.route("**/models/half_plus_two", lambda route: route.fulfill(status=429, json={"error": "too many"}))
+    refresh(tab)
 
     tab.get_by_text("The server answers 429 since ").wait_for(timeout=SOON_MS)
     tab.unroute_all(behavior="ignoreErrors")
