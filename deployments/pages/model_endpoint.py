@@ -28,7 +28,8 @@ class ModelPage:
     async def answer(self, method: str, target: str) -> HttpAnswer:
         """Answer a request for the page of the model whose name ends the path; 404 without such a model.
 
-        A name whose slashes are not escaped, or that a slash follows, leads to the address with the escaped name.
+        A name whose slashes are not escaped, or that a slash follows, leads to the address with the escaped name: all
+        links of the page start there.
         """
         path = target.partition("#")[0].partition("?")[0]
         if method not in {"GET", "HEAD"}:
@@ -37,7 +38,8 @@ class ModelPage:
 
     def _rendered(self, document: bytes, written: str) -> HttpAnswer:
         known, name = json.loads(document), decoded(written)
-        if "/" in written and (meant := _meant(known, name)) is not None:
+        meant = _meant(known, name)
+        if "/" in written and meant not in WITHOUT_PAGE:
             place = f"{'../' * written.count('/')}{path_part(meant)}"  # relative, for those behind a prefix
             return HttpAnswer(307, b"", ((b"location", place.encode()), (b"cache-control", b"no-store"), *SAFE))
         found = model_page(known, name, model_assets(), self._links)
@@ -46,10 +48,9 @@ class ModelPage:
         return HttpAnswer(404 if found is None else 200, shown.encode("utf-8", "replace"), headers)
 
 
-def _meant(document: Mapping[str, Any], name: str) -> str | None:
-    """Return the model that a name with slashes stands for; None where there is none, or it cannot have an address."""
-    names = {one["name"] for one in document["models"]} - WITHOUT_PAGE
-    return next((one for one in (name, name.rstrip("/")) if one in names), None)
+def _meant(document: Mapping[str, Any], name: str) -> str:
+    """Return the model that a name stands for: slashes at its end are its own only where there is such a model."""
+    return name if any(one["name"] == name for one in document["models"]) else name.rstrip("/")
 
 
 def model_assets() -> StyleAndScript:
