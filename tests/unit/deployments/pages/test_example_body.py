@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
@@ -220,6 +223,30 @@ def test_python_sends_what_the_page_sends(script: Any, text: str) -> None:
     exec(written, {"keep": lambda _, body, __: sent.append(body)})
 
     assert sent[0].decode().replace(" ", "") == script("JsonText.writtenOut(given)", text).replace(" ", "")
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_bytes_that_are_no_text_are_printed(script: Any, status: int) -> None:
+    """Version 1 answers strings as they are, also where they are not UTF-8."""
+
+    class Bytes(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(b'{"predictions": ["\xff"]}')
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Bytes) as server:
+        serving = threading.Thread(target=server.handle_request)
+        serving.start()
+        program = script(f"Snippets.python('http://127.0.0.1:{server.server_port}/', '{{}}', false)")
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60, check=False)
+        serving.join(60)
+
+    assert '{"predictions": ["\ufffd"]}' in (done.stdout if status == 200 else done.stderr).decode()
+    assert done.returncode == (0 if status == 200 else 1)
 
 
 def test_a_command_is_short_enough_for_a_shell(script: Any) -> None:

@@ -499,15 +499,6 @@ def test_an_answer_leaves_with_its_request(tab: Any, site: ModelStack) -> None:
     assert not tab.locator("#answer").is_visible()
 
 
-def test_bytes_that_are_no_text_are_printed(tab: Any, site: ModelStack) -> None:
-    """Version 1 answers strings as they are, also where they are not UTF-8."""
-    write(visit(tab, site, "text_upper"), '{"instances": [{"b64": "/0E="}]}')
-    assert send(tab).startswith("200 OK")
-
-    assert "\ufffdA" in tab.locator("#answer").inner_text()
-    assert run([sys.executable, "-c", tab.locator("#python").text_content()]) == answered(tab)
-
-
 def test_an_error_is_shown_by_the_commands_too(tab: Any, site: ModelStack) -> None:
     """With the server's reason."""
     write(visit(tab, site, "half_plus_two"), '{"instances": ["x"]}')
