@@ -18,6 +18,7 @@ from core.pages.version_cells import (
     LIMIT_COLUMNS,
     VERSION_COLUMNS,
     limit_cells,
+    path_part,
     shown_state,
     state_mark,
     version_cells,
@@ -27,7 +28,7 @@ from core.pages.version_cells import (
 Json = Mapping[str, Any]
 
 BRAND = '<p class="brand"><a href="../">Ray Model Server</a></p>'
-FORM = """<section id="try" aria-labelledby="try-h"><h2 id="try-h">Try it</h2>
+FORM = """<h2 id="try-h">Try it</h2>
 <p id="scriptless">The signatures and the form need a script.</p>
 <div id="form" hidden>
 <div class="choices">
@@ -60,7 +61,7 @@ FORM = """<section id="try" aria-labelledby="try-h"><h2 id="try-h">Try it</h2>
 <div class="snippet"><pre id="python" tabindex="0" aria-label="Python"></pre>
 <button type="button" data-copies="python">Copy Python</button></div>
 <p id="copied" role="status" aria-live="polite"></p>
-</div></div></div></section>"""
+</div></div></div>"""
 
 
 def model_page(document: Json, name: str, assets: StyleAndScript, links: Links) -> str | None:
@@ -70,16 +71,21 @@ def model_page(document: Json, name: str, assets: StyleAndScript, links: Links) 
         return None
     model, server = printable(known), document["server"]
     now = moment(server["started"]) + timedelta(seconds=server["uptime_s"])
-    main = f"{live_part(''.join(_sections(model, now)))}{FORM}"
+    main = f"{live_part(''.join(_sections(model, now)))}{_form(model['path'])}"
     return html_page(f"{model['name']}: Ray Model Server", live_header(BRAND, links.navigation("")), main, assets)
 
 
 def missing_page(name: str, assets: StyleAndScript, links: Links) -> str:
-    """Render the page that says that there is no such model."""
+    """Render the page that says that there is no such model; its form is shown when the model comes."""
     text = f'<h1>There is no model {escaped(printable(name))}</h1><p><a href="../">All models</a></p>'
-    return html_page(
-        "No such model: Ray Model Server", live_header(BRAND, links.navigation("")), live_part(text), assets
-    )
+    main = f"{live_part(text)}{_form(path_part(name), is_hidden=True)}"
+    return html_page("No such model: Ray Model Server", live_header(BRAND, links.navigation("")), main, assets)
+
+
+def _form(path: str, *, is_hidden: bool = False) -> str:
+    """Return the form of a model; it does not take the path from the address, which browsers leave as it was typed."""
+    hidden = " hidden" if is_hidden else ""
+    return f'<section id="try" data-model="{escaped(path)}" aria-labelledby="try-h"{hidden}>{FORM}</section>'
 
 
 def _sections(model: Json, now: datetime) -> Iterator[str]:
@@ -106,14 +112,24 @@ def _summary(model: Json) -> str:
 
 
 def _choices(model: Json) -> str:
-    """Return what the form can address, as the end of the model's path, with a text for people."""
-    texts = {"": "newest that answers"}
-    texts |= {f"/versions/{one['version']}": f"{one['version']}, {shown_state(one)}" for one in model["versions"]}
+    """Return what the form can address, as the end of the model's path, with a text for people.
+
+    The form looks at the signatures again when a choice changes; the moment of a version's state tells that it was
+    replaced by another of its number.
+    """
+    since = {one["version"]: one["since"] for one in model["versions"]}
+    choices = [("", "newest that answers", "")]
+    choices += [
+        (f"/versions/{one['version']}", f"{one['version']}, {shown_state(one)}", one["since"])
+        for one in model["versions"]
+    ]
     for one in model["labels"]:
-        texts[f"/labels/{one['path']}"] = f"label {one['name']}, version {one['version']}"
+        text = f"label {one['name']}, version {one['version']}"
+        choices.append((f"/labels/{one['path']}", text, since.get(one["version"], "")))
     return "".join(
-        f'<data hidden class="choice" data-key="{escaped(path)}" value="{escaped(path)}">{escaped(text)}</data>'
-        for path, text in texts.items()
+        f'<data hidden class="choice" data-key="{escaped(path)}" data-since="{escaped(moment_of)}"'
+        f' value="{escaped(path)}">{escaped(text)}</data>'
+        for path, text, moment_of in choices
     )
 
 

@@ -58,7 +58,12 @@ def with_paths(document: Json) -> Json:
 
 
 def _with_path(named: Json) -> Json:
-    return {**named, "path": quote(named["name"], safe="", errors="replace")}
+    return {**named, "path": path_part(named["name"])}
+
+
+def path_part(name: str) -> str:
+    """Return a name as one part of a path."""
+    return quote(name, safe="", errors="replace")
 
 
 def limit_cells(model: Json) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 // Makes bodies that a signature accepts: of the right types and shapes, with one row, and short also for large shapes.
 const ExampleBody = (() => {
   const MOST_VALUES = 48;
+  const MOST_SENT = JsonText.MOST_FILLED;
   const PREDICT = "tensorflow/serving/predict";
   const EXAMPLE_METHODS = { "tensorflow/serving/classify": "classify", "tensorflow/serving/regress": "regress" };
   const DEFAULT_SIGNATURE = "serving_default";
@@ -11,6 +12,10 @@ const ExampleBody = (() => {
     DT_UINT8: "UINT8", DT_UINT16: "UINT16", DT_UINT32: "UINT32", DT_UINT64: "UINT64",
     DT_QINT8: "INT8", DT_QUINT8: "UINT8", DT_QINT16: "INT16", DT_QUINT16: "UINT16", DT_QINT32: "INT32",
   };
+  // What version 1 reads from JSON, as TensorFlow Serving does; it refuses signatures without inputs, too.
+  const VERSION_1 = new Set(
+    "FLOAT DOUBLE INT8 INT16 INT32 INT64 UINT8 UINT32 UINT64 BOOL STRING".split(" ").map((name) => `DT_${name}`),
+  );
   const IMAGE = /image|img|jpe?g|png|picture|photo/i;
   // A picture of one pixel, which the decoders of all frameworks take.
   const PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGNgYGAAAAAEAAH2FzhVAAAAAElFTkSuQmCC";
@@ -35,6 +40,8 @@ const ExampleBody = (() => {
   const lengths = (shape) => shape.map((one) => (one < 0 ? 1 : one));
   const size = (shape) => lengths(shape).reduce((product, one) => product * one, 1);
   const nested = (value, shape) => {
+    const most = lengths(shape).reduce((product, one) => product * Math.max(one, 1), 1); // lists without values count too
+    if (most > MOST_SENT) throw new RangeError(`its ${most.toLocaleString("en")} values are too many for this page`);
     if (size(shape) > MOST_VALUES) return `{"$fill": [${lengths(shape).join(", ")}], "value": ${value}}`;
     return lengths(shape).reduceRight((inner, one) => `[${Array(one).fill(inner).join(", ")}]`, value);
   };
@@ -82,13 +89,16 @@ const ExampleBody = (() => {
 
   // The requests that a signature takes: [[name, text for people], ...], the usual one first.
   const methods = ({ method_name: method, inputs }) => {
-    const byExamples = EXAMPLE_METHODS[method];
+    const byExamples = Object.hasOwn(EXAMPLE_METHODS, method) && EXAMPLE_METHODS[method];
     if (byExamples) return [[byExamples, byExamples]];
-    const byRows = hasRows(tensors(inputs)) ? [["rows", "predict, by rows"]] : [];
+    const all = tensors(inputs);
+    if (!all.length || !all.every(([, { dtype }]) => VERSION_1.has(dtype))) return [["v2", "infer (version 2)"]];
+    const byRows = hasRows(all) ? [["rows", "predict, by rows"]] : [];
     return [...byRows, ["columns", "predict, by inputs"], ["v2", "infer (version 2)"]];
   };
 
-  // A body for a request; throws TypeError for a signature whose inputs JSON has no form for.
+  // A body for a request; throws TypeError for a signature whose inputs JSON has no form for, RangeError for one that
+  // wants more than a page can send.
   const body = (method, signature, signatures) => {
     const inputs = tensors(signatures[signature].inputs);
     const makers = { rows, columns, v2 };

@@ -4,6 +4,9 @@
 const JsonText = (() => {
   const WIDTH = 76;
   const MOST_FILLED = 20_000_000;
+  const MOST_CHARACTERS = 200_000_000;
+  const DEEPEST_PYTHON = 90; // Python reads 200 brackets in each other, in other places fewer
+  const LONGEST_NUMBER = 4000; // digits of an int that Python reads
   const TOKEN = /"(?:[^"\\]|\\.)*"|[[\]{},:]|[^\s"[\]{},:]+/g;
   const FILL =
     /\{\s*"\$fill"\s*:\s*\[((?:\s*\d+\s*,)*\s*\d+\s*)\]\s*,\s*"value"\s*:\s*("(?:[^"\\]|\\.)*"|\{\s*"b64"\s*:\s*"[^"\\]*"\s*\}|[^\s"[\]{},]+)\s*\}/g;
@@ -28,8 +31,9 @@ const JsonText = (() => {
     return value();
   };
 
+  const written = (node) => inOneLine(node, (token) => token);
   const isFill = (node) =>
-    node.open === "{" && node.items.length === 2 && node.items[0].key === '"$fill"' && node.items[1].key === '"value"';
+    node.open === "{" && node.items.length === 2 && node.items[0].key === '"$fill"' && written(node).replace(FILL, "") === "";
 
   const started = (item, word) => (item.key === null ? "" : `${word(item.key)}: `);
 
@@ -70,22 +74,39 @@ const JsonText = (() => {
 
   const pythonText = JSON.stringify; // each of its texts is one of Python too
   const WORDS = { true: "True", false: "False", null: "None" };
-  const pythonWord = (token) => (token.startsWith('"') ? pythonText(JSON.parse(token)) : (WORDS[token] ?? token));
+  const pythonWord = (token) => {
+    if (token.startsWith('"')) return pythonText(JSON.parse(token));
+    if (token === "-0" || token.length > LONGEST_NUMBER || Math.abs(Number(token)) === Infinity) {
+      throw new RangeError(`Python writes ${token} in another way`);
+    }
+    return WORDS[token] ?? token;
+  };
   pythonWord.fill = (shape, value) => `fill(${shape}, ${value})`;
 
-  // The same value as an expression of Python.
-  const python = (text, ahead = 0) => inLines(read(text), pythonWord, "", ahead);
+  const depth = (node) => 1 + (node.items ?? []).reduce((most, one) => Math.max(most, depth(one.value)), 0);
+
+  // The same value as an expression of Python; throws RangeError for one that Python does not read, or not as it is.
+  const python = (text, ahead = 0) => {
+    const node = read(text);
+    if (depth(node) > DEEPEST_PYTHON) throw new RangeError("nested too deeply for Python");
+    return inLines(node, pythonWord, "", ahead);
+  };
 
   const hasFill = (text) => text.search(FILL) >= 0;
 
-  // JSON in which every $fill is written out; throws RangeError where that is too long.
-  const writtenOut = (text) =>
-    text.replace(FILL, (_, shape, value) => {
+  // JSON in which every $fill is written out; throws RangeError where all of them are too long.
+  const writtenOut = (text) => {
+    let [count, characters] = [0, 0];
+    return text.replace(FILL, (_, shape, value) => {
       const lengths = shape.split(",").map(Number);
-      const count = lengths.reduce((product, one) => product * one, 1);
+      const more = lengths.reduce((product, one) => product * Math.max(one, 1), 1); // lists without values count too
+      count += more;
+      characters += more * (value.length + 1);
       if (count > MOST_FILLED) throw new RangeError(`${count.toLocaleString("en")} values are too many for this page`);
+      if (characters > MOST_CHARACTERS) throw new RangeError(`${characters.toLocaleString("en")} characters are too many for this page`);
       return lengths.reduceRight((inner, one) => `[${Array(one).fill(inner).join(",")}]`, value);
     });
+  };
 
   // What is wrong with a text; empty for JSON.
   const problem = (text) => {
@@ -97,5 +118,5 @@ const JsonText = (() => {
     }
   };
 
-  return { pretty, python, pythonText, hasFill, writtenOut, problem };
+  return { MOST_FILLED, pretty, python, pythonText, hasFill, writtenOut, problem };
 })();

@@ -85,7 +85,10 @@ const Token = (() => {
         say("The server wants a token to show what is new.");
         return;
       }
-      if (!answer.ok && answer.status !== 404) throw new Error(String(answer.status));
+      if (!answer.ok && answer.status !== 404) {
+        say(`The server answers ${answer.status} since ${lastAnswer.toLocaleTimeString()}. This is what it said last.`);
+        return;
+      }
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
       const live = fresh.getElementById("live");
       if (live === null) throw new Error("another page");

@@ -7,13 +7,17 @@
   const LONGEST_SHOWN = 20_000;
   const LONGEST_READ = 4_000_000;
   const MOST_TENSORS = 100;
+  const PATIENCE_MS = 30_000;
   const INDENT = "  ";
   const part = (id) => document.getElementById(id);
   const [version, signature, method] = ["version", "signature", "method"].map(part);
   const [body, judged, outcome, answer] = ["body", "judged", "outcome", "answer"].map(part);
-  const model = location.pathname.split("/").pop();
+  const { model } = part("try").dataset;
   const drafts = new Map();
   let signatures = {};
+  let learning = 0; // counts what was asked, so that a late answer does not replace a later one
+  let unlearned = false; // whether to ask again, because nothing was said of the model
+  let followed = "";
   let sending = null;
   let leaves = false;
 
@@ -82,24 +86,30 @@
   };
 
   const learn = async () => {
-    const asked = version.value;
+    const asked = ++learning;
+    let isLasting = false;
+    unlearned = false;
     try {
-      const target = new URL(`../v1/models/${model}${asked}/metadata`, location);
-      const told = await fetch(target, { cache: "no-store", headers: Token.headers() });
+      const target = new URL(`../v1/models/${model}${version.value}/metadata`, location);
+      const signal = AbortSignal.timeout(PATIENCE_MS);
+      const told = await fetch(target, { cache: "no-store", headers: Token.headers(), signal });
       const document = await told.json().catch(() => ({}));
-      if (asked !== version.value) return;
+      if (asked !== learning) return;
       if ([401, 403].includes(told.status)) part("access").open = true;
+      isLasting = told.status < 500 && told.status !== 429;
       if (!told.ok) throw new Error(`${told.status} ${document.error ?? told.statusText}`);
       signatures = document.metadata.signature_def.signature_def;
       offer(signature, ExampleBody.callable(signatures).map((name) => [name, name]));
       offerMethods();
       showSignature();
     } catch (error) {
-      if (asked !== version.value) return;
+      if (asked !== learning) return;
+      unlearned = !isLasting;
       signatures = {};
       offer(signature, []);
       offer(method, []);
-      part("signatures").replaceChildren(made("p", `The signatures are not known: ${error.message}`, { class: "bad", role: "alert" }));
+      const text = `The signatures are not known: ${error.message}`;
+      if (part("signatures").textContent !== text) part("signatures").replaceChildren(made("p", text, { class: "bad", role: "alert" }));
     }
     part("editor").hidden = !signature.value;
     draft();
@@ -201,6 +211,14 @@
     }
   };
 
+  // What is shown was the answer to another request.
+  const forget = () => {
+    if (sending !== null) return;
+    outcome.className = "";
+    say(outcome, "Nothing has been sent yet.");
+    answer.hidden = true;
+  };
+
   // Keys and buttons
 
   const indent = (back) => {
@@ -252,13 +270,21 @@
     });
   }
 
-  version.addEventListener("change", learn);
+  version.addEventListener("change", () => {
+    forget();
+    showSnippets(); // what is sent now goes there, whatever is still to be learnt
+    learn();
+  });
   signature.addEventListener("change", () => {
+    forget();
     offerMethods();
     showSignature();
     draft();
   });
-  method.addEventListener("change", draft);
+  method.addEventListener("change", () => {
+    forget();
+    draft();
+  });
   part("token").value = Token.get();
   part("token").addEventListener("change", () => {
     Token.set(part("token").value.trim());
@@ -266,10 +292,12 @@
   });
 
   const follow = () => {
-    const before = [...version.options].map((one) => one.textContent).join("\n");
-    offer(version, [...document.querySelectorAll(".choice")].map((one) => [one.value, one.textContent]));
-    const after = [...version.options].map((one) => one.textContent).join("\n");
-    if (before !== after) learn();
+    const choices = [...document.querySelectorAll(".choice")];
+    part("try").hidden = choices.length === 0; // there is no such model
+    offer(version, choices.map((one) => [one.value, one.textContent]));
+    const before = followed;
+    followed = choices.map((one) => `${one.value} ${one.textContent} ${one.dataset.since}`).join("\n");
+    if (choices.length && (before !== followed || unlearned)) learn();
   };
   document.addEventListener("refreshed", follow);
   part("scriptless").hidden = true;

@@ -1,11 +1,12 @@
 "use strict";
 // Writes a request as commands that work when they are pasted; a token is not part of them.
 const Snippets = (() => {
-  const LONGEST_ARGUMENT = 60_000;
+  const LONGEST_ARGUMENT = 100_000; // bytes; Linux takes 128 KiB
   const LONGEST_PASTED = 200_000;
   const FILE = "body.json";
   const FILL = "def fill(shape, value):\n    return [fill(shape[1:], value) for _ in range(shape[0])] if shape else value\n";
 
+  const isArgument = (text) => new TextEncoder().encode(text).length <= LONGEST_ARGUMENT;
   const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
   const unused = (text) => {
     let word = "JSON";
@@ -29,9 +30,11 @@ const Snippets = (() => {
     const content = JsonText.hasFill(body) ? expression(body, 0) : null;
     if (content !== null) {
       const program = `import json\n${FILL}print(json.dumps(${content}))`;
-      return `python3 -c ${quoted(program)} |\n${start}--data-binary @- ${quoted(url)}`;
+      if (isArgument(program)) return `python3 -c ${quoted(program)} |\n${start}--data-binary @- ${quoted(url)}`;
+      const end = unused(program);
+      return `python3 - <<'${end}' | ${start}--data-binary @- ${quoted(url)}\n${program}\n${end}`;
     }
-    if (body.length <= LONGEST_ARGUMENT) return `${start}--data-raw ${quoted(body)} \\\n  ${quoted(url)}`;
+    if (isArgument(body)) return `${start}--data-raw ${quoted(body)} \\\n  ${quoted(url)}`;
     const end = unused(body);
     return `${start}--data-binary @- ${quoted(url)} <<'${end}'\n${body}\n${end}`;
   };
@@ -44,14 +47,17 @@ const Snippets = (() => {
     const headers = [`"content-type": "application/json"`];
     if (withToken) headers.push(`"authorization": f"Bearer {os.environ['TOKEN']}"`);
     return [
-      `import json\n${withToken ? "import os\n" : ""}import urllib.request\n${fill}body = ${content}`,
+      `import json\n${withToken ? "import os\n" : ""}import urllib.error\nimport urllib.request\n${fill}body = ${content}`,
       "request = urllib.request.Request(",
       `    ${JsonText.pythonText(url)},`,
       `    ${value === null ? "body" : "json.dumps(body)"}.encode(),`,
       `    {${headers.join(", ")}},`,
       ")",
-      "with urllib.request.urlopen(request) as answer:",
-      `    print(answer.read().decode())`,
+      "try:",
+      "    with urllib.request.urlopen(request) as answer:",
+      "        print(answer.read().decode(errors='replace'))",
+      "except urllib.error.HTTPError as error:",
+      "    raise SystemExit(error.read().decode(errors='replace')) from None",
       "",
     ].join("\n");
   };

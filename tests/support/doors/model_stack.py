@@ -63,6 +63,10 @@ class ModelStack:
         )
         self._run(self._apply())
 
+    def alias(self, name: str) -> ModelRoutes:
+        """Return the routes of a served model, for another name."""
+        return self._table.models[name]
+
     async def _apply(self) -> None:
         self._router.apply(self._table)
 

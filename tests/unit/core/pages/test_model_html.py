@@ -65,6 +65,25 @@ def test_the_form_can_address_each_version_and_label() -> None:
     ]  # fmt: skip
 
 
+def test_a_choice_tells_when_its_version_was_replaced() -> None:
+    """By a moment that changes, also under the same number; a label has that of its version."""
+    moments = {given["value"]: given["data-since"] for tag, given in shown("half_plus_two").tags if tag == "data"}
+
+    assert moments["/versions/1"] == moments["/labels/stable"] != moments["/versions/2"] == moments["/labels/canary"]
+    assert moments[""] == moments["/labels/next"] == ""
+
+
+def test_the_form_has_the_path_of_its_model() -> None:
+    """Escaped, whatever stands in the address; it is hidden while there is no such model."""
+    name = 'a/b:"c"'
+    missing = Page(missing_page(name, ASSETS, Links("../")))
+    found = shown(name, RoutingTable(1, {name: model(name)}))
+    sections = [next(given for _, given in page.tags if given.get("id") == "try") for page in (missing, found)]
+
+    assert [one["data-model"] for one in sections] == ["a%2Fb%3A%22c%22"] * 2
+    assert ["hidden" in one for one in sections] == [True, False]
+
+
 def test_a_label_may_hold_anything() -> None:
     """It is a part of a path."""
     seen = model("m", (1, VersionHistory(State.AVAILABLE, since_s=BEGAN_S)), labels={'a/"b"': 1})

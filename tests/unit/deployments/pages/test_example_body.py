@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
@@ -105,12 +109,17 @@ def test_other_signatures_are_named(script: Any) -> None:
     [
         (signature(x=tensor("FLOAT", -1)), ["rows", "columns", "v2"]),
         (signature(x=tensor("FLOAT", -1), y=tensor("FLOAT", 2)), ["columns", "v2"]),
-        (signature(), ["columns", "v2"]),
+        (signature(), ["v2"]),
+        *[(signature(x=tensor(one, -1)), ["v2"]) for one in ("HALF", "BFLOAT16", "UINT16", "QINT8", "COMPLEX64")],
+        *[
+            (signature(x=tensor(one, -1)), ["rows", "columns", "v2"])
+            for one in ("BOOL", "STRING", "DOUBLE", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT32", "UINT64")
+        ],
         (signature(CLASSIFY, inputs=tensor("STRING", -1)), ["classify"]),
     ],
 )
 def test_a_signature_is_offered_in_its_forms_only(script: Any, described: dict[str, Any], methods: list[str]) -> None:
-    """Rows need a free length in front, in each input."""
+    """Rows need a free length in front, in each input; version 1 has no form for some types, and none without inputs."""
     assert script("ExampleBody.methods(given).map(([name]) => name)", described) == methods
 
 
@@ -141,11 +150,116 @@ def test_the_usual_signature_comes_first(script: Any) -> None:
         ('"{\\"$fill\\": [2], \\"value\\": 1}"', '"{\\"$fill\\": [2], \\"value\\": 1}"'),
         ('{"$fill": "all", "value": 1}', '{"$fill": "all", "value": 1}'),
         ('{"$fill": [2], "value": 1, "more": 2}', '{"$fill": [2], "value": 1, "more": 2}'),
+        ('{"$fill": [3, 0], "value": 1}', "[[],[],[]]"),
     ],
 )
 def test_what_is_filled_is_written_out(script: Any, text: str, written_out: str) -> None:
     """Nothing else is touched, least of all a text."""
     assert script("JsonText.writtenOut(given)", text) == written_out
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"$fill": [99999, 99999], "value": 0}', "9,999,800,001 values are too many for this page"),
+        ('{"$fill": [4000000000, 0], "value": 0}', "4,000,000,000 values are too many for this page"),
+        (json.dumps([{"$fill": [9_000_000], "value": 0}] * 3), "27,000,000 values are too many for this page"),
+        (
+            json.dumps({"$fill": [2_000_000], "value": "x" * 200}),
+            "406,000,000 characters are too many for this page",
+        ),
+    ],
+)
+def test_what_would_fill_the_memory_is_refused(script: Any, text: str, reason: str) -> None:
+    """Values of all places together, lists without values, and long values."""
+    told = script("(() => { try { JsonText.writtenOut(given); } catch (error) { return error.message; } })()", text)
+
+    assert told == reason
+
+
+@pytest.mark.parametrize("shape", [(-1, 100_000, 100_000), (-1, 4_000_000_000, 0), (-1, *[2**62] * 4)])
+def test_a_shape_that_no_page_can_send_has_no_example(script: Any, shape: tuple[int, ...]) -> None:
+    """It is said, in each form."""
+    given = {"serving_default": signature(x=tensor("FLOAT", *shape))}
+    told = [
+        script(
+            "(() => { try { ExampleBody.body(given[0], 'serving_default', given[1]); }"
+            " catch (error) { return error.message; } })()",
+            [method, given],
+        )
+        for method in ("rows", "columns", *(["v2"] if 0 not in shape else []))  # which writes lists without values flat
+    ]
+
+    assert all("values are too many for this page" in (one or "") for one in told)
+
+
+@pytest.mark.parametrize("method", ["constructor", "__proto__", "toString", ""])
+def test_any_method_of_a_signature_can_be_predicted(script: Any, method: str) -> None:
+    """TensorFlow Serving does not look at it either."""
+    made = script("ExampleBody.methods(given).map(([name]) => name)", signature(method, x=tensor("FLOAT", -1)))
+
+    assert made == ["rows", "columns", "v2"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[1e400]",
+        "[-0]",
+        "[" + "1" * 5000 + "]",
+        "[" * 150 + "1" + "]" * 150,
+        '{"$fill": "all", "value": 1}',
+        '{"$fill": "all", "value": {"$fill": [2], "value": 1}}',
+        "it is \\ not ' JSON",
+    ],
+    ids=["infinite", "minus_zero", "long_number", "deep", "no_fill", "fill_in_another", "no_json"],
+)
+def test_python_sends_what_the_page_sends(script: Any, text: str) -> None:
+    """To the digit, also where Python's own values are others."""
+    program = script("Snippets.python('http://x/', given, false)", text)
+    sent: list[bytes] = []
+    written = program.partition("\ntry:")[0].replace("urllib.request.Request(", "keep(")
+
+    exec(written, {"keep": lambda _, body, __: sent.append(body)})
+
+    assert sent[0].decode().replace(" ", "") == script("JsonText.writtenOut(given)", text).replace(" ", "")
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_bytes_that_are_no_text_are_printed(script: Any, status: int) -> None:
+    """Version 1 answers strings as they are, also where they are not UTF-8."""
+
+    class Bytes(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(b'{"predictions": ["\xff"]}')
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Bytes) as server:
+        serving = threading.Thread(target=server.handle_request)
+        serving.start()
+        program = script(f"Snippets.python('http://127.0.0.1:{server.server_port}/', '{{}}', false)")
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60, check=False)
+        serving.join(60)
+
+    assert '{"predictions": ["\ufffd"]}' in (done.stdout if status == 200 else done.stderr).decode()
+    assert done.returncode == (0 if status == 200 else 1)
+
+
+def test_a_command_is_short_enough_for_a_shell(script: Any) -> None:
+    """Linux takes 128 KiB in one argument, in bytes of UTF-8; what is longer comes by standard input."""
+    texts = [json.dumps(["\u00e9\u4e2d" * 29_000], ensure_ascii=False)]
+    texts.append(json.dumps([texts[0], {"$fill": [2], "value": 1}], ensure_ascii=False))
+    for text in texts:
+        command = script("Snippets.curl('http://x/', given, false)", text)
+        done = subprocess.run(
+            ["bash"], input=f"curl() {{ cat; }}\n{command}", capture_output=True, text=True, timeout=60, check=True
+        )
+
+        assert json.loads(done.stdout) == json.loads(script("JsonText.writtenOut(given)", text))
 
 
 def test_python_reads_what_json_says(script: Any) -> None:

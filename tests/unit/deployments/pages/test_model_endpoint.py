@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -85,6 +86,11 @@ def visit(tab: Any, site: ModelStack, path: str, *, known: bool = True) -> Any:
     if known:
         tab.locator("#signatures table").wait_for(timeout=SOON_MS)
     return tab
+
+
+def refresh(tab: Any) -> None:
+    """Let a page whose clock is ours refresh itself now."""
+    tab.clock.fast_forward(2_500)
 
 
 def write(tab: Any, body: str) -> None:
@@ -272,12 +278,14 @@ def test_a_version_that_begins_to_answer_is_offered(tab: Any, site: ModelStack) 
     """Without a reload, and with what was written left alone."""
     waiting = model("half_plus_two", (1, VersionHistory(State.AVAILABLE, since_s=BEGAN_S)))
     site.know({"half_plus_two": waiting})
+    tab.clock.install()
     visit(tab, site, "half_plus_two")
     write(tab, '{"instances": [8.0]}')
     assert tab.locator("#version option").all_inner_texts() == ["newest that answers", "1, AVAILABLE"]
 
     history = VersionHistory(State.AVAILABLE, since_s=BEGAN_S)
     site.know({"half_plus_two": model("half_plus_two", (1, history), labels={"stable": 1})})
+    refresh(tab)
     tab.locator("#version option[value='/labels/stable']").wait_for(state="attached", timeout=SOON_MS)
 
     assert tab.get_by_label("Body", exact=True).input_value() == '{"instances": [8.0]}'
@@ -393,6 +401,127 @@ def test_nothing_comes_from_outside(tab: Any, site: ModelStack) -> None:
     assert {one.split("/")[2] for one in seen if not one.startswith("data:")} == {f"127.0.0.1:{site.rest_port}"}
 
 
+SLASHED = "a/b c"
+HARD_NAMES = ('it\'s "50%" a#b?c=d&e', "ü😀<i>x</i>[a-c]{1,2}$HOME`id`\\", "a:predict", SLASHED)
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("mlp/", "../mlp"),
+        ("mlp///", "../../../mlp"),
+        ("a/b%20c", "../a%2Fb%20c"),
+        ("a/b%20c/?x=/", "../../a%2Fb%20c"),
+        ("no/body", "../no%2Fbody"),
+        ("/", "../"),
+    ],
+)
+def test_a_name_with_plain_slashes_leads_to_its_page(site: ModelStack, path: str, place: str) -> None:
+    """By an address that holds behind a prefix too; where there is no such model, the page that says so has right links."""
+    site.know({SLASHED: model(SLASHED)})
+    client = RestClient(site.rest_port)
+    reply = client.get(f"/models/{path}")
+    client.close()
+
+    assert reply.status == 307
+    assert reply.headers["location"] == place
+
+
+@pytest.mark.parametrize("name", HARD_NAMES)
+def test_any_name_can_be_requested_from_its_page(tab: Any, site: ModelStack, name: str) -> None:
+    """From the link of all models, by the form, a shell and Python."""
+    site.know({name: site.alias("half_plus_two")})
+    tab.goto(f"http://127.0.0.1:{site.rest_port}/")
+    tab.get_by_role("link", name=name, exact=True).first.click()
+    tab.locator("#signatures table").wait_for(timeout=SOON_MS)
+    assert send(tab).startswith("200 OK")
+
+    by_curl = run(["bash", "-c", tab.locator("#curl").text_content().replace("curl ", "curl --silent ", 1)])
+    by_python = run([sys.executable, "-c", tab.locator("#python").text_content()])
+    assert by_curl == by_python == answered(tab) == {"predictions": [2.5]}
+
+
+def test_an_address_may_be_typed(tab: Any, site: ModelStack) -> None:
+    """Browsers leave a colon and brackets as they are; the API reads them otherwise."""
+    site.know({"a:predict": site.alias("half_plus_two")})
+    visit(tab, site, "a:predict")
+
+    assert send(tab).startswith("200 OK")
+
+
+def test_a_model_that_is_configured_later_gets_its_form(tab: Any, site: ModelStack) -> None:
+    """Without a reload."""
+    tab.clock.install()
+    visit(tab, site, "later", known=False)
+    tab.get_by_role("heading", level=1, name="There is no model later").wait_for(timeout=SOON_MS)
+    assert not tab.locator("#try").is_visible()
+
+    site.know({"later": site.alias("half_plus_two")})
+    refresh(tab)
+    tab.locator("#signatures table").wait_for(timeout=SOON_MS)
+    assert send(tab).startswith("200 OK")
+
+
+def test_signatures_are_asked_for_again(tab: Any, site: ModelStack) -> None:
+    """When a version was replaced under its number, and when the server could not be reached."""
+    history = VersionHistory(State.AVAILABLE, since_s=BEGAN_S)
+    seen: list[int] = []
+
+    def judge(route: Any) -> None:
+        seen.append(len(seen))
+        if len(seen) == 1:
+            route.fulfill(status=503, json={"error": "not now"})
+        else:
+            route.fallback()
+
+    tab.route("**/v1/models/half_plus_two/metadata", judge)
+    site.know({"half_plus_two": model("half_plus_two", (1, history))})
+    tab.clock.install()
+    visit(tab, site, "half_plus_two", known=False)
+    tab.get_by_text("The signatures are not known: 503 not now").wait_for(timeout=SOON_MS)
+    refresh(tab)
+    tab.locator("#signatures table").wait_for(timeout=SOON_MS)
+    assert len(seen) == 2
+
+    with tab.expect_response("**/v1/models/half_plus_two/metadata", timeout=SOON_MS):
+        site.know({"half_plus_two": model("half_plus_two", (1, replace(history, since_s=BEGAN_S + 1)))})
+        refresh(tab)
+    assert len(seen) == 3
+
+
+def test_an_answer_leaves_with_its_request(tab: Any, site: ModelStack) -> None:
+    """It is not taken for that of another form."""
+    visit(tab, site, "half_plus_two")
+    send(tab)
+    tab.locator("#method").select_option("columns")
+
+    assert tab.locator("#outcome").inner_text() == "Nothing has been sent yet."
+    assert not tab.locator("#answer").is_visible()
+
+
+def test_an_error_is_shown_by_the_commands_too(tab: Any, site: ModelStack) -> None:
+    """With the server's reason."""
+    write(visit(tab, site, "half_plus_two"), '{"instances": ["x"]}')
+    assert send(tab).startswith("400 Bad Request")
+
+    by_curl = run(["bash", "-c", tab.locator("#curl").text_content().replace("curl ", "curl --silent ", 1)])
+    program = tab.locator("#python").text_content()
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert by_curl == answered(tab) == json.loads(done.stderr)
+    assert done.returncode == 1
+
+
+def test_an_answer_that_is_no_page_is_told(tab: Any, site: ModelStack) -> None:
+    """A server that refuses does answer."""
+    tab.clock.install()
+    visit(tab, site, "half_plus_two")
+    tab.route("**/models/half_plus_two", lambda route: route.fulfill(status=429, json={"error": "too many"}))
+    refresh(tab)
+
+    tab.get_by_text("The server answers 429 since ").wait_for(timeout=SOON_MS)
+    tab.unroute_all(behavior="ignoreErrors")
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
@@ -402,7 +531,11 @@ def test_nothing_comes_from_outside(tab: Any, site: ModelStack) -> None:
         ("POST", "/models/mlp", 405),
         ("GET", "/models/nobody", 404),
         ("GET", "/models/", 404),
-        ("GET", "/models/mlp/", 404),
+        ("GET", "/models/mlp/", 307),
+        ("GET", "/models/nobody/", 307),
+        ("GET", "/models/a/b/c", 307),
+        ("GET", "/models//", 307),
+        ("GET", "/models/%2e%2e/", 404),
         ("GET", "/models/%ff", 404),
         ("GET", "/models/" + "x" * 5000, 404),
         ("GET", "/models", 404),
