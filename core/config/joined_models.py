@@ -18,7 +18,7 @@ from core.errors import ConfigError, Problem
 from core.events.settings import DEFAULT_EVENTS
 
 MODELS_CONFIG = "models.config"
-ONE_MODEL_FLAGS = "--model_name and --model_base_path"
+ONE_MODEL_FLAGS = "the flags --model_name and --model_base_path"
 """Where a list of models came from, in texts for people."""
 
 

@@ -65,7 +65,7 @@ def test_a_list_of_a_request_is_completed_by_the_yaml_file(folder: Path) -> None
 @pytest.mark.parametrize(
     ("source", "name"),
     [
-        ({"model_name": "n", "model_base_path": "other"}, "--model_name and --model_base_path"),
+        ({"model_name": "n", "model_base_path": "other"}, "the flags --model_name and --model_base_path"),
         ({"model_config_file": "listed"}, "models.config"),
     ],
 )
