@@ -17,16 +17,23 @@ from core.config.yaml_settings import ModelSettings, YamlSettings
 from core.errors import ConfigError, Problem
 from core.events.settings import DEFAULT_EVENTS
 
+MODELS_CONFIG = "models.config"
+ONE_MODEL_FLAGS = "the flags --model_name and --model_base_path"
+"""Where a list of models came from, in texts for people."""
+
 
 def joined(
-    listed: Iterable[ModelConfig], own: YamlSettings, *, relative_path_root: str = ""
+    listed: Iterable[ModelConfig], own: YamlSettings, *, relative_path_root: str = "", source: str = MODELS_CONFIG
 ) -> tuple[ModelConfig, ...]:
-    """Join the models of models.config with our file, which may add models; raises ConfigError with all conflicts."""
+    """Join the models of models.config, or of flags as `source` tells, with our file, which may add models.
+
+    Raises ConfigError with all conflicts.
+    """
     listed = tuple(listed)
     known = {model.name for model in listed}
     added = {name: one for name, one in own.models.items() if name not in known and one.base_path is not None}
     problems = [
-        *(problem for model in listed for problem in _conflicts(model, own)),
+        *(problem for model in listed for problem in _conflicts(model, own, source)),
         *(problem for name, one in added.items() for problem in _path_problems(name, one, own, relative_path_root)),
     ]
     if problems:
@@ -87,17 +94,19 @@ def _several(logging: tuple[LoggingConfig, ...] | None) -> tuple[LoggingConfig, 
     return logging if logging is not None and len(logging) > 1 else ()
 
 
-def unused_models(listed: Iterable[ModelConfig], own: YamlSettings) -> tuple[Problem, ...]:
+def unused_models(
+    listed: Iterable[ModelConfig], own: YamlSettings, source: str = MODELS_CONFIG
+) -> tuple[Problem, ...]:  # fmt: skip
     """Return a warning for each model of our file that is listed nowhere and has no base path."""
     known = {model.name for model in listed}
     return tuple(
-        Problem("has no base_path and is not in models.config", own.file, one.lines.get(""), f"models.{name}")
+        Problem(f"has no base_path and is not in {source}", own.file, one.lines.get(""), f"models.{name}")
         for name, one in own.models.items()
         if name not in known and one.base_path is None
     )
 
 
-def _conflicts(model: ModelConfig, own: YamlSettings) -> Iterator[Problem]:
+def _conflicts(model: ModelConfig, own: YamlSettings, source: str) -> Iterator[Problem]:
     """Yield each setting that the two files give differently; the default policy and no labels count as not given."""
     one = own.models.get(model.name)
     if one is None:
@@ -111,7 +120,7 @@ def _conflicts(model: ModelConfig, own: YamlSettings) -> Iterator[Problem]:
     )
     for name, ours, theirs in pairs:
         if name in one.lines and theirs is not None and ours != theirs:
-            message = "differs from models.config; set it in only one of the two files"
+            message = f"differs from {source}; set it in only one of the two"
             yield Problem(message, own.file, one.lines[name], f"models.{model.name}.{name}")
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from google.protobuf import text_format
 
@@ -25,6 +26,7 @@ NO_LIST = (
     "refuses it; an empty list is written model_config_list {}"
 )
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://", re.ASCII)
+_FLAGS = MappingProxyType({"config[0].name": "--model_name", "config[0].base_path": "--model_base_path"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +115,12 @@ def single_model(
         model = model_config_pb2.ModelConfig(name=name, base_path=base_path, model_platform=ANY.name)
     except UnicodeEncodeError as error:
         raise ConfigError((Problem(f"Names of models and base paths must be UTF-8; got {error.object!a}"),)) from None
-    models = model_config_pb2.ModelConfigList(config=[model])
-    return models_from_message(
-        model_config_pb2.ModelServerConfig(model_config_list=models),
-        relative_path_root=relative_path_root,
-        known=known,
-    )[0]
+    config = model_config_pb2.ModelServerConfig(model_config_list=model_config_pb2.ModelConfigList(config=[model]))
+    try:
+        return models_from_message(config, relative_path_root=relative_path_root, known=known)[0]
+    except ConfigError as error:
+        by_flag = (replace(one, field=_FLAGS.get(one.field, one.field)) for one in error.problems)
+        raise ConfigError(tuple(by_flag)) from None
 
 
 def absolute_path(base_path: str, relative_path_root: str) -> str | None:

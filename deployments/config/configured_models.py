@@ -50,7 +50,7 @@ class ConfiguredModels:
         if not self._has_looked:
             self._has_looked = True
             self._spoken.look(self._batching_file, self._settings.session.session_config_file)
-        return self.joined(self._listed())
+        return self.joined(self._listed(), self._list_source)
 
     @property
     def _batching_file(self) -> str:
@@ -71,10 +71,18 @@ class ConfiguredModels:
             return (single_model(name, base_path, relative_path_root=root, known=extensions()),)
         return ()
 
-    def joined(self, listed: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
-        """Join models with the YAML file; raises ConfigError."""
+    def joined(
+        self, listed: tuple[ModelConfig, ...], source: str = "the list of the request"
+    ) -> tuple[ModelConfig, ...]:
+        """Join models with the YAML file; raises ConfigError, whose texts name the list by its source."""
         own = self._own_settings() or yaml_settings.YamlSettings()
-        return joined_models.joined(listed, own, relative_path_root=self._source.relative_path_root)
+        root = self._source.relative_path_root
+        return joined_models.joined(listed, own, relative_path_root=root, source=source)
+
+    @property
+    def _list_source(self) -> str:
+        by_flags = self._source.model_base_path and not self._source.model_config_file
+        return joined_models.ONE_MODEL_FLAGS if by_flags else joined_models.MODELS_CONFIG
 
     def placed(self, listed: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
         """Return models as listed, with the settings that only the YAML file can express; raises ConfigError."""
@@ -124,7 +132,7 @@ class ConfiguredModels:
         session = self._settings.session.session_config_file
         found = session_config_warnings(self._read(session), session) if session else ()
         own = self._own_settings()
-        unused = joined_models.unused_models(self._listed(), own) if own is not None else ()
+        unused = joined_models.unused_models(self._listed(), own, self._list_source) if own is not None else ()
         return tuple(str(problem) for problem in (*self._silent_list(), *unused, *found))
 
     def _silent_list(self) -> Iterator[Problem]:

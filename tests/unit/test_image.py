@@ -126,6 +126,45 @@ def test_a_list_of_models_takes_the_place_of_the_variables(tmp_path: Path) -> No
     assert source.model_config_file == str(listed)
 
 
+@pytest.mark.parametrize("base_path", ["/models/", "s3://bucket/x/"])
+def test_a_slash_at_the_end_of_the_folder_is_not_doubled(tmp_path: Path, base_path: str) -> None:
+    """In a store, `x//model` is another place than `x/model`."""
+    assert settings(called(tmp_path, MODEL_BASE_PATH=base_path)).source.model_base_path == f"{base_path}model"
+
+
+def test_a_settings_file_with_models_needs_no_variables(tmp_path: Path) -> None:
+    """Otherwise the model of the defaults, which nobody meant, would be one that does not answer."""
+    file = tmp_path / "settings of models.yaml"
+    file.write_text("models:\n  a:\n    base_path: /a\n")
+    given = f"--model_settings_file={file}"
+
+    assert called(tmp_path, given, "--enable_batching")[2:] == [given, "--enable_batching"]
+    assert called(tmp_path, f"--model_settings_file=file://{file}")[2] == f"--model_settings_file=file://{file}"
+
+
+@pytest.mark.parametrize(
+    ("text", "environment"),
+    [
+        ("models: {a: {base_path: /a}}", {"MODEL_NAME": "half_plus_two"}),
+        ("models: {a: {base_path: /a}}", {"MODEL_BASE_PATH": "/elsewhere"}),
+        ("defaults: {num_cpus: 1}", {}),
+        (None, {}),
+    ],
+)
+def test_beside_other_settings_the_variables_name_the_model(
+    tmp_path: Path, text: str | None, environment: dict[str, str]
+) -> None:
+    """Whoever sets one of them means it; and the settings may be for that model, or their file not be readable here."""
+    file = tmp_path / "settings.yaml"
+    if text is not None:
+        file.write_text(text)
+    name, base_path = (DEFAULTS | environment).values()
+
+    got = called(tmp_path, f"--model_settings_file={file}", **environment)
+
+    assert got[2:4] == [f"--model_name={name}", f"--model_base_path={base_path}/{name}"]
+
+
 def test_nothing_of_the_layout_is_left_to_commands() -> None:
     """So that a test can lay the files out; what runs in the image compiles Python's own modules."""
     found = stages()

@@ -193,7 +193,7 @@ def test_files_are_checked_against_each_other() -> None:
     _, warnings = across([models, unused])
 
     assert [str(one) for one in problems] == [
-        "s.yaml:3: models.m.base_path: differs from models.config; set it in only one of the two files"
+        "s.yaml:3: models.m.base_path: differs from models.config; set it in only one of the two"
     ]
     assert [one.field for one in warnings] == ["models.mm"]
 

@@ -29,7 +29,7 @@ def test_files_that_contradict_each_other_are_refused() -> None:
         joined([listed], own)
 
     assert [str(problem) for problem in raised.value.problems] == [
-        f"s.yaml:{line}: models.m.{name}: differs from models.config; set it in only one of the two files"
+        f"s.yaml:{line}: models.m.{name}: differs from models.config; set it in only one of the two"
         for line, name in ((3, "base_path"), (4, "version_policy"), (5, "labels"), (6, "logging"))
     ]
 

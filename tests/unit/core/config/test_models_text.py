@@ -238,6 +238,17 @@ def test_the_one_model_of_the_flags_follows_the_same_rules() -> None:
         single_model("m", "m")
 
 
+@pytest.mark.parametrize(
+    ("name", "base_path", "flag"), [("", "/models/", "--model_name"), ("m", "m", "--model_base_path")]
+)
+def test_a_mistake_of_a_flag_names_the_flag(name: str, base_path: str, flag: str) -> None:
+    """Where there is no list, nobody looks for its first entry; an empty `MODEL_NAME` of a container comes so far."""
+    with pytest.raises(ConfigError) as raised:
+        single_model(name, base_path)
+
+    assert [problem.field for problem in raised.value.problems] == [flag]
+
+
 @pytest.mark.parametrize(("name", "base_path"), [("m\udcff", "/m"), ("m", "/m\udcff")])
 def test_names_of_flags_that_are_no_utf8_are_mistakes(name: str, base_path: str) -> None:
     """No message could hold them; an argument may be any bytes."""

@@ -62,6 +62,31 @@ def test_a_list_of_a_request_is_completed_by_the_yaml_file(folder: Path) -> None
     assert configured(folder).joined(requested) == configured(folder).placed(requested) == requested
 
 
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ({"model_name": "n", "model_base_path": "other"}, "the flags --model_name and --model_base_path"),
+        ({"model_config_file": "listed"}, "models.config"),
+    ],
+)
+def test_a_contradiction_names_where_the_model_came_from(folder: Path, source: dict[str, str], name: str) -> None:
+    """Nobody who named a model by flags looks for a models.config; a request's list is neither."""
+    listed = folder / "models.config"
+    listed.write_text(LISTED.replace('"m"', '"n"', 1))
+    files = {"model_config_file": str(listed)} if "model_config_file" in source else {}
+    models = configured(folder, model_settings_file=str(folder / "s.yaml"), **(source | files))
+    text = "models.n.base_path: differs from {}; set it in only one of the two"
+
+    with pytest.raises(ConfigError) as by_start:
+        models.models()
+    with pytest.raises(ConfigError) as by_request:
+        models.joined((ModelConfig("n", "/r"),))
+
+    assert str(by_start.value).endswith(text.format(name))
+    assert str(by_request.value).endswith(text.format("the list of the request"))
+    assert models.warnings() == (f"{folder}/s.yaml:1: models.m: has no base_path and is not in {name}",)
+
+
 def test_files_are_read_at_every_call(folder: Path) -> None:
     """A poll sees what is written meanwhile."""
     models = configured(folder, model_config_file=str(folder / "models.config"))

@@ -133,7 +133,7 @@ def test_warnings_name_what_has_no_effect(tmp_path: Path) -> None:
 
     _, [warning] = checked(settings_of("--model_base_path=/m", f"--model_settings_file={file}"))
 
-    assert warning == f"{file}:1: models.x: has no base_path and is not in models.config"
+    assert warning == f"{file}:1: models.x: has no base_path and is not in the flags --model_name and --model_base_path"
 
 
 def test_the_page_with_metrics_is_at_its_usual_path_without_a_file() -> None:
