@@ -127,6 +127,21 @@ def test_a_token_in_place_of_its_hash_is_not_repeated(given: str) -> None:
     assert "123456" not in found
 
 
+@pytest.mark.parametrize("again", ["expires: 2027-01-31T00:00:00Z", f'hash: "{hash_of("two")}"'])
+def test_a_field_of_a_token_that_is_given_twice_is_a_mistake(again: str) -> None:
+    """Which of two ends counts must not be left to the reader."""
+    token = f'{{hash: "{hash_of("one")}", expires: 2099-01-31T00:00:00Z, {again}}}'
+    text = f"clients: {{a: {{tokens: [{token}], allow: [{{groups: [infer]}}]}}}}"
+
+    assert problems(text) == ["f:1: clients.a.tokens.0: has `hash` or `expires` twice"]
+
+
+def test_certificates_are_a_mistake_where_no_port_asks_for_one() -> None:
+    """With the place of each, so that it can be found."""
+    with pytest.raises(ConfigError, match=r"f:7: clients\.ranking\.certificates: no port asks for one"):
+        read_access_rules(WHOLE, "f", asks_for_certificates=False)
+
+
 def test_two_clients_cannot_share_a_token() -> None:
     """Nobody could say who calls."""
     text = "clients:\n" + "".join(
