@@ -78,6 +78,7 @@ def test_an_empty_list_for_anyone_closes_health_too() -> None:
         ("{}", "f:1: names neither `clients` nor `anyone`"),
         ("- a", "f:1: must be a mapping of names to values"),
         ("clients: [", "f:1: not valid YAML"),
+        ('clients: "\\UFFFFFFFF"', "f: not valid YAML"),
         ("client: {}", "f:1: client: unknown setting; did you mean clients?"),
         ("anyone: [{}]", "f:1: anyone.0: names no groups; there are infer, metadata, status, health, admin"),
         ("anyone: [{groups: [root]}]", "f:1: anyone.0.groups.0: must be one of infer, metadata, status, health, admin"),
