@@ -47,8 +47,14 @@ HEALTH_FOR_ANYONE: Final = (Grant(frozenset({MethodGroup.HEALTH})),)
 MOST_IN_FLIGHT: Final = 1_000_000
 
 
-def read_access_rules(content: str, file: str = "") -> AccessRules:
-    """Read an access file; raises ConfigError with every mistake."""
+NOT_ASKED_FOR: Final = "no port asks for one: set client_verify in its SSLConfig file"
+
+
+def read_access_rules(content: str, file: str = "", *, asks_for_certificates: bool = True) -> AccessRules:
+    """Read an access file; raises ConfigError with every mistake.
+
+    `asks_for_certificates`: whether a port does; if none does, nobody could be a client by its certificate.
+    """
     node = compose(content, file)
     if node is None:
         raise ConfigError((Problem("the file says nothing; name `clients` or `anyone`", file),))
@@ -58,6 +64,9 @@ def read_access_rules(content: str, file: str = "") -> AccessRules:
     clients = tuple(client(name) for name, client in values.get("clients", {}).items())
     if not problems:
         problems += _shared_tokens(clients, file)
+    for client in () if asks_for_certificates else clients:
+        if client.certificates:
+            entry.at("clients").at(client.name).at("certificates").mistake(NOT_ASKED_FOR)
     if not problems and not values:
         entry.mistake("names neither `clients` nor `anyone`")
     if problems:
@@ -124,16 +133,19 @@ def _token(entry: YamlEntry) -> Any:
     """Read a hash, with or without its end; what is given instead may be a token, and is not repeated."""
     if isinstance(entry.node, yaml.ScalarNode):
         return _hash(entry, None)
-    if not isinstance(entry.node, yaml.MappingNode) or _names(entry.node) - {"hash", "expires"}:
+    names = _names(entry.node) if isinstance(entry.node, yaml.MappingNode) else []
+    if not names or set(names) - {"hash", "expires"}:
         return entry.mistake("must be a hash, or `hash` and `expires`")
-    expires_s = _end(entry.at("expires")) if "expires" in _names(entry.node) else None
+    if len(names) > len(set(names)):
+        return entry.mistake("has `hash` or `expires` twice")
+    expires_s = _end(entry.at("expires")) if "expires" in names else None
     if expires_s is MISTAKE:
         return MISTAKE
     return _hash(entry.at("hash"), expires_s)
 
 
-def _names(node: yaml.MappingNode) -> set[str]:
-    return {str(key.value) for key, _ in node.value}
+def _names(node: yaml.MappingNode) -> list[str]:
+    return [str(key.value) for key, _ in node.value]
 
 
 def _hash(entry: YamlEntry, expires_s: float | None) -> Any:

@@ -77,7 +77,7 @@ def compose(text: str, file: str) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark is not None else None
         raise ConfigError((Problem(f"not valid YAML: {error.problem}", file, line),)) from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
         raise ConfigError((Problem(f"not valid YAML: {str(error).splitlines()[0]}", file),)) from None
 
 

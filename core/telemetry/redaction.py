@@ -12,13 +12,13 @@ from typing import Final
 HIDDEN: Final = "***"
 
 _SECRET_NAME: Final = re.compile(
-    r"(?:^|_)(?:token|password|passwd|secret|authorization|cookie|credentials?|(?:access|private|api|secret)_key)$",
+    r"(?:^|[_-])(?:token|password|passwd|secret|authorization|cookie|credentials?|(?:access|private|api|secret)[_-]key)$",
     re.IGNORECASE,
 )
 _SECRET: Final = re.compile(
     r"(?P<userinfo>://)[^/?#\s\"']+(?=@)"
     r"|(?P<scheme>\b(?:bearer|basic)\s+)[\w.~+/=-]{8,}"
-    r"|(?P<named>(?:token|password|passwd|secret|signature|credential|sig|(?:access|private|api|account)_?key)"
+    r"|(?P<named>(?:token|password|passwd|secret|signature|credential|sig|(?:access|private|api|account)[_-]?key)"
     r"[\"']?\s?[=:]\s?)[\"']?[^\s&;,\"')]+"
     r"|(?P<key_id>\b)(?:AKIA|ASIA)[0-9A-Z]{16}\b",
     re.IGNORECASE,

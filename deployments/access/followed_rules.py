@@ -26,10 +26,14 @@ STORE_EVERY_S = 30.0
 
 
 class FollowedRules:
-    """The rules in force, and the problems of a newer file; may be read from any thread."""
+    """The rules in force, and the problems of a newer file; may be read from any thread.
 
-    def __init__(self, file: str, look_every_s: float = LOOK_EVERY_S) -> None:
+    `asks_for_certificates`: whether a port does; else a file that names a client by its certificate is not taken.
+    """
+
+    def __init__(self, file: str, look_every_s: float = LOOK_EVERY_S, *, asks_for_certificates: bool = True) -> None:
         self._file = file
+        self._asks_for_certificates = asks_for_certificates
         self._followed = FollowedFiles({file: STORE_EVERY_S} if is_remote(file) else {})
         self._stamp = self._present_stamp()
         self.rules = NOBODY
@@ -43,7 +47,11 @@ class FollowedRules:
         return (self._followed.changes, 0, 0) if is_remote(self._file) else file_stamp(local_path(self._file))
 
     def _read(self) -> AccessRules:
-        return read_access_rules(self._followed.read(self._file), without_secrets(self._file))
+        return read_access_rules(
+            self._followed.read(self._file),
+            without_secrets(self._file),
+            asks_for_certificates=self._asks_for_certificates,
+        )
 
     def _follow(self) -> None:
         while not self._ended.wait(self._look_every_s):

@@ -27,6 +27,7 @@ from core.telemetry.metric_names import ACCESS_REFUSALS
 from deployments.access.followed_rules import FollowedRules
 from deployments.access.peer import Peer
 from deployments.access.slow_hashes import SlowHashes
+from deployments.config.certificates import asks_for_certificates
 from deployments.telemetry.process_metrics import METRICS
 
 Fields = Iterable[tuple[bytes, bytes]]
@@ -206,7 +207,11 @@ def _refusal_text(client: AccessClient, refused: Refusal) -> str:
 
 
 def guard_of(door: FrontDoorSettings, routers: Callable[[], int]) -> Guard:
-    """Return the guard that the settings ask for; `routers` says how many there are at present."""
+    """Return the guard that the settings ask for; `routers` says how many there are at present.
+
+    Raises ConfigError for an SSLConfig file that cannot be read.
+    """
     if door.access_file:
-        return RuledGuard(FollowedRules(door.access_file), routers)
+        followed = FollowedRules(door.access_file, asks_for_certificates=asks_for_certificates(door))
+        return RuledGuard(followed, routers)
     return LocalGuard(is_open=door.remote_admin)

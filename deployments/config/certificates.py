@@ -14,6 +14,7 @@ from collections.abc import Callable
 import grpc
 
 from core.config.parameter_files import SslConfig, ssl_config
+from core.config.server_settings import FrontDoorSettings
 from core.errors import ConfigError, Problem
 from core.storage.version_listing import is_remote, local_path
 from deployments.config.files import read_text
@@ -121,6 +122,12 @@ def file_stamp(file: str) -> Stamp:
 def check_certificates(file: str) -> None:
     """Read a file and check that its certificates can be used; raises ConfigError."""
     _checked(read_text(file), file)
+
+
+def asks_for_certificates(door: FrontDoorSettings) -> bool:
+    """Whether a port lets in only clients that show a certificate; raises ConfigError."""
+    files = filter(None, (door.ssl_config_file, door.rest_ssl_config_file))
+    return any(ssl_config(read_text(one), one).client_verify for one in files)
 
 
 def _checked(text: str, file: str) -> tuple[SslConfig, ssl.SSLContext]:

@@ -8,18 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from core.access.access_file import read_access_rules
-from core.access.rules import AccessRules
 from core.config import yaml_settings
 from core.config.arguments import PROGRAM, ParsedFlags, parse_flags
 from core.config.file_check import argument_text
-from core.config.parameter_files import monitoring_config, ssl_config
+from core.config.parameter_files import monitoring_config
 from core.config.server_settings import FrontDoorSettings, MonitoringConfig, ServerSettings
-from core.errors import ConfigError, InvalidArgument, Problem
+from core.errors import ConfigError, InvalidArgument
 from core.routing.label_rule import LabelRule
 from core.routing.table import RoutingTable
 from core.telemetry.redaction import without_secrets
 from core.telemetry.tracing_plan import otel_variables, tracing_plan
-from deployments.config.certificates import check_certificates
+from deployments.config.certificates import asks_for_certificates, check_certificates
 from deployments.config.configured_models import ConfiguredModels
 from deployments.config.extension_points import extensions
 from deployments.config.files import read_text
@@ -78,16 +77,8 @@ def check_access(door: FrontDoorSettings) -> None:
     """Check the access file; raises ConfigError, also for certificates that no port asks for."""
     if not door.access_file:
         return
-    rules = access_rules(door.access_file)
-    files = filter(None, (door.ssl_config_file, door.rest_ssl_config_file))
-    if rules.by_certificate and not any(ssl_config(read_text(one), one).client_verify for one in files):
-        text = "clients are named by certificates, and no port asks for one: set client_verify in its SSLConfig file"
-        raise ConfigError((Problem(text, door.access_file),))
-
-
-def access_rules(file: str) -> AccessRules:
-    """Read an access file; raises ConfigError with every mistake."""
-    return read_access_rules(read_text(file), without_secrets(file))
+    file = door.access_file
+    read_access_rules(read_text(file), without_secrets(file), asks_for_certificates=asks_for_certificates(door))
 
 
 def _with_environment(settings: ServerSettings) -> ServerSettings:

@@ -39,7 +39,7 @@ class GuardedCalls:
 
         None for one that may be answered, and for one of which only its message, or a slow hash, tells.
         """
-        right = self.rule(path).right if self._guard.is_ruled else None
+        right = self.rule(path).right
         visitor = None if right is None else self._guard.known_visitor(fields, peer)
         if right is None or visitor is None:
             return None

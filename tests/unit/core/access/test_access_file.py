@@ -78,6 +78,7 @@ def test_an_empty_list_for_anyone_closes_health_too() -> None:
         ("{}", "f:1: names neither `clients` nor `anyone`"),
         ("- a", "f:1: must be a mapping of names to values"),
         ("clients: [", "f:1: not valid YAML"),
+        ('clients: "\\UFFFFFFFF"', "f: not valid YAML"),
         ("client: {}", "f:1: client: unknown setting; did you mean clients?"),
         ("anyone: [{}]", "f:1: anyone.0: names no groups; there are infer, metadata, status, health, admin"),
         ("anyone: [{groups: [root]}]", "f:1: anyone.0.groups.0: must be one of infer, metadata, status, health, admin"),
@@ -125,6 +126,21 @@ def test_a_token_in_place_of_its_hash_is_not_repeated(given: str) -> None:
     assert "clients.a.tokens.0" in found
     assert "hunter2" not in found
     assert "123456" not in found
+
+
+@pytest.mark.parametrize("again", ["expires: 2027-01-31T00:00:00Z", f'hash: "{hash_of("two")}"'])
+def test_a_field_of_a_token_that_is_given_twice_is_a_mistake(again: str) -> None:
+    """Which of two ends counts must not be left to the reader."""
+    token = f'{{hash: "{hash_of("one")}", expires: 2099-01-31T00:00:00Z, {again}}}'
+    text = f"clients: {{a: {{tokens: [{token}], allow: [{{groups: [infer]}}]}}}}"
+
+    assert problems(text) == ["f:1: clients.a.tokens.0: has `hash` or `expires` twice"]
+
+
+def test_certificates_are_a_mistake_where_no_port_asks_for_one() -> None:
+    """With the place of each, so that it can be found."""
+    with pytest.raises(ConfigError, match=r"f:7: clients\.ranking\.certificates: no port asks for one"):
+        read_access_rules(WHOLE, "f", asks_for_certificates=False)
 
 
 def test_two_clients_cannot_share_a_token() -> None:

@@ -70,3 +70,18 @@ def test_a_router_that_starts_with_a_broken_file_lets_in_nobody_until_it_is_mend
     file.write_text("clients:\n" + client_of("a", "infer"))
     assert eventually(lambda: names(followed) == ["a"])
     assert followed.problems == ()
+
+
+def test_a_new_file_with_certificates_that_no_port_asks_for_changes_nothing(tmp_path: Path) -> None:
+    """Nobody could ever be that client; as at a start, where the same file is refused."""
+    file = tmp_path / "access.yaml"
+    file.write_text("clients:\n" + client_of("a", "infer"))
+    followed = FollowedRules(str(file), look_every_s=0.02, asks_for_certificates=False)
+    try:
+        file.write_text('clients:\n  b:\n    certificates: ["CN:b"]\n    allow: [{groups: [infer]}]\n')
+
+        assert eventually(lambda: bool(followed.problems))
+        assert "access.yaml:3: clients.b.certificates: no port asks for one" in str(followed.problems[0])
+        assert names(followed) == ["a"]
+    finally:
+        followed.close()

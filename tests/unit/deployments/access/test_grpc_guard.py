@@ -14,12 +14,14 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from core.admin import messages as admin_messages
+from core.grpc.rights import RULES as RIGHTS
 from core.http2.frames import DATA, END_HEADERS, END_STREAM, HEADERS, frame
 from core.profiling.profile_request import ProfileRequest
 from core.protos import oip_pb2, serving_pb2
 from core.telemetry.metric_names import ACCESS_REFUSALS
 from deployments.grpc.api import SERVICES
 from deployments.grpc.reflection import NEW_SERVICE
+from deployments.oip.grpc_rights import OIP_RULES
 from deployments.oip.grpc_rights import SERVICE as OIP
 from deployments.oip.serve_proxy import OIP_METHODS
 from deployments.telemetry.process_metrics import METRICS
@@ -100,6 +102,19 @@ def test_every_method_but_health_wants_a_token(site: GuardedSite, path: str) -> 
         assert path in OPEN_TO_ANYONE or site.code(path, content, bearer("guess")) == "UNAUTHENTICATED"
     assert site.transport.calls == []
     assert site.handed_over == []
+
+
+def test_every_method_that_is_served_names_its_right() -> None:
+    """Without a file, a method that has no rule is open to everyone: a new one that changes something must name it."""
+    standard = (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR)
+    theirs = [
+        f"/{service.full_name}/{method.name}"
+        for file in standard
+        for service in file.services_by_name.values()
+        for method in service.methods
+    ]
+
+    assert [one for one in (*every_path(), *theirs) if one not in {**RIGHTS, **OIP_RULES}] == []
 
 
 def test_sibling_routers_find_each_other_without_a_token(site: GuardedSite) -> None:

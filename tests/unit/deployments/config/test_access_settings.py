@@ -9,6 +9,7 @@ import pytest
 
 from core.config.server_settings import FrontDoorSettings, ModelSourceSettings, ServerSettings
 from core.errors import ConfigError
+from deployments.access.guard import guard_of
 from deployments.commands import check_config
 from deployments.config.startup_settings import check_access, checked, parse_arguments, with_absolute_paths
 from tests.support.certificates import Authority, write_ssl_config
@@ -51,6 +52,16 @@ def test_certificates_that_no_port_asks_for_are_a_mistake(tmp_path: Path) -> Non
     with pytest.raises(ConfigError, match="no port asks for one"):
         check_access(replace(door, ssl_config_file=str(tmp_path / "silent")))
     check_access(replace(door, rest_ssl_config_file=str(tmp_path / "asking")))
+
+
+def test_a_router_knows_whether_a_port_asks_for_certificates(tmp_path: Path) -> None:
+    """So that a file that comes later is judged as at the start."""
+    (tmp_path / "a.yaml").write_text(CERTIFIED)
+    write_ssl_config(tmp_path / "asking", Authority(), verify=True)
+    door = FrontDoorSettings(access_file=str(tmp_path / "a.yaml"))
+
+    assert "no port asks for one" in str(guard_of(door, lambda: 1).problems[0])
+    assert guard_of(replace(door, ssl_config_file=str(tmp_path / "asking")), lambda: 1).problems == ()
 
 
 def test_the_path_does_not_depend_on_the_folder_of_a_replica() -> None:
