@@ -67,6 +67,11 @@ class FollowedRules:
             self.problems = error.problems
             log.warning("access_file_not_taken problem=%s", error)
             return
+        except Exception as error:
+            # The thread must live on: no revocation would count any more, and nobody would notice.
+            log.exception("access_file_not_taken")
+            self.problems = (Problem(f"could not be read: {type(error).__name__}", without_secrets(self._file)),)
+            return
         if rules != self.rules:
             self.rules = rules
             log.info("access_file_taken file=%s clients=%d", without_secrets(self._file), len(rules.clients))

@@ -11,6 +11,7 @@ import pytest
 from core.access.rights import HEALTH, INFER
 from core.access.visitor import RuledVisitor
 from core.errors import Unauthenticated
+from deployments.access import followed_rules
 from deployments.access.followed_rules import NOBODY, FollowedRules
 from tests.support.doors.guarded_sites import client_of, eventually
 
@@ -48,6 +49,24 @@ def test_a_file_behind_a_link_that_is_exchanged_is_read_again(follow: Follow, tm
     (tmp_path / "next").rename(tmp_path / "data")
 
     assert eventually(lambda: names(followed) == ["b"])
+
+
+def test_no_defect_ends_the_following_of_the_file(
+    follow: Follow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a revoked token would count for ever, and nothing would show it."""
+    file = tmp_path / "access.yaml"
+    file.write_text("clients:\n" + client_of("a", "infer"))
+    followed = follow(file)
+    with monkeypatch.context() as broken:
+        broken.setattr(followed_rules, "read_access_rules", lambda *_, **__: {}["odd"])
+        file.write_text("clients:\n" + client_of("bb", "infer"))
+        assert eventually(lambda: followed.problems)
+    assert names(followed) == ["a"]
+    assert followed.problems[0].message == "could not be read: KeyError"
+
+    file.write_text("clients:\n" + client_of("ccc", "infer"))
+    assert eventually(lambda: names(followed) == ["ccc"])
 
 
 @pytest.mark.parametrize("content", ["", "clients: [", None])
