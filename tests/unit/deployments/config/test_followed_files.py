@@ -40,8 +40,8 @@ TWO = ONE[:-1] + 'config { name: "n" base_path: "/n" model_platform: "tensorflow
 
 
 def followers() -> list[threading.Thread]:
-    """Return the threads that follow files."""
-    return [one for one in threading.enumerate() if one.name.startswith("follows ")]
+    """Return the threads that follow files of stores."""
+    return [one for one in threading.enumerate() if one.name.startswith("follows ") and "://" in one.name]
 
 
 @pytest.fixture(autouse=True)
