@@ -44,6 +44,8 @@ def main(arguments: Sequence[str]) -> int:
     made.add_argument("--tags", metavar="TAGS", default="serve", help="tags of the graph to serve (default: serve)")
     made.add_argument("--json", action="store_true", help="print JSON instead of text")
     given = made.parse_args(arguments)
+    if not given.path:
+        made.error("PATH is empty")
     return answered(lambda: _inspect(given), as_json=given.json)
 
 

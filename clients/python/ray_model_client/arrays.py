@@ -12,24 +12,44 @@ from ray_model_client.dtypes import ElementType, widened
 from ray_model_client.wire import Piece, broken
 
 
-def sent_array(value: ArrayLike) -> np.ndarray:
-    """Make an array; texts become bytes, and Python floats become float32, which most models take."""
-    array = np.asarray(value)
-    if array.dtype.kind == "U":
-        return np.array([one.encode() for one in array.ravel().tolist()], object).reshape(array.shape)
-    if array.dtype.kind == "S":
-        return array.astype(object)
-    if array.dtype == np.float64 and not isinstance(value, (np.ndarray, np.generic)):
-        return array.astype(np.float32)
-    return array
+def sent_array(value: ArrayLike, name: str) -> np.ndarray:
+    """Make an array; texts become bytes, and Python floats become float32, which most models take.
+
+    Raises ValueError for lists of unequal length, and TypeError for masked arrays: no message can hide elements.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name!r} is a masked array; fill it first.")
+    if isinstance(value, (str, bytes)):
+        return _objects(value)
+    if isinstance(value, (np.ndarray, np.generic)):
+        given = np.asarray(value)
+        return given.astype(object) if given.dtype.kind in "SU" else given
+    try:
+        array = np.asarray(value)
+    except UnicodeDecodeError:  # str and bytes in one list
+        return _objects(value)
+    except ValueError as error:
+        raise ValueError(f"{name!r} cannot be made an array: {error}") from None
+    if array.dtype.kind in "SU":
+        return _objects(value)
+    return array.astype(np.float32) if array.dtype == np.float64 else array
+
+
+def _objects(value: ArrayLike) -> np.ndarray:
+    """Return texts as an array of objects: numpy's own texts lose the zero bytes at their ends."""
+    return np.array(value, object)
 
 
 def strings_of(array: np.ndarray, name: str) -> list[bytes]:
-    """Return the elements of an array of strings; raises TypeError for other objects."""
-    strings = [one.encode() if isinstance(one, str) else one for one in array.ravel().tolist()]
-    if not all(isinstance(one, bytes) for one in strings):
-        raise TypeError(f"{name!r} holds objects that are neither str nor bytes; is it a ragged list?")
-    return strings
+    """Return the elements of an array of strings; raises TypeError for others, ValueError for half characters."""
+    elements = array.ravel().tolist()
+    for one in elements:
+        if not isinstance(one, (str, bytes)):
+            raise TypeError(f"{name!r} holds a {type(one).__name__}, which is neither text nor bytes.")
+    try:
+        return [one.encode() if isinstance(one, str) else one for one in elements]
+    except UnicodeEncodeError:
+        raise ValueError(f"{name!r} holds half of a surrogate pair, which is not a character.") from None
 
 
 def memory_of(array: np.ndarray) -> Piece:

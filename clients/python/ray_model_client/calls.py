@@ -60,7 +60,7 @@ def predict(
     """Run a signature on named arrays; returns the named outputs, or all of them."""
     pieces = _spec(model, version, label, signature)
     for name, value in inputs.items():
-        pieces += entry(2, name, tensor(sent_array(value), name))
+        pieces += entry(2, name, tensor(sent_array(value, name), name))
     for name in outputs:
         pieces += text(3, name)
     return ClientCall(f"{PREDICTION}Predict", joined(pieces), _outputs, timeout_s)

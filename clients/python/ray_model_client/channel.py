@@ -43,7 +43,9 @@ Metadata = tuple[tuple[str, str], ...]
 
 
 def metadata_of(token: str | None) -> Metadata:
-    """Return what each call says of its caller."""
+    """Return what each call says of its caller; raises ValueError for a token that no header can carry."""
+    if token is not None and not (token.isascii() and token.isprintable() and token.strip() == token and token):
+        raise ValueError("The token is not one line of visible ASCII characters.")
     return () if token is None else (("authorization", f"Bearer {token}"),)
 
 

@@ -72,7 +72,7 @@ def infer(
         pieces += entry(4, name, _parameter(value))
     raw: list[Piece] = []
     for name, given in inputs.items():
-        array = sent_array(given)
+        array = sent_array(given, name)
         pieces += _input(name, array)
         raw += nested(7, _raw(name, array))
     for name in outputs:

@@ -18,7 +18,7 @@ from core.protos import oip_pb2, serving_pb2, tensor_pb2
 from core.versions.lifecycle import State as ServerState
 from core.versions.lifecycle import VersionStatus as ServerStatus
 from core.versions.status_message import status_response
-from ray_model_client import Code, ServerError, State, VersionStatus, calls, infer_calls
+from ray_model_client import Client, Code, ServerError, State, VersionStatus, calls, infer_calls
 from ray_model_client.dtypes import OTHER_NAMES, type_name
 from ray_model_client.tensors import array_of, tensor
 from ray_model_client.wire import fields, joined, varint, varints
@@ -257,3 +257,50 @@ def test_metadata_is_read_as_signatures() -> None:
     assert (read.inputs["x"].tensor, read.inputs["x"].dtype, read.inputs["x"].shape) == ("x:0", "float", (-1, 0, 3))
     assert (read.outputs["y"].tensor, read.outputs["y"].dtype, read.outputs["y"].shape) == ("", "int64", None)
     assert read.method == "tensorflow/serving/predict"
+
+
+BYTES = [b"ab\0", b"\0\0", b"", b"\xff\0c\0"]
+
+
+@pytest.mark.parametrize("value", [BYTES, [BYTES, BYTES], tuple(BYTES), BYTES[0], np.array(BYTES, object)])
+def test_bytes_keep_the_zeros_at_their_ends(value) -> None:
+    """Images and serialized messages end as they like; numpy's own texts would lose these."""
+    sent = serving_pb2.PredictRequest.FromString(calls.predict("m", {"x": value}).body).inputs["x"]
+    infer = oip_pb2.ModelInferRequest.FromString(infer_calls.infer("m", {"x": value}).body)
+    expected = np.array(value, object)
+
+    assert to_array(sent).tolist() == expected.tolist()
+    assert list(infer.inputs[0].shape) == list(expected.shape)
+    assert infer.raw_input_contents[0].endswith(expected.ravel()[-1])
+
+
+def test_text_and_bytes_may_stand_in_one_list() -> None:
+    """Text is sent as UTF-8."""
+    sent = serving_pb2.PredictRequest.FromString(calls.predict("m", {"x": ["ä\0", b"\xff"]}).body)
+
+    assert to_array(sent.inputs["x"]).tolist() == ["ä\0".encode(), b"\xff"]
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "reason"),
+    [
+        ([[1], [1, 2]], ValueError, "'x' cannot be made an array: "),
+        ([1, "a"], TypeError, "'x' holds a int, which is neither text nor bytes"),
+        ([None], TypeError, "'x' holds a NoneType"),
+        (2**70, TypeError, "'x' holds a int"),
+        (["\ud800"], ValueError, "'x' holds half of a surrogate pair"),
+        (np.ma.masked_array([1.0, 2.0], [True, False]), TypeError, "'x' is a masked array"),
+    ],
+)
+def test_what_cannot_be_sent_is_named(value, kind, reason) -> None:
+    """The name of the input says where to look."""
+    for make in (calls.predict, infer_calls.infer):
+        with pytest.raises(kind, match=reason):
+            make("m", {"x": value})
+
+
+@pytest.mark.parametrize("token", ["", "a\nb", " a", "ü", "a\0"])
+def test_a_token_that_no_header_can_carry_is_refused_at_once(token) -> None:
+    """And not at the first call, as bad metadata; the error does not show it."""
+    with pytest.raises(ValueError, match=r"^The token is not one line of visible ASCII characters\.$"):
+        Client("localhost:1", token=token)

@@ -422,3 +422,12 @@ def test_the_text_is_for_people(version: Path, capsys) -> None:
     printed = capsys.readouterr().out
     assert printed.startswith(f"half_plus_two version 7 (tensorflow): {version}\n")
     assert "signature serving_default (tensorflow/serving/predict)\n  input  x: float" in printed
+
+
+def test_an_empty_path_is_not_the_present_folder(capsys) -> None:
+    """It is most likely a variable that is not set."""
+    with pytest.raises(SystemExit) as ended:
+        main(["inspect", ""])
+
+    assert ended.value.code == 2
+    assert "PATH is empty" in capsys.readouterr().err
