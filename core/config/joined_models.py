@@ -94,9 +94,7 @@ def _several(logging: tuple[LoggingConfig, ...] | None) -> tuple[LoggingConfig, 
     return logging if logging is not None and len(logging) > 1 else ()
 
 
-def unused_models(
-    listed: Iterable[ModelConfig], own: YamlSettings, source: str = MODELS_CONFIG
-) -> tuple[Problem, ...]:  # fmt: skip
+def unused_models(listed: Iterable[ModelConfig], own: YamlSettings, source: str = MODELS_CONFIG) -> tuple[Problem, ...]:
     """Return a warning for each model of our file that is listed nowhere and has no base path."""
     known = {model.name for model in listed}
     return tuple(
