@@ -19,8 +19,8 @@ def sent_array(value: ArrayLike, name: str) -> np.ndarray:
     """
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name!r} is a masked array; fill it first.")
-    if isinstance(value, (str, bytes)):
-        return _objects(value)
+    if _is_text(value):
+        return _objects(value)  # at once: as numpy's own texts, all would be as long as the longest for a moment
     if isinstance(value, (np.ndarray, np.generic)):
         given = np.asarray(value)
         return given.astype(object) if given.dtype.kind in "SU" else given
@@ -33,6 +33,13 @@ def sent_array(value: ArrayLike, name: str) -> np.ndarray:
     if array.dtype.kind in "SU":
         return _objects(value)
     return array.astype(np.float32) if array.dtype == np.float64 else array
+
+
+def _is_text(value: ArrayLike) -> bool:
+    """Whether a value is a text, or a list of nothing but texts."""
+    if isinstance(value, (list, tuple)):
+        return bool(value) and all(isinstance(one, (str, bytes)) for one in value)
+    return isinstance(value, (str, bytes))
 
 
 def _objects(value: ArrayLike) -> np.ndarray:
