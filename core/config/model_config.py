@@ -14,6 +14,7 @@ from typing import Final
 
 from core.config.extensions import ANY, BUILT_IN, CLOUD_EVENTS, LOG_FORMATS, Extensions, PlatformKind
 from core.config.version_policy import Latest, VersionPolicy
+from core.delivery.plan import NO_DELIVERY, DeliverySettings
 from core.events.settings import DEFAULT_EVENTS, EventSettings, sink_problem
 
 _ABSOLUTE: Final = re.compile(r"/|[A-Za-z][A-Za-z0-9+.\-]*://", re.ASCII)
@@ -266,6 +267,9 @@ class ModelConfig:
 
     version_subpath: str = ""
     """Folder in each version's directory that holds the model, as in a registry's artifact; empty is that directory."""
+
+    delivery: DeliverySettings = NO_DELIVERY
+    """How requests are divided among versions, and how a new version earns its traffic."""
 
 
 def subpath_problem(subpath: str) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from core.config.model_config import LoggingConfig, Rollout
 from core.config.version_policy import Specific, VersionPolicy
+from core.delivery.rollout_record import NO_RECORD, RolloutRecord
+from core.delivery.split import Division
 from core.errors import (
     Code,
     InvalidArgument,
@@ -51,7 +53,8 @@ class ModelRoutes:
     `statuses` is newest first, and shows a version as AVAILABLE only while every router has a route to it; `histories`
     has more of the same versions. `problem` says why storage has nothing to load, if so; `ignored` has directories that
     are not versions and `waiting` versions that are not completely written, each with the reason. `base_path`,
-    `policy`, `rollout`, `logging` and `limits` are as configured.
+    `policy`, `rollout`, `logging` and `limits` are as configured. `division` says how requests without version and
+    label are divided; None leaves them to the newest version. `delivery` is what is known of the model's rollouts.
     """
 
     routes: Mapping[int, Route] = field(default_factory=dict)
@@ -68,6 +71,8 @@ class ModelRoutes:
     rollout: Rollout = Rollout.AVAILABILITY_PRESERVING
     logging: tuple[LoggingConfig, ...] = ()
     limits: TrafficLimits = NO_LIMITS
+    division: Division | None = None
+    delivery: RolloutRecord = NO_RECORD
     latest: Route | None = field(init=False)
 
     def __post_init__(self) -> None:

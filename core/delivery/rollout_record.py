@@ -1,0 +1,80 @@
+"""What is known of a model's rollouts: it travels in the routing table, and survives in `--state_dir`."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from core.delivery.analysis import NOTHING_SEEN, AnalysisState
+from core.delivery.split import MirrorOrder, Weights
+
+
+class RolloutPhase(enum.Enum):
+    """The states of a rollout (design 3.3); a rejected version is one of `rejected`, its phase is IDLE."""
+
+    IDLE = "idle"
+    LOADING = "loading"
+    STEP = "step"
+    PAUSED = "paused"
+    PROMOTING = "promoting"
+    PROMOTED = "promoted"
+    ROLLING_BACK = "rolling_back"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a version is not to get traffic, and the state of the directory of which that is said."""
+
+    reason: str
+    fingerprint: str = ""
+    at_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """Something that happened to a rollout: when (wall clock), what (`rollout_step`, …), with its numbers."""
+
+    at_s: float
+    name: str
+    version: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutRecord:
+    """One model. Versions are 0 where there is none; times in seconds: `left_s` of a bake, others of the wall clock.
+
+    `rollout` names the rollout (salt of sticky choices). `epoch` rises with every change of the division.
+    `step` counts from 0. `baked_s` is how long the present step has been in force at every router, without the time in
+    which no watcher ran. `lasted_s` is that of the whole rollout. `paused_from` is the phase that a pause interrupted.
+    `fixed_weights` and `fixed_mirror` are what `traffic` and `mirror` orders, or the settings, fix while no rollout
+    runs. `generation` rises with each record that is written, `owner` names the watcher that wrote it.
+    """
+
+    stable: int = 0
+    canary: int = 0
+    stable_fingerprint: str = ""
+    canary_fingerprint: str = ""
+    phase: RolloutPhase = RolloutPhase.IDLE
+    paused_from: RolloutPhase = RolloutPhase.STEP
+    paused_by: str = ""
+    reason: str = ""
+    rollout: str = ""
+    epoch: int = 0
+    step: int = 0
+    baked_s: float = 0.0
+    lasted_s: float = 0.0
+    window_s: float = 0.0
+    analysis: AnalysisState = NOTHING_SEEN
+    rejected: Mapping[int, Rejection] = field(default_factory=dict)
+    queued: int = 0
+    fixed_weights: Weights = ()
+    fixed_mirror: MirrorOrder | None = None
+    happenings: tuple[Happening, ...] = ()
+    generation: int = 0
+    owner: str = ""
+    labels: Mapping[str, int] = field(default_factory=dict)
+
+
+NO_RECORD = RolloutRecord()
