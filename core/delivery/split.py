@@ -10,7 +10,7 @@ WHOLE: Final = 10_000
 """All requests, in basis points."""
 
 Weights: TypeAlias = tuple[tuple[int, int], ...]
-"""Versions with their shares in basis points, which add up to `WHOLE`; the first is the one that others diverge from."""
+"""Versions with their shares in basis points, which add up to `WHOLE`; the others diverge from the first one."""
 
 
 @dataclass(frozen=True, slots=True)
