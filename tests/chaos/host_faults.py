@@ -48,14 +48,14 @@ class HostOutcome:
 
 def inflict_on_host(fault: HostFault, site: ClusterSite) -> HostOutcome:
     """Do it under load, and wait until all is well again."""
-    wait_until(site.is_whole, f"the cluster is whole before: {fault.name}", HEAL_TIMEOUT_S)
+    site.wait_until_whole(f"before: {fault.name}", HEAL_TIMEOUT_S)
     with ExitStack() as clients:
         loads = {one: clients.enter_context(site.load(one, list(STEADY))) for one in site.with_router}
         wait_until(lambda: all(load.answered_since(0) == set(STEADY) for load in loads.values()), "requests flow")
         began_s = time.monotonic()
         victim, is_over = fault.strike(site)
         spared = [load for member, load in loads.items() if member is not victim]
-        wait_until(lambda: is_over() and site.is_whole(), f"the cluster is whole after: {fault.name}", HEAL_TIMEOUT_S)
+        site.wait_until_whole(f"after: {fault.name}", HEAL_TIMEOUT_S, is_over)
         whole_s = time.monotonic()
         wait_until(
             lambda: all(load.answered_since(whole_s) == set(STEADY) for load in spared), f"answers after: {fault.name}"
