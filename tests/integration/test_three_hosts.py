@@ -40,7 +40,7 @@ def test_replicas_follow_the_load_onto_a_host_that_is_added(site: ClusterSite) -
         wait_until(lambda: site.placement(SCALED)[:3] == [1, 1, 1], "each host has a replica")
         if len(site.members) == 3:
             site.add()
-        wait_until(lambda: site.placement(SCALED) == [1, 1, 1, 1], "the added host has one, too")
+        wait_until(lambda: site.placement(SCALED) == [1, 1, 1, 1], "the added host has one, too", HEAL_TIMEOUT_S)
     site.wait_until_whole("with one replica left", HEAL_TIMEOUT_S)
 
     assert failures == []
