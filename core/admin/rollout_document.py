@@ -1,4 +1,4 @@
-"""The part of the status document about a model's traffic and rollout: the steps, both arms, and every verdict's numbers.
+"""The part of the status document about a model's rollout: its steps, both arms, and the numbers of every verdict.
 
 Whoever asks why a canary was rolled back, or what it waits for, finds the reason here with the numbers that led to it.
 """
