@@ -17,14 +17,17 @@ class Verdict(enum.Enum):
     PASS = "pass"
     FAIL = "fail"
     NOT_ENOUGH_DATA = "not_enough_data"
+    NOT_JUDGED = "not_judged"
+    """The present step has nothing to judge it by, for example the latency of copies."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArmWindow:
     """What both arms did between two looks, under one division of the traffic.
 
-    `share` is that of the canary in the requests (or keys) that were divided; 0 in a step that only mirrors. `outputs`
-    are by output name, of stable and canary.
+    `share` is that of the canary in the requests (or keys) that were divided; 0 in a step that only mirrors. The test
+    takes the share that the canary really had from the judged requests of both. `stable_outputs` and `canary_outputs`
+    are by output name, summed over the replicas. `lasted_s` is None where it is the interval of the analysis.
     """
 
     stable: Tally = Tally()
@@ -33,11 +36,41 @@ class ArmWindow:
     mirror: MirrorCounts | None = None
     stable_outputs: Mapping[str, OutputBins] = field(default_factory=dict)
     canary_outputs: Mapping[str, OutputBins] = field(default_factory=dict)
+    lasted_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AnalysisState:
-    """The running evidence of one rollout; plain numbers, so that it can be stored."""
+    """The running evidence of one rollout; plain numbers, so that it can be stored.
+
+    Of the present step: `min_requests` of the canary that it needs, `mirrors` whether it copies requests, `delay_left_s`
+    of windows that do not count, `step_requests` that the canary answered (or pairs that were compared) in `step_s`
+    seconds.
+
+    Of the whole rollout: `counts` has events and requests of stable, then of the canary, by metric; `sums` the
+    logarithms of the running tests by metric and direction, `peaks` the greatest logarithm of evidence that each ever
+    reached. `baseline` are stable's latencies until there are enough of them, `edges` then the bucket above which a
+    request is slow, by metric. `bin_edges` and `bin_values` are the bins of outputs; `bin_counts` the canary's answers
+    in them, `bin_expected` how many there would be if it answered as stable did, `bin_noise` what chance adds to the
+    distance of the two. `structure` says how answers differ in structure, if one did.
+    """
+
+    min_requests: int = 0
+    mirrors: bool = False
+    delay_left_s: float = 0.0
+    step_requests: int = 0
+    step_s: float = 0.0
+    counts: Mapping[str, tuple[int, int, int, int]] = field(default_factory=dict)
+    sums: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    peaks: Mapping[str, float] = field(default_factory=dict)
+    baseline: tuple[int, ...] = ()
+    edges: Mapping[str, int] = field(default_factory=dict)
+    bin_edges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    bin_values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    bin_counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    bin_expected: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    bin_noise: Mapping[str, float] = field(default_factory=dict)
+    structure: str = ""
 
 
 NOTHING_SEEN = AnalysisState()

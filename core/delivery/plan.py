@@ -63,7 +63,8 @@ class MetricRule:
     """One metric with its limit; fields that its kind does not know stay at their defaults.
 
     `limit` is `max_ratio`, `max_distance` or `max_rate`. `output` names an output of the model, `quantile` chooses the
-    latency of stable above which a request is slow; `rtol` and `atol` None take the noise floor's.
+    latency of stable above which a request is slow; `rtol` and `atol` None take the noise floor's. `max_rate` is for
+    ratios: a canary below it has passed whatever stable does, where a plan requires evidence.
     """
 
     kind: RuleKind
