@@ -18,7 +18,9 @@ def bucket_of(took_s: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Requests, those that failed by whose fault, and all by latency (a bucket each of `LATENCY_EDGES_S`, and one more).
+    """Requests, those that failed by whose fault, and all by latency.
+
+    `latency` has a bucket for each of `LATENCY_EDGES_S`, and one more.
 
     A call that timed out or lost its connection is a server error, and in the last bucket. Trailing zeros of `latency`
     may be left out.
