@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from core.delivery.analysis import MetricStanding
@@ -91,23 +91,6 @@ def rollout_document(record: RolloutRecord, facts: RolloutFacts, wall_s: float) 
             for one in record.happenings
         ],
     }
-
-
-def without_texts(record: RolloutRecord) -> RolloutRecord:
-    """Return a record for callers who see states only: no reasons, nobody's name, no texts of happenings."""
-    return replace(
-        record,
-        reason="",
-        paused_by="",
-        owner="",
-        rejected={number: replace(one, reason="") for number, one in record.rejected.items()},
-        happenings=tuple(replace(one, text="") for one in record.happenings),
-    )
-
-
-def plan_without_addresses(plan: RolloutPlan) -> RolloutPlan:
-    """Return a plan for callers who see states only: no addresses of gates and of who is notified."""
-    return replace(plan, steps=tuple(replace(one, gate="") for one in plan.steps), notify="")
 
 
 def _shown(text: str) -> str | None:
@@ -297,7 +280,7 @@ def _events(events: int, requests: int) -> Json:
 
 
 def _finite(value: float) -> float:
-    return min(float(f"{value:.6g}"), LARGEST)
+    return min(float(f"{value:.6g}"), LARGEST) if not math.isnan(value) else LARGEST
 
 
 def _mirrored(version: int, traffic: DividedTraffic) -> Json | None:
@@ -308,7 +291,7 @@ def _mirrored(version: int, traffic: DividedTraffic) -> Json | None:
         "version": str(version),
         **_copies(counts),
         "reason": _shown(counts.reason),
-        "outputs": [_output(name, one) for name, one in sorted(counts.outputs.items())],
+        "outputs": [_output(name, one, counts.pairs) for name, one in sorted(counts.outputs.items())],
     }
 
 
@@ -324,13 +307,16 @@ def _copies(counts: MirrorCounts) -> dict[str, int]:
     }
 
 
-def _output(name: str, counts: OutputCounts) -> Json:
+def _output(name: str, counts: OutputCounts, pairs: int) -> Json:
+    """Return how an output differs; pairs that are equal in it are in `pairs` alone."""
     return {
         "output": name,
-        "pairs": counts.pairs,
-        "flips": counts.flips,
+        "pairs": pairs,
+        "different": counts.pairs,
         "outside": counts.outside,
-        "largest": min(counts.largest, LARGEST),
+        "flips": counts.flips,
+        "not_finite": counts.not_finite,
+        "largest": _finite(counts.largest),
         "distances": [{"up_to": edge, "pairs": number} for edge, number in _decades(counts.l2) if number],
     }
 

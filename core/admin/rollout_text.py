@@ -14,7 +14,12 @@ STEP_COLUMNS: Final = ("STEP", "REQUESTS", "STATE", "BAKE")
 ARM_COLUMNS: Final = ("VERSION", "ROLE", "SHARE", "REQ/S", "ERR/S", "P50", "P99", "SINCE BEGINNING")
 METRIC_COLUMNS: Final = ("METRIC", "VERDICT", "STABLE", "CANARY", "EVIDENCE")
 COPY_COLUMNS: Final = ("COPIES TO", "COMPARED", "IDENTICAL", "WITHIN", "OUTSIDE", "OTHER SHAPE", "FAILED", "DROPPED")
-VERDICTS: Final[Mapping[str, str]] = {"pass": "pass", "fail": "FAIL", "not_enough_data": "open"}
+VERDICTS: Final[Mapping[str, str]] = {
+    "pass": "pass",
+    "fail": "FAIL",
+    "not_enough_data": "open",
+    "not_judged": "not judged",
+}
 """Verdicts as people read them: without enough data a question is open."""
 
 NEWEST: Final = 8
@@ -49,10 +54,9 @@ def _without(model: Json) -> str:
 def phase_text(delivery: Json) -> str:
     """Return the state of a rollout in words."""
     step = delivery["step"] + 1 if delivery["step"] is not None else 0
-    text = PHASES[delivery["phase"]].format(
+    return PHASES[delivery["phase"]].format(
         canary=delivery["canary"], stable=delivery["stable"], step=step, steps=len(delivery["steps"])
     )
-    return text
 
 
 def _model(name: str, delivery: Json, width: int) -> Iterator[str]:
