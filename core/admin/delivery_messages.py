@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
@@ -40,6 +42,15 @@ class RolloutAnswer:
     generation: int
     record: str
     text: str = ""
+
+    @property
+    def record_members(self) -> Mapping[str, object]:
+        """The members of the record; none where it is not a JSON object."""
+        try:
+            members = json.loads(self.record or "{}")
+        except ValueError:
+            return {}
+        return members if isinstance(members, dict) else {}
 
 
 def rollout_request(request: RolloutRequest) -> bytes:
