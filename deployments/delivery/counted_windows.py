@@ -6,7 +6,7 @@ Counts are kept by epoch, and an epoch has one set of shares: a window never spa
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -140,21 +140,30 @@ class CountedWindows:
         for key in [key for key in self._mirrors if key.model == model]:
             del self._mirrors[key]
 
-    def shown(self, model: str, epoch: int) -> Mapping[int, ArmCounts]:
+    def arms(self, model: str, epoch: int) -> Mapping[int, ArmCounts]:
         """Return what all known routers counted of a division since they began, by version: for people to see."""
-        found: dict[int, ArmCounts] = {}
         with self._lock:
-            for known in self._routers.values():
-                for key, counts in known.arms.items():
-                    if (key.model, key.epoch) == (model, epoch):
-                        found[key.version] = found.get(key.version, ArmCounts()) + counts
-        return found
+            return _by_version(model, epoch, [one.arms for one in self._routers.values()])
+
+    def mirrors(self, model: str, epoch: int) -> Mapping[int, MirrorCounts]:
+        """Return the same of the copies."""
+        with self._lock:
+            return _by_version(model, epoch, [one.mirrors for one in self._routers.values()])
 
     def forget(self, model: str) -> None:
         """Forget a model whose requests are no longer counted."""
         with self._lock:
             self._forget_sums(model)
             self._adopted.pop(model, None)
+
+
+def _by_version(model: str, epoch: int, routers: Iterable[Mapping[ArmKey, C]]) -> Mapping[int, C]:
+    found: dict[int, C] = {}
+    for counts in routers:
+        for key, one in counts.items():
+            if (key.model, key.epoch) == (model, epoch):
+                found[key.version] = found[key.version] + one if key.version in found else one
+    return found
 
 
 def _total(counts: ArmCounts | MirrorCounts) -> int:

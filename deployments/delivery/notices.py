@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -47,7 +48,7 @@ class Notices:
     def __init__(
         self,
         send: Callable[[str, bytes, Mapping[str, str]], str] = answer_of,
-        pause: Callable[[float], object] = threading.Event().wait,
+        pause: Callable[[float], object] = time.sleep,
     ) -> None:
         self._send = send
         self._pause = pause

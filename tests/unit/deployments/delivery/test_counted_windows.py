@@ -160,7 +160,7 @@ def test_people_see_all_that_routers_counted_of_a_division() -> None:
     windows.take(report(1, 2, "b"))
     of_both(windows)
 
-    assert {version: one.shown.requests for version, one in windows.shown("m", 3).items()} == {7: 31, 8: 12}
+    assert {version: one.shown.requests for version, one in windows.arms("m", 3).items()} == {7: 31, 8: 12}
 
 
 def test_routers_that_are_gone_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,4 +171,4 @@ def test_routers_that_are_gone_are_forgotten(monkeypatch: pytest.MonkeyPatch) ->
     windows.take(report(30, 10, "a"))
     windows.take(report(1, 2, "b"))
 
-    assert windows.shown("m", 3)[7].shown.requests == 1
+    assert windows.arms("m", 3)[7].shown.requests == 1
