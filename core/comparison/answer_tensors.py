@@ -87,7 +87,7 @@ def _classify(body: bytes, _: str) -> Tensors:
         fields = top_level_fields(body, 2)
         if not fields or fields[0][0] != _RESULT:
             raise
-        _, start, end = fields[0]
+        start, end = fields[0][1:]
         return {CLASSES: bytes_array([bytes(body[start:end])])}
 
 

@@ -167,7 +167,7 @@ def classes(*scores: float, labels: tuple[bytes, ...] = (b"cat", b"dog")) -> lis
 
 
 @pytest.mark.parametrize("is_rest", [False, True])
-def test_the_class_with_the_largest_score_is_compared(is_rest: bool) -> None:
+def test_the_class_with_the_largest_score_is_compared(*, is_rest: bool) -> None:
     """Classify: labels and scores, and the label that wins, whatever the order of the classes is."""
 
     def answer(*scores: float, version: int = 1, labels: tuple[bytes, ...] = (b"cat", b"dog")) -> bytes:
@@ -186,7 +186,7 @@ def test_the_class_with_the_largest_score_is_compared(is_rest: bool) -> None:
 
 
 @pytest.mark.parametrize("is_rest", [False, True])
-def test_values_of_regress_are_compared(is_rest: bool) -> None:
+def test_values_of_regress_are_compared(*, is_rest: bool) -> None:
     """Regress: one float for each example."""
 
     def answer(*values: float) -> bytes:
