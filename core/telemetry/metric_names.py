@@ -213,6 +213,13 @@ LABEL_REQUESTS = Metric(
     ("model_name", "label"),
     help="Requests that named their version by a label.",
 )
+SPLIT_REQUESTS = Metric(
+    f"{_OURS}split_requests_total",
+    MetricKind.COUNTER,
+    ("model_name", "version", "arm", "outcome"),
+    help="Requests that were divided among versions, by how they ended; lost are tries that were repeated elsewhere.",
+    hidden_until_used=True,
+)
 MIRROR_REQUESTS = Metric(
     f"{_OURS}mirror_requests_total",
     MetricKind.COUNTER,
