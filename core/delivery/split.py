@@ -26,13 +26,27 @@ class MirrorSettings:
     max_in_flight: int = 8
 
 
+class Tolerance(NamedTuple):
+    """How far an element may be from stable's: by `atol + rtol * |stable's|`."""
+
+    rtol: float = 1e-3
+    atol: float = 1e-5
+
+
+DEFAULT_TOLERANCE: Final = Tolerance()
+
+
 @dataclass(frozen=True, slots=True)
 class MirrorOrder:
-    """A mirror as a table carries it: the version is a number."""
+    """A mirror as a table carries it: the version is a number, that of stable itself to see what differs by chance.
+
+    `tolerances` are by output; others have the default one.
+    """
 
     version: int
     share: int
     max_in_flight: int = 8
+    tolerances: Mapping[str, Tolerance] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
