@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "label": Command("deployments.commands.label", "point a label to a version, or remove it"),
         "load": Command("deployments.commands.load", "load a version, or add a model"),
         "unload": Command("deployments.commands.unload", "unload a version, or remove a model"),
+        "compare": Command("deployments.replay.compare_command", "put recorded requests to two versions, and compare"),
         "profile": Command("deployments.commands.profile", "record what a replica does, for Perfetto"),
         "token": Command("deployments.commands.token", "make a token, and its hash for an access file"),
         "warmup-record": Command("deployments.commands.warmup_record", "make a version's warm-up file of requests"),
