@@ -160,6 +160,7 @@ CHANGED: dict[str, object] = {
     "op_libraries": ("/opt/ops.so",),
     "hooks": "pictures:Hooks",
     "version_subpath": "data/model",
+    "delivery": DeliverySettings(traffic={"1": 10_000}),
 }
 
 
