@@ -179,6 +179,7 @@ class Router(OipProxyMethods):
                 "GetConfig": partial(self._hand_over, "get_config"),
                 "ChangeConfig": partial(self._hand_over, "change_config"),
                 "GetStatus": status.grpc_answer,
+                "ChangeRollout": partial(self._hand_over, "change_rollout"),
                 "Profile": partial(answer_profile, lambda: self._router.table, record_over_handle),
             },
             others=(oip, self._profiler.service()) if self._settings.front_door.profiler else (oip,),
@@ -302,7 +303,7 @@ class Router(OipProxyMethods):
 
     async def answer_proxy(self, method: str, request: bytes, grpc_context: Any) -> Raw:
         """Answer a call of Serve's own gRPC proxy on the loop of the router's own ports."""
-        is_needed = self._tracer or self._kept or self._guard.is_ruled
+        is_needed = self._tracer or self._kept or self._guard.is_ruled or self._router.divisions.choosers
         metadata = grpc_context.invocation_metadata() or () if is_needed else ()
         work = self._loop.run(self._grpc_api.answer_traced(method, request, metadata))
         answer: GrpcAnswer = await asyncio.wrap_future(work)

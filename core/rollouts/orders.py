@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from core.delivery.analysis import NOTHING_SEEN, Verdict
-from core.delivery.judgement import begun, conclusion
+from core.delivery.judgement import conclusion
 from core.delivery.plan import DeliverySettings
 from core.delivery.rollout_record import Happening, PauseCause, RolloutOutcome, RolloutPhase, RolloutRecord
 from core.delivery.split import MirrorSettings
@@ -19,7 +19,19 @@ from core.rollouts.dividing import is_canary_able, running_step
 from core.rollouts.idleness import obstacle
 from core.rollouts.sight import ModelSight
 from core.rollouts.traffic_orders import ordered_mirror, ordered_traffic
-from core.rollouts.turns import begin, close_window, complete, finished, go_on, hold, plan_of, resume, told, turn_down
+from core.rollouts.turns import (
+    begin,
+    close_window,
+    complete,
+    finished,
+    hold,
+    plan_of,
+    proceed,
+    resume,
+    told,
+    turn_down,
+    with_step,
+)
 
 
 class OrderVerb(enum.Enum):
@@ -83,7 +95,7 @@ def ordered(
         )
     carry = _ORDERS.get((order.verb, record.phase))
     if carry is None:
-        raise FailedPrecondition(refusal(order.verb, record))
+        raise FailedPrecondition(order_refusal(order.verb, record))
     present = replace(record, happenings=())
     return finished(record, carry(present, _Situation(order, sight, settings)), sight, settings)
 
@@ -99,7 +111,7 @@ def change_problem(record: RolloutRecord, versions: frozenset[int]) -> str:
     return f"version {min(touched)} has a part in a rollout: {_state(record)}"
 
 
-def refusal(verb: OrderVerb, record: RolloutRecord) -> str:
+def order_refusal(verb: OrderVerb, record: RolloutRecord) -> str:
     """Return why an order is refused in the phase of a record."""
     advice = _ADVICE.get((verb, record.phase), "")
     return f"{verb.value} is not possible: {_state(record)}{f'; {advice}' if advice else ''}."
@@ -216,7 +228,7 @@ def _with_failure_forgiven(record: RolloutRecord, order: RolloutOrder) -> Rollou
             f"The analysis has failed version {record.canary}: {record.reason}."
             " Abort ends the rollout; --force forgets the evidence and goes on."
         )
-    return replace(record, analysis=begun(NOTHING_SEEN, plan.analysis, step))
+    return with_step(replace(record, analysis=NOTHING_SEEN), step)
 
 
 def _promote(record: RolloutRecord, now: _Situation) -> RolloutRecord:
@@ -229,7 +241,7 @@ def _promote(record: RolloutRecord, now: _Situation) -> RolloutRecord:
         raise FailedPrecondition("No step has begun; resume goes on, and promote --full skips all steps.")
     record = _with_failure_forgiven(record, order)
     why = f"promoted by {order.by}"
-    return complete(record, sight, why) if order.is_full else go_on(record, sight, why)
+    return complete(record, sight, why) if order.is_full else proceed(record, sight, why)
 
 
 def _no_way_back(record: RolloutRecord) -> str:
