@@ -74,6 +74,7 @@ class ServedVersion:
         self._execution = execution_of(self._loaded, spec, traces, through)
         self._calls = self._execution if traces is None else TracedCalls(self._execution, traces)
         self._loop = LoopThread("direct-transport")
+        self._other_calls = 0
         self._warm_up()
         self._request_log = request_log_of(spec, self._loaded, place.replica)
         self._log_requests(spec.config.logging if spec.config is not None else ())
@@ -123,12 +124,19 @@ class ServedVersion:
 
     @property
     def open_calls(self) -> float:
-        """Calls that all routers together have open here."""
-        return self._direct.open_calls
+        """Calls that all routers together have open here, and those over other ways."""
+        return self._direct.open_calls + self._other_calls
 
     async def call(self, call: Call) -> Answer:
         """Answer a call that did not come over the direct transport; awaited on any event loop."""
-        return await asyncio.wrap_future(self._loop.run(self._calls.call(call)))
+        return await asyncio.wrap_future(self._loop.run(self._counted(call)))
+
+    async def _counted(self, call: Call) -> Answer:
+        self._other_calls += 1
+        try:
+            return await self._calls.call(call)
+        finally:
+            self._other_calls -= 1
 
     def profile(self, order: RecordingOrder) -> tuple[int, bytes]:
         """Record this process in this thread; returns the file, or a code with its text."""
