@@ -249,8 +249,9 @@ class _Peer(asyncio.BufferedProtocol):
             self._begin_copy(frame)
             return
         self._open[call_id] = None
-        if method is Method.METRICS:
-            self._reply(call_id, Answer(Code.OK, report()))
+        beside = self._server.beside.get(method)
+        if beside is not None:
+            self._reply(call_id, beside(bytes(frame.payload)))
             return
         call = Call(method, cast(bytes, frame.payload), frame.wait_ms / 1000 if frame.wait_ms else None)
         if frame.trailer:
@@ -337,11 +338,15 @@ class _Peer(asyncio.BufferedProtocol):
 
 
 class DirectServer:
-    """Listens on one port of the node for routers that know the token; `copies` takes copies, if anything does."""
+    """Listens on one port of the node for routers that know the token; `copies` takes copies, if anything does.
+
+    `beside` has the methods that are answered at once, beside the model.
+    """
 
     def __init__(self, taker: CallTaker, token: bytes) -> None:
         self.taker = taker
         self.copies: CopyTaker | None = None
+        self.beside: dict[Method, Callable[[bytes], Answer]] = {Method.METRICS: lambda _: Answer(Code.OK, report())}
         self.token = token
         self.peers: set[_Peer] = set()
         self.is_draining = False

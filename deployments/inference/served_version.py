@@ -18,13 +18,14 @@ from pathlib import Path
 from core.config.model_config import LoggingConfig
 from core.errors import Code, ServingError
 from core.profiling.profile_request import RecordingOrder
-from core.routing.transport import Answer, Call, Endpoint
+from core.routing.transport import Answer, Call, Endpoint, Method
 from core.telemetry.metric_names import LOAD_ATTEMPT_COUNT, LOAD_LATENCY, LOAD_SECONDS, REPLICAS, RESIDENT_BYTES
 from core.telemetry.spans import TracedProcess
 from core.versions.load_report import LoadStep
 from core.versions.servable import app_name
 from core.versions.servable_spec import ServableSpec
 from deployments.comparison.copy_runner import CopyRunner
+from deployments.comparison.output_observer import OnOutputs, OutputObserver
 from deployments.inference.answering import AnsweringAside
 from deployments.inference.assembly import execution_of, files_on_node, load_failures, loaded_model, request_log_of
 from deployments.inference.batcher import Through
@@ -101,10 +102,15 @@ class ServedVersion:
             AnsweringAside(self._loaded.inner if isinstance(self._loaded, RunWatch) else self._loaded, answers),
             lambda: self._direct.is_busy,
         )
+        observer = OutputObserver(self._loaded.served, self._observe)
+        self._direct.beside[Method.OBSERVE] = observer.answer
         port, has_loopback = self._loop.run(self._direct.open(place.host)).result()
         is_scaled = config is not None and config.resources.autoscaling is not None
         runs_by = self._loaded.served.runs_by
         return Endpoint(place.host, port, token, place.replica, place.node, has_loopback, is_scaled, runs_by=runs_by)
+
+    def _observe(self, on_outputs: OnOutputs | None) -> None:
+        self._execution.answering.on_outputs = on_outputs
 
     def endpoint(self, logs: tuple[LoggingConfig, ...]) -> Endpoint:
         """Return where the direct transport listens and how runs went, and take over the settings of request logs."""
