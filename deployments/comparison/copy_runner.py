@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
 from core.comparison.answer_difference import LONGEST_REASON, ONLY_OUTPUT, answer_difference
 from core.comparison.copy_message import unpacked_copy
@@ -21,6 +21,7 @@ from core.errors import Code, ServingError
 from core.inference.giving_up import GivenUp, giving_up_when
 from core.inference.signature import ServedModel
 from core.routing.transport import Answer, Call
+from deployments.comparison.peer_copies import Reply
 from deployments.system.daemon_threads import DaemonThreads
 from deployments.telemetry.loop_lag import LoopLag
 
@@ -38,8 +39,6 @@ QUIET_AFTER_S: Final = 10.0
 _OF_LOAD: Final = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.CANCELLED})
 """Codes that a copy may get because it has to wait, which says nothing of the version."""
 
-Reply: TypeAlias = Callable[[Answer], None]
-
 
 class CopyAnswering(Protocol):
     """Answers copies without counting or logging them."""
@@ -52,7 +51,7 @@ class CopyAnswering(Protocol):
 
 
 class QueuedCopy:
-    """A copy that waits for its turn, or has it; implements `deployments.inference.direct_server.Ticket`."""
+    """A copy that waits for its turn, or has it; implements `deployments.comparison.peer_copies.CopyTicket`."""
 
     __slots__ = ("body", "ends_at", "is_cancelled", "reply", "size")
 
