@@ -297,7 +297,7 @@ def test_a_call_that_is_withdrawn_before_its_turn_is_not_worked_on(run) -> None:
 
         assert taker.groups == [[0, 2], [3, 5]]
         assert [int(one.body) for one in taker.dropped] == [1, 4]
-        assert not peer.protocol._open
+        assert not peer.protocol.open
 
     run(check)
 
