@@ -177,6 +177,7 @@ class Router(OipProxyMethods):
                 "GetConfig": partial(self._hand_over, "get_config"),
                 "ChangeConfig": partial(self._hand_over, "change_config"),
                 "GetStatus": status.grpc_answer,
+                "ChangeRollout": partial(self._hand_over, "change_rollout"),
                 "Profile": partial(answer_profile, lambda: self._router.table, record_over_handle),
             },
             others=(oip, self._profiler.service()) if self._settings.front_door.profiler else (oip,),

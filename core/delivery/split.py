@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
+from core.delivery.output_counts import Binning
+
 WHOLE: Final = 10_000
 """All requests, in basis points."""
 
@@ -56,7 +58,8 @@ class Division:
     `epoch` rises with every change of shares or of the mirror, so that counts of different shares are kept apart. One
     weight only says which version is stable although a higher number answers. `salt` and `header` (lower case) make
     the choice sticky; an empty header makes it random. `labels` divides requests by some labels. `is_counted` says that
-    routers count for each version (a single weight without mirror needs no counts).
+    routers count for each version (a single weight without mirror needs no counts). `observed` are the outputs whose
+    values replicas of all its versions count, with their bins.
     """
 
     weights: Weights
@@ -65,6 +68,7 @@ class Division:
     header: str = ""
     mirror: MirrorOrder | None = None
     labels: Mapping[str, Weights] = field(default_factory=dict)
+    observed: Mapping[str, Binning] = field(default_factory=dict)
 
     @property
     def stable(self) -> int:

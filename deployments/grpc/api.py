@@ -42,7 +42,7 @@ SERVICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         PREDICTION_SERVICE: ("Predict", "Classify", "Regress", "MultiInference", "GetModelMetadata"),
         MODEL_SERVICE: ("GetModelStatus", "HandleReloadConfigRequest"),
         SESSION_SERVICE: ("SessionRun",),
-        ADMIN_SERVICE: ("GetConfig", "ChangeConfig", "GetStatus", "Profile"),
+        ADMIN_SERVICE: ("GetConfig", "ChangeConfig", "GetStatus", "Profile", "ChangeRollout"),
         TOKEN_SERVICE: (TOKEN,),
     }
 )
