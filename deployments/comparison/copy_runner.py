@@ -17,6 +17,7 @@ from core.comparison.answer_difference import LONGEST_REASON, ONLY_OUTPUT, answe
 from core.comparison.copy_message import unpacked_copy
 from core.comparison.pair_message import packed_report
 from core.delivery.pair_report import DROPPED_PAIR, PairReport, PairResult
+from core.delivery.split import DEFAULT_TOLERANCE
 from core.errors import Code, ServingError
 from core.inference.giving_up import GivenUp, giving_up_when
 from core.inference.signature import ServedModel
@@ -167,7 +168,10 @@ def compared(answering: CopyAnswering, body: bytes, left_s: float) -> PairReport
     if answer.code is not Code.OK:
         return PairReport(PairResult.FAILED, reason=f"{answer.code.name}: {answer.text}"[:LONGEST_REASON])
     only_output = _only_output(answering.served, signature)
-    return answer_difference(copy.call.method, copy.answer, answer.body, copy.tolerances, only_output)
+    otherwise = copy.tolerances.get("", DEFAULT_TOLERANCE)
+    return answer_difference(
+        copy.call.method, copy.answer, answer.body, copy.tolerances, only_output, otherwise=otherwise
+    )
 
 
 def _only_output(served: ServedModel, signature: str) -> str:
