@@ -17,6 +17,7 @@ from pathlib import Path
 
 from core.config.model_config import LoggingConfig
 from core.errors import Code, ServingError
+from core.inference.light_model import state_changes
 from core.profiling.profile_request import RecordingOrder
 from core.routing.transport import Answer, Call, Endpoint
 from core.telemetry.metric_names import LOAD_ATTEMPT_COUNT, LOAD_LATENCY, LOAD_SECONDS, REPLICAS, RESIDENT_BYTES
@@ -33,6 +34,7 @@ from deployments.inference.direct_server import DirectServer
 from deployments.inference.profiler import Profiler
 from deployments.inference.run_watch import RunWatch
 from deployments.inference.warm_up import warm_up
+from deployments.runtime.signature_file import graph_operations
 from deployments.system.event_loop import LoopThread
 from deployments.system.process_tuning import settle
 from deployments.telemetry.process_metrics import METRICS
@@ -99,11 +101,24 @@ class ServedVersion:
         self._direct.copies = self._copies = CopyRunner(
             AnsweringAside(self._loaded.inner if isinstance(self._loaded, RunWatch) else self._loaded, answers),
             lambda: any(peer.open for peer in self._direct.peers),
+            warn=self._warn_of_changes,
         )
         port, has_loopback = self._loop.run(self._direct.open(place.host)).result()
         is_scaled = config is not None and config.resources.autoscaling is not None
         runs_by = self._loaded.served.runs_by
         return Endpoint(place.host, port, token, place.replica, place.node, has_loopback, is_scaled, runs_by=runs_by)
+
+    def _warn_of_changes(self) -> None:
+        """Log that copies of requests may change what this version answers, before the first of them."""
+        changes = state_changes(graph_operations(Path(self._spec.path)))
+        if changes:
+            servable = self._spec.servable
+            log.warning(
+                "mirror_may_change_state model=%s version=%d operations=%s",
+                servable.name,
+                servable.version,
+                ",".join(changes),
+            )
 
     def endpoint(self, logs: tuple[LoggingConfig, ...]) -> Endpoint:
         """Return where the direct transport listens and how runs went, and take over the settings of request logs."""
