@@ -1,5 +1,6 @@
 """Rollouts on a real server: a canary that is like stable is promoted, a bad one is rolled back, and restarts change
-nothing of either."""
+nothing of either.
+"""
 
 from __future__ import annotations
 
