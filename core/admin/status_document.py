@@ -181,7 +181,8 @@ def _model(name: str, model: ModelRoutes, facts: RouterFacts, watcher: AgedRepor
 
 def _delivery(name: str, model: ModelRoutes, watcher: AgedReport, wall_s: float) -> Json | None:
     """Return how the requests for a model are divided, and its rollout; None for a model with neither."""
-    record, plan = model.delivery, model.plan
+    record = model.delivery
+    plan = record.plan or model.plan
     known = standings(record.analysis, plan.analysis) if plan is not None and record.canary else ()
     divided = watcher.report.divided if watcher.report is not None else {}
     facts = RolloutFacts(model.division, plan, known, divided.get(name, NOTHING_DIVIDED), model.signature_changes)
