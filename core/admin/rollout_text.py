@@ -32,7 +32,6 @@ NEWEST: Final = 8
 """Happenings that are shown; the document has all."""
 
 PHASES: Final[Mapping[str, str]] = {
-    "idle": "no rollout",
     "loading": "version {canary} is being loaded",
     "step": "version {canary} in step {step} of {steps}",
     "paused": "version {canary} paused in step {step} of {steps}",
@@ -59,6 +58,8 @@ def _without(model: Json) -> str:
 
 def phase_text(delivery: Json) -> str:
     """Return the state of a rollout in words."""
+    if delivery["phase"] == "idle":
+        return f"no rollout{_instead(delivery)}"
     step = delivery["step"] + 1 if delivery["step"] is not None else 0
     return PHASES[delivery["phase"]].format(
         canary=delivery["canary"],
@@ -67,6 +68,13 @@ def phase_text(delivery: Json) -> str:
         step=step,
         steps=len(delivery["steps"]),
     )
+
+
+def _instead(delivery: Json) -> str:
+    """Return what is known of a model without a rollout."""
+    rejected = ", ".join(one["version"] for one in delivery["rejected"])
+    divided = "; requests are divided by order" if len(delivery["weights"]) > 1 else ""
+    return f"{divided}{f'; rejected: version {rejected}' if rejected else ''}"
 
 
 def _model(name: str, delivery: Json, width: int) -> Iterator[str]:

@@ -44,7 +44,10 @@ VERDICT_CLASSES: Final[Mapping[str, str]] = {
 NEAR: Final = 0.6
 """Part of the evidence from which on a metric is about to fail."""
 
-METRIC_COLUMNS: Final = ("Metric", "Verdict", "Stable", "Canary", "Evidence against it", "What would change it")
+ARMS: Final = "Traffic of the versions"
+"""The title of the table that stays one in narrow windows; the style sheet names it."""
+
+METRIC_COLUMNS: Final = ("Metric", "Verdict", "Stable", "Canary", "Evidence", "Outlook")
 COPY_COLUMNS: Final = (
     "Copies to",
     "Compared",
@@ -79,10 +82,11 @@ def rollout_card(model: Json, *, is_linked: bool = False) -> str:
         return ""
     name, key = escaped(model["name"]), f"rollout-{escaped(model['path'])}"
     title = f'<a href="models/{escaped(model["path"])}">{name}</a>' if is_linked else name
+    subject = "Rollout" if delivery["steps"] or delivery["canary"] else "Shares and copies"
     state = f'<span class="state {PHASE_CLASSES[delivery["phase"]]}">{escaped(phase_text(delivery))}</span>'
     return (
         f'<section class="rollout" data-key="{key}" aria-labelledby="{key}">'
-        f'<h2 id="{key}">Rollout of {title}</h2><p class="phase" data-key="phase">{state}</p>'
+        f'<h2 id="{key}">{subject} of {title}</h2><p class="phase" data-key="phase">{state}</p>'
         f"{''.join(_parts(delivery))}</section>"
     )
 
@@ -101,12 +105,12 @@ def _parts(delivery: Json) -> Iterator[str]:
     yield _steps(delivery["steps"])
     arms = delivery["arms"]
     if len(arms) > 1:
-        yield table_section("Traffic of the versions", ("", *map(_arm_name, arms)), _arms(arms), level=3)
+        yield table_section(ARMS, ("", *map(_arm_name, arms)), _arms(arms), level=3)
     yield table_section("Metrics", METRIC_COLUMNS, map(_metric, delivery["metrics"]), level=3)
     yield table_section("Compared copies", COPY_COLUMNS, _copies(delivery), level=3)
     yield table_section("Outputs of the copies", OUTPUT_COLUMNS, _outputs(delivery), level=3)
     yield table_section("Rejected versions", ("Version", "Since", "Why"), _rejected(delivery), level=3)
-    yield table_section("What happened", ("When", "What", "With which numbers"), _happenings(delivery), level=3)
+    yield table_section("What happened", ("When", "What", "Details"), _happenings(delivery), level=3)
 
 
 def _facts(delivery: Json) -> str:
