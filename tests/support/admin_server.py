@@ -21,6 +21,7 @@ from deployments.system.event_loop import LoopThread
 from deployments.versions.config_requests import ConfigRequests
 from tests.support.clients import free_port
 from tests.support.fakes import FakeTransport
+from tests.support.order_book import OrderBook
 from tests.support.sites import Site
 
 T = TypeVar("T")
@@ -41,6 +42,7 @@ class AdminServer:
         self.port = 0 if "socket_path" in address else free_port()
         self.is_turning = True
         self.recording_error: Exception | None = None
+        self.orders = OrderBook()
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._loop = LoopThread("admin-server")
@@ -66,6 +68,7 @@ class AdminServer:
             "ChangeConfig": change,
             "GetStatus": self.page.grpc_answer,
             "Profile": profile,
+            "ChangeRollout": self.orders.answer,
         }
         api = GrpcApi(self.router, "token", reload, admin=admin, others=self._others())
         self._door = GrpcDoor(GrpcAddress("127.0.0.1", self.port, **address), api, "token")

@@ -66,7 +66,9 @@ def test_evidence_is_shown_as_logarithms(evidence: float, limit: float, share: f
 def test_numbers_that_json_does_not_know_are_cut() -> None:
     """Python would write them, and no other reader takes them."""
     known = MetricStanding("m", Verdict.FAIL, evidence=math.inf, limit=200.0)
-    copies = MirrorCounts(outside=1, outputs={"x": OutputCounts(1, largest=math.inf), "y": OutputCounts(1, largest=math.nan)})
+    copies = MirrorCounts(
+        outside=1, outputs={"x": OutputCounts(1, largest=math.inf), "y": OutputCounts(1, largest=math.nan)}
+    )
     facts = RolloutFacts(shares(0, 100), PLAN, (known,), replace(TRAFFIC, mirrors={8: copies}))
 
     made = rollout_document(RECORD, facts, NOW_S)
@@ -110,9 +112,7 @@ def test_the_running_bake_says_what_follows_and_when() -> None:
 def test_a_pause_of_the_plan_ends_by_itself_and_others_do_not() -> None:
     """Whoever looks knows whether somebody has to do something."""
     plan = RolloutPlan((RolloutStep(pause_s=7200.0), RolloutStep(weight=100)))
-    pausing = replace(
-        RECORD, phase=RolloutPhase.PAUSED, pause_cause=PauseCause.PLAN, step=0, baked_s=200.0, plan=plan
-    )
+    pausing = replace(RECORD, phase=RolloutPhase.PAUSED, pause_cause=PauseCause.PLAN, step=0, baked_s=200.0, plan=plan)
 
     made = rollout_document(pausing, RolloutFacts(shares(0), plan), NOW_S)
     ordered = rollout_document(replace(pausing, pause_cause=PauseCause.ORDER), RolloutFacts(shares(0), plan), NOW_S)
