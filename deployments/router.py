@@ -28,6 +28,7 @@ from core.telemetry.log_lines import announced
 from core.telemetry.spans import TracedProcess
 from deployments.access.guard import CALLER, guard_of
 from deployments.config.startup_settings import monitoring
+from deployments.division.copies import MirrorCopies
 from deployments.exposition.endpoint import EXPOSITION_PATH, ExpositionPage
 from deployments.grpc.api import GrpcApi
 from deployments.grpc.door import GrpcDoor, grpc_address
@@ -96,6 +97,7 @@ class Router(OipProxyMethods):
         self._kept = logged_headers(settings.request_log.metadata_headers)
         kind = TracedRouter if traces else SampledRouter if access or self._kept else RequestRouter
         self._router = kind(self._name, self._transport)
+        self._router.copies = self._copies = MirrorCopies(self._transport, METRICS)
         tables = ServeTables(watcher, self._siblings)
         self._follower = TableFollower(self._router, self._directory, tables, self._publish_health)
         path = monitoring(settings).prometheus_path
@@ -284,6 +286,7 @@ class Router(OipProxyMethods):
         await self._loop.ping(timeout_s=10.0)
 
     async def _drain(self) -> None:
+        self._copies.close()
         timeout_s = self._settings.front_door.drain_timeout_s
         await asyncio.gather(self._http.drain(timeout_s), self._grpc.drain(timeout_s))
 

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
-from core.delivery.pair_report import PairReport
-from core.delivery.split import Tolerance
+from core.comparison.answer_bytes import are_equal
+from core.comparison.answer_tensors import Tensors, answer_tensors
+from core.comparison.tensor_difference import structural_difference, tensor_difference
+from core.delivery.pair_report import IDENTICAL_PAIR, OutputPair, PairReport, PairResult
+from core.delivery.split import DEFAULT_TOLERANCE, Tolerance
+from core.errors import ServingError
 from core.routing.transport import Method
+
+ONLY_OUTPUT: Final = "outputs"
+"""What an output is called whose name its answer leaves out, where nobody knows it."""
+LONGEST_REASON: Final = 200
+MOST_NAMED: Final = 5
 
 
 def answer_difference(
@@ -14,7 +24,7 @@ def answer_difference(
     primary: bytes | bytearray,
     copy: bytes | bytearray,
     tolerances: Mapping[str, Tolerance] | None = None,
-    only_output: str = "outputs",
+    only_output: str = ONLY_OUTPUT,
 ) -> PairReport:
     """Compare two good answers to one request, which differ at most by values, or in structure.
 
@@ -22,4 +32,49 @@ def answer_difference(
     answer leaves out, as that of REST predict with one output does. Raises nothing: an answer that cannot be read is a
     structural difference. The number of the version in an answer does not count.
     """
-    raise NotImplementedError
+    if are_equal(method, primary, copy):
+        return IDENTICAL_PAIR
+    try:
+        stable = answer_tensors(method, bytes(primary), only_output)
+    except ServingError as error:
+        return _structural(f"stable's answer cannot be compared: {error}")
+    try:
+        other = answer_tensors(method, bytes(copy), only_output)
+    except ServingError as error:
+        return _structural(f"the answer cannot be compared: {error}")
+    reason = _names_difference(stable, other) or _structures(stable, other)
+    if reason:
+        return _structural(reason)
+    return _values(stable, other, tolerances or {})
+
+
+def _structural(reason: str) -> PairReport:
+    return PairReport(PairResult.STRUCTURAL, reason=reason[:LONGEST_REASON])
+
+
+def _names_difference(stable: Tensors, other: Tensors) -> str:
+    missing = [name for name in stable if name not in other]
+    extra = [name for name in other if name not in stable]
+    texts = (
+        f"output {', '.join(names[:MOST_NAMED])} is {what}"
+        for names, what in ((missing, "missing"), (extra, "new"))
+        if names
+    )
+    return "; ".join(texts)
+
+
+def _structures(stable: Tensors, other: Tensors) -> str:
+    found = ((name, structural_difference(array, other[name])) for name, array in stable.items())
+    return "; ".join([f"output {name} {text}" for name, text in found if text][:MOST_NAMED])
+
+
+def _values(stable: Tensors, other: Tensors, tolerances: Mapping[str, Tolerance]) -> PairReport:
+    outputs: dict[str, OutputPair] = {}
+    for name, array in stable.items():
+        found = tensor_difference(array, other[name], tolerances.get(name, DEFAULT_TOLERANCE))
+        if found is not None:
+            outputs[name] = found
+    if not outputs:
+        return IDENTICAL_PAIR
+    is_outside = any(one.outside for one in outputs.values())
+    return PairReport(PairResult.OUTSIDE if is_outside else PairResult.WITHIN, outputs)

@@ -143,4 +143,3 @@ class MirrorCounts:
             {one: self.outputs.get(one, nothing).plus(other.outputs.get(one, nothing), sign) for one in names},
             self.reason or other.reason,
         )
-

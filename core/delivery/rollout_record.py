@@ -41,6 +41,19 @@ class PauseCause(enum.Enum):
     """The stable version does not run and cannot be fetched; it ends when it is back."""
 
 
+class RolloutOutcome(enum.Enum):
+    """How a rollout has ended, or is about to where it is being rolled back."""
+
+    PROMOTED = "promoted"
+    ROLLED_BACK = "rolled_back"
+    ABORTED = "aborted"
+    SUPERSEDED = "superseded"
+    """A newer version took its place; nothing was found against it."""
+
+    WITHDRAWN = "withdrawn"
+    """Its directory or the version policy no longer has it; it may come again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rejection:
     """Why a version is not to get traffic, and the state of the directory of which that is said."""
@@ -68,13 +81,14 @@ class RolloutRecord:
     `step` counts from 0. `baked_s` is how long the present step has been in force at every router, without the time in
     which no watcher ran. `lasted_s` is that of the whole rollout. `paused_from` is the phase that a pause interrupted.
     `fixed_weights` and `fixed_mirror` are what `traffic` and `mirror` orders fix while no rollout runs, until the
-    settings differ from `fixed_over` and `mirrored_over`, which were in force when they were ordered. `generation` rises
-    with each change that matters, `owner` names the watcher that wrote it.
+    settings differ from `fixed_over` and `mirrored_over`, which were in force when they were ordered. `generation`
+    rises with each change that matters, `owner` names the watcher that wrote it.
 
     `plan` and `header` are those that the rollout began with: a changed plan counts from the next one. `previous` is
     the version that was stable before, while the rollback window is open. `division` is what routers are to do, with
-    `epoch`. `lost_s` is how long stable has neither run nor been there to be fetched, `restarts` counts replicas of the
-    canary that died. `is_forced` says that the rollout was started in spite of what speaks against it.
+    `epoch`; `is_in_force` says whether every router had it at the last look. `lost_s` is how long stable has neither
+    run nor been there to be fetched, `restarts` counts replicas of the canary that died. `is_forced` says that the
+    rollout was started in spite of what speaks against it, `outcome` how it ended or is about to.
     """
 
     stable: int = 0
@@ -106,6 +120,8 @@ class RolloutRecord:
     previous: int = 0
     previous_fingerprint: str = ""
     division: Division | None = None
+    is_in_force: bool = False
+    outcome: RolloutOutcome | None = None
     lost_s: float = 0.0
     restarts: int = 0
     is_forced: bool = False

@@ -76,6 +76,12 @@ class Division:
         return self.weights[0][0]
 
     @property
+    def versions(self) -> frozenset[int]:
+        """The versions that get requests, also those by a label."""
+        divided = (self.weights, *self.labels.values())
+        return frozenset(version for weights in divided for version, _ in weights)
+
+    @property
     def is_counted(self) -> bool:
         """Whether routers count requests for each version."""
         return len(self.weights) > 1 or self.mirror is not None or bool(self.labels)

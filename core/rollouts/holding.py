@@ -1,12 +1,14 @@
-"""Which versions a rollout holds, and how a table divides requests for it."""
+"""Which versions a rollout holds, and how a table with some routes divides requests for it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.delivery.plan import DeliverySettings
 from core.delivery.rollout_record import RolloutRecord
-from core.delivery.split import Division
+from core.delivery.split import Division, Weights
+from core.rollouts.candidates import rejected_versions
+from core.rollouts.fixed_traffic import fixed_versions, on_versions
 from core.rollouts.sight import ModelSight
 
 
@@ -21,9 +23,15 @@ class Holding:
 def holding_of(record: RolloutRecord, sight: ModelSight, settings: DeliverySettings) -> Holding:
     """Return which versions stay loaded whatever the policy says, and which the policy is not offered.
 
-    Versions in `keep` need not be on storage: those that run go on (`core.versions.reconcile`).
+    Versions in `keep` need not be on storage: those that run go on. Avoided are the rejected, those that wait, and with
+    a plan those that the policy would turn to only because others are avoided.
     """
-    raise NotImplementedError
+    fixed = fixed_versions(record, sight, settings) & (sight.stored.keys() | sight.available)
+    keep = (fixed | {record.stable, record.canary, record.previous}) - {0}
+    avoid = rejected_versions(record, sight) | {record.queued}
+    if settings.plan is not None and record.stable:
+        avoid |= {version for version in sight.stored if version > record.stable and version not in sight.chosen}
+    return Holding(keep, avoid - keep - {0})
 
 
 def division_of(record: RolloutRecord, routed: frozenset[int]) -> Division | None:
@@ -31,4 +39,16 @@ def division_of(record: RolloutRecord, routed: frozenset[int]) -> Division | Non
 
     It is the record's, without shares of versions that have no route there: stable takes theirs.
     """
-    raise NotImplementedError
+    division = record.division
+    if division is None:
+        return None
+    weights = on_versions(division.weights, routed)
+    if not weights:
+        return None
+    mirror = division.mirror if division.mirror is not None and division.mirror.version in routed else None
+    return replace(division, weights=weights, mirror=mirror, labels=_labels(division, routed))
+
+
+def _labels(division: Division, routed: frozenset[int]) -> dict[str, Weights]:
+    found = {label: on_versions(weights, routed) for label, weights in division.labels.items()}
+    return {label: weights for label, weights in found.items() if weights}

@@ -41,6 +41,8 @@ class Method(enum.IntEnum):
     OIP_INFER = 13
     OIP_REST_METADATA = 14
     OIP_METADATA = 15
+    COMPARE = 16
+    """A copy of a request with the answer that its caller got; answered with a report (`core.comparison`)."""
 
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]

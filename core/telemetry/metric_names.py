@@ -213,6 +213,36 @@ LABEL_REQUESTS = Metric(
     ("model_name", "label"),
     help="Requests that named their version by a label.",
 )
+SPLIT_REQUESTS = Metric(
+    f"{_OURS}split_requests_total",
+    MetricKind.COUNTER,
+    ("model_name", "version", "arm", "outcome"),
+    help="Requests that were divided among versions, by how they ended; lost are tries that were repeated elsewhere.",
+    hidden_until_used=True,
+)
+MIRROR_REQUESTS = Metric(
+    f"{_OURS}mirror_requests_total",
+    MetricKind.COUNTER,
+    (*_VERSION, "result"),
+    help="Copies of requests to a mirror, by how the answers compare: identical, within or outside of the tolerance, "
+    "structural, failed; dropped ones were not answered.",
+    hidden_until_used=True,
+)
+MIRROR_RELATIVE_L2 = Metric(
+    f"{_OURS}mirror_relative_l2",
+    MetricKind.HISTOGRAM,
+    (*_VERSION, "output"),
+    exponential(1e-9, 10, 11),
+    help="Relative distance of an output of a mirror to that of the stable version, where they are not equal.",
+    hidden_until_used=True,
+)
+MIRROR_FLIPS = Metric(
+    f"{_OURS}mirror_flips_total",
+    MetricKind.COUNTER,
+    (*_VERSION, "output"),
+    help="Rows of an output of a mirror whose largest column is not that of the stable version.",
+    hidden_until_used=True,
+)
 ROUTING_GENERATION = Metric(
     f"{_OURS}routing_generation",
     MetricKind.GAUGE,

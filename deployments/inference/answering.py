@@ -21,6 +21,7 @@ from core.inference.run_plan import RunPlan
 from core.methods import RESPONDERS, Planner, planners
 from core.platforms.platform import Loaded
 from core.routing.transport import TIMED_OUT, Answer, Call
+from core.telemetry.metrics import Metrics
 from core.versions.run_health import SOUND, UNTRIED, RunHealth, after_failure
 from deployments.inference.call_meter import VersionMeter
 
@@ -112,6 +113,29 @@ class Answering:
         if problem is not None and not before.is_failing:
             served = self.loaded.served
             log.error("version_failing model=%s version=%d problem=%s", served.name, served.version, problem.message)
+
+
+class AnsweringAside:
+    """Answers copies of requests: nothing counts or logs them, and nothing judges the version by them.
+
+    Implements `deployments.comparison.copy_runner.CopyAnswering`.
+    """
+
+    def __init__(self, loaded: Loaded, answers: AnswerSettings | None = None) -> None:
+        self.served = loaded.served
+        self._answering = Answering(loaded, answers, VersionMeter(loaded.served, Metrics()))
+
+    def answer(self, call: Call) -> tuple[Answer, str]:
+        """Answer in this thread alone; return the answer, and the signature that it is of. May raise GivenUp.
+
+        Without batching: a copy never waits for others, and others never for a copy.
+        """
+        attempt = Attempt(self._answering, call)
+        attempt.read()
+        signature = attempt.signature
+        attempt.run(in_caller_thread=not self.served.may_loop)
+        attempt.write()
+        return attempt.outcome, signature
 
 
 class Attempt:
@@ -211,6 +235,11 @@ class Attempt:
         if isinstance(error, RuntimeFailure):
             self._answering.run_failed(error)
         self.meter.ended(self.answer.code)
+
+    @property
+    def signature(self) -> str:
+        """The signature that is to run; empty for a call that failed or needs none."""
+        return "" if self._plan is None else self._plan.signature
 
     @property
     def outcome(self) -> Answer:

@@ -85,6 +85,14 @@ class CallTaker(Protocol):
         """Take note of a call whose caller has gone before it was submitted."""
 
 
+class CopyTaker(Protocol):
+    """Works on copies of requests, beside the calls."""
+
+    def take(self, call: Call, reply: Reply) -> Ticket | None:
+        """Work on a copy later, and reply with its report on the event loop's thread; None for one that is over."""
+        ...
+
+
 class _Peer(asyncio.BufferedProtocol):
     """One connection of one router."""
 
@@ -95,6 +103,7 @@ class _Peer(asyncio.BufferedProtocol):
         self._open: dict[int, Ticket | None] = {}
         self._leaving = False
         self._waiting: dict[int, Arrival] = {}
+        self._copies: dict[int, Ticket | None] = {}
         self._is_due = False
         self._is_working = False
         self._is_send_due = False
@@ -106,6 +115,11 @@ class _Peer(asyncio.BufferedProtocol):
         self._silence: SilenceWatch | None = None
         self._loop = asyncio.get_running_loop()
         self._greeting_timer = self._loop.call_later(GREETING_TIMEOUT_S, self._refuse, "no greeting")
+
+    @property
+    def has_calls(self) -> bool:
+        """Whether a call of this router is not answered yet."""
+        return bool(self._open)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -126,6 +140,7 @@ class _Peer(asyncio.BufferedProtocol):
         for ticket in abandoned.values():
             if ticket is not None:
                 ticket.cancel()
+        self._drop_copies()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         del sizehint
@@ -227,9 +242,12 @@ class _Peer(asyncio.BufferedProtocol):
 
     def _begin(self, frame: Frame) -> None:
         method = METHODS.get(frame.detail)
-        if method is None or frame.call_id in self._open:
-            raise BrokenFrame(f"call {frame.call_id} of method {frame.detail} makes no sense here")
         call_id = frame.call_id
+        if method is None or call_id in self._open or call_id in self._copies:
+            raise BrokenFrame(f"call {call_id} of method {frame.detail} makes no sense here")
+        if method is Method.COMPARE:
+            self._begin_copy(frame)
+            return
         self._open[call_id] = None
         if method is Method.METRICS:
             self._reply(call_id, Answer(Code.OK, report()))
@@ -240,7 +258,38 @@ class _Peer(asyncio.BufferedProtocol):
             call = call._replace(trace=trace, headers=headers)
         self._waiting[call_id] = Arrival(call, partial(self._reply, call_id), self._read_at_s)
 
+    def _begin_copy(self, frame: Frame) -> None:
+        """Take a copy, which is not among the calls: it keeps nobody waiting, and nothing waits for it."""
+        call_id, copies = frame.call_id, self._server.copies
+        self._copies[call_id] = None
+        if copies is None or self._leaving:
+            self._report(call_id, Answer.error(Code.UNAVAILABLE, "No copies are compared here."))
+            return
+        call = Call(Method.COMPARE, cast(bytes, frame.payload), frame.wait_ms / 1000)
+        ticket = copies.take(call, partial(self._report, call_id))
+        if call_id in self._copies:
+            self._copies[call_id] = ticket
+
+    def _report(self, call_id: int, answer: Answer) -> None:
+        """Send the report of a copy, unless nobody waits for it."""
+        if call_id in self._copies:
+            del self._copies[call_id]
+            self._unsent += (
+                frame_header(FrameKind.ANSWER, len(answer.body), call_id=call_id, detail=answer.code),
+                answer.body,
+            )
+            self._send()
+
+    def _drop_copies(self) -> None:
+        dropped, self._copies = self._copies, {}
+        for ticket in dropped.values():
+            if ticket is not None:
+                ticket.cancel()
+
     def _cancel(self, call_id: int) -> None:
+        copy = self._copies.pop(call_id, None)
+        if copy is not None:
+            copy.cancel()
         arrival, ticket = self._waiting.pop(call_id, None), self._open.pop(call_id, None)
         if arrival is not None:
             self._server.taker.drop(arrival)
@@ -276,6 +325,7 @@ class _Peer(asyncio.BufferedProtocol):
     def go_away(self) -> None:
         """Ask the router for no more calls; close when the last answer is out."""
         self._leaving = True
+        self._drop_copies()
         if self._transport is not None:
             self._transport.write(frame_header(FrameKind.GOAWAY, 0))
         self._close_if_done()
@@ -287,10 +337,11 @@ class _Peer(asyncio.BufferedProtocol):
 
 
 class DirectServer:
-    """Listens on one port of the node for routers that know the token."""
+    """Listens on one port of the node for routers that know the token; `copies` takes copies, if anything does."""
 
     def __init__(self, taker: CallTaker, token: bytes) -> None:
         self.taker = taker
+        self.copies: CopyTaker | None = None
         self.token = token
         self.peers: set[_Peer] = set()
         self.is_draining = False
@@ -313,6 +364,11 @@ class DirectServer:
     def peer(self) -> _Peer:
         """Return the protocol of a new connection."""
         return _Peer(self)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call has come, and is not answered yet."""
+        return any(peer.has_calls for peer in self.peers)
 
     @property
     def open_calls(self) -> float:

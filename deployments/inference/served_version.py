@@ -24,6 +24,8 @@ from core.telemetry.spans import TracedProcess
 from core.versions.load_report import LoadStep
 from core.versions.servable import app_name
 from core.versions.servable_spec import ServableSpec
+from deployments.comparison.copy_runner import CopyRunner
+from deployments.inference.answering import AnsweringAside
 from deployments.inference.assembly import execution_of, files_on_node, load_failures, loaded_model, request_log_of
 from deployments.inference.batcher import Through
 from deployments.inference.call_traces import CallTraces, TracedCalls
@@ -92,8 +94,12 @@ class ServedVersion:
 
     def _open_direct_transport(self) -> Endpoint:
         token = secrets.token_bytes(16)
-        place, config = self._place, self._spec.config
+        place, config, answers = self._place, self._spec.config, self._spec.settings.answers
         self._direct = DirectServer(self._calls, token)
+        self._direct.copies = self._copies = CopyRunner(
+            AnsweringAside(self._loaded.inner if isinstance(self._loaded, RunWatch) else self._loaded, answers),
+            lambda: self._direct.is_busy,
+        )
         port, has_loopback = self._loop.run(self._direct.open(place.host)).result()
         is_scaled = config is not None and config.resources.autoscaling is not None
         runs_by = self._loaded.served.runs_by
@@ -146,6 +152,7 @@ class ServedVersion:
         drain_s = self._spec.config.resources.drain_timeout_s if self._spec.config is not None else 30.0
         await asyncio.wrap_future(self._loop.run(self._direct.drain(drain_s)))
         self._execution.close()
+        self._copies.close()
         self._loop.stop()
         await asyncio.gather(*(asyncio.to_thread(close, LAST_RECORDS_TIMEOUT_S) for close in self._closing()))
         self._files.release()

@@ -44,6 +44,15 @@ class VersionTransport:
         (self._direct.get(model) or self._new_direct(model)).add()
         return connection.begin(call, waiting)
 
+    def begin_copy(self, route: Route, call: Call, waiting: Waiting) -> OpenCall | None:
+        """Send a copy, which is not counted; None where no connection for copies takes it now, or the version has gone.
+
+        `waiting` gets its report, ConnectionLost or DeadlineExceeded.
+        """
+        replicas = self._callable.get(route.app)
+        connection = None if replicas is None else replicas.choose_for_copy()
+        return connection.begin(call, waiting) if connection is not None and connection.takes_calls else None
+
     async def call(self, route: Route, call: Call) -> Answer:
         """Deliver a call over a connection that must be waited for, or over the handle where there is none.
 

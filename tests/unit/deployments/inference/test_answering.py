@@ -19,9 +19,10 @@ from core.inference.signature import Signature
 from core.methods import Planner
 from core.routing.transport import TIMED_OUT, Answer, Call, Method
 from core.telemetry.metrics import Metrics
-from core.versions.run_health import FIRST_RUNS, LATER_RUNS, SOUND
-from deployments.inference.answering import Answering, failure_answer
+from core.versions.run_health import FIRST_RUNS, LATER_RUNS, SOUND, UNTRIED
+from deployments.inference.answering import Answering, AnsweringAside, failure_answer
 from deployments.inference.call_meter import VersionMeter
+from deployments.telemetry.process_metrics import METRICS
 from tests.support.fakes import FakeLoaded
 from tests.support.infer_bodies import FORMS, arrays_of, bits, infer_call, is_carried
 from tests.support.loaded_models import loaded
@@ -325,3 +326,24 @@ class Complex(FakeLoaded):
     def run(self, feeds, fetches, **options) -> list[np.ndarray]:
         answers = super().run(feeds, fetches, **options)
         return [one.astype(np.complex64) if name == "z:0" else one for name, one in zip(fetches, answers, strict=True)]
+
+
+def test_a_copy_is_answered_aside() -> None:
+    """The answer is that of a call, with its signature; but no metric counts it, no log gets it, no run is judged."""
+    model = FakeLoaded(half_plus_two())
+    counted = Answering(model)
+    counted.on_answer = lambda call, answer: pytest.fail(f"{call} {answer}")
+    before = METRICS.snapshot().lasting()
+    aside = AnsweringAside(model)
+
+    answer, signature = aside.answer(CALL)
+
+    assert (json.loads(answer.body), signature) == (PREDICTIONS, "serving_default")
+    assert METRICS.snapshot().lasting() == before
+    assert counted.health is UNTRIED
+
+
+def test_a_copy_that_fails_has_its_error_as_answer() -> None:
+    """An unreadable body is an answer too, and has no signature."""
+    answer, signature = AnsweringAside(FakeLoaded(half_plus_two())).answer(CALL._replace(body=b"{"))
+    assert (answer.code, signature) == (Code.INVALID_ARGUMENT, "")

@@ -10,9 +10,9 @@ import pytest
 
 from core.errors import Code
 from core.routing.direct_frames import HEADER, FrameKind, frame_header
-from core.routing.transport import LOOPBACK, Answer, Call, Method
+from core.routing.transport import LOOPBACK, Answer, Call, ConnectionLost, Method
 from deployments.inference import direct_server
-from deployments.inference.direct_server import UNAUTHENTICATED_PAYLOAD_BYTES, Arrival, DirectServer
+from deployments.inference.direct_server import UNAUTHENTICATED_PAYLOAD_BYTES, Arrival, DirectServer, Reply
 from deployments.routing.awaited_call import call_over
 from deployments.system import tcp_peer
 from tests.support.direct_sites import TOKEN, KeptWrites, Taker, Work, connected, frames_in, predict, serving, until
@@ -469,5 +469,109 @@ def test_calls_that_cannot_be_worked_on_end_their_connection(run) -> None:
 
         assert [int(one.body) for one in taker.dropped] == [2]
         assert peer.answers == [[0]]
+
+    run(check)
+
+
+class Copies:
+    """Takes copies, and keeps them as work."""
+
+    def __init__(self) -> None:
+        self.held: list[Work] = []
+
+    def take(self, call: Call, reply: Reply) -> Work | None:
+        """Keep a copy; one without a body is over at once."""
+        if not call.body:
+            reply(Answer(Code.OK, b"dropped"))
+            return None
+        self.held.append(Work(call, reply))
+        return self.held[-1]
+
+
+COPY = Call(Method.COMPARE, b"copy", 5.0)
+
+
+def test_a_copy_is_no_call(run) -> None:
+    """Copies make a replica not busy, do not count as load, and leave the calls beside them alone."""
+
+    async def check() -> None:
+        async with serving(Taker()) as (server, endpoint):
+            copies = server.copies = Copies()
+            connection = await connected(endpoint)
+            copy = asyncio.ensure_future(call_over(connection, COPY))
+            await until(lambda: bool(copies.held))
+            assert (copies.held[0].call.body, copies.held[0].call.timeout_s) == (b"copy", 5.0)
+            assert not server.is_busy
+
+            assert (await call_over(connection, predict())).body == b"body"
+            copies.held[0].reply(Answer(Code.OK, b"report"))
+            assert (await copy).body == b"report"
+            assert (await call_over(connection, COPY._replace(body=b""))).body == b"dropped"
+
+    run(check)
+
+
+def test_an_open_call_makes_the_replica_busy(run) -> None:
+    """While a call of any router is open no copy has its turn."""
+
+    async def check() -> None:
+        taker = Taker(holds=True)
+        async with serving(taker) as (server, endpoint):
+            connection = await connected(endpoint)
+            call = asyncio.ensure_future(call_over(connection, predict()))
+            await until(lambda: bool(taker.held))
+            assert server.is_busy
+            taker.release()
+            await call
+            assert not server.is_busy
+
+    run(check)
+
+
+def test_copies_end_with_their_connection_and_with_a_drain(run) -> None:
+    """Nobody waits for a copy: a withdrawn one, one of a lost router, and those at the end of a replica are dropped."""
+
+    async def check() -> None:
+        async with serving(Taker()) as (server, endpoint):
+            copies = server.copies = Copies()
+            one, two, three = [await connected(endpoint) for _ in range(3)]
+            withdrawn = asyncio.ensure_future(call_over(one, COPY))
+            others = [asyncio.ensure_future(call_over(peer, COPY)) for peer in (two, three)]
+            await until(lambda: len(copies.held) == 3)
+
+            withdrawn.cancel()
+            await until(lambda: sum(held.is_cancelled for held in copies.held) == 1)
+            two.close()
+            await until(lambda: sum(held.is_cancelled for held in copies.held) == 2)
+            assert await server.drain(5.0)
+            assert all(held.is_cancelled for held in copies.held)
+            assert all(isinstance(one, ConnectionLost) for one in await asyncio.gather(*others, return_exceptions=True))
+
+    run(check)
+
+
+def test_a_replica_that_compares_nothing_says_so(run) -> None:
+    """A router gets an answer to its copy, and counts it as dropped."""
+
+    async def check() -> None:
+        async with serving(Taker()) as (_, endpoint):
+            connection = await connected(endpoint)
+            assert (await call_over(connection, COPY)).code is Code.UNAVAILABLE
+
+    run(check)
+
+
+def test_two_copies_with_one_number_are_garbage(run) -> None:
+    """The number of an open copy is taken, as that of an open call is."""
+
+    async def check() -> None:
+        async with serving(Taker()) as (server, endpoint):
+            server.copies = Copies()
+            reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
+            copy = frame_header(FrameKind.CALL, 4, call_id=1, detail=Method.COMPARE, wait_ms=5000) + b"copy"
+            writer.write(frame_header(FrameKind.HELLO, len(TOKEN)) + TOKEN + copy * 2)
+            with suppress(ConnectionResetError):
+                assert await reader.read() == b""
+            writer.close()
 
     run(check)

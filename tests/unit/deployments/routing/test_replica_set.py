@@ -150,3 +150,61 @@ def test_a_port_answers_on_loopback_too(run) -> None:
         await everywhere.drain(1.0)
 
     run(check)
+
+
+def test_copies_have_connections_of_their_own(run) -> None:
+    """A copy opens one, without waiting for it; copies are neither load nor in the way of calls."""
+
+    async def check() -> None:
+        async with serving(Taker()) as (server, endpoint):
+            made = ReplicaSet("node")
+            assert made.choose_for_copy() is None
+            await made.update([endpoint])
+            assert made.choose_for_copy() is None
+            assert made.choose_for_copy() is None
+            await until(lambda: made.choose_for_copy() is not None)
+            assert len(server.peers) == 2
+            assert made.choose_for_copy() is not made.choose()
+            assert len(made.usable) == 1
+
+            made.close_for_copies()
+            await until(lambda: len(server.peers) == 1)
+            assert (await call_over(made.choose(), predict())).body == b"body"
+            made.retire()
+
+    run(check)
+
+
+def test_connections_for_copies_end_with_their_replica(run) -> None:
+    """A replica that is gone, and a version that left the table, have no copies."""
+
+    async def check() -> None:
+        async with serving(Taker()) as (server, endpoint):
+            made = ReplicaSet("node")
+            await made.update([endpoint])
+            await until(lambda: made.choose_for_copy() is not None)
+            await made.update([])
+            await until(lambda: not server.peers)
+            assert made.choose_for_copy() is None
+
+            await made.update([endpoint])
+            await until(lambda: made.choose_for_copy() is not None)
+            made.retire()
+            await until(lambda: not server.peers)
+
+    run(check)
+
+
+def test_a_connection_for_copies_that_opens_too_late_is_not_used(run) -> None:
+    """The replica has gone meanwhile, and the connection with it."""
+
+    async def check() -> None:
+        async with serving(Taker()) as (server, endpoint):
+            made = ReplicaSet("node")
+            await made.update([endpoint])
+            made.choose_for_copy()
+            await made.update([])
+            await until(lambda: not made._connecting)
+            await until(lambda: not server.peers)
+
+    run(check)

@@ -1,0 +1,181 @@
+"""Answers copies and compares them while the model server has nothing else to do: one at a time, in its own thread.
+
+A copy has its turn when no call is open and the event loop is on time. Until then it waits, in a short queue; one that
+has waited too long is dropped. A call that comes meanwhile waits for none of this: it shares the processor with one
+copy at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol, TypeAlias
+
+from core.comparison.answer_difference import LONGEST_REASON, ONLY_OUTPUT, answer_difference
+from core.comparison.copy_message import unpacked_copy
+from core.comparison.pair_message import packed_report
+from core.delivery.pair_report import DROPPED_PAIR, PairReport, PairResult
+from core.errors import Code, ServingError
+from core.inference.giving_up import GivenUp, giving_up_when
+from core.inference.signature import ServedModel
+from core.routing.transport import Answer, Call
+from deployments.system.daemon_threads import DaemonThreads
+from deployments.telemetry.loop_lag import LoopLag
+
+log = logging.getLogger(__name__)
+
+MOST_QUEUED: Final = 32
+MOST_QUEUED_BYTES: Final = 128 * 1024 * 1024
+LOOK_AGAIN_S: Final = 0.002
+"""After so long a copy whose turn has not come looks again."""
+BUSY_LAG_S: Final = 0.001
+"""An event loop that is late by so much has no time to spare, or its processor has not."""
+QUIET_AFTER_S: Final = 10.0
+"""So long after the last copy the lag of the loop is not measured any more."""
+
+_OF_LOAD: Final = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.CANCELLED})
+"""Codes that a copy may get because it has to wait, which says nothing of the version."""
+
+Reply: TypeAlias = Callable[[Answer], None]
+
+
+class CopyAnswering(Protocol):
+    """Answers copies without counting or logging them."""
+
+    served: ServedModel
+
+    def answer(self, call: Call) -> tuple[Answer, str]:
+        """Answer in this thread; return the answer, and the signature that it is of. May raise GivenUp."""
+        ...
+
+
+class QueuedCopy:
+    """A copy that waits for its turn, or has it; implements `deployments.inference.direct_server.Ticket`."""
+
+    __slots__ = ("body", "ends_at", "is_cancelled", "reply", "size")
+
+    def __init__(self, body: bytes, ends_at: float, reply: Reply) -> None:
+        self.body = body
+        self.size = len(body)
+        self.ends_at = ends_at
+        self.reply = reply
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        """Drop the copy; nothing is replied."""
+        self.is_cancelled = True
+        self.body = b""
+
+
+class CopyRunner:
+    """Works on the copies of one version; all but the work itself is on one event loop.
+
+    `is_busy` says whether a call is open.
+    """
+
+    def __init__(self, answering: CopyAnswering, is_busy: Callable[[], bool], lag: LoopLag | None = None) -> None:
+        self._answering = answering
+        self._is_busy = is_busy
+        self._lag = lag or LoopLag()
+        self._queue: deque[QueuedCopy] = deque()
+        self._queued_bytes = 0
+        self._is_working = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._quiet: asyncio.TimerHandle | None = None
+        self._thread = DaemonThreads("copies", 1)
+
+    def take(self, call: Call, reply: Reply) -> QueuedCopy | None:
+        """Queue a copy; None for one that was dropped because too many wait."""
+        loop = asyncio.get_running_loop()
+        self._lag.start()
+        if self._quiet is not None:
+            self._quiet.cancel()
+        self._quiet = loop.call_later(QUIET_AFTER_S, self._lag.stop)
+        copy = QueuedCopy(call.body, loop.time() + (call.timeout_s or 0.0), reply)
+        if len(self._queue) >= MOST_QUEUED or self._queued_bytes + copy.size > MOST_QUEUED_BYTES:
+            reply(_answer(DROPPED_PAIR))
+            return None
+        self._queue.append(copy)
+        self._queued_bytes += copy.size
+        if self._timer is None and not self._is_working:
+            self._look(loop)
+        return copy
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin the first copy if it is the time for one, otherwise look again soon."""
+        self._timer = None
+        self._drop_late(loop.time())
+        if not self._queue:
+            return
+        if self._is_busy() or self._lag.lag_s > BUSY_LAG_S:
+            self._timer = loop.call_later(LOOK_AGAIN_S, self._look, loop)
+            return
+        copy = self._queue.popleft()
+        self._queued_bytes -= copy.size
+        self._is_working = True
+        self._thread.submit(lambda: self._work(copy, loop))
+
+    def _drop_late(self, now_s: float) -> None:
+        while self._queue and (self._queue[0].is_cancelled or now_s >= self._queue[0].ends_at):
+            copy = self._queue.popleft()
+            self._queued_bytes -= copy.size
+            if not copy.is_cancelled:
+                copy.reply(_answer(DROPPED_PAIR))
+
+    def _work(self, copy: QueuedCopy, loop: asyncio.AbstractEventLoop) -> None:
+        """Answer and compare a copy, in the thread for that."""
+        try:
+            with giving_up_when(lambda: copy.is_cancelled):
+                answer = _answer(compared(self._answering, copy.body, copy.ends_at - loop.time()))
+        except GivenUp:
+            answer = _answer(DROPPED_PAIR)
+        except Exception as error:
+            log.exception("copy_failed")
+            answer = Answer.error(Code.INTERNAL, f"{type(error).__name__}: {error}")
+        try:
+            loop.call_soon_threadsafe(self._end, copy, answer, loop)
+        except RuntimeError:  # the loop was closed
+            return
+
+    def _end(self, copy: QueuedCopy, answer: Answer, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_working = False
+        if not copy.is_cancelled:
+            copy.reply(answer)
+        if self._queue and self._timer is None:
+            self._timer = loop.call_later(0, self._look, loop)
+
+    def close(self) -> None:
+        """Drop what waits, and take no more."""
+        for timer in (self._timer, self._quiet):
+            if timer is not None:
+                timer.cancel()
+        self._lag.stop()
+        self._queue.clear()
+        self._thread.close()
+
+
+def compared(answering: CopyAnswering, body: bytes, left_s: float) -> PairReport:
+    """Answer a copy, and compare that with the answer that its caller got; may raise GivenUp."""
+    try:
+        copy = unpacked_copy(body)
+    except ServingError as error:
+        return PairReport(PairResult.DROPPED, reason=str(error)[:LONGEST_REASON])
+    answer, signature = answering.answer(copy.call._replace(timeout_s=max(0.001, left_s)))
+    if answer.code in _OF_LOAD:
+        return DROPPED_PAIR
+    if answer.code is not Code.OK:
+        return PairReport(PairResult.FAILED, reason=f"{answer.code.name}: {answer.text}"[:LONGEST_REASON])
+    only_output = _only_output(answering.served, signature)
+    return answer_difference(copy.call.method, copy.answer, answer.body, copy.tolerances, only_output)
+
+
+def _only_output(served: ServedModel, signature: str) -> str:
+    """Return the name of the output of a signature that has one, as answers may leave it out."""
+    found = served.signatures.get(signature)
+    return next(iter(found.outputs)) if found is not None and len(found.outputs) == 1 else ONLY_OUTPUT
+
+
+def _answer(report: PairReport) -> Answer:
+    return Answer(Code.OK, packed_report(report))

@@ -1,0 +1,213 @@
+"""Tests of copies as a model server works on them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from core.comparison.copy_message import RequestCopy, packed_copy
+from core.comparison.pair_message import unpacked_report
+from core.delivery.pair_report import PairReport, PairResult
+from core.errors import Code
+from core.inference.dtypes import DataType
+from core.inference.giving_up import go_on
+from core.inference.signature import ServedModel, Signature, TensorSpec
+from core.routing.transport import Answer, Call, Method
+from deployments.comparison import copy_runner
+from deployments.comparison.copy_runner import BUSY_LAG_S, MOST_QUEUED, CopyRunner, compared
+from deployments.telemetry.loop_lag import LoopLag
+from tests.support.direct_sites import until
+
+ONE_OUTPUT = Signature({}, {"scores": TensorSpec("s:0", DataType.FLOAT, None)})
+
+
+class Answers:
+    """Answers copies from a function's worth of bytes; `gate` holds them."""
+
+    def __init__(self, answer: Answer | Exception | None = None) -> None:
+        self.served = ServedModel("m", 8, {"serving_default": ONE_OUTPUT})
+        self.result = answer or Answer(Code.OK, b'{"predictions": [1.0]}')
+        self.gate = threading.Event()
+        self.gate.set()
+        self.calls: list[Call] = []
+
+    def answer(self, call: Call) -> tuple[Answer, str]:
+        """Return the answer once the gate is open."""
+        self.calls.append(call)
+        while not self.gate.wait(0.005):
+            go_on()
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result, "serving_default"
+
+
+class StillLag(LoopLag):
+    """A lag that does not change by itself."""
+
+    def start(self) -> None:
+        """Do not look."""
+
+
+def copy_call(answer: bytes = b'{"predictions": [1.0]}', timeout_s: float = 30.0) -> Call:
+    call = packed_copy(RequestCopy(Call(Method.REST_PREDICT, b"{}"), answer), timeout_s)
+    assert call is not None
+    return call
+
+
+class Site:
+    """A runner whose calls and lag are in the hands of the test, and the reports of its copies."""
+
+    def __init__(self, answers: Answers) -> None:
+        self.is_busy = False
+        self.lag = StillLag()
+        self.runner = CopyRunner(answers, lambda: self.is_busy, self.lag)
+        self.replies: list[Answer] = []
+
+    def take(self, call: Call) -> copy_runner.QueuedCopy | None:
+        """Take a copy."""
+        return self.runner.take(call, self.replies.append)
+
+    @property
+    def results(self) -> list[PairResult]:
+        """What was reported."""
+        return [unpacked_report(one.body).result for one in self.replies]
+
+
+async def test_a_copy_is_answered_compared_and_reported() -> None:
+    """The report says how the answers differ, and has no value of them."""
+    site = Site(Answers())
+    site.take(copy_call())
+    site.take(copy_call(b'{"predictions": [2.0]}'))
+    await until(lambda: len(site.replies) == 2)
+    assert site.replies[0] == Answer(Code.OK, b"")
+    report = unpacked_report(site.replies[1].body)
+    assert (report.result, list(report.outputs)) == (PairResult.OUTSIDE, ["scores"])
+    site.runner.close()
+
+
+async def test_a_copy_has_its_turn_when_no_call_is_open() -> None:
+    """Calls come first, however long that takes within the time of the copy."""
+    answers = Answers()
+    site = Site(answers)
+    site.is_busy = True
+    site.take(copy_call())
+    await asyncio.sleep(5 * copy_runner.LOOK_AGAIN_S)
+    assert not answers.calls
+    site.is_busy = False
+    await until(lambda: bool(site.replies))
+    assert site.results == [PairResult.IDENTICAL]
+    site.runner.close()
+
+
+async def test_a_late_loop_has_no_time_for_copies() -> None:
+    """A busy processor shows in the lag of the loop; a copy that waited too long is dropped."""
+    answers = Answers()
+    site = Site(answers)
+    site.lag.lag_s = 2 * BUSY_LAG_S
+    site.take(copy_call(timeout_s=0.02))
+    await until(lambda: bool(site.replies))
+    assert site.results == [PairResult.DROPPED]
+    assert not answers.calls
+    site.runner.close()
+
+
+async def test_there_is_one_copy_at_a_time() -> None:
+    """The second one waits until the first is reported."""
+    answers = Answers()
+    answers.gate.clear()
+    site = Site(answers)
+    site.take(copy_call())
+    site.take(copy_call())
+    await until(lambda: bool(answers.calls))
+    await asyncio.sleep(0.01)
+    assert len(answers.calls) == 1
+    answers.gate.set()
+    await until(lambda: len(site.replies) == 2)
+    site.runner.close()
+
+
+async def test_too_many_copies_are_dropped_at_once() -> None:
+    """The queue is short, and so is the memory that it holds."""
+    site = Site(Answers())
+    site.is_busy = True
+    for _ in range(MOST_QUEUED):
+        assert site.take(copy_call()) is not None
+    assert site.take(copy_call()) is None
+    assert site.results == [PairResult.DROPPED]
+    site.runner.close()
+
+
+async def test_the_bytes_of_waiting_copies_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large copies of many routers do not fill the memory."""
+    monkeypatch.setattr(copy_runner, "MOST_QUEUED_BYTES", 100)
+    site = Site(Answers())
+    site.is_busy = True
+    assert site.take(copy_call(bytes(60))) is not None
+    assert site.take(copy_call(bytes(60))) is None
+    site.runner.close()
+
+
+async def test_a_cancelled_copy_is_neither_run_nor_reported() -> None:
+    """Nobody waits for it, whether it waits or runs."""
+    answers = Answers()
+    answers.gate.clear()
+    site = Site(answers)
+    running, waiting = site.take(copy_call()), site.take(copy_call())
+    await until(lambda: bool(answers.calls))
+    assert running is not None
+    assert waiting is not None
+    running.cancel()
+    waiting.cancel()
+    site.take(copy_call())
+    answers.gate.set()
+    await until(lambda: bool(site.replies))
+    assert len(site.replies) == 1
+    assert len(answers.calls) == 2
+    site.runner.close()
+
+
+async def test_a_defect_harms_no_later_copy() -> None:
+    """Whatever is raised becomes an error, which the router counts as dropped."""
+    answers = Answers(ValueError("broken"))
+    site = Site(answers)
+    site.take(copy_call())
+    await until(lambda: bool(site.replies))
+    assert site.replies[0].code is Code.INTERNAL
+    answers.result = Answer(Code.OK, b'{"predictions": [1.0]}')
+    site.take(copy_call())
+    await until(lambda: len(site.replies) == 2)
+    assert site.replies[1].code is Code.OK
+    site.runner.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "result"),
+    [
+        (Code.INVALID_ARGUMENT, PairResult.FAILED),
+        (Code.INTERNAL, PairResult.FAILED),
+        (Code.UNAVAILABLE, PairResult.DROPPED),
+        (Code.DEADLINE_EXCEEDED, PairResult.DROPPED),
+    ],
+)
+def test_an_error_of_the_version_is_a_failed_copy_and_want_of_time_is_none(code: Code, result: PairResult) -> None:
+    """The caller got an answer; that the copy had to wait is not the version's fault."""
+    report = compared(Answers(Answer.error(code, "why")), copy_call().body, 5.0)
+    assert report.result is result
+    if result is PairResult.FAILED:
+        assert report == PairReport(PairResult.FAILED, reason=f"{code.name}: why")
+
+
+def test_a_broken_copy_is_dropped() -> None:
+    """What cannot be read is no copy."""
+    answers = Answers()
+    assert compared(answers, b"xx", 5.0).result is PairResult.DROPPED
+    assert not answers.calls
+
+
+def test_a_copy_has_what_is_left_of_its_time() -> None:
+    """The run ends with the time of the copy."""
+    answers = Answers()
+    compared(answers, copy_call().body, 0.25)
+    assert answers.calls[0].timeout_s == 0.25
