@@ -39,12 +39,14 @@ class GetConfigResponse(_message.Message):
     def __init__(self, config: _Optional[_Union[_model_config_pb2.ModelServerConfig, _Mapping]] = ..., fingerprint: _Optional[str] = ..., file_config: _Optional[_Union[_model_config_pb2.ModelServerConfig, _Mapping]] = ..., is_requested: _Optional[bool] = ..., wanted: _Optional[_Mapping[str, Versions]] = ...) -> None: ...
 
 class ChangeConfigRequest(_message.Message):
-    __slots__ = ("config", "expected_fingerprint")
+    __slots__ = ("config", "expected_fingerprint", "force")
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
     config: _model_config_pb2.ModelServerConfig
     expected_fingerprint: str
-    def __init__(self, config: _Optional[_Union[_model_config_pb2.ModelServerConfig, _Mapping]] = ..., expected_fingerprint: _Optional[str] = ...) -> None: ...
+    force: bool
+    def __init__(self, config: _Optional[_Union[_model_config_pb2.ModelServerConfig, _Mapping]] = ..., expected_fingerprint: _Optional[str] = ..., force: _Optional[bool] = ...) -> None: ...
 
 class ChangeConfigResponse(_message.Message):
     __slots__ = ("fingerprint", "generation")

@@ -6,9 +6,9 @@ Counts are kept by epoch, and an epoch has one set of shares: a window never spa
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from core.delivery.analysis import ArmWindow
 from core.delivery.arm_counts import ArmCounts
@@ -20,21 +20,11 @@ from core.routing.router_report import RouterReport
 MOST_ROUTERS = 1024
 """Routers whose last counts are kept; those that were heard of longest ago are forgotten first."""
 
-MOST_FIRST = 1000
-"""Values of first answers that are kept of an output."""
-
 OutputKey = tuple[str, str, str]
 """An application, its replica, and an output."""
 
 
-class Counts(Protocol):
-    """Cumulated counts of any kind."""
-
-    def __sub__(self: C, other: C) -> C: ...
-    def __add__(self: C, other: C) -> C: ...
-
-
-C = TypeVar("C", bound=Counts)
+C = TypeVar("C", ArmCounts, MirrorCounts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +51,8 @@ class CountedWindows:
     """Collects reports, on any thread, and hands out windows.
 
     A difference is taken whenever a router reports, so that nothing is lost with a router but what it had not reported.
-    Epochs in `adopted` were begun by a former watcher: what a router counted of them before its first report here was
-    seen by that one already, and is left out.
+    What a router counted of an adopted division before its first report here was seen by a former watcher already, and
+    is left out.
     """
 
     def __init__(self) -> None:
@@ -100,22 +90,23 @@ class CountedWindows:
         """Add a difference; counts that fell are those of a router that began anew under its old name."""
         if before is None and is_first and key.epoch <= self._adopted.get(key.model, -1):
             return
-        fell = before is not None and _requests(now) < _requests(before)
+        fell = before is not None and _total(now) < _total(before)
         gain = now if before is None or fell else now - before
         sums[key] = sums[key] + gain if key in sums else gain
 
     def _add_outputs(self, key: OutputKey, now: OutputBins) -> None:
-        """Add what a replica counted; each router reports it, and one that is late brings nothing new."""
-        before = self._outputs_seen.get(key, OutputBins())
+        """Add what a replica counted; each router reports it, and one that is late brings nothing new.
+
+        What it had counted when it was first heard of is left out: a former watcher may have seen it.
+        """
+        before = self._outputs_seen.get(key, now)
         if sum(now.counts.values()) < sum(before.counts.values()):
             return
         self._outputs_seen[key] = now
-        known = self._outputs.get(key, OutputBins())
-        gained = {one: count - before.counts.get(one, 0) for one, count in now.counts.items()}
-        counts = {one: known.counts.get(one, 0) + gained.get(one, 0) for one in {*known.counts, *gained}}
-        self._outputs[key] = replace(now, counts=counts)
+        gained = self._outputs.get(key, OutputBins()) + (now - before)
+        self._outputs[key] = replace(gained, first=now.first)
 
-    def window(self, divided: DividedRequests) -> ArmWindow:
+    def window(self, divided: DividedRequests, lasted_s: float) -> ArmWindow:
         """Return what the arms did since the last window of the model, and forget it and what is older."""
         with self._lock:
             stable = self._arms.get(ArmKey(divided.model, divided.epoch, divided.stable), ArmCounts()).judged
@@ -128,13 +119,11 @@ class CountedWindows:
                 mirror,
                 self._outputs_of(divided.stable_app),
                 self._outputs_of(divided.canary_app),
+                lasted_s,
             )
             self._forget_sums(divided.model)
-            self._outputs = {
-                key: one
-                for key, one in self._outputs.items()
-                if key[0] not in {divided.stable_app, divided.canary_app}
-            }
+            for key in [key for key in self._outputs if key[0] in {divided.stable_app, divided.canary_app}]:
+                del self._outputs[key]
         return window
 
     def _outputs_of(self, app: str) -> dict[str, OutputBins]:
@@ -142,11 +131,7 @@ class CountedWindows:
         found: dict[str, OutputBins] = {}
         for (name, _, output), bins in self._outputs.items():
             if name == app:
-                known = found.get(output, OutputBins())
-                counts = {
-                    one: known.counts.get(one, 0) + bins.counts.get(one, 0) for one in {*known.counts, *bins.counts}
-                }
-                found[output] = OutputBins(counts, (*known.first, *bins.first)[:MOST_FIRST])
+                found[output] = found.get(output, OutputBins()) + bins
         return found
 
     def _forget_sums(self, model: str) -> None:
@@ -155,15 +140,15 @@ class CountedWindows:
         for key in [key for key in self._mirrors if key.model == model]:
             del self._mirrors[key]
 
-    def shown(self, model: str, epoch: int) -> Mapping[int, ArmCounts]:
+    def arms(self, model: str, epoch: int) -> Mapping[int, ArmCounts]:
         """Return what all known routers counted of a division since they began, by version: for people to see."""
-        found: dict[int, ArmCounts] = {}
         with self._lock:
-            for known in self._routers.values():
-                for key, counts in known.arms.items():
-                    if (key.model, key.epoch) == (model, epoch):
-                        found[key.version] = found.get(key.version, ArmCounts()) + counts
-        return found
+            return _by_version(model, epoch, [one.arms for one in self._routers.values()])
+
+    def mirrors(self, model: str, epoch: int) -> Mapping[int, MirrorCounts]:
+        """Return the same of the copies."""
+        with self._lock:
+            return _by_version(model, epoch, [one.mirrors for one in self._routers.values()])
 
     def forget(self, model: str) -> None:
         """Forget a model whose requests are no longer counted."""
@@ -172,9 +157,15 @@ class CountedWindows:
             self._adopted.pop(model, None)
 
 
-def _requests(counts: object) -> int:
+def _by_version(model: str, epoch: int, routers: Iterable[Mapping[ArmKey, C]]) -> Mapping[int, C]:
+    found: dict[int, C] = {}
+    for counts in routers:
+        for key, one in counts.items():
+            if (key.model, key.epoch) == (model, epoch):
+                found[key.version] = found[key.version] + one if key.version in found else one
+    return found
+
+
+def _total(counts: ArmCounts | MirrorCounts) -> int:
     """Return a number that only rises while a router runs."""
-    if isinstance(counts, ArmCounts):
-        return counts.shown.requests
-    assert isinstance(counts, MirrorCounts)
-    return counts.compared + counts.dropped
+    return counts.shown.requests if isinstance(counts, ArmCounts) else counts.compared + counts.dropped
