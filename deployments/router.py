@@ -296,7 +296,7 @@ class Router(OipProxyMethods):
 
     async def answer_proxy(self, method: str, request: bytes, grpc_context: Any) -> Raw:
         """Answer a call of Serve's own gRPC proxy on the loop of the router's own ports."""
-        is_needed = self._tracer or self._kept or self._guard.is_ruled
+        is_needed = self._tracer or self._kept or self._guard.is_ruled or self._router.divisions.choosers
         metadata = grpc_context.invocation_metadata() or () if is_needed else ()
         work = self._loop.run(self._grpc_api.answer_traced(method, request, metadata))
         answer: GrpcAnswer = await asyncio.wrap_future(work)
