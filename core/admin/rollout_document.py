@@ -42,10 +42,10 @@ LIMITS: Final[Mapping[RuleKind, str]] = {
 PAUSE_ENDS: Final[Mapping[PauseCause, str]] = {
     PauseCause.ORDER: "an operator resumes, promotes or aborts; a metric that fails still acts",
     PauseCause.PLAN: "an operator resumes, promotes or aborts; a metric that fails still acts",
-    PauseCause.FAILED: "an operator aborts, or resumes in spite of it",
+    PauseCause.FAILED: "an operator aborts, or resumes in spite of it with --force",
     PauseCause.INCONCLUSIVE: "an operator resumes, promotes or aborts",
-    PauseCause.DURATION: "an operator promotes or aborts",
-    PauseCause.STABLE_LOST: "it goes on when stable is back",
+    PauseCause.DURATION: "an operator resumes, promotes or aborts",
+    PauseCause.STABLE_LOST: "it goes on when stable is back; promote --full makes the canary stable",
 }
 """How a pause ends, by its cause."""
 
@@ -78,6 +78,7 @@ def rollout_document(record: RolloutRecord, facts: RolloutFacts, wall_s: float) 
         "reason": _shown(record.reason),
         "paused_by": _shown(record.paused_by),
         "pause_cause": record.pause_cause.value if record.phase is RolloutPhase.PAUSED else None,
+        "outcome": record.outcome.value if record.outcome is not None else None,
         "rollout": record.rollout or None,
         "generation": record.generation,
         "stable": _version(record.stable),

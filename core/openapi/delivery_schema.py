@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.delivery.analysis import Verdict
-from core.delivery.rollout_record import PauseCause, RolloutPhase
+from core.delivery.rollout_record import PauseCause, RolloutOutcome, RolloutPhase
 from core.openapi.schema_parts import SECONDS, TEXT, TIME, VERSION, WHOLE, Json, array_of, nullable, object_with
 
 PERCENT: Json = {"type": "number", "minimum": 0, "maximum": 100, "description": "percent, with two decimals at most"}
@@ -75,6 +75,10 @@ DELIVERY = object_with(
     reason={**nullable(TEXT), "description": "why the rollout is in this phase, where there is more to say"},
     paused_by=nullable(TEXT),
     pause_cause=nullable({"enum": [one.value for one in PauseCause]}),
+    outcome={
+        **nullable({"enum": [one.value for one in RolloutOutcome]}),
+        "description": "of the last rollout, or of this one where it is being rolled back",
+    },
     rollout={**nullable(TEXT), "description": "names the rollout; sticky choices depend on it"},
     generation={**WHOLE, "description": "rises whenever the record of the rollout changes"},
     stable=nullable(VERSION),
