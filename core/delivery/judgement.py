@@ -41,10 +41,11 @@ def begun(state: AnalysisState, analysis: Analysis, step: RolloutStep, *, unit: 
 
 
 def observed(state: AnalysisState, analysis: Analysis, window: ArmWindow) -> AnalysisState:
-    """Return the state with one more window, which was under one division of the traffic.
+    """Return the state with one more window, which was under the division of the step that has begun.
 
-    A window in which the initial delay is not over proves nothing but that answers differ in structure. Limits are made
-    of earlier windows than those that they judge.
+    Small windows are judged together, so the shares of all windows since `begun` must be the same. A window in which
+    the initial delay is not over proves nothing but that answers differ in structure. Limits are made of earlier
+    windows than those that they judge.
     """
     lasted_s = analysis.interval_s if window.lasted_s is None else window.lasted_s
     if state.delay_left_s > 0:

@@ -19,7 +19,7 @@ from core.rollouts.dividing import is_canary_able, running_step
 from core.rollouts.idleness import obstacle
 from core.rollouts.sight import ModelSight
 from core.rollouts.traffic_orders import ordered_mirror, ordered_traffic
-from core.rollouts.turns import begin, close_window, complete, finished, go_on, hold, plan_of, resume, told, turn_down
+from core.rollouts.turns import begin, close_window, complete, finished, hold, plan_of, proceed, resume, told, turn_down
 
 
 class OrderVerb(enum.Enum):
@@ -83,7 +83,7 @@ def ordered(
         )
     carry = _ORDERS.get((order.verb, record.phase))
     if carry is None:
-        raise FailedPrecondition(refusal(order.verb, record))
+        raise FailedPrecondition(order_refusal(order.verb, record))
     present = replace(record, happenings=())
     return finished(record, carry(present, _Situation(order, sight, settings)), sight, settings)
 
@@ -99,7 +99,7 @@ def change_problem(record: RolloutRecord, versions: frozenset[int]) -> str:
     return f"version {min(touched)} has a part in a rollout: {_state(record)}"
 
 
-def refusal(verb: OrderVerb, record: RolloutRecord) -> str:
+def order_refusal(verb: OrderVerb, record: RolloutRecord) -> str:
     """Return why an order is refused in the phase of a record."""
     advice = _ADVICE.get((verb, record.phase), "")
     return f"{verb.value} is not possible: {_state(record)}{f'; {advice}' if advice else ''}."
@@ -229,7 +229,7 @@ def _promote(record: RolloutRecord, now: _Situation) -> RolloutRecord:
         raise FailedPrecondition("No step has begun; resume goes on, and promote --full skips all steps.")
     record = _with_failure_forgiven(record, order)
     why = f"promoted by {order.by}"
-    return complete(record, sight, why) if order.is_full else go_on(record, sight, why)
+    return complete(record, sight, why) if order.is_full else proceed(record, sight, why)
 
 
 def _no_way_back(record: RolloutRecord) -> str:

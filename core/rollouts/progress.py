@@ -26,11 +26,11 @@ from core.rollouts.turns import (
     end,
     enter,
     finished,
-    go_on,
     has_share,
     hold,
     is_as_planned,
     plan_of,
+    proceed,
     resume,
     told,
     turn_down,
@@ -168,7 +168,7 @@ def _stepping(record: RolloutRecord, sight: ModelSight) -> RolloutRecord:
         return record
     if conclusion(record.analysis, plan.analysis) is not Verdict.PASS:
         return _inconclusive(record, sight, plan)
-    return record if step.gate and not sight.is_gate_open else go_on(record, sight)
+    return record if step.gate and not sight.is_gate_open else proceed(record, sight)
 
 
 def _paused(record: RolloutRecord, sight: ModelSight) -> RolloutRecord:
@@ -184,7 +184,7 @@ def _paused(record: RolloutRecord, sight: ModelSight) -> RolloutRecord:
     if not is_of_plan or record.baked_s < (step.pause_s or 0.0) or (step.gate and not sight.is_gate_open):
         return record
     # the canary must be able to take the next share
-    return go_on(record, sight, "the pause is over") if is_canary_able(record, sight) else record
+    return proceed(record, sight, "the pause is over") if is_canary_able(record, sight) else record
 
 
 def _promoting(record: RolloutRecord, sight: ModelSight) -> RolloutRecord:
@@ -306,7 +306,7 @@ def _too_long(record: RolloutRecord, sight: ModelSight) -> RolloutRecord:
         return turn_down(record, sight, RolloutOutcome.ROLLED_BACK, reason)
     can_go_on = record.phase is RolloutPhase.STEP and is_as_planned(record) and not plan.steps[record.step].gate
     if plan.on_inconclusive is OnInconclusive.ADVANCE and can_go_on:
-        return go_on(replace(record, lasted_s=0.0), sight, reason)
+        return proceed(replace(record, lasted_s=0.0), sight, reason)
     return hold(record, sight, PauseCause.DURATION, BY_ANALYSIS, reason)
 
 
@@ -320,7 +320,7 @@ def _inconclusive(record: RolloutRecord, sight: ModelSight, plan: RolloutPlan) -
     reason = f"inconclusive at the end of {step_in_words(plan, record.step)}: {missing or 'not enough data'}"
     if plan.on_inconclusive is OnInconclusive.ADVANCE:
         waits = plan.steps[record.step].gate and not sight.is_gate_open
-        return record if waits else go_on(record, sight, reason)
+        return record if waits else proceed(record, sight, reason)
     record = told(record, sight, "rollout_verdict", record.canary, reason)
     if plan.on_inconclusive is OnInconclusive.ROLLBACK:
         return turn_down(record, sight, RolloutOutcome.ROLLED_BACK, reason)

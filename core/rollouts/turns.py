@@ -104,7 +104,7 @@ def enter(record: RolloutRecord, sight: ModelSight, step: int, why: str = "") ->
     return told(after, sight, "rollout_step", record.canary, text)
 
 
-def go_on(record: RolloutRecord, sight: ModelSight, why: str = "") -> RolloutRecord:
+def proceed(record: RolloutRecord, sight: ModelSight, why: str = "") -> RolloutRecord:
     """Enter the next step, or promote after the last one."""
     if record.step + 1 < len(plan_of(record).steps):
         return enter(record, sight, record.step + 1, why)
@@ -132,7 +132,7 @@ def hold(
 def resume(record: RolloutRecord, sight: ModelSight, why: str) -> RolloutRecord:
     """End a pause; a step of the plan that pauses is over with it."""
     if record.paused_from is RolloutPhase.STEP and plan_of(record).steps[record.step].pause_s is not None:
-        return go_on(record, sight, why)
+        return proceed(record, sight, why)
     event = {
         RolloutPhase.LOADING: RolloutEvent.WAITS_AGAIN,
         RolloutPhase.ROLLING_BACK: RolloutEvent.TURNED_DOWN,
