@@ -46,6 +46,7 @@ class _Known:
 
     looked_s: float
     answered_s: dict[int, float] = field(default_factory=dict)
+    counted: frozenset[int] = frozenset()
     running: dict[int, int] = field(default_factory=dict)
     listing: VersionListing | None = None
     fingerprints: Mapping[int, str] = field(default_factory=dict)
@@ -75,7 +76,7 @@ class ModelSights:
             chosen=chosen or frozenset(),
             available=available,
             failed=dict(_failed(name, look)),
-            gone_s=_gone_s(look.routes(name), known, look.now_s),
+            gone_s=_gone_s(config, known, look),
             restarts=_restarts(config, record.canary, known, look),
             epoch_in_force=division.epoch if division is not None else -1,
             labels=config.labels,
@@ -119,17 +120,28 @@ def _failed(name: str, look: TickLook) -> Iterator[tuple[int, str]]:
             yield version, f"{failure.code.name}: {failure.message}"
 
 
-def _gone_s(routes: ModelRoutes, known: _Known, now_s: float) -> dict[int, float]:
-    """Return for how long each version that has answered does not; those that nobody speaks of are forgotten."""
-    available = routes.available
-    answered = {**known.answered_s, **dict.fromkeys(available, now_s)}
+def _gone_s(config: ModelConfig, known: _Known, look: TickLook) -> dict[int, float]:
+    """Return for how long each version that has answered does not; those that nobody speaks of are forgotten.
+
+    One whose replicas have all died is still AVAILABLE while Serve starts others.
+    """
+    routes = look.routes(config.name)
+    replicas = {one: _app(config, one, look).replicas for one in routes.available}
+    may_have_none = config.resources.autoscaling is not None and not config.resources.autoscaling.min_replicas
+    known.counted = frozenset(one for one, count in replicas.items() if count or one in known.counted)
+    answering = {one for one, count in replicas.items() if count or may_have_none or one not in known.counted}
+    answered = {**known.answered_s, **dict.fromkeys(answering, look.now_s)}
     known.answered_s = {version: at_s for version, at_s in answered.items() if version in routes.histories}
-    return {version: now_s - at_s for version, at_s in known.answered_s.items() if version not in available}
+    return {version: look.now_s - at_s for version, at_s in known.answered_s.items() if version not in answering}
+
+
+def _app(config: ModelConfig, version: int, look: TickLook) -> AppObservation:
+    return look.apps.get(app_name(ServableId(config.name, version)), ABSENT)
 
 
 def _restarts(config: ModelConfig, canary: int, known: _Known, look: TickLook) -> int:
     """Return how many replicas of the canary died: fewer run than before, of a model that is not scaled by its load."""
-    app = look.apps.get(app_name(ServableId(config.name, canary)), ABSENT)
+    app = _app(config, canary, look)
     runs = max(app.replicas, 1) if app.condition is Condition.RUNNING else 0
     ran = known.running.get(canary, 0)
     known.running = {canary: runs}
