@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "rollout": Command("deployments.delivery_commands.rollout", "show how a rollout stands, or give it an order"),
         "traffic": Command("deployments.delivery_commands.traffic", "divide a model's requests over its versions"),
         "mirror": Command("deployments.delivery_commands.mirror", "copy requests to another version, and compare"),
+        "compare": Command("deployments.replay.compare_command", "put recorded requests to two versions, and compare"),
         "profile": Command("deployments.commands.profile", "record what a replica does, for Perfetto"),
         "token": Command("deployments.commands.token", "make a token, and its hash for an access file"),
         "warmup-record": Command("deployments.commands.warmup_record", "make a version's warm-up file of requests"),

@@ -1,0 +1,218 @@
+"""`ray_model_server compare`: puts recorded requests to two versions, and shows how their answers differ."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import BufferedReader
+from typing import Final
+
+from core.admin.status_text import printable
+from core.comparison.signature_difference import signature_problems
+from core.delivery.split import DEFAULT_TOLERANCE, Tolerance
+from core.errors import Code, NotFound, RuntimeFailure
+from core.inference.signature import ServedModel
+from core.replay.recorded_requests import LeftOut, RecordedRequest, recorded_requests
+from core.replay.replay_document import ReplayedPair, replay_document
+from core.replay.replay_tally import ReplayTally, Reply, Trial
+from core.replay.replay_text import replay_text
+from deployments.commands.arguments import (
+    DONE,
+    FAILED,
+    answered,
+    client,
+    name,
+    parser,
+    print_json,
+    server_channel,
+    target,
+    version_number,
+)
+from deployments.launch.endings import INTERRUPTED
+from deployments.replay.report_file import check_place, write_report
+from deployments.replay.version_calls import VersionCalls
+
+DIFFERENT: Final = 4
+"""Exit status where the versions differ by more than tolerance and chance allow."""
+
+MOST_REQUESTS: Final = 10_000
+TOLD_EVERY_S: Final = 1.0
+_DESCRIPTION: Final = """\
+Put recorded requests to two versions of a model on a running server, and compare their answers tensor by tensor. Each
+request goes to OLD, to NEW and to OLD once more, in turns: so one sees how much OLD differs from itself, in values and
+in time. The versions must answer; traffic of others goes on, and makes latencies longer.
+
+FILE is a request log or a warm-up file (TFRecord of PredictionLog, from this server or TensorFlow Serving), or has a line
+of JSON for each request: a request log of that format, or bodies of REST predict."""
+_EXAMPLES: Final = """\
+  ray_model_server compare ranking 7 8 --requests /models/ranking/8/assets.extra/tf_serving_warmup_requests
+  ray_model_server compare ranking 7 8 --requests /logs/ranking-20261130.tfrecord --report ranking.html
+  ray_model_server compare ranking 7 8 --requests requests.jsonl --rtol 0.01 --allow-outside 1 --json
+
+exit status 4: they differ by more than tolerance and chance allow"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; returns the exit status."""
+    made = parser("compare", _DESCRIPTION, _EXAMPLES)
+    made.add_argument("model", metavar="MODEL", type=name)
+    made.add_argument("old", metavar="OLD", type=version_number, help="the version to which the other is compared")
+    made.add_argument("new", metavar="NEW", type=version_number)
+    made.add_argument("--requests", metavar="FILE", type=name, required=True, help="the recorded requests")
+    made.add_argument("--report", metavar="FILE", type=name, help="write a page with plots that needs no network")
+    made.add_argument("--limit", metavar="N", type=_count, default=MOST_REQUESTS, help="most requests (%(default)s)")
+    made.add_argument("--rtol", metavar="X", type=_share, default=DEFAULT_TOLERANCE.rtol, help=_help("relative"))
+    made.add_argument("--atol", metavar="X", type=_share, default=DEFAULT_TOLERANCE.atol, help=_help("absolute"))
+    made.add_argument(
+        "--allow-outside", metavar="PERCENT", type=_percent, default=0.0, help="answers that may be outside of it (0)"
+    )
+    made.add_argument("--timeout", metavar="S", type=_seconds, default=60.0, help="for each request (%(default)s)")
+    given = made.parse_args(arguments)
+    return answered(lambda: _compare(given), as_json=given.json)
+
+
+def _help(kind: str) -> str:
+    return f"{kind} part of the tolerance of a value (%(default)s)"
+
+
+def _number(text: str, what: str, most: float = math.inf) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= most or math.isinf(number):
+        raise argparse.ArgumentTypeError(f"{text} is not {what}")
+    return number
+
+
+def _share(text: str) -> float:
+    return _number(text, "a number from 0 on")
+
+
+def _seconds(text: str) -> float:
+    return _number(text, "a number of seconds")
+
+
+def _percent(text: str) -> float:
+    return _number(text, "a percentage", 100.0)
+
+
+def _count(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
+    if not number:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of requests")
+    return number
+
+
+def _compare(given: argparse.Namespace) -> int:
+    if given.report:
+        check_place(given.report)
+    with _opened(given.requests) as stream:
+        calls, old, new = _versions(given)
+        pair = ReplayedPair(
+            given.model,
+            given.old,
+            given.new,
+            target(given.server),
+            given.requests,
+            signature_problems(old.signatures, new.signatures),
+            given.allow_outside / 100,
+        )
+        tally, left_out = ReplayTally(Tolerance(given.rtol, given.atol)), LeftOut()
+        stopped = _replay(given, calls, tally, recorded_requests(stream, given.requests, old, left_out))
+    document = replay_document(pair, tally, left_out, stopped)
+    if given.json:
+        print_json(document)
+    else:
+        print(replay_text(document, shutil.get_terminal_size().columns), end="")
+    if given.report:
+        write_report(given.report, document)
+        print(f"wrote {printable(given.report)}", file=sys.stderr)
+    if stopped == _STOPPED:
+        return INTERRUPTED
+    return {"same": DONE, "different": DIFFERENT}.get(document["verdict"], FAILED)
+
+
+_STOPPED: Final = "it was interrupted"
+
+
+@contextmanager
+def _opened(file: str) -> Iterator[BufferedReader]:
+    try:
+        stream = open(file, "rb")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise NotFound(f"{file} cannot be read: {error.strerror}") from None
+    with stream:
+        try:
+            yield stream
+        except OSError as error:
+            raise NotFound(f"{file} cannot be read: {error.strerror}") from None
+
+
+def _versions(given: argparse.Namespace) -> tuple[VersionCalls, ServedModel, ServedModel]:
+    """Return what calls the versions, and what both declare; raises NoServer, NotFound and others."""
+    channel, metadata = server_channel(given)
+    calls = VersionCalls(channel, metadata, given.model, given.timeout)
+    try:
+        old, new = (ServedModel(given.model, one, calls.signatures(one)) for one in (given.old, given.new))
+    except RuntimeFailure as error:
+        if error.code in {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED}:
+            client(given).status()
+        raise
+    return calls, old, new
+
+
+def _replay(
+    given: argparse.Namespace, calls: VersionCalls, tally: ReplayTally, requests: Iterator[RecordedRequest]
+) -> str:
+    """Put requests to the versions and count how the answers differ; returns why it ended before those did."""
+    told = _Told(given)
+    turns = itertools.cycle(itertools.permutations(("old", "new", "again")))
+    try:
+        for request in requests:
+            if tally.requests >= given.limit:
+                return f"there are more than {given.limit:,} requests, see --limit"
+            if not tally.requests:  # what a first request starts is no part of a latency
+                calls.ask(request.call, given.old), calls.ask(request.call, given.new)
+            trial = _trial(calls, request, given, next(turns))
+            if trial.old.answer.code is Code.UNAVAILABLE and trial.again.answer.code is Code.UNAVAILABLE:
+                client(given).status()
+            tally.add(request, trial)
+            told.at(tally.requests)
+    except KeyboardInterrupt:
+        return _STOPPED
+    finally:
+        requests.close()  # type: ignore[attr-defined]  # a generator
+        told.end()
+    return ""
+
+
+def _trial(calls: VersionCalls, request: RecordedRequest, given: argparse.Namespace, turns: Sequence[str]) -> Trial:
+    """Put a request to the versions in these turns: whoever comes first is at a disadvantage."""
+    replies: dict[str, Reply] = {
+        turn: calls.ask(request.call, given.new if turn == "new" else given.old) for turn in turns
+    }
+    return Trial(**replies)
+
+
+class _Told:
+    """Tells at a terminal how far it is."""
+
+    def __init__(self, given: argparse.Namespace) -> None:
+        self._is_shown = not given.json and sys.stderr.isatty()
+        self._due_s = time.monotonic() + TOLD_EVERY_S
+
+    def at(self, requests: int) -> None:
+        if self._is_shown and time.monotonic() >= self._due_s:
+            self._due_s = time.monotonic() + TOLD_EVERY_S
+            print(f"\r{requests:,} requests", end="", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        if self._is_shown:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
