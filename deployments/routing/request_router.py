@@ -96,9 +96,10 @@ class RequestRouter:
         route = self.table.resolve(name, version, label)
         if label is not None and version is None:
             self._metrics.count(LABEL_REQUESTS, name, label)
-        if fields is not None and self.divisions.choosers and version is None:
-            return self.divisions.chosen(route, label, fields)
-        return route
+        if fields is None or not self.divisions.choosers or version is not None:
+            return route
+        chooser = self.divisions.choosers.get((name, label))
+        return route if chooser is None else chooser.choose(fields)
 
     def note_metrics(self) -> None:
         """Set the gauges of this router."""

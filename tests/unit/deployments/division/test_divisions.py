@@ -45,7 +45,8 @@ class Site:
 
     def choose(self, *fields: tuple[bytes, bytes], label: str | None = None) -> Route:
         """Choose the route of a request."""
-        return self.divisions.chosen(self.table.resolve("m", None, label), label, fields)
+        chooser = self.divisions.choosers.get(("m", label))
+        return self.table.resolve("m", None, label) if chooser is None else chooser.choose(fields)
 
     def serve(self, *fields: tuple[bytes, bytes], label: str | None = None, code: Code = Code.OK) -> int:
         """Answer a request; return the version that got it."""
@@ -298,11 +299,9 @@ def test_models_are_divided_apart() -> None:
     }
     site.divisions.follow(RoutingTable(2, models, settled=True))
     for name in ("m", "n"):
-        site.divisions.chosen(models[name].latest, None, [user("ann")]).arm.answered(Code.OK, 0.001)
+        site.divisions.choosers[name, None].choose([user("ann")]).arm.answered(Code.OK, 0.001)
 
-    plain = site.divisions.chosen(models["plain"].latest, None, [])
-
-    assert plain.arm is None
+    assert site.divisions.choosers.keys() == {("m", None), ("n", None)}
     assert {key: one.judged.requests for key, one in site.divisions.counts().items()} == {
         ArmKey("m", 3, 7): 0,
         ArmKey("m", 3, 8): 1,
