@@ -86,6 +86,7 @@ def rollout_document(record: RolloutRecord, facts: RolloutFacts, wall_s: float) 
         "previous": _version(record.previous),
         "queued": _version(record.queued),
         "weights": _weights(weights),
+        "ordered_weights": _weights(record.fixed_weights),
         "label_weights": _label_weights(facts.division),
         "mirror": _mirror(facts.division),
         "sticky_header": (facts.division.header or None) if facts.division is not None else None,

@@ -94,9 +94,7 @@ def _model(name: str, delivery: Json, width: int) -> Iterator[str]:
         for line in _wrapped("rejected", f"version {one['version']}: {one['reason'] or 'no reason is shown'}", width)
     )
     yield from _after_a_line(
-        line
-        for one in delivery["happenings"][-NEWEST:]
-        for line in _wrapped(_time(one["at"]), f"{happening_name(one)}: {one['text'] or 'no text is shown'}", width)
+        line for one in delivery["happenings"][-NEWEST:] for line in _wrapped(_time(one["at"]), _happening(one), width)
     )
 
 
@@ -106,6 +104,7 @@ def _facts(delivery: Json) -> Iterator[tuple[str, str | None]]:
     yield "paused by", delivery["paused_by"]
     yield "next", next_text(delivery)
     yield "queued", f"version {delivery['queued']}" if delivery["queued"] else None
+    yield "ordered", weights_text(delivery["ordered_weights"])
     yield "copies", mirror_text(delivery["mirror"])
     yield from ((f"label {one['label']}", weights_text(one["weights"])) for one in delivery["label_weights"])
     yield "sticky by", delivery["sticky_header"]
@@ -115,6 +114,12 @@ def _facts(delivery: Json) -> Iterator[tuple[str, str | None]]:
 def happening_name(happening: Json) -> str:
     """Return the name of a happening as people read it."""
     return str(happening["name"]).removeprefix("rollout_").replace("_", " ")
+
+
+def _happening(happening: Json) -> str:
+    """Return what happened; a name that the text begins with is not said twice."""
+    name, text = happening_name(happening), happening["text"] or "no text is shown"
+    return text if text.startswith(name) else f"{name}: {text}"
 
 
 def _wrapped(title: str, text: str | None, width: int) -> Iterator[str]:

@@ -86,6 +86,7 @@ DELIVERY = object_with(
     previous={**nullable(VERSION), "description": "was stable before, and is loaded until the rollback window is over"},
     queued={**nullable(VERSION), "description": "the version that follows when this rollout has ended"},
     weights={**WEIGHTS, "description": "of the requests that name neither a version nor a label, stable first"},
+    ordered_weights={**WEIGHTS, "description": "what an order fixed; in force as far as these versions answer"},
     label_weights=array_of(object_with(label=TEXT, weights=WEIGHTS)),
     mirror=nullable(object_with(version=VERSION, percent=PERCENT, max_in_flight=WHOLE)),
     sticky_header={**nullable(TEXT), "description": "requests with the same value of it get the same version"},

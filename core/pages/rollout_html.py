@@ -22,7 +22,7 @@ from core.admin.rollout_text import (
 from core.admin.status_text import latency, rate
 from core.delivery.mirror_counts import L2_EDGES
 from core.pages.bars import bar, histogram
-from core.pages.tables import Row, escaped, long_text, row_of, table_section, time_tag
+from core.pages.tables import Row, escaped, long_text, table_section, time_tag
 
 Json = Mapping[str, Any]
 
@@ -126,6 +126,7 @@ def _fact_texts(delivery: Json) -> Iterator[tuple[str, str]]:
     yield "Next at", time_tag(delivery["next_at"]) if delivery["next_at"] else ""
     yield "Stable", escaped(f"version {delivery['stable']}" if delivery["stable"] else "")
     yield "Shares", escaped(weights_text(delivery["weights"]))
+    yield "Ordered shares", escaped(weights_text(delivery["ordered_weights"]))
     yield "Copies", escaped(mirror_text(delivery["mirror"]))
     labels = (f"{one['label']}: {weights_text(one['weights'])}" for one in delivery["label_weights"])
     yield "Shares of labels", "<br>".join(map(escaped, labels))
@@ -266,5 +267,5 @@ def _happenings(delivery: Json) -> Iterator[Row]:
     """Yield what happened last, the newest first."""
     newest = list(enumerate(delivery["happenings"]))[-NEWEST:]
     for number, one in reversed(newest):
-        what = row_of("", happening_name(one)).cells[0]
-        yield Row(f"{one['at']} {number}", (time_tag(one["at"]), what, long_text(one["text"] or "")))
+        cells = (time_tag(one["at"]), escaped(happening_name(one)), long_text(one["text"] or ""))
+        yield Row(f"{one['at']} {number}", cells)

@@ -117,7 +117,8 @@ def test_a_pause_of_the_plan_ends_by_itself_and_others_do_not() -> None:
     made = rollout_document(pausing, RolloutFacts(shares(0), plan), NOW_S)
     ordered = rollout_document(replace(pausing, pause_cause=PauseCause.ORDER), RolloutFacts(shares(0), plan), NOW_S)
 
-    assert made is not None and ordered is not None
+    assert made is not None
+    assert ordered is not None
     assert (made["left_s"], made["next"], made["pause_cause"]) == (7000.0, "step 2 of 2: 1 % of the requests", "plan")
     assert (ordered["left_s"], ordered["next_at"]) == (None, None)
     assert ordered["next"] == "an operator resumes, promotes or aborts; a metric that fails still acts"

@@ -8,7 +8,9 @@ import pytest
 
 from core.admin.delivery_messages import RolloutRequest
 from core.errors import FailedPrecondition
+from deployments.delivery_commands.rollout import main
 from tests.support.admin_server import AdminServer
+from tests.support.clients import wait_until
 from tests.support.commands import done, run
 
 
@@ -31,7 +33,7 @@ def test_an_order_is_given_for_the_record_that_was_seen(
     live: AdminServer, capsys, arguments: list[str], order: RolloutRequest
 ) -> None:
     """Each with what belongs to it."""
-    live.orders.text = "m: done"
+    live.orders.text = "done"
 
     assert done(live, capsys, "rollout", *arguments) == "m: done\n"
     assert live.orders.orders == [order]
@@ -39,7 +41,7 @@ def test_an_order_is_given_for_the_record_that_was_seen(
 
 def test_the_outcome_is_json_on_demand(live: AdminServer, capsys) -> None:
     """With the generation that came of it."""
-    live.orders.text = "m: version 8 is paused in step 2"
+    live.orders.text = "version 8 is paused in step 2"
 
     assert json.loads(done(live, capsys, "rollout", "pause", "m", "--json")) == {
         "model": "m", "order": "pause", "generation": 6, "outcome": "m: version 8 is paused in step 2",
@@ -96,7 +98,24 @@ def test_status_shows_the_rollouts_of_all_models_or_of_one(live: AdminServer, ca
 
 def test_no_server_has_an_exit_status_of_its_own(capsys) -> None:
     """As for all commands."""
-    from deployments.delivery_commands.rollout import main
-
     assert main(["pause", "m", "--server", "unix:/nowhere/there"]) == 3
     assert "No Ray Model Server answers" in capsys.readouterr().err
+
+
+def test_orders_move_a_real_rollout(planned: AdminServer, capsys) -> None:
+    """From its first step over a pause to its end and back; what has no meaning is refused."""
+    assert "version 2 in step 1 of 3" in done(planned, capsys, "rollout", "status", "m")
+    assert done(planned, capsys, "rollout", "pause", "m") == "m: paused by a request\n"
+    assert "version 2 paused in step 1 of 3" in done(planned, capsys, "rollout", "status")
+    assert done(planned, capsys, "rollout", "resume", "m") == "m: resumed by a request\n"
+    assert "step 2 of 3: 5 % of requests" in done(planned, capsys, "rollout", "promote", "m")
+    assert done(planned, capsys, "rollout", "abort", "m") == "m: version 2: aborted by a request\n"
+    wait_until(lambda: rejected(planned, capsys) == ["2"], "the canary is rejected")
+    assert run(planned, "rollout", "abort", "m") == 1
+    assert "abort is not possible: no rollout runs" in capsys.readouterr().err
+    assert "version 2 is to follow 1" in done(planned, capsys, "rollout", "retry", "m")
+
+
+def rejected(server: AdminServer, capsys) -> list[str]:
+    shown = json.loads(done(server, capsys, "rollout", "status", "m", "--json"))
+    return [one["version"] for one in shown["models"][0]["delivery"]["rejected"]]
