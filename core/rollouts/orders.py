@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from core.delivery.analysis import NOTHING_SEEN, Verdict
-from core.delivery.judgement import begun, conclusion
+from core.delivery.judgement import conclusion
 from core.delivery.plan import DeliverySettings
 from core.delivery.rollout_record import Happening, PauseCause, RolloutOutcome, RolloutPhase, RolloutRecord
 from core.delivery.split import MirrorSettings
@@ -19,7 +19,19 @@ from core.rollouts.dividing import is_canary_able, running_step
 from core.rollouts.idleness import obstacle
 from core.rollouts.sight import ModelSight
 from core.rollouts.traffic_orders import ordered_mirror, ordered_traffic
-from core.rollouts.turns import begin, close_window, complete, finished, hold, plan_of, proceed, resume, told, turn_down
+from core.rollouts.turns import (
+    begin,
+    close_window,
+    complete,
+    finished,
+    hold,
+    plan_of,
+    proceed,
+    resume,
+    told,
+    turn_down,
+    with_step,
+)
 
 
 class OrderVerb(enum.Enum):
@@ -216,7 +228,7 @@ def _with_failure_forgiven(record: RolloutRecord, order: RolloutOrder) -> Rollou
             f"The analysis has failed version {record.canary}: {record.reason}."
             " Abort ends the rollout; --force forgets the evidence and goes on."
         )
-    return replace(record, analysis=begun(NOTHING_SEEN, plan.analysis, step))
+    return with_step(replace(record, analysis=NOTHING_SEEN), step)
 
 
 def _promote(record: RolloutRecord, now: _Situation) -> RolloutRecord:

@@ -48,9 +48,9 @@ def advance(
 ) -> tuple[RolloutRecord, tuple[Happening, ...]]:
     """Return the record after a look, and what happened; at most one transition for each look.
 
-    The same look once more changes nothing but clocks. The generation of the record rises with every change that
-    matters (phase, versions, division, …), not with clocks and evidence: whoever stores records stores a new generation
-    before the table that follows from it is published, and clocks now and then.
+    The generation of the record rises with every change that matters (phase, versions, division, …), not with clocks
+    and evidence: whoever stores records stores a new generation before the table that follows from it is published, and
+    clocks now and then.
     """
     present = _with_evidence(_with_clocks(replace(record, happenings=()), sight), sight)
     present = _without_outdated_orders(present, sight, settings)

@@ -9,7 +9,7 @@ from typing import Final
 
 from core.delivery.analysis import NOTHING_SEEN
 from core.delivery.judgement import begun
-from core.delivery.plan import DeliverySettings, RolloutPlan
+from core.delivery.plan import DeliverySettings, RolloutPlan, RolloutStep
 from core.delivery.rollout_record import (
     Happening,
     PauseCause,
@@ -57,6 +57,12 @@ def plan_of(record: RolloutRecord) -> RolloutPlan:
     return record.plan
 
 
+def with_step(record: RolloutRecord, step: RolloutStep) -> RolloutRecord:
+    """Return the record with an analysis that begins a step."""
+    unit = "keys" if record.header else "requests"
+    return replace(record, analysis=begun(record.analysis, plan_of(record).analysis, step, unit=unit))
+
+
 def begin(
     record: RolloutRecord, sight: ModelSight, settings: DeliverySettings, version: int, *, by: str = "", forced: bool
 ) -> RolloutRecord:
@@ -99,7 +105,7 @@ def enter(record: RolloutRecord, sight: ModelSight, step: int, why: str = "") ->
         baked_s=0.0,
         paused_by="",
         reason="",
-        analysis=begun(record.analysis, plan.analysis, plan.steps[step]),
+        analysis=with_step(record, plan.steps[step]).analysis,
     )
     return told(after, sight, "rollout_step", record.canary, text)
 
@@ -206,7 +212,7 @@ def finished(
     after = with_division(after, sight, settings)
     if _is_back(before, after):
         plan = plan_of(after)
-        after = replace(after, analysis=begun(after.analysis, plan.analysis, running_step(after) or plan.steps[0]))
+        after = with_step(after, running_step(after) or plan.steps[0])
     after = replace(
         after,
         labels=_managed_labels(after, sight, settings),

@@ -212,15 +212,23 @@ class Configuration:
         _note_changes(before, models, by)
         return Reloaded(number, frozenset(one.name for one in models) - {one.name for one in before})
 
-    def change(self, change: ConfigChange, table: RoutingTable, by: str = A_REQUEST) -> InForce:
+    def change(
+        self,
+        config: model_config_pb2.ModelServerConfig,
+        expected: str,
+        table: RoutingTable,
+        by: str = A_REQUEST,
+        *,
+        is_forced: bool = False,
+    ) -> InForce:
         """Put another list in force if the present one has the expected fingerprint; returns the new one.
 
         Raises Aborted when it has another one, otherwise as `reload`.
         """
-        models = self._model_list.placed(self._read(change.config))
-        self._check(models, table, is_forced=change.is_forced)
+        models = self._model_list.placed(self._read(config))
+        self._check(models, table, is_forced=is_forced)
         with self._lock:
-            if self._in_force is None or self._in_force.fingerprint != change.expected_fingerprint:
+            if self._in_force is None or self._in_force.fingerprint != expected:
                 raise Aborted(CHANGED_MEANWHILE)
             before = self._in_force.models
             changed = self._replace(models)

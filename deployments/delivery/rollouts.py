@@ -25,6 +25,7 @@ from core.rollouts.sight import ModelSight
 from core.routing.table import RoutingTable
 from core.storage.store_errors import StorageFailed
 from core.versions.world import Delivered
+from deployments.delivery.asked_signatures import AskedSignatures
 from deployments.delivery.gates import Gates
 from deployments.delivery.model_sights import ModelSights, TickLook
 from deployments.delivery.record_files import RecordFiles
@@ -93,7 +94,8 @@ class RolloutTools:
 
 def rollout_tools(state_dir: str) -> RolloutTools:
     """Return the parts of a real watcher; an empty folder keeps no files."""
-    return RolloutTools(RecordFiles(state_folder(state_dir)) if state_dir else None)
+    files = RecordFiles(state_folder(state_dir)) if state_dir else None
+    return RolloutTools(files, signatures=SignatureWatch(AskedSignatures()))
 
 
 class Rollouts:

@@ -65,7 +65,9 @@ class ConfigRequests:
         try:
             request = admin_messages.read_change_request(raw)
             await self._end_rollouts(request, by)
-            changed = self._configuration.change(request, self._watch.table, by)
+            changed = self._configuration.change(
+                request.config, request.expected_fingerprint, self._watch.table, by, is_forced=request.is_forced
+            )
             self._wake()
             if not await came_in_time(lambda: self._is_published(changed.number), PUBLISH_TIMEOUT_S):
                 raise DeadlineExceeded(
