@@ -7,9 +7,9 @@ both suffer from the same neighbours; `--choice` leaves it out.
 
 from __future__ import annotations
 
-import argparse
 import timeit
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from core.delivery.split import WHOLE, Division, MirrorOrder
 from core.errors import Code
@@ -54,7 +54,7 @@ def measured() -> Iterable[tuple[str, float, float]]:
         chooser = divisions.choosers["m", None]
         arm = chooser.choose(()).arm
         assert arm is not None
-        yield kind, micros(lambda: chooser.choose(HEADERS)), micros(lambda: arm.answered(Code.OK, 0.001))
+        yield kind, micros(partial(chooser.choose, HEADERS)), micros(partial(arm.answered, Code.OK, 0.001))
 
 
 def report() -> None:
