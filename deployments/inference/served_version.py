@@ -98,7 +98,7 @@ class ServedVersion:
         self._direct = DirectServer(self._calls, token)
         self._direct.copies = self._copies = CopyRunner(
             AnsweringAside(self._loaded.inner if isinstance(self._loaded, RunWatch) else self._loaded, answers),
-            lambda: self._direct.is_busy,
+            lambda: any(peer.open for peer in self._direct.peers),
         )
         port, has_loopback = self._loop.run(self._direct.open(place.host)).result()
         is_scaled = config is not None and config.resources.autoscaling is not None

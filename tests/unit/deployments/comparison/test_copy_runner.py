@@ -10,6 +10,7 @@ import pytest
 from core.comparison.copy_message import RequestCopy, packed_copy
 from core.comparison.pair_message import unpacked_report
 from core.delivery.pair_report import PairReport, PairResult
+from core.delivery.split import Tolerance
 from core.errors import Code
 from core.inference.dtypes import DataType
 from core.inference.giving_up import go_on
@@ -211,3 +212,12 @@ def test_a_copy_has_what_is_left_of_its_time() -> None:
     answers = Answers()
     compared(answers, copy_call().body, 0.25)
     assert answers.calls[0].timeout_s == 0.25
+
+
+@pytest.mark.parametrize(("name", "result"), [("scores", "WITHIN"), ("", "WITHIN"), ("other", "OUTSIDE")])
+def test_the_tolerance_is_that_of_the_output_or_of_no_name(name: str, result: str) -> None:
+    """A rule for no output in particular counts for all that have no other."""
+    request = RequestCopy(Call(Method.REST_PREDICT, b"{}"), b'{"predictions": [1.1]}', {name: Tolerance(0.5, 0.0)})
+    call = packed_copy(request, 5.0)
+    assert call is not None
+    assert compared(Answers(), call.body, 5.0).result.name == result
