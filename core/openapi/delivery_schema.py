@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.delivery.analysis import Verdict
-from core.delivery.rollout_record import RolloutPhase
+from core.delivery.rollout_record import PauseCause, RolloutOutcome, RolloutPhase
 from core.openapi.schema_parts import SECONDS, TEXT, TIME, VERSION, WHOLE, Json, array_of, nullable, object_with
 
 PERCENT: Json = {"type": "number", "minimum": 0, "maximum": 100, "description": "percent, with two decimals at most"}
@@ -20,7 +20,7 @@ STEP = object_with(
 )
 ARM = object_with(
     version=VERSION,
-    role={"enum": ["stable", "canary", "other"]},
+    role={"enum": ["stable", "canary", "previous", "other"]},
     percent=PERCENT,
     requests={**WHOLE, "description": "since the present shares are in force"},
     server_errors=WHOLE,
@@ -74,12 +74,19 @@ DELIVERY = object_with(
     phase={"enum": [one.value for one in RolloutPhase]},
     reason={**nullable(TEXT), "description": "why the rollout is in this phase, where there is more to say"},
     paused_by=nullable(TEXT),
+    pause_cause=nullable({"enum": [one.value for one in PauseCause]}),
+    outcome={
+        **nullable({"enum": [one.value for one in RolloutOutcome]}),
+        "description": "of the last rollout, or of this one where it is being rolled back",
+    },
     rollout={**nullable(TEXT), "description": "names the rollout; sticky choices depend on it"},
     generation={**WHOLE, "description": "rises whenever the record of the rollout changes"},
     stable=nullable(VERSION),
     canary=nullable(VERSION),
+    previous={**nullable(VERSION), "description": "was stable before, and is loaded until the rollback window is over"},
     queued={**nullable(VERSION), "description": "the version that follows when this rollout has ended"},
     weights={**WEIGHTS, "description": "of the requests that name neither a version nor a label, stable first"},
+    ordered_weights={**WEIGHTS, "description": "what an order fixed; in force as far as these versions answer"},
     label_weights=array_of(object_with(label=TEXT, weights=WEIGHTS)),
     mirror=nullable(object_with(version=VERSION, percent=PERCENT, max_in_flight=WHOLE)),
     sticky_header={**nullable(TEXT), "description": "requests with the same value of it get the same version"},
