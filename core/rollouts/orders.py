@@ -21,6 +21,7 @@ from core.rollouts.sight import ModelSight
 from core.rollouts.traffic_orders import ordered_mirror, ordered_traffic
 from core.rollouts.turns import (
     begin,
+    can_let_go,
     close_window,
     complete,
     finished,

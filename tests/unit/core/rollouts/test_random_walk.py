@@ -68,7 +68,7 @@ class Walk:
     window: ArmWindow | None = None
     is_lagging: bool = False
     bad: list[ArmWindow] = field(default_factory=list)
-    holding: Holding = Holding()
+    holding: Holding = field(default_factory=Holding)
 
     @property
     def settings(self) -> DeliverySettings:
@@ -280,8 +280,7 @@ class Walk:
         before = self.record
         try:
             self.record, told = ordered(before, order, sight, self.settings)
-        except (FailedPrecondition, InvalidArgument) as refused:
-            assert str(refused)
+        except (FailedPrecondition, InvalidArgument):
             return
         assert told or self.record == before, "a change that nobody is told of"
         self.record = self.stored_and_read(self.record)
