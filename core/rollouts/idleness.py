@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from core.delivery.plan import DeliverySettings, RolloutPlan
 from core.delivery.rollout_record import PauseCause, RolloutOutcome, RolloutPhase, RolloutRecord
-from core.rollouts.candidates import candidate, first_stable, rejected_versions
+from core.rollouts.candidates import candidate, first_stable, is_rejected, rejected_versions
 from core.rollouts.sight import ModelSight
 from core.rollouts.turns import begin, close_window, complete, told, turn_down
 
@@ -68,7 +68,8 @@ def obstacle(record: RolloutRecord, version: int, sight: ModelSight) -> str:
         return (
             f"version {version} waits: {stable} is not complete on storage; `rollout start --force` begins all the same"
         )
-    if version in record.rejected and version in sight.available:
+    was_replaced = version in record.rejected and not is_rejected(record, version, sight)
+    if was_replaced and version in sight.available:
         return f"version {version} waits: its files have changed, and the old ones are still loaded"
     return ""
 

@@ -194,7 +194,7 @@ def _begun(record: RolloutRecord, version: int, now: _Situation) -> RolloutRecor
 
 
 def _with_closed_window(record: RolloutRecord, sight: ModelSight, why: str) -> RolloutRecord:
-    if not can_let_go(record):
+    if not can_let_go(record, sight):
         raise FailedPrecondition(f"Version {record.previous} still answers requests; try again in a moment.")
     return close_window(record, sight, why)
 

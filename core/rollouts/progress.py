@@ -225,16 +225,16 @@ def _promoted(record: RolloutRecord, sight: ModelSight) -> RolloutRecord:
     if reason and record.previous in sight.available:
         return turn_down(record, sight, RolloutOutcome.ROLLED_BACK, reason)
     newest = newer_than_canary(record, sight)
-    if newest and plan.on_new_version is OnNewVersion.REPLACE and can_let_go(record):
+    if newest and plan.on_new_version is OnNewVersion.REPLACE and can_let_go(record, sight):
         return close_window(record, sight, f"version {newest} has come")
     record = _with_queue(record, newest, sight)
-    is_over = record.window_s >= plan.rollback_window_s and can_let_go(record)
+    is_over = record.window_s >= plan.rollback_window_s and can_let_go(record, sight)
     return close_window(record, sight, "the rollback window is over") if is_over else record
 
 
 def _rolling_back(record: RolloutRecord, sight: ModelSight) -> RolloutRecord:
     record = _with_queue(record, newer_than_canary(record, sight), sight)
-    is_done = record.is_in_force and not has_share(record)
+    is_done = record.is_in_force and not has_share(record) and record.stable in sight.available
     return end(record, sight, RolloutEvent.IN_FORCE) if is_done else record
 
 

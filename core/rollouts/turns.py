@@ -160,7 +160,8 @@ def turn_down(record: RolloutRecord, sight: ModelSight, outcome: RolloutOutcome,
 
     One that is only being loaded is given up at once, unless it serves because stable does not.
     """
-    if record.phase is RolloutPhase.LOADING and not has_share(record):
+    is_idle = not has_share(record) and record.stable in sight.available
+    if record.phase is RolloutPhase.LOADING and is_idle:
         return end(replace(record, outcome=outcome, reason=reason), sight, RolloutEvent.DROPPED)
     phase = phase_after(record.phase, RolloutEvent.TURNED_DOWN)
     after = replace(record, phase=phase, outcome=outcome, reason=reason, paused_by="")
@@ -197,9 +198,10 @@ def end(record: RolloutRecord, sight: ModelSight, event: RolloutEvent) -> Rollou
     return told(after, sight, OUTCOME_NAMES[outcome], record.canary, record.reason)
 
 
-def can_let_go(record: RolloutRecord) -> bool:
+def can_let_go(record: RolloutRecord, sight: ModelSight) -> bool:
     """Whether the version that was stable before has nothing to do at any router."""
-    return record.is_in_force and record.division is not None and record.division.stable == record.stable
+    serves = record.division is not None and record.division.stable == record.stable
+    return serves and record.is_in_force and record.stable in sight.available
 
 
 def close_window(record: RolloutRecord, sight: ModelSight, why: str) -> RolloutRecord:
