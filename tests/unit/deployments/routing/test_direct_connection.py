@@ -92,7 +92,7 @@ def test_a_replica_whose_host_is_silent_is_given_up(run, monkeypatch) -> None:
     run(check)
 
 
-class CallOutcome:
+class Outcome:
     """Receives the outcome of a call."""
 
     def __init__(self) -> None:
@@ -117,7 +117,7 @@ def test_a_call_is_sent_and_answered_without_a_task(run) -> None:
 
     async def check() -> None:
         async with serving(Taker()) as (_, endpoint):
-            connection, outcome = await connected(endpoint), CallOutcome()
+            connection, outcome = await connected(endpoint), Outcome()
             tasks = len(asyncio.all_tasks())
 
             connection.begin(predict(), outcome)
@@ -136,7 +136,7 @@ def test_a_call_without_an_answer_ends_a_little_after_its_deadline(run, monkeypa
     async def check() -> None:
         taker = Taker(holds=True)
         async with serving(taker) as (_, endpoint):
-            connection, outcome = await connected(endpoint), CallOutcome()
+            connection, outcome = await connected(endpoint), Outcome()
 
             connection.begin(predict(timeout_s=0.01), outcome)
 
@@ -157,7 +157,7 @@ def test_each_call_ends_by_its_own_deadline(run, monkeypatch) -> None:
             connection = await connected(endpoint)
             ended: list[float | None] = []
             for time_s in (60.0, 0.03, 0.01, 0.06, None):
-                outcome = CallOutcome()
+                outcome = Outcome()
                 monkeypatch.setattr(outcome, "set_exception", lambda _, time_s=time_s: ended.append(time_s))
                 connection.begin(predict(timeout_s=time_s), outcome)
 
@@ -165,13 +165,13 @@ def test_each_call_ends_by_its_own_deadline(run, monkeypatch) -> None:
 
             assert ended == [0.01, 0.03, 0.06]
             assert connection.load == 2
-            connection.begin(predict(timeout_s=0.01), late := CallOutcome())
+            connection.begin(predict(timeout_s=0.01), late := Outcome())
             await until(late.done)
 
     run(check)
 
 
-class Broken(CallOutcome):
+class Broken(Outcome):
     """Receives nothing: whatever comes raises."""
 
     def set_result(self, result: Answer) -> None:
@@ -194,7 +194,7 @@ def test_a_call_that_cannot_be_ended_delays_no_other(run, monkeypatch, what: str
     async def check() -> None:
         async with serving(Taker(holds=True)) as (_, endpoint):
             connection = await connected(endpoint)
-            outcomes = [Broken() if what == "the_receiver" else CallOutcome(), CallOutcome(), CallOutcome()]
+            outcomes = [Broken() if what == "the_receiver" else Outcome(), Outcome(), Outcome()]
             for outcome, timeout_s in zip(outcomes, (0.01, 0.01, 0.05), strict=True):
                 connection.begin(predict(timeout_s=timeout_s), outcome)
             if what == "the_connection":
@@ -212,7 +212,7 @@ def test_a_receiver_that_fails_takes_no_answer_from_others(run) -> None:
 
     async def check() -> None:
         async with serving(Taker()) as (_, endpoint):
-            connection, outcome = await connected(endpoint), CallOutcome()
+            connection, outcome = await connected(endpoint), Outcome()
 
             connection.begin(predict(), Broken())
             connection.begin(predict(), outcome)
@@ -229,7 +229,7 @@ def test_a_receiver_that_fails_keeps_no_loss_from_others(run) -> None:
 
     async def check() -> None:
         async with serving(Taker(holds=True)) as (_, endpoint):
-            connection, outcome = await connected(endpoint), CallOutcome()
+            connection, outcome = await connected(endpoint), Outcome()
             connection.begin(predict(), Broken())
             connection.begin(predict(), outcome)
 
@@ -249,7 +249,7 @@ def test_a_withdrawn_call_gets_no_outcome(run, monkeypatch) -> None:
     async def check() -> None:
         taker = Taker(holds=True)
         async with serving(taker) as (_, endpoint):
-            connection, outcome, other = await connected(endpoint), CallOutcome(), CallOutcome()
+            connection, outcome, other = await connected(endpoint), Outcome(), Outcome()
             sent = connection.begin(predict(timeout_s=0.001), outcome)
 
             sent.withdraw()
