@@ -11,16 +11,18 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
 from core.comparison.answer_difference import LONGEST_REASON, ONLY_OUTPUT, answer_difference
 from core.comparison.copy_message import unpacked_copy
 from core.comparison.pair_message import packed_report
 from core.delivery.pair_report import DROPPED_PAIR, PairReport, PairResult
+from core.delivery.split import DEFAULT_TOLERANCE
 from core.errors import Code, ServingError
 from core.inference.giving_up import GivenUp, giving_up_when
 from core.inference.signature import ServedModel
 from core.routing.transport import Answer, Call
+from deployments.comparison.peer_copies import Reply
 from deployments.system.daemon_threads import DaemonThreads
 from deployments.telemetry.loop_lag import LoopLag
 
@@ -38,8 +40,6 @@ QUIET_AFTER_S: Final = 10.0
 _OF_LOAD: Final = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.CANCELLED})
 """Codes that a copy may get because it has to wait, which says nothing of the version."""
 
-Reply: TypeAlias = Callable[[Answer], None]
-
 
 class CopyAnswering(Protocol):
     """Answers copies without counting or logging them."""
@@ -52,7 +52,7 @@ class CopyAnswering(Protocol):
 
 
 class QueuedCopy:
-    """A copy that waits for its turn, or has it; implements `deployments.inference.direct_server.Ticket`."""
+    """A copy that waits for its turn, or has it; implements `deployments.comparison.peer_copies.CopyTicket`."""
 
     __slots__ = ("body", "ends_at", "is_cancelled", "reply", "size")
 
@@ -72,12 +72,19 @@ class QueuedCopy:
 class CopyRunner:
     """Works on the copies of one version; all but the work itself is on one event loop.
 
-    `is_busy` says whether a call is open.
+    `is_busy` says whether a call is open. `warn` is called once, in the thread of the copies, before the first of them.
     """
 
-    def __init__(self, answering: CopyAnswering, is_busy: Callable[[], bool], lag: LoopLag | None = None) -> None:
+    def __init__(
+        self,
+        answering: CopyAnswering,
+        is_busy: Callable[[], bool],
+        lag: LoopLag | None = None,
+        warn: Callable[[], None] | None = None,
+    ) -> None:
         self._answering = answering
         self._is_busy = is_busy
+        self._warn = warn
         self._lag = lag or LoopLag()
         self._queue: deque[QueuedCopy] = deque()
         self._queued_bytes = 0
@@ -127,6 +134,9 @@ class CopyRunner:
     def _work(self, copy: QueuedCopy, loop: asyncio.AbstractEventLoop) -> None:
         """Answer and compare a copy, in the thread for that."""
         try:
+            warn, self._warn = self._warn, None
+            if warn is not None:
+                warn()
             with giving_up_when(lambda: copy.is_cancelled):
                 answer = _answer(compared(self._answering, copy.body, copy.ends_at - loop.time()))
         except GivenUp:
@@ -168,7 +178,10 @@ def compared(answering: CopyAnswering, body: bytes, left_s: float) -> PairReport
     if answer.code is not Code.OK:
         return PairReport(PairResult.FAILED, reason=f"{answer.code.name}: {answer.text}"[:LONGEST_REASON])
     only_output = _only_output(answering.served, signature)
-    return answer_difference(copy.call.method, copy.answer, answer.body, copy.tolerances, only_output)
+    otherwise = copy.tolerances.get("", DEFAULT_TOLERANCE)
+    return answer_difference(
+        copy.call.method, copy.answer, answer.body, copy.tolerances, only_output, otherwise=otherwise
+    )
 
 
 def _only_output(served: ServedModel, signature: str) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from core.config.model_config import LoggingConfig
 from core.errors import Code, ServingError
+from core.inference.light_model import state_changes
 from core.profiling.profile_request import RecordingOrder
 from core.routing.transport import Answer, Call, Endpoint, Method
 from core.telemetry.metric_names import LOAD_ATTEMPT_COUNT, LOAD_LATENCY, LOAD_SECONDS, REPLICAS, RESIDENT_BYTES
@@ -34,6 +35,7 @@ from deployments.inference.direct_server import DirectServer
 from deployments.inference.profiler import Profiler
 from deployments.inference.run_watch import RunWatch
 from deployments.inference.warm_up import warm_up
+from deployments.runtime.signature_file import graph_operations
 from deployments.system.event_loop import LoopThread
 from deployments.system.process_tuning import settle
 from deployments.telemetry.process_metrics import METRICS
@@ -100,7 +102,8 @@ class ServedVersion:
         self._direct = DirectServer(self._calls, token)
         self._direct.copies = self._copies = CopyRunner(
             AnsweringAside(self._loaded.inner if isinstance(self._loaded, RunWatch) else self._loaded, answers),
-            lambda: self._direct.is_busy,
+            lambda: any(peer.open for peer in self._direct.peers),
+            warn=self._warn_of_changes,
         )
         observer = OutputObserver(self._loaded.served, self._observe)
         self._direct.beside[Method.OBSERVE] = observer.answer
@@ -111,6 +114,18 @@ class ServedVersion:
 
     def _observe(self, on_outputs: OnOutputs | None) -> None:
         self._execution.answering.on_outputs = on_outputs
+
+    def _warn_of_changes(self) -> None:
+        """Log that copies of requests may change what this version answers, before the first of them."""
+        changes = state_changes(graph_operations(Path(self._spec.path)))
+        if changes:
+            servable = self._spec.servable
+            log.warning(
+                "mirror_may_change_state model=%s version=%d operations=%s",
+                servable.name,
+                servable.version,
+                ",".join(changes),
+            )
 
     def endpoint(self, logs: tuple[LoggingConfig, ...]) -> Endpoint:
         """Return where the direct transport listens and how runs went, and take over the settings of request logs."""

@@ -10,6 +10,7 @@ import pytest
 from core.comparison.copy_message import RequestCopy, packed_copy
 from core.comparison.pair_message import unpacked_report
 from core.delivery.pair_report import PairReport, PairResult
+from core.delivery.split import Tolerance
 from core.errors import Code
 from core.inference.dtypes import DataType
 from core.inference.giving_up import go_on
@@ -85,6 +86,19 @@ async def test_a_copy_is_answered_compared_and_reported() -> None:
     report = unpacked_report(site.replies[1].body)
     assert (report.result, list(report.outputs)) == (PairResult.OUTSIDE, ["scores"])
     site.runner.close()
+
+
+async def test_a_warning_comes_once_before_the_first_copy() -> None:
+    """Whoever asks for copies of a model that learns finds it in the log."""
+    warnings: list[int] = []
+    runner = CopyRunner(Answers(), lambda: False, StillLag(), lambda: warnings.append(1))
+    replies: list[Answer] = []
+    assert not warnings
+    runner.take(copy_call(), replies.append)
+    runner.take(copy_call(), replies.append)
+    await until(lambda: len(replies) == 2)
+    assert warnings == [1]
+    runner.close()
 
 
 async def test_a_copy_has_its_turn_when_no_call_is_open() -> None:
@@ -211,3 +225,12 @@ def test_a_copy_has_what_is_left_of_its_time() -> None:
     answers = Answers()
     compared(answers, copy_call().body, 0.25)
     assert answers.calls[0].timeout_s == 0.25
+
+
+@pytest.mark.parametrize(("name", "result"), [("scores", "WITHIN"), ("", "WITHIN"), ("other", "OUTSIDE")])
+def test_the_tolerance_is_that_of_the_output_or_of_no_name(name: str, result: str) -> None:
+    """A rule for no output in particular counts for all that have no other."""
+    request = RequestCopy(Call(Method.REST_PREDICT, b"{}"), b'{"predictions": [1.1]}', {name: Tolerance(0.5, 0.0)})
+    call = packed_copy(request, 5.0)
+    assert call is not None
+    assert compared(Answers(), call.body, 5.0).result.name == result
