@@ -14,7 +14,6 @@ from typing import Final, Protocol
 
 from core.comparison.copy_message import RequestCopy, packed_copy
 from core.comparison.pair_message import unpacked_report
-from core.delivery.copy_pace import CopyPace
 from core.delivery.mirror_counts import MirrorCounts
 from core.delivery.pair_report import DROPPED_PAIR, PairReport
 from core.delivery.split import WHOLE, ArmKey, MirrorOrder
@@ -23,6 +22,7 @@ from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.routing.transport import Answer, Call, OpenCall, Waiting
 from core.telemetry.metric_names import MIRROR_FLIPS, MIRROR_RELATIVE_L2, MIRROR_REQUESTS
 from core.telemetry.metrics import Metrics
+from deployments.division.copy_pace import CopyPace
 from deployments.telemetry.loop_lag import LoopLag
 
 log = logging.getLogger(__name__)
