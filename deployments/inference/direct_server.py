@@ -237,9 +237,8 @@ class _Peer(asyncio.BufferedProtocol):
             self._copies.begin(None if self._leaving else self._server.copies, call_id, copy)
             return
         self.open[call_id] = None
-        beside = self._server.beside.get(method)
-        if beside is not None:
-            self._reply(call_id, beside(bytes(frame.payload)))
+        if method in self._server.beside:
+            self._reply(call_id, self._server.beside[method](bytes(frame.payload)))
             return
         call = Call(method, cast(bytes, frame.payload), frame.wait_ms / 1000 if frame.wait_ms else None)
         if frame.trailer:
@@ -301,10 +300,7 @@ class _Peer(asyncio.BufferedProtocol):
 
 
 class DirectServer:
-    """Listens on one port of the node for routers that know the token; `copies` takes copies, if anything does.
-
-    `beside` has the methods that are answered at once, beside the model.
-    """
+    """Listens on a port of the node for routers that know the token; `beside` has what is answered beside the model."""
 
     def __init__(self, taker: CallTaker, token: bytes) -> None:
         self.taker = taker
