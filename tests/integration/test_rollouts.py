@@ -1,5 +1,4 @@
-"""Rollouts on a real server: a canary that is like stable is promoted, a bad one is rolled back, and restarts change
-nothing of either."""
+"""Rollouts on a real server: an equal canary is promoted, a bad one is rolled back, restarts change nothing of either."""
 
 from __future__ import annotations
 
@@ -20,7 +19,7 @@ import yaml
 from core.admin.delivery_messages import RolloutAnswer, RolloutRequest, read_rollout_answer, rollout_request
 from deployments.versions.serve_host import ROUTER_APP
 from tests.support.clients import ClosedLoop, RestClient, free_port, wait_until
-from tests.support.processes import hear_signals, replica_pids
+from tests.support.processes import replica_pids
 from tests.support.python_models import ECHO, with_predict, write_model
 
 SCRIPT = Path(sys.executable).with_name("ray_model_server")
@@ -36,7 +35,8 @@ ANSWER = {"predictions": [[1.0, 2.0]]}
 
 def plan(*steps: dict[str, Any]) -> dict[str, Any]:
     """Return the section of a plan that needs seconds, not hours."""
-    analysis = {"interval": "1s", "initial_delay": "0s", "min_requests": 30}
+    metrics = [{"server_errors": {"max_ratio": 1.2}}]
+    analysis = {"interval": "1s", "initial_delay": "0s", "min_requests": 30, "metrics": metrics}
     return {"steps": list(steps), "analysis": analysis, "rollback_window": "1h", "labels": {"stable": "auto"}}
 
 
@@ -70,9 +70,7 @@ class RolloutServer:
             "--allow_python_servables", "--router_replicas=1", "--file_system_poll_wait_seconds=1",
         )  # fmt: skip
         with (self.folder / "server.log").open("a") as log:
-            process = subprocess.Popen(
-                [SCRIPT, *flags], env=ENVIRONMENT, stdout=log, stderr=log, preexec_fn=hear_signals
-            )
+            process = subprocess.Popen([SCRIPT, *flags], env=ENVIRONMENT, stdout=log, stderr=log)
             client = RestClient(self.rest_port)
             try:
                 wait_until(lambda: self._is_ready(client, process), "the server is ready", 180)
