@@ -17,7 +17,7 @@ from core.routing.call_trailer import unpacked_trailer
 from core.routing.transport import Call, Endpoint, Method
 from core.versions.servable_spec import ServableSpec
 from deployments.inference.batcher import through_serve
-from deployments.inference.serve_autoscaling import DIRECT_CALLS
+from deployments.inference.serve_autoscaling import OPEN_CALLS
 from deployments.inference.served_version import ServedVersion, ServingPlace
 from deployments.telemetry.process_logs import configure as configure_logs
 from deployments.telemetry.process_metrics import report as process_report
@@ -42,8 +42,8 @@ class ModelServer:
         return self._version.endpoint(logs)
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        """Report the calls that do not come through Serve's handles; called only where Serve scales."""
-        return {DIRECT_CALLS: self._version.open_calls}
+        """Report the load; called only where Serve scales."""
+        return {OPEN_CALLS: self._version.open_calls}
 
     async def call(self, method: int, body: bytes, timeout_s: float | None, trace: bytes = b"") -> tuple[int, bytes]:
         """Answer a call that came through a Serve handle."""

@@ -109,7 +109,7 @@ def _mirror(record: RolloutRecord, sight: ModelSight, settings: DeliverySettings
 
 
 def _tolerances(rules: Iterable[MetricRule]) -> Mapping[str, Tolerance]:
-    """Return how far outputs may differ, by their names; that of a rule for no output in particular has an empty one."""
+    """Return how far outputs may differ, by name; that of a rule for no output in particular is the empty one."""
     return {
         rule.output: Tolerance(
             DEFAULT_TOLERANCE.rtol if rule.rtol is None else rule.rtol,

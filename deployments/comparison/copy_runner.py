@@ -72,12 +72,19 @@ class QueuedCopy:
 class CopyRunner:
     """Works on the copies of one version; all but the work itself is on one event loop.
 
-    `is_busy` says whether a call is open.
+    `is_busy` says whether a call is open. `warn` is called once, in the thread of the copies, before the first of them.
     """
 
-    def __init__(self, answering: CopyAnswering, is_busy: Callable[[], bool], lag: LoopLag | None = None) -> None:
+    def __init__(
+        self,
+        answering: CopyAnswering,
+        is_busy: Callable[[], bool],
+        lag: LoopLag | None = None,
+        warn: Callable[[], None] | None = None,
+    ) -> None:
         self._answering = answering
         self._is_busy = is_busy
+        self._warn = warn
         self._lag = lag or LoopLag()
         self._queue: deque[QueuedCopy] = deque()
         self._queued_bytes = 0
@@ -127,6 +134,9 @@ class CopyRunner:
     def _work(self, copy: QueuedCopy, loop: asyncio.AbstractEventLoop) -> None:
         """Answer and compare a copy, in the thread for that."""
         try:
+            warn, self._warn = self._warn, None
+            if warn is not None:
+                warn()
             with giving_up_when(lambda: copy.is_cancelled):
                 answer = _answer(compared(self._answering, copy.body, copy.ends_at - loop.time()))
         except GivenUp:

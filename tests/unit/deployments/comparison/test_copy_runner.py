@@ -88,6 +88,19 @@ async def test_a_copy_is_answered_compared_and_reported() -> None:
     site.runner.close()
 
 
+async def test_a_warning_comes_once_before_the_first_copy() -> None:
+    """Whoever asks for copies of a model that learns finds it in the log."""
+    warnings: list[int] = []
+    runner = CopyRunner(Answers(), lambda: False, StillLag(), lambda: warnings.append(1))
+    replies: list[Answer] = []
+    assert not warnings
+    runner.take(copy_call(), replies.append)
+    runner.take(copy_call(), replies.append)
+    await until(lambda: len(replies) == 2)
+    assert warnings == [1]
+    runner.close()
+
+
 async def test_a_copy_has_its_turn_when_no_call_is_open() -> None:
     """Calls come first, however long that takes within the time of the copy."""
     answers = Answers()
