@@ -14,9 +14,9 @@ from queue import Empty, SimpleQueue
 from types import MappingProxyType
 
 from core.config.model_config import ModelConfig
-from core.delivery.divided_traffic import DividedTraffic
 from core.delivery.plan import NO_DELIVERY
 from core.delivery.rollout_record import NO_RECORD, Happening, RolloutPhase, RolloutRecord
+from core.delivery_status.divided_traffic import DividedTraffic
 from core.errors import NotFound, ServingError, Unavailable
 from core.rollouts.holding import holding_of
 from core.rollouts.orders import RolloutOrder, ordered
