@@ -12,12 +12,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from core.admin.json_page import json_page
-from core.admin.rollout_document import RolloutFacts, rollout_document
 from core.config.model_config import Placement
 from core.config.version_policy import All, Latest, RegisteredPolicy, Specific, VersionPolicy
-from core.delivery.divided_traffic import NOTHING_DIVIDED, DividedTraffic
 from core.delivery.rollout_record import RolloutPhase
 from core.delivery.standings import standings
+from core.delivery_status.divided_traffic import NOTHING_DIVIDED, DividedTraffic
+from core.delivery_status.rollout_document import RolloutFacts, rollout_document
 from core.errors import Problem
 from core.routing.server_state import server_state
 from core.routing.table import ModelRoutes, Route, RoutingTable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.admin.rollout_metrics import delivery_cells, delivery_events, delivery_gauges
+from core.delivery_status.rollout_metrics import delivery_cells, delivery_events, delivery_gauges
 from core.routing.table import RoutingTable
 from core.routing.table_metrics import LOAD_FAILED, STEPS, gauges, steps
 from core.telemetry.metric_names import LOAD_ATTEMPT_COUNT, ROLLOUT_STEPS

@@ -6,14 +6,14 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from core.admin.rollout_document import RolloutFacts, rollout_document
 from core.delivery.analysis import MetricStanding, Verdict
 from core.delivery.arm_counts import Tally, bucket_of
-from core.delivery.divided_traffic import DividedTraffic
 from core.delivery.mirror_counts import MirrorCounts, OutputCounts
 from core.delivery.plan import Analysis, MetricRule, RolloutPlan, RolloutStep, RuleKind
 from core.delivery.rollout_record import Happening, PauseCause, Rejection, RolloutPhase, RolloutRecord
 from core.delivery.split import Division, MirrorOrder
+from core.delivery_status.divided_traffic import DividedTraffic
+from core.delivery_status.rollout_document import RolloutFacts, rollout_document
 
 NOW_S = 1_700_007_500.0
 RULES = (

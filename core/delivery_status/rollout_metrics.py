@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from core.admin.rollout_document import evidence_share
 from core.delivery.analysis import MetricStanding, Verdict
 from core.delivery.rollout_record import NO_RECORD, PauseCause, RolloutPhase, RolloutRecord
 from core.delivery.split import WHOLE
 from core.delivery.standings import standings
+from core.delivery_status.rollout_document import evidence_share
 from core.routing.table import ModelRoutes, RoutingTable
 from core.telemetry.metric_names import (
     ROLLOUT_EVIDENCE,

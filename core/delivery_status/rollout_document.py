@@ -12,11 +12,11 @@ from typing import Any, Final
 
 from core.delivery.analysis import MetricStanding
 from core.delivery.arm_counts import LATENCY_EDGES_S, Tally
-from core.delivery.divided_traffic import NOTHING_DIVIDED, DividedTraffic
 from core.delivery.mirror_counts import L2_DECADES, MirrorCounts, OutputCounts
 from core.delivery.plan import MetricRule, RolloutPlan, RolloutStep, RuleKind
 from core.delivery.rollout_record import PauseCause, RolloutPhase, RolloutRecord
 from core.delivery.split import Division, MirrorOrder, Weights
+from core.delivery_status.divided_traffic import NOTHING_DIVIDED, DividedTraffic
 from core.telemetry.log_lines import iso_time
 from core.telemetry.redaction import without_secrets
 from core.telemetry.traffic import P50, P99, quantile

@@ -9,12 +9,12 @@ from dataclasses import replace
 import jsonschema
 import pytest
 
-from core.admin.rollout_document import LARGEST, RolloutFacts, evidence_share, rollout_document
 from core.delivery.analysis import MetricStanding, Verdict
 from core.delivery.mirror_counts import MirrorCounts, OutputCounts
 from core.delivery.plan import RolloutPlan, RolloutStep
 from core.delivery.rollout_record import NO_RECORD, Happening, PauseCause, Rejection, RolloutPhase, RolloutRecord
 from core.delivery.split import Division
+from core.delivery_status.rollout_document import LARGEST, RolloutFacts, evidence_share, rollout_document
 from core.openapi.delivery_schema import DELIVERY
 from tests.support.rollout_states import NOW_S, PLAN, RECORD, STATES, TRAFFIC, delivery, shares
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from core.admin import rollout_metrics
-from core.admin.rollout_metrics import OUTCOMES, delivery_cells, delivery_events, delivery_gauges
 from core.delivery.analysis import NOTHING_SEEN, AnalysisState, MetricStanding, Verdict
 from core.delivery.plan import Analysis
 from core.delivery.rollout_record import Happening, PauseCause, RolloutPhase, RolloutRecord
 from core.delivery.split import Division
+from core.delivery_status import rollout_metrics
+from core.delivery_status.rollout_metrics import OUTCOMES, delivery_cells, delivery_events, delivery_gauges
 from core.routing.table import ModelRoutes, RoutingTable
 from core.telemetry.metric_names import (
     ROLLOUT_EVIDENCE,
