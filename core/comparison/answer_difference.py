@@ -25,12 +25,14 @@ def answer_difference(
     copy: bytes | bytearray,
     tolerances: Mapping[str, Tolerance] | None = None,
     only_output: str = ONLY_OUTPUT,
+    *,
+    otherwise: Tolerance = DEFAULT_TOLERANCE,
 ) -> PairReport:
     """Compare two good answers to one request, which differ at most by values, or in structure.
 
-    `tolerances` are by output, others have the default one. `only_output` is the name of an output whose name its
-    answer leaves out, as that of REST predict with one output does. Raises nothing: an answer that cannot be read is a
-    structural difference. The number of the version in an answer does not count.
+    `tolerances` are by output, others have the one that counts `otherwise`. `only_output` is the name of an output
+    whose name its answer leaves out, as that of REST predict with one output does. Raises nothing: an answer that
+    cannot be read is a structural difference. The number of the version in an answer does not count.
     """
     if are_equal(method, primary, copy):
         return IDENTICAL_PAIR
@@ -45,7 +47,7 @@ def answer_difference(
     reason = _names_difference(stable, other) or _structures(stable, other)
     if reason:
         return _structural(reason)
-    return _values(stable, other, tolerances or {})
+    return _values(stable, other, tolerances or {}, otherwise)
 
 
 def _structural(reason: str) -> PairReport:
@@ -68,10 +70,10 @@ def _structures(stable: Tensors, other: Tensors) -> str:
     return "; ".join([f"output {name} {text}" for name, text in found if text][:MOST_NAMED])
 
 
-def _values(stable: Tensors, other: Tensors, tolerances: Mapping[str, Tolerance]) -> PairReport:
+def _values(stable: Tensors, other: Tensors, tolerances: Mapping[str, Tolerance], otherwise: Tolerance) -> PairReport:
     outputs: dict[str, OutputPair] = {}
     for name, array in stable.items():
-        found = tensor_difference(array, other[name], tolerances.get(name, DEFAULT_TOLERANCE))
+        found = tensor_difference(array, other[name], tolerances.get(name, otherwise))
         if found is not None:
             outputs[name] = found
     if not outputs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from core.delivery.split import MirrorSettings
 
@@ -117,6 +117,10 @@ class RolloutPlan:
     allow_signature_change: bool = False
     labels: Mapping[str, bool] = field(default_factory=dict)
     notify: str = ""
+
+    def without_addresses(self) -> RolloutPlan:
+        """Return the plan for those who see states only: no addresses of gates and of who is notified."""
+        return replace(self, steps=tuple(replace(one, gate="") for one in self.steps), notify="")
 
 
 @dataclass(frozen=True, slots=True)

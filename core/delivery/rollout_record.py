@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from core.delivery.analysis import NOTHING_SEEN, AnalysisState
 from core.delivery.plan import RolloutPlan
@@ -127,6 +127,19 @@ class RolloutRecord:
     is_forced: bool = False
     fixed_over: Mapping[str, int] = field(default_factory=dict)
     mirrored_over: MirrorSettings | None = None
+
+    def without_texts(self) -> RolloutRecord:
+        """Return the record for those who see states only: no reasons, nobody's name, no texts of happenings."""
+        return replace(
+            self,
+            reason="",
+            paused_by="",
+            owner="",
+            plan=self.plan.without_addresses() if self.plan is not None else None,
+            analysis=NOTHING_SEEN,
+            rejected={number: replace(one, reason="") for number, one in self.rejected.items()},
+            happenings=tuple(replace(one, text="") for one in self.happenings),
+        )
 
 
 NO_RECORD = RolloutRecord()

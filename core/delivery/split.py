@@ -42,7 +42,7 @@ DEFAULT_TOLERANCE: Final = Tolerance()
 class MirrorOrder:
     """A mirror as a table carries it: the version is a number, that of stable itself to see what differs by chance.
 
-    `tolerances` are by output; others have the default one.
+    `tolerances` are by output; others have that of the empty name, or the default one.
     """
 
     version: int

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
-from core.errors import InvalidArgument
+from google.protobuf.message import DecodeError
+
+from core.errors import DataLoss, InvalidArgument
 from core.grpc.model_spec import require_name
 from core.inference.protobuf_wire import parse_message
-from core.inference.signature import ServedModel
+from core.inference.signature import ServedModel, Signature, signature
 from core.protos import serving_pb2
 
 SIGNATURE_DEF: Final = "signature_def"
@@ -38,3 +42,21 @@ def check_metadata_request(body: bytes) -> None:
         if field != SIGNATURE_DEF:
             raise InvalidArgument(f"Metadata field {field} is not supported")
     require_name(request.model_spec.name)
+
+
+def metadata_request(model: str, version: int) -> bytes:
+    """Return the serialized GetModelMetadataRequest that asks for the signatures of a version."""
+    request = serving_pb2.GetModelMetadataRequest(metadata_field=[SIGNATURE_DEF])
+    request.model_spec.name = model
+    request.model_spec.version.value = version
+    return request.SerializeToString()
+
+
+def read_metadata_answer(body: bytes) -> Mapping[str, Signature]:
+    """Return the signatures in a serialized GetModelMetadataResponse; raises DataLoss for another message."""
+    try:
+        answer = serving_pb2.GetModelMetadataResponse.FromString(body)
+        definitions = serving_pb2.SignatureDefMap.FromString(answer.metadata[SIGNATURE_DEF].value)
+        return MappingProxyType({key: signature(one) for key, one in definitions.signature_def.items()})
+    except (DecodeError, InvalidArgument):
+        raise DataLoss("The answer is not a GetModelMetadataResponse with signatures") from None

@@ -48,6 +48,16 @@ class Links:
         return f'<nav aria-label="Pages">{"".join(items)}</nav>'
 
 
+def still_page(title: str, header: str, main: str, style: str) -> str:
+    """Put a page together that has no script and is opened as a file: its policy is in it. Texts are HTML, as below."""
+    policy = f"default-src 'none'; style-src {_hash(style)}; img-src data:; base-uri 'none'; form-action 'none'"
+    locked = f'<meta http-equiv="Content-Security-Policy" content="{escaped(policy)}">'
+    return (
+        f"{html_head(title, f'{locked}<style>{style}</style>')}"
+        f"<body>\n<header>{header}</header>\n<main>{main}</main>\n</body>\n</html>\n"
+    )
+
+
 def html_page(title: str, header: str, main: str, assets: StyleAndScript) -> str:
     """Put a page together; the texts are HTML, but for the title."""
     return (

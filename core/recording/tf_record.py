@@ -22,6 +22,10 @@ CHUNK_BYTES: Final = 1 << 20
 """Most bytes that are asked for at once: memory grows with the bytes of a file, not with the lengths that it claims."""
 
 
+LONGEST_BYTES: Final = 2**63
+"""No record is longer, as no file is."""
+
+
 class TruncatedRecord(DataLoss):
     """The last record of a file is not whole: its writer was killed, or still writes."""
 
@@ -32,11 +36,13 @@ def framed(data: bytes) -> bytes:
     return b"".join((length, masked_checksum(length), data, masked_checksum(data)))
 
 
-def records(stream: BinaryIO) -> Iterator[bytes]:
-    """Read records until the stream ends; raises DataLoss at the first one that is damaged, and ends there."""
+def records(stream: BinaryIO, longest_bytes: int = LONGEST_BYTES) -> Iterator[bytes]:
+    """Read records until the stream ends; raises DataLoss at the first one that is damaged or longer."""
     offset = 0
     while header := _read(stream, HEADER_BYTES):
         length = _length(header, offset)
+        if length > longest_bytes:
+            raise DataLoss(f"the record at {offset} has {length:,} bytes; at most {longest_bytes:,} are read")
         body = _read(stream, length + CHECKSUM.size)
         if len(body) < length + CHECKSUM.size:
             raise TruncatedRecord(f"truncated record at {offset}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from core.delivery.judgement import observed_outputs
-from core.delivery.plan import DeliverySettings, RolloutPlan, RolloutStep
+from core.delivery.plan import DeliverySettings, MetricRule, RolloutPlan, RolloutStep, RuleKind
 from core.delivery.rollout_record import RolloutPhase, RolloutRecord
-from core.delivery.split import WHOLE, Division, MirrorOrder, Weights
+from core.delivery.split import DEFAULT_TOLERANCE, WHOLE, Division, MirrorOrder, Tolerance, Weights
 from core.rollouts.candidates import rejected_versions
 from core.rollouts.fixed_traffic import fixed_mirror, fixed_weights, label_weights, on_versions
 from core.rollouts.sight import ModelSight
@@ -99,8 +100,21 @@ def _primary(record: RolloutRecord, sight: ModelSight) -> int:
 def _mirror(record: RolloutRecord, sight: ModelSight, settings: DeliverySettings) -> MirrorOrder | None:
     step = running_step(record)
     if step is not None and step.mirror and is_canary_able(record, sight) and record.stable in sight.available:
-        return MirrorOrder(record.canary, step.mirror)
+        rules = () if record.plan is None else record.plan.analysis.rules
+        return MirrorOrder(record.canary, step.mirror, tolerances=_tolerances(rules))
     if record.phase not in {RolloutPhase.IDLE, RolloutPhase.PROMOTED}:
         return None
     fixed = fixed_mirror(record, sight, settings)
     return fixed if fixed is not None and fixed.share and fixed.version in sight.available else None
+
+
+def _tolerances(rules: Iterable[MetricRule]) -> Mapping[str, Tolerance]:
+    """Return how far outputs may differ, by name; that of a rule for no output in particular is the empty one."""
+    return {
+        rule.output: Tolerance(
+            DEFAULT_TOLERANCE.rtol if rule.rtol is None else rule.rtol,
+            DEFAULT_TOLERANCE.atol if rule.atol is None else rule.atol,
+        )
+        for rule in rules
+        if rule.kind is RuleKind.TOLERANCE
+    }

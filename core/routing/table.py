@@ -8,6 +8,7 @@ from typing import Protocol
 
 from core.config.model_config import LoggingConfig, Rollout
 from core.config.version_policy import Specific, VersionPolicy
+from core.delivery.plan import RolloutPlan
 from core.delivery.rollout_record import NO_RECORD, RolloutRecord
 from core.delivery.split import Division
 from core.errors import (
@@ -83,7 +84,8 @@ class ModelRoutes:
     has more of the same versions. `problem` says why storage has nothing to load, if so; `ignored` has directories that
     are not versions and `waiting` versions that are not completely written, each with the reason. `base_path`,
     `policy`, `rollout`, `logging` and `limits` are as configured. `division` says how requests without version and
-    label are divided; None leaves them to the newest version. `delivery` is what is known of the model's rollouts.
+    label are divided; None leaves them to the newest version. `delivery` is what is known of the model's rollouts, and
+    `plan` what the running one follows, or the next will; `signature_changes` says how the canary's signatures differ.
     `latest` is the route of requests without version and label that are not divided: the stable version of a division,
     otherwise the newest.
     """
@@ -104,6 +106,8 @@ class ModelRoutes:
     limits: TrafficLimits = NO_LIMITS
     division: Division | None = None
     delivery: RolloutRecord = NO_RECORD
+    plan: RolloutPlan | None = None
+    signature_changes: tuple[str, ...] = ()
     latest: Route | None = field(init=False)
 
     def __post_init__(self) -> None:

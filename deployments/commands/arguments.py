@@ -16,7 +16,7 @@ import grpc
 from core.admin.status_text import printable
 from core.errors import ConfigError, Problem, ServingError
 from core.storage.directory_names import HIGHEST_VERSION
-from deployments.commands.admin_client import AdminClient, NoServer
+from deployments.commands.admin_client import OPTIONS, AdminClient, NoServer
 from deployments.commands.table import program
 
 DEFAULT_PORT = 8500
@@ -91,6 +91,17 @@ def _seconds(text: str) -> float:
 def client(given: argparse.Namespace) -> AdminClient:
     """Return a client for the server in the arguments; raises ConfigError for files that cannot be read."""
     return AdminClient(target(given.server), _credentials(given), token=_token(given))
+
+
+def server_channel(given: argparse.Namespace) -> tuple[grpc.Channel, tuple[tuple[str, str], ...]]:
+    """Return a connection to the server in the arguments, and the metadata of its calls; raises ConfigError."""
+    credentials, token = _credentials(given), _token(given)
+    options = (*OPTIONS, ("grpc.max_send_message_length", -1))
+    if credentials is None:
+        channel = grpc.insecure_channel(target(given.server), options=options)
+    else:
+        channel = grpc.secure_channel(target(given.server), credentials, options=options)
+    return channel, (("authorization", f"Bearer {token}"),) if token else ()
 
 
 def target(address: str) -> str:

@@ -136,11 +136,6 @@ class Divisions:
     ) -> None:
         self.choosers[name, label] = Chooser(shares, routes, division, self._keys[name], self._clock)
 
-    def chosen(self, route: Route, label: str | None, fields: Fields) -> Route:
-        """Return the route of a request with these headers, for which the table has named `route`."""
-        chooser = self.choosers.get((route.servable.name, label))
-        return route if chooser is None else chooser.choose(fields)
-
     def counts(self) -> dict[ArmKey, ArmCounts]:
         """Return what was counted since this router began, of the divisions in use."""
         return {key: meter.counts() for key, meter in self._meters.items()}

@@ -5,7 +5,7 @@ Whoever receives a request hands its headers on as they are; they are read only 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any, Final, TypeAlias
 
@@ -25,13 +25,13 @@ class MetadataFields:
     over HTTP and over our own port the same header would have other bytes.
     """
 
-    __slots__ = ("_context",)
+    __slots__ = ("_metadata",)
 
-    def __init__(self, context: Any) -> None:
-        self._context = context
+    def __init__(self, metadata: Callable[[], Iterable[Any] | None]) -> None:
+        self._metadata = metadata
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
-        for name, value in self._context.invocation_metadata() or ():
+        for name, value in self._metadata() or ():
             if isinstance(value, str):
                 yield name.encode("latin-1", "replace"), value.encode("latin-1", "replace")
 

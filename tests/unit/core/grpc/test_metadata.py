@@ -8,13 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.errors import InvalidArgument, ServingError
+from core.errors import DataLoss, InvalidArgument, ServingError
 from core.grpc import metadata as grpc_metadata
-from core.inference.signature import ServedModel
+from core.inference.dtypes import DataType
+from core.inference.signature import ServedModel, Signature, TensorSpec, served_model
 from core.protos import serving_pb2, tensor_pb2
 
 INIT = tensor_pb2.SignatureDef(outputs={"__saved_model_init_op": tensor_pb2.TensorInfo(name="NoOp")})
 MAP = serving_pb2.SignatureDefMap(signature_def={"__saved_model_init_op": INIT})
+BAD = tensor_pb2.SignatureDef(defaults={"x": tensor_pb2.TensorProto(dtype=999)})
 MODEL = ServedModel("m", 7, {}, MAP.SerializeToString())
 
 
@@ -70,3 +72,24 @@ def test_any_bytes_are_answered_or_refused(raw) -> None:
     """Random requests never escape as another exception."""
     with contextlib.suppress(ServingError):
         assert grpc_metadata.respond(MODEL, raw)
+
+
+def test_the_request_that_is_written_is_one_that_is_answered() -> None:
+    """It asks a version, by its number, for its signatures, and these are read from the answer."""
+    spec = TensorSpec("t:0", DataType.FLOAT, (-1, 4))
+    model = served_model("m", 7, {"s": Signature({"x": spec}, {"y": spec})})
+    request = grpc_metadata.metadata_request("m", 7)
+
+    assert serving_pb2.GetModelMetadataRequest.FromString(request).model_spec.version.value == 7
+    assert grpc_metadata.read_metadata_answer(grpc_metadata.respond(model, request)) == model.signatures
+
+
+@pytest.mark.parametrize("packed", [b"\xff", serving_pb2.SignatureDefMap(signature_def={"s": BAD}).SerializeToString()])
+def test_an_answer_that_is_not_one_of_signatures_is_refused(packed: bytes) -> None:
+    """It came over a network; a default that is no tensor would fail deep below."""
+    answer = serving_pb2.GetModelMetadataResponse()
+    answer.metadata["signature_def"].value = packed
+
+    for body in (b"\xff", answer.SerializeToString()):
+        with pytest.raises(DataLoss, match="not a GetModelMetadataResponse"):
+            grpc_metadata.read_metadata_answer(body)
