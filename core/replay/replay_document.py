@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from core.delivery.mirror_counts import L2_EDGES, MirrorCounts, OutputCounts
 from core.replay.latencies import Latencies
-from core.replay.recorded_requests import LeftOut
+from core.replay.recorded_requests import LeftOutRequest
 from core.replay.replay_tally import ReplayTally
 
 SHARES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
@@ -35,7 +35,7 @@ class ReplayedPair:
     allowed_outside: float = 0.0
 
 
-def replay_document(pair: ReplayedPair, tally: ReplayTally, left_out: LeftOut, stopped: str = "") -> Json:
+def replay_document(pair: ReplayedPair, tally: ReplayTally, left_out: LeftOutRequest, stopped: str = "") -> Json:
     """Return the document; `stopped` says why requests of the file were not replayed that could have been."""
     different = list(_differences(pair, tally))
     is_known = tally.counts.compared > 0
@@ -72,16 +72,21 @@ def replay_document(pair: ReplayedPair, tally: ReplayTally, left_out: LeftOut, s
             "new": _latency(tally.new_latency),
         },
         "worst": [{"request": one.request, "result": one.result.name.lower(), "text": one.text} for one in tally.worst],
-        "errors": [
-            {
-                "version": str(pair.new if seen.is_new else pair.old),
-                "code": seen.code.name,
-                "text": seen.text,
-                "count": n,
-            }
-            for seen, n in tally.errors.most_common(20)
-        ],
+        "errors": _errors(pair, tally),
     }
+
+
+def _errors(pair: ReplayedPair, tally: ReplayTally) -> list[Json]:
+    """Return the errors that came most often."""
+    return [
+        {
+            "version": str(pair.new if seen.is_new else pair.old),
+            "code": seen.code.name,
+            "text": seen.text,
+            "count": count,
+        }
+        for seen, count in tally.errors.most_common(20)
+    ]
 
 
 def _differences(pair: ReplayedPair, tally: ReplayTally) -> Iterator[str]:
