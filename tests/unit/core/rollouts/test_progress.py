@@ -319,6 +319,20 @@ def test_a_canary_without_replicas_for_long_is_rolled_back(phase: RolloutPhase) 
     assert scene.record.rejected[8].reason == "has had no replica for 31 seconds"
 
 
+def test_a_promotion_ends_without_a_canary_that_could_be_loaded() -> None:
+    """Its directory is gone, and then its process: stable has all requests again."""
+    scene = Scene()
+    scene.to(RolloutPhase.PROMOTING)
+    del scene.stored[8]
+    scene.available = {7}
+
+    scene.look()
+    scene.look()
+
+    assert (scene.record.phase, scene.record.stable) == (RolloutPhase.IDLE, 7)
+    assert scene.record.rejected[8].reason == "does not run, and its directory is gone"
+
+
 def test_replicas_that_die_need_no_statistics() -> None:
     """Two are enough; replicas that died before the rollout do not count."""
     scene = Scene()

@@ -9,6 +9,7 @@ import pytest
 from core.config.model_config import ModelConfig, ModelResources, Placement, Rollout
 from core.config.version_policy import All, Latest, PolicyFailed, Specific
 from core.errors import Code
+from core.rollouts.holding import Holding
 from core.routing.table import RoutingTable
 from core.routing.table_of_records import routing_table
 from core.storage.version_listing import UNKNOWN, FileEntry, Judged, VersionDirectory, VersionListing
@@ -19,7 +20,7 @@ from core.versions.reconcile import ENDED_VERSIONS_KEPT_S, apply, failed, next_a
 from core.versions.record import GIVEN_UP, Failure, VersionRecord
 from core.versions.servable import ServableId
 from core.versions.status_message import status_message
-from core.versions.world import AppObservation, Condition, Load, LoadLimits, Unload, World
+from core.versions.world import AppObservation, Condition, Delivered, Load, LoadLimits, Unload, World
 from tests.support.infra_validator import ModelState, model_state
 
 NOW_S = 100.0
@@ -469,6 +470,15 @@ def test_a_permanent_failure_is_not_tried_again_until_the_files_change() -> None
     same = observe({one: ended}, world(1), limits)[one]
     repaired = observe({one: ended}, world(storage=Judged(listing(1, changed_s=9.0))), limits)[one]
     assert (same.state, repaired.state) == (State.END, State.START)
+
+
+def test_a_permanent_failure_is_tried_again_when_its_rollout_is_retried() -> None:
+    """Somebody has made room, or knows better."""
+    before = one(V1, state=State.END, failure=NOT_FOUND)
+    retried = {"m": Delivered(Holding(keep=frozenset({1}), again=frozenset({1})))}
+
+    assert states(observe(before, world(1), LIMITS)) == {1: State.END}
+    assert states(observe(before, world(1, delivered=retried), LIMITS)) == {1: State.START}
 
 
 class Failing:
