@@ -29,6 +29,7 @@ from core.telemetry.spans import TracedProcess
 from deployments.access.guard import CALLER, guard_of
 from deployments.config.startup_settings import monitoring
 from deployments.division.copies import MirrorCopies
+from deployments.division.observations import OutputObservations
 from deployments.exposition.endpoint import EXPOSITION_PATH, ExpositionPage
 from deployments.grpc.api import GrpcApi
 from deployments.grpc.door import GrpcDoor, grpc_address
@@ -98,6 +99,7 @@ class Router(OipProxyMethods):
         kind = TracedRouter if traces else SampledRouter if access or self._kept else RequestRouter
         self._router = kind(self._name, self._transport)
         self._router.copies = self._copies = MirrorCopies(self._transport, METRICS)
+        self._router.observations = self._observations = OutputObservations(self._transport)
         tables = ServeTables(watcher, self._siblings)
         self._follower = TableFollower(self._router, self._directory, tables, self._publish_health)
         path = monitoring(settings).prometheus_path
@@ -210,7 +212,12 @@ class Router(OipProxyMethods):
             door = self._settings.front_door
             log.info("front_door_open rest_port=%s grpc_port=%s", door.rest_port, door.grpc_port, extra=announced())
             settle()
-            await asyncio.gather(self._follower.follow(), self._directory.follow_load(), self._page.report_regularly())
+            await asyncio.gather(
+                self._follower.follow(),
+                self._directory.follow_load(),
+                self._page.report_regularly(),
+                self._observations.ask_regularly(),
+            )
         except BaseException as error:
             self._failure = error
             raise

@@ -22,16 +22,21 @@ VERDICTS: Final[Mapping[str, str]] = {
 }
 """Verdicts as people read them: without enough data a question is open."""
 
+OPEN: Final = frozenset({"fail", "not_enough_data"})
+"""Verdicts to which the outlook adds something."""
+
+TITLE: Final = 15
+"""Columns of titles."""
+
 NEWEST: Final = 8
 """Happenings that are shown; the document has all."""
 
 PHASES: Final[Mapping[str, str]] = {
-    "idle": "no rollout",
     "loading": "version {canary} is being loaded",
     "step": "version {canary} in step {step} of {steps}",
     "paused": "version {canary} paused in step {step} of {steps}",
     "promoting": "version {canary} is being promoted",
-    "promoted": "version {canary} is promoted, version {stable} stays loaded for now",
+    "promoted": "version {stable} is promoted, and version {previous} stays loaded for now",
     "rolling_back": "version {canary} is being rolled back",
 }
 
@@ -53,41 +58,84 @@ def _without(model: Json) -> str:
 
 def phase_text(delivery: Json) -> str:
     """Return the state of a rollout in words."""
+    if delivery["phase"] == "idle":
+        return f"no rollout{_instead(delivery)}"
     step = delivery["step"] + 1 if delivery["step"] is not None else 0
     return PHASES[delivery["phase"]].format(
-        canary=delivery["canary"], stable=delivery["stable"], step=step, steps=len(delivery["steps"])
+        canary=delivery["canary"],
+        stable=delivery["stable"],
+        previous=delivery["previous"],
+        step=step,
+        steps=len(delivery["steps"]),
     )
+
+
+def _instead(delivery: Json) -> str:
+    """Return what is known of a model without a rollout."""
+    rejected = ", ".join(one["version"] for one in delivery["rejected"])
+    divided = "; requests are divided by order" if len(delivery["weights"]) > 1 else ""
+    return f"{divided}{f'; rejected: version {rejected}' if rejected else ''}"
 
 
 def _model(name: str, delivery: Json, width: int) -> Iterator[str]:
     yield f"{name}: {phase_text(delivery)}"
-    yield from _wrapped("stable", f"version {delivery['stable']}" if delivery["stable"] else "", width)
-    yield from _wrapped("why", delivery["reason"], width)
-    yield from _wrapped("paused by", delivery["paused_by"], width)
-    yield from _wrapped("next", next_text(delivery), width)
-    yield from _wrapped("queued", f"version {delivery['queued']}" if delivery["queued"] else "", width)
-    yield from _wrapped("copies", mirror_text(delivery["mirror"]), width)
-    for one in delivery["label_weights"]:
-        yield from _wrapped(f"label {one['label']}", weights_text(one["weights"]), width)
-    for one in delivery["warnings"]:
-        yield from _wrapped("warning", one, width)
+    for title, text in _facts(delivery):
+        yield from _wrapped(title, text, width)
     yield from _table(STEP_COLUMNS, map(_step, range(1, len(delivery["steps"]) + 1), delivery["steps"]))
     yield from _table(ARM_COLUMNS, map(_arm, delivery["arms"]) if len(delivery["arms"]) > 1 else ())
     yield from _table(METRIC_COLUMNS, map(_metric, delivery["metrics"]))
     for one in delivery["metrics"]:
-        yield from _wrapped(one["metric"], one["outlook"] if one["verdict"] != "pass" else "", width)
+        outlook = one["outlook"] if one["verdict"] in OPEN else ""
+        yield from _wrapped("", f"{one['metric']}: {outlook}" if outlook else "", width)
     yield from _table(COPY_COLUMNS, map(_copies, _mirrored(delivery)))
-    for one in delivery["rejected"]:
-        yield from _wrapped("rejected", f"version {one['version']}: {one['reason'] or 'no reason shown'}", width)
-    for one in delivery["happenings"][-NEWEST:]:
-        yield from _wrapped(_time(one["at"]), f"{one['name']} {one['text'] or ''}", width)
+    yield from _after_a_line(
+        line
+        for one in delivery["rejected"]
+        for line in _wrapped("rejected", f"version {one['version']}: {one['reason'] or 'no reason is shown'}", width)
+    )
+    yield from _after_a_line(
+        line for one in delivery["happenings"][-NEWEST:] for line in _wrapped(_time(one["at"]), _happening(one), width)
+    )
+
+
+def _facts(delivery: Json) -> Iterator[tuple[str, str | None]]:
+    yield "stable", f"version {delivery['stable']}" if delivery["stable"] else None
+    yield "why", delivery["reason"]
+    yield "paused by", delivery["paused_by"]
+    yield "next", next_text(delivery)
+    yield "queued", f"version {delivery['queued']}" if delivery["queued"] else None
+    yield "ordered", weights_text(delivery["ordered_weights"])
+    yield "copies", mirror_text(delivery["mirror"])
+    yield from ((f"label {one['label']}", weights_text(one["weights"])) for one in delivery["label_weights"])
+    yield "sticky by", delivery["sticky_header"]
+    yield from (("warning", one) for one in delivery["warnings"])
+
+
+def happening_name(happening: Json) -> str:
+    """Return the name of a happening as people read it."""
+    return str(happening["name"]).removeprefix("rollout_").replace("_", " ")
+
+
+def _happening(happening: Json) -> str:
+    """Return what happened; a name that the text begins with is not said twice."""
+    name, text = happening_name(happening), happening["text"] or "no text is shown"
+    return text if text.startswith(name) else f"{name}: {text}"
 
 
 def _wrapped(title: str, text: str | None, width: int) -> Iterator[str]:
     """Yield a title with its text beside it; nothing without a text."""
     if text:
-        head = f"  {title:10} "
-        yield from textwrap.wrap(text, width, initial_indent=head, subsequent_indent=" " * 13, break_on_hyphens=False)
+        head = f"  {title:{TITLE}} "
+        yield from textwrap.wrap(
+            text, width, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False
+        )
+
+
+def _after_a_line(lines: Iterable[str]) -> Iterator[str]:
+    """Yield lines after an empty one, if there are any."""
+    for number, line in enumerate(lines):
+        yield from ([""] if not number else [])
+        yield line
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -98,12 +146,13 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[st
 
 
 def next_text(delivery: Json) -> str:
-    """Return what comes next, and in which time at the earliest; empty where nothing is to come."""
-    if delivery["next"] is None:
-        return ""
+    """Return what comes next, and in which time; empty where nothing is to come."""
     left_s = delivery["left_s"]
-    when = "" if left_s is None else "; its time is over" if not left_s else f", in {duration(left_s)} at the earliest"
-    return f"{delivery['next']}{when}"
+    if delivery["next"] is None or left_s is None:
+        return delivery["next"] or ""
+    if delivery["phase"] == "promoted":
+        return f"{delivery['next']}, in {duration(left_s)}"
+    return f"{delivery['next']} ({f'in {duration(left_s)} at the earliest' if left_s else 'its time has come'})"
 
 
 def mirror_text(mirror: Json | None) -> str:
@@ -197,4 +246,5 @@ def _copies(one: Json) -> Sequence[str]:
 
 
 def _time(text: str) -> str:
-    return text[11:19]
+    """Return a moment without the year."""
+    return text[5:19].replace("T", " ")

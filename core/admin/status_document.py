@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from core.admin.json_page import json_page
-from core.admin.rollout_document import RolloutFacts, rollout_document
 from core.config.model_config import Placement
 from core.config.version_policy import All, Latest, RegisteredPolicy, Specific, VersionPolicy
-from core.delivery.divided_traffic import NOTHING_DIVIDED, DividedTraffic
+from core.delivery.rollout_record import RolloutPhase
 from core.delivery.standings import standings
+from core.delivery_status.divided_traffic import NOTHING_DIVIDED, DividedTraffic
+from core.delivery_status.rollout_document import RolloutFacts, rollout_document
 from core.errors import Problem
 from core.routing.server_state import server_state
 from core.routing.table import ModelRoutes, Route, RoutingTable
@@ -181,7 +182,8 @@ def _model(name: str, model: ModelRoutes, facts: RouterFacts, watcher: AgedRepor
 
 def _delivery(name: str, model: ModelRoutes, watcher: AgedReport, wall_s: float) -> Json | None:
     """Return how the requests for a model are divided, and its rollout; None for a model with neither."""
-    record, plan = model.delivery, model.plan
+    record = model.delivery
+    plan = (record.plan if record.phase is not RolloutPhase.IDLE else None) or model.plan
     known = standings(record.analysis, plan.analysis) if plan is not None and record.canary else ()
     divided = watcher.report.divided if watcher.report is not None else {}
     facts = RolloutFacts(model.division, plan, known, divided.get(name, NOTHING_DIVIDED), model.signature_changes)

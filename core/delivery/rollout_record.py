@@ -135,6 +135,7 @@ class RolloutRecord:
             reason="",
             paused_by="",
             owner="",
+            plan=self.plan.without_addresses() if self.plan is not None else None,
             analysis=NOTHING_SEEN,
             rejected={number: replace(one, reason="") for number, one in self.rejected.items()},
             happenings=tuple(replace(one, text="") for one in self.happenings),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from core.delivery.analysis import Verdict
-from core.delivery.rollout_record import RolloutPhase
-from core.openapi.schema_parts import SECONDS, TEXT, TIME, VERSION, WHOLE, Json, array_of, nullable, object_with
+from core.delivery.rollout_record import PauseCause, RolloutOutcome, RolloutPhase
+from core.openapi.schema_parts import SECONDS, TEXT, TIME, VERSION, WHOLE, Json, list_schema, nullable, object_with
 
 PERCENT: Json = {"type": "number", "minimum": 0, "maximum": 100, "description": "percent, with two decimals at most"}
 RATE: Json = {"type": "number", "minimum": 0}
-WEIGHTS = array_of(object_with(version=VERSION, percent=PERCENT))
+WEIGHTS = list_schema(object_with(version=VERSION, percent=PERCENT))
 STEP = object_with(
     kind={"enum": ["mirror", "weight", "pause"]},
     percent=nullable(PERCENT),
@@ -20,7 +20,7 @@ STEP = object_with(
 )
 ARM = object_with(
     version=VERSION,
-    role={"enum": ["stable", "canary", "other"]},
+    role={"enum": ["stable", "canary", "previous", "other"]},
     percent=PERCENT,
     requests={**WHOLE, "description": "since the present shares are in force"},
     server_errors=WHOLE,
@@ -57,7 +57,7 @@ COPIES = object_with(
     failed={**WHOLE, "description": "the copy alone got an error"},
     dropped={**WHOLE, "description": "found no place, and were not sent"},
     reason={**nullable(TEXT), "description": "of the last structural difference"},
-    outputs=array_of(
+    outputs=list_schema(
         object_with(
             output=TEXT,
             pairs={**WHOLE, "description": "answers that both have it"},
@@ -66,7 +66,7 @@ COPIES = object_with(
             flips={**WHOLE, "description": "pairs in which a row's largest column differs"},
             not_finite=WHOLE,
             largest={**RATE, "description": "absolute difference"},
-            distances=array_of(DISTANCE),
+            distances=list_schema(DISTANCE),
         )
     ),
 )
@@ -74,30 +74,37 @@ DELIVERY = object_with(
     phase={"enum": [one.value for one in RolloutPhase]},
     reason={**nullable(TEXT), "description": "why the rollout is in this phase, where there is more to say"},
     paused_by=nullable(TEXT),
+    pause_cause=nullable({"enum": [one.value for one in PauseCause]}),
+    outcome={
+        **nullable({"enum": [one.value for one in RolloutOutcome]}),
+        "description": "of the last rollout, or of this one where it is being rolled back",
+    },
     rollout={**nullable(TEXT), "description": "names the rollout; sticky choices depend on it"},
     generation={**WHOLE, "description": "rises whenever the record of the rollout changes"},
     stable=nullable(VERSION),
     canary=nullable(VERSION),
+    previous={**nullable(VERSION), "description": "was stable before, and is loaded until the rollback window is over"},
     queued={**nullable(VERSION), "description": "the version that follows when this rollout has ended"},
     weights={**WEIGHTS, "description": "of the requests that name neither a version nor a label, stable first"},
-    label_weights=array_of(object_with(label=TEXT, weights=WEIGHTS)),
+    ordered_weights={**WEIGHTS, "description": "what an order fixed; in force as far as these versions answer"},
+    label_weights=list_schema(object_with(label=TEXT, weights=WEIGHTS)),
     mirror=nullable(object_with(version=VERSION, percent=PERCENT, max_in_flight=WHOLE)),
     sticky_header={**nullable(TEXT), "description": "requests with the same value of it get the same version"},
     step={**nullable(WHOLE), "description": "the present one of the steps, from 0"},
-    steps=array_of(STEP),
+    steps=list_schema(STEP),
     lasted_s=nullable(SECONDS),
     max_duration_s=nullable(SECONDS),
     left_s={**nullable(SECONDS), "description": "of the present phase, at least; null where time does not end it"},
     next_at=nullable(TIME),
     next={**nullable(TEXT), "description": "what follows"},
-    arms={**array_of(ARM), "description": "stable first"},
-    metrics=array_of(METRIC),
+    arms={**list_schema(ARM), "description": "stable first"},
+    metrics=list_schema(METRIC),
     mirrored={**nullable(COPIES), "description": "how copies to the canary differ"},
     noise_floor={**nullable(COPIES), "description": "how copies to stable itself differ"},
-    warnings={**array_of(TEXT), "description": "how the signatures of the canary differ"},
-    rejected=array_of(object_with(version=VERSION, reason=nullable(TEXT), at=TIME)),
+    warnings={**list_schema(TEXT), "description": "how the signatures of the canary differ"},
+    rejected=list_schema(object_with(version=VERSION, reason=nullable(TEXT), at=TIME)),
     happenings={
-        **array_of(object_with(at=TIME, name=TEXT, version=nullable(VERSION), text=nullable(TEXT))),
+        **list_schema(object_with(at=TIME, name=TEXT, version=nullable(VERSION), text=nullable(TEXT))),
         "description": "oldest first",
     },
 )

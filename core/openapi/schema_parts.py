@@ -19,7 +19,7 @@ def nullable(schema: Json) -> Json:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
-def array_of(schema: Json) -> Json:
+def list_schema(schema: Json) -> Json:
     """Return the schema of a list."""
     return {"type": "array", "items": schema}
 

@@ -14,7 +14,7 @@ from core.openapi.schema_parts import (
     VERSION,
     WHOLE,
     Json,
-    array_of,
+    list_schema,
     nullable,
     object_with,
 )
@@ -28,25 +28,25 @@ SERVER = object_with(
     generation=WHOLE,
     ready=TRUTH,
     state={"enum": [one.value for one in Readiness]},
-    reasons={**array_of(TEXT), "description": "what is missing or wrong, a sentence each; empty when ready"},
+    reasons={**list_schema(TEXT), "description": "what is missing or wrong, a sentence each; empty when ready"},
     draining=TRUTH,
-    warnings=nullable({**array_of(TEXT), "description": "what makes this installation slow, a sentence each"}),
+    warnings=nullable({**list_schema(TEXT), "description": "what makes this installation slow, a sentence each"}),
     router=object_with(name=TEXT, started=TIME),
-    listens=nullable(array_of(LISTENER)),
+    listens=nullable(list_schema(LISTENER)),
 )
 WATCHER = object_with(answers=TRUTH, ticked_s_ago=nullable(SECONDS))
 PROBLEM = object_with(file=TEXT, line=nullable(WHOLE), field=TEXT, message=TEXT)
 CONFIGURATION = object_with(
     origin=nullable({"enum": ["files", "request"]}),
-    files=nullable(array_of(TEXT)),
-    problems=nullable(array_of(PROBLEM)),
+    files=nullable(list_schema(TEXT)),
+    problems=nullable(list_schema(PROBLEM)),
 )
 """Null, as addresses and warnings of the server are, for callers who may not see the whole server."""
 POLICY: Json = {
     "oneOf": [
         object_with(latest=WHOLE),
         object_with(all={"const": True}),
-        object_with(specific=array_of(VERSION)),
+        object_with(specific=list_schema(VERSION)),
         object_with(
             extension={**TEXT, "description": "a policy of an installed package"}, arguments={"type": "object"}
         ),
@@ -62,8 +62,8 @@ LABEL = object_with(
 ROLLOUT = object_with(
     policy={"enum": ["availability_preserving", "resource_preserving"]},
     in_progress=TRUTH,
-    loading=array_of(VERSION),
-    unloading=array_of(VERSION),
+    loading=list_schema(VERSION),
+    unloading=list_schema(VERSION),
 )
 PER_SECOND: Json = {"type": "number", "minimum": 0, "description": "answers, also errors, in a second"}
 LATENCY = nullable(
@@ -78,7 +78,7 @@ TRAFFIC = object_with(
     window_s={**SECONDS, "description": "the rates above cover the last so many seconds"},
     history_s={**SECONDS, "description": "how far the points below reach back at most"},
     history={
-        **array_of(
+        **list_schema(
             object_with(
                 s_ago=SECONDS,
                 requests_per_s=PER_SECOND,
@@ -96,7 +96,7 @@ VERSION_STATUS = object_with(
     state={"enum": ["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]},
     aspired={**TRUTH, "description": "whether the version policy selects it now"},
     since=TIME,
-    labels={**array_of(TEXT), "description": "labels that name it now"},
+    labels={**list_schema(TEXT), "description": "labels that name it now"},
     replicas=nullable({**WHOLE, "description": "that run; null while the watcher has not reported"}),
     placement={
         **nullable({"enum": ["own", "hosted"]}),
@@ -124,7 +124,7 @@ MODEL = object_with(
     configured={**TRUTH, "description": "false for a model that was removed, while its versions are still shown"},
     base_path=TEXT,
     version_policy=POLICY,
-    labels=array_of(LABEL),
+    labels=list_schema(LABEL),
     rollout=ROLLOUT,
     limits={
         **object_with(
@@ -141,12 +141,12 @@ MODEL = object_with(
         **nullable(TEXT),
         "description": "why storage lists nothing to load, or what is wrong with a version there",
     },
-    versions={**array_of(VERSION_STATUS), "description": "newest first"},
-    waiting=array_of(object_with(version=VERSION, reason=TEXT)),
-    ignored=array_of(object_with(name=TEXT, reason=TEXT)),
+    versions={**list_schema(VERSION_STATUS), "description": "newest first"},
+    waiting=list_schema(object_with(version=VERSION, reason=TEXT)),
+    ignored=list_schema(object_with(name=TEXT, reason=TEXT)),
     delivery={
         **nullable(DELIVERY),
         "description": "how requests are divided and copied, and the rollout; null where the newest version gets all",
     },
 )
-STATUS = object_with(server=SERVER, watcher=WATCHER, configuration=CONFIGURATION, models=array_of(MODEL))
+STATUS = object_with(server=SERVER, watcher=WATCHER, configuration=CONFIGURATION, models=list_schema(MODEL))

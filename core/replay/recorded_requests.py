@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BufferedReader
 from typing import Final, NamedTuple
@@ -23,82 +23,99 @@ _GZIP: Final = b"\x1f\x8b"
 
 
 class RecordedRequest(NamedTuple):
-    """A request, and the number of its record or line in its file, from 1."""
+    """A request, and its place: the number of its record or line from 1, after the file's name if several are read."""
 
-    number: int
+    place: str
     call: Call
+
+
+class RequestsFile(NamedTuple):
+    """An open file of requests, and its name."""
+
+    name: str
+    stream: BufferedReader
+
+    @property
+    def is_tf_record(self) -> bool:
+        """Whether it begins as TFRecords do."""
+        head = self.stream.peek(HEADER_BYTES)
+        return len(head) >= HEADER_BYTES and masked_checksum(head[: LENGTH.size]) == head[LENGTH.size : HEADER_BYTES]
+
+    def check(self) -> None:
+        """Raise DataLoss for a file that holds something else; one that is empty passes."""
+        head = self.stream.peek(HEADER_BYTES)
+        if head.strip(_BLANKS) and not self.is_tf_record and not head.lstrip(_BLANKS).startswith(b"{"):
+            hint = "; it is compressed: unpack it first" if head.startswith(_GZIP) else ""
+            raise DataLoss(f"{self.name} is neither a TFRecord file of PredictionLog nor lines of JSON{hint}")
 
 
 @dataclass(slots=True)
 class LeftOut:
-    """What of a file was not replayed: how many records, why one of them, and why the file was not read to its end."""
+    """What of files was not replayed: how many records, why one of them, and why a file was not read to its end."""
 
     count: int = 0
     example: str = ""
     ended: str = ""
 
+    def add(self, place: str, reason: object) -> None:
+        """Count a record."""
+        self.count += 1
+        self.example = self.example or f"{place}: {reason}"
+
 
 def recorded_requests(
-    stream: BufferedReader, file: str, model: ServedModel, left_out: LeftOut
+    files: Sequence[RequestsFile], model: ServedModel, left_out: LeftOut
 ) -> Iterator[RecordedRequest]:
-    """Yield the requests of a file, and fill in what was left out.
+    """Yield the requests of files, and fill in what was left out.
 
-    `model` has the signatures from which lines of JSON take their types. Raises InvalidArgument and DataLoss for a file
-    that has no request at all; one that is damaged further behind only ends there.
+    `model` has the signatures from which lines of JSON take their types. Raises DataLoss for a file of another kind and
+    InvalidArgument where there is no request at all. A file that is damaged further behind only ends there.
     """
-    found = 0
-    for number, call in _calls(stream, file, model, left_out):
-        if call is None:
-            left_out.count += 1
-            continue
-        found += 1
-        yield RecordedRequest(number, call)
+    for file in files:
+        file.check()
+    found = False
+    for file in files:
+        prefix = f"{file.name.rpartition('/')[2]} " if len(files) > 1 else ""
+        calls = _of_records(file, prefix, left_out) if file.is_tf_record else _of_lines(file, prefix, model, left_out)
+        for request in calls:
+            found = True
+            yield request
     if not found:
         why = left_out.ended or left_out.example or "it is empty"
-        raise InvalidArgument(f"{file} has no request that can be replayed: {why}")
+        raise InvalidArgument(f"{files[-1].name} has no request that can be replayed: {why}")
 
 
-def _calls(
-    stream: BufferedReader, file: str, model: ServedModel, left_out: LeftOut
-) -> Iterator[tuple[int, Call | None]]:
-    head = stream.peek(HEADER_BYTES)
-    if len(head) >= HEADER_BYTES and masked_checksum(head[: LENGTH.size]) == head[LENGTH.size : HEADER_BYTES]:
-        yield from _of_records(stream, file, left_out)
-    elif head.lstrip(_BLANKS)[:1] == b"{":
-        yield from _of_lines(stream, model, left_out)
-    elif head.strip(_BLANKS):
-        hint = "; it is compressed: unpack it first" if head.startswith(_GZIP) else ""
-        raise DataLoss(f"{file} is neither a TFRecord file of PredictionLog nor lines of JSON{hint}")
-
-
-def _of_records(stream: BufferedReader, file: str, left_out: LeftOut) -> Iterator[tuple[int, Call | None]]:
+def _of_records(file: RequestsFile, prefix: str, left_out: LeftOut) -> Iterator[RecordedRequest]:
     number = 0
     try:
-        for number, record in enumerate(records(stream, LONGEST_REQUEST_BYTES), start=1):
+        for number, record in enumerate(records(file.stream, LONGEST_REQUEST_BYTES), start=1):
+            place = f"{prefix}{number}"
             try:
-                call = replayed_call(record, file)
+                call = replayed_call(record, file.name)
             except ServingError as error:
-                call = None
-                left_out.example = left_out.example or f"record {number}: {error}"
+                left_out.add(place, error)
+                continue
+            if call is None:
+                left_out.add(place, "it holds no request")
             else:
-                left_out.example = left_out.example or ("" if call else f"record {number} holds no request")
-            yield number, call
+                yield RecordedRequest(place, call)
     except DataLoss as error:
-        left_out.ended = f"after record {number}: {error}"
+        left_out.ended = f"{file.name} after record {number}: {error}"
 
 
-def _of_lines(stream: BufferedReader, model: ServedModel, left_out: LeftOut) -> Iterator[tuple[int, Call | None]]:
+def _of_lines(file: RequestsFile, prefix: str, model: ServedModel, left_out: LeftOut) -> Iterator[RecordedRequest]:
     number = 0
-    while line := stream.readline(LONGEST_LINE_BYTES + 1):
+    while line := file.stream.readline(LONGEST_LINE_BYTES + 1):
         number += 1
+        place = f"{prefix}{number}"
         if len(line) > LONGEST_LINE_BYTES:
-            left_out.ended = f"line {number} is longer than {LONGEST_LINE_BYTES:,} bytes"
+            left_out.ended = f"{file.name}: line {number} is longer than {LONGEST_LINE_BYTES:,} bytes"
             return
         if not line.strip(_BLANKS):
             continue
         try:
             call = json_request(line, model)
         except ServingError as error:
-            call = None
-            left_out.example = left_out.example or f"line {number}: {error}"
-        yield number, call
+            left_out.add(place, error)
+        else:
+            yield RecordedRequest(place, call)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ReplayedPair:
-    """What a replay compared: a model's old and new version, the file of the requests, and their signatures' problems.
+    """What a replay compared: a model's old and new version, the files of the requests, and their signatures' problems.
 
     `allowed_outside` is the share of pairs that may be outside of the tolerance, beyond those that chance makes.
     """
@@ -30,7 +30,7 @@ class ReplayedPair:
     old: int
     new: int
     server: str
-    file: str
+    files: Sequence[str]
     signature_problems: tuple[str, ...] = ()
     allowed_outside: float = 0.0
 
@@ -45,7 +45,7 @@ def replay_document(pair: ReplayedPair, tally: ReplayTally, left_out: LeftOut, s
         "new": str(pair.new),
         "server": pair.server,
         "requests": {
-            "file": pair.file,
+            "files": list(pair.files),
             "replayed": tally.requests,
             "left_out": left_out.count,
             "left_out_because": left_out.example or None,
@@ -64,12 +64,11 @@ def replay_document(pair: ReplayedPair, tally: ReplayTally, left_out: LeftOut, s
             "old_failed": tally.old_failed,
             "both_failed": tally.both_failed,
         },
-        "noise": _results(tally.noise),
+        "noise": {"old": _results(tally.noise), "new": _results(tally.new_noise)},
         "structural_because": tally.counts.reason or None,
         "outputs": _outputs(tally),
         "latency": {
             "old": _latency(tally.old_latency),
-            "again": _latency(tally.again_latency),
             "new": _latency(tally.new_latency),
         },
         "worst": [{"request": one.request, "result": one.result.name.lower(), "text": one.text} for one in tally.worst],
@@ -116,16 +115,12 @@ def _results(counts: MirrorCounts) -> Json:
 
 def _outputs(tally: ReplayTally) -> list[Json]:
     """Return the outputs that differ, those first that differ most; names that only chance changes are among them."""
-    counts, noise = tally.counts, tally.noise
-    names = {**noise.outputs, **counts.outputs}
-    found = [
-        {
-            "name": name,
-            **_output(counts.outputs.get(name, OutputCounts()), counts.pairs),
-            "noise": _output(noise.outputs.get(name, OutputCounts()), noise.pairs),
-        }
-        for name in names
-    ]
+    sums = {"": tally.counts, "old": tally.noise, "new": tally.new_noise}
+    names = dict.fromkeys(name for counts in sums.values() for name in counts.outputs)
+    found: list[Json] = []
+    for name in names:
+        one = {key: _output(counts.outputs.get(name, OutputCounts()), counts.pairs) for key, counts in sums.items()}
+        found.append({"name": name, **one.pop(""), "noise": one})
     return sorted(found, key=lambda one: (-one["outside"], -one["flips"], -one["different"], one["name"]))
 
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from core.pages.frame import still_page
-from core.pages.tables import Row, escaped, long_text, row_of, table_section
+from core.pages.tables import escaped, long_text, row_of, table_section
 from core.replay.replay_plots import distance_plot, latency_plot
 from core.replay.replay_text import (
     heading,
     latency_rows,
-    output_row,
+    output_rows,
     request_lines,
     result_rows,
     share_text,
@@ -24,8 +24,8 @@ MOST_FIGURES: Final = 24
 _STATES: Final = {"same": "good", "different": "bad", "unknown": "warn"}
 _FIGURES: Final = ("Different", "Outside", "Flips", "L2 p50", "L2 p99", "Largest")
 _L2: Final = (
-    "Relative distance: the norm of the difference of an output by the norm of the old version's values. A flip is a "
-    "request in which the largest column of a row is another one."
+    "Relative distance (L2): the norm of the difference of an output by the norm of the old version's values; of texts, 1 "
+    "where one differs. A flip is a row whose largest column is another one. Shares are of requests."
 )
 
 Json = Mapping[str, Any]
@@ -65,18 +65,17 @@ def _signatures(document: Json) -> str:
 
 def _results(document: Json) -> str:
     rows = [row_of(str(row[0]), *row) for row in result_rows(document)]
-    columns = ("Answers", "Requests", "Share", f"{escaped(document['old'])} against itself")
+    columns = ("Answers", "Requests", "Share", *(f"{escaped(document[key])} asked twice" for key in ("old", "new")))
     remark = document["structural_because"]
     return table_section("Results", columns, rows) + (f"<p>For example: {long_text(remark)}</p>" if remark else "")
 
 
 def _outputs(document: Json) -> str:
-    rows: list[Row] = []
-    for one in document["outputs"]:
-        rows.append(row_of(one["name"], one["name"], *output_row(one)))
-        if one["noise"]["different"]:
-            name = f"{document['old']} against itself"
-            rows.append(row_of(f"{one['name']} {name}", name, *output_row(one["noise"])))
+    rows = [
+        row_of(f"{one['name']} {row[0]}", row[0].strip(), *row[1:])
+        for one in document["outputs"]
+        for row in output_rows(document, one)
+    ]
     table = table_section("Outputs that differ", ("Output", *_FIGURES), rows)
     return f'{table}<p class="soft">{_L2}</p>' if table else ""
 
@@ -90,7 +89,7 @@ def _distances(document: Json) -> str:
 
 
 def _distance(one: Json, document: Json) -> str:
-    new, noise = one["relative_l2"]["buckets"], one["noise"]["relative_l2"]["buckets"]
+    new, noise = one["relative_l2"]["buckets"], one["noise"]["old"]["relative_l2"]["buckets"]
     flips = share_text(one["flips"], one["pairs"])
     name = escaped(one["name"])
     caption = f"<figcaption><b>{name}</b><span>flips {flips or '0 %'}</span></figcaption>"
@@ -102,7 +101,7 @@ def _latency(document: Json) -> str:
     rows = [row_of(str(row[0]), *row) for row in latency_rows(document)]
     if not rows:
         return ""
-    names = {"new": document["new"], "old": document["old"], "again": f"{document['old']} again"}
+    names = {key: document[key] for key in ("old", "new")}
     curves = {f"{key}-line": document["latency"][key]["steps"] for key in names}
     plot = latency_plot("Latencies by percentile; the table has them, too", curves)
     keys = _keys({f"{key}-line": name for key, name in names.items()})

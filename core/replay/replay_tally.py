@@ -1,4 +1,4 @@
-"""What came of requests that were put to two versions, and to the first one twice: how much differs by chance alone."""
+"""What came of requests that were put to two versions, twice to each: so much differs by chance alone."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Final, NamedTuple
 
 from core.comparison.answer_difference import answer_difference
 from core.delivery.mirror_counts import MirrorCounts
-from core.delivery.pair_report import PairReport, PairResult
+from core.delivery.pair_report import OutputPair, PairReport, PairResult
 from core.delivery.split import DEFAULT_TOLERANCE, Tolerance
 from core.errors import Code
+from core.pages.tables import counted
 from core.replay.latencies import Latencies
 from core.replay.recorded_requests import RecordedRequest
 from core.routing.transport import Answer
@@ -19,6 +20,7 @@ MOST_WORST: Final = 10
 """Requests that are named, those first whose answers differ most."""
 MOST_ERRORS: Final = 100
 """Texts of errors that are counted one by one; some have a part that is new each time."""
+MOST_NAMED: Final = 3
 LONGEST_TEXT: Final = 300
 
 
@@ -35,18 +37,19 @@ class Reply(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """The replies to one request: of the old version, of the new one, and of the old one once more."""
+    """The replies to one request: of the old version and of the new one, and of both once more."""
 
     old: Reply
     new: Reply
-    again: Reply
+    old_again: Reply
+    new_again: Reply
 
 
 class WorstPair(NamedTuple):
     """A request whose answers differ much, and how; those that differ most sort last."""
 
     rank: tuple[int, bool, float, int]
-    request: int
+    request: str
     result: PairResult
     text: str
 
@@ -65,8 +68,8 @@ class ReplayTally:
     def __init__(self, tolerance: Tolerance = DEFAULT_TOLERANCE) -> None:
         self.tolerance = tolerance
         self.requests = self.old_failed = self.both_failed = 0
-        self.counts = self.noise = MirrorCounts()
-        self.old_latency, self.new_latency, self.again_latency = Latencies(), Latencies(), Latencies()
+        self.counts = self.noise = self.new_noise = MirrorCounts()
+        self.old_latency, self.new_latency = Latencies(), Latencies()
         self.errors: Counter[ErrorSeen] = Counter()
         self._worst: list[WorstPair] = []
 
@@ -78,13 +81,15 @@ class ReplayTally:
             self.both_failed += not trial.new.is_good
             self.old_failed += trial.new.is_good
             return
-        self.noise = self.noise.plus(self._pair(request, trial.old, trial.again))
         found = self._pair(request, trial.old, trial.new)
         self.counts = self.counts.plus(found)
-        if trial.again.is_good and trial.new.is_good:
-            self.old_latency.add(trial.old.took_s)
-            self.again_latency.add(trial.again.took_s)
-            self.new_latency.add(trial.new.took_s)
+        self.noise = self.noise.plus(self._pair(request, trial.old, trial.old_again))
+        if trial.new.is_good:
+            self.new_noise = self.new_noise.plus(self._pair(request, trial.new, trial.new_again))
+        if all(one.is_good for one in trial):
+            for latencies, replies in ((self.old_latency, trial[::2]), (self.new_latency, trial[1::2])):
+                for one in replies:
+                    latencies.add(one.took_s)
         self._note_worst(request, found)
 
     @property
@@ -107,11 +112,17 @@ class ReplayTally:
     def _note_worst(self, request: RecordedRequest, found: PairReport) -> None:
         if found.result in {PairResult.IDENTICAL, PairResult.DROPPED}:
             return
-        name, pair = max(found.outputs.items(), key=lambda one: one[1].relative_l2, default=("", None))
-        flips = any(one.flipped_rows for one in found.outputs.values())
-        distance = 0.0 if pair is None else pair.relative_l2
-        text = found.reason if pair is None else f"{name}: relative distance {distance:.1e}, largest {pair.largest:.3g}"
-        text += ", the largest column differs" if flips else ""
-        rank = int(found.result), flips, distance, -request.number
-        one = WorstPair(rank, request.number, found.result, text[:LONGEST_TEXT])
+        outputs = sorted(
+            found.outputs.items(), key=lambda one: (one[1].flipped_rows > 0, one[1].relative_l2), reverse=True
+        )
+        flips = bool(outputs) and outputs[0][1].flipped_rows > 0
+        distance = max((one.relative_l2 for _, one in outputs), default=0.0)
+        text = found.reason or ", ".join(_pair_text(name, one) for name, one in outputs[:MOST_NAMED])
+        rank = int(found.result), flips, distance, -self.requests
+        one = WorstPair(rank, request.place, found.result, text[:LONGEST_TEXT])
         (heapq.heappush if len(self._worst) < MOST_WORST else heapq.heappushpop)(self._worst, one)
+
+
+def _pair_text(name: str, pair: OutputPair) -> str:
+    rows = f" with {counted(pair.flipped_rows, 'flip')}" if pair.flipped_rows else ""
+    return f"{name} {pair.relative_l2:.1e} away{rows}"

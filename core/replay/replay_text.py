@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from core.admin.status_text import latency, printable, table
+from core.pages.tables import counted
 
 Json = Mapping[str, Any]
 
@@ -54,7 +55,7 @@ def distance_text(distance: float | None) -> str:
     """Return an edge below which distances are."""
     if distance is None:
         return ">10"
-    return f"<{distance:g}" if distance else "0"
+    return f"<{distance:g}".replace("e-0", "e-") if distance else "0"
 
 
 def heading(document: Json) -> str:
@@ -65,7 +66,9 @@ def heading(document: Json) -> str:
 def request_lines(document: Json) -> Iterator[str]:
     """Yield what was replayed and what was not."""
     requests = document["requests"]
-    yield f"{requests['replayed']:,} requests of {requests['file']}, each to {document['server']}"
+    files = requests["files"]
+    more = f" and {counted(len(files) - 1, 'more file')}" if len(files) > 1 else ""
+    yield f"{counted(requests['replayed'], 'request')} of {files[0]}{more}, to {document['server']}"
     if requests["left_out"]:
         yield f"left out {requests['left_out']:,}, one of them because: {requests['left_out_because']}"
     if requests["ended"]:
@@ -76,26 +79,42 @@ def verdict_text(document: Json) -> str:
     """Return the outcome in a word and the reasons."""
     word = {"same": "SAME", "different": "DIFFERENT", "unknown": "UNKNOWN"}[document["verdict"]]
     tolerance = document["tolerance"]
-    same = f"no answer differs by more than {tolerance['atol']:g} + {tolerance['rtol']:g} * |value|, or chance, makes"
+    within = (
+        f"every value is within {tolerance['atol']:g} + {tolerance['rtol']:g} * |value| of that of {document['old']}"
+    )
+    chance = f"it differs from {document['old']} as {document['old']} differs from itself"
+    results = document["results"]
+    same = chance if results["outside"] + results["structural"] + results["failed"] else within
     return f"{word}: {'; '.join(document['because']) or same}"
 
 
 def result_rows(document: Json) -> list[Sequence[str]]:
-    """Return the rows of the table of results: what, requests, share, and the same for the old version asked twice."""
+    """Return the rows of the table of results: what, requests, share, and the same for each version asked twice."""
     results, noise = document["results"], document["noise"]
-    old, new = document["old"], document["new"]
-    total, again = document["requests"]["replayed"], sum(noise.values())
-    rows = [(text, key) for key, text in RESULTS.items()] + [(f"{new} alone failed", "failed")]
-    found = [
-        (text, f"{results[key]:,}", share_text(results[key], total), share_text(noise[key], again))
-        for text, key in rows
+    total = document["requests"]["replayed"]
+    found: list[Sequence[str]] = []
+    for key, text in (*RESULTS.items(), ("failed", f"{document['new']} alone failed")):
+        by_chance = [(noise[one][key], sum(noise[one].values())) for one in ("old", "new")]
+        if results[key] or any(count for count, _ in by_chance):
+            shares = (share_text(count, of) for count, of in by_chance)
+            found.append((text, f"{results[key]:,}", share_text(results[key], total), *shares))
+    for key, text in (("old_failed", f"{document['old']} alone failed"), ("both_failed", "both failed")):
+        if results[key]:
+            found.append((text, f"{results[key]:,}", share_text(results[key], total), "", ""))
+    return found
+
+
+def output_rows(document: Json, one: Json) -> list[tuple[str, ...]]:
+    """Return the rows of an output: its name and figures, and those of a version that differs in it from itself."""
+    by_chance = [
+        (f"  {document[key]} against itself", *_output_row(one["noise"][key]))
+        for key in ("old", "new")
+        if one["noise"][key]["different"]
     ]
-    for key, text in (("old_failed", f"{old} alone failed"), ("both_failed", "both failed")):
-        found.append((text, f"{results[key]:,}", share_text(results[key], total), ""))
-    return [row for row in found if row[1] != "0" or row[3] not in {"", "0 %"}]
+    return [(one["name"], *_output_row(one)), *by_chance]
 
 
-def output_row(one: Json) -> tuple[str, ...]:
+def _output_row(one: Json) -> tuple[str, ...]:
     """Return the figures of an output in one row, without its name."""
     distances = one["relative_l2"]
     return (
@@ -110,8 +129,7 @@ def output_row(one: Json) -> tuple[str, ...]:
 
 def latency_rows(document: Json) -> list[Sequence[str]]:
     """Return the rows of the table of latencies, without calls none."""
-    names = {"old": document["old"], "again": f"{document['old']} again", "new": document["new"]}
-    found = ((name, document["latency"][key]) for key, name in names.items())
+    found = ((document[key], document["latency"][key]) for key in ("old", "new"))
     keys = ("p50_s", "p90_s", "p99_s", "max_s", "mean_s")
     return [(name, *(latency(one[key]) for key in keys)) for name, one in found if one is not None]
 
@@ -141,16 +159,13 @@ def _signatures(document: Json, width: int) -> Iterator[str]:
 def _result_table(document: Json) -> Iterator[str]:
     rows = result_rows(document)
     if rows:
-        yield table(("ANSWERS", "REQUESTS", "SHARE", f"{document['old']} AGAINST ITSELF"), rows)
+        chance = (f"{document['old']} TWICE", f"{document['new']} TWICE")
+        yield table(("ANSWERS", "REQUESTS", "SHARE", *chance), rows)
 
 
 def _output_table(document: Json, width: int) -> Iterator[str]:
     outputs = document["outputs"]
-    rows: list[tuple[str, ...]] = []
-    for one in outputs[:MOST_OUTPUTS]:
-        rows.append((one["name"], *output_row(one)))
-        if one["noise"]["different"]:
-            rows.append((f"  {document['old']} against itself", *output_row(one["noise"])))
+    rows = [row for one in outputs[:MOST_OUTPUTS] for row in output_rows(document, one)]
     if not rows:
         return
     others = [max(map(len, column)) for column in list(zip(_OUTPUT_COLUMNS, *rows, strict=True))[1:]]
@@ -167,8 +182,15 @@ def _latency_table(document: Json) -> Iterator[str]:
 
 
 def _worst(document: Json, width: int) -> Iterator[str]:
-    for one in document["worst"][:MOST_WORST]:
-        yield from _wrapped(f"request {one['request']}: {one['result']}: {one['text']}", width)
+    """Yield the requests that differ most, those together that differ in the same way; of errors there is a list."""
+    places: dict[tuple[str, str], list[str]] = {}
+    for one in document["worst"]:
+        if one["result"] in {"outside", "structural"}:
+            places.setdefault((one["result"], one["text"]), []).append(one["request"])
+    for (result, text), requests in list(places.items())[:MOST_WORST]:
+        yield from _wrapped(
+            f"{'requests' if len(requests) > 1 else 'request'} {', '.join(requests)}: {result}: {text}", width
+        )
 
 
 def _errors(document: Json, width: int) -> Iterator[str]:

@@ -99,11 +99,11 @@ class CountedWindows:
 
         What it had counted when it was first heard of is left out: a former watcher may have seen it.
         """
-        before = self._outputs_seen.get(key, now)
-        if sum(now.counts.values()) < sum(before.counts.values()):
+        gain = now.since(self._outputs_seen.get(key, now))
+        if gain is None:
             return
         self._outputs_seen[key] = now
-        gained = self._outputs.get(key, OutputBins()) + (now - before)
+        gained = self._outputs.get(key, OutputBins()) + gain
         self._outputs[key] = replace(gained, first=now.first)
 
     def window(self, divided: DividedRequests, lasted_s: float) -> ArmWindow:

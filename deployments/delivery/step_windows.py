@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 from core.delivery.analysis import ArmWindow
 from core.delivery.arm_counts import Tally
-from core.delivery.divided_traffic import DividedTraffic
 from core.delivery.plan import Analysis
 from core.delivery.rollout_record import RolloutRecord
 from core.delivery.split import Division
+from core.delivery_status.divided_traffic import DividedTraffic
 from core.routing.router_report import RouterReport
 from core.versions.servable import ServableId, app_name
 from deployments.delivery.counted_windows import CountedWindows, DividedRequests

@@ -16,8 +16,8 @@ DESCRIPTION = """\
 Send copies of requests for a model to another of its versions, and compare its answers with those that callers got.
 
 Nobody gets the answers to copies. Copies are sent when the caller has its answer, and dropped when there is more to do.
-The copies to the stable version itself show by how much equal answers differ: the noise floor. Refused while a rollout
-runs, unless with --force, which aborts it. `rollout status MODEL` and the model's page show the results.
+Copies to the stable version itself show by how much equal answers differ: the noise floor. Refused while a rollout
+runs, whose steps copy themselves. `rollout status MODEL` and the model's page show the results.
 
 It holds until the settings file changes what it says of it; write it there too if it is to stay."""
 

@@ -40,7 +40,7 @@ def give_order(server: AdminClient, request: RolloutRequest, given: argparse.Nam
     """Give the order and print what was done; returns the exit status. Raises what the server refuses it with."""
     asked = replace(request, force=given.force, expected_generation=given.generation)
     answer = server.order(asked) if given.generation is not None else _in_present_state(server, asked)
-    text = answer.text or f"{request.model}: nothing to change"
+    text = f"{request.model}: {answer.text or 'nothing to change'}"
     if given.json:
         print_json({"model": request.model, "order": request.verb, "generation": answer.generation, "outcome": text})
     else:

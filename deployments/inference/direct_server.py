@@ -237,8 +237,8 @@ class _Peer(asyncio.BufferedProtocol):
             self._copies.begin(None if self._leaving else self._server.copies, call_id, copy)
             return
         self.open[call_id] = None
-        if method is Method.METRICS:
-            self._reply(call_id, Answer(Code.OK, report()))
+        if method in self._server.beside:
+            self._reply(call_id, self._server.beside[method](bytes(frame.payload)))
             return
         call = Call(method, cast(bytes, frame.payload), frame.wait_ms / 1000 if frame.wait_ms else None)
         if frame.trailer:
@@ -300,11 +300,12 @@ class _Peer(asyncio.BufferedProtocol):
 
 
 class DirectServer:
-    """Listens on one port of the node for routers that know the token; `copies` takes copies, if anything does."""
+    """Listens on a port of the node for routers that know the token; `beside` has what is answered beside the model."""
 
     def __init__(self, taker: CallTaker, token: bytes) -> None:
         self.taker = taker
         self.copies: CopyTaker | None = None
+        self.beside: dict[Method, Callable[[bytes], Answer]] = {Method.METRICS: lambda _: Answer(Code.OK, report())}
         self.token = token
         self.peers: set[_Peer] = set()
         self.is_draining = False

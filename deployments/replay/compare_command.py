@@ -9,22 +9,24 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from io import BufferedReader
-from typing import Final
+from typing import Final, NamedTuple
 
 from core.admin.status_text import printable
 from core.comparison.signature_difference import signature_problems
 from core.delivery.split import DEFAULT_TOLERANCE, Tolerance
 from core.errors import Code, NotFound, RuntimeFailure
 from core.inference.signature import ServedModel
-from core.replay.recorded_requests import LeftOut, RecordedRequest, recorded_requests
+from core.replay.recorded_requests import LeftOut, RecordedRequest, RequestsFile, recorded_requests
 from core.replay.replay_document import ReplayedPair, replay_document
 from core.replay.replay_tally import ReplayTally, Reply, Trial
 from core.replay.replay_text import replay_text
+from deployments.commands.admin_client import NoServer
 from deployments.commands.arguments import (
     DONE,
     FAILED,
+    NO_SERVER,
     answered,
     client,
     name,
@@ -41,18 +43,25 @@ from deployments.replay.version_calls import VersionCalls
 DIFFERENT: Final = 4
 """Exit status where the versions differ by more than tolerance and chance allow."""
 
+_STATUSES: Final = {"same": DONE, "different": DIFFERENT, "unknown": FAILED}
+
 MOST_REQUESTS: Final = 10_000
+TURNS: Final = ("old", "new", "old_again", "new_again")
+"""In what order a request is put to the versions; the next one in the reverse order.
+
+A version is never called twice in a row, after which it would be faster.
+"""
 TOLD_EVERY_S: Final = 1.0
 _DESCRIPTION: Final = """\
 Put recorded requests to two versions of a model on a running server, and compare their answers tensor by tensor. Each
-request goes to OLD, to NEW and to OLD once more, in turns: so one sees how much OLD differs from itself, in values and
-in time. The versions must answer; traffic of others goes on, and makes latencies longer.
+request is put twice to both, in turns: so one sees how much each differs from itself. The versions must answer; other
+requests make latencies longer meanwhile.
 
-FILE is a request log or a warm-up file (TFRecord of PredictionLog, from this server or TensorFlow Serving), or has a line
+FILE is a request log or a warm-up file (TFRecord of PredictionLog, of this server or TensorFlow Serving), or has a line
 of JSON for each request: a request log of that format, or bodies of REST predict."""
 _EXAMPLES: Final = """\
   ray_model_server compare ranking 7 8 --requests /models/ranking/8/assets.extra/tf_serving_warmup_requests
-  ray_model_server compare ranking 7 8 --requests /logs/ranking-20261130.tfrecord --report ranking.html
+  ray_model_server compare ranking 7 8 --requests /logs/ranking-*.tfrecord --report ranking.html
   ray_model_server compare ranking 7 8 --requests requests.jsonl --rtol 0.01 --allow-outside 1 --json
 
 exit status 4: they differ by more than tolerance and chance allow"""
@@ -64,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
     made.add_argument("model", metavar="MODEL", type=name)
     made.add_argument("old", metavar="OLD", type=version_number, help="the version to which the other is compared")
     made.add_argument("new", metavar="NEW", type=version_number)
-    made.add_argument("--requests", metavar="FILE", type=name, required=True, help="the recorded requests")
+    made.add_argument("--requests", metavar="FILE", type=name, nargs="+", required=True, help="recorded requests")
     made.add_argument("--report", metavar="FILE", type=name, help="write a page with plots that needs no network")
     made.add_argument("--limit", metavar="N", type=_count, default=MOST_REQUESTS, help="most requests (%(default)s)")
     made.add_argument("--rtol", metavar="X", type=_share, default=DEFAULT_TOLERANCE.rtol, help=_help("relative"))
@@ -113,20 +122,24 @@ def _count(text: str) -> int:
 def _compare(given: argparse.Namespace) -> int:
     if given.report:
         check_place(given.report)
-    with _opened(given.requests) as stream:
+    tally, left_out = ReplayTally(Tolerance(given.rtol, given.atol)), LeftOut()
+    with ExitStack() as opened:
+        files = [RequestsFile(one, opened.enter_context(_opened(one))) for one in given.requests]
+        for one in files:
+            one.check()
         calls, old, new = _versions(given)
-        pair = ReplayedPair(
-            given.model,
-            given.old,
-            given.new,
-            target(given.server),
-            given.requests,
-            signature_problems(old.signatures, new.signatures),
-            given.allow_outside / 100,
-        )
-        tally, left_out = ReplayTally(Tolerance(given.rtol, given.atol)), LeftOut()
-        stopped = _replay(given, calls, tally, recorded_requests(stream, given.requests, old, left_out))
-    document = replay_document(pair, tally, left_out, stopped)
+        ending = _replay(given, calls, tally, recorded_requests(files, old, left_out))
+    problems = signature_problems(old.signatures, new.signatures)
+    pair = ReplayedPair(
+        given.model,
+        given.old,
+        given.new,
+        target(given.server),
+        given.requests,
+        problems,
+        given.allow_outside / 100,
+    )
+    document = replay_document(pair, tally, left_out, ending.text)
     if given.json:
         print_json(document)
     else:
@@ -134,12 +147,14 @@ def _compare(given: argparse.Namespace) -> int:
     if given.report:
         write_report(given.report, document)
         print(f"wrote {printable(given.report)}", file=sys.stderr)
-    if stopped == _STOPPED:
-        return INTERRUPTED
-    return {"same": DONE, "different": DIFFERENT}.get(document["verdict"], FAILED)
+    return _STATUSES[document["verdict"]] if ending.status is None else ending.status
 
 
-_STOPPED: Final = "it was interrupted"
+class _Ending(NamedTuple):
+    """Why requests were left over, if so, and the exit status if it is not that of the verdict."""
+
+    text: str = ""
+    status: int | None = None
 
 
 @contextmanager
@@ -170,33 +185,37 @@ def _versions(given: argparse.Namespace) -> tuple[VersionCalls, ServedModel, Ser
 
 def _replay(
     given: argparse.Namespace, calls: VersionCalls, tally: ReplayTally, requests: Iterator[RecordedRequest]
-) -> str:
-    """Put requests to the versions and count how the answers differ; returns why it ended before those did."""
+) -> _Ending:
+    """Put requests to the versions, and count how the answers differ."""
     told = _Told(given)
-    turns = itertools.cycle(itertools.permutations(("old", "new", "again")))
+    turns = itertools.cycle((TURNS, TURNS[::-1]))
     try:
         for request in requests:
             if tally.requests >= given.limit:
-                return f"there are more than {given.limit:,} requests, see --limit"
+                return _Ending(f"there are more than {given.limit:,} requests, see --limit")
             if not tally.requests:  # what a first request starts is no part of a latency
                 calls.ask(request.call, given.old), calls.ask(request.call, given.new)
             trial = _trial(calls, request, given, next(turns))
-            if trial.old.answer.code is Code.UNAVAILABLE and trial.again.answer.code is Code.UNAVAILABLE:
+            if all(one.answer.code is Code.UNAVAILABLE for one in trial):
                 client(given).status()
             tally.add(request, trial)
             told.at(tally.requests)
     except KeyboardInterrupt:
-        return _STOPPED
+        return _Ending("it was interrupted", INTERRUPTED)
+    except NoServer as error:
+        if not tally.requests:
+            raise
+        return _Ending(str(error).partition("\n")[0], NO_SERVER)
     finally:
         requests.close()  # type: ignore[attr-defined]  # a generator
         told.end()
-    return ""
+    return _Ending()
 
 
 def _trial(calls: VersionCalls, request: RecordedRequest, given: argparse.Namespace, turns: Sequence[str]) -> Trial:
     """Put a request to the versions in these turns: whoever comes first is at a disadvantage."""
     replies: dict[str, Reply] = {
-        turn: calls.ask(request.call, given.new if turn == "new" else given.old) for turn in turns
+        turn: calls.ask(request.call, given.new if turn.startswith("new") else given.old) for turn in turns
     }
     return Trial(**replies)
 

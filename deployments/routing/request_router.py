@@ -27,6 +27,7 @@ from core.telemetry.metrics import Metrics
 from core.telemetry.request_meter import RequestMeter
 from core.versions.servable import ServableId
 from deployments.division.divisions import Copies, Divisions
+from deployments.division.observations import OutputObservations
 from deployments.division.request_headers import Fields
 from deployments.routing.awaited_call import answer_to
 from deployments.routing.model_limits import ModelLimits
@@ -50,6 +51,7 @@ class RequestRouter:
     """Holds the newest routing table and carries calls to the versions it names.
 
     `copies` is told of the answers to divided requests whose division has a mirror; None where nobody copies.
+    `observations` asks replicas for their outputs; None where nobody does.
     """
 
     def __init__(self, name: str, transport: Transport, metrics: Metrics = METRICS) -> None:
@@ -61,6 +63,7 @@ class RequestRouter:
         self.limits = ModelLimits(metrics)
         self.divisions = Divisions(metrics)
         self.copies: Copies | None = None
+        self.observations: OutputObservations | None = None
         self.meter = RequestMeter(metrics, lambda model: model in self.table.models)
         self.table = RoutingTable(generation=0)
 
@@ -73,6 +76,8 @@ class RequestRouter:
             self.divisions.follow(table)
             if self.copies is not None:
                 self.copies.follow(table)
+            if self.observations is not None:
+                self.observations.follow(table)
         return self.report()
 
     def _calls_of(self, name: str) -> int:
@@ -118,6 +123,7 @@ class RequestRouter:
             self._transport.failing(),
             self.divisions.counts(),
             {} if self.copies is None else self.copies.counts(),
+            {} if self.observations is None else self.observations.counts(),
         )
 
     async def counted(self, name: str, entry_point: str, api: str, work: Awaitable[A]) -> A:

@@ -231,6 +231,7 @@ class FakeServeHost:
         self.fail_after_effect = False
         self.fail_with: BaseException = Unavailable("Serve does not answer")
         self.disk = ""
+        self.held: list[set[str]] = []
 
     def full_disk(self) -> str:
         """Return what the test says of the disk."""
@@ -302,6 +303,10 @@ class FakeServeHost:
     def cpus(self) -> int:
         """Count the CPUs."""
         return 2
+
+    def hold(self, apps: Collection[str]) -> None:
+        """Remember which applications keep their replicas."""
+        self.held.append(set(apps))
 
     def progress(self) -> None:
         """Let every application finish what it is doing."""

@@ -18,3 +18,13 @@ def test_what_a_replica_counted_since_is_a_difference() -> None:
     assert OutputBins({"0": 4, "1": 1}, (1.0, 2.0)) - OutputBins({"0": 3}, (1.0,)) == OutputBins(
         {"0": 1, "1": 1}, (1.0, 2.0)
     )
+
+
+def test_a_report_of_another_run_counts_from_its_beginning() -> None:
+    """A replica that began anew has counted less, and an older report that comes late brings nothing."""
+    before, later = OutputBins({"0": 50}, run=1), OutputBins({"0": 3}, run=2)
+
+    assert later.since(before) == later
+    assert before.since(later) is None
+    assert OutputBins({"0": 55}, run=1).since(before) == OutputBins({"0": 5}, run=1)
+    assert OutputBins({"0": 45}, run=1).since(before) is None

@@ -143,6 +143,19 @@ def test_every_router_tells_of_every_replica_and_it_counts_once() -> None:
     assert windows.window(DIVIDED, 15.0).canary_outputs["y"].counts == {"0": 1}
 
 
+def test_a_replica_that_counts_anew_is_counted_from_the_beginning() -> None:
+    """As for the bins of another rollout: it has counted less then, and a router that has not heard of it says more."""
+    windows = CountedWindows()
+
+    def told(count: int, run: int) -> RouterReport:
+        return RouterReport("a", 1, outputs={("m:8", "x", "y"): OutputBins({"0": count}, run=run)})
+
+    for one in (told(50, 1), told(3, 2), told(50, 1), told(4, 2)):
+        windows.take(one)
+
+    assert windows.window(DIVIDED, 15.0).canary_outputs["y"].counts == {"0": 4}
+
+
 def test_counts_of_a_model_that_is_not_divided_any_more_are_forgotten() -> None:
     """They would stay for ever."""
     windows = CountedWindows()

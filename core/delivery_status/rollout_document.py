@@ -12,11 +12,11 @@ from typing import Any, Final
 
 from core.delivery.analysis import MetricStanding
 from core.delivery.arm_counts import LATENCY_EDGES_S, Tally
-from core.delivery.divided_traffic import NOTHING_DIVIDED, DividedTraffic
 from core.delivery.mirror_counts import L2_DECADES, MirrorCounts, OutputCounts
 from core.delivery.plan import MetricRule, RolloutPlan, RolloutStep, RuleKind
-from core.delivery.rollout_record import RolloutPhase, RolloutRecord
+from core.delivery.rollout_record import PauseCause, RolloutPhase, RolloutRecord
 from core.delivery.split import Division, MirrorOrder, Weights
+from core.delivery_status.divided_traffic import NOTHING_DIVIDED, DividedTraffic
 from core.telemetry.log_lines import iso_time
 from core.telemetry.redaction import without_secrets
 from core.telemetry.traffic import P50, P99, quantile
@@ -38,6 +38,16 @@ LIMITS: Final[Mapping[RuleKind, str]] = {
     RuleKind.TOLERANCE: "max_rate",
 }
 """What the limit of a metric is called in the settings file."""
+
+PAUSE_ENDS: Final[Mapping[PauseCause, str]] = {
+    PauseCause.ORDER: "an operator resumes, promotes or aborts; a metric that fails still acts",
+    PauseCause.PLAN: "an operator resumes, promotes or aborts; a metric that fails still acts",
+    PauseCause.FAILED: "an operator aborts, or resumes in spite of it with --force",
+    PauseCause.INCONCLUSIVE: "an operator resumes, promotes or aborts",
+    PauseCause.DURATION: "an operator resumes, promotes or aborts",
+    PauseCause.STABLE_LOST: "it goes on when stable is back; promote --full makes the canary stable",
+}
+"""How a pause ends, by its cause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +77,16 @@ def rollout_document(record: RolloutRecord, facts: RolloutFacts, wall_s: float) 
         "phase": record.phase.value,
         "reason": _shown(record.reason),
         "paused_by": _shown(record.paused_by),
+        "pause_cause": record.pause_cause.value if record.phase is RolloutPhase.PAUSED else None,
+        "outcome": record.outcome.value if record.outcome is not None else None,
         "rollout": record.rollout or None,
         "generation": record.generation,
         "stable": _version(record.stable),
         "canary": _version(record.canary),
+        "previous": _version(record.previous),
         "queued": _version(record.queued),
         "weights": _weights(weights),
+        "ordered_weights": _weights(record.fixed_weights),
         "label_weights": _label_weights(facts.division),
         "mirror": _mirror(facts.division),
         "sticky_header": (facts.division.header or None) if facts.division is not None else None,
@@ -149,10 +163,15 @@ def _left_s(record: RolloutRecord, plan: RolloutPlan | None) -> float | None:
         return None
     if record.phase is RolloutPhase.PROMOTED:
         return max(0.0, plan.rollback_window_s - record.window_s)
-    if record.phase is not RolloutPhase.STEP or record.step >= len(plan.steps):
+    is_baking = record.phase is RolloutPhase.STEP or _is_pausing_by_plan(record)
+    if not is_baking or record.step >= len(plan.steps):
         return None
     lasts_s = _lasts_s(plan.steps[record.step])
     return max(0.0, lasts_s - record.baked_s) if math.isfinite(lasts_s) else None
+
+
+def _is_pausing_by_plan(record: RolloutRecord) -> bool:
+    return record.phase is RolloutPhase.PAUSED and record.pause_cause is PauseCause.PLAN
 
 
 def _lasts_s(step: RolloutStep) -> float:
@@ -190,22 +209,21 @@ def _state(place: int, record: RolloutRecord) -> str:
 
 def _next(record: RolloutRecord, steps: tuple[RolloutStep, ...]) -> str | None:
     """Return in words what follows the present phase; None where nothing is to come."""
-    canary, stable = record.canary, record.stable
-    if record.phase is RolloutPhase.STEP:
-        following = steps[record.step + 1] if record.step + 1 < len(steps) else None
-        if following is None:
+    canary = record.canary
+    if record.phase is RolloutPhase.STEP or _is_pausing_by_plan(record):
+        if record.step + 1 >= len(steps):
             return f"version {canary} is promoted"
-        return f"step {record.step + 2} of {len(steps)}: {step_text(following)}"
+        return f"step {record.step + 2} of {len(steps)}: {_step_text(steps[record.step + 1])}"
     return {
         RolloutPhase.LOADING: f"the rollout of version {canary} begins when every router can reach it",
-        RolloutPhase.PAUSED: "an operator resumes, promotes or aborts; a failed metric still acts",
-        RolloutPhase.PROMOTING: f"every router gives version {canary} all requests",
-        RolloutPhase.PROMOTED: f"version {stable} is unloaded, and the rollout has ended",
-        RolloutPhase.ROLLING_BACK: f"every router stops sending requests to version {canary}, which is unloaded then",
+        RolloutPhase.PAUSED: PAUSE_ENDS[record.pause_cause],
+        RolloutPhase.PROMOTING: f"version {canary} gets all requests at every router",
+        RolloutPhase.PROMOTED: f"version {record.previous} is unloaded, and the rollout has ended",
+        RolloutPhase.ROLLING_BACK: f"version {canary} gets no more requests from any router, and is unloaded",
     }.get(record.phase)
 
 
-def step_text(step: RolloutStep) -> str:
+def _step_text(step: RolloutStep) -> str:
     """Return a step in words."""
     if step.pause_s is not None:
         return "a pause" if math.isfinite(step.pause_s) else "a pause until an operator goes on"
@@ -216,7 +234,7 @@ def step_text(step: RolloutStep) -> str:
 def _arms(record: RolloutRecord, weights: Weights, traffic: DividedTraffic) -> list[Json]:
     """Return the versions that get requests or copies, stable first."""
     shares = dict(weights)
-    others = [version for version in (*shares, record.canary) if version and version != record.stable]
+    others = [version for version in (*shares, record.canary, record.previous) if version and version != record.stable]
     versions = [*([record.stable] if record.stable else []), *dict.fromkeys(others)]
     return [_arm(one, record, shares.get(one, 0), traffic) for one in versions]
 
@@ -224,9 +242,10 @@ def _arms(record: RolloutRecord, weights: Weights, traffic: DividedTraffic) -> l
 def _arm(version: int, record: RolloutRecord, share: int, traffic: DividedTraffic) -> Json:
     whole, recent = traffic.arms.get(version, Tally()), traffic.recent.get(version)
     rows = traffic.batch_rows.get(version)
+    roles = {record.previous: "previous", record.canary: "canary", record.stable: "stable"}
     return {
         "version": str(version),
-        "role": "stable" if version == record.stable else "canary" if version == record.canary else "other",
+        "role": roles.get(version, "other"),
         "percent": _percent(share),
         "requests": whole.requests,
         "server_errors": whole.server_errors,
