@@ -19,7 +19,7 @@ def bucket_of(took_s: float) -> int:
     return bisect_left(LATENCY_EDGES_S, took_s)
 
 
-class Outcome(enum.StrEnum):
+class CallOutcome(enum.StrEnum):
     """How a divided request has ended; the value is its name in metrics.
 
     LOST is a try whose connection ended, and that was repeated elsewhere: the request counts again with its end.
@@ -48,15 +48,15 @@ UNANSWERED: Final = frozenset({Code.DEADLINE_EXCEEDED, Code.UNAVAILABLE})
 """Codes of requests that got no answer in time; they count as slow, too."""
 
 
-def outcome_of(code: Code) -> Outcome:
+def outcome_of(code: Code) -> CallOutcome:
     """Return whose fault it is that a version answered with this code.
 
     What a client did wrong counts for itself, because a version with other inputs gets requests that do not fit. All
     else is the server's fault, also a CANCELLED that no caller asked for.
     """
     if code is Code.OK:
-        return Outcome.OK
-    return Outcome.CLIENT_ERROR if code in _OF_CLIENT else Outcome.SERVER_ERROR
+        return CallOutcome.OK
+    return CallOutcome.CLIENT_ERROR if code in _OF_CLIENT else CallOutcome.SERVER_ERROR
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ _GZIP: Final = b"\x1f\x8b"
 
 
 class RecordedRequest(NamedTuple):
-    """A request, and its place: the number of its record or line from 1, after the file's name where several are read."""
+    """A request, and its place: the number of its record or line from 1, after the file's name if several are read."""
 
     place: str
     call: Call

@@ -182,9 +182,15 @@ def _latency_table(document: Json) -> Iterator[str]:
 
 
 def _worst(document: Json, width: int) -> Iterator[str]:
-    worst = [one for one in document["worst"] if one["result"] != "within"]
-    for one in worst[:MOST_WORST]:
-        yield from _wrapped(f"request {one['request']}: {one['result']}: {one['text']}", width)
+    """Yield the requests that differ most, those together that differ in the same way; of errors there is a list."""
+    places: dict[tuple[str, str], list[str]] = {}
+    for one in document["worst"]:
+        if one["result"] in {"outside", "structural"}:
+            places.setdefault((one["result"], one["text"]), []).append(one["request"])
+    for (result, text), requests in list(places.items())[:MOST_WORST]:
+        yield from _wrapped(
+            f"{'requests' if len(requests) > 1 else 'request'} {', '.join(requests)}: {result}: {text}", width
+        )
 
 
 def _errors(document: Json, width: int) -> Iterator[str]:

@@ -20,16 +20,17 @@ def version_named(text: str, labels: Mapping[str, int]) -> int:
 
 
 def resolved_weights(shares: Iterable[tuple[str, int]], labels: Mapping[str, int]) -> Weights:
-    """Return shares by version, the largest first: the others diverge from it.
+    """Return shares by version, the oldest version first: the others diverge from it, whatever their shares are.
 
-    Shares of labels that name nothing are left out, and those of one version are added up.
+    The order must not change with the shares: a key that has a version keeps it while its share rises. Shares of labels
+    that name nothing are left out, and those of one version are added up.
     """
     known: dict[int, int] = {}
     for text, share in shares:
         version = version_named(text, labels)
         if version:
             known[version] = known.get(version, 0) + share
-    return tuple(sorted(known.items(), key=lambda one: -one[1]))
+    return tuple(sorted(known.items()))
 
 
 def fixed_weights(record: RolloutRecord, sight: ModelSight, settings: DeliverySettings) -> Weights:

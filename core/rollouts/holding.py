@@ -23,11 +23,13 @@ class Holding:
 def holding_of(record: RolloutRecord, sight: ModelSight, settings: DeliverySettings) -> Holding:
     """Return which versions stay loaded whatever the policy says, and which the policy is not offered.
 
-    Versions in `keep` need not be on storage: those that run go on. Avoided are the rejected, those that wait, and with
-    a plan those that the policy would turn to only because others are avoided.
+    Versions in `keep` need not be on storage: those that run go on. It has every version with a share of the requests,
+    also one that stands in for stable. Avoided are the rejected, those that wait, and with a plan those that the policy
+    would turn to only because others are avoided.
     """
     fixed = fixed_versions(record, sight, settings) & (sight.stored.keys() | sight.available)
-    keep = (fixed | {record.stable, record.canary, record.previous}) - {0}
+    serving = dict(record.division.weights) if record.division is not None else {}
+    keep = (fixed | {record.stable, record.canary, record.previous} | serving.keys()) - {0}
     avoid = rejected_versions(record, sight) | {record.queued}
     if settings.plan is not None and record.stable:
         avoid |= {version for version in sight.stored if version > record.stable and version not in sight.chosen}

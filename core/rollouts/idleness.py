@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from core.delivery.plan import DeliverySettings, RolloutPlan
 from core.delivery.rollout_record import PauseCause, RolloutOutcome, RolloutPhase, RolloutRecord
-from core.rollouts.candidates import candidate, first_stable, rejected_versions
+from core.rollouts.candidates import candidate, first_stable, is_rejected, rejected_versions
 from core.rollouts.sight import ModelSight
 from core.rollouts.turns import begin, close_window, complete, told, turn_down
 
@@ -16,9 +16,14 @@ DEFAULT_PLAN = RolloutPlan(())
 
 def stable_is_unable(record: RolloutRecord, sight: ModelSight) -> bool:
     """Whether stable does not answer and cannot be loaded: its directory is gone, or it failed."""
-    if not record.stable or record.stable in sight.available:
+    return bool(record.stable) and is_unable(record.stable, sight)
+
+
+def is_unable(version: int, sight: ModelSight) -> bool:
+    """Whether a version does not answer and cannot be loaded: its directory is gone, or it failed."""
+    if version in sight.available:
         return False
-    return record.stable in sight.failed or (sight.is_listed and record.stable not in sight.stored)
+    return version in sight.failed or (sight.is_listed and version not in sight.stored)
 
 
 def is_lost(record: RolloutRecord) -> bool:
@@ -63,7 +68,8 @@ def obstacle(record: RolloutRecord, version: int, sight: ModelSight) -> str:
         return (
             f"version {version} waits: {stable} is not complete on storage; `rollout start --force` begins all the same"
         )
-    if version in record.rejected and version in sight.available:
+    was_replaced = version in record.rejected and not is_rejected(record, version, sight)
+    if was_replaced and version in sight.available:
         return f"version {version} waits: its files have changed, and the old ones are still loaded"
     return ""
 
@@ -74,7 +80,8 @@ def _with_first(record: RolloutRecord, sight: ModelSight) -> RolloutRecord:
         return record
     is_labelled = sight.labels.get("stable") == found
     why = "the label `stable` names it" if is_labelled else "nothing is known of an earlier one"
-    after = replace(record, stable=found, stable_fingerprint=sight.stored.get(found, ""))
+    left = {version: why for version, why in record.rejected.items() if version != found}
+    after = replace(record, stable=found, stable_fingerprint=sight.stored.get(found, ""), rejected=left)
     return told(after, sight, "rollout_first", found, f"version {found} is stable: {why}")
 
 

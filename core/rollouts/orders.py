@@ -21,6 +21,7 @@ from core.rollouts.sight import ModelSight
 from core.rollouts.traffic_orders import ordered_mirror, ordered_traffic
 from core.rollouts.turns import (
     begin,
+    can_let_go,
     close_window,
     complete,
     finished,
@@ -97,7 +98,8 @@ def ordered(
     if carry is None:
         raise FailedPrecondition(order_refusal(order.verb, record))
     present = replace(record, happenings=())
-    return finished(record, carry(present, _Situation(order, sight, settings)), sight, settings)
+    after = carry(present, _Situation(order, sight, settings))
+    return (record, ()) if after == present else finished(record, after, sight, settings)
 
 
 def change_problem(record: RolloutRecord, versions: frozenset[int]) -> str:
@@ -184,11 +186,17 @@ def _begun(record: RolloutRecord, version: int, now: _Situation) -> RolloutRecor
     if version not in sight.stored:
         raise FailedPrecondition(f"Version {version} is not complete on storage.")
     if record.phase is RolloutPhase.PROMOTED:
-        record = close_window(record, sight, f"version {version} was started")
+        record = _with_closed_window(record, sight, f"version {version} was started")
     why = obstacle(record, version, sight)
     if why and not (order.is_forced and not record.fixed_weights):
         raise FailedPrecondition(f"The rollout cannot begin: {why}.")
     return begin(record, sight, now.settings, version, by=order.by, forced=order.is_forced)
+
+
+def _with_closed_window(record: RolloutRecord, sight: ModelSight, why: str) -> RolloutRecord:
+    if not can_let_go(record, sight):
+        raise FailedPrecondition(f"Version {record.previous} still answers requests; try again in a moment.")
+    return close_window(record, sight, why)
 
 
 def _retry(record: RolloutRecord, now: _Situation) -> RolloutRecord:
@@ -271,7 +279,7 @@ def _traffic(record: RolloutRecord, now: _Situation) -> RolloutRecord:
     if not order.traffic or after.phase is RolloutPhase.IDLE:
         return after
     if after.phase is RolloutPhase.PROMOTED:
-        return close_window(after, sight, f"the traffic was fixed by {order.by}")
+        return _with_closed_window(after, sight, f"the traffic was fixed by {order.by}")
     is_ending = after.phase is RolloutPhase.ROLLING_BACK
     return after if is_ending else _abort(after, now)
 

@@ -30,6 +30,7 @@ TURNS: Mapping[tuple[RolloutPhase, RolloutEvent], RolloutPhase] = MappingProxyTy
         (RolloutPhase.IDLE, RolloutEvent.BEGUN): RolloutPhase.LOADING,
         (RolloutPhase.LOADING, RolloutEvent.LOADED): RolloutPhase.STEP,
         (RolloutPhase.LOADING, RolloutEvent.DROPPED): RolloutPhase.IDLE,
+        (RolloutPhase.LOADING, RolloutEvent.TURNED_DOWN): RolloutPhase.ROLLING_BACK,
         (RolloutPhase.LOADING, RolloutEvent.HELD): RolloutPhase.PAUSED,
         (RolloutPhase.STEP, RolloutEvent.WENT_ON): RolloutPhase.STEP,
         (RolloutPhase.STEP, RolloutEvent.HELD): RolloutPhase.PAUSED,

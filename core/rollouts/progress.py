@@ -14,13 +14,14 @@ from core.delivery.rollout_record import Happening, PauseCause, RolloutOutcome, 
 from core.delivery.standings import standings
 from core.rollouts.candidates import newer_than_canary, withdrawal
 from core.rollouts.dividing import is_canary_able, running_step
-from core.rollouts.idleness import at_rest, is_lost, stable_is_unable, without_plan
+from core.rollouts.idleness import at_rest, is_lost, is_unable, stable_is_unable, without_plan
 from core.rollouts.outlook import requests_outlook, standing_in_words, step_in_words, time_in_words
 from core.rollouts.phases import RolloutEvent, phase_after
 from core.rollouts.sight import ModelSight
 from core.rollouts.turns import (
     BY_ANALYSIS,
     BY_SERVER,
+    can_let_go,
     close_window,
     complete,
     end,
@@ -108,14 +109,23 @@ def _without_outdated_orders(record: RolloutRecord, sight: ModelSight, settings:
 
 
 def _turn(record: RolloutRecord, sight: ModelSight, settings: DeliverySettings) -> RolloutRecord:
-    is_unplanned = settings.plan is None and record.phase not in {RolloutPhase.PROMOTING, RolloutPhase.ROLLING_BACK}
-    if is_unplanned:
-        return without_plan(record, sight)
-    if record.phase is RolloutPhase.IDLE:
+    if record.phase is RolloutPhase.IDLE and settings.plan is not None:
         return at_rest(record, sight, settings)
+    if is_lost(record) and record.canary and is_unable(record.canary, sight):
+        return _without_any(record, sight)
+    if settings.plan is None and record.phase not in {RolloutPhase.PROMOTING, RolloutPhase.ROLLING_BACK}:
+        return without_plan(record, sight)
     if is_lost(record) and record.phase not in {RolloutPhase.PROMOTING, RolloutPhase.PROMOTED}:
         return _without_stable(record, sight)
     return _HANDLERS[record.phase](record, sight)
+
+
+def _without_any(record: RolloutRecord, sight: ModelSight) -> RolloutRecord:
+    """Neither stable nor the canary can answer: the rollout ends, so that any other version may."""
+    if record.phase is RolloutPhase.ROLLING_BACK:
+        return end(record, sight, RolloutEvent.IN_FORCE)
+    reason = f"neither it nor version {record.stable}, which was stable, runs or can be loaded"
+    return turn_down(record, sight, RolloutOutcome.WITHDRAWN, reason)
 
 
 def _without_stable(record: RolloutRecord, sight: ModelSight) -> RolloutRecord:
@@ -211,19 +221,20 @@ def _promoting(record: RolloutRecord, sight: ModelSight) -> RolloutRecord:
 
 def _promoted(record: RolloutRecord, sight: ModelSight) -> RolloutRecord:
     plan = plan_of(record)
-    if record.previous in sight.available and (reason := _breakdown_of(record.stable, plan, sight)):
+    reason = _breakdown_of(record.stable, plan, sight) or ("can no longer be loaded" if is_lost(record) else "")
+    if reason and record.previous in sight.available:
         return turn_down(record, sight, RolloutOutcome.ROLLED_BACK, reason)
     newest = newer_than_canary(record, sight)
-    if newest and plan.on_new_version is OnNewVersion.REPLACE:
+    if newest and plan.on_new_version is OnNewVersion.REPLACE and can_let_go(record, sight):
         return close_window(record, sight, f"version {newest} has come")
     record = _with_queue(record, newest, sight)
-    is_over = record.window_s >= plan.rollback_window_s
+    is_over = record.window_s >= plan.rollback_window_s and can_let_go(record, sight)
     return close_window(record, sight, "the rollback window is over") if is_over else record
 
 
 def _rolling_back(record: RolloutRecord, sight: ModelSight) -> RolloutRecord:
     record = _with_queue(record, newer_than_canary(record, sight), sight)
-    is_done = record.is_in_force and not has_share(record)
+    is_done = record.is_in_force and not has_share(record) and record.stable in sight.available
     return end(record, sight, RolloutEvent.IN_FORCE) if is_done else record
 
 

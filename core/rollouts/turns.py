@@ -156,8 +156,12 @@ def resume(record: RolloutRecord, sight: ModelSight, why: str) -> RolloutRecord:
 
 
 def turn_down(record: RolloutRecord, sight: ModelSight, outcome: RolloutOutcome, reason: str) -> RolloutRecord:
-    """Take everything from the canary; one that is only being loaded has nothing yet, and is given up at once."""
-    if record.phase is RolloutPhase.LOADING:
+    """Take everything from the canary.
+
+    One that is only being loaded is given up at once, unless it serves because stable does not.
+    """
+    is_idle = not has_share(record) and record.stable in sight.available
+    if record.phase is RolloutPhase.LOADING and is_idle:
         return end(replace(record, outcome=outcome, reason=reason), sight, RolloutEvent.DROPPED)
     phase = phase_after(record.phase, RolloutEvent.TURNED_DOWN)
     after = replace(record, phase=phase, outcome=outcome, reason=reason, paused_by="")
@@ -192,6 +196,12 @@ def end(record: RolloutRecord, sight: ModelSight, event: RolloutEvent) -> Rollou
         rejected=dict(newest),
     )
     return told(after, sight, OUTCOME_NAMES[outcome], record.canary, record.reason)
+
+
+def can_let_go(record: RolloutRecord, sight: ModelSight) -> bool:
+    """Whether the version that was stable before has nothing to do at any router."""
+    serves = record.division is not None and record.division.stable == record.stable
+    return serves and record.is_in_force and record.stable in sight.available
 
 
 def close_window(record: RolloutRecord, sight: ModelSight, why: str) -> RolloutRecord:

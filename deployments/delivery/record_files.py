@@ -110,6 +110,16 @@ class RecordFiles:
             raise StorageFailed(Code.UNAVAILABLE, text, True) from None  # noqa: FBT003 - positional
 
 
+class RecordsToRead(RecordFiles):
+    """The files for somebody who only looks; what is written is not kept."""
+
+    def write(self, model: str, record: RolloutRecord) -> None:
+        """Write nothing."""
+
+    def remove(self, model: str) -> None:
+        """Delete nothing."""
+
+
 def _owner_of(content: bytes) -> str:
     try:
         return record_of_json(content.decode()).owner or "unknown"

@@ -31,6 +31,13 @@ class RolloutLines:
                 self._notices.tell(record.plan.notify, model, one, _numbers(record))
 
 
+class SilentLines(RolloutLines):
+    """Tells nothing: for somebody who only asks what would happen."""
+
+    def tell(self, model: str, record: RolloutRecord, happenings: Iterable[Happening]) -> None:
+        """Tell nothing."""
+
+
 def _numbers(record: RolloutRecord) -> dict[str, Any]:
     """Return where the rollout stands, and the numbers of each metric."""
     known = standings(record.analysis, record.plan.analysis) if record.plan is not None else ()

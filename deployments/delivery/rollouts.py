@@ -27,6 +27,7 @@ from core.storage.store_errors import StorageFailed
 from core.versions.world import Delivered
 from deployments.delivery.asked_signatures import AskedSignatures
 from deployments.delivery.gates import Gates
+from deployments.delivery.held_replicas import HeldReplicas
 from deployments.delivery.model_sights import ModelSights, TickLook
 from deployments.delivery.record_files import RecordFiles
 from deployments.delivery.rollout_lines import RolloutLines
@@ -106,6 +107,7 @@ class Rollouts:
         self._owner = uuid.uuid4().hex
         self._rollouts: dict[str, _Rollout] = {}
         self._sights = ModelSights()
+        self._held = HeldReplicas()
         self._orders: SimpleQueue[_Asked] = SimpleQueue()
         self._models: tuple[ModelConfig, ...] | None = None
         self._concerned: tuple[ModelConfig, ...] = ()
@@ -153,6 +155,10 @@ class Rollouts:
         asked = _Asked(model, order)
         self._orders.put(asked)
         return asked.answer
+
+    def held(self, models: tuple[ModelConfig, ...], now_s: float) -> frozenset[str] | None:
+        """Return the applications that are to be told now to keep their replicas; None while nothing is due."""
+        return self._held.due(models, self.delivered, now_s)
 
     def divided(self, now_s: float) -> Mapping[str, DividedTraffic]:
         """Return what routers counted of each divided model, for people."""

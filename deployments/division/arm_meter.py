@@ -8,7 +8,7 @@ from core.delivery.arm_counts import (
     LATENCY_EDGES_S,
     UNANSWERED,
     ArmCounts,
-    Outcome,
+    CallOutcome,
     Tally,
     bucket_of,
     outcome_of,
@@ -51,14 +51,14 @@ class _RunningTally:
         self.requests = self.server_errors = self.client_errors = 0
         self.latency = [0] * (_LAST_BUCKET + 1)
 
-    def add(self, outcome: Outcome, bucket: int | None = None) -> None:
+    def add(self, outcome: CallOutcome, bucket: int | None = None) -> None:
         """Count a request, with its latency if a bucket is given."""
         self.requests += 1
         if bucket is not None:
             self.latency[bucket] += 1
-        if outcome is Outcome.SERVER_ERROR:
+        if outcome is CallOutcome.SERVER_ERROR:
             self.server_errors += 1
-        elif outcome is Outcome.CLIENT_ERROR:
+        elif outcome is CallOutcome.CLIENT_ERROR:
             self.client_errors += 1
 
     def so_far(self) -> Tally:
@@ -73,7 +73,7 @@ class ArmMeter:
         self._labels = (key.model, str(key.version), arm)
         self._warmth = warmth
         self._metrics = metrics
-        self._cells: dict[Outcome, Counter] = {}
+        self._cells: dict[CallOutcome, Counter] = {}
         self._shown = _RunningTally()
         self._judged = _RunningTally()
 
@@ -83,28 +83,28 @@ class ArmMeter:
         bucket = _LAST_BUCKET if code in UNANSWERED else bucket_of(took_s)
         self._show(outcome, bucket)
         if is_judged and is_cold:
-            self._judged.add(Outcome.OK if code is Code.DEADLINE_EXCEEDED else outcome)
+            self._judged.add(CallOutcome.OK if code is Code.DEADLINE_EXCEEDED else outcome)
         elif is_judged:
             self._judged.add(outcome, bucket)
 
     def gave_up(self, took_s: float, *, is_judged: bool) -> None:
         """Count a request whose caller did not wait longer: it took that long at least."""
         is_cold, bucket = self._warmth.is_cold(), bucket_of(took_s)
-        self._show(Outcome.CANCELLED, bucket)
+        self._show(CallOutcome.CANCELLED, bucket)
         if is_judged:
-            self._judged.add(Outcome.CANCELLED, None if is_cold else bucket)
+            self._judged.add(CallOutcome.CANCELLED, None if is_cold else bucket)
 
     def lost(self, *, is_judged: bool) -> None:
         """Count a try that lost its connection and is repeated: for its caller it has not ended yet."""
-        self._cell(Outcome.LOST).add()
+        self._cell(CallOutcome.LOST).add()
         if is_judged:
-            self._judged.add(Outcome.SERVER_ERROR, _LAST_BUCKET)
+            self._judged.add(CallOutcome.SERVER_ERROR, _LAST_BUCKET)
 
-    def _show(self, outcome: Outcome, bucket: int) -> None:
+    def _show(self, outcome: CallOutcome, bucket: int) -> None:
         self._cell(outcome).add()
         self._shown.add(outcome, bucket)
 
-    def _cell(self, outcome: Outcome) -> Counter:
+    def _cell(self, outcome: CallOutcome) -> Counter:
         cell = self._cells.get(outcome)
         if cell is None:
             cell = self._cells[outcome] = self._metrics.counter(SPLIT_REQUESTS, *self._labels, outcome.value)

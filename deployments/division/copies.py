@@ -14,7 +14,6 @@ from typing import Final, Protocol
 
 from core.comparison.copy_message import RequestCopy, packed_copy
 from core.comparison.pair_message import unpacked_report
-from core.delivery.copy_pace import CopyPace
 from core.delivery.mirror_counts import MirrorCounts
 from core.delivery.pair_report import DROPPED_PAIR, PairReport
 from core.delivery.split import WHOLE, ArmKey, MirrorOrder
@@ -23,15 +22,13 @@ from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.routing.transport import Answer, Call, OpenCall, Waiting
 from core.telemetry.metric_names import MIRROR_FLIPS, MIRROR_RELATIVE_L2, MIRROR_REQUESTS
 from core.telemetry.metrics import Metrics
-from deployments.telemetry.loop_lag import LoopLag
+from deployments.division.copy_pace import CopyPace
+from deployments.telemetry.spare_time import SpareTime
 
 log = logging.getLogger(__name__)
 
 COPY_TIMEOUT_S: Final = 5.0
 """A copy that is not compared after so long is dropped: the replica has more important things to do."""
-
-PRESSED_LAG_S: Final = 0.001
-"""An event loop that is late by so much has little time to spare, or none."""
 
 
 class CopyTransport(Protocol):
@@ -51,13 +48,13 @@ class MirrorCopies:
         metrics: Metrics,
         draw: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
-        lag: LoopLag | None = None,
+        spare: SpareTime | None = None,
     ) -> None:
         self._transport = transport
         self._metrics = metrics
         self._draw = draw
         self._clock = clock
-        self._lag = lag or LoopLag()
+        self._spare = spare or SpareTime()
         self._mirrors: dict[str, _Mirror] = {}
 
     def follow(self, table: RoutingTable) -> None:
@@ -71,9 +68,9 @@ class MirrorCopies:
             if self._mirrors.get(name) is not mirror:
                 mirror.close()
         if self._mirrors:
-            self._lag.start()
+            self._spare.start()
         else:
-            self._lag.stop()
+            self._spare.stop()
 
     def _mirror_of(self, name: str, model: ModelRoutes, known: _Mirror | None) -> _Mirror | None:
         division = model.division
@@ -94,7 +91,7 @@ class MirrorCopies:
             return
         if self._draw() * WHOLE < mirror.order.share:
             try:
-                mirror.copy(call, answer, is_pressed=self._lag.lag_s > PRESSED_LAG_S)
+                mirror.copy(call, answer, is_pressed=self._spare.is_short)
             except Exception:
                 log.exception("request_not_copied model=%s", mirror.key.model)
 

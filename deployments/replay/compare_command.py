@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from io import BufferedReader
-from typing import Final
+from typing import Final, NamedTuple
 
 from core.admin.status_text import printable
 from core.comparison.signature_difference import signature_problems
@@ -22,9 +22,11 @@ from core.replay.recorded_requests import LeftOut, RecordedRequest, RequestsFile
 from core.replay.replay_document import ReplayedPair, replay_document
 from core.replay.replay_tally import ReplayTally, Reply, Trial
 from core.replay.replay_text import replay_text
+from deployments.commands.admin_client import NoServer
 from deployments.commands.arguments import (
     DONE,
     FAILED,
+    NO_SERVER,
     answered,
     client,
     name,
@@ -40,6 +42,8 @@ from deployments.replay.version_calls import VersionCalls
 
 DIFFERENT: Final = 4
 """Exit status where the versions differ by more than tolerance and chance allow."""
+
+_STATUSES: Final = {"same": DONE, "different": DIFFERENT, "unknown": FAILED}
 
 MOST_REQUESTS: Final = 10_000
 TURNS: Final = ("old", "new", "old_again", "new_again")
@@ -124,7 +128,7 @@ def _compare(given: argparse.Namespace) -> int:
         for one in files:
             one.check()
         calls, old, new = _versions(given)
-        stopped = _replay(given, calls, tally, recorded_requests(files, old, left_out))
+        ending = _replay(given, calls, tally, recorded_requests(files, old, left_out))
     problems = signature_problems(old.signatures, new.signatures)
     pair = ReplayedPair(
         given.model,
@@ -135,7 +139,7 @@ def _compare(given: argparse.Namespace) -> int:
         problems,
         given.allow_outside / 100,
     )
-    document = replay_document(pair, tally, left_out, stopped)
+    document = replay_document(pair, tally, left_out, ending.text)
     if given.json:
         print_json(document)
     else:
@@ -143,12 +147,14 @@ def _compare(given: argparse.Namespace) -> int:
     if given.report:
         write_report(given.report, document)
         print(f"wrote {printable(given.report)}", file=sys.stderr)
-    if stopped == _STOPPED:
-        return INTERRUPTED
-    return {"same": DONE, "different": DIFFERENT}.get(document["verdict"], FAILED)
+    return _STATUSES[document["verdict"]] if ending.status is None else ending.status
 
 
-_STOPPED: Final = "it was interrupted"
+class _Ending(NamedTuple):
+    """Why requests were left over, if so, and the exit status if it is not that of the verdict."""
+
+    text: str = ""
+    status: int | None = None
 
 
 @contextmanager
@@ -179,14 +185,14 @@ def _versions(given: argparse.Namespace) -> tuple[VersionCalls, ServedModel, Ser
 
 def _replay(
     given: argparse.Namespace, calls: VersionCalls, tally: ReplayTally, requests: Iterator[RecordedRequest]
-) -> str:
-    """Put requests to the versions and count how the answers differ; returns why it ended before those did."""
+) -> _Ending:
+    """Put requests to the versions, and count how the answers differ."""
     told = _Told(given)
     turns = itertools.cycle((TURNS, TURNS[::-1]))
     try:
         for request in requests:
             if tally.requests >= given.limit:
-                return f"there are more than {given.limit:,} requests, see --limit"
+                return _Ending(f"there are more than {given.limit:,} requests, see --limit")
             if not tally.requests:  # what a first request starts is no part of a latency
                 calls.ask(request.call, given.old), calls.ask(request.call, given.new)
             trial = _trial(calls, request, given, next(turns))
@@ -195,11 +201,15 @@ def _replay(
             tally.add(request, trial)
             told.at(tally.requests)
     except KeyboardInterrupt:
-        return _STOPPED
+        return _Ending("it was interrupted", INTERRUPTED)
+    except NoServer as error:
+        if not tally.requests:
+            raise
+        return _Ending(str(error).partition("\n")[0], NO_SERVER)
     finally:
         requests.close()  # type: ignore[attr-defined]  # a generator
         told.end()
-    return ""
+    return _Ending()
 
 
 def _trial(calls: VersionCalls, request: RecordedRequest, given: argparse.Namespace, turns: Sequence[str]) -> Trial:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
-from core.config.model_config import ModelConfig
+from core.config.model_config import ModelConfig, ModelResources
 from core.config.server_settings import ServerSettings
 from core.config.session_options import with_gpu_share
 from core.errors import Code, ConfigError
@@ -26,8 +26,9 @@ from core.versions.record import Failure, VersionRecord
 from core.versions.servable import ServableId, app_name, servables_of
 from core.versions.servable_spec import ServableSpec
 from core.versions.standstill import Seen, Standstill, due_s, moving_apps
-from core.versions.world import AppObservation, Load, LoadLimits, Unload, World
+from core.versions.world import UNDIVIDED, AppObservation, Load, LoadLimits, Unload, World
 from deployments.config.models_in_force import Configuration, InForce, ModelList
+from deployments.delivery.held_replicas import resources_of
 from deployments.delivery.model_sights import TickLook
 from deployments.delivery.rollouts import Rollouts
 from deployments.system.clock import Clock
@@ -124,6 +125,9 @@ class Reconciler:
         self._apps = apps = self._disk.look(self._host.observe(moving))
         self.replicas = {app: one.replicas for app, one in apps.items()}
         self.rollouts.follow(self._tick_look(apps))
+        held = self.rollouts.held(self._models, self._clock.steady_s())
+        if held is not None:
+            self._host.hold(held)
         return Seen(
             (in_force, self.configuration.published(in_force), self.rollouts.delivered),
             dict(self._listings.by_model),
@@ -202,7 +206,7 @@ class Reconciler:
         if app not in self._routed:
             self._unrouted.add(app)
         try:
-            self._host.deploy(self._spec(action), self._config_of(action.servable).resources)
+            self._host.deploy(self._spec(action), self._resources_of(action.servable))
         except (ConfigError, TypeError, ValueError) as error:
             failure = Failure(Code.INVALID_ARGUMENT, f"The deployment was refused: {error}")
             self._fail(action.servable, failure, now_s)
@@ -223,6 +227,10 @@ class Reconciler:
             session_config,
             self._records[action.servable].fingerprint,
         )
+
+    def _resources_of(self, servable: ServableId) -> ModelResources:
+        delivered = self.rollouts.delivered.get(servable.name, UNDIVIDED)
+        return resources_of(self._config_of(servable), servable.version, delivered)
 
     def _config_of(self, servable: ServableId) -> ModelConfig:
         return next(config for config in self._models if config.name == servable.name)

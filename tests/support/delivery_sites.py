@@ -70,8 +70,8 @@ class DeliverySite(Site):
     @property
     def weights(self) -> dict[int, int]:
         """The shares that the router divides by; those of a model that is not divided are empty."""
-        division = self.router.table.models["m"].division
-        return dict(division.weights) if division is not None else {}
+        model = self.router.table.models.get("m")
+        return dict(model.division.weights) if model is not None and model.division is not None else {}
 
     @property
     def loaded(self) -> set[int]:

@@ -151,9 +151,10 @@ class FakeModelList:
         return listed
 
     def placed(self, listed: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
-        """Return the resources of the models that are configured."""
+        """Return models with the resources and the delivery of those that are configured."""
         known = {config.name: config for config in self.configs}
-        return tuple(replace(one, resources=known.get(one.name, one).resources) for one in listed)
+        own = ((one, known.get(one.name, one)) for one in listed)
+        return tuple(replace(one, resources=here.resources, delivery=here.delivery) for one, here in own)
 
 
 @dataclass
@@ -187,7 +188,8 @@ class FakeRouter:
 
     def count(self, model: str, tallies: Mapping[int, Tally]) -> None:
         """Count requests of each version under the division in use, all of them judged."""
-        division = self.table.models[model].division
+        known = self.table.models.get(model)
+        division = known.division if known is not None else None
         for version, tally in tallies.items() if division is not None and division.is_counted else ():
             key = ArmKey(model, division.epoch, version)
             self.arms[key] = self.arms.get(key, ArmCounts()) + ArmCounts(tally, tally)
@@ -229,6 +231,7 @@ class FakeServeHost:
         self.fail_after_effect = False
         self.fail_with: BaseException = Unavailable("Serve does not answer")
         self.disk = ""
+        self.held: list[set[str]] = []
 
     def full_disk(self) -> str:
         """Return what the test says of the disk."""
@@ -300,6 +303,10 @@ class FakeServeHost:
     def cpus(self) -> int:
         """Count the CPUs."""
         return 2
+
+    def hold(self, apps: Collection[str]) -> None:
+        """Remember which applications keep their replicas."""
+        self.held.append(set(apps))
 
     def progress(self) -> None:
         """Let every application finish what it is doing."""

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from core.delivery.arm_counts import LATENCY_EDGES_S, ArmCounts, Outcome, Tally, bucket_of, outcome_of
+from core.delivery.arm_counts import LATENCY_EDGES_S, ArmCounts, CallOutcome, Tally, bucket_of, outcome_of
 from core.errors import Code
 
 OF_CLIENT = {
@@ -24,7 +24,13 @@ OF_CLIENT = {
 @pytest.mark.parametrize("code", Code)
 def test_each_code_is_somebodys_fault_or_nobodys(code: Code) -> None:
     """A version with another signature makes errors of clients; all that is not theirs is the server's."""
-    wanted = Outcome.OK if code is Code.OK else Outcome.CLIENT_ERROR if code in OF_CLIENT else Outcome.SERVER_ERROR
+    wanted = (
+        CallOutcome.OK
+        if code is Code.OK
+        else CallOutcome.CLIENT_ERROR
+        if code in OF_CLIENT
+        else CallOutcome.SERVER_ERROR
+    )
 
     assert outcome_of(code) is wanted
 
