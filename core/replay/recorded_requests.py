@@ -77,9 +77,12 @@ def recorded_requests(
     for file in files:
         prefix = f"{file.name.rpartition('/')[2]} " if len(files) > 1 else ""
         calls = _of_records(file, prefix, left_out) if file.is_tf_record else _of_lines(file, prefix, model, left_out)
-        for request in calls:
-            found = True
-            yield request
+        try:
+            for request in calls:
+                found = True
+                yield request
+        except OSError as error:
+            left_out.ended = f"{file.name} cannot be read: {error.strerror}"
     if not found:
         why = left_out.ended or left_out.example or "it is empty"
         raise InvalidArgument(f"{files[-1].name} has no request that can be replayed: {why}")

@@ -195,7 +195,9 @@ def _worst(document: Json, width: int) -> Iterator[str]:
 
 def _errors(document: Json, width: int) -> Iterator[str]:
     for one in document["errors"][:MOST_WORST]:
-        yield from _wrapped(f"version {one['version']}, {one['count']:,} times {one['code']}: {one['text']}", width)
+        yield from _wrapped(
+            f"version {one['version']}, {counted(one['count'], 'time')} {one['code']}: {one['text']}", width
+        )
 
 
 def _verdict(document: Json, width: int) -> Iterator[str]:
