@@ -50,7 +50,7 @@ class RequestsFile(NamedTuple):
 
 
 @dataclass(slots=True)
-class LeftOut:
+class NotReplayed:
     """What of files was not replayed: how many records, why one of them, and why a file was not read to its end."""
 
     count: int = 0
@@ -64,7 +64,7 @@ class LeftOut:
 
 
 def recorded_requests(
-    files: Sequence[RequestsFile], model: ServedModel, left_out: LeftOut
+    files: Sequence[RequestsFile], model: ServedModel, left_out: NotReplayed
 ) -> Iterator[RecordedRequest]:
     """Yield the requests of files, and fill in what was left out.
 
@@ -88,7 +88,7 @@ def recorded_requests(
         raise InvalidArgument(f"{files[-1].name} has no request that can be replayed: {why}")
 
 
-def _of_records(file: RequestsFile, prefix: str, left_out: LeftOut) -> Iterator[RecordedRequest]:
+def _of_records(file: RequestsFile, prefix: str, left_out: NotReplayed) -> Iterator[RecordedRequest]:
     number = 0
     try:
         for number, record in enumerate(records(file.stream, LONGEST_REQUEST_BYTES), start=1):
@@ -106,7 +106,7 @@ def _of_records(file: RequestsFile, prefix: str, left_out: LeftOut) -> Iterator[
         left_out.ended = f"{file.name} after record {number}: {error}"
 
 
-def _of_lines(file: RequestsFile, prefix: str, model: ServedModel, left_out: LeftOut) -> Iterator[RecordedRequest]:
+def _of_lines(file: RequestsFile, prefix: str, model: ServedModel, left_out: NotReplayed) -> Iterator[RecordedRequest]:
     number = 0
     while line := file.stream.readline(LONGEST_LINE_BYTES + 1):
         number += 1

@@ -18,9 +18,9 @@ from core.comparison.signature_difference import signature_problems
 from core.delivery.split import DEFAULT_TOLERANCE, Tolerance
 from core.errors import Code, NotFound, RuntimeFailure
 from core.inference.signature import ServedModel
-from core.replay.recorded_requests import LeftOut, RecordedRequest, RequestsFile, recorded_requests
+from core.replay.recorded_requests import NotReplayed, RecordedRequest, RequestsFile, recorded_requests
 from core.replay.replay_document import ReplayedPair, replay_document
-from core.replay.replay_tally import ReplayTally, Reply, Trial
+from core.replay.replay_tally import ReplayTally, TimedAnswer, Trial
 from core.replay.replay_text import replay_text
 from deployments.commands.admin_client import NoServer
 from deployments.commands.arguments import (
@@ -122,7 +122,7 @@ def _count(text: str) -> int:
 def _compare(given: argparse.Namespace) -> int:
     if given.report:
         check_place(given.report)
-    tally, left_out = ReplayTally(Tolerance(given.rtol, given.atol)), LeftOut()
+    tally, left_out = ReplayTally(Tolerance(given.rtol, given.atol)), NotReplayed()
     with ExitStack() as opened:
         files = [RequestsFile(one, opened.enter_context(_opened(one))) for one in given.requests]
         for one in files:
@@ -205,7 +205,7 @@ def _replay(
 
 def _trial(calls: VersionCalls, request: RecordedRequest, given: argparse.Namespace, turns: Sequence[str]) -> Trial:
     """Put a request to the versions in these turns, as whoever comes first is at a disadvantage; raises NoServer."""
-    replies: dict[str, Reply] = {
+    replies: dict[str, TimedAnswer] = {
         turn: calls.ask(request.call, given.new if turn.startswith("new") else given.old) for turn in turns
     }
     if all(one.answer.code is Code.UNAVAILABLE for one in replies.values()):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from core.errors import Code
-from core.replay.recorded_requests import LeftOut
+from core.replay.recorded_requests import NotReplayed
 from core.replay.replay_document import ReplayedPair, replay_document
 from core.replay.replay_tally import ReplayTally
 from tests.unit.core.replay.test_replay_tally import add, bad, good
@@ -42,6 +42,6 @@ def make() -> Callable[..., Document]:
     return make_document
 
 
-def make_document(tally: ReplayTally, left_out: LeftOut | None = None, **more: object) -> Document:
+def make_document(tally: ReplayTally, left_out: NotReplayed | None = None, **more: object) -> Document:
     pair = ReplayedPair("m<odel", 7, 8, "localhost:8500", ["/logs/a.tfrecord"], ('input "x" is missing',), **more)  # type: ignore[arg-type]
-    return replay_document(pair, tally, left_out or LeftOut())
+    return replay_document(pair, tally, left_out or NotReplayed())

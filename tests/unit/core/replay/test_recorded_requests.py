@@ -14,7 +14,7 @@ from core.inference.signature import ServedModel, Signature, TensorSpec
 from core.recording.json_line import json_line
 from core.recording.tf_record import LENGTH, framed, masked_checksum
 from core.replay import recorded_requests as module
-from core.replay.recorded_requests import LeftOut, RequestsFile, recorded_requests
+from core.replay.recorded_requests import NotReplayed, RequestsFile, recorded_requests
 from core.routing.transport import Method
 from tests.support.prediction_logs import PredictionLog, one_of_each, predict_log, serialized, session_run_log
 
@@ -34,8 +34,8 @@ def lines(logs: list[PredictionLog]) -> bytes:
     return b"".join(map(json_line, serialized(logs)))
 
 
-def read(*contents: bytes) -> tuple[list[tuple[str, Method]], LeftOut]:
-    left_out = LeftOut()
+def read(*contents: bytes) -> tuple[list[tuple[str, Method]], NotReplayed]:
+    left_out = NotReplayed()
     files = [file(content, f"/logs/{number}") for number, content in enumerate(contents)]
     found = [(one.place, one.call.method) for one in recorded_requests(files, MODEL, left_out)]
     return found, left_out
@@ -50,7 +50,7 @@ def test_both_formats_of_request_logs_are_read() -> None:
         found, left_out = read(content)
 
         assert [method for _, method in found] == [method for _, method in EACH]
-        assert left_out == LeftOut()
+        assert left_out == NotReplayed()
 
 
 def test_a_request_is_found_again_by_the_number_of_its_record_or_line() -> None:
@@ -99,7 +99,7 @@ def test_a_changed_byte_ends_the_file() -> None:
 )
 def test_a_file_of_another_kind_is_refused_before_anything_is_sent(content: bytes) -> None:
     """Also behind others, which would have taken their time."""
-    requests = recorded_requests([file(lines([predict_log(1.0)])), file(content, "/x")], MODEL, LeftOut())
+    requests = recorded_requests([file(lines([predict_log(1.0)])), file(content, "/x")], MODEL, NotReplayed())
 
     with pytest.raises(DataLoss, match="/x is neither a TFRecord file"):
         next(requests)
@@ -154,7 +154,7 @@ def test_a_disk_that_fails_ends_the_file() -> None:
 
     content = lines([predict_log(1.0)])
     stream = io.BufferedReader(Failing(content), len(content))  # type: ignore[arg-type]
-    left_out = LeftOut()
+    left_out = NotReplayed()
 
     found = list(recorded_requests([RequestsFile("/x", stream)], MODEL, left_out))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core.replay.recorded_requests import LeftOut
+from core.replay.recorded_requests import NotReplayed
 from core.replay.replay_tally import ReplayTally
 from tests.unit.core.replay.test_replay_tally import add, bad, good
 
@@ -30,7 +30,7 @@ def test_the_document_is_json_with_all_numbers(document: Document, tally: Replay
 
 def test_what_is_left_out_is_told(tally: ReplayTally, make: Make) -> None:
     """Otherwise a share of the file would look like all of it."""
-    document = make(tally, LeftOut(3, "2: no", "a: truncated"))
+    document = make(tally, NotReplayed(3, "2: no", "a: truncated"))
 
     assert document["requests"]["left_out"] == 3
     assert document["requests"]["left_out_because"] == "2: no"
