@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from core.replay.replay_tally import ReplayTally
-from core.replay.replay_text import distance_text, replay_text, share_text, cut_in_middle
+from core.replay.replay_text import cut_in_middle, distance_text, replay_text, share_text
 from tests.unit.core.replay.conftest import make_document
 from tests.unit.core.replay.test_replay_tally import add, good
 
