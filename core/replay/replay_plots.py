@@ -18,6 +18,7 @@ SHARES: Final = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999)
 """Labelled places of the axis of percentiles, on which the last ones have as much room as all others."""
 
 _NAMES: Final = ("0", *(f"{edge:.0e}".replace("e-0", "e-") if edge < 0.1 else f"{edge:g}" for edge in L2_EDGES), ">10")
+
 Step = Sequence[float]
 """A latency in seconds, and the number of calls that took as long."""
 
