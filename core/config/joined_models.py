@@ -52,7 +52,7 @@ def _delivery_problems(model: ModelConfig, own: YamlSettings) -> Iterator[Proble
     found = problems_beside(model.delivery, served=served, labels=model.labels, unloads_first=unloads_first)
     lines = own.models.get(model.name, own.defaults).lines
     for name, message in found:
-        place = f"models.{model.name}.{name}" if name in lines or model.name in own.models else f"defaults.{name}"
+        place = f"models.{model.name}.{name}" if model.name in own.models else f"defaults.{name}"
         yield Problem(message, own.file, lines.get(name, own.defaults.lines.get(name)), place)
 
 
