@@ -473,6 +473,15 @@ def test_a_permanent_failure_is_not_tried_again_until_the_files_change() -> None
     assert (same.state, repaired.state) == (State.END, State.START)
 
 
+def test_a_permanent_failure_is_tried_again_when_its_rollout_is_retried() -> None:
+    """Somebody has made room, or knows better."""
+    before = one(V1, state=State.END, failure=NOT_FOUND)
+    retried = {"m": Delivered(Holding(keep=frozenset({1}), again=frozenset({1})))}
+
+    assert states(observe(before, world(1), LIMITS)) == {1: State.END}
+    assert states(observe(before, world(1, delivered=retried), LIMITS)) == {1: State.START}
+
+
 class Failing:
     """A policy of a package that fails."""
 
