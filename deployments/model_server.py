@@ -7,6 +7,7 @@ status. Calls come over the direct transport or through Serve's handle; both end
 from __future__ import annotations
 
 import asyncio
+import time
 
 import ray
 from ray import serve
@@ -17,7 +18,7 @@ from core.routing.call_trailer import unpacked_trailer
 from core.routing.transport import Call, Endpoint, Method
 from core.versions.servable_spec import ServableSpec
 from deployments.inference.batcher import through_serve
-from deployments.inference.serve_autoscaling import DIRECT_CALLS
+from deployments.inference.serve_autoscaling import HELD, OPEN_CALLS
 from deployments.inference.served_version import ServedVersion, ServingPlace
 from deployments.telemetry.process_logs import configure as configure_logs
 from deployments.telemetry.process_metrics import report as process_report
@@ -32,6 +33,7 @@ class ModelServer:
         configure_logs(spec.settings.logs, "model", spec.servable.name, str(spec.servable.version), replica)
         place = ServingPlace(ray.util.get_node_ip_address(), ray.get_runtime_context().get_node_id(), replica)
         self._version = ServedVersion(spec, place, through_serve)
+        self._held_until_s = 0.0
         RayMetrics().start()
 
     async def endpoint(self, logs: tuple[LoggingConfig, ...]) -> Endpoint:
@@ -42,8 +44,12 @@ class ModelServer:
         return self._version.endpoint(logs)
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        """Report the calls that do not come through Serve's handles; called only where Serve scales."""
-        return {DIRECT_CALLS: self._version.open_calls}
+        """Report the load, and whether replicas are held; called only where Serve scales."""
+        return {OPEN_CALLS: self._version.open_calls, HELD: float(time.monotonic() < self._held_until_s)}
+
+    async def hold(self, seconds: float) -> None:
+        """Keep as many replicas as there are, for some time, although the load would let some go."""
+        self._held_until_s = time.monotonic() + seconds
 
     async def call(self, method: int, body: bytes, timeout_s: float | None, trace: bytes = b"") -> tuple[int, bytes]:
         """Answer a call that came through a Serve handle."""

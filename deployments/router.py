@@ -28,6 +28,8 @@ from core.telemetry.log_lines import announced
 from core.telemetry.spans import TracedProcess
 from deployments.access.guard import CALLER, guard_of
 from deployments.config.startup_settings import monitoring
+from deployments.division.copies import MirrorCopies
+from deployments.division.observations import OutputObservations
 from deployments.exposition.endpoint import EXPOSITION_PATH, ExpositionPage
 from deployments.grpc.api import GrpcApi
 from deployments.grpc.door import GrpcDoor, grpc_address
@@ -96,6 +98,8 @@ class Router(OipProxyMethods):
         self._kept = logged_headers(settings.request_log.metadata_headers)
         kind = TracedRouter if traces else SampledRouter if access or self._kept else RequestRouter
         self._router = kind(self._name, self._transport)
+        self._router.copies = self._copies = MirrorCopies(self._transport, METRICS)
+        self._router.observations = self._observations = OutputObservations(self._transport)
         tables = ServeTables(watcher, self._siblings)
         self._follower = TableFollower(self._router, self._directory, tables, self._publish_health)
         path = monitoring(settings).prometheus_path
@@ -175,6 +179,7 @@ class Router(OipProxyMethods):
                 "GetConfig": partial(self._hand_over, "get_config"),
                 "ChangeConfig": partial(self._hand_over, "change_config"),
                 "GetStatus": status.grpc_answer,
+                "ChangeRollout": partial(self._hand_over, "change_rollout"),
                 "Profile": partial(answer_profile, lambda: self._router.table, record_over_handle),
             },
             others=(oip, self._profiler.service()) if self._settings.front_door.profiler else (oip,),
@@ -207,7 +212,12 @@ class Router(OipProxyMethods):
             door = self._settings.front_door
             log.info("front_door_open rest_port=%s grpc_port=%s", door.rest_port, door.grpc_port, extra=announced())
             settle()
-            await asyncio.gather(self._follower.follow(), self._directory.follow_load(), self._page.report_regularly())
+            await asyncio.gather(
+                self._follower.follow(),
+                self._directory.follow_load(),
+                self._page.report_regularly(),
+                self._observations.ask_regularly(),
+            )
         except BaseException as error:
             self._failure = error
             raise
@@ -283,6 +293,7 @@ class Router(OipProxyMethods):
         await self._loop.ping(timeout_s=10.0)
 
     async def _drain(self) -> None:
+        self._copies.close()
         timeout_s = self._settings.front_door.drain_timeout_s
         await asyncio.gather(self._http.drain(timeout_s), self._grpc.drain(timeout_s))
 
@@ -292,7 +303,7 @@ class Router(OipProxyMethods):
 
     async def answer_proxy(self, method: str, request: bytes, grpc_context: Any) -> Raw:
         """Answer a call of Serve's own gRPC proxy on the loop of the router's own ports."""
-        is_needed = self._tracer or self._kept or self._guard.is_ruled
+        is_needed = self._tracer or self._kept or self._guard.is_ruled or self._router.divisions.choosers
         metadata = grpc_context.invocation_metadata() or () if is_needed else ()
         work = self._loop.run(self._grpc_api.answer_traced(method, request, metadata))
         answer: GrpcAnswer = await asyncio.wrap_future(work)

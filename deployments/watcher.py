@@ -14,6 +14,7 @@ from core.routing.router_report import RouterReport
 from core.routing.table import RoutingTable
 from core.telemetry.metric_ledger import Collected, Stamp
 from deployments.config.configured_models import ConfiguredModels, followed_files
+from deployments.delivery.rollouts import Rollouts, rollout_tools
 from deployments.exposition.sums_collector import Exposition, exposition
 from deployments.hosting.hosted_versions import HostedVersions
 from deployments.storage.folder_events import FolderEvents
@@ -29,6 +30,7 @@ from deployments.versions.collecting_host import CollectingHost
 from deployments.versions.config_requests import ConfigRequests
 from deployments.versions.placing_host import PlacingHost
 from deployments.versions.reconciler import Reconciler
+from deployments.versions.rollout_requests import RolloutRequests
 from deployments.versions.serve_host import NoRouters
 from deployments.versions.version_counts import VersionCounts
 from deployments.versions.version_hosts import ServeVersionHosts
@@ -59,12 +61,14 @@ class Watcher:
         clock = SystemClock()
         hosted = HostedVersions(ServeVersionHosts(settings.logs), clock, self._collector.take)
         host = PlacingHost(self._host, hosted)
-        self._watch = Reconciler(settings, host, VersionSource(), models, clock, events=self._events)
+        rollouts = Rollouts(rollout_tools(settings.source.state_dir))
+        self._watch = Reconciler(settings, host, VersionSource(), models, clock, events=self._events, rollouts=rollouts)
         self._began_s = self._ticked_s = time.monotonic()
         self._failures = RepeatedFailureLog("tick_failed", "ticks_work_again")
         self._stopping = threading.Event()
         self._crash: BaseException | None = None
-        self._requests = ConfigRequests(self._watch, self._wake.set)
+        self._orders = RolloutRequests(self._watch, self._wake.set)
+        self._requests = ConfigRequests(self._watch, self._wake.set, self._orders)
         self._host.follow(self._wake.set)
         self._ticker = threading.Thread(target=self._run, name="ticks", daemon=True)
         self._ticker.start()
@@ -131,9 +135,15 @@ class Watcher:
         """Put another list of models in force."""
         return await self._requests.change(raw, by)
 
+    async def change_rollout(self, raw: bytes, by: str) -> bytes | ServingError:
+        """Carry out an order to a model's rollout."""
+        return await self._orders.change(raw, by)
+
     async def report(self) -> WatcherReport:
         """Return the parts of the status that change from second to second."""
-        return WatcherReport(self._watch.replicas, time.monotonic() - self._ticked_s, self._collector.traffic())
+        now_s = time.monotonic()
+        divided = self._watch.rollouts.divided(now_s)
+        return WatcherReport(self._watch.replicas, now_s - self._ticked_s, self._collector.traffic(), divided)
 
     async def check_health(self) -> None:
         """Raise when the ticks have ended or one hangs; Serve then replaces this replica."""

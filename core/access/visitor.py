@@ -127,6 +127,9 @@ class LimitedSight:
             histories={number: replace(one, failure=None) for number, one in model.histories.items()},
             base_path="",
             logging=(),
+            delivery=model.delivery.without_texts(),
+            signature_changes=(),
+            plan=model.plan.without_addresses() if model.plan is not None else None,
         )
 
     def statuses(self, model: str, entries: tuple[VersionStatus, ...]) -> tuple[VersionStatus, ...]:

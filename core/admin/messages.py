@@ -34,6 +34,7 @@ class ConfigChange:
 
     config: model_config_pb2.ModelServerConfig
     expected_fingerprint: str
+    is_forced: bool = False
 
 
 def config_answer(
@@ -65,10 +66,10 @@ def read_config_answer(raw: bytes) -> ConfigInForce:
     return ConfigInForce(known, answer.fingerprint, answer.is_requested)
 
 
-def change_request(models: Iterable[ModelConfig], expected_fingerprint: str) -> bytes:
-    """Serialize a ChangeConfigRequest."""
+def change_request(models: Iterable[ModelConfig], expected_fingerprint: str, *, is_forced: bool = False) -> bytes:
+    """Serialize a ChangeConfigRequest; a forced one aborts the rollouts that it touches."""
     return admin_pb2.ChangeConfigRequest(
-        config=to_message(models), expected_fingerprint=expected_fingerprint
+        config=to_message(models), expected_fingerprint=expected_fingerprint, force=is_forced
     ).SerializeToString()
 
 
@@ -82,7 +83,7 @@ def read_change_request(raw: bytes) -> ConfigChange:
         raise InvalidArgument("expected_fingerprint is missing; GetConfig returns it.")
     if not request.config.HasField("model_config_list"):
         raise InvalidArgument("config.model_config_list is missing; without models, it is there and empty.")
-    return ConfigChange(request.config, request.expected_fingerprint)
+    return ConfigChange(request.config, request.expected_fingerprint, request.force)
 
 
 def change_answer(fingerprint: str, generation: int) -> bytes:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from core.config.extensions import ANY, PlatformKind
 from core.config.model_config import ModelConfig
 from core.config.version_policy import All, Latest, RegisteredPolicy, Specific, Unsaid, VersionPolicy
+from core.delivery.rollout_record import NO_RECORD, RolloutRecord
 from core.errors import FailedPrecondition, InvalidArgument, NotFound
+from core.rollouts.orders import change_problem
 
 Models = tuple[ModelConfig, ...]
 
@@ -164,6 +166,33 @@ def expect_same_platforms(before: Models, after: Models) -> None:
                 f"Illegal to change a model's platform. For model {model.name} platform was {was} and new platform "
                 f"requested is {becomes}"
             )
+
+
+def rollout_conflicts(before: Models, after: Models, records: Mapping[str, RolloutRecord]) -> Mapping[str, str]:
+    """Return the models of which a new list changes a version that a rollout uses, each with the reason against it.
+
+    A label that comes, moves or goes touches the versions that it names; a policy that lists versions, those which it
+    lists no more. A model that is no longer listed ends its rollout, and is none of these.
+    """
+    old = {model.name: model for model in before}
+    found: dict[str, str] = {}
+    for model in after:
+        record, was = records.get(model.name, NO_RECORD), old.get(model.name)
+        if was is None or record == NO_RECORD:
+            continue
+        problem = change_problem(record, _touched(was, model, frozenset((record.stable, record.canary))))
+        if problem:
+            found[model.name] = problem
+    return found
+
+
+def _touched(was: ModelConfig, becomes: ModelConfig, used: frozenset[int]) -> frozenset[int]:
+    labels = was.labels.keys() | becomes.labels.keys()
+    moved = (label for label in labels if was.labels.get(label) != becomes.labels.get(label))
+    named = {one.labels.get(label, 0) for label in moved for one in (was, becomes)}
+    is_listed = isinstance(becomes.policy, Specific) and becomes.policy != was.policy
+    dropped = used - becomes.policy.versions if is_listed and isinstance(becomes.policy, Specific) else frozenset()
+    return (dropped | named) - {0}
 
 
 def _with(known: KnownModels, model: ModelConfig) -> Models:

@@ -14,6 +14,10 @@ from typing import Any
 from core.admin.json_page import json_page
 from core.config.model_config import Placement
 from core.config.version_policy import All, Latest, RegisteredPolicy, Specific, VersionPolicy
+from core.delivery.rollout_record import RolloutPhase
+from core.delivery.standings import standings
+from core.delivery_status.divided_traffic import NOTHING_DIVIDED, DividedTraffic
+from core.delivery_status.rollout_document import RolloutFacts, rollout_document
 from core.errors import Problem
 from core.routing.server_state import server_state
 from core.routing.table import ModelRoutes, Route, RoutingTable
@@ -65,11 +69,15 @@ class RouterFacts:
 
 @dataclass(frozen=True, slots=True)
 class WatcherReport:
-    """What the watcher reports: running replicas by application, seconds since its last tick ended, traffic."""
+    """What the watcher reports: running replicas by application, seconds since its last tick ended, traffic.
+
+    `divided` has what routers counted for each version of a model, by model, where its requests are divided or copied.
+    """
 
     replicas: Mapping[str, int] = field(default_factory=dict)
     ticked_ago_s: float = 0.0
     traffic: Mapping[Version, Traffic] = field(default_factory=dict)
+    divided: Mapping[str, DividedTraffic] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +108,13 @@ def status_document(
         "server": _server(table, facts, wall_s, uncut or table),
         "watcher": _watcher(watcher),
         "configuration": _configuration(table, facts),
-        "models": [_model(name, table.models[name], facts, watcher) for name in sorted(table.models)],
+        "models": [
+            {
+                **_model(name, table.models[name], facts, watcher),
+                "delivery": _delivery(name, table.models[name], watcher, wall_s),
+            }
+            for name in sorted(table.models)
+        ],
     }
 
 
@@ -164,6 +178,16 @@ def _model(name: str, model: ModelRoutes, facts: RouterFacts, watcher: AgedRepor
         "waiting": [{"version": str(number), "reason": why} for number, why in sorted(model.waiting.items())],
         "ignored": [{"name": child, "reason": why} for child, why in sorted(model.ignored.items())],
     }
+
+
+def _delivery(name: str, model: ModelRoutes, watcher: AgedReport, wall_s: float) -> Json | None:
+    """Return how the requests for a model are divided, and its rollout; None for a model with neither."""
+    record = model.delivery
+    plan = (record.plan if record.phase is not RolloutPhase.IDLE else None) or model.plan
+    known = standings(record.analysis, plan.analysis) if plan is not None and record.canary else ()
+    divided = watcher.report.divided if watcher.report is not None else {}
+    facts = RolloutFacts(model.division, plan, known, divided.get(name, NOTHING_DIVIDED), model.signature_changes)
+    return rollout_document(record, facts, wall_s)
 
 
 def _policy(policy: VersionPolicy | None) -> Json | None:

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from core.comparison.json_tensors import array_of, json_of, predict_tensors, results_of
+from core.comparison.json_tensors import json_of, nested_array, predict_tensors, results_of
 from core.errors import InvalidArgument
 from core.inference.protobuf_wire import LENGTH_DELIMITED, parse_message, top_level_fields
 from core.inference.tensor_proto import bytes_array, to_array
@@ -116,7 +116,7 @@ def _row(pairs: Any) -> _Row:
 
 
 def _rest_regress(body: bytes, _: str) -> Tensors:
-    return {REGRESSION: array_of(results_of(body))}
+    return {REGRESSION: nested_array(results_of(body))}
 
 
 def _oip_grpc(body: bytes, _: str) -> Tensors:
@@ -178,6 +178,3 @@ _READERS: Final[Mapping[Method, Callable[[bytes, str], Tensors]]] = MappingProxy
         Method.OIP_INFER: _oip_grpc,
     }
 )
-
-COMPARED_METHODS: Final = frozenset(_READERS)
-"""The methods whose answers can be compared: those that run the model."""

@@ -30,19 +30,19 @@ def predict_tensors(body: bytes, only_output: str) -> dict[str, np.ndarray]:
         raise InvalidArgument("the answer has neither predictions nor outputs")
     outputs = document["outputs"]
     if _is_named(outputs):
-        return {name: array_of(one) for name, one in outputs.items()}
-    return {only_output: array_of(outputs)}
+        return {name: nested_array(one) for name, one in outputs.items()}
+    return {only_output: nested_array(outputs)}
 
 
 def _rows(rows: Any, only_output: str) -> dict[str, np.ndarray]:
     if not isinstance(rows, list):
         raise InvalidArgument("predictions are not a list")
     if not rows or not _is_named(rows[0]):
-        return {only_output: array_of(rows)}
+        return {only_output: nested_array(rows)}
     names = rows[0].keys()
     if any(not isinstance(row, dict) or row.keys() != names for row in rows):
         raise InvalidArgument("predictions have different outputs")
-    return {name: array_of([row[name] for row in rows]) for name in names}
+    return {name: nested_array([row[name] for row in rows]) for name in names}
 
 
 def results_of(body: bytes) -> list[Any]:
@@ -72,7 +72,7 @@ def _is_named(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() != {_BASE64}
 
 
-def array_of(value: Any) -> np.ndarray:
+def nested_array(value: Any) -> np.ndarray:
     """Make the array of nested lists; raises InvalidArgument for lists that are no array."""
     shape, leaf = _outline(value)
     dtype = _DTYPE.get(type(leaf))

@@ -14,6 +14,7 @@ from typing import Any
 from core.config.extensions import op_library_problem
 from core.config.flag import Flag, FlagKind, Treatment, Value
 from core.config.flag_table import FLAGS
+from core.config.models_text import absolute_path
 from core.config.own_flags import listed_names
 from core.config.server_settings import ServerSettings, SessionSettings
 from core.errors import ConfigError, Problem
@@ -254,6 +255,8 @@ def _cache_problems(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "model_cache_max_bytes", text
     if "://" in values["model_cache_dir"]:
         yield "model_cache_dir", f"--model_cache_dir must be a local folder; was {values['model_cache_dir']}"
+    if values["state_dir"] and absolute_path(values["state_dir"], "") is None:
+        yield "state_dir", f"--state_dir must be an absolute path or a URL; was {values['state_dir']}"
 
 
 def _log_problems(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

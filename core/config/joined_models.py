@@ -10,10 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 from core.config.extensions import ANY
-from core.config.model_config import LoggingConfig, ModelConfig
+from core.config.model_config import LoggingConfig, ModelConfig, Rollout
 from core.config.models_text import absolute_path, relative_path_problem
-from core.config.version_policy import Latest, RegisteredPolicy, Unsaid, VersionPolicy, is_default
+from core.config.version_policy import Latest, RegisteredPolicy, Specific, Unsaid, VersionPolicy, is_default
 from core.config.yaml_settings import ModelSettings, YamlSettings
+from core.delivery.settings_reading import problems_beside
 from core.errors import ConfigError, Problem
 from core.events.settings import DEFAULT_EVENTS
 
@@ -36,17 +37,30 @@ def joined(
         *(problem for model in listed for problem in _conflicts(model, own, source)),
         *(problem for name, one in added.items() for problem in _path_problems(name, one, own, relative_path_root)),
     ]
+    all_listed = (_joined(model, own.models.get(model.name, own.defaults)) for model in listed)
+    models = (*all_listed, *(_added(name, one, relative_path_root) for name, one in added.items()))
+    problems += [problem for model in models for problem in _delivery_problems(model, own)]
     if problems:
         raise ConfigError(tuple(problems))
-    all_listed = (_joined(model, own.models.get(model.name, own.defaults)) for model in listed)
-    return (*all_listed, *(_added(name, one, relative_path_root) for name, one in added.items()))
+    return models
+
+
+def _delivery_problems(model: ModelConfig, own: YamlSettings) -> Iterator[Problem]:
+    """Yield what contradicts the rest of a model in how its traffic is divided, which either file may have said."""
+    served = model.policy.versions if isinstance(model.policy, Specific) else None
+    unloads_first = model.resources.rollout is Rollout.RESOURCE_PRESERVING
+    found = problems_beside(model.delivery, served=served, labels=model.labels, unloads_first=unloads_first)
+    lines = own.models.get(model.name, own.defaults).lines
+    for name, message in found:
+        place = f"models.{model.name}.{name}" if model.name in own.models else f"defaults.{name}"
+        yield Problem(message, own.file, lines.get(name, own.defaults.lines.get(name)), place)
 
 
 def placed(listed: Iterable[ModelConfig], own: YamlSettings) -> tuple[ModelConfig, ...]:
     """Return models as they are listed, with the settings that only our file can express.
 
-    These are placement, batching, operation libraries, hooks, folders in versions, registered version policies, and
-    several request logs of one model: a list in models.config's format holds one.
+    These are placement, batching, operation libraries, hooks, folders in versions, registered version policies, how
+    traffic is divided, and several request logs of one model: a list in models.config's format holds one.
     Settings that both formats know are taken from the list.
     """
     pairs = ((model, own.models.get(model.name, own.defaults)) for model in listed)
@@ -81,6 +95,7 @@ def _only_ours(one: ModelSettings) -> dict[str, Any]:
         "op_libraries": one.op_libraries,
         "hooks": one.hooks,
         "version_subpath": one.version_subpath,
+        "delivery": one.delivery,
     }
 
 

@@ -42,6 +42,14 @@ OUR_FLAGS: Final = (
         "model_cache.max_bytes",
     ),
     Flag("model_settings_file", _STRING, "", "YAML file with what models.config lacks.", "source.model_settings_file"),
+    Flag(
+        "state_dir",
+        _STRING,
+        "",
+        "Folder or URL that outlives the server, where it keeps what is known of each model's rollout: stable, steps, "
+        "evidence, rejected versions. Without it, that is lost when everything restarts.",
+        "source.state_dir",
+    ),
     Flag("relative_path_root", _STRING, "", "Folder that relative base paths are in.", "source.relative_path_root"),
     Flag(
         "op_libraries",

@@ -96,6 +96,9 @@ class ModelSourceSettings:
     relative_path_root: str = ""
     """Folder or URI that relative base paths are joined to; empty refuses them."""
 
+    state_dir: str = ""
+    """Folder or URL that outlives the server, for what is known of rollouts; empty keeps it in the routers alone."""
+
     strict_version_labels: bool = False
     """Refuse a configuration with a label whose version does not answer yet, as TensorFlow Serving does."""
 

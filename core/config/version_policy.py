@@ -10,7 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import yaml
+
+from core.config.extensions import Extensions
 from core.errors import FailedPrecondition
+from core.formats.yaml_reading import MISTAKE, Reader, YamlEntry, anything, choice, each, mapping, section, whole
+
+HIGHEST_INT32 = 2**31 - 1
 
 
 class VersionPolicy(Protocol):
@@ -110,3 +116,51 @@ def registered_policy(name: str, arguments: Mapping[str, Any], make: Callable[..
 def is_default(policy: VersionPolicy) -> bool:
     """Whether a list says no more of a model than that its latest version is served."""
     return isinstance(policy, Latest) and policy.count == 1
+
+
+def version_policy_setting(known: Extensions, entry: YamlEntry) -> Any:
+    """Read a version policy: one of TensorFlow Serving's, or the name of a registered one with its arguments."""
+    name = _name_of_policy(entry)
+    if name in known.version_policies:
+        return _registered_policy(known, name, entry)
+    why = known.why_not("version_policies", name)
+    if why:
+        return entry.mistake(f"is not a version policy: {name}: {why}")
+    if isinstance(entry.node, yaml.ScalarNode):
+        words = {"latest": Latest(), "all": All(), **dict.fromkeys(known.version_policies)}
+        return choice(words)(entry)
+    mistakes = len(entry.problems)
+    given = section(_POLICIES)(entry)
+    if len(given) != 1 and len(entry.problems) == mistakes:
+        entry.mistake("must be one of `all`, `latest: <count>`, `specific: [<version>, ...]`")
+    if "latest" in given:
+        return Latest(max(given["latest"], 1))
+    return Specific(frozenset(given["specific"])) if "specific" in given else All()
+
+
+def _name_of_policy(entry: YamlEntry) -> str:
+    """Return the one word that an entry is or begins with; empty when it has several."""
+    names = [entry.node] if isinstance(entry.node, yaml.ScalarNode) else []
+    if isinstance(entry.node, yaml.MappingNode) and len(entry.node.value) == 1:
+        names = [entry.node.value[0][0]]
+    return names[0].value if names and isinstance(names[0].value, str) else ""
+
+
+def _registered_policy(known: Extensions, name: str, entry: YamlEntry) -> Any:
+    arguments: Any = {}
+    if isinstance(entry.node, yaml.MappingNode):
+        entry = entry.at(name)
+        arguments = mapping(anything)(entry)
+    if arguments is MISTAKE:
+        return MISTAKE
+    try:
+        return registered_policy(name, arguments, known.version_policies[name])
+    except PolicyFailed as error:
+        return entry.mistake(str(error))
+
+
+_POLICIES: Mapping[str, Reader] = {
+    "latest": whole(0, HIGHEST_INT32),
+    "all": choice({"true": True}),
+    "specific": each(whole(0)),
+}

@@ -34,14 +34,15 @@ from core.config.model_config import (
     subpath_problem,
 )
 from core.config.parameter_files import batching_section
-from core.config.version_policy import All, Latest, PolicyFailed, Specific, VersionPolicy, registered_policy
+from core.config.version_policy import HIGHEST_INT32, VersionPolicy, version_policy_setting
+from core.delivery.plan import NO_DELIVERY, DeliverySettings
+from core.delivery.settings_reading import OWN_DELIVERY, SHARED_DELIVERY, delivery_settings
 from core.errors import ConfigError, Problem
 from core.events.settings_reading import event_settings
 from core.formats.yaml_reading import (
     MISTAKE,
     Reader,
     YamlEntry,
-    anything,
     choice,
     compose,
     decimal,
@@ -55,7 +56,6 @@ from core.formats.yaml_reading import (
     whole,
 )
 
-HIGHEST_INT32 = 2**31 - 1
 NOT_HOSTED = "hosted cannot be combined with {}, which needs a Serve deployment of its own"
 
 
@@ -107,52 +107,6 @@ def _hooks(entry: YamlEntry) -> Any:
     return name
 
 
-def _policy(known: Extensions, entry: YamlEntry) -> Any:
-    """Read a version policy: one of TensorFlow Serving's, or the name of a registered one with its arguments."""
-    name = _name_of_policy(entry)
-    if name in known.version_policies:
-        return _registered_policy(known, name, entry)
-    why = known.why_not("version_policies", name)
-    if why:
-        return entry.mistake(f"is not a version policy: {name}: {why}")
-    if isinstance(entry.node, yaml.ScalarNode):
-        words = {"latest": Latest(), "all": All(), **dict.fromkeys(known.version_policies)}
-        return choice(words)(entry)
-    mistakes = len(entry.problems)
-    given = section(_POLICIES)(entry)
-    if len(given) != 1 and len(entry.problems) == mistakes:
-        entry.mistake("must be one of `all`, `latest: <count>`, `specific: [<version>, ...]`")
-    if "latest" in given:
-        return Latest(max(given["latest"], 1))
-    return Specific(frozenset(given["specific"])) if "specific" in given else All()
-
-
-def _name_of_policy(entry: YamlEntry) -> str:
-    """Return the one word that an entry is or begins with; empty when it has several."""
-    names = [entry.node] if isinstance(entry.node, yaml.ScalarNode) else []
-    if isinstance(entry.node, yaml.MappingNode) and len(entry.node.value) == 1:
-        names = [entry.node.value[0][0]]
-    return names[0].value if names and isinstance(names[0].value, str) else ""
-
-
-def _registered_policy(known: Extensions, name: str, entry: YamlEntry) -> Any:
-    arguments: Any = {}
-    if isinstance(entry.node, yaml.MappingNode):
-        entry = entry.at(name)
-        arguments = mapping(anything)(entry)
-    if arguments is MISTAKE:
-        return MISTAKE
-    try:
-        return registered_policy(name, arguments, known.version_policies[name])
-    except PolicyFailed as error:
-        return entry.mistake(str(error))
-
-
-_POLICIES: Mapping[str, Reader] = {
-    "latest": whole(0, HIGHEST_INT32),
-    "all": choice({"true": True}),
-    "specific": each(whole(0)),
-}
 _AUTOSCALING: Mapping[str, Reader] = {
     "min_replicas": whole(0),
     "max_replicas": whole(1),
@@ -205,11 +159,13 @@ _OWN: Mapping[str, Reader] = {
     "batching": batching_section,
     "op_libraries": each(_op_library),
     "hooks": _hooks,
+    **SHARED_DELIVERY,
 }
 _LISTED: Mapping[str, Reader] = {
     "base_path": text,
     "version_subpath": _subpath,
     "labels": mapping(whole(0)),
+    **OWN_DELIVERY,
 }
 _FLAG_READERS: Mapping[FlagKind, Reader] = {
     FlagKind.BOOL: flag,
@@ -240,6 +196,7 @@ class ModelSettings:
     op_libraries: tuple[str, ...] = ()
     hooks: str = ""
     version_subpath: str = ""
+    delivery: DeliverySettings = NO_DELIVERY
     lines: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -276,7 +233,10 @@ def settings_and_problems(
     places = (named_entries(top["models"]) or {}) if "models" in top else {}
     if "" in places:
         places[""].mistake("The model has no name")
-    named: dict[str, Reader] = {"platform": partial(_platform, known), "version_policy": partial(_policy, known)}
+    named: dict[str, Reader] = {
+        "platform": partial(_platform, known),
+        "version_policy": partial(version_policy_setting, known),
+    }
     listed = {**own, **_LISTED, **named}
     models = {name: _model(shared, section(listed)(at), at) for name, at in places.items()}
     server = section(_SERVER)(top["server"]) if "server" in top else {}
@@ -304,6 +264,7 @@ def _model(shared: Mapping[str, Any], given: Mapping[str, Any], entry: YamlEntry
         values.get("op_libraries", ()),
         values.get("hooks", ""),
         values.get("version_subpath", ""),
+        delivery_settings(shared, given, entry),
         _lines(entry),
     )
 

@@ -1,4 +1,4 @@
-"""How a new version earns its traffic: divisions of requests, rollout plans, their states, and the judgement of a canary.
+"""How a new version earns its traffic: shares of requests, rollout plans, their states, the judgement of a canary.
 
 Belongs here: the settings of traffic, mirror and canary, how a request is assigned to a version, what routers count for
 each arm, the sequential test, and the state machine of a rollout. Pure functions over frozen values, no clock. Does not

@@ -6,7 +6,6 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
-from types import MappingProxyType
 from typing import Final
 
 from core.delivery.pair_report import OutputPair, PairReport, PairResult
@@ -66,9 +65,6 @@ class OutputCounts:
             self.flipped_rows + sign * other.flipped_rows,
             self.lost_top5 + sign * other.lost_top5,
         )
-
-
-NO_OUTPUTS: Final[Mapping[str, OutputCounts]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)

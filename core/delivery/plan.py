@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from core.delivery.split import MirrorSettings
 
@@ -63,7 +63,8 @@ class MetricRule:
     """One metric with its limit; fields that its kind does not know stay at their defaults.
 
     `limit` is `max_ratio`, `max_distance` or `max_rate`. `output` names an output of the model, `quantile` chooses the
-    latency of stable above which a request is slow; `rtol` and `atol` None take the noise floor's.
+    latency of stable above which a request is slow; `rtol` and `atol` None take the noise floor's. `max_rate` is for
+    ratios: a canary below it has passed whatever stable does, where a plan requires evidence.
     """
 
     kind: RuleKind
@@ -116,6 +117,10 @@ class RolloutPlan:
     allow_signature_change: bool = False
     labels: Mapping[str, bool] = field(default_factory=dict)
     notify: str = ""
+
+    def without_addresses(self) -> RolloutPlan:
+        """Return the plan for those who see states only: no addresses of gates and of who is notified."""
+        return replace(self, steps=tuple(replace(one, gate="") for one in self.steps), notify="")
 
 
 @dataclass(frozen=True, slots=True)

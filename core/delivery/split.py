@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
+from core.delivery.output_counts import Binning
+
 WHOLE: Final = 10_000
 """All requests, in basis points."""
 
@@ -40,7 +42,7 @@ DEFAULT_TOLERANCE: Final = Tolerance()
 class MirrorOrder:
     """A mirror as a table carries it: the version is a number, that of stable itself to see what differs by chance.
 
-    `tolerances` are by output; others have the default one.
+    `tolerances` are by output; others have that of the empty name, or the default one.
     """
 
     version: int
@@ -56,7 +58,8 @@ class Division:
     `epoch` rises with every change of shares or of the mirror, so that counts of different shares are kept apart. One
     weight only says which version is stable although a higher number answers. `salt` and `header` (lower case) make
     the choice sticky; an empty header makes it random. `labels` divides requests by some labels. `is_counted` says that
-    routers count for each version (a single weight without mirror needs no counts).
+    routers count for each version (a single weight without mirror needs no counts). `observed` are the outputs whose
+    values replicas of all its versions count, with their bins.
     """
 
     weights: Weights
@@ -65,11 +68,18 @@ class Division:
     header: str = ""
     mirror: MirrorOrder | None = None
     labels: Mapping[str, Weights] = field(default_factory=dict)
+    observed: Mapping[str, Binning] = field(default_factory=dict)
 
     @property
     def stable(self) -> int:
         """The version that others diverge from."""
         return self.weights[0][0]
+
+    @property
+    def versions(self) -> frozenset[int]:
+        """The versions that get requests, also those by a label."""
+        divided = (self.weights, *self.labels.values())
+        return frozenset(version for weights in divided for version, _ in weights)
 
     @property
     def is_counted(self) -> bool:

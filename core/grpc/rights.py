@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from core.access.rights import HEALTH, INFER, METADATA, OWN_ADMIN, RELOAD, STATES, STATUS, WHOLE_STATUS, Right, Scope
+from core.admin.delivery_messages import read_rollout_request
 from core.admin.messages import SERVICE as ADMIN_SERVICE
 from core.admin.messages import read_profile_request
 from core.grpc.model_spec import peek
@@ -41,6 +42,10 @@ def _of_profile(raw: bytes) -> tuple[Right, ...]:
     return (OWN_ADMIN.of(read_profile_request(raw).model),)
 
 
+def _of_rollout(raw: bytes) -> tuple[Right, ...]:
+    return (OWN_ADMIN.of(read_rollout_request(raw).model),)
+
+
 def _of_health(request: Any) -> tuple[Right, ...]:
     """Return what a question of gRPC's health service needs; models are asked for as `model/NAME`."""
     kind, _, name = request.service.partition("/")
@@ -69,6 +74,7 @@ RULES: Final[Mapping[str, PathRule]] = MappingProxyType(
         f"/{ADMIN_SERVICE}/ChangeConfig": PathRule(OWN_ADMIN),
         f"/{ADMIN_SERVICE}/GetStatus": PathRule(STATUS),
         f"/{ADMIN_SERVICE}/Profile": PathRule(_ANY_ADMIN, _of_profile),
+        f"/{ADMIN_SERVICE}/ChangeRollout": PathRule(_ANY_ADMIN, _of_rollout),
         "/tensorflow.ProfilerService/Profile": PathRule(OWN_ADMIN),
         "/tensorflow.ProfilerService/Monitor": PathRule(OWN_ADMIN),
         "/tensorflow.ProfilerService/Terminate": PathRule(OWN_ADMIN),

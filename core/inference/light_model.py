@@ -29,6 +29,18 @@ LOOPS: Final = re.compile(r"While|^Enter$|^For$|MapDefun|^Scan$")
 """Operations that repeat others as often as values say."""
 
 
+CHANGES: Final = re.compile(
+    r"^Assign(Add|Sub)|^(Resource)?Scatter(Add|Sub|Mul|Div|Min|Max|Update|NdAdd|NdSub|NdUpdate)|^(Resource)?(Sparse)?Apply"
+    r"|LookupTableInsert|LookupTableRemove|^Stack(Push|Pop)|^Queue(Enqueue|Dequeue)"
+)
+"""Operations by which runs change what later runs answer; those that restore a version are not among them."""
+
+
+def state_changes(operations: Iterable[str]) -> tuple[str, ...]:
+    """Return the operations by which runs may change what later runs answer, if a signature has them."""
+    return tuple(sorted(filter(CHANGES.search, operations)))
+
+
 def has_loops(operations: Iterable[str]) -> bool:
     """Whether how long a run takes depends on the values that are fed, however small they are."""
     return any(map(LOOPS.search, operations))

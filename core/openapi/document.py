@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from core.openapi import status_schema
-from core.openapi.infer_paths import infer_paths
+from core.openapi.infer_paths import MODEL_VERSION, infer_paths
 
 Json = dict[str, Any]
 
@@ -148,6 +148,7 @@ def _operation(summary: str, answer: Json, parameters: list[Json], request: Json
     tag = API_TAG if parameters else SERVER_TAG
     operation: Json = {"summary": summary, "tags": [tag], "parameters": parameters, "responses": responses}
     if request is not None:
+        responses["200"]["headers"] = MODEL_VERSION
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": request}}}
     return operation
 

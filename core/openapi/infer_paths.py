@@ -53,6 +53,14 @@ TEXT: Final[Json] = {"type": "string"}
 SHAPE: Final[Json] = {"type": "array", "items": {"type": "integer", "format": "int64"}}
 PARAMETERS: Final[Json] = {"type": "object"}
 
+MODEL_VERSION: Json = {
+    "X-Model-Version": {
+        "description": "The version that answered.",
+        "schema": {"type": "string", "pattern": "^[0-9]+$"},
+    }
+}
+"""The header of answers that a version gave."""
+
 
 def _object(properties: Json, required: Sequence[str] | None = None) -> Json:
     return {"type": "object", "properties": properties, "required": list(properties if required is None else required)}
@@ -169,7 +177,8 @@ def _infer(parameters: Sequence[Json]) -> Json:
     raw = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
     operation["responses"]["200"]["content"] |= raw
     operation["responses"]["200"]["headers"] = {
-        JSON_LENGTH_HEADER: {key: JSON_LENGTH[key] for key in ("description", "schema")}
+        JSON_LENGTH_HEADER: {key: JSON_LENGTH[key] for key in ("description", "schema")},
+        **MODEL_VERSION,
     }
     body = {"application/json": {"schema": INFER_REQUEST}} | raw
     return operation | {"requestBody": {"required": True, "content": body}}

@@ -12,6 +12,7 @@ from typing import Any
 
 from core.admin.status_text import printable
 from core.pages.frame import Links, StyleAndScript, html_page, live_header, live_part
+from core.pages.rollout_html import rollout_card
 from core.pages.tables import Row, empty_section, escaped, long_text, moment, row_of, table_section
 from core.pages.traffic_html import traffic_section
 from core.pages.version_cells import (
@@ -91,6 +92,7 @@ def _form(path: str, *, is_hidden: bool = False) -> str:
 def _sections(model: Json, now: datetime) -> Iterator[str]:
     yield f'<h1 data-key="name">{escaped(model["name"])}</h1>{_summary(model)}{_choices(model)}'
     yield table_section("Problems", ("Of", "Problem"), _problems(model))
+    yield rollout_card(model)
     yield table_section("Versions", VERSION_COLUMNS, _versions(model, now)) or empty_section(
         "Versions", "There is no version."
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from core.admin.status_text import duration, printable
 from core.pages.frame import Links, StyleAndScript, html_page, live_header, live_part
+from core.pages.rollout_html import is_worth_a_card, rollout_card
 from core.pages.tables import (
     LONGEST_TEXT,
     Row,
@@ -61,6 +62,7 @@ def _sections(document: Json) -> Iterator[str]:
     yield table_section("Failed loads", ("Model", "Version", "Error", "Attempts"), _failures(models))
     yield table_section("Versions that answer with errors only", ("Model", "Version", "Error"), _failing(models))
     yield table_section("Rollouts in progress", ("Model", "Loading", "Unloading", "Order"), _rollouts(models))
+    yield from (rollout_card(one, is_linked=True) for one in models if is_worth_a_card(one))
     yield table_section("Versions", VERSIONS, _versions(models, now)) or empty_section(
         "Versions", "There is no version."
     )

@@ -27,8 +27,11 @@ def row_of(key: str, *cells: object) -> Row:
     return Row(key, [long_text(str(one)) for one in cells])
 
 
-def table_section(title: str, columns: Sequence[str], rows: Iterable[Row]) -> str:
-    """Return a table, empty without rows. Roles are explicit, because a style may remove those that tables have."""
+def table_section(title: str, columns: Sequence[str], rows: Iterable[Row], level: int = 2) -> str:
+    """Return a table, empty without rows. Roles are explicit, because a style may remove those that tables have.
+
+    `level` is that of the heading.
+    """
     body = "".join(_table_row(columns, one) for one in rows)
     if not body:
         return ""
@@ -36,7 +39,7 @@ def table_section(title: str, columns: Sequence[str], rows: Iterable[Row]) -> st
     wide = ' class="wide"' if len(columns) >= WIDE else ""
     return (
         f'<section data-key="{title}"><table role="table" aria-label="{title}"{wide}>'
-        f"<caption><h2>{title}</h2></caption>"
+        f"<caption><h{level}>{title}</h{level}></caption>"
         f'<thead role="rowgroup"><tr role="row">{head}</tr></thead><tbody role="rowgroup">{body}</tbody></table>'
         "</section>"
     )

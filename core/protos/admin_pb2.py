@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from core.protos import model_config_pb2 as core_dot_protos_dot_model__config__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x63ore/protos/admin.proto\x12\x10ray_model_server\x1a\x1e\x63ore/protos/model_config.proto\"\x1b\n\x08Versions\x12\x0f\n\x07version\x18\x01 \x03(\x03\"\x12\n\x10GetConfigRequest\"\xdf\x02\n\x11GetConfigResponse\x12\x46\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x36.ray_model_server.tensorflow.serving.ModelServerConfig\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12K\n\x0b\x66ile_config\x18\x03 \x01(\x0b\x32\x36.ray_model_server.tensorflow.serving.ModelServerConfig\x12\x14\n\x0cis_requested\x18\x04 \x01(\x08\x12?\n\x06wanted\x18\x05 \x03(\x0b\x32/.ray_model_server.GetConfigResponse.WantedEntry\x1aI\n\x0bWantedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12)\n\x05value\x18\x02 \x01(\x0b\x32\x1a.ray_model_server.Versions:\x02\x38\x01\"{\n\x13\x43hangeConfigRequest\x12\x46\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x36.ray_model_server.tensorflow.serving.ModelServerConfig\x12\x1c\n\x14\x65xpected_fingerprint\x18\x02 \x01(\t\"?\n\x14\x43hangeConfigResponse\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x03\"\x12\n\x10GetStatusRequest\"%\n\x11GetStatusResponse\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\"p\n\x0eProfileRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x14\n\x07version\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\x05label\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x0f\n\x07seconds\x18\x04 \x01(\x01\x42\n\n\x08_versionB\x08\n\x06_label\"1\n\x0fProfileResponse\x12\r\n\x05trace\x18\x01 \x01(\x0c\x12\x0f\n\x07version\x18\x02 \x01(\x03\x32\xe2\x02\n\x05\x41\x64min\x12T\n\tGetConfig\x12\".ray_model_server.GetConfigRequest\x1a#.ray_model_server.GetConfigResponse\x12]\n\x0c\x43hangeConfig\x12%.ray_model_server.ChangeConfigRequest\x1a&.ray_model_server.ChangeConfigResponse\x12T\n\tGetStatus\x12\".ray_model_server.GetStatusRequest\x1a#.ray_model_server.GetStatusResponse\x12N\n\x07Profile\x12 .ray_model_server.ProfileRequest\x1a!.ray_model_server.ProfileResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x63ore/protos/admin.proto\x12\x10ray_model_server\x1a\x1e\x63ore/protos/model_config.proto\"\x1b\n\x08Versions\x12\x0f\n\x07version\x18\x01 \x03(\x03\"\x12\n\x10GetConfigRequest\"\xdf\x02\n\x11GetConfigResponse\x12\x46\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x36.ray_model_server.tensorflow.serving.ModelServerConfig\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12K\n\x0b\x66ile_config\x18\x03 \x01(\x0b\x32\x36.ray_model_server.tensorflow.serving.ModelServerConfig\x12\x14\n\x0cis_requested\x18\x04 \x01(\x08\x12?\n\x06wanted\x18\x05 \x03(\x0b\x32/.ray_model_server.GetConfigResponse.WantedEntry\x1aI\n\x0bWantedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12)\n\x05value\x18\x02 \x01(\x0b\x32\x1a.ray_model_server.Versions:\x02\x38\x01\"\x8a\x01\n\x13\x43hangeConfigRequest\x12\x46\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x36.ray_model_server.tensorflow.serving.ModelServerConfig\x12\x1c\n\x14\x65xpected_fingerprint\x18\x02 \x01(\t\x12\r\n\x05\x66orce\x18\x03 \x01(\x08\"?\n\x14\x43hangeConfigResponse\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x03\"\x12\n\x10GetStatusRequest\"%\n\x11GetStatusResponse\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\"p\n\x0eProfileRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x14\n\x07version\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\x05label\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x0f\n\x07seconds\x18\x04 \x01(\x01\x42\n\n\x08_versionB\x08\n\x06_label\"1\n\x0fProfileResponse\x12\r\n\x05trace\x18\x01 \x01(\x0c\x12\x0f\n\x07version\x18\x02 \x01(\x03\".\n\x0cTrafficShare\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\r\n\x05share\x18\x02 \x01(\x05\"A\n\x08MirrorTo\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\r\n\x05share\x18\x02 \x01(\x05\x12\x15\n\rmax_in_flight\x18\x03 \x01(\x05\"\xf8\x01\n\x14\x43hangeRolloutRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04verb\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12\x0c\n\x04\x66ull\x18\x04 \x01(\x08\x12/\n\x07traffic\x18\x05 \x03(\x0b\x32\x1e.ray_model_server.TrafficShare\x12*\n\x06mirror\x18\x06 \x01(\x0b\x32\x1a.ray_model_server.MirrorTo\x12 \n\x13\x65xpected_generation\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05\x66orce\x18\x08 \x01(\x08\x42\x16\n\x14_expected_generation\"I\n\x15\x43hangeRolloutResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12\x0e\n\x06record\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t2\xc4\x03\n\x05\x41\x64min\x12T\n\tGetConfig\x12\".ray_model_server.GetConfigRequest\x1a#.ray_model_server.GetConfigResponse\x12]\n\x0c\x43hangeConfig\x12%.ray_model_server.ChangeConfigRequest\x1a&.ray_model_server.ChangeConfigResponse\x12T\n\tGetStatus\x12\".ray_model_server.GetStatusRequest\x1a#.ray_model_server.GetStatusResponse\x12N\n\x07Profile\x12 .ray_model_server.ProfileRequest\x1a!.ray_model_server.ProfileResponse\x12`\n\rChangeRollout\x12&.ray_model_server.ChangeRolloutRequest\x1a\'.ray_model_server.ChangeRolloutResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,18 +42,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETCONFIGRESPONSE']._serialized_end=478
   _globals['_GETCONFIGRESPONSE_WANTEDENTRY']._serialized_start=405
   _globals['_GETCONFIGRESPONSE_WANTEDENTRY']._serialized_end=478
-  _globals['_CHANGECONFIGREQUEST']._serialized_start=480
-  _globals['_CHANGECONFIGREQUEST']._serialized_end=603
-  _globals['_CHANGECONFIGRESPONSE']._serialized_start=605
-  _globals['_CHANGECONFIGRESPONSE']._serialized_end=668
-  _globals['_GETSTATUSREQUEST']._serialized_start=670
-  _globals['_GETSTATUSREQUEST']._serialized_end=688
-  _globals['_GETSTATUSRESPONSE']._serialized_start=690
-  _globals['_GETSTATUSRESPONSE']._serialized_end=727
-  _globals['_PROFILEREQUEST']._serialized_start=729
-  _globals['_PROFILEREQUEST']._serialized_end=841
-  _globals['_PROFILERESPONSE']._serialized_start=843
-  _globals['_PROFILERESPONSE']._serialized_end=892
-  _globals['_ADMIN']._serialized_start=895
-  _globals['_ADMIN']._serialized_end=1249
+  _globals['_CHANGECONFIGREQUEST']._serialized_start=481
+  _globals['_CHANGECONFIGREQUEST']._serialized_end=619
+  _globals['_CHANGECONFIGRESPONSE']._serialized_start=621
+  _globals['_CHANGECONFIGRESPONSE']._serialized_end=684
+  _globals['_GETSTATUSREQUEST']._serialized_start=686
+  _globals['_GETSTATUSREQUEST']._serialized_end=704
+  _globals['_GETSTATUSRESPONSE']._serialized_start=706
+  _globals['_GETSTATUSRESPONSE']._serialized_end=743
+  _globals['_PROFILEREQUEST']._serialized_start=745
+  _globals['_PROFILEREQUEST']._serialized_end=857
+  _globals['_PROFILERESPONSE']._serialized_start=859
+  _globals['_PROFILERESPONSE']._serialized_end=908
+  _globals['_TRAFFICSHARE']._serialized_start=910
+  _globals['_TRAFFICSHARE']._serialized_end=956
+  _globals['_MIRRORTO']._serialized_start=958
+  _globals['_MIRRORTO']._serialized_end=1023
+  _globals['_CHANGEROLLOUTREQUEST']._serialized_start=1026
+  _globals['_CHANGEROLLOUTREQUEST']._serialized_end=1274
+  _globals['_CHANGEROLLOUTRESPONSE']._serialized_start=1276
+  _globals['_CHANGEROLLOUTRESPONSE']._serialized_end=1349
+  _globals['_ADMIN']._serialized_start=1352
+  _globals['_ADMIN']._serialized_end=1804
 # @@protoc_insertion_point(module_scope)

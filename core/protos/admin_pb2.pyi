@@ -39,12 +39,14 @@ class GetConfigResponse(_message.Message):
     def __init__(self, config: _Optional[_Union[_model_config_pb2.ModelServerConfig, _Mapping]] = ..., fingerprint: _Optional[str] = ..., file_config: _Optional[_Union[_model_config_pb2.ModelServerConfig, _Mapping]] = ..., is_requested: _Optional[bool] = ..., wanted: _Optional[_Mapping[str, Versions]] = ...) -> None: ...
 
 class ChangeConfigRequest(_message.Message):
-    __slots__ = ("config", "expected_fingerprint")
+    __slots__ = ("config", "expected_fingerprint", "force")
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
     config: _model_config_pb2.ModelServerConfig
     expected_fingerprint: str
-    def __init__(self, config: _Optional[_Union[_model_config_pb2.ModelServerConfig, _Mapping]] = ..., expected_fingerprint: _Optional[str] = ...) -> None: ...
+    force: bool
+    def __init__(self, config: _Optional[_Union[_model_config_pb2.ModelServerConfig, _Mapping]] = ..., expected_fingerprint: _Optional[str] = ..., force: _Optional[bool] = ...) -> None: ...
 
 class ChangeConfigResponse(_message.Message):
     __slots__ = ("fingerprint", "generation")
@@ -83,3 +85,51 @@ class ProfileResponse(_message.Message):
     trace: bytes
     version: int
     def __init__(self, trace: _Optional[bytes] = ..., version: _Optional[int] = ...) -> None: ...
+
+class TrafficShare(_message.Message):
+    __slots__ = ("version", "share")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    share: int
+    def __init__(self, version: _Optional[str] = ..., share: _Optional[int] = ...) -> None: ...
+
+class MirrorTo(_message.Message):
+    __slots__ = ("version", "share", "max_in_flight")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    MAX_IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    share: int
+    max_in_flight: int
+    def __init__(self, version: _Optional[str] = ..., share: _Optional[int] = ..., max_in_flight: _Optional[int] = ...) -> None: ...
+
+class ChangeRolloutRequest(_message.Message):
+    __slots__ = ("model", "verb", "version", "full", "traffic", "mirror", "expected_generation", "force")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERB_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    FULL_FIELD_NUMBER: _ClassVar[int]
+    TRAFFIC_FIELD_NUMBER: _ClassVar[int]
+    MIRROR_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_GENERATION_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    verb: str
+    version: int
+    full: bool
+    traffic: _containers.RepeatedCompositeFieldContainer[TrafficShare]
+    mirror: MirrorTo
+    expected_generation: int
+    force: bool
+    def __init__(self, model: _Optional[str] = ..., verb: _Optional[str] = ..., version: _Optional[int] = ..., full: _Optional[bool] = ..., traffic: _Optional[_Iterable[_Union[TrafficShare, _Mapping]]] = ..., mirror: _Optional[_Union[MirrorTo, _Mapping]] = ..., expected_generation: _Optional[int] = ..., force: _Optional[bool] = ...) -> None: ...
+
+class ChangeRolloutResponse(_message.Message):
+    __slots__ = ("generation", "record", "text")
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    RECORD_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    generation: int
+    record: str
+    text: str
+    def __init__(self, generation: _Optional[int] = ..., record: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...

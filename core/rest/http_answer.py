@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -59,6 +59,16 @@ def answer_of(answer: Answer) -> HttpAnswer:
     if answer.code is Code.OK:
         return HttpAnswer(200, answer.body)
     return _error_answer(answer.code, bytes(answer.body), answer.retry_after_s)
+
+
+def of_version(answer: HttpAnswer, version: int) -> HttpAnswer:
+    """Return the response with the number of the version that gave it."""
+    return replace(answer, headers=(*answer.headers, version_header(version)))
+
+
+def version_header(version: int) -> Header:
+    """Return the header that says which version has answered."""
+    return (b"x-model-version", b"%d" % version)
 
 
 def error_answer(code: Code, message: str, retry_after_s: float = 0.0) -> HttpAnswer:

@@ -7,6 +7,7 @@ from typing import Any
 from core.admin.json_page import json_page
 from core.routing.server_state import failed_loads, failing_versions, server_state, why_missing
 from core.routing.table import ModelRoutes, RoutingTable
+from core.telemetry.redaction import without_secrets
 from core.versions.lifecycle import VersionStatus
 
 
@@ -74,6 +75,9 @@ def _model_entry(name: str, model: ModelRoutes) -> dict[str, Any]:
         entry["waiting"] = {str(number): why for number, why in model.waiting.items()}
     if model.ignored:
         entry["ignored"] = dict(model.ignored)
+    if model.delivery.rejected:
+        rejected = sorted(model.delivery.rejected.items(), reverse=True)
+        entry["rejected"] = {str(number): without_secrets(one.reason) for number, one in rejected}
     return entry
 
 

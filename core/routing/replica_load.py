@@ -1,7 +1,10 @@
 """How many replicas a load needs: the rule behind Ray Serve's autoscaling, over both transports.
 
-Serve counts the calls over its handles. Those of the direct transport are counted by the routers, reported to the
-replicas, and reported by them to Serve; the two together are the load.
+Calls of the direct transport are counted by the routers and reported to the replicas, which count those over Serve's
+handles themselves and report the sum to Serve. What waits in a handle for a replica is Serve's to count, and load, too.
+
+Serve's own figure of calls at replicas is not used: it has the questions of routers to replicas, such as where they
+listen. On a busy machine these take long enough to be seen, and replicas that start because of them are asked next.
 """
 
 from __future__ import annotations
@@ -9,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
-def wanted_replicas(handle_calls: float, direct_calls: Iterable[float], target_per_replica: float) -> float:
+def wanted_replicas(waiting_calls: float, open_calls: Iterable[float], target_per_replica: float) -> float:
     """Return the number of replicas, not rounded, that holds `target_per_replica` open calls on each.
 
-    `handle_calls` is the average number of calls open on all handles, `direct_calls` that on each replica's direct
-    transport. Serve applies its factors, delays and bounds to the result.
+    `waiting_calls` is the average number of calls that wait in all handles, `open_calls` that of those which each
+    replica answers. Serve applies its factors, delays and bounds to the result.
     """
-    return (handle_calls + sum(direct_calls)) / target_per_replica
+    return (waiting_calls + sum(open_calls)) / target_per_replica
 
 
 class AverageLoad:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from core.config.model_config import LoggingConfig, Rollout
 from core.config.version_policy import Specific, VersionPolicy
+from core.delivery.plan import RolloutPlan
 from core.delivery.rollout_record import NO_RECORD, RolloutRecord
 from core.delivery.split import Division
 from core.errors import (
@@ -27,21 +29,49 @@ from core.versions.servable import ServableId, app_name
 NO_LIMITS = TrafficLimits()
 
 
+class Arm(Protocol):
+    """Counts how one divided request ends, for the version that it was given to; each request calls one end, once."""
+
+    @property
+    def is_copied(self) -> bool:
+        """Whether copies of such requests may be wanted, once they are answered."""
+        ...
+
+    def answered(self, code: Code, took_s: float) -> None:
+        """Count the answer, or the error that stands for it, and the seconds since the request came."""
+
+    def gave_up(self, took_s: float) -> None:
+        """Count a request whose caller has gone, after so many seconds."""
+
+    def lost(self) -> Arm:
+        """Count a try whose connection ended, and that is repeated; return what counts the repetition."""
+        ...
+
+    def take_back(self) -> None:
+        """Count nothing: the request is sent in another way, and its version chosen anew. In the same turn only."""
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """A version, and the name of the Serve application that answers for it.
 
     `host` is the host application of which a hosted version is a child process; empty where `app` is its own one.
+    `arm` counts a request that was divided; None for all others, and in tables.
     """
 
     servable: ServableId
     app: str
     host: str = ""
+    arm: Arm | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, servable: ServableId, host: str = "") -> Route:
         """Return the route of a version."""
         return cls(servable, app_name(servable), host)
+
+    def counted_by(self, arm: Arm) -> Route:
+        """Return this route for requests that an arm counts."""
+        return replace(self, arm=arm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +84,10 @@ class ModelRoutes:
     has more of the same versions. `problem` says why storage has nothing to load, if so; `ignored` has directories that
     are not versions and `waiting` versions that are not completely written, each with the reason. `base_path`,
     `policy`, `rollout`, `logging` and `limits` are as configured. `division` says how requests without version and
-    label are divided; None leaves them to the newest version. `delivery` is what is known of the model's rollouts.
+    label are divided; None leaves them to the newest version. `delivery` is what is known of the model's rollouts, and
+    `plan` what the running one follows, or the next will; `signature_changes` says how the canary's signatures differ.
+    `latest` is the route of requests without version and label that are not divided: the stable version of a division,
+    otherwise the newest.
     """
 
     routes: Mapping[int, Route] = field(default_factory=dict)
@@ -73,14 +106,23 @@ class ModelRoutes:
     limits: TrafficLimits = NO_LIMITS
     division: Division | None = None
     delivery: RolloutRecord = NO_RECORD
+    plan: RolloutPlan | None = None
+    signature_changes: tuple[str, ...] = ()
     latest: Route | None = field(init=False)
 
     def __post_init__(self) -> None:
         newest = self.routes[max(self.routes)] if self.routes else None
-        object.__setattr__(self, "latest", newest)
+        stable = None if self.division is None else self.routes.get(self.division.stable)
+        object.__setattr__(self, "latest", stable or newest)
 
     def version_of(self, label: str) -> int | None:
-        """Return the version that a label names now; None for a label that is not declared."""
+        """Return the version that a label names now; None for a label that is not declared.
+
+        A label whose requests are divided names the first of its versions that answers.
+        """
+        if self.division is not None and label in self.division.labels:
+            weights = self.division.labels[label]
+            return next((version for version, _ in weights if version in self.routes), weights[0][0])
         return self.held.get(label, self.labels.get(label))
 
     @property

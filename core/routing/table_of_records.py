@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from core.config.model_config import ModelConfig
+from core.rollouts.holding import division_of
 from core.routing.admission import TrafficLimits
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.storage.version_listing import Judged
@@ -91,21 +92,26 @@ def _model_routes(
     histories = _histories(stream, before, world)
     if config is None:
         return ModelRoutes(routes, statuses=statuses, histories=histories, configured=False)
-    storage = world.storage_of(config.name)
+    storage, delivered = world.storage_of(config.name), world.delivered_of(config.name)
+    labels = {**config.labels, **delivered.record.labels}
     return ModelRoutes(
         routes=routes,
-        labels=dict(config.labels),
+        labels=labels,
         statuses=statuses,
         problem=storage.problem,
         ignored=dict(storage.listing.ignored) if storage.listing is not None else {},
         waiting=dict(storage.waiting),
-        held=_held(config.labels, routes, before),
+        held=_held(labels, routes, before),
         histories=histories,
         base_path=config.base_path,
         policy=config.policy,
         rollout=config.resources.rollout,
         logging=config.logging,
         limits=TrafficLimits(config.resources.max_requests_per_second, config.resources.max_in_flight),
+        division=division_of(delivered.record, frozenset(routes)),
+        delivery=delivered.record,
+        plan=delivered.plan,
+        signature_changes=delivered.signature_changes,
     )
 
 

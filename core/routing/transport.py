@@ -43,6 +43,8 @@ class Method(enum.IntEnum):
     OIP_METADATA = 15
     COMPARE = 16
     """A copy of a request with the answer that its caller got; answered with a report (`core.comparison`)."""
+    OBSERVE = 17
+    """Which outputs to count by bins; answered with what was counted, beside the model."""
 
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]

@@ -213,6 +213,13 @@ LABEL_REQUESTS = Metric(
     ("model_name", "label"),
     help="Requests that named their version by a label.",
 )
+SPLIT_REQUESTS = Metric(
+    f"{_OURS}split_requests_total",
+    MetricKind.COUNTER,
+    ("model_name", "version", "arm", "outcome"),
+    help="Requests that were divided among versions, by how they ended; lost are tries that were repeated elsewhere.",
+    hidden_until_used=True,
+)
 MIRROR_REQUESTS = Metric(
     f"{_OURS}mirror_requests_total",
     MetricKind.COUNTER,
@@ -254,6 +261,48 @@ ROLLOUT_STEPS = Metric(
     MetricKind.COUNTER,
     ("model_name", "step"),
     help="What was done with versions: load, available, unload, delete, load_failed, lost.",
+)
+ROLLOUT_STATE = Metric(
+    f"{_OURS}rollout_state",
+    MetricKind.GAUGE,
+    ("model_name", "state"),
+    help="1 for the state that a model's rollout is in.",
+    hidden_until_used=True,
+)
+ROLLOUT_PAUSED = Metric(
+    f"{_OURS}rollout_paused",
+    MetricKind.GAUGE,
+    ("model_name", "cause"),
+    help="1 for the cause for which a rollout is paused, 0 for the others.",
+    hidden_until_used=True,
+)
+ROLLOUT_WEIGHT = Metric(
+    f"{_OURS}rollout_weight",
+    MetricKind.GAUGE,
+    _VERSION,
+    help="Share of the requests without version and label that a version gets, from 0 to 1.",
+    hidden_until_used=True,
+)
+ROLLOUT_EVIDENCE = Metric(
+    f"{_OURS}rollout_evidence",
+    MetricKind.GAUGE,
+    ("model_name", "metric"),
+    help="Evidence against a canary, as a share of what fails it, on a scale of logarithms: 1 fails.",
+    hidden_until_used=True,
+)
+ROLLOUT_VERDICTS = Metric(
+    f"{_OURS}rollout_verdicts_total",
+    MetricKind.COUNTER,
+    ("model_name", "metric", "verdict"),
+    help="Verdicts that metrics came to: pass, fail.",
+    hidden_until_used=True,
+)
+ROLLOUTS = Metric(
+    f"{_OURS}rollouts_total",
+    MetricKind.COUNTER,
+    ("model_name", "outcome"),
+    help="Rollouts that were started, promoted, rolled_back, aborted, superseded, withdrawn, or lost stable.",
+    hidden_until_used=True,
 )
 PENDING_LABELS = Metric(
     f"{_OURS}pending_labels", MetricKind.GAUGE, ("model_name",), help="Labels whose version does not answer."

@@ -17,7 +17,7 @@ from core.versions.history import recalled
 from core.versions.lifecycle import State
 from core.versions.load_report import failure_in
 from core.versions.record import GIVEN_UP, Event, Failure, VersionRecord
-from core.versions.rollout import RolloutVerb, VersionSnapshot, load_rank, next_action
+from core.versions.rollout import ESTABLISHED, RolloutVerb, VersionSnapshot, load_rank, next_action
 from core.versions.servable import ServableId, app_name
 from core.versions.world import ABSENT, AppObservation, Condition, Load, LoadLimits, Records, Unload, World
 
@@ -72,20 +72,22 @@ def _aspired_by_model(records: Records, left_behind: Iterable[ServableId], world
 def _aspired(config: ModelConfig, alive: frozenset[int], world: World) -> frozenset[int]:
     """Return the aspired versions; while storage shows none that could be loaded, those alive stay aspired.
 
-    They do so, too, when a policy of a package fails.
+    They do so, too, when a policy of a package fails. The policy is not offered what a rollout avoids; what that keeps
+    is aspired whatever the policy says, as long as it is on storage or alive.
     """
-    storage = world.storage_of(config.name)
+    storage, holding = world.storage_of(config.name), world.delivered_of(config.name).holding
     if storage.listing is None:
         return alive
     if storage.is_unsure and (before := _aspired_before(config.name, world)):
         return alive | before
     present = frozenset(storage.listing.versions)
     try:
-        aspired = config.policy.select((present - frozenset(storage.waiting)) | (present & alive))
-        only_unfinished = not aspired and config.policy.select(present)
+        offered = present - holding.avoid
+        aspired = config.policy.select((offered - frozenset(storage.waiting)) | (offered & alive))
+        only_unfinished = not aspired and config.policy.select(offered)
     except PolicyFailed:
         return alive
-    return alive if only_unfinished else aspired
+    return alive if only_unfinished else aspired | (holding.keep & (present | alive))
 
 
 def _aspired_before(name: str, world: World) -> frozenset[int]:
@@ -212,12 +214,19 @@ def _stream_action(config: ModelConfig | None, stream: Iterable[VersionRecord], 
         gone = [one.servable for one in stream if one.state is State.AVAILABLE]
         return Unload(gone[0]) if gone else None
     aspired = [one.servable.version for one in stream if one.aspired]
-    ranks = {version: load_rank(version, config.labels, aspired) for version in aspired}
+    labels = _ranking_labels(config, world)
+    ranks = {version: load_rank(version, labels, aspired) for version in aspired}
     action = next_action(config.resources.rollout, [_snapshot(one, world, ranks) for one in stream])
     if action is None:
         return None
     record = next(one for one in stream if one.servable.version == action.version)
     return Unload(record.servable) if action.verb is RolloutVerb.UNLOAD else Load(record.servable, record.path)
+
+
+def _ranking_labels(config: ModelConfig, world: World) -> Mapping[str, int]:
+    """Return the labels by which versions are loaded in order: what a rollout calls stable has most of the traffic."""
+    record = world.delivered_of(config.name).record
+    return {**config.labels, **record.labels, ESTABLISHED: record.stable} if record.stable else config.labels
 
 
 def _snapshot(record: VersionRecord, world: World, ranks: Mapping[int, int]) -> VersionSnapshot:

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from core.config.model_config import ModelConfig
+from core.delivery.plan import RolloutPlan
+from core.delivery.rollout_record import NO_RECORD, RolloutRecord
+from core.rollouts.holding import Holding
 from core.storage.version_listing import UNKNOWN, Judged, VersionDirectory
 from core.versions.history import Moment, VersionHistory
 from core.versions.record import Failure, VersionRecord
@@ -43,6 +46,23 @@ ABSENT = AppObservation(Condition.ABSENT)
 
 
 @dataclass(frozen=True, slots=True)
+class Delivered:
+    """What rollouts ask for one model: which versions they hold, and what routers are to know.
+
+    `plan` is what the running rollout follows, or the next will. `signature_changes` says how the signatures of the
+    version that takes over differ from those of the one before.
+    """
+
+    holding: Holding = Holding()  # noqa: RUF009 - frozen
+    record: RolloutRecord = NO_RECORD
+    plan: RolloutPlan | None = None
+    signature_changes: tuple[str, ...] = ()
+
+
+UNDIVIDED = Delivered()
+
+
+@dataclass(frozen=True, slots=True)
 class LoadLimits:
     """The limits of loading (flags `max_num_load_retries`, `load_retry_interval_micros`, `num_load_threads`)."""
 
@@ -57,7 +77,8 @@ class World:
 
     `storage` says what is known of each model's storage. `apps` holds the applications of Serve by version, `strays`
     those of unknown models by name. `failing` has the versions in which every run fails. `remembered` is what the table
-    in force says of versions. `now_s` is of a steady clock, `wall_s` the same moment of the wall clock.
+    in force says of versions. `now_s` is of a steady clock, `wall_s` the same moment of the wall clock. `delivered` has
+    the models with a rollout, or with shares of traffic.
     """
 
     now_s: float
@@ -68,6 +89,7 @@ class World:
     remembered: Mapping[ServableId, VersionHistory] = field(default_factory=dict)
     wall_s: float = 0.0
     failing: Mapping[ServableId, Failure] = field(default_factory=dict)
+    delivered: Mapping[str, Delivered] = field(default_factory=dict)
 
     @property
     def moment(self) -> Moment:
@@ -77,6 +99,10 @@ class World:
     def storage_of(self, model: str) -> Judged:
         """Return what is known of a model's storage."""
         return self.storage.get(model, UNKNOWN)
+
+    def delivered_of(self, model: str) -> Delivered:
+        """Return what rollouts ask for a model."""
+        return self.delivered.get(model, UNDIVIDED)
 
     def directory_of(self, servable: ServableId) -> VersionDirectory | None:
         """Return where a version lies; None when storage does not show it, or is not known."""

@@ -14,6 +14,7 @@ import grpc
 
 from core.admin import messages as admin_messages
 from core.admin.change_outcome import ChangeOutcome, Look, unfinished
+from core.admin.delivery_messages import RolloutAnswer, RolloutRequest, read_rollout_answer, rollout_request
 from core.admin.messages import ConfigInForce
 from core.admin.model_changes import Change, Models
 from core.errors import Code, RuntimeFailure, Unavailable
@@ -78,7 +79,7 @@ class AdminClient:
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
         self._is_encrypted = credentials is not None
         self._timeout_s = timeout_s
-        self._timeouts_s = {"ChangeConfig": change_timeout_s}
+        self._timeouts_s = {"ChangeConfig": change_timeout_s, "ChangeRollout": change_timeout_s}
         if credentials is None:
             self._channel = grpc.insecure_channel(target, options=OPTIONS)
         else:
@@ -144,6 +145,14 @@ class AdminClient:
         """Record a replica; returns the trace and the version. Raises NoServer and RuntimeFailure."""
         self._timeouts_s["Profile"] = request.seconds + PROFILE_EXTRA_S
         return admin_messages.read_profile_answer(self._asked("Profile", admin_messages.profile_request(request)))
+
+    def rollout(self, model: str) -> RolloutAnswer:
+        """Return the record of a model's rollout; raises NoServer, and RuntimeFailure with the server's code."""
+        return self.order(RolloutRequest(model))
+
+    def order(self, request: RolloutRequest) -> RolloutAnswer:
+        """Give an order to a rollout; raises NoServer, and RuntimeFailure with the server's code."""
+        return read_rollout_answer(self._asked("ChangeRollout", rollout_request(request)))
 
     def _asked(self, method: str, request: bytes) -> bytes:
         """Call a method; after an error that may mean that no server is there, check it with the status."""

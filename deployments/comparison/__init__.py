@@ -1,5 +1,5 @@
-"""Copies of requests as a model server answers them: beside its calls, and compared with the answers that callers got.
+"""What a model server does for comparisons: it answers copies beside its calls, and counts the values of outputs.
 
-Belongs here: when a copy has its turn. Does not belong here: how answers are compared (`core.comparison`), and how a
-version answers (`deployments.inference`).
+Belongs here: when a copy has its turn, and which values are counted. Does not belong here: how answers are compared
+(`core.comparison`), what bins prove (`core.evidence`), and how a version answers (`deployments.inference`).
 """

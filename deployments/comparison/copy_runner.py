@@ -1,8 +1,8 @@
 """Answers copies and compares them while the model server has nothing else to do: one at a time, in its own thread.
 
-A copy has its turn when no call is open and the event loop is on time. Until then it waits, in a short queue; one that
-has waited too long is dropped. A call that comes meanwhile waits for none of this: it shares the processor with one
-copy at most.
+A copy has its turn when no call is open, and seldom while there is no time to spare. Until then it waits, in a short
+queue; one that has waited too long is dropped. A call that comes meanwhile waits for none of this: it shares the
+processor with one copy at most.
 """
 
 from __future__ import annotations
@@ -11,34 +11,34 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
 from core.comparison.answer_difference import LONGEST_REASON, ONLY_OUTPUT, answer_difference
 from core.comparison.copy_message import unpacked_copy
 from core.comparison.pair_message import packed_report
 from core.delivery.pair_report import DROPPED_PAIR, PairReport, PairResult
+from core.delivery.split import DEFAULT_TOLERANCE
 from core.errors import Code, ServingError
 from core.inference.giving_up import GivenUp, giving_up_when
 from core.inference.signature import ServedModel
 from core.routing.transport import Answer, Call
+from deployments.comparison.peer_copies import Reply
 from deployments.system.daemon_threads import DaemonThreads
-from deployments.telemetry.loop_lag import LoopLag
+from deployments.telemetry.spare_time import SpareTime
 
 log = logging.getLogger(__name__)
 
 MOST_QUEUED: Final = 32
 MOST_QUEUED_BYTES: Final = 128 * 1024 * 1024
-LOOK_AGAIN_S: Final = 0.002
+LOOK_AGAIN_S: Final = 0.01
 """After so long a copy whose turn has not come looks again."""
-BUSY_LAG_S: Final = 0.001
-"""An event loop that is late by so much has no time to spare, or its processor has not."""
+REST_RATIO: Final = 50
+"""Without time to spare a copy has its turn after a rest that is so many times as long as the last one took."""
 QUIET_AFTER_S: Final = 10.0
-"""So long after the last copy the lag of the loop is not measured any more."""
+"""So long after the last copy nobody looks any more whether there is time to spare."""
 
 _OF_LOAD: Final = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.CANCELLED})
 """Codes that a copy may get because it has to wait, which says nothing of the version."""
-
-Reply: TypeAlias = Callable[[Answer], None]
 
 
 class CopyAnswering(Protocol):
@@ -52,7 +52,7 @@ class CopyAnswering(Protocol):
 
 
 class QueuedCopy:
-    """A copy that waits for its turn, or has it; implements `deployments.inference.direct_server.Ticket`."""
+    """A copy that waits for its turn, or has it; implements `deployments.comparison.peer_copies.CopyTicket`."""
 
     __slots__ = ("body", "ends_at", "is_cancelled", "reply", "size")
 
@@ -72,13 +72,21 @@ class QueuedCopy:
 class CopyRunner:
     """Works on the copies of one version; all but the work itself is on one event loop.
 
-    `is_busy` says whether a call is open.
+    `is_busy` says whether a call is open. `warn` is called once, in the thread of the copies, before the first of them.
     """
 
-    def __init__(self, answering: CopyAnswering, is_busy: Callable[[], bool], lag: LoopLag | None = None) -> None:
+    def __init__(
+        self,
+        answering: CopyAnswering,
+        is_busy: Callable[[], bool],
+        spare: SpareTime | None = None,
+        warn: Callable[[], None] | None = None,
+    ) -> None:
         self._answering = answering
         self._is_busy = is_busy
-        self._lag = lag or LoopLag()
+        self._warn = warn
+        self._spare = spare or SpareTime()
+        self._rested_at_s = 0.0
         self._queue: deque[QueuedCopy] = deque()
         self._queued_bytes = 0
         self._is_working = False
@@ -89,10 +97,10 @@ class CopyRunner:
     def take(self, call: Call, reply: Reply) -> QueuedCopy | None:
         """Queue a copy; None for one that was dropped because too many wait."""
         loop = asyncio.get_running_loop()
-        self._lag.start()
+        self._spare.start()
         if self._quiet is not None:
             self._quiet.cancel()
-        self._quiet = loop.call_later(QUIET_AFTER_S, self._lag.stop)
+        self._quiet = loop.call_later(QUIET_AFTER_S, self._spare.stop)
         copy = QueuedCopy(call.body, loop.time() + (call.timeout_s or 0.0), reply)
         if len(self._queue) >= MOST_QUEUED or self._queued_bytes + copy.size > MOST_QUEUED_BYTES:
             reply(_answer(DROPPED_PAIR))
@@ -109,7 +117,7 @@ class CopyRunner:
         self._drop_late(loop.time())
         if not self._queue:
             return
-        if self._is_busy() or self._lag.lag_s > BUSY_LAG_S:
+        if self._is_busy() or (self._spare.is_short and loop.time() < self._rested_at_s):
             self._timer = loop.call_later(LOOK_AGAIN_S, self._look, loop)
             return
         copy = self._queue.popleft()
@@ -126,7 +134,11 @@ class CopyRunner:
 
     def _work(self, copy: QueuedCopy, loop: asyncio.AbstractEventLoop) -> None:
         """Answer and compare a copy, in the thread for that."""
+        began_s = loop.time()
         try:
+            warn, self._warn = self._warn, None
+            if warn is not None:
+                warn()
             with giving_up_when(lambda: copy.is_cancelled):
                 answer = _answer(compared(self._answering, copy.body, copy.ends_at - loop.time()))
         except GivenUp:
@@ -135,12 +147,13 @@ class CopyRunner:
             log.exception("copy_failed")
             answer = Answer.error(Code.INTERNAL, f"{type(error).__name__}: {error}")
         try:
-            loop.call_soon_threadsafe(self._end, copy, answer, loop)
+            loop.call_soon_threadsafe(self._end, copy, answer, loop, loop.time() - began_s)
         except RuntimeError:  # the loop was closed
             return
 
-    def _end(self, copy: QueuedCopy, answer: Answer, loop: asyncio.AbstractEventLoop) -> None:
+    def _end(self, copy: QueuedCopy, answer: Answer, loop: asyncio.AbstractEventLoop, took_s: float) -> None:
         self._is_working = False
+        self._rested_at_s = loop.time() + REST_RATIO * took_s
         if not copy.is_cancelled:
             copy.reply(answer)
         if self._queue and self._timer is None:
@@ -151,7 +164,7 @@ class CopyRunner:
         for timer in (self._timer, self._quiet):
             if timer is not None:
                 timer.cancel()
-        self._lag.stop()
+        self._spare.stop()
         self._queue.clear()
         self._thread.close()
 
@@ -168,7 +181,10 @@ def compared(answering: CopyAnswering, body: bytes, left_s: float) -> PairReport
     if answer.code is not Code.OK:
         return PairReport(PairResult.FAILED, reason=f"{answer.code.name}: {answer.text}"[:LONGEST_REASON])
     only_output = _only_output(answering.served, signature)
-    return answer_difference(copy.call.method, copy.answer, answer.body, copy.tolerances, only_output)
+    otherwise = copy.tolerances.get("", DEFAULT_TOLERANCE)
+    return answer_difference(
+        copy.call.method, copy.answer, answer.body, copy.tolerances, only_output, otherwise=otherwise
+    )
 
 
 def _only_output(served: ServedModel, signature: str) -> str:

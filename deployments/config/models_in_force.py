@@ -9,14 +9,17 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from core.admin.model_changes import differences, expect_same_platforms
+from core.admin.messages import ConfigChange
+from core.admin.model_changes import differences, expect_same_platforms, rollout_conflicts
 from core.config.model_config import BatchingParameters, ModelConfig
 from core.config.models_text import model_configs, models_from_message, to_text
 from core.config.server_settings import ModelSourceSettings
 from core.config.version_policy import RegisteredPolicy
+from core.delivery.rollout_record import RolloutRecord
 from core.errors import Aborted, ConfigError, FailedPrecondition, Problem
 from core.protos import model_config_pb2
 from core.routing.label_rule import LabelRule
@@ -28,6 +31,7 @@ log = logging.getLogger(__name__)
 
 NEVER = float("inf")
 A_REQUEST = "a request"
+CHANGED_MEANWHILE = "The list of models was changed meanwhile; read it again and repeat the change."
 
 
 class ModelList(Protocol):
@@ -209,26 +213,44 @@ class Configuration:
         return Reloaded(number, frozenset(one.name for one in models) - {one.name for one in before})
 
     def change(
-        self, config: model_config_pb2.ModelServerConfig, expected: str, table: RoutingTable, by: str = A_REQUEST
+        self,
+        config: model_config_pb2.ModelServerConfig,
+        expected: str,
+        table: RoutingTable,
+        by: str = A_REQUEST,
+        *,
+        is_forced: bool = False,
     ) -> InForce:
         """Put another list in force if the present one has the expected fingerprint; returns the new one.
 
         Raises Aborted when it has another one, otherwise as `reload`.
         """
         models = self._model_list.placed(self._read(config))
-        self._check(models, table)
+        self._check(models, table, is_forced=is_forced)
         with self._lock:
             if self._in_force is None or self._in_force.fingerprint != expected:
-                raise Aborted("The list of models was changed meanwhile; read it again and repeat the change.")
+                raise Aborted(CHANGED_MEANWHILE)
             before = self._in_force.models
             changed = self._replace(models)
         _note_changes(before, models, by)
         return changed
 
-    def _check(self, models: tuple[ModelConfig, ...], table: RoutingTable) -> None:
+    def conflicts(self, change: ConfigChange, table: RoutingTable) -> Mapping[str, str]:
+        """Return the models whose rollouts a change touches, each with the reason against it; raises as `change`."""
         in_force = self.in_force()
-        expect_same_platforms(in_force.models if in_force is not None else (), models)
+        if in_force is None or in_force.fingerprint != change.expected_fingerprint:
+            raise Aborted(CHANGED_MEANWHILE)
+        models = self._model_list.placed(self._read(change.config))
+        return rollout_conflicts(in_force.models, models, _records(table))
+
+    def _check(self, models: tuple[ModelConfig, ...], table: RoutingTable, *, is_forced: bool = False) -> None:
+        in_force = self.in_force()
+        before = in_force.models if in_force is not None else ()
+        expect_same_platforms(before, models)
         self._rule.check(models, table)
+        conflicts = rollout_conflicts(before, models, _records(table))
+        if conflicts and not is_forced:
+            raise FailedPrecondition("\n".join(conflicts.values()))
 
     def _read(self, config: model_config_pb2.ModelServerConfig) -> tuple[ModelConfig, ...]:
         root = self._settings.relative_path_root
@@ -240,6 +262,10 @@ class Configuration:
         return self._in_force
 
 
+def _records(table: RoutingTable) -> Mapping[str, RolloutRecord]:
+    return {name: model.delivery for name, model in table.models.items()}
+
+
 def _note_changes(before: tuple[ModelConfig, ...], after: tuple[ModelConfig, ...], by: str) -> None:
     """Log each difference of two lists, and who made it."""
     for line in sorted(differences(before, after)):
@@ -249,7 +275,11 @@ def _note_changes(before: tuple[ModelConfig, ...], after: tuple[ModelConfig, ...
 def _content(models: tuple[ModelConfig, ...]) -> str:
     """Return a short text that changes with every setting of models in files, also with those of the YAML file."""
     ours = [
-        (one.resources, one.batching, one.logging, one.op_libraries, one.hooks, one.version_subpath, _registered(one))
+        (
+            *(one.resources, one.batching, one.logging, one.op_libraries, one.hooks, one.version_subpath),
+            _registered(one),
+            one.delivery,
+        )
         for one in models
     ]
     return _short_hash(f"{to_text(models)}\n{ours!r}")

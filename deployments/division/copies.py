@@ -10,28 +10,26 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final, Protocol
 
 from core.comparison.copy_message import RequestCopy, packed_copy
 from core.comparison.pair_message import unpacked_report
-from core.delivery.copy_pace import CopyPace
 from core.delivery.mirror_counts import MirrorCounts
-from core.delivery.pair_report import DROPPED_PAIR, PairReport
+from core.delivery.pair_report import DROPPED_PAIR, PairReport, PairResult
 from core.delivery.split import WHOLE, ArmKey, MirrorOrder
 from core.errors import Code, ServingError
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.routing.transport import Answer, Call, OpenCall, Waiting
 from core.telemetry.metric_names import MIRROR_FLIPS, MIRROR_RELATIVE_L2, MIRROR_REQUESTS
-from core.telemetry.metrics import Metrics
-from deployments.telemetry.loop_lag import LoopLag
+from core.telemetry.metrics import Counter, Metrics
+from deployments.division.copy_pace import CopyPace
+from deployments.telemetry.spare_time import SpareTime
 
 log = logging.getLogger(__name__)
 
 COPY_TIMEOUT_S: Final = 5.0
 """A copy that is not compared after so long is dropped: the replica has more important things to do."""
-
-PRESSED_LAG_S: Final = 0.001
-"""An event loop that is late by so much has little time to spare, or none."""
 
 
 class CopyTransport(Protocol):
@@ -51,13 +49,13 @@ class MirrorCopies:
         metrics: Metrics,
         draw: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
-        lag: LoopLag | None = None,
+        spare: SpareTime | None = None,
     ) -> None:
         self._transport = transport
         self._metrics = metrics
         self._draw = draw
         self._clock = clock
-        self._lag = lag or LoopLag()
+        self._spare = spare or SpareTime()
         self._mirrors: dict[str, _Mirror] = {}
 
     def follow(self, table: RoutingTable) -> None:
@@ -71,9 +69,9 @@ class MirrorCopies:
             if self._mirrors.get(name) is not mirror:
                 mirror.close()
         if self._mirrors:
-            self._lag.start()
+            self._spare.start()
         else:
-            self._lag.stop()
+            self._spare.stop()
 
     def _mirror_of(self, name: str, model: ModelRoutes, known: _Mirror | None) -> _Mirror | None:
         division = model.division
@@ -94,7 +92,7 @@ class MirrorCopies:
             return
         if self._draw() * WHOLE < mirror.order.share:
             try:
-                mirror.copy(call, answer, is_pressed=self._lag.lag_s > PRESSED_LAG_S)
+                mirror.copy(call, answer, is_pressed=self._spare.is_short)
             except Exception:
                 log.exception("request_not_copied model=%s", mirror.key.model)
 
@@ -122,7 +120,9 @@ class _Mirror:
         self.order = order
         self.stable = 0
         self.route: Route | None = None
-        self.counts = MirrorCounts()
+        self._compared = MirrorCounts()
+        self._quick = dict.fromkeys((PairResult.IDENTICAL, PairResult.DROPPED), 0)
+        self._cells: dict[PairResult, Counter] = {}
         self._transport = transport
         self._metrics = metrics
         self._clock = clock
@@ -155,13 +155,29 @@ class _Mirror:
         self._pace.ended(copy.size, now_s, now_s - copy.began_s)
         self.count(report)
 
+    @property
+    def counts(self) -> MirrorCounts:
+        """What was counted so far."""
+        identical, dropped = self._quick.values()
+        return replace(self._compared, identical=identical, dropped=dropped)
+
     def count(self, report: PairReport) -> None:
-        """Count what came of a copy."""
-        self.counts = self.counts.plus(report)
+        """Count what came of a copy; the usual results, of which there may be thousands a second, at little cost."""
+        (self._cells.get(report.result) or self._new_cell(report.result)).add()
+        if report.result in self._quick:
+            self._quick[report.result] += 1
+        else:
+            self._count_difference(report)
+
+    def _new_cell(self, result: PairResult) -> Counter:
+        labels = (self.key.model, str(self.key.version), result.name.lower())
+        return self._cells.setdefault(result, self._metrics.counter(MIRROR_REQUESTS, *labels))
+
+    def _count_difference(self, report: PairReport) -> None:
+        self._compared = self._compared.plus(report)
         model, version = self.key.model, str(self.key.version)
-        self._metrics.count(MIRROR_REQUESTS, model, version, report.result.name.lower())
         for name, one in report.outputs.items():
-            if name in self.counts.outputs:
+            if name in self._compared.outputs:
                 self._metrics.observe(MIRROR_RELATIVE_L2, model, version, name, value=one.relative_l2)
                 self._metrics.count(MIRROR_FLIPS, model, version, name, by=one.flipped_rows)
 

@@ -22,6 +22,7 @@ from core.http2.grpc_heads import bounded_text
 from core.routing.transport import Answer, Call, Method
 from core.versions.status_message import status_response
 from deployments.access.guard import SIGHT, Guard, LocalGuard
+from deployments.division.request_headers import CALL_FIELDS, MetadataFields
 from deployments.grpc.guarded import GuardedCalls
 from deployments.grpc.services import SHORT_METHODS, Answering, GrpcAnswer, GrpcService, ShortMethod
 from deployments.grpc.status import status_code
@@ -42,7 +43,7 @@ SERVICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         PREDICTION_SERVICE: ("Predict", "Classify", "Regress", "MultiInference", "GetModelMetadata"),
         MODEL_SERVICE: ("GetModelStatus", "HandleReloadConfigRequest"),
         SESSION_SERVICE: ("SessionRun",),
-        ADMIN_SERVICE: ("GetConfig", "ChangeConfig", "GetStatus", "Profile"),
+        ADMIN_SERVICE: ("GetConfig", "ChangeConfig", "GetStatus", "Profile", "ChangeRollout"),
         TOKEN_SERVICE: (TOKEN,),
     }
 )
@@ -144,6 +145,7 @@ class GrpcApi:
 
     async def _answered_to(self, path: str, raw: bytes, metadata: Iterable[Any]) -> GrpcAnswer:
         """Answer a call of which nothing is known but its metadata; never raises ServingError."""
+        CALL_FIELDS.set(MetadataFields(lambda: metadata))
         rule, method = self.guarded_calls.rule(path), path.rpartition("/")[2]
         if rule is OPEN:
             return await self.answer(method, raw, None)
@@ -180,7 +182,8 @@ class GrpcApi:
         return forward
 
     async def _forward(self, method: Method, spec: ModelSpecRef, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
-        route = self._router.resolve(spec.name, spec.version, spec.label)
+        fields = None if method is Method.GET_MODEL_METADATA else CALL_FIELDS.get()
+        route = self._router.resolve(spec.name, spec.version, spec.label, fields)
         return grpc_answer(await self._router.forward(route, Call(method, raw, timeout_s)))
 
     def _session_spec(self, raw: bytes) -> ModelSpecRef:
@@ -215,6 +218,7 @@ class GrpcApi:
         access, traces = (self._access, self._traces) if method != TOKEN else (None, None)
 
         async def handle(raw: bytes, context: grpc.aio.ServicerContext) -> bytes:
+            CALL_FIELDS.set(MetadataFields(context.invocation_metadata))
             work = answered(known_as, raw, context.time_remaining())
             if self._kept is not None:
                 work = self._kept.around(context.invocation_metadata() or (), work)

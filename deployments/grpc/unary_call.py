@@ -65,6 +65,7 @@ class UnaryCall(ShortCall):
         self._protocol = protocol
         self._stream = stream
         self._head = head
+        self.fields = head.fields
         self._short = short
         self._opened_s = time.perf_counter()
         self._body: IncomingBody | None = None

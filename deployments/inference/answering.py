@@ -69,6 +69,9 @@ class Answering:
         self.on_answer: Callable[[Call, Answer], None] | None = None
         """Is called with every answer that is not an error, in the thread that made it."""
 
+        self.on_outputs: Callable[[RunPlan, Sequence[np.ndarray]], None] | None = None
+        """Is called with the outputs of every such answer; must not raise."""
+
         self.health: RunHealth = UNTRIED
 
     def at_once(self, call: Call, *, in_caller_thread: bool = False, since_s: float | None = None) -> Answer:
@@ -103,7 +106,10 @@ class Answering:
         attempt.meter.planned(plan)
         outputs = await steps.run(plan, call, left_s)
         attempt.ran()
-        return await steps.write(plan, outputs)
+        body = await steps.write(plan, outputs)
+        if self.on_outputs is not None:
+            self.on_outputs(plan, outputs)
+        return body
 
     def run_failed(self, error: RuntimeFailure) -> None:
         """Judge the version by a run that failed; threads may count a run too few, which the next one makes up for."""
@@ -202,6 +208,9 @@ class Attempt:
             self.fail(error)
         else:
             self.succeed(body)
+            on_outputs = self._answering.on_outputs
+            if on_outputs is not None:
+                on_outputs(self._plan, self._outputs)
 
     def left_s(self, plan: RunPlan) -> float | None:
         """Return what is left of the caller's time, or of what the request gives itself; None without a deadline.

@@ -22,6 +22,7 @@ from core.routing.direct_frames import (
     frame_header,
 )
 from core.routing.transport import LOOPBACK, Answer, Call, Method
+from deployments.comparison.peer_copies import CopyTaker, PeerCopies
 from deployments.system.tcp_peer import SilenceWatch
 from deployments.telemetry.process_metrics import report
 
@@ -85,14 +86,6 @@ class CallTaker(Protocol):
         """Take note of a call whose caller has gone before it was submitted."""
 
 
-class CopyTaker(Protocol):
-    """Works on copies of requests, beside the calls."""
-
-    def take(self, call: Call, reply: Reply) -> Ticket | None:
-        """Work on a copy later, and reply with its report on the event loop's thread; None for one that is over."""
-        ...
-
-
 class _Peer(asyncio.BufferedProtocol):
     """One connection of one router."""
 
@@ -100,10 +93,10 @@ class _Peer(asyncio.BufferedProtocol):
         self._server = server
         self._reader = FrameReader(UNAUTHENTICATED_PAYLOAD_BYTES)
         self._trusted = False
-        self._open: dict[int, Ticket | None] = {}
+        self.open: dict[int, Ticket | None] = {}
         self._leaving = False
         self._waiting: dict[int, Arrival] = {}
-        self._copies: dict[int, Ticket | None] = {}
+        self._copies = PeerCopies(self._send_report)
         self._is_due = False
         self._is_working = False
         self._is_send_due = False
@@ -115,11 +108,6 @@ class _Peer(asyncio.BufferedProtocol):
         self._silence: SilenceWatch | None = None
         self._loop = asyncio.get_running_loop()
         self._greeting_timer = self._loop.call_later(GREETING_TIMEOUT_S, self._refuse, "no greeting")
-
-    @property
-    def has_calls(self) -> bool:
-        """Whether a call of this router is not answered yet."""
-        return bool(self._open)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -136,11 +124,10 @@ class _Peer(asyncio.BufferedProtocol):
         self._greeting_timer.cancel()
         self._server.peers.discard(self)
         self._drop_waiting()
-        abandoned, self._open = self._open, {}
-        for ticket in abandoned.values():
-            if ticket is not None:
-                ticket.cancel()
-        self._drop_copies()
+        abandoned, self.open = self.open, {}
+        for ticket in filter(None, abandoned.values()):
+            ticket.cancel()
+        self._copies.drop()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         del sizehint
@@ -186,8 +173,8 @@ class _Peer(asyncio.BufferedProtocol):
         finally:
             self._is_working = False
         for call_id, ticket in zip(ids, tickets, strict=True):
-            if ticket is not None and call_id in self._open:
-                self._open[call_id] = ticket
+            if ticket is not None and call_id in self.open:
+                self.open[call_id] = ticket
         self._send()
         self._work_soon()
 
@@ -206,7 +193,7 @@ class _Peer(asyncio.BufferedProtocol):
     def _drop_waiting(self) -> None:
         dropped, self._waiting = self._waiting, {}
         for call_id, arrival in dropped.items():
-            del self._open[call_id]
+            del self.open[call_id]
             self._server.taker.drop(arrival)
 
     def pause_writing(self) -> None:
@@ -243,14 +230,15 @@ class _Peer(asyncio.BufferedProtocol):
     def _begin(self, frame: Frame) -> None:
         method = METHODS.get(frame.detail)
         call_id = frame.call_id
-        if method is None or call_id in self._open or call_id in self._copies:
+        if method is None or call_id in self.open or call_id in self._copies:
             raise BrokenFrame(f"call {call_id} of method {frame.detail} makes no sense here")
         if method is Method.COMPARE:
-            self._begin_copy(frame)
+            copy = Call(method, cast(bytes, frame.payload), frame.wait_ms / 1000)
+            self._copies.begin(None if self._leaving else self._server.copies, call_id, copy)
             return
-        self._open[call_id] = None
-        if method is Method.METRICS:
-            self._reply(call_id, Answer(Code.OK, report()))
+        self.open[call_id] = None
+        if method in self._server.beside:
+            self._reply(call_id, self._server.beside[method](bytes(frame.payload)))
             return
         call = Call(method, cast(bytes, frame.payload), frame.wait_ms / 1000 if frame.wait_ms else None)
         if frame.trailer:
@@ -258,53 +246,28 @@ class _Peer(asyncio.BufferedProtocol):
             call = call._replace(trace=trace, headers=headers)
         self._waiting[call_id] = Arrival(call, partial(self._reply, call_id), self._read_at_s)
 
-    def _begin_copy(self, frame: Frame) -> None:
-        """Take a copy, which is not among the calls: it keeps nobody waiting, and nothing waits for it."""
-        call_id, copies = frame.call_id, self._server.copies
-        self._copies[call_id] = None
-        if copies is None or self._leaving:
-            self._report(call_id, Answer.error(Code.UNAVAILABLE, "No copies are compared here."))
-            return
-        call = Call(Method.COMPARE, cast(bytes, frame.payload), frame.wait_ms / 1000)
-        ticket = copies.take(call, partial(self._report, call_id))
-        if call_id in self._copies:
-            self._copies[call_id] = ticket
-
-    def _report(self, call_id: int, answer: Answer) -> None:
-        """Send the report of a copy, unless nobody waits for it."""
-        if call_id in self._copies:
-            del self._copies[call_id]
-            self._unsent += (
-                frame_header(FrameKind.ANSWER, len(answer.body), call_id=call_id, detail=answer.code),
-                answer.body,
-            )
-            self._send()
-
-    def _drop_copies(self) -> None:
-        dropped, self._copies = self._copies, {}
-        for ticket in dropped.values():
-            if ticket is not None:
-                ticket.cancel()
+    def _send_report(self, call_id: int, answer: Answer) -> None:
+        head = frame_header(FrameKind.ANSWER, len(answer.body), call_id=call_id, detail=answer.code)
+        self._unsent += (head, answer.body)
+        self._send()
 
     def _cancel(self, call_id: int) -> None:
-        copy = self._copies.pop(call_id, None)
-        if copy is not None:
-            copy.cancel()
-        arrival, ticket = self._waiting.pop(call_id, None), self._open.pop(call_id, None)
+        self._copies.cancel(call_id)
+        arrival, ticket = self._waiting.pop(call_id, None), self.open.pop(call_id, None)
         if arrival is not None:
             self._server.taker.drop(arrival)
         elif ticket is not None:
             ticket.cancel()
 
     def _reply(self, call_id: int, answer: Answer) -> None:
-        if self._transport is None or call_id not in self._open:
+        if self._transport is None or call_id not in self.open:
             return
-        del self._open[call_id]
+        del self.open[call_id]
         head = frame_header(FrameKind.ANSWER, len(answer.body), call_id=call_id, detail=answer.code)
         self._unsent += (head, answer.body)
         if self._is_working or self._is_send_due:
             return
-        if self._open:
+        if self.open:
             self._is_send_due = True
             self._loop.call_soon(self._send_due)
         else:
@@ -325,23 +288,24 @@ class _Peer(asyncio.BufferedProtocol):
     def go_away(self) -> None:
         """Ask the router for no more calls; close when the last answer is out."""
         self._leaving = True
-        self._drop_copies()
+        self._copies.drop()
         if self._transport is not None:
             self._transport.write(frame_header(FrameKind.GOAWAY, 0))
         self._close_if_done()
 
     def _close_if_done(self) -> None:
-        if self._leaving and not self._open and self._transport is not None:
+        if self._leaving and not self.open and self._transport is not None:
             self._send()
             self._transport.close()
 
 
 class DirectServer:
-    """Listens on one port of the node for routers that know the token; `copies` takes copies, if anything does."""
+    """Listens on a port of the node for routers that know the token; `beside` has what is answered beside the model."""
 
     def __init__(self, taker: CallTaker, token: bytes) -> None:
         self.taker = taker
         self.copies: CopyTaker | None = None
+        self.beside: dict[Method, Callable[[bytes], Answer]] = {Method.METRICS: lambda _: Answer(Code.OK, report())}
         self.token = token
         self.peers: set[_Peer] = set()
         self.is_draining = False
@@ -364,11 +328,6 @@ class DirectServer:
     def peer(self) -> _Peer:
         """Return the protocol of a new connection."""
         return _Peer(self)
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a call has come, and is not answered yet."""
-        return any(peer.has_calls for peer in self.peers)
 
     @property
     def open_calls(self) -> float:

@@ -30,6 +30,9 @@ SAMPLE_EVERY_S = 0.01
 TRACE_EVERY_S = 0.02
 """Runs that begin sooner after the last one that was traced are not traced."""
 
+STACKS_FILE = "stacks"
+"""The name of the file in memory that a process has open while it records; /proc shows it."""
+
 MOST_ENDED = 64
 """Keys of ended recordings that are remembered: an end may overtake its recording."""
 
@@ -150,7 +153,7 @@ class ThreadStacks:
     def follow(self, seconds: float, ended: threading.Event) -> None:
         """Sample until the time is up, or until the recording is ended."""
         ends_s = time.monotonic() + seconds
-        with os.fdopen(os.memfd_create("stacks"), "r+b", buffering=0) as written:
+        with os.fdopen(os.memfd_create(STACKS_FILE), "r+b", buffering=0) as written:
             while (left_s := ends_s - time.monotonic()) > 0 and not ended.is_set():
                 self.names.update((one.ident, one.name) for one in threading.enumerate() if one.ident is not None)
                 self.spans.sample(time.time_ns(), _stacks(written))

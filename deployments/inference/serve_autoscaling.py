@@ -14,17 +14,22 @@ from ray.serve.config import AutoscalingConfig, AutoscalingContext, AutoscalingP
 from core.config.model_config import Autoscaling
 from core.routing.replica_load import wanted_replicas
 
-DIRECT_CALLS = "direct_calls"
-"""Name of the figure that replicas report: calls open on their direct transport, as the routers count them."""
+OPEN_CALLS = "open_calls"
+"""Name of the figure that replicas report: calls that clients made, of the direct transport as routers count them."""
+
+HELD = "held"
+"""Name of the figure by which replicas report that none of them may go: a rollout runs."""
 
 
 def follow_load(context: AutoscalingContext) -> tuple[float, dict[str, Any]]:
-    """Return how many replicas the load of both transports needs."""
-    reported = (context.aggregated_metrics or {}).get(DIRECT_CALLS, {})
+    """Return how many replicas the load of both transports needs; while they are held, none may go."""
+    reported = (context.aggregated_metrics or {}).get(OPEN_CALLS, {})
     if context.config is None:
         return context.target_num_replicas, {}
     target = context.config.get_target_ongoing_requests()
-    return wanted_replicas(context.total_num_requests, reported.values(), target), {}
+    wanted = wanted_replicas(context.total_queued_requests, reported.values(), target)
+    is_held = any((context.aggregated_metrics or {}).get(HELD, {}).values())
+    return max(wanted, context.target_num_replicas) if is_held else wanted, {}
 
 
 def autoscaling_config(wanted: Autoscaling) -> AutoscalingConfig:

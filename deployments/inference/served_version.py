@@ -17,14 +17,16 @@ from pathlib import Path
 
 from core.config.model_config import LoggingConfig
 from core.errors import Code, ServingError
+from core.inference.light_model import state_changes
 from core.profiling.profile_request import RecordingOrder
-from core.routing.transport import Answer, Call, Endpoint
+from core.routing.transport import Answer, Call, Endpoint, Method
 from core.telemetry.metric_names import LOAD_ATTEMPT_COUNT, LOAD_LATENCY, LOAD_SECONDS, REPLICAS, RESIDENT_BYTES
 from core.telemetry.spans import TracedProcess
 from core.versions.load_report import LoadStep
 from core.versions.servable import app_name
 from core.versions.servable_spec import ServableSpec
 from deployments.comparison.copy_runner import CopyRunner
+from deployments.comparison.output_observer import OnOutputs, OutputObserver
 from deployments.inference.answering import AnsweringAside
 from deployments.inference.assembly import execution_of, files_on_node, load_failures, loaded_model, request_log_of
 from deployments.inference.batcher import Through
@@ -33,6 +35,7 @@ from deployments.inference.direct_server import DirectServer
 from deployments.inference.profiler import Profiler
 from deployments.inference.run_watch import RunWatch
 from deployments.inference.warm_up import warm_up
+from deployments.runtime.signature_file import graph_operations
 from deployments.system.event_loop import LoopThread
 from deployments.system.process_tuning import settle
 from deployments.telemetry.process_metrics import METRICS
@@ -73,6 +76,7 @@ class ServedVersion:
         self._execution = execution_of(self._loaded, spec, traces, through)
         self._calls = self._execution if traces is None else TracedCalls(self._execution, traces)
         self._loop = LoopThread("direct-transport")
+        self._other_calls = 0
         self._warm_up()
         self._request_log = request_log_of(spec, self._loaded, place.replica)
         self._log_requests(spec.config.logging if spec.config is not None else ())
@@ -98,12 +102,30 @@ class ServedVersion:
         self._direct = DirectServer(self._calls, token)
         self._direct.copies = self._copies = CopyRunner(
             AnsweringAside(self._loaded.inner if isinstance(self._loaded, RunWatch) else self._loaded, answers),
-            lambda: self._direct.is_busy,
+            lambda: any(peer.open for peer in self._direct.peers),
+            warn=self._warn_of_changes,
         )
+        observer = OutputObserver(self._loaded.served, self._observe)
+        self._direct.beside[Method.OBSERVE] = observer.answer
         port, has_loopback = self._loop.run(self._direct.open(place.host)).result()
         is_scaled = config is not None and config.resources.autoscaling is not None
         runs_by = self._loaded.served.runs_by
         return Endpoint(place.host, port, token, place.replica, place.node, has_loopback, is_scaled, runs_by=runs_by)
+
+    def _observe(self, on_outputs: OnOutputs | None) -> None:
+        self._execution.answering.on_outputs = on_outputs
+
+    def _warn_of_changes(self) -> None:
+        """Log that copies of requests may change what this version answers, before the first of them."""
+        changes = state_changes(graph_operations(Path(self._spec.path)))
+        if changes:
+            servable = self._spec.servable
+            log.warning(
+                "mirror_may_change_state model=%s version=%d operations=%s",
+                servable.name,
+                servable.version,
+                ",".join(changes),
+            )
 
     def endpoint(self, logs: tuple[LoggingConfig, ...]) -> Endpoint:
         """Return where the direct transport listens and how runs went, and take over the settings of request logs."""
@@ -117,12 +139,19 @@ class ServedVersion:
 
     @property
     def open_calls(self) -> float:
-        """Calls that all routers together have open here."""
-        return self._direct.open_calls
+        """Calls that all routers together have open here, and those over other ways."""
+        return self._direct.open_calls + self._other_calls
 
     async def call(self, call: Call) -> Answer:
         """Answer a call that did not come over the direct transport; awaited on any event loop."""
-        return await asyncio.wrap_future(self._loop.run(self._calls.call(call)))
+        return await asyncio.wrap_future(self._loop.run(self._counted(call)))
+
+    async def _counted(self, call: Call) -> Answer:
+        self._other_calls += 1
+        try:
+            return await self._calls.call(call)
+        finally:
+            self._other_calls -= 1
 
     def profile(self, order: RecordingOrder) -> tuple[int, bytes]:
         """Record this process in this thread; returns the file, or a code with its text."""

@@ -6,6 +6,7 @@ them as if a predecessor had submitted them. Of hosted versions it collects the 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 from concurrent.futures import Future
 from typing import Any
@@ -16,10 +17,15 @@ from core.config.model_config import ModelResources
 from core.config.server_settings import LogSettings, ServerSettings
 from core.routing.router_report import RouterReport
 from core.routing.table import RoutingTable
+from core.storage.store_errors import StorageFailed
 from core.versions.hosted import node_of_host
 from core.versions.servable_spec import ServableSpec
 from core.versions.world import AppObservation, Condition
 from deployments.config.configured_models import ConfiguredModels
+from deployments.delivery.record_files import RecordsToRead
+from deployments.delivery.rollout_lines import SilentLines
+from deployments.delivery.rollouts import Rollouts, RolloutTools
+from deployments.delivery.state_folder import state_folder
 from deployments.hosting.hosted_versions import HostedVersions
 from deployments.storage.version_source import VersionSource
 from deployments.system.clock import SystemClock
@@ -27,6 +33,8 @@ from deployments.versions.placing_host import PlacingHost
 from deployments.versions.reconciler import Reconciler
 from deployments.versions.serve_host import RayServeHost, version_target
 from deployments.versions.version_hosts import alive_nodes, host_target
+
+log = logging.getLogger(__name__)
 
 
 class _Collector:
@@ -60,6 +68,9 @@ class _Collector:
     def full_disk(self) -> str:
         """Assume that there is room: the watcher looks."""
         return ""
+
+    def hold(self, apps: Collection[str]) -> None:
+        """No replica runs."""
 
     def cpus(self) -> int:
         """Count the CPUs of the cluster."""
@@ -97,13 +108,23 @@ class _CollectedHosts:
 
 
 def first_loads(settings: ServerSettings) -> list[serve.RunTarget]:
-    """Return the applications of the versions that the watcher would load first, as many as may load at a time."""
+    """Return the applications of the versions that the watcher would load first, as many as may load at a time.
+
+    Which these are, the state folder says; while it is away, there are none.
+    """
     collector = _Collector()
     clock = SystemClock()
     hosted = HostedVersions(_CollectedHosts(collector.targets, settings.logs), clock, lambda _: None)
-    watch = Reconciler(settings, PlacingHost(collector, hosted), VersionSource(), ConfiguredModels(settings), clock)
+    models, state_dir = ConfiguredModels(settings), settings.source.state_dir
+    records = RecordsToRead(state_folder(state_dir)) if state_dir else None
+    known = Rollouts(RolloutTools(records, lines=SilentLines()))
+    watch = Reconciler(settings, PlacingHost(collector, hosted), VersionSource(), models, clock, rollouts=known)
     collected = -1
     while len(collector.targets) > collected:
         collected = len(collector.targets)
-        watch.tick()
+        try:
+            watch.tick()
+        except StorageFailed as error:
+            log.info("first_loads_unknown error=%s", error)
+            return []
     return collector.targets

@@ -12,6 +12,7 @@ from core.oip.metadata import SERVER_NAME
 from core.oip.model_reference import ModelReference, model_reference
 from core.protos import oip_pb2
 from core.routing.transport import Call, Method
+from deployments.division.request_headers import CALL_FIELDS
 from deployments.grpc.api import failed_call, grpc_answer
 from deployments.grpc.services import Answering, GrpcAnswer, GrpcService, ShortMethod
 from deployments.oip.grpc_rights import OIP_RULES, SERVICE
@@ -89,7 +90,7 @@ class OipService:
         return await self._router.counted(asked.name, "GRPC", INFER, self._forward(asked, raw, timeout_s))
 
     async def _forward(self, asked: ModelReference, raw: bytes, timeout_s: float | None) -> GrpcAnswer:
-        route = self._facts.route_to(asked)
+        route = self._facts.route_to(asked, CALL_FIELDS.get())
         return grpc_answer(
             await self._router.forward(route, Call(Method.OIP_INFER, raw, timeout_s, tensor_at=raw_tensor_at(raw)))
         )

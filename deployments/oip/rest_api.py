@@ -17,7 +17,7 @@ from core.oip.metadata import server_metadata
 from core.oip.model_reference import ModelReference, route_to
 from core.oip.path import OipRequest, Operation, is_oip, oip_rights, parse_oip_request
 from core.oip.rest_body import footer, json_length
-from core.rest.http_answer import HttpAnswer
+from core.rest.http_answer import HttpAnswer, of_version
 from core.routing.transport import Call, Method
 from deployments.access.guard import SIGHT
 from deployments.oip.http_answers import (
@@ -165,7 +165,8 @@ class OipRest:
         route = self._facts.route_to(asked)
         query = self._facts.metadata_query(asked, route, signature).to_bytes()
         call = Call(Method.OIP_REST_METADATA, query, self._limits.timeout_s)
-        return metadata_response(await watched(self._router.forward(route, call), receive))
+        answer = await watched(self._router.forward(route, call), receive)
+        return of_version(metadata_response(answer), route.servable.version)
 
     async def _infer(self, scope: Scope, asked: ModelReference, receive: Receive) -> HttpAnswer:
         try:
@@ -175,8 +176,8 @@ class OipRest:
         self._router.require_room(found)
         body = await self._body(scope, receive)
         length = json_length(header(scope, LENGTH_HEADER), len(body))
-        route = self._facts.route_to(asked)
+        route = self._facts.route_to(asked, scope["headers"])
         body += footer(length)  # in place, where the body is in memory of its own
         call = Call(Method.OIP_REST_INFER, body, self._limits.timeout_s, tensor_at=max(0, length))
         answer = await watched(self._router.forward(route, call), receive)
-        return infer_answer(answer, cors=self._limits.cors)
+        return of_version(infer_answer(answer, cors=self._limits.cors), route.servable.version)

@@ -11,6 +11,7 @@ from core.oip.metadata import MetadataQuery
 from core.oip.model_reference import ModelReference, route_to, unresolved
 from core.routing.server_state import server_state, unready_versions
 from core.routing.table import Route
+from deployments.division.request_headers import Fields
 from deployments.routing.request_router import RequestRouter
 from deployments.system.installed import server_version
 
@@ -50,10 +51,13 @@ class ServerFacts:
             return state.reasons
         return tuple(unready_versions(table)) or None if is_strict else None
 
-    def route_to(self, asked: ModelReference) -> Route:
-        """Return the route of the version that answers; raises ServingError."""
+    def route_to(self, asked: ModelReference, fields: Fields | None = None) -> Route:
+        """Return the route of the version that answers; raises ServingError.
+
+        `fields` are the headers of a request for inference, which may be divided.
+        """
         try:
-            return self.router.resolve(asked.name, asked.version, asked.label)
+            return self.router.resolve(asked.name, asked.version, asked.label, fields)
         except ServingError as error:
             raise unresolved(self.router.table, asked, error) from None
 

@@ -9,7 +9,7 @@ from typing import Final
 from core.errors import Code, ServingError
 from core.oip.rest_body import ALL_JSON, LENGTH_BYTES, cut_footer, footer, json_length
 from core.rest.content_coding import Coding
-from core.rest.http_answer import HttpAnswer
+from core.rest.http_answer import HttpAnswer, of_version
 from core.routing.transport import Answer, Call
 from deployments.oip.http_answers import LENGTH_HEADER, failure, tensors_answer
 from deployments.oip.http_coding import (
@@ -68,7 +68,8 @@ class ShortInfer(ShortRequest):
         else:
             self._write(tensors_answer(body, json_bytes, cors=self._cors))
 
-    def _write(self, response: HttpAnswer) -> None:
+    def _write(self, given: HttpAnswer) -> None:
+        response = of_version(given, self.version) if self.version else given
         coding = coding_for(response, self._accepted)
         if coding is Coding.IDENTITY:
             self._protocol.answered(self, response)

@@ -26,6 +26,7 @@ from core.rest.http_answer import (
     answer_of,
     error_answer,
     html_error,
+    of_version,
     preflight,
     wrong_method,
 )
@@ -36,6 +37,7 @@ from core.rest.rights import PlacedPage, path_in, rest_rights
 from core.routing.transport import Call, Method
 from deployments.access.guard import SIGHT, Guard, count_refusal
 from deployments.access.peer import Peer, peer_of_transport
+from deployments.division.request_headers import Fields
 from deployments.rest.asgi import TRANSPORT, AsgiApp, Receive, Scope, ScopedPage, Send, header
 from deployments.rest.body import SMALL_BODY_BYTES, BodyTooLarge, ClientGone, discard_body, read_body
 from deployments.rest.disconnect_watch import watched
@@ -213,7 +215,8 @@ class HttpApi:
         if request.verb is Verb.METADATA:
             return await self._forward(request, b"", receive)
         self._require_room(request)
-        return await self._forward(request, await read_body(scope, receive, self.limits.max_body_bytes), receive)
+        body = await read_body(scope, receive, self.limits.max_body_bytes)
+        return await self._forward(request, body, receive, scope["headers"])
 
     def _status(self, request: RestRequest) -> HttpAnswer:
         table = self.router.table
@@ -231,14 +234,17 @@ class HttpApi:
             return  # what is wrong with the body comes before that
         self.router.require_room(route)
 
-    async def _forward(self, request: RestRequest, body: bytes, receive: Receive) -> HttpAnswer:
+    async def _forward(
+        self, request: RestRequest, body: bytes, receive: Receive, fields: Fields | None = None
+    ) -> HttpAnswer:
         try:
-            route = self.router.resolve(request.name, request.version, request.label)
+            route = self.router.resolve(request.name, request.version, request.label, fields)
         except ServingError:
             _check_body(request.verb, body)
             raise
         call = Call(METHOD_OF[request.verb], body, self.limits.timeout_s)
-        return answer_of(await watched(self.router.forward(route, call), receive))
+        answer = await watched(self.router.forward(route, call), receive)
+        return of_version(answer_of(answer), route.servable.version)
 
     def _outside_api(self, method: str, target: str) -> HttpAnswer:
         path = path_in(target)

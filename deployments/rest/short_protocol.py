@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from core.access.rights import INFER
 from core.errors import ServingError
-from core.rest.http_answer import CORS_HEADERS, JSON, HttpAnswer
+from core.rest.http_answer import CORS_HEADERS, JSON, HttpAnswer, version_header
 from core.rest.path import parse_request
 from core.rest.request_head import is_host
 from deployments.access.peer import Peer, peer_of_transport
@@ -79,19 +79,24 @@ def _wanted(target: str) -> Wanted | None:
 
 
 class Heads:
-    """The head of good answers: the same for all until the clock of the `Date` header moves on."""
+    """The heads of good answers: the same for all of a version until the clock of the `Date` header moves on."""
 
     def __init__(self, *, cors: bool) -> None:
         self._own = (JSON, *CORS_HEADERS) if cors else (JSON,)
         self._defaults: list[tuple[bytes, bytes]] | None = None
-        self._good = b""
+        self._good: dict[int, bytes] = {}
 
-    def good(self, defaults: list[tuple[bytes, bytes]]) -> bytes:
+    def good(self, defaults: list[tuple[bytes, bytes]], version: int) -> bytes:
         """Return the head up to the value of `content-length`; uvicorn replaces `defaults` as a whole."""
         if defaults is not self._defaults:
             self._defaults = defaults
-            self._good = head_lines(200, [*defaults, *self._own]) + b"content-length: "
-        return self._good
+            self._good.clear()
+        return self._good.get(version) or self._new_good(defaults, version)
+
+    def _new_good(self, defaults: list[tuple[bytes, bytes]], version: int) -> bytes:
+        lines = head_lines(200, [*defaults, *self._own, version_header(version)])
+        head = self._good[version] = lines + b"content-length: "
+        return head
 
 
 def head_lines(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
@@ -199,7 +204,7 @@ class ShortProtocol(RestProtocol):
 
     def succeeded(self, short: ShortRequest, body: bytes | bytearray | memoryview) -> None:
         """Write a good answer, and go on with the connection."""
-        self._write(short, self._heads.good(self.server_state.default_headers), body)
+        self._write(short, self._heads.good(self.server_state.default_headers, short.version), body)
 
     def answered(self, short: ShortRequest, answer: HttpAnswer) -> None:
         """Write any other answer, and go on with the connection."""

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, TypeAlias, cast
 
 from core.access.rights import Right
 from core.errors import Code, ServingError
-from core.rest.http_answer import HttpAnswer, answer_of
+from core.rest.http_answer import HttpAnswer, answer_of, of_version
 from core.routing.incoming_body import LARGE_BODY_BYTES, IncomingBody
 from core.routing.transport import Answer, Call, Method
 from deployments.rest.asgi import Receive, Scope
@@ -58,6 +58,7 @@ class ShortRequest(ShortCall):
         super().__init__(router, wanted.api, protocol.loop)
         self._protocol = protocol
         self._wanted = wanted
+        self.fields = protocol.headers
         expected = protocol.body_left + self.room_bytes
         self.body = bytearray() if expected < LARGE_BODY_BYTES else IncomingBody(expected)
         self.more_body = True
@@ -78,7 +79,8 @@ class ShortRequest(ShortCall):
         if answer.code is Code.OK:
             self._protocol.succeeded(self, answer.body)
         else:
-            self._protocol.answered(self, answer_of(answer))
+            failed = answer_of(answer)
+            self._protocol.answered(self, of_version(failed, self.version) if self.version else failed)
 
     def gave_up(self) -> None:
         self._protocol.forget()

@@ -20,6 +20,7 @@ from core.errors import Code
 from core.routing.table import Route
 from core.routing.transport import Answer, Call
 from core.telemetry.trace_context import TRACEPARENT, parse_trace_context
+from deployments.division.request_headers import Fields
 from deployments.routing.logged_headers import KEPT_HEADERS
 from deployments.routing.request_router import RequestRouter
 from deployments.telemetry.tracing import current_trace_id
@@ -88,13 +89,13 @@ CURRENT_ENTRY: ContextVar[AccessEntry | None] = ContextVar("access_log_entry", d
 class SampledRouter(RequestRouter):
     """A router that notes the version of each sampled request, and sends kept headers along."""
 
-    def resolve(self, name: str, version: int | None, label: str | None) -> Route:
+    def resolve(self, name: str, version: int | None, label: str | None, fields: Fields | None = None) -> Route:
         """Return the route of the version that a request asks for."""
         entry = CURRENT_ENTRY.get()
         if entry is None:
-            return super().resolve(name, version, label)
+            return super().resolve(name, version, label, fields)
         entry.model, entry.version, entry.label = name, version, label
-        route = super().resolve(name, version, label)
+        route = super().resolve(name, version, label, fields)
         entry.version = route.servable.version
         return route
 

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from core.errors import Code, DeadlineExceeded, LimitReached, ServerFull, ServingError
 from core.routing.router_report import RouterReport
-from core.routing.table import Route, RoutingTable
+from core.routing.table import Arm, Route, RoutingTable
 from core.routing.transport import TIMED_OUT, Answer, Call, ConnectionLost, OpenCall, Transport, Waiting
 from core.telemetry.metric_names import (
     DROPPED_REQUESTS,
@@ -26,6 +26,9 @@ from core.telemetry.metric_names import (
 from core.telemetry.metrics import Metrics
 from core.telemetry.request_meter import RequestMeter
 from core.versions.servable import ServableId
+from deployments.division.divisions import Copies, Divisions
+from deployments.division.observations import OutputObservations
+from deployments.division.request_headers import Fields
 from deployments.routing.awaited_call import answer_to
 from deployments.routing.model_limits import ModelLimits
 from deployments.telemetry.process_metrics import METRICS
@@ -45,7 +48,11 @@ A = TypeVar("A", bound=Coded)
 
 
 class RequestRouter:
-    """Holds the newest routing table and carries calls to the versions it names."""
+    """Holds the newest routing table and carries calls to the versions it names.
+
+    `copies` is told of the answers to divided requests whose division has a mirror; None where nobody copies.
+    `observations` asks replicas for their outputs; None where nobody does.
+    """
 
     def __init__(self, name: str, transport: Transport, metrics: Metrics = METRICS) -> None:
         self._name = name
@@ -54,6 +61,9 @@ class RequestRouter:
         self._in_flight: Counter[str] = Counter()
         self._servables: dict[str, ServableId] = {}
         self.limits = ModelLimits(metrics)
+        self.divisions = Divisions(metrics)
+        self.copies: Copies | None = None
+        self.observations: OutputObservations | None = None
         self.meter = RequestMeter(metrics, lambda model: model in self.table.models)
         self.table = RoutingTable(generation=0)
 
@@ -63,6 +73,11 @@ class RequestRouter:
             self.table = table
             self._tidy()
             self.limits.follow(table, self._calls_of)
+            self.divisions.follow(table)
+            if self.copies is not None:
+                self.copies.follow(table)
+            if self.observations is not None:
+                self.observations.follow(table)
         return self.report()
 
     def _calls_of(self, name: str) -> int:
@@ -77,12 +92,19 @@ class RequestRouter:
             del self._in_flight[app]
         self._servables = {app: one for app, one in self._servables.items() if app in self._in_flight}
 
-    def resolve(self, name: str, version: int | None, label: str | None) -> Route:
-        """Return the route that a request asks for; raises InvalidArgument, LabelNotFound, ServableNotFound."""
+    def resolve(self, name: str, version: int | None, label: str | None, fields: Fields | None = None) -> Route:
+        """Return the route that a request asks for; raises InvalidArgument, LabelNotFound, ServableNotFound.
+
+        `fields` are the headers of a request for inference: it may be divided, by chance or by one of them. All others
+        (None) get the stable version, as do tables.
+        """
         route = self.table.resolve(name, version, label)
         if label is not None and version is None:
             self._metrics.count(LABEL_REQUESTS, name, label)
-        return route
+        if fields is None or not self.divisions.choosers or version is not None:
+            return route
+        chooser = self.divisions.choosers.get((name, label))
+        return route if chooser is None else chooser.choose(fields)
 
     def note_metrics(self) -> None:
         """Set the gauges of this router."""
@@ -93,8 +115,16 @@ class RequestRouter:
 
     def report(self) -> RouterReport:
         """Return the generation in use and the calls in flight by application."""
-        in_flight = {app: count for app, count in self._in_flight.items() if count}
-        return RouterReport(self._name, self.table.generation, in_flight, self.table.watcher, self._transport.failing())
+        return RouterReport(
+            self._name,
+            self.table.generation,
+            {app: count for app, count in self._in_flight.items() if count},
+            self.table.watcher,
+            self._transport.failing(),
+            self.divisions.counts(),
+            {} if self.copies is None else self.copies.counts(),
+            {} if self.observations is None else self.observations.counts(),
+        )
 
     async def counted(self, name: str, entry_point: str, api: str, work: Awaitable[A]) -> A:
         """Wait for the answer to a request, and count it for the model that it named; raises what `work` raises."""
@@ -119,18 +149,59 @@ class RequestRouter:
         A route must be used in the same turn of the loop in which it was resolved: from then on the call counts as in
         flight, and its version is not deleted. Raises ServingError; a cancelled caller withdraws the call.
         """
+        if route.arm is not None:
+            return await self._counted_by(route.arm, route, call)
         self.require_room(route)
         self._require_time(route, call)
-        waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        sent = self.begin(route, call, waiting)
-        if sent is None:
-            self._begun(route)
         try:
-            return await (self._transport.call(route, call) if sent is None else answer_to(sent, waiting))
+            return await self._sent(route, call)
         except ConnectionLost:
             return await self.repeat(route, call)
         finally:
             self.end(route)
+
+    def _sent(self, route: Route, call: Call) -> Awaitable[Answer]:
+        """Send a call, which counts as in flight from now on; return its answer."""
+        waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        sent = self.begin(route, call, waiting)
+        if sent is not None:
+            return answer_to(sent, waiting)
+        self._begun(route)
+        return self._transport.call(route, call)
+
+    async def _counted_by(self, arm: Arm, route: Route, call: Call) -> Answer:
+        """Carry a call as `forward` does, and count how it ends; what a limit refuses is not the version's."""
+        began_s = time.perf_counter()
+        try:
+            self.require_room(route)
+        except ServerFull as error:
+            arm.answered(error.code, 0.0)
+            raise
+        self._require_time(route, call)
+        try:
+            try:
+                answer = await self._sent(route, call)
+            except ConnectionLost:
+                arm = arm.lost()
+                answer = await self.repeat(route, call)
+        except ServingError as error:
+            arm.answered(error.code, time.perf_counter() - began_s)
+            raise
+        except asyncio.CancelledError:
+            arm.gave_up(time.perf_counter() - began_s)
+            raise
+        finally:
+            self.end(route)
+        took_s = time.perf_counter() - began_s
+        arm.answered(answer.code, took_s)
+        if arm.is_copied:
+            self.copy_soon(route, call, answer, took_s)
+        return answer
+
+    def copy_soon(self, route: Route, call: Call, answer: Answer, took_s: float) -> None:
+        """Tell who copies requests of an answer, when it is on its way to the caller."""
+        if self.copies is not None:
+            asyncio.get_running_loop().call_soon(self.copies.answered, route, call, answer, took_s)
 
     def require_room(self, route: Route) -> None:
         """Raise LimitReached or ServerFull where a request would be refused now; takes no room.

@@ -28,6 +28,7 @@ from core.telemetry.spans import (
     grpc_attributes,
 )
 from core.telemetry.trace_context import TRACEPARENT, TRACESTATE, TraceContext, parse_trace_context
+from deployments.division.request_headers import Fields
 from deployments.routing.access_log import Answered, SampledRouter
 from deployments.telemetry.process_metrics import METRICS
 from deployments.telemetry.tracing import CURRENT, OpenSpan, Tracer, current_trace_id
@@ -46,15 +47,15 @@ class TracedRouter(SampledRouter):
         super().__init__(name, transport, metrics)
         self.meter = TracedRequestMeter(metrics, self.meter.is_model, current_trace_id, time.time)
 
-    def resolve(self, name: str, version: int | None, label: str | None) -> Route:
+    def resolve(self, name: str, version: int | None, label: str | None, fields: Fields | None = None) -> Route:
         """Return the route of the version that a request asks for."""
         span = CURRENT.get()
         if span is None:
-            return super().resolve(name, version, label)
+            return super().resolve(name, version, label, fields)
         span.attributes[MODEL] = name
         if label is not None:
             span.attributes[LABEL] = label
-        route = super().resolve(name, version, label)
+        route = super().resolve(name, version, label, fields)
         span.attributes[VERSION] = route.servable.version
         return route
 

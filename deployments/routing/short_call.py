@@ -16,6 +16,7 @@ from typing import ClassVar, Protocol
 from core.errors import Code, ServingError
 from core.routing.table import Route
 from core.routing.transport import OVER, Answer, Call, ConnectionLost, OpenCall
+from deployments.division.request_headers import NO_FIELDS, Fields
 from deployments.routing.request_router import RequestRouter
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,8 @@ class Asked(Protocol):
 class ShortCall:
     """A call that is sent without waiting; implements `core.routing.transport.Waiting`.
 
-    `api` and `entry_point` are the labels that it is counted under.
+    `api` and `entry_point` are the labels that it is counted under. `fields` are its headers, and `version` is the one
+    that answered; 0 where an error stands for its answer.
     """
 
     __slots__ = (
@@ -48,7 +50,9 @@ class ShortCall:
         "_repeating",
         "_route",
         "_router",
+        "fields",
         "response_complete",
+        "version",
     )
     entry_point: ClassVar[str]
 
@@ -59,12 +63,14 @@ class ShortCall:
         self._open: OpenCall | None = None
         self._repeating: asyncio.Task[None] | None = None
         self.response_complete = False
+        self.fields: Fields = NO_FIELDS
+        self.version = 0
 
     def send(self, asked: Asked, call: Call, began_s: float) -> bool:
         """Send the call, or answer it where it is not let in; False if neither is possible now."""
         router, name = self._router, asked.name
         try:
-            route = router.resolve(name, asked.version, asked.label)
+            route = router.resolve(name, asked.version, asked.label, self.fields)
         except ServingError:
             return False
         self._name: str = name
@@ -76,7 +82,12 @@ class ShortCall:
         self._call: Call = call
         self._began_s: float = began_s
         self._open = router.begin(route, call, self)
-        return self._open is not None
+        if self._open is None:
+            if route.arm is not None:
+                route.arm.take_back()
+            return False
+        self.version = route.servable.version
+        return True
 
     def _turn_away(self, answer: Answer) -> None:
         """Answer at once, and count the call: it was not let in."""
@@ -96,11 +107,16 @@ class ShortCall:
         """Count the call and hand its answer on, once."""
         if self.response_complete:
             return
+        route, router = self._route, self._router
+        took_s = time.perf_counter() - self._began_s
+        if route.arm is not None:
+            route.arm.answered(result.code, took_s)
+            if route.arm.is_copied and self.version:
+                router.copy_soon(route, self._call, result, took_s)
         self.response_complete, self._open, self._call = True, None, OVER
-        router = self._router
-        router.end(self._route)
+        router.end(route)
         if result.code is Code.OK:
-            router.meter.succeeded(self._name, self.entry_point, self._api, time.perf_counter() - self._began_s)
+            router.meter.succeeded(self._name, self.entry_point, self._api, took_s)
         else:
             router.meter.answered(self._name, result.code)
         try:
@@ -116,19 +132,27 @@ class ShortCall:
             # What calls this belongs to the connection that was lost, and to all requests on it.
             self._repeating = self._loop.create_task(self._repeat(), context=contextvars.Context())
         elif isinstance(exception, ServingError):
-            self.set_result(Answer.of(exception))
+            self._failed(Answer.of(exception))
         else:
-            self.set_result(Answer.error(Code.INTERNAL, f"{type(exception).__name__}: {exception}"))
+            self._failed(Answer.error(Code.INTERNAL, f"{type(exception).__name__}: {exception}"))
+
+    def _failed(self, error: Answer) -> None:
+        """End the call with an error that is not its version's answer."""
+        self.version = 0
+        self.set_result(error)
 
     async def _repeat(self) -> None:
+        if self._route.arm is not None:
+            self._route = self._route.counted_by(self._route.arm.lost())
         try:
             answer = await self._router.repeat(self._route, self._call)
         except ServingError as error:
-            answer = Answer.of(error)
+            self._failed(Answer.of(error))
         except Exception as error:
             log.exception("call_failed")
-            answer = Answer.error(Code.INTERNAL, f"{type(error).__name__}: {error}")
-        self.set_result(answer)
+            self._failed(Answer.error(Code.INTERNAL, f"{type(error).__name__}: {error}"))
+        else:
+            self.set_result(answer)
 
     def withdraw(self) -> None:
         """Cancel the call, and count it so: the client has gone."""
@@ -141,6 +165,8 @@ class ShortCall:
         sent.withdraw()
         self._router.end(self._route)
         self._router.meter.answered(self._name, Code.CANCELLED)
+        if self._route.arm is not None:
+            self._route.arm.gave_up(time.perf_counter() - self._began_s)
         self.gave_up()
 
     @abstractmethod

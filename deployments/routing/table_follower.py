@@ -19,6 +19,8 @@ from deployments.routing.request_router import RequestRouter
 log = logging.getLogger(__name__)
 
 PULL_EVERY_S = 5.0
+PULL_COUNTED_EVERY_S = 1.0
+"""While requests are divided: what was counted goes to the watcher with each pull."""
 PULL_FIRST_EVERY_S = 0.1
 WITHOUT_WATCHER_AFTER_S = 15.0
 """After this time a router that starts serves by the table of others although no watcher has answered."""
@@ -103,7 +105,7 @@ class TableFollower:
     async def follow(self) -> None:
         """Pull regularly: replaces a broadcast that was lost; never ends."""
         while True:
-            await asyncio.sleep(PULL_EVERY_S)
+            await asyncio.sleep(PULL_COUNTED_EVERY_S if self._router.divisions.choosers else PULL_EVERY_S)
             await self.pull()
 
     async def pull(self) -> bool:

@@ -95,13 +95,23 @@ class VersionTransport:
     async def reports(self, timeout_s: float) -> list[bytes]:
         """Ask all model servers for their metrics; returns the answers of those that answer in time."""
         connections = [one for replicas in self._directory.replicas.values() for one in replicas.usable]
-        answers = await asyncio.gather(*(_report(one, timeout_s) for one in connections))
+        call = Call(Method.METRICS, b"", timeout_s)
+        answers = await asyncio.gather(*(_report(one, call, timeout_s) for one in connections))
         return [answer for answer in answers if answer is not None]
 
+    async def observations(self, app: str, order: bytes, timeout_s: float) -> Mapping[str, bytes]:
+        """Ask all model servers of an application what they counted of their outputs; returns answers by replica."""
+        replicas = self._directory.replicas.get(app)
+        connections = () if replicas is None else replicas.usable
+        call = Call(Method.OBSERVE, order, timeout_s)
+        answers = await asyncio.gather(*(_report(one, call, timeout_s) for one in connections))
+        asked = zip(connections, answers, strict=True)
+        return {one.endpoint.replica: answer for one, answer in asked if answer is not None}
 
-async def _report(connection: DirectConnection, timeout_s: float) -> bytes | None:
+
+async def _report(connection: DirectConnection, call: Call, timeout_s: float) -> bytes | None:
     try:
-        answer = await asyncio.wait_for(call_over(connection, Call(Method.METRICS, b"", timeout_s)), timeout_s)
+        answer = await asyncio.wait_for(call_over(connection, call), timeout_s)
     except (ServingError, TimeoutError):
         return None
     return bytes(answer.body) if answer.code is Code.OK else None

@@ -5,28 +5,28 @@ An error is returned as a value: raised, it would be logged and wrapped on its w
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Callable, Mapping
 
 from core.admin import messages as admin_messages
+from core.admin.messages import ConfigChange
 from core.admin.reload_request import is_settled, read_request, require_available, success
 from core.errors import DeadlineExceeded, ServingError, Unavailable
+from core.rollouts.orders import OrderVerb, RolloutOrder
 from core.routing.server_state import why_missing
 from core.routing.table import ModelRoutes
 from deployments.config.models_in_force import A_REQUEST, Reloaded
 from deployments.versions.reconciler import Reconciler
+from deployments.versions.rollout_requests import PUBLISH_TIMEOUT_S, RolloutRequests, came_in_time
 
 RELOAD_TIMEOUT_S = 300.0
-PUBLISH_TIMEOUT_S = 30.0
-LOOK_EVERY_S = 0.05
 
 
 class ConfigRequests:
     """Hands requests to the reconciler's configuration, and waits for the tick that applies them."""
 
-    def __init__(self, watch: Reconciler, wake: Callable[[], None]) -> None:
+    def __init__(self, watch: Reconciler, wake: Callable[[], None], rollouts: RolloutRequests | None = None) -> None:
         self._watch = watch
+        self._rollouts = rollouts or RolloutRequests(watch, wake)
         self._configuration = watch.configuration
         self._wake = wake
 
@@ -39,7 +39,7 @@ class ConfigRequests:
             request = read_request(raw)
             reloaded = self._configuration.reload(request.config, self._watch.table, by)
             self._wake()
-            if not await _until(lambda: self._is_settled(reloaded), RELOAD_TIMEOUT_S):
+            if not await came_in_time(lambda: self._is_settled(reloaded), RELOAD_TIMEOUT_S):
                 raise DeadlineExceeded(self._late(reloaded))
             require_available(self._watch.confirmed, reloaded.added)
         except ServingError as error:
@@ -64,15 +64,24 @@ class ConfigRequests:
         """Put another list in force; answers when every router has it, so that the change outlives this process."""
         try:
             request = admin_messages.read_change_request(raw)
-            changed = self._configuration.change(request.config, request.expected_fingerprint, self._watch.table, by)
+            await self._end_rollouts(request, by)
+            changed = self._configuration.change(
+                request.config, request.expected_fingerprint, self._watch.table, by, is_forced=request.is_forced
+            )
             self._wake()
-            if not await _until(lambda: self._is_published(changed.number), PUBLISH_TIMEOUT_S):
+            if not await came_in_time(lambda: self._is_published(changed.number), PUBLISH_TIMEOUT_S):
                 raise DeadlineExceeded(
                     f"The change was accepted, but not every router confirmed it within {PUBLISH_TIMEOUT_S:.0f} s."
                 )
         except ServingError as error:
             return error
         return admin_messages.change_answer(changed.fingerprint, self._watch.confirmed.generation)
+
+    async def _end_rollouts(self, request: ConfigChange, by: str) -> None:
+        """Abort the rollouts that a forced change touches, before it; one that is not forced is refused."""
+        if request.is_forced:
+            for name in self._configuration.conflicts(request, self._watch.table):
+                await self._rollouts.ordered(name, RolloutOrder(OrderVerb.ABORT, by))
 
     def _is_settled(self, reloaded: Reloaded) -> bool:
         return self._is_published(reloaded.number) and is_settled(self._watch.confirmed, reloaded.added)
@@ -92,13 +101,3 @@ class ConfigRequests:
 
 def _answers(models: Mapping[str, ModelRoutes], name: str) -> bool:
     return name not in models or bool(models[name].routes)
-
-
-async def _until(is_done: Callable[[], bool], timeout_s: float) -> bool:
-    """Wait for something; returns whether it came in time."""
-    ends_at = time.monotonic() + timeout_s
-    while not is_done():
-        if time.monotonic() > ends_at:
-            return False
-        await asyncio.sleep(LOOK_EVERY_S)
-    return True

@@ -56,6 +56,10 @@ class PlacingHost:
         self._hosted.recall(max(tables, key=lambda one: one.generation).hosts if tables else {})
         return tables
 
+    def hold(self, apps: Collection[str]) -> None:
+        """Tell the replicas of these applications to stay; hosted ones have one each, which stays anyway."""
+        self._own.hold([app for app in apps if not self._hosted.has(app)])
+
     def cpus(self) -> int:
         """Count the CPUs of the cluster."""
         return self._own.cpus()

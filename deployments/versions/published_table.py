@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -37,9 +37,13 @@ class _Pulled:
 
 
 class PublishedTable:
-    """`newest` is the table that routers are sent, `confirmed` the newest that every router used at one moment."""
+    """`newest` is the table that routers are sent, `confirmed` the newest that every router used at one moment.
 
-    def __init__(self, routers: Routers, clock: Clock) -> None:
+    `note` is told every report of a router, on whichever thread it comes.
+    """
+
+    def __init__(self, routers: Routers, clock: Clock, note: Callable[[RouterReport], None] = lambda _: None) -> None:
+        self._note = note
         self._routers = routers
         self._clock = clock
         self._name = uuid.uuid4().hex
@@ -63,6 +67,7 @@ class PublishedTable:
 
     def pulled(self, report: RouterReport) -> RoutingTable:
         """Return the table to a router that asks for it, and remember what it uses."""
+        self._note(report)
         self._pulls[report.router] = _Pulled(report, self._clock.steady_s())
         return self.newest
 
@@ -109,6 +114,8 @@ class PublishedTable:
         """Broadcast the table; None when some router did not answer. A router that is ahead is overtaken."""
         try:
             answers = self._routers.publish(self.newest)
+            for report in answers:
+                self._note(report)
             reports = self._with_pulls(answers)
         except ServingError as error:
             self._answers = None

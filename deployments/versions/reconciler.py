@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
-from core.config.model_config import ModelConfig
+from core.config.model_config import ModelConfig, ModelResources
 from core.config.server_settings import ServerSettings
 from core.config.session_options import with_gpu_share
 from core.errors import Code, ConfigError
@@ -26,8 +26,11 @@ from core.versions.record import Failure, VersionRecord
 from core.versions.servable import ServableId, app_name, servables_of
 from core.versions.servable_spec import ServableSpec
 from core.versions.standstill import Seen, Standstill, due_s, moving_apps
-from core.versions.world import AppObservation, Load, LoadLimits, Unload, World
+from core.versions.world import UNDIVIDED, AppObservation, Load, LoadLimits, Unload, World
 from deployments.config.models_in_force import Configuration, InForce, ModelList
+from deployments.delivery.held_replicas import resources_of
+from deployments.delivery.model_sights import TickLook
+from deployments.delivery.rollouts import Rollouts
 from deployments.system.clock import Clock
 from deployments.versions.disk_watch import DiskWatch
 from deployments.versions.listings import Events, Listings
@@ -59,6 +62,7 @@ class Reconciler:
         clock: Clock,
         *,
         events: Events | None = None,
+        rollouts: Rollouts | None = None,
     ) -> None:
         self._settings = settings
         self._host = host
@@ -69,7 +73,8 @@ class Reconciler:
         self._apps: Mapping[str, AppObservation] | None = None  # as seen last; None before the first look
         self._busy = False
         self._standstill: Standstill | None = None
-        self._published = PublishedTable(host, clock)
+        self.rollouts = rollouts or Rollouts()
+        self._published = PublishedTable(host, clock, self.rollouts.windows.take)
         self._adopted = False
         self._steps = RolloutLog()
         self._models: tuple[ModelConfig, ...] = ()
@@ -119,13 +124,22 @@ class Reconciler:
         moving = moving_apps(self._records, self._apps) if self._apps is not None else None
         self._apps = apps = self._disk.look(self._host.observe(moving))
         self.replicas = {app: one.replicas for app, one in apps.items()}
+        self.rollouts.follow(self._tick_look(apps))
+        held = self.rollouts.held(self._models, self._clock.steady_s())
+        if held is not None:
+            self._host.hold(held)
         return Seen(
-            (in_force, self.configuration.published(in_force)),
+            (in_force, self.configuration.published(in_force), self.rollouts.delivered),
             dict(self._listings.by_model),
             apps,
             self._published.failing(),
             self._published.routers(),
         )
+
+    def _tick_look(self, apps: Mapping[str, AppObservation]) -> TickLook:
+        in_force = self.table if self._published.is_confirmed() else self.confirmed
+        now_s, wall_s = self._clock.steady_s(), self._clock.wall_s()
+        return TickLook(self._models, self._listings.by_model, apps, self._records, self.table, in_force, now_s, wall_s)
 
     def _advance(self, seen: Seen, in_force: InForce, now_s: float) -> bool:
         """Decide and act on what was seen; returns whether anything has changed, or is to be done again."""
@@ -154,6 +168,7 @@ class Reconciler:
             self.table.histories,
             self._clock.wall_s(),
             {servables[app]: one for app, one in seen.failing.items() if app in servables},
+            self.rollouts.delivered,
         )
 
     @property
@@ -172,6 +187,7 @@ class Reconciler:
         self._published.adopt(self._host.tables(), self._first_delete_s)
         self._routed.update(self.table.apps)
         self.configuration.adopt(self.table.in_force)
+        self.rollouts.adopt(self.table, self._clock.steady_s())
         self._steps.adopt(self.table)
         self._adopted = True
 
@@ -190,7 +206,7 @@ class Reconciler:
         if app not in self._routed:
             self._unrouted.add(app)
         try:
-            self._host.deploy(self._spec(action), self._config_of(action.servable).resources)
+            self._host.deploy(self._spec(action), self._resources_of(action.servable))
         except (ConfigError, TypeError, ValueError) as error:
             failure = Failure(Code.INVALID_ARGUMENT, f"The deployment was refused: {error}")
             self._fail(action.servable, failure, now_s)
@@ -211,6 +227,10 @@ class Reconciler:
             session_config,
             self._records[action.servable].fingerprint,
         )
+
+    def _resources_of(self, servable: ServableId) -> ModelResources:
+        delivered = self.rollouts.delivered.get(servable.name, UNDIVIDED)
+        return resources_of(self._config_of(servable), servable.version, delivered)
 
     def _config_of(self, servable: ServableId) -> ModelConfig:
         return next(config for config in self._models if config.name == servable.name)

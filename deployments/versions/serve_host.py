@@ -33,6 +33,7 @@ from deployments.system.disk_space import full_disk
 from deployments.system.event_loop import LoopThread
 from deployments.telemetry.process_logs import session_logs
 from deployments.telemetry.serve_failures import SERVE_FAILURES
+from deployments.versions.hold_calls import HoldCalls
 from deployments.versions.serve_status import ObservedApps, ServeStatus
 
 ROUTER_APP = "router"
@@ -81,6 +82,9 @@ class ServeHost(Protocol):
     def full_disk(self) -> str:
         """Return that no process can start on this node because its disk is full; empty while there is room."""
 
+    def hold(self, apps: Collection[str]) -> None:
+        """Tell the replicas of these applications, and of no others, to stay for some time; returns at once."""
+
 
 class RayServeHost:
     """Serve on the Ray cluster that this process belongs to."""
@@ -91,6 +95,7 @@ class RayServeHost:
         self._loop = LoopThread("serve-host")
         self._status = status = ServeStatus()
         self._apps = ObservedApps(lambda: version_apps(status.of_all()), lambda apps: version_apps(status.of(apps)))
+        self._holds = HoldCalls()
         self._cpus = 1
         self._cpus_due_s = 0.0
 
@@ -145,6 +150,10 @@ class RayServeHost:
     def full_disk(self) -> str:
         """Look at the disk of Ray's session, where every process opens its logs before anything else."""
         return full_disk(session_logs())
+
+    def hold(self, apps: Collection[str]) -> None:
+        """Tell the replicas of these applications, and of no others, to stay for some time; returns at once."""
+        self._loop.run(self._holds.tell(apps))
 
     def cpus(self) -> int:
         """Count the CPUs of the cluster, as of the last minute."""

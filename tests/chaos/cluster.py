@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -172,6 +172,19 @@ class ClusterSite:
         wanted = {**dict.fromkeys((*SOLE, SCALED), spread), PAIR: [1, *spread[:-1]]}
         has_replicas = all(sorted(self.placement(model), reverse=True) == where for model, where in wanted.items())
         return has_replicas and sorted(one.routers for one in self.members)[-2:] == [1, 1]
+
+    def wait_until_whole(self, when: str, timeout_s: float, is_over: Callable[[], bool] = lambda: True) -> None:
+        """Wait until all is well and something is over; fails with what runs where."""
+        try:
+            wait_until(lambda: is_over() and self.is_whole(), f"the cluster is whole {when}", timeout_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {self.placements()}") from None
+
+    def placements(self) -> str:
+        """Say what runs where, and how often Ray has started there."""
+        counts = {model: self.placement(model) for model in MODELS}
+        routers, starts = [one.routers for one in self.members], [one.starts for one in self.members]
+        return f"on each host: replicas {counts}, routers {routers}, starts of Ray {starts}; logs in {self._folder}"
 
     def placement(self, model: str) -> list[int]:
         """Count the replicas of a model on each host."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.cluster import SCALED, ClusterSite, running_cluster
-from tests.chaos.host_faults import HOST_FAULTS, HostFault, inflict_on_host, scaled_up
+from tests.chaos.host_faults import HEAL_TIMEOUT_S, HOST_FAULTS, HostFault, inflict_on_host, scaled_up
 from tests.support.clients import wait_until
 from tests.support.network_hosts import why_not_permitted
 
@@ -35,13 +35,13 @@ def test_the_fault_of_a_host_costs_the_clients_of_other_hosts_nothing(site: Clus
 
 def test_replicas_follow_the_load_onto_a_host_that_is_added(site: ClusterSite) -> None:
     """One on each host is all that three hosts may have; the fourth replica waits for the fourth host."""
-    wait_until(site.is_whole, "the cluster is whole")
+    site.wait_until_whole("before", HEAL_TIMEOUT_S)
     with scaled_up(site) as failures:
         wait_until(lambda: site.placement(SCALED)[:3] == [1, 1, 1], "each host has a replica")
         if len(site.members) == 3:
             site.add()
-        wait_until(lambda: site.placement(SCALED) == [1, 1, 1, 1], "the added host has one, too")
-    wait_until(site.is_whole, "one replica is left")
+        wait_until(lambda: site.placement(SCALED) == [1, 1, 1, 1], "the added host has one, too", HEAL_TIMEOUT_S)
+    site.wait_until_whole("with one replica left", HEAL_TIMEOUT_S)
 
     assert failures == []
     assert site.fetched_twice() == []

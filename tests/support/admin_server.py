@@ -19,8 +19,10 @@ from deployments.routing.profile_call import answer_profile
 from deployments.routing.request_router import RequestRouter
 from deployments.system.event_loop import LoopThread
 from deployments.versions.config_requests import ConfigRequests
+from deployments.versions.rollout_requests import RolloutRequests
 from tests.support.clients import free_port
 from tests.support.fakes import FakeTransport
+from tests.support.order_book import OrderBook
 from tests.support.sites import Site
 
 T = TypeVar("T")
@@ -41,6 +43,7 @@ class AdminServer:
         self.port = 0 if "socket_path" in address else free_port()
         self.is_turning = True
         self.recording_error: Exception | None = None
+        self.orders: OrderBook | None = None
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._loop = LoopThread("admin-server")
@@ -59,6 +62,12 @@ class AdminServer:
         async def reload(raw: bytes) -> bytes:
             return _raised(await requests.reload(raw))
 
+        rollouts = RolloutRequests(site.watch, self._wake.set)
+
+        async def order(raw: bytes) -> bytes:
+            """Answer by the book, if there is one."""
+            return await self.orders.answer(raw) if self.orders is not None else _raised(await rollouts.change(raw))
+
         self.requests = {"get_config": get, "change_config": change}
         profile = partial(answer_profile, lambda: self.router.table, self._record)
         admin = {
@@ -66,6 +75,7 @@ class AdminServer:
             "ChangeConfig": change,
             "GetStatus": self.page.grpc_answer,
             "Profile": profile,
+            "ChangeRollout": order,
         }
         api = GrpcApi(self.router, "token", reload, admin=admin, others=self._others())
         self._door = GrpcDoor(GrpcAddress("127.0.0.1", self.port, **address), api, "token")
@@ -83,7 +93,8 @@ class AdminServer:
         return self._loop.run(work).result(60)
 
     async def _watcher_report(self) -> WatcherReport:
-        return WatcherReport(dict.fromkeys(self.site.host.running, 1))
+        divided = self.site.watch.rollouts.divided(self.site.clock.steady_s())
+        return WatcherReport(dict.fromkeys(self.site.host.running, 1), divided=divided)
 
     async def _record(self, route: Route, order: RecordingOrder) -> tuple[int, bytes]:
         if self.recording_error is not None:

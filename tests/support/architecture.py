@@ -11,8 +11,8 @@ from tests.support.project import ROOT
 DOCUMENT = ROOT / "docs" / "architecture.md"
 BEGIN, END = "## `core/`\n", "## Other folders\n"
 ROOMS = {
-    "core": "container formats events delivery config http2 telemetry exposition storage versions routing inference platforms access profiling json admin grpc rest oip pages openapi recording inspection comparison replay",
-    "deployments": "system container telemetry config storage runtime platforms recording division comparison inference routing pages access rest grpc oip exposition hosting delivery versions workers launch inspection commands replay",
+    "core": "container formats events evidence delivery rollouts config http2 telemetry exposition storage versions routing inference platforms access delivery_status profiling json admin grpc rest oip pages openapi recording inspection comparison replay",
+    "deployments": "system container telemetry config storage runtime platforms recording division comparison inference routing pages access rest grpc oip exposition hosting delivery versions workers launch inspection commands delivery_commands replay",
 }
 """The rooms of each package, those that know least first."""
 

@@ -11,6 +11,8 @@ import numpy as np
 
 from core.config.model_config import BatchingParameters, ModelConfig, ModelResources
 from core.config.version_policy import VersionPolicy
+from core.delivery.arm_counts import ArmCounts, Tally
+from core.delivery.split import ArmKey
 from core.errors import Code, ConfigError, DeadlineExceeded, Problem, ServingError, Unavailable
 from core.inference.signature import ServedModel
 from core.routing.router_report import RouterReport
@@ -149,9 +151,10 @@ class FakeModelList:
         return listed
 
     def placed(self, listed: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
-        """Return the resources of the models that are configured."""
+        """Return models with the resources and the delivery of those that are configured."""
         known = {config.name: config for config in self.configs}
-        return tuple(replace(one, resources=known.get(one.name, one).resources) for one in listed)
+        own = ((one, known.get(one.name, one)) for one in listed)
+        return tuple(replace(one, resources=here.resources, delivery=here.delivery) for one, here in own)
 
 
 @dataclass
@@ -159,7 +162,8 @@ class FakeRouter:
     """A router that takes tables and counts calls.
 
     `answers` is false while it is too slow for a broadcast; `is_heard` is false while its answers are lost; `is_known`
-    is false while Serve does not yet send broadcasts to it; `is_open` says that it takes requests.
+    is false while Serve does not yet send broadcasts to it; `is_open` says that it takes requests. `arms` is what it has
+    counted of divided requests.
     """
 
     name: str
@@ -169,6 +173,7 @@ class FakeRouter:
     is_known: bool = True
     is_heard: bool = True
     is_open: bool = True
+    arms: dict[ArmKey, ArmCounts] = field(default_factory=dict)
 
     def apply(self, table: RoutingTable) -> RouterReport:
         """Take a newer table."""
@@ -179,7 +184,15 @@ class FakeRouter:
     def report(self) -> RouterReport:
         """Say what is in use."""
         in_flight = {app: count for app, count in self.in_flight.items() if count}
-        return RouterReport(self.name, self.table.generation, in_flight, self.table.watcher)
+        return RouterReport(self.name, self.table.generation, in_flight, self.table.watcher, arms=dict(self.arms))
+
+    def count(self, model: str, tallies: Mapping[int, Tally]) -> None:
+        """Count requests of each version under the division in use, all of them judged."""
+        known = self.table.models.get(model)
+        division = known.division if known is not None else None
+        for version, tally in tallies.items() if division is not None and division.is_counted else ():
+            key = ArmKey(model, division.epoch, version)
+            self.arms[key] = self.arms.get(key, ArmCounts()) + ArmCounts(tally, tally)
 
     def needs(self, app: str) -> bool:
         """Whether a request could be, or is, with an application."""
@@ -218,6 +231,7 @@ class FakeServeHost:
         self.fail_after_effect = False
         self.fail_with: BaseException = Unavailable("Serve does not answer")
         self.disk = ""
+        self.held: list[set[str]] = []
 
     def full_disk(self) -> str:
         """Return what the test says of the disk."""
@@ -289,6 +303,10 @@ class FakeServeHost:
     def cpus(self) -> int:
         """Count the CPUs."""
         return 2
+
+    def hold(self, apps: Collection[str]) -> None:
+        """Remember which applications keep their replicas."""
+        self.held.append(set(apps))
 
     def progress(self) -> None:
         """Let every application finish what it is doing."""

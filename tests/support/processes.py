@@ -9,6 +9,7 @@ import signal
 import subprocess
 import termios
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -36,6 +37,21 @@ def hosted_pids(model: str, version: int) -> list[int]:
     """Return the processes of a hosted version, wherever they are: they outlive the process that forked them."""
     title = f"ray_model_server hosted {app_name(ServableId(model, version))}"
     return sorted(one.pid for one in psutil.process_iter() if _title(one) == title)
+
+
+def pids_with(memory_file: str) -> list[int]:
+    """Return the processes below this one that have a file in memory open, by its name."""
+    below = psutil.Process().children(recursive=True)
+    return sorted(one.pid for one in below if f"/memfd:{memory_file} (deleted)" in _open_files(one.pid))
+
+
+def _open_files(pid: int) -> list[str]:
+    found = []
+    with suppress(OSError):  # the process has ended
+        for one in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(OSError):  # the file has been closed
+                found.append(os.readlink(f"/proc/{pid}/fd/{one}"))
+    return found
 
 
 def kill(app: str, deployment: str) -> int:

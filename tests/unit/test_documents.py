@@ -13,7 +13,12 @@ from ray.serve.schema import ServeDeploySchema
 
 from core.config.arguments import ArgumentsOutcome, parse_flags
 from core.config.flag_table import FLAGS
+from core.config.yaml_settings import read_yaml_settings
+from core.delivery.plan import NO_DELIVERY, RuleKind
+from core.telemetry.metric_names import BY_NAME
+from deployments.delivery_commands.rollout import ORDERS
 from tests.support import architecture
+from tests.support.monitoring_files import rules
 from tests.support.project import ROOT
 
 FOLDERS = (".ci", "benchmarks", "clients", "configs", "core", "deployments", "docs", "examples", "findings", "tests")
@@ -168,6 +173,28 @@ def test_the_serve_configs_of_the_documents_are_valid() -> None:
 
     assert [set(one.given) for one in outcomes] == [set(one) for one in arguments]
     assert {one.outcome for one in outcomes} == {ArgumentsOutcome.START}
+
+
+def test_the_settings_of_the_delivery_document_are_valid() -> None:
+    """They are copied into files; each has a plan, or shares."""
+    blocks = YAML_BLOCK.findall(text("docs/delivery.md"))
+
+    settings = [model.delivery for block in blocks for model in read_yaml_settings(block).models.values()]
+
+    assert len(settings) == len(blocks) == 2
+    assert NO_DELIVERY not in settings
+
+
+def test_every_setting_metric_and_command_of_a_rollout_is_described() -> None:
+    """What a plan, an order or a dashboard may say is in the document for operators."""
+    told = text("docs/delivery.md")
+    metrics = {
+        name.removeprefix("ray_model_server_") for name in BY_NAME if re.search("_(?:rollouts?|mirror|split)_", name)
+    }
+    words = [*(kind.value for kind in RuleKind), *ORDERS, *(metrics - {"rollout_steps_total"})]
+    words += [rule["alert"] for rule in rules() if not rule["alert"].startswith("RayModelServer")]
+
+    assert [one for one in words if one not in told] == []
 
 
 def test_every_path_of_a_module_in_the_documents_leads_to_it() -> None:

@@ -132,6 +132,7 @@ class GuardedSite:
                 "ChangeConfig": self._changed("change_config"),
                 "GetStatus": status.grpc_answer,
                 "Profile": self._changed("profile"),
+                "ChangeRollout": self._changed("change_rollout"),
             },
             access=access,
             others=(OipService(facts, more.methods).service(),),

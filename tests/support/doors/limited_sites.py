@@ -1,13 +1,14 @@
-"""Both doors of a router on real sockets, of one model with limits, whose versions answer from memory."""
+"""Both doors of a router on real sockets, of one model with limits or a division, whose versions answer from memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import grpc
 
+from core.delivery.split import Division
 from core.errors import Code
 from core.oip.rest_body import ALL_JSON, footer
 from core.routing.admission import TrafficLimits
@@ -44,14 +45,30 @@ class ByMethod(FakeTransport):
 
 @dataclass
 class LimitedSite(DoorSite):
-    """The REST port of a router that serves `m`, with limits, and `free`, without; `grpc_port` is the other."""
+    """The REST port of a router that serves `m`, with limits, and `free`, without; `grpc_port` is the other.
+
+    `apis` are those behind the ports, for REST and for gRPC.
+    """
 
     grpc_port: int = 0
+    apis: tuple[HttpApi, GrpcApi] | None = None
 
     def limit(self, limits: TrafficLimits, routers: int = 1) -> None:
         """Publish a table with these limits."""
+        self._publish(replace(self.router.table.models["m"], limits=limits), routers)
+
+    def divide(self, division: Division | None, *versions: int) -> None:
+        """Publish a table in which these versions of `m` answer, and its requests are divided so."""
+        routes = {version: Route.of(ServableId("m", version)) for version in versions}
+        statuses = tuple(VersionStatus(version, State.AVAILABLE) for version in sorted(versions, reverse=True))
+        model = self.router.table.models["m"]
+        self._publish(
+            replace(model, routes=routes, statuses=statuses, division=division, labels={"exact": versions[0]})
+        )
+
+    def _publish(self, model: ModelRoutes, routers: int = 1) -> None:
         table = self.router.table
-        models = {**table.models, "m": replace(table.models["m"], limits=limits)}
+        models = {**table.models, "m": model}
         newer = replace(table, generation=table.generation + 1, models=models, routers=routers)
 
         async def apply() -> None:
@@ -63,16 +80,18 @@ class LimitedSite(DoorSite):
         """Return how many requests were counted as refused for this reason."""
         return self.metrics.snapshot().counters.get(REFUSED_REQUESTS.name, {}).get(("m", reason), 0)
 
-    def call(self, method: str, body: bytes) -> grpc.Call:
+    def call(self, method: str, body: bytes, metadata: Sequence[tuple[str, str | bytes]] = ()) -> grpc.Call:
         """Make a call with gRPC's own client; the call is returned with its outcome."""
         with grpc.insecure_channel(f"{HOST}:{self.grpc_port}") as channel:
             try:
-                return channel.unary_unary(method).with_call(body, timeout=60)[1]
+                return channel.unary_unary(method).with_call(body, timeout=60, metadata=metadata)[1]
             except grpc.RpcError as error:
                 return error
 
 
 LimitedSiteMaker = Callable[..., LimitedSite]
+Arguments = tuple[tuple[str, int | str], ...]
+"""Channel arguments, with any of which gRPC's own library serves the port."""
 
 
 def _model(name: str) -> ModelRoutes:
@@ -85,7 +104,7 @@ def limited_sites() -> Iterator[LimitedSiteMaker]:
     loop = LoopThread("limited-sites")
     opened: list[HttpDoor | GrpcDoor] = []
 
-    def made(way: str = "short", limits: TrafficLimits | None = None) -> LimitedSite:
+    def made(way: str = "short", limits: TrafficLimits | None = None, arguments: Arguments = ()) -> LimitedSite:
         transport, metrics = ByMethod(), Metrics()
         transport.sends_at_once = way == "short"
         router = RequestRouter("r", transport, metrics)
@@ -94,11 +113,11 @@ def limited_sites() -> Iterator[LimitedSiteMaker]:
         rest_api = HttpApi(router, HttpLimits(), "t", others=(OipRest(facts, HttpLimits()),))
         grpc_api = GrpcApi(router, "t", _no_reload, others=(OipService(facts).service(),))
         rest_door = HttpDoor(HttpAddress(HOST, port), rest_api, "t")
-        grpc_door = GrpcDoor(GrpcAddress(HOST, grpc_port), grpc_api, "t")
+        grpc_door = GrpcDoor(GrpcAddress(HOST, grpc_port, "", arguments), grpc_api, "t")
         for door in (rest_door, grpc_door):
             loop.run(door.open()).result(60)
             opened.append(door)
-        site = LimitedSite(port, transport, router, rest_door, metrics, loop, grpc_port)
+        site = LimitedSite(port, transport, router, rest_door, metrics, loop, grpc_port, (rest_api, grpc_api))
         if limits is not None:
             site.limit(limits)
         return site

@@ -15,6 +15,7 @@ import uvicorn
 import uvloop
 from uvicorn.server import ServerState
 
+from core.delivery.split import Division
 from core.errors import Code
 from core.http2.frames import DATA, HEADERS
 from core.oip.rest_body import ALL_JSON, footer
@@ -74,6 +75,9 @@ MOST_CALLS_OF_A_REFUSAL = {"REST": 52, "gRPC": 61}
 """What a request costs that a limit refuses; no call reaches a replica."""
 MOST_CALLS_FOR_LIMITS = 9
 """What a request of a model with limits may cost beyond one without; today 9."""
+
+MOST_CALLS_FOR_A_DIVISION = {"random": 14, "sticky": 15}
+"""What a request of a model whose requests are divided may cost beyond others; today as many."""
 
 MOST_CALLS_FOR_TRACES = 10
 """What a request may cost that is not traced where others are; today 10, two of which look for an exemplar's trace."""
@@ -143,6 +147,11 @@ class Router:
     def limit(self, name: str, limits: TrafficLimits) -> None:
         """Publish a table in which this model alone has limits."""
         models = {"m": ModelRoutes({1: ROUTE}), name: ModelRoutes({1: ROUTE}, limits=limits)}
+        self.router.apply(RoutingTable(self.router.table.generation + 1, models, settled=True))
+
+    def divide(self, name: str, division: Division) -> None:
+        """Publish a table in which the requests of this model alone are divided."""
+        models = {"m": ModelRoutes({1: ROUTE}), name: ModelRoutes({1: ROUTE}, division=division)}
         self.router.apply(RoutingTable(self.router.table.generation + 1, models, settled=True))
 
     def serve_one(self) -> None:
@@ -280,6 +289,31 @@ def test_a_request_of_a_model_with_limits_needs_few_more() -> None:
     free = len(calls_of_a_request())
     assert len(calls["limited"]) <= free + MOST_CALLS_FOR_LIMITS, "\n".join(calls["limited"])
     assert len(calls["beside"]) <= free + 3, "\n".join(calls["beside"])
+
+
+@pytest.mark.parametrize("kind", MOST_CALLS_FOR_A_DIVISION)
+@pytest.mark.parametrize("serve", ["serve_one", "serve_one_over_grpc"])
+def test_a_divided_request_needs_few_more_and_one_beside_it_none(kind: str, serve: str) -> None:
+    """It stays on the short way: no task, no second write; a model without a division pays nothing for others."""
+    header = "user-agent" if kind == "sticky" else ""
+    division = Division(((1, 5_000), (2, 5_000)), 1, "salt", header)
+    calls: dict[str, list[str]] = {}
+
+    async def check(router: Router) -> None:
+        serve_one = getattr(router, serve)
+        calls["plain"] = python_calls(serve_one)
+        router.divide("m", division)
+        serve_one()
+        tasks, written = len(asyncio.all_tasks()), len(router.client.written)
+        calls["divided"] = python_calls(serve_one)
+        assert (len(asyncio.all_tasks()), len(router.client.written)) == (tasks, written + 1)
+        router.divide("other", division)
+        calls["beside"] = python_calls(serve_one)
+
+    on_a_router(check)
+
+    assert len(calls["divided"]) <= len(calls["plain"]) + MOST_CALLS_FOR_A_DIVISION[kind], "\n".join(calls["divided"])
+    assert len(calls["beside"]) <= len(calls["plain"]), "\n".join(calls["beside"])
 
 
 @pytest.mark.parametrize("protocol", MOST_CALLS_OF_A_REFUSAL)

@@ -18,7 +18,11 @@ from core.access.rights import (
 )
 from core.access.rules import AccessClient, Grant
 from core.access.visitor import EVERYTHING, RuledVisitor, UnruledVisitor, Visitor
+from core.delivery.analysis import AnalysisState
+from core.delivery.plan import RolloutPlan, RolloutStep
+from core.delivery.rollout_record import Happening, Rejection, RolloutPhase, RolloutRecord
 from core.errors import PermissionDenied, Unauthenticated
+from core.routing.table import ModelRoutes, RoutingTable
 from tests.support.doors.guarded_sites import GUARDED_TABLE, SECRET_ERROR
 
 
@@ -117,6 +121,25 @@ def test_a_caller_without_the_right_to_status_sees_states_and_no_texts() -> None
     assert table.models["broken"].statuses[0].state.name == "END"
     assert table.models["broken"].statuses[0].code.name == "NOT_FOUND"
     assert "secret" not in repr(table).lower()
+
+
+def test_the_texts_of_rollouts_are_hidden_with_the_others() -> None:
+    """Why, who, and where gates and notices go; which versions get requests is a state."""
+    plan = RolloutPlan((RolloutStep(weight=100, gate="https://secret.example"),), notify="https://secret.example")
+    record = RolloutRecord(
+        stable=1, canary=2, phase=RolloutPhase.PAUSED, reason="secret", paused_by="secret", plan=plan, owner="secret",
+        analysis=AnalysisState(structure="secret"), rejected={3: Rejection("secret")},
+        happenings=(Happening(0.0, "rollout_paused", 2, "secret"),),
+    )  # fmt: skip
+    model = ModelRoutes(delivery=record, plan=plan, signature_changes=("secret",))
+    table = RoutingTable(1, {"m": model})
+
+    seen = visitor(grant("metadata")).sight.table(table)
+
+    assert "secret" not in repr(seen)
+    assert seen.models["m"].delivery.phase is RolloutPhase.PAUSED
+    assert seen.models["m"].delivery.rejected.keys() == {3}
+    assert visitor(grant("status", models=("m",))).sight.table(table).models["m"] is model
 
 
 def test_the_right_to_all_shows_all() -> None:

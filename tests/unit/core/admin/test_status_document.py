@@ -12,6 +12,8 @@ from core.admin.status_document import AgedReport, Listener, RouterFacts, Watche
 from core.admin.status_text import status_text
 from core.config.model_config import Rollout
 from core.config.version_policy import All, Latest, RegisteredPolicy, Specific
+from core.delivery.plan import RolloutPlan, RolloutStep
+from core.delivery.rollout_record import RolloutPhase
 from core.errors import Code, Problem
 from core.openapi.status_schema import STATUS
 from core.routing.admission import TrafficLimits
@@ -21,6 +23,7 @@ from core.versions.history import VersionHistory
 from core.versions.lifecycle import State, VersionStatus
 from core.versions.record import Failure
 from core.versions.servable import ServableId
+from tests.support.rollout_states import PLAN, RECORD, TRAFFIC, shares
 
 START = 1_700_000_000.0
 NOW = START + 3900.0
@@ -366,3 +369,28 @@ def test_the_state_is_that_of_the_server_whoever_asks() -> None:
 
     assert (server["ready"], server["state"], server["reasons"]) == (False, "not ready", [])
     assert status_document(seen, FACTS, FRESH, NOW)["server"]["ready"]
+
+
+def test_a_model_with_a_rollout_has_it_with_what_the_watcher_counted() -> None:
+    """The record comes with the table, the counts of both arms with the watcher's report."""
+    rolling = model(delivery=RECORD, division=shares(500), signature_changes=("output `y` is new",))
+    counted = AgedReport(WatcherReport(divided={"m": TRAFFIC}), 0.25, is_fresh=True)
+
+    (shown,) = document(table(m=rolling), counted)["models"]
+
+    assert (shown["delivery"]["phase"], shown["delivery"]["step"]) == ("step", 1)
+    assert [one["requests"] for one in shown["delivery"]["arms"]] == [18_240, 962]
+    assert shown["delivery"]["warnings"] == ["output `y` is new"]
+    assert [one["metric"] for one in shown["delivery"]["metrics"]] == [rule.name for rule in PLAN.analysis.rules]
+    assert document(table())["models"][0]["delivery"] is None
+
+
+def test_a_rollout_that_has_ended_leaves_the_plan_of_the_next() -> None:
+    """A changed plan is for the next rollout; the record still has that of the last one."""
+    following = RolloutPlan((RolloutStep(weight=100, bake_s=60.0),))
+    ended = replace(RECORD, phase=RolloutPhase.IDLE, canary=0)
+
+    (idle,) = document(table(m=model(delivery=ended, plan=following)))["models"]
+    (running,) = document(table(m=model(delivery=RECORD, plan=following)))["models"]
+
+    assert (len(idle["delivery"]["steps"]), len(running["delivery"]["steps"])) == (1, 5)

@@ -10,7 +10,7 @@ import pytest
 
 from core.comparison import answer_difference as module
 from core.comparison.answer_difference import answer_difference
-from core.comparison.answer_tensors import COMPARED_METHODS
+from core.config.server_settings import AnswerSettings
 from core.delivery.pair_report import PairReport, PairResult
 from core.delivery.split import Tolerance
 from core.grpc.examples_response import classification_result, examples_response, regression_result
@@ -21,6 +21,7 @@ from core.inference.dtypes import type_of
 from core.inference.protobuf_wire import length_delimited, prefixed, tag
 from core.inference.signature import TensorSpec
 from core.inference.tensor_proto import bytes_array, wire_pieces
+from core.methods import planners
 from core.oip.datatypes import name_of
 from core.oip.grpc_answer import GrpcWriter
 from core.oip.infer_plan import InferAnswer, OutputTensor
@@ -76,6 +77,7 @@ FORMS: Mapping[str, tuple[Method, Writer]] = {
         lambda outputs, version: write_json_answer(infer(outputs, version), is_binary_by_default=True),
     ),
 }
+METHODS = sorted(planners(AnswerSettings()))
 SCORES = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]], np.float32)
 STABLE: Outputs = {"scores": SCORES, "names": bytes_array([b"a", b"b", b"c"]), "ids": np.array([1, 2, 3], np.int64)}
 in_each_form = pytest.mark.parametrize("form", FORMS)
@@ -217,7 +219,7 @@ def test_labels_that_are_not_utf8_are_compared_whole() -> None:
     assert answer_difference(Method.CLASSIFY, one, three).result is PairResult.OUTSIDE
 
 
-@pytest.mark.parametrize("method", sorted(COMPARED_METHODS))
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     "garbage",
     [
@@ -244,3 +246,11 @@ def test_an_answer_that_cannot_be_read_is_a_structural_difference(method: Method
     assert answer_difference(method, good, garbage).result is not PairResult.IDENTICAL
     answer_difference(method, garbage, good)
     answer_difference(method, garbage, garbage + b" ")
+
+
+def test_every_method_that_runs_the_model_can_be_compared() -> None:
+    """A new method must say how its answers are read."""
+    for method in METHODS:
+        found = answer_difference(method, b"", b"\xff")
+        assert "have no tensors" not in found.reason
+    assert "have no tensors" in answer_difference(Method.REST_METADATA, b"a", b"b").reason

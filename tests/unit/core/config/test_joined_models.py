@@ -185,3 +185,44 @@ def test_a_registered_policy_passes_through_the_text_of_a_list() -> None:
 
     assert placed(read, odd_settings()) == (model,)
     assert placed(read, YamlSettings()) == (LISTED,)
+
+
+CANARY = "{steps: [{weight: 5, bake: 10m}]}"
+
+
+def test_how_traffic_is_divided_is_only_ours_to_say() -> None:
+    """A list in models.config's format has no word for it, also one that a request brings."""
+    own = read_yaml_settings(f"defaults: {{canary: {CANARY}}}\nmodels: {{m: {{traffic: {{7: 90, 8: 10}}}}}}")
+
+    for models in (joined([LISTED, ModelConfig("n", "/n")], own), placed([LISTED, ModelConfig("n", "/n")], own)):
+        assert models[0].delivery.traffic == {"7": 9000, "8": 1000}
+        assert models[0].delivery.plan is None
+        assert models[1].delivery.plan is not None
+
+
+def test_a_plan_that_contradicts_either_file_is_refused_with_its_line() -> None:
+    """The policy or the labels may be those of models.config."""
+    own = read_yaml_settings(f"models:\n  m:\n    traffic: {{7: 90, 8: 10}}\n  n:\n    canary: {CANARY}\n", "s.yaml")
+    listed = [ModelConfig(name, "/m", Specific(frozenset({7}))) for name in ("m", "n")]
+
+    with pytest.raises(ConfigError) as raised:
+        joined(listed, own)
+
+    assert [str(problem) for problem in raised.value.problems] == [
+        "s.yaml:3: models.m.traffic: names version 8, which the version policy does not serve",
+        "s.yaml:5: models.n.canary: needs two versions, and the version policy `specific` lists fewer",
+    ]
+
+
+def test_a_plan_of_all_models_that_does_not_fit_one_is_refused_where_it_stands() -> None:
+    """The model may say `canary: false`."""
+    text = f"defaults:\n  canary: {CANARY}\nmodels:\n  n: {{base_path: /n, rollout: resource_preserving}}\n"
+
+    with pytest.raises(ConfigError, match=r"s\.yaml:2: models\.n\.canary: needs two versions at a time"):
+        joined([], read_yaml_settings(text, "s.yaml"))
+    with pytest.raises(ConfigError, match=r"s\.yaml:2: defaults\.canary: needs two versions"):
+        joined(
+            [replace(LISTED, policy=Specific(frozenset({1})))],
+            read_yaml_settings(text.partition("models")[0], "s.yaml"),
+        )
+    assert joined([], read_yaml_settings(text.replace("{base_path", "{canary: false, base_path"), "s.yaml"))

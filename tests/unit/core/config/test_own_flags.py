@@ -23,6 +23,7 @@ SPECIAL_SAMPLES = {
     "direct_transport": "false",
     "log_format": "json",
     "log_level": "error",
+    "state_dir": "/var/lib/rollouts",
     "tracing_otlp_endpoint": "http://localhost:4318",
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.config.session_options import with_threads
-from core.inference.light_model import LARGEST_LIGHT_BYTES, has_loops, is_light
+from core.inference.light_model import LARGEST_LIGHT_BYTES, has_loops, is_light, state_changes
 from core.protos import session_file_pb2, tensor_pb2
 
 
@@ -90,3 +90,21 @@ def test_a_container_with_a_part_of_the_cpus_has_as_many_threads() -> None:
     assert threads(limit=2, num_cpus=4.0) == (4, 4)
     set_for_all = session_file_pb2.ConfigProto(inter_op_parallelism_threads=7).SerializeToString()
     assert threads(set_for_all, limit=2) == (0, 7)
+
+
+@pytest.mark.parametrize(
+    ("operations", "changes"),
+    [
+        (["MatMul", "AssignVariableOp", "RestoreV2", "LookupTableImportV2", "Assign"], ()),
+        (["MatMul", "AssignAddVariableOp"], ("AssignAddVariableOp",)),
+        (["ResourceApplyAdam", "LookupTableInsertV2"], ("LookupTableInsertV2", "ResourceApplyAdam")),
+        (
+            ["ResourceScatterUpdate", "QueueEnqueueV2", "StackPushV2"],
+            ("QueueEnqueueV2", "ResourceScatterUpdate", "StackPushV2"),
+        ),
+        (["ScatterNd", "TensorScatterUpdate", "TensorScatterAdd", "GatherNd", "MapDefun", "TensorListPushBack"], ()),
+    ],
+)
+def test_operations_that_change_later_answers_are_known(operations: list[str], changes: tuple[str, ...]) -> None:
+    """A graph that counts or learns has them; restoring a version, and functions of tensors, do not."""
+    assert state_changes(operations) == changes

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from core.delivery.rollout_record import Rejection, RolloutRecord
 from core.errors import Code
 from core.rest.readiness import liveness_body, model_list_body, readiness_body
 from core.routing.table import ModelRoutes, Route, RoutingTable
@@ -152,3 +153,12 @@ def test_names_that_are_not_utf_8_do_not_break_the_pages() -> None:
     table = RoutingTable(1, {odd: ModelRoutes(statuses=(failed,), labels={odd: 1})})
     json.loads(model_list_body(table))
     json.loads(readiness_body(table, draining=False)[1])
+
+
+def test_the_list_names_rejected_versions_with_the_reason() -> None:
+    """Their state alone would not say why a higher number gets no requests; secrets are hidden."""
+    record = RolloutRecord(stable=3, rejected={4: Rejection("server_errors: token=abcdefgh"), 5: Rejection("")})
+
+    listed = json.loads(model_list_body(RoutingTable(1, {"m": answering(delivery=record), "n": answering()})))
+
+    assert [one.get("rejected") for one in listed["models"]] == [{"5": "", "4": "server_errors: token=***"}, None]

@@ -8,12 +8,12 @@ from core.routing.replica_load import AverageLoad, wanted_replicas
 
 
 @pytest.mark.parametrize(
-    ("handle_calls", "direct_calls", "target", "replicas"),
+    ("waiting_calls", "open_calls", "target", "replicas"),
     [(0, [], 2, 0), (4, [], 2, 2), (0, [3, 5], 2, 4), (1, [0.5], 3, 0.5)],
 )
-def test_replicas_follow_the_calls_of_both_transports(handle_calls, direct_calls, target, replicas) -> None:
-    """Whatever way a call takes, it is load."""
-    assert wanted_replicas(handle_calls, direct_calls, target) == replicas
+def test_replicas_follow_what_is_answered_and_what_waits(waiting_calls, open_calls, target, replicas) -> None:
+    """Whether a replica has a call yet or not, it is load."""
+    assert wanted_replicas(waiting_calls, open_calls, target) == replicas
 
 
 def test_an_average_counts_every_look_since_the_last_report() -> None:

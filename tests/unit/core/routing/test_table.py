@@ -6,6 +6,7 @@ import pickle
 
 import pytest
 
+from core.delivery.split import WHOLE, Division, MirrorOrder
 from core.errors import Code, InvalidArgument, LabelNotFound, ServableNotFound, StatusNotFound
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.versions.lifecycle import State, VersionStatus
@@ -113,3 +114,46 @@ def test_equal_tables_compare_equal_after_travelling() -> None:
 
     assert there == TABLE
     assert there.resolve("m") == TABLE.resolve("m")
+
+
+@pytest.mark.parametrize(
+    "division",
+    [
+        Division(((123, WHOLE),)),
+        Division(((123, 9_000), (124, 1_000))),
+        Division(((123, WHOLE),), mirror=MirrorOrder(124, WHOLE)),
+    ],
+)
+def test_a_division_says_which_version_is_stable(division: Division) -> None:
+    """It answers what is not divided: metadata, and all requests although a higher number answers."""
+    model = ModelRoutes(routes("m", 123, 124), {}, AVAILABLE, division=division)
+
+    assert RoutingTable(1, {"m": model}).resolve("m").servable.version == 123
+    assert model.is_ready
+
+
+def test_a_stable_version_that_is_gone_is_replaced_by_the_newest() -> None:
+    """No request fails while a version answers."""
+    model = ModelRoutes(routes("m", 124), division=Division(((123, 9_000), (124, 1_000))))
+
+    assert RoutingTable(1, {"m": model}).resolve("m").servable.version == 124
+
+
+@pytest.mark.parametrize(
+    ("weights", "version"),
+    [(((123, 9_000), (124, 1_000)), 123), (((7, 9_000), (124, 1_000)), 124), (((7, WHOLE),), 7)],
+)
+def test_a_divided_label_names_the_first_of_its_versions_that_answers(weights, version) -> None:
+    """Whether it was declared or not; others stay exact."""
+    division = Division(((123, WHOLE),), labels={"live": weights})
+    model = ModelRoutes(routes("m", 123, 124), {"live": 200, "canary": 124}, division=division)
+
+    assert model.version_of("live") == version
+    assert model.version_of("canary") == 124
+
+
+def test_an_arm_is_no_part_of_a_route() -> None:
+    """Tables and tests compare routes by where they lead to."""
+    route = Route.of(ServableId("m", 1))
+
+    assert route.counted_by(object()) == route

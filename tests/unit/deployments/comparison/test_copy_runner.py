@@ -10,14 +10,15 @@ import pytest
 from core.comparison.copy_message import RequestCopy, packed_copy
 from core.comparison.pair_message import unpacked_report
 from core.delivery.pair_report import PairReport, PairResult
+from core.delivery.split import Tolerance
 from core.errors import Code
 from core.inference.dtypes import DataType
 from core.inference.giving_up import go_on
 from core.inference.signature import ServedModel, Signature, TensorSpec
 from core.routing.transport import Answer, Call, Method
 from deployments.comparison import copy_runner
-from deployments.comparison.copy_runner import BUSY_LAG_S, MOST_QUEUED, CopyRunner, compared
-from deployments.telemetry.loop_lag import LoopLag
+from deployments.comparison.copy_runner import MOST_QUEUED, CopyRunner, compared
+from deployments.telemetry.spare_time import IDLE_CPUS, SpareTime
 from tests.support.direct_sites import until
 
 ONE_OUTPUT = Signature({}, {"scores": TensorSpec("s:0", DataType.FLOAT, None)})
@@ -43,8 +44,12 @@ class Answers:
         return self.result, "serving_default"
 
 
-class StillLag(LoopLag):
-    """A lag that does not change by itself."""
+class StillTime(SpareTime):
+    """Time that does not change by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.idle_cpus = 2 * IDLE_CPUS
 
     def start(self) -> None:
         """Do not look."""
@@ -57,12 +62,12 @@ def copy_call(answer: bytes = b'{"predictions": [1.0]}', timeout_s: float = 30.0
 
 
 class Site:
-    """A runner whose calls and lag are in the hands of the test, and the reports of its copies."""
+    """A runner whose calls and time to spare are in the hands of the test, and the reports of its copies."""
 
     def __init__(self, answers: Answers) -> None:
         self.is_busy = False
-        self.lag = StillLag()
-        self.runner = CopyRunner(answers, lambda: self.is_busy, self.lag)
+        self.spare = StillTime()
+        self.runner = CopyRunner(answers, lambda: self.is_busy, self.spare)
         self.replies: list[Answer] = []
 
     def take(self, call: Call) -> copy_runner.QueuedCopy | None:
@@ -87,6 +92,19 @@ async def test_a_copy_is_answered_compared_and_reported() -> None:
     site.runner.close()
 
 
+async def test_a_warning_comes_once_before_the_first_copy() -> None:
+    """Whoever asks for copies of a model that learns finds it in the log."""
+    warnings: list[int] = []
+    runner = CopyRunner(Answers(), lambda: False, StillTime(), lambda: warnings.append(1))
+    replies: list[Answer] = []
+    assert not warnings
+    runner.take(copy_call(), replies.append)
+    runner.take(copy_call(), replies.append)
+    await until(lambda: len(replies) == 2)
+    assert warnings == [1]
+    runner.close()
+
+
 async def test_a_copy_has_its_turn_when_no_call_is_open() -> None:
     """Calls come first, however long that takes within the time of the copy."""
     answers = Answers()
@@ -101,15 +119,33 @@ async def test_a_copy_has_its_turn_when_no_call_is_open() -> None:
     site.runner.close()
 
 
-async def test_a_late_loop_has_no_time_for_copies() -> None:
-    """A busy processor shows in the lag of the loop; a copy that waited too long is dropped."""
+async def test_a_copy_that_waited_too_long_is_dropped() -> None:
+    """While calls are open there is no turn for it; the router has its answer all the same."""
     answers = Answers()
     site = Site(answers)
-    site.lag.lag_s = 2 * BUSY_LAG_S
+    site.is_busy = True
     site.take(copy_call(timeout_s=0.02))
     await until(lambda: bool(site.replies))
     assert site.results == [PairResult.DROPPED]
     assert not answers.calls
+    site.runner.close()
+
+
+async def test_without_time_to_spare_copies_rest_long_after_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one has its turn at once, the next one after a multiple of the time that it took."""
+    monkeypatch.setattr(copy_runner, "REST_RATIO", 1e9)
+    answers = Answers()
+    site = Site(answers)
+    site.spare.idle_cpus = 0.0
+    site.take(copy_call())
+    await until(lambda: bool(site.replies))
+    site.take(copy_call(timeout_s=0.05))
+    await until(lambda: len(site.replies) == 2)
+    assert site.results == [PairResult.IDENTICAL, PairResult.DROPPED]
+    site.spare.idle_cpus = 2 * IDLE_CPUS
+    site.take(copy_call())
+    await until(lambda: len(site.replies) == 3)
+    assert site.results[-1] is PairResult.IDENTICAL
     site.runner.close()
 
 
@@ -211,3 +247,12 @@ def test_a_copy_has_what_is_left_of_its_time() -> None:
     answers = Answers()
     compared(answers, copy_call().body, 0.25)
     assert answers.calls[0].timeout_s == 0.25
+
+
+@pytest.mark.parametrize(("name", "result"), [("scores", "WITHIN"), ("", "WITHIN"), ("other", "OUTSIDE")])
+def test_the_tolerance_is_that_of_the_output_or_of_no_name(name: str, result: str) -> None:
+    """A rule for no output in particular counts for all that have no other."""
+    request = RequestCopy(Call(Method.REST_PREDICT, b"{}"), b'{"predictions": [1.1]}', {name: Tolerance(0.5, 0.0)})
+    call = packed_copy(request, 5.0)
+    assert call is not None
+    assert compared(Answers(), call.body, 5.0).result.name == result

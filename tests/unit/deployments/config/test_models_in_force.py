@@ -16,6 +16,7 @@ from core.config.model_config import BatchingParameters, LoggingConfig, ModelCon
 from core.config.models_text import to_message
 from core.config.server_settings import ModelSourceSettings, ServerSettings
 from core.config.version_policy import Specific
+from core.delivery.plan import DeliverySettings
 from core.errors import Aborted, ConfigError, FailedPrecondition, Problem
 from core.protos import model_config_pb2
 from core.routing.table import RoutingTable
@@ -160,6 +161,7 @@ CHANGED: dict[str, object] = {
     "op_libraries": ("/opt/ops.so",),
     "hooks": "pictures:Hooks",
     "version_subpath": "data/model",
+    "delivery": DeliverySettings(traffic={"1": 10_000}),
 }
 
 

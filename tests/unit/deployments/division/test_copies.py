@@ -15,8 +15,8 @@ from core.routing.transport import Answer, Call, ConnectionLost, Method, Waiting
 from core.telemetry.metric_names import MIRROR_FLIPS, MIRROR_REQUESTS
 from core.telemetry.metrics import Metrics
 from core.versions.servable import ServableId
-from deployments.division.copies import PRESSED_LAG_S, MirrorCopies
-from deployments.telemetry.loop_lag import LoopLag
+from deployments.division.copies import MirrorCopies
+from deployments.telemetry.spare_time import IDLE_CPUS, SpareTime
 
 STABLE, CANARY = (Route.of(ServableId("m", version)) for version in (7, 8))
 CALL = Call(Method.PREDICT, b"request", timeout_s=3.0, tensor_at=2)
@@ -42,16 +42,16 @@ class SentCopy:
 
 
 class Site:
-    """Copies of a router's requests for one model, with a clock, a lag and chance in the hands of the test."""
+    """Copies of a router's requests for one model, with a clock, time to spare and chance in the hands of the test."""
 
     def __init__(self) -> None:
         self.sent: list[SentCopy] = []
         self.takes_copies = True
         self.now_s = 100.0
         self.drawn = 0.0
-        self.lag = StillLag()
+        self.spare = StillTime()
         self.metrics = Metrics()
-        self.copies = MirrorCopies(self, self.metrics, lambda: self.drawn, lambda: self.now_s, self.lag)
+        self.copies = MirrorCopies(self, self.metrics, lambda: self.drawn, lambda: self.now_s, self.spare)
 
     def begin_copy(self, route: Route, call: Call, waiting: Waiting) -> SentCopy | None:
         """Send a copy."""
@@ -77,11 +77,12 @@ class Site:
         return counts
 
 
-class StillLag(LoopLag):
-    """A lag that does not change by itself; `looks` whether it was started."""
+class StillTime(SpareTime):
+    """Time that does not change by itself; `looks` whether it was started."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.idle_cpus = 2 * IDLE_CPUS
         self.looks = False
 
     def start(self) -> None:
@@ -175,8 +176,8 @@ def test_copies_are_bounded_and_dropped_beyond(site: Site) -> None:
 
 
 def test_under_load_copies_are_the_first_to_go(site: Site) -> None:
-    """While the loop is late there is one copy at a time, and a long rest after it."""
-    site.lag.lag_s = 2 * PRESSED_LAG_S
+    """While time is short there is one copy at a time, and a long rest after it."""
+    site.spare.idle_cpus = 0.0
     site.answered()
     site.answered()
     assert (len(site.sent), site.counts.dropped) == (1, 1)
@@ -215,11 +216,11 @@ def test_counts_go_on_while_the_division_is_the_same(site: Site) -> None:
 def test_the_end_withdraws_copies_and_measures_no_more(site: Site) -> None:
     """A router that drains waits for no copy."""
     site.answered()
-    assert site.lag.looks
+    assert site.spare.looks
     site.copies.close()
     assert site.sent[0].is_withdrawn
     assert site.sent[0].waiting.done()
-    assert not site.lag.looks
+    assert not site.spare.looks
     site.answered()
     assert len(site.sent) == 1
 
@@ -230,4 +231,4 @@ def test_without_a_mirror_nothing_is_copied(site: Site) -> None:
     site.answered()
     assert not site.sent
     assert site.copies.counts() == {}
-    assert not site.lag.looks
+    assert not site.spare.looks

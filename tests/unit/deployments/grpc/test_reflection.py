@@ -25,7 +25,7 @@ SERVICES = {
         *("ServerLive", "ServerReady", "ServerMetadata", "ModelReady", "ModelMetadata", "ModelInfer"),
         *("ModelStatistics", "RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload"),
     },
-    "ray_model_server.Admin": {"GetConfig", "ChangeConfig", "GetStatus", "Profile"},
+    "ray_model_server.Admin": {"GetConfig", "ChangeConfig", "GetStatus", "Profile", "ChangeRollout"},
     "tensorflow.serving.ModelService": {"GetModelStatus", "HandleReloadConfigRequest"},
     "tensorflow.serving.PredictionService": {"Predict", "Classify", "Regress", "MultiInference", "GetModelMetadata"},
     "tensorflow.serving.SessionService": {"SessionRun"},

@@ -347,3 +347,18 @@ def test_a_copy_that_fails_has_its_error_as_answer() -> None:
     """An unreadable body is an answer too, and has no signature."""
     answer, signature = AnsweringAside(FakeLoaded(half_plus_two())).answer(CALL._replace(body=b"{"))
     assert (answer.code, signature) == (Code.INVALID_ARGUMENT, "")
+
+
+@both_ways
+def test_outputs_of_good_answers_are_observed_while_somebody_wants_them(meter, respond: Respond) -> None:
+    """With the plan that asked for them, and after the answer is certain."""
+    seen: list[tuple[tuple[str, ...], list[float]]] = []
+    good = Answering(FakeLoaded(half_plus_two()), AnswerSettings(), meter)
+    bad = failing(RuntimeFailure(Code.INTERNAL, "no"), meter)
+    for one in (good, bad):
+        one.on_outputs = lambda plan, outputs: seen.append((plan.fetches, outputs[0].ravel().tolist()))
+
+    assert (respond(good, CALL).code, respond(bad, CALL).code) == (Code.OK, Code.INTERNAL)
+    respond(good, METADATA)
+
+    assert seen == [(("y:0",), [3.0, 4.0])]

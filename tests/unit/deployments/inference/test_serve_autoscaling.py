@@ -7,14 +7,18 @@ from types import SimpleNamespace
 import pytest
 
 from core.config.model_config import Autoscaling
-from deployments.inference.serve_autoscaling import DIRECT_CALLS, autoscaling_config, follow_load
+from deployments.inference.serve_autoscaling import OPEN_CALLS, autoscaling_config, follow_load
+
+QUESTIONS = 9.0
+"""Calls over handles that Serve sees at replicas, although no client made them."""
 
 
-def context(direct: dict[str, float] | None, handles: float = 0.0, target: float | None = 2.0) -> SimpleNamespace:
+def context(reported: dict[str, float] | None, waiting: float = 0.0, target: float | None = 2.0) -> SimpleNamespace:
     """Make the part of Serve's context that the policy reads."""
     return SimpleNamespace(
-        aggregated_metrics=None if direct is None else {DIRECT_CALLS: direct},
-        total_num_requests=handles,
+        aggregated_metrics=None if reported is None else {OPEN_CALLS: reported},
+        total_num_requests=waiting + QUESTIONS,
+        total_queued_requests=waiting,
         target_num_replicas=7,
         config=None if target is None else SimpleNamespace(get_target_ongoing_requests=lambda: target),
     )
@@ -24,15 +28,15 @@ def context(direct: dict[str, float] | None, handles: float = 0.0, target: float
     ("given", "replicas"),
     [
         (context({"a": 3.0, "b": 1.0}), 2.0),
-        (context({"a": 3.0}, handles=1.0), 2.0),
+        (context({"a": 3.0}, waiting=1.0), 2.0),
         (context({}), 0.0),
-        (context(None, handles=4.0), 2.0),
+        (context(None, waiting=4.0), 2.0),
         (context({"a": 100.0}, target=None), 7),
     ],
-    ids=["direct", "both transports", "idle", "no report", "no configuration"],
+    ids=["answered", "answered and waiting", "idle", "no report", "no configuration"],
 )
-def test_replicas_follow_the_calls_of_both_transports(given, replicas) -> None:
-    """Serve itself sees only those of its handles."""
+def test_replicas_follow_the_calls_that_clients_made(given, replicas) -> None:
+    """Serve itself counts what routers ask replicas, and does not see calls of the direct transport."""
     assert follow_load(given) == (replicas, {})
 
 

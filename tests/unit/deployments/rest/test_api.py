@@ -38,10 +38,14 @@ async def test_a_body_is_forwarded_as_it_is(client, verb, method) -> None:
 
 
 async def test_case_A34_an_answer_has_a_content_type_and_a_length(client) -> None:
-    """Nothing else is set here."""
+    """Beside these, only the version that gave it."""
     response = await client.send("POST", "/v1/models/h2:predict", BODY)
 
-    assert response.headers == {b"content-type": b"application/json", b"content-length": b"22"}
+    assert response.headers == {
+        b"content-type": b"application/json",
+        b"content-length": b"22",
+        b"x-model-version": b"124",
+    }
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from core.delivery.arm_counts import ArmCounts, Tally
+from core.delivery.split import WHOLE, ArmKey, Division, MirrorOrder
 from core.errors import Code, DeadlineExceeded, Unavailable
 from core.grpc.model_spec import ModelSpecRef
+from core.routing.admission import TrafficLimits
 from core.routing.table import ModelRoutes, Route, RoutingTable
 from core.routing.transport import Answer, Call, ConnectionLost, Method, OpenCall, Waiting
 from core.telemetry.metrics import Metrics
@@ -239,3 +242,121 @@ async def test_a_repeated_call_knows_nothing_of_the_context_of_the_lost_connecti
     await until(lambda: bool(site.call.answers))
 
     assert site.wire.repeated_for == ["nobody"]
+
+
+DIVISION = Division(((2, 0), (1, WHOLE)), 1, header="x-user", mirror=MirrorOrder(2, WHOLE))
+ROUTES = {1: ROUTE, 2: Route.of(ServableId("m", 2))}
+
+
+@pytest.fixture
+async def divided() -> Site:
+    """A router that gives all requests to a canary, and a call of a user."""
+    site = Site()
+    site.router.apply(RoutingTable(2, {"m": ModelRoutes(ROUTES, division=DIVISION)}, settled=True))
+    site.call.fields = ((b"x-user", b"ann"),)
+    return site
+
+
+def arm(site: Site) -> ArmCounts:
+    """Return the counts of the canary, without latencies."""
+    both = site.router.report().arms[ArmKey("m", 1, 1)]
+    return ArmCounts(*(Tally(one.requests, one.server_errors, one.client_errors) for one in (both.shown, both.judged)))
+
+
+@pytest.mark.parametrize(
+    ("answer", "tally"),
+    [(GOOD, Tally(1)), (Answer(Code.NOT_FOUND, b"no"), Tally(1, 0, 1)), (Answer(Code.INTERNAL, b""), Tally(1, 1))],
+)
+async def test_an_answer_counts_for_the_version_that_was_chosen(divided: Site, answer: Answer, tally: Tally) -> None:
+    """And the call says which one that was."""
+    assert divided.send()
+
+    divided.wire.waiting.set_result(answer)
+
+    assert arm(divided) == ArmCounts(tally, tally)
+    assert divided.call.version == 1
+
+
+@pytest.mark.parametrize("error", [Unavailable("gone"), OSError("odd")])
+async def test_an_error_of_a_divided_call_is_nobodys_answer(divided: Site, error: Exception) -> None:
+    """It counts for the version, which did not answer."""
+    divided.send()
+
+    divided.wire.waiting.set_exception(error)
+
+    assert arm(divided) == ArmCounts(Tally(1, 1), Tally(1, 1))
+    assert divided.call.version == 0
+
+
+@pytest.mark.parametrize(("again", "errors", "version"), [(GOOD, 0, 1), (ConnectionLost("again"), 1, 0)])
+async def test_a_lost_try_counts_for_the_version_that_lost_it(divided: Site, again, errors, version) -> None:
+    """The judge sees the loss, the caller the repetition."""
+    divided.wire.again = again
+    divided.send()
+
+    divided.wire.waiting.set_exception(ConnectionLost("lost"))
+    await until(divided.call.done)
+
+    assert arm(divided) == ArmCounts(Tally(1, errors), Tally(1, 1))
+    assert divided.call.version == version
+
+
+async def test_a_withdrawn_call_is_no_error_of_its_version(divided: Site) -> None:
+    """Its caller has gone."""
+    divided.send()
+
+    divided.call.withdraw()
+
+    assert arm(divided) == ArmCounts(Tally(1), Tally(1))
+
+
+async def test_a_call_that_takes_the_long_way_is_judged_there(divided: Site) -> None:
+    """Its key was seen by the choice that came to nothing."""
+    divided.wire.is_free = False
+    assert not divided.send()
+    divided.wire.is_free = True
+
+    assert divided.send()
+    divided.wire.waiting.set_result(GOOD)
+
+    assert arm(divided) == ArmCounts(Tally(1), Tally(1))
+
+
+async def test_a_divided_call_that_a_limit_refuses_is_not_the_versions(divided: Site) -> None:
+    """It reaches no version."""
+    limits = TrafficLimits(1e-9)
+    models = {"m": ModelRoutes(ROUTES, division=DIVISION, limits=limits)}
+    divided.router.apply(RoutingTable(3, models, settled=True))
+    divided.router.limits.began("m")
+
+    assert divided.send()
+
+    assert [one.code for one in divided.call.answers] == [Code.RESOURCE_EXHAUSTED]
+    assert (arm(divided), divided.call.version) == (ArmCounts(), 0)
+
+
+async def test_who_copies_is_told_after_the_answer_went_out(divided: Site) -> None:
+    """Not where an error stands for the answer."""
+    told: list[tuple[Route, Call, Answer]] = []
+
+    class Copies:
+        """Notes."""
+
+        def answered(self, route: Route, call: Call, answer: Answer, took_s: float) -> None:
+            """Note."""
+            assert took_s > 0
+            told.append((route, call, answer))
+
+    divided.router.copies = Copies()
+    divided.send()
+    divided.wire.waiting.set_result(GOOD)
+    assert (divided.call.answers, told) == ([GOOD], [])
+    await asyncio.sleep(0)
+    assert told == [(ROUTE, CALL, GOOD)]
+
+    failed = Noted(divided.router)
+    failed.send(ModelSpecRef("m"), CALL, 0.0)
+    divided.wire.waiting.set_exception(DeadlineExceeded("late"))
+    await asyncio.sleep(0)
+
+    assert len(told) == 1

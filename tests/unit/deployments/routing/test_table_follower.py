@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.config.model_config import LoggingConfig
+from core.delivery.split import ArmKey, Division
 from core.errors import Unavailable
 from core.routing.router_report import RouterReport
 from core.routing.table import ModelRoutes, Route, RoutingTable
@@ -241,3 +242,23 @@ async def late(joining: Joining, generation: int, turns: int) -> RouterReport:
     report = await joining.follower.take(table(generation))
     assert joining.router.resolve("m", generation, None).servable.version == generation
     return report
+
+
+async def test_a_table_is_pulled_more_often_while_requests_are_divided(monkeypatch) -> None:
+    """What was counted goes to the watcher that way, which judges by it."""
+    monkeypatch.setattr(table_follower, "PULL_EVERY_S", 3600.0)
+    monkeypatch.setattr(table_follower, "PULL_COUNTED_EVERY_S", 0.0)
+    routes = {number: Route.of(ServableId("m", number)) for number in (1, 2)}
+    split = ModelRoutes(routes, division=Division(((1, 9_000), (2, 1_000)), 7))
+    tables = FakeTables(RoutingTable(1, {"m": split}, settled=True, watcher="w"))
+    joining = Joining(tables)
+    await joining.start()
+    begun = len(tables.reports)
+    following = asyncio.ensure_future(joining.follower.follow())
+
+    async with asyncio.timeout(60):
+        while len(tables.reports) < begun + 3:
+            await asyncio.sleep(0)
+
+    following.cancel()
+    assert tables.reports[-1].arms.keys() == {ArmKey("m", 7, 1), ArmKey("m", 7, 2)}

@@ -310,3 +310,16 @@ async def test_new_connections_know_nothing_of_the_request_that_found_the_old_on
         await ended.wait()
 
     assert seen == [""]
+
+
+async def test_replicas_say_what_they_counted_of_their_outputs(site) -> None:
+    """By replica; one that has not the method, or fails, says nothing. Nothing of it is a call of the model."""
+    directory, replicas = site.directory, site.replicas
+    directory.known = [endpoint for _, endpoint in replicas.values()]
+    await directory.connect([ROUTE.app])
+    replicas["one"][0].server.beside[Method.OBSERVE] = lambda order: Answer(Code.OK, b"counted by " + order)
+    replicas["two"][0].server.beside[Method.OBSERVE] = lambda _: Answer.error(Code.INVALID_ARGUMENT, "no")
+
+    assert await site.transport.observations(ROUTE.app, b"order", 5.0) == {"one": b"counted by order"}
+    assert await site.transport.observations("unknown", b"order", 5.0) == {}
+    assert [replica.taken for replica, _ in replicas.values()] == [[], []]

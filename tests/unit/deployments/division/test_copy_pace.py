@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.delivery.copy_pace import MOST_BYTES, REST_RATIO, CopyPace
+from deployments.division.copy_pace import MOST_BYTES, REST_RATIO, CopyPace
 
 
 def test_copies_are_bounded_in_number() -> None:
