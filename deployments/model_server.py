@@ -18,7 +18,7 @@ from core.routing.call_trailer import unpacked_trailer
 from core.routing.transport import Call, Endpoint, Method
 from core.versions.servable_spec import ServableSpec
 from deployments.inference.batcher import through_serve
-from deployments.inference.serve_autoscaling import OPEN_CALLS, HELD
+from deployments.inference.serve_autoscaling import HELD, OPEN_CALLS
 from deployments.inference.served_version import ServedVersion, ServingPlace
 from deployments.telemetry.process_logs import configure as configure_logs
 from deployments.telemetry.process_metrics import report as process_report

@@ -24,8 +24,8 @@ MOST_FIGURES: Final = 24
 _STATES: Final = {"same": "good", "different": "bad", "unknown": "warn"}
 _FIGURES: Final = ("Different", "Outside", "Flips", "L2 p50", "L2 p99", "Largest")
 _L2: Final = (
-    "Relative distance (L2): the norm of the difference of an output by the norm of the old version's values; of texts, 1 "
-    "where one differs. A flip is a row whose largest column is another one. Shares are of requests."
+    "Relative distance (L2): the norm of an output's difference by that of the old version's values; of texts 1, if "
+    "one differs. A flip is a row whose largest column is another one. Shares are of requests."
 )
 
 Json = Mapping[str, Any]

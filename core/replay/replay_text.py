@@ -134,7 +134,7 @@ def latency_rows(document: Json) -> list[Sequence[str]]:
     return [(name, *(latency(one[key]) for key in keys)) for name, one in found if one is not None]
 
 
-def shortened(name: str, longest: int) -> str:
+def cut_in_middle(name: str, longest: int) -> str:
     """Return a name that has at most so many characters: its beginning and its end."""
     if len(name) <= longest:
         return name
@@ -170,7 +170,7 @@ def _output_table(document: Json, width: int) -> Iterator[str]:
         return
     others = [max(map(len, column)) for column in list(zip(_OUTPUT_COLUMNS, *rows, strict=True))[1:]]
     longest = max(_SHORTEST_NAME, width - sum(others) - 2 * len(others))
-    yield table(_OUTPUT_COLUMNS, [(shortened(name, longest), *rest) for name, *rest in rows])
+    yield table(_OUTPUT_COLUMNS, [(cut_in_middle(name, longest), *rest) for name, *rest in rows])
     if len(outputs) > MOST_OUTPUTS:
         yield f"and {len(outputs) - MOST_OUTPUTS} more outputs"
 
@@ -195,7 +195,9 @@ def _worst(document: Json, width: int) -> Iterator[str]:
 
 def _errors(document: Json, width: int) -> Iterator[str]:
     for one in document["errors"][:MOST_WORST]:
-        yield from _wrapped(f"version {one['version']}, {one['count']:,} times {one['code']}: {one['text']}", width)
+        yield from _wrapped(
+            f"version {one['version']}, {counted(one['count'], 'time')} {one['code']}: {one['text']}", width
+        )
 
 
 def _verdict(document: Json, width: int) -> Iterator[str]:
