@@ -199,7 +199,8 @@ def _paused(record: RolloutRecord, sight: ModelSight) -> RolloutRecord:
 
 
 def _promoting(record: RolloutRecord, sight: ModelSight) -> RolloutRecord:
-    reason = _breakdown(record, sight)
+    is_gone = is_unable(record.canary, sight)
+    reason = _breakdown(record, sight) or ("does not run, and its directory is gone" if is_gone else "")
     if reason and record.stable in sight.available:
         return turn_down(record, sight, RolloutOutcome.ROLLED_BACK, reason)
     if not record.is_in_force or record.division is None or record.division.stable != record.canary:
