@@ -85,7 +85,8 @@ def _differences(pair: ReplayedPair, tally: ReplayTally) -> Iterator[str]:
     allowed = noise.outside + BEYOND_CHANCE * math.sqrt(noise.outside) + pair.allowed_outside * counts.pairs
     if counts.outside > allowed:
         beside = f", {noise.outside} by chance" if noise.outside else ""
-        yield f"{_of(counts.outside, counts.pairs)} are outside of the tolerance{beside}"
+        itself = f"; {pair.new} differs from itself as well" if tally.new_noise.outside > noise.outside else ""
+        yield f"{_of(counts.outside, counts.pairs)} are outside of the tolerance{beside}{itself}"
 
 
 def _of(count: int, all_of_them: int) -> str:

@@ -16,6 +16,7 @@ from core.replay.replay_text import (
     result_rows,
     share_text,
     verdict_text,
+    worst_groups,
 )
 
 MOST_FIGURES: Final = 24
@@ -111,8 +112,8 @@ def _latency(document: Json) -> str:
 
 
 def _worst(document: Json) -> str:
-    rows = [row_of(str(one["request"]), one["request"], one["result"], one["text"]) for one in document["worst"]]
-    return table_section("Requests that differ most", ("Record or line", "Result", "How"), rows)
+    rows = [row_of(one.requests, *one) for one in worst_groups(document)]
+    return table_section("Requests that differ most", ("Records or lines", "Result", "How"), rows)
 
 
 def _errors(document: Json) -> str:

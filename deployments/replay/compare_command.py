@@ -20,7 +20,7 @@ from core.errors import Code, NotFound, RuntimeFailure
 from core.inference.signature import ServedModel
 from core.replay.recorded_requests import NotReplayed, RecordedRequest, RequestsFile, recorded_requests
 from core.replay.replay_document import ReplayedPair, replay_document
-from core.replay.replay_tally import ReplayTally, TimedAnswer, Trial
+from core.replay.replay_tally import ReplayTally, Trial, VersionReply
 from core.replay.replay_text import replay_text
 from deployments.commands.admin_client import NoServer
 from deployments.commands.arguments import (
@@ -205,7 +205,7 @@ def _replay(
 
 def _trial(calls: VersionCalls, request: RecordedRequest, given: argparse.Namespace, turns: Sequence[str]) -> Trial:
     """Put a request to the versions in these turns, as whoever comes first is at a disadvantage; raises NoServer."""
-    replies: dict[str, TimedAnswer] = {
+    replies: dict[str, VersionReply] = {
         turn: calls.ask(request.call, given.new if turn.startswith("new") else given.old) for turn in turns
     }
     if all(one.answer.code is Code.UNAVAILABLE for one in replies.values()):

@@ -99,3 +99,11 @@ def test_without_an_answer_of_both_nothing_is_known(make: Make) -> None:
 
     assert make(tally)["verdict"] == make(ReplayTally())["verdict"] == "unknown"
     assert make(tally)["latency"] == {"old": None, "new": None}
+
+
+def test_a_new_version_that_differs_from_itself_is_told_so(make: Make) -> None:
+    """Then the difference may be no more than that: a layer that draws numbers was left on, for example."""
+    tally = ReplayTally()
+    add(tally, good([1.0]), good([2.0]), new_again=good([3.0]))
+
+    assert make(tally)["because"] == ["1 of 1 answers are outside of the tolerance; 8 differs from itself as well"]

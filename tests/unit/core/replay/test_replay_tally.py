@@ -9,27 +9,27 @@ from core.errors import Code
 from core.inference.tensor_proto import to_proto
 from core.protos import serving_pb2
 from core.replay.recorded_requests import RecordedRequest
-from core.replay.replay_tally import MOST_ERRORS, MOST_WORST, ReplayTally, TimedAnswer, Trial
+from core.replay.replay_tally import MOST_ERRORS, MOST_WORST, ReplayTally, Trial, VersionReply
 from core.routing.transport import Answer, Call, Method
 
 
-def good(values: object, took_s: float = 0.001, name: str = "y", version: int = 7) -> TimedAnswer:
+def good(values: object, took_s: float = 0.001, name: str = "y", version: int = 7) -> VersionReply:
     message = serving_pb2.PredictResponse()
     message.model_spec.version.value = version
     message.outputs[name].CopyFrom(to_proto(np.array(values, np.float32)))
-    return TimedAnswer(Answer(Code.OK, message.SerializeToString()), took_s)
+    return VersionReply(Answer(Code.OK, message.SerializeToString()), took_s)
 
 
-def bad(text: str = "no", code: Code = Code.INTERNAL) -> TimedAnswer:
-    return TimedAnswer(Answer.error(code, text), 0.5)
+def bad(text: str = "no", code: Code = Code.INTERNAL) -> VersionReply:
+    return VersionReply(Answer.error(code, text), 0.5)
 
 
 def add(
     tally: ReplayTally,
-    old: TimedAnswer,
-    new: TimedAnswer,
-    old_again: TimedAnswer | None = None,
-    new_again: TimedAnswer | None = None,
+    old: VersionReply,
+    new: VersionReply,
+    old_again: VersionReply | None = None,
+    new_again: VersionReply | None = None,
 ) -> None:
     request = RecordedRequest(str(tally.requests + 1), Call(Method.PREDICT, b""))
     tally.add(request, Trial(old, new, old_again or old, new_again or new))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from core.replay.replay_tally import ReplayTally
-from core.replay.replay_text import distance_text, replay_text, share_text, cut_in_middle
+from core.replay.replay_text import distance_text, replay_text, share_text, short_name
 from tests.unit.core.replay.conftest import make_document
 from tests.unit.core.replay.test_replay_tally import add, good
 
@@ -77,5 +77,5 @@ def test_distances_are_told_by_the_edge_below_which_they_are() -> None:
 
 def test_a_long_name_keeps_its_beginning_and_its_end() -> None:
     """Outputs of one model often differ at their ends."""
-    assert cut_in_middle("abcdefghij", 5) == "ab\u2026ij"
-    assert cut_in_middle("abcde", 5) == "abcde"
+    assert short_name("abcdefghij", 5) == "ab\u2026ij"
+    assert short_name("abcde", 5) == "abcde"
