@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from tests.chaos.rollout_site import MODEL, REACHED_WITHIN_S, RolloutSite
 from tests.support.clients import wait_until
@@ -53,12 +54,21 @@ class RolloutFault:
     is_release: bool = False
 
 
+class RolloutCell(NamedTuple):
+    """A cell of the matrix."""
+
+    state: RolloutState
+    fault: RolloutFault
+
+    def __str__(self) -> str:
+        return f"{self.state.name}: {self.fault.name}"
+
+
 @dataclass(frozen=True, slots=True)
 class RolloutOutcome:
     """What a fault did in a state."""
 
-    state: RolloutState
-    fault: RolloutFault
+    cell: RolloutCell
     requests: int
     failures: tuple[str, ...]
     most_of_one: int
@@ -69,11 +79,12 @@ class RolloutOutcome:
 
     @property
     def is_within_goal(self) -> bool:
-        return self.is_as_planned and not self.wrong and self.most_of_one <= self.fault.most_each
+        return self.is_as_planned and not self.wrong and self.most_of_one <= self.cell.fault.most_each
 
 
-def inflict_on_rollout(fault: RolloutFault, state: RolloutState, site: RolloutSite) -> RolloutOutcome:
+def inflict_on_rollout(cell: RolloutCell, site: RolloutSite) -> RolloutOutcome:
     """Release a version, strike in a state, and wait for the end of the rollout."""
+    state, fault = cell
     with site.load(CLIENTS) as load:
         wait_until(lambda: load.count > WARM_REQUESTS, "requests flow")
         before = int(site.delivery()["stable"])
@@ -81,7 +92,7 @@ def inflict_on_rollout(fault: RolloutFault, state: RolloutState, site: RolloutSi
         state.reach(site, arms)
         began_s = time.monotonic()
         is_over = fault.strike(site, arms, state)
-        wait_until(is_over, f"healed: {fault.name}, {state.name}", HEALED_WITHIN_S)
+        wait_until(is_over, f"healed: {cell}", HEALED_WITHIN_S)
         healed_s = time.monotonic() - began_s
         state.leave(site, arms)
         wanted = site.next_version - 1 if fault.is_release else arms.canary if state.is_promoted else arms.stable
@@ -95,8 +106,7 @@ def inflict_on_rollout(fault: RolloutFault, state: RolloutState, site: RolloutSi
     told += "" if is_as_planned else f", not {wanted}: {ended.get('reason')} {ended.get('happenings', [])[-4:]}"
     wrong = (*load.wrong, *(f"version {one} answers after the end" for one in others if is_as_planned))
     return RolloutOutcome(
-        state,
-        fault,
+        cell,
         load.count + len(load.failures),
         tuple(load.failures),
         load.most_of_one,
@@ -246,3 +256,10 @@ ROLLOUT_FAULTS = (
     RolloutFault("reload the configuration", _settings),
     RolloutFault("a second release", _second_release, is_release=True),
 )
+
+ROLLOUT_CELLS = tuple(RolloutCell(state, fault) for state in STATES for fault in ROLLOUT_FAULTS)
+
+SHORT_CELLS = tuple(
+    RolloutCell(STATES[state], ROLLOUT_FAULTS[fault]) for state, fault in ((0, 1), (1, 0), (2, 7), (4, 3))
+)
+"""The watcher in a mirror step, a router at half of the requests, a second release in a pause, and stable in a rollback."""
