@@ -122,6 +122,7 @@ def _has_ended(site: RolloutSite, wanted: int) -> bool:
 
     def is_so() -> bool:
         found = site.delivery()
+        assert found.get("pause_cause") not in {"inconclusive", "failed"}, found.get("reason")
         return found.get("phase") in {"promoted", "idle"} and found.get("stable") == str(wanted)
 
     try:
