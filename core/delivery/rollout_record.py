@@ -88,7 +88,8 @@ class RolloutRecord:
     the version that was stable before, while the rollback window is open. `division` is what routers are to do, with
     `epoch`; `is_in_force` says whether every router had it at the last look. `lost_s` is how long stable has neither
     run nor been there to be fetched, `restarts` counts replicas of the canary that died. `is_forced` says that the
-    rollout was started in spite of what speaks against it, `outcome` how it ended or is about to.
+    rollout was started in spite of what speaks against it, `outcome` how it ended or is about to, `loads_anew` that the
+    canary is tried once more although it could not be loaded before.
     """
 
     stable: int = 0
@@ -125,6 +126,7 @@ class RolloutRecord:
     lost_s: float = 0.0
     restarts: int = 0
     is_forced: bool = False
+    loads_anew: bool = False
     fixed_over: Mapping[str, int] = field(default_factory=dict)
     mirrored_over: MirrorSettings | None = None
 

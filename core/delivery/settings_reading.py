@@ -125,9 +125,15 @@ def _require_harmony(settings: DeliverySettings, given: Mapping[str, Any], heade
 
 
 def _others(traffic: Mapping[str, int]) -> frozenset[str]:
-    """Return the versions that get traffic beside the one with the most."""
+    """Return the versions that get traffic beside the oldest, from which they diverge; of labels, beside the one most.
+
+    Which version a label names is not known here.
+    """
+    numbers = {name: number for name in traffic if (number := number_in(name)) is not None}
+    first = min(numbers, key=lambda name: numbers[name], default="")
     most = max(traffic, key=lambda name: traffic[name], default="")
-    return frozenset(name for name, share in traffic.items() if share and name != most)
+    spared = {first} if len(numbers) == len(traffic) else {first, most}
+    return frozenset(name for name, share in traffic.items() if share and name not in spared)
 
 
 def problems_beside(

@@ -22,8 +22,8 @@ CHUNK_BYTES: Final = 1 << 20
 """Most bytes that are asked for at once: memory grows with the bytes of a file, not with the lengths that it claims."""
 
 
-LONGEST_BYTES: Final = 2**63
-"""No record is longer, as no file is."""
+LONGEST_BYTES: Final = 2**64
+"""What a length can say at most."""
 
 
 class TruncatedRecord(DataLoss):

@@ -46,7 +46,7 @@ def json_request(line: bytes, model: ServedModel) -> Call:
         raise Unimplemented(f"requests of {document['method']!r} are not replayed")
     try:
         return read(model, document.get("signature", ""), document["request"])
-    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidArgument(f"it is not a line of a request log: {type(error).__name__} {error}") from None
 
 

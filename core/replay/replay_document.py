@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from core.delivery.mirror_counts import L2_EDGES, MirrorCounts, OutputCounts
 from core.replay.latencies import Latencies
-from core.replay.recorded_requests import LeftOut
+from core.replay.recorded_requests import NotReplayed
 from core.replay.replay_tally import ReplayTally
 
 SHARES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+MOST_ERRORS: Final = 20
 BEYOND_CHANCE: Final = 3.0
 """So many standard deviations more than chance alone makes are a difference."""
 
@@ -35,10 +36,9 @@ class ReplayedPair:
     allowed_outside: float = 0.0
 
 
-def replay_document(pair: ReplayedPair, tally: ReplayTally, left_out: LeftOut, stopped: str = "") -> Json:
+def replay_document(pair: ReplayedPair, tally: ReplayTally, left_out: NotReplayed, stopped: str = "") -> Json:
     """Return the document; `stopped` says why requests of the file were not replayed that could have been."""
-    different = list(_differences(pair, tally))
-    is_known = tally.counts.compared > 0
+    counts, tolerance = tally.counts, tally.tolerance
     return {
         "model": pair.model,
         "old": str(pair.old),
@@ -51,37 +51,26 @@ def replay_document(pair: ReplayedPair, tally: ReplayTally, left_out: LeftOut, s
             "left_out_because": left_out.example or None,
             "ended": left_out.ended or stopped or None,
         },
-        "verdict": "different" if different else "same" if is_known else "unknown",
-        "because": different or ([] if is_known else ["no request was answered by both versions"]),
+        **_verdict(pair, tally),
         "signature_problems": list(pair.signature_problems),
-        "tolerance": {
-            "rtol": tally.tolerance.rtol,
-            "atol": tally.tolerance.atol,
-            "allowed_outside": pair.allowed_outside,
-        },
-        "results": {
-            **_results(tally.counts),
-            "old_failed": tally.old_failed,
-            "both_failed": tally.both_failed,
-        },
+        "tolerance": {**tolerance._asdict(), "allowed_outside": pair.allowed_outside},
+        "results": {**_results(counts), "old_failed": tally.old_failed, "both_failed": tally.both_failed},
         "noise": {"old": _results(tally.noise), "new": _results(tally.new_noise)},
-        "structural_because": tally.counts.reason or None,
+        "structural_because": counts.reason or None,
         "outputs": _outputs(tally),
-        "latency": {
-            "old": _latency(tally.old_latency),
-            "new": _latency(tally.new_latency),
-        },
+        "latency": {"old": _latency(tally.old_latency), "new": _latency(tally.new_latency)},
         "worst": [{"request": one.request, "result": one.result.name.lower(), "text": one.text} for one in tally.worst],
-        "errors": [
-            {
-                "version": str(pair.new if seen.is_new else pair.old),
-                "code": seen.code.name,
-                "text": seen.text,
-                "count": n,
-            }
-            for seen, n in tally.errors.most_common(20)
-        ],
+        "errors": _errors(pair, tally),
     }
+
+
+def _verdict(pair: ReplayedPair, tally: ReplayTally) -> Json:
+    different = list(_differences(pair, tally))
+    if different:
+        return {"verdict": "different", "because": different}
+    if tally.counts.compared:
+        return {"verdict": "same", "because": []}
+    return {"verdict": "unknown", "because": ["no request was answered by both versions"]}
 
 
 def _differences(pair: ReplayedPair, tally: ReplayTally) -> Iterator[str]:
@@ -96,7 +85,8 @@ def _differences(pair: ReplayedPair, tally: ReplayTally) -> Iterator[str]:
     allowed = noise.outside + BEYOND_CHANCE * math.sqrt(noise.outside) + pair.allowed_outside * counts.pairs
     if counts.outside > allowed:
         beside = f", {noise.outside} by chance" if noise.outside else ""
-        yield f"{_of(counts.outside, counts.pairs)} are outside of the tolerance{beside}"
+        itself = f"; {pair.new} differs from itself as well" if tally.new_noise.outside > noise.outside else ""
+        yield f"{_of(counts.outside, counts.pairs)} are outside of the tolerance{beside}{itself}"
 
 
 def _of(count: int, all_of_them: int) -> str:
@@ -111,6 +101,13 @@ def _results(counts: MirrorCounts) -> Json:
         "structural": counts.structural,
         "failed": counts.failed,
     }
+
+
+def _errors(pair: ReplayedPair, tally: ReplayTally) -> list[Json]:
+    return [
+        {"version": str(pair.new if one.is_new else pair.old), "code": one.code.name, "text": one.text, "count": count}
+        for one, count in tally.errors.most_common(MOST_ERRORS)
+    ]
 
 
 def _outputs(tally: ReplayTally) -> list[Json]:

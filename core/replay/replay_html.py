@@ -16,6 +16,7 @@ from core.replay.replay_text import (
     result_rows,
     share_text,
     verdict_text,
+    worst_groups,
 )
 
 MOST_FIGURES: Final = 24
@@ -24,8 +25,8 @@ MOST_FIGURES: Final = 24
 _STATES: Final = {"same": "good", "different": "bad", "unknown": "warn"}
 _FIGURES: Final = ("Different", "Outside", "Flips", "L2 p50", "L2 p99", "Largest")
 _L2: Final = (
-    "Relative distance (L2): the norm of the difference of an output by the norm of the old version's values; of texts, 1 "
-    "where one differs. A flip is a row whose largest column is another one. Shares are of requests."
+    "Relative distance (L2): the norm of an output's difference by that of the old version's values; of texts 1, if "
+    "one differs. A flip is a row whose largest column is another one. Shares are of requests."
 )
 
 Json = Mapping[str, Any]
@@ -111,8 +112,8 @@ def _latency(document: Json) -> str:
 
 
 def _worst(document: Json) -> str:
-    rows = [row_of(str(one["request"]), one["request"], one["result"], one["text"]) for one in document["worst"]]
-    return table_section("Requests that differ most", ("Record or line", "Result", "How"), rows)
+    rows = [row_of(one.requests, *one) for one in worst_groups(document)]
+    return table_section("Requests that differ most", ("Records or lines", "Result", "How"), rows)
 
 
 def _errors(document: Json) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from core.admin.status_text import latency
 from core.delivery.mirror_counts import L2_EDGES
@@ -19,7 +19,6 @@ SHARES: Final = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999)
 
 _NAMES: Final = ("0", *(f"{edge:.0e}".replace("e-0", "e-") if edge < 0.1 else f"{edge:g}" for edge in L2_EDGES), ">10")
 
-Json = Mapping[str, Any]
 Step = Sequence[float]
 """A latency in seconds, and the number of calls that took as long."""
 

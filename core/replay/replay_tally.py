@@ -24,7 +24,7 @@ MOST_NAMED: Final = 3
 LONGEST_TEXT: Final = 300
 
 
-class Reply(NamedTuple):
+class VersionReply(NamedTuple):
     """An answer, and how long the caller waited for it."""
 
     answer: Answer
@@ -39,10 +39,10 @@ class Reply(NamedTuple):
 class Trial(NamedTuple):
     """The replies to one request: of the old version and of the new one, and of both once more."""
 
-    old: Reply
-    new: Reply
-    old_again: Reply
-    new_again: Reply
+    old: VersionReply
+    new: VersionReply
+    old_again: VersionReply
+    new_again: VersionReply
 
 
 class WorstPair(NamedTuple):
@@ -97,7 +97,7 @@ class ReplayTally:
         """The requests whose answers differ most, the worst first."""
         return sorted(self._worst, reverse=True)
 
-    def _pair(self, request: RecordedRequest, old: Reply, other: Reply) -> PairReport:
+    def _pair(self, request: RecordedRequest, old: VersionReply, other: VersionReply) -> PairReport:
         if not other.is_good:
             return PairReport(PairResult.FAILED, reason=f"{other.answer.code.name}: {other.answer.text}")
         return answer_difference(request.call.method, old.answer.body, other.answer.body, otherwise=self.tolerance)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from core.admin.status_text import latency, printable, table
 from core.pages.tables import counted
@@ -134,7 +134,24 @@ def latency_rows(document: Json) -> list[Sequence[str]]:
     return [(name, *(latency(one[key]) for key in keys)) for name, one in found if one is not None]
 
 
-def shortened(name: str, longest: int) -> str:
+class WorstRequests(NamedTuple):
+    """Requests whose answers differ much, and all in the same way."""
+
+    requests: str
+    result: str
+    text: str
+
+
+def worst_groups(document: Json) -> list[WorstRequests]:
+    """Return the requests that differ most, the worst first; of errors there is a list of its own."""
+    places: dict[tuple[str, str], list[str]] = {}
+    for one in document["worst"]:
+        if one["result"] in {"outside", "structural"}:
+            places.setdefault((one["result"], one["text"]), []).append(one["request"])
+    return [WorstRequests(", ".join(requests), *how) for how, requests in places.items()]
+
+
+def short_name(name: str, longest: int) -> str:
     """Return a name that has at most so many characters: its beginning and its end."""
     if len(name) <= longest:
         return name
@@ -170,7 +187,7 @@ def _output_table(document: Json, width: int) -> Iterator[str]:
         return
     others = [max(map(len, column)) for column in list(zip(_OUTPUT_COLUMNS, *rows, strict=True))[1:]]
     longest = max(_SHORTEST_NAME, width - sum(others) - 2 * len(others))
-    yield table(_OUTPUT_COLUMNS, [(shortened(name, longest), *rest) for name, *rest in rows])
+    yield table(_OUTPUT_COLUMNS, [(short_name(name, longest), *rest) for name, *rest in rows])
     if len(outputs) > MOST_OUTPUTS:
         yield f"and {len(outputs) - MOST_OUTPUTS} more outputs"
 
@@ -182,20 +199,16 @@ def _latency_table(document: Json) -> Iterator[str]:
 
 
 def _worst(document: Json, width: int) -> Iterator[str]:
-    """Yield the requests that differ most, those together that differ in the same way; of errors there is a list."""
-    places: dict[tuple[str, str], list[str]] = {}
-    for one in document["worst"]:
-        if one["result"] in {"outside", "structural"}:
-            places.setdefault((one["result"], one["text"]), []).append(one["request"])
-    for (result, text), requests in list(places.items())[:MOST_WORST]:
-        yield from _wrapped(
-            f"{'requests' if len(requests) > 1 else 'request'} {', '.join(requests)}: {result}: {text}", width
-        )
+    for one in worst_groups(document)[:MOST_WORST]:
+        requests = f"{'requests' if ',' in one.requests else 'request'} {one.requests}"
+        yield from _wrapped(f"{requests}: {one.result}: {one.text}", width)
 
 
 def _errors(document: Json, width: int) -> Iterator[str]:
     for one in document["errors"][:MOST_WORST]:
-        yield from _wrapped(f"version {one['version']}, {one['count']:,} times {one['code']}: {one['text']}", width)
+        yield from _wrapped(
+            f"version {one['version']}, {counted(one['count'], 'time')} {one['code']}: {one['text']}", width
+        )
 
 
 def _verdict(document: Json, width: int) -> Iterator[str]:

@@ -14,10 +14,11 @@ from core.rollouts.sight import ModelSight
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """Aspired are `policy(present - avoid) | keep`."""
+    """Aspired are `policy(present - avoid) | keep`; those in `again` are loaded although they failed before."""
 
     keep: frozenset[int] = frozenset()
     avoid: frozenset[int] = frozenset()
+    again: frozenset[int] = frozenset()
 
 
 def holding_of(record: RolloutRecord, sight: ModelSight, settings: DeliverySettings) -> Holding:
@@ -33,7 +34,7 @@ def holding_of(record: RolloutRecord, sight: ModelSight, settings: DeliverySetti
     avoid = rejected_versions(record, sight) | {record.queued}
     if settings.plan is not None and record.stable:
         avoid |= {version for version in sight.stored if version > record.stable and version not in sight.chosen}
-    return Holding(keep, avoid - keep - {0})
+    return Holding(keep, avoid - keep - {0}, frozenset({record.canary}) if record.loads_anew else frozenset())
 
 
 def division_of(record: RolloutRecord, routed: frozenset[int]) -> Division | None:

@@ -84,6 +84,7 @@ def _with_clocks(record: RolloutRecord, sight: ModelSight) -> RolloutRecord:
         lasted_s=record.lasted_s + elapsed_s * (record.phase in CLOCKED),
         window_s=record.window_s + elapsed_s * (record.phase is RolloutPhase.PROMOTED),
         lost_s=record.lost_s + elapsed_s if stable_is_unable(record, sight) else 0.0,
+        loads_anew=record.loads_anew and record.canary in sight.failed,
         restarts=record.restarts + max(0, sight.restarts) * (running_step(record) is not None),
     )
 
@@ -198,7 +199,8 @@ def _paused(record: RolloutRecord, sight: ModelSight) -> RolloutRecord:
 
 
 def _promoting(record: RolloutRecord, sight: ModelSight) -> RolloutRecord:
-    reason = _breakdown(record, sight)
+    is_gone = is_unable(record.canary, sight)
+    reason = _breakdown(record, sight) or ("does not run, and its directory is gone" if is_gone else "")
     if reason and record.stable in sight.available:
         return turn_down(record, sight, RolloutOutcome.ROLLED_BACK, reason)
     if not record.is_in_force or record.division is None or record.division.stable != record.canary:
@@ -262,15 +264,21 @@ def _given_up(record: RolloutRecord, sight: ModelSight) -> RolloutRecord | None:
 def _breakdown(record: RolloutRecord, sight: ModelSight) -> str:
     if record.restarts >= MOST_RESTARTS:
         return f"{record.restarts} of its replicas died"
+    phase = record.paused_from if record.phase is RolloutPhase.PAUSED else record.phase
+    if phase is RolloutPhase.LOADING:  # it has no replica yet, or none any more since it was unloaded
+        return "" if record.loads_anew else _load_failure(record.canary, sight)
     return _breakdown_of(record.canary, plan_of(record), sight)
+
+
+def _load_failure(version: int, sight: ModelSight) -> str:
+    return f"could not be loaded: {sight.failed[version]}" if version in sight.failed else ""
 
 
 def _breakdown_of(version: int, plan: RolloutPlan, sight: ModelSight) -> str:
     """Return why a version cannot answer, for more than a moment; empty if it can, or may soon."""
-    if version in sight.failed:
-        return f"could not be loaded: {sight.failed[version]}"
     gone_s = sight.gone_s.get(version, -1.0)
-    return f"has had no replica for {time_in_words(gone_s)}" if gone_s >= plan.health_grace_s else ""
+    is_gone = gone_s >= plan.health_grace_s
+    return _load_failure(version, sight) or (f"has had no replica for {time_in_words(gone_s)}" if is_gone else "")
 
 
 def _failed(record: RolloutRecord, sight: ModelSight) -> RolloutRecord | None:

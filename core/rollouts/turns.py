@@ -83,6 +83,7 @@ def begin(
         queued=0,
         restarts=0,
         is_forced=forced,
+        loads_anew=version in sight.failed,
         outcome=None,
         rejected={one: why for one, why in record.rejected.items() if one != version},
     )

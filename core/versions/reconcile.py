@@ -127,14 +127,18 @@ def _first_seen(servable: ServableId, app: AppObservation, world: World, limits:
 
 
 def _follow_directory(record: VersionRecord, world: World) -> VersionRecord:
-    """Take the path of a version that is about to be loaded from the newest listing."""
+    """Take the path of a version that is about to be loaded from the newest listing.
+
+    One that has failed is loaded again when its files have changed, or when somebody retries its rollout.
+    """
     directory = world.directory_of(record.servable)
     if directory is None or record.state not in {State.START, State.END}:
         return record
     if record.state is State.START:
         return replace(record, path=directory.path, fingerprint=directory.fingerprint)
     repaired = record.failure is not None and directory.fingerprint != record.fingerprint
-    if not (record.aspired and (record.failure is None or record.failure == GIVEN_UP or repaired)):
+    retried = record.servable.version in world.delivered_of(record.servable.name).holding.again
+    if not (record.aspired and (record.failure is None or record.failure == GIVEN_UP or repaired or retried)):
         return record
     again = replace(record, failure=None, failed_attempts=0, retry_at_s=0.0).after(Event.ASPIRED_AGAIN, world.now_s)
     return replace(again, path=directory.path, fingerprint=directory.fingerprint)

@@ -13,6 +13,7 @@ from core.access.access_file import read_access_rules
 from core.admin.serve_config import read_serve_config
 from core.config.file_check import Checked, FileKind, across, check_file
 from core.config.own_flags import listed_names
+from core.config.version_policy import Latest
 from core.errors import ConfigError, Problem
 from core.storage.directory_names import not_a_version
 from core.telemetry.redaction import without_secrets
@@ -88,6 +89,7 @@ def _checked(file: str, kind: FileKind | None, root: str) -> Checked:
             *_missing_base_paths(found),
             *_missing_subpaths(found),
             *_missing_libraries(found),
+            *_changed_signatures(found),
             *(_only_for_ray(file) if found.kind is FileKind.SERVE and not found.problems else ()),
         ),
     )
@@ -156,6 +158,24 @@ def _model_places(base_path: str, subpath: str) -> list[str]:
     with suppress(OSError):
         return [os.path.join(base_path, name, subpath) for name in os.listdir(base_path) if not not_a_version(name)]
     return []
+
+
+def _changed_signatures(found: Checked) -> Iterable[Problem]:
+    """Yield a warning for each thing that callers of a version on disk would notice of a newer one beside it."""
+    own = found.settings.models if found.settings is not None else {}
+    places = {f"{one.name}.base_path": (one.base_path, one.policy, one.version_subpath) for one in found.models}
+    for name, one in own.items():
+        places[f"models.{name}.base_path"] = one.base_path or "", one.policy or Latest(), one.version_subpath
+    local = {field: one for field, one in places.items() if os.path.isdir(one[0])}
+    if not local:
+        return
+    from deployments.inspection.disk_signatures import change_on_disk  # noqa: PLC0415 - needs numpy, as no other check
+
+    for field, (base_path, policy, subpath) in local.items():
+        change = change_on_disk(base_path, policy, subpath)
+        if change is not None:
+            text = f"version {change.new} after {change.old}"
+            yield from (Problem(f"{text}: {one}", found.file, None, field) for one in change.problems)
 
 
 def _missing_libraries(found: Checked) -> Iterable[Problem]:

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from core.telemetry.redaction import without_secrets
-from deployments.delivery.web_calls import OK, answer_of
+from deployments.delivery.web_calls import OK, web_answer
 from deployments.system.daemon_threads import DaemonThreads
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class _Gate:
 class Gates:
     """The gate that each rollout waits for; one that has opened stays open for its step."""
 
-    def __init__(self, ask: Callable[[str], str] = answer_of) -> None:
+    def __init__(self, ask: Callable[[str], str] = web_answer) -> None:
         self._ask = ask
         self._threads = DaemonThreads("asks gates", GATES_AT_A_TIME)
         self._gates: dict[str, _Gate] = {}

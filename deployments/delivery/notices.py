@@ -13,7 +13,7 @@ from typing import Any, Final
 from core.delivery.rollout_record import Happening
 from core.telemetry.log_lines import iso_time
 from core.telemetry.redaction import without_secrets
-from deployments.delivery.web_calls import answer_of
+from deployments.delivery.web_calls import web_answer
 from deployments.system.daemon_threads import DaemonThreads
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Notices:
 
     def __init__(
         self,
-        send: Callable[[str, bytes, Mapping[str, str]], str] = answer_of,
+        send: Callable[[str, bytes, Mapping[str, str]], str] = web_answer,
         pause: Callable[[float], object] = time.sleep,
     ) -> None:
         self._send = send

@@ -24,7 +24,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         """Follow none."""
 
 
-def answer_of(url: str, body: bytes | None = None, headers: Mapping[str, str] = NO_HEADERS) -> str:
+def web_answer(url: str, body: bytes | None = None, headers: Mapping[str, str] = NO_HEADERS) -> str:
     """Return the status of a GET, or of a POST of a body, as text; or why there is none. Waits some seconds."""
     opener = urllib.request.build_opener(_NoRedirects)
     try:

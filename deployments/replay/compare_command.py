@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from io import BufferedReader
 from typing import Final, NamedTuple
 
@@ -18,9 +18,9 @@ from core.comparison.signature_difference import signature_problems
 from core.delivery.split import DEFAULT_TOLERANCE, Tolerance
 from core.errors import Code, NotFound, RuntimeFailure
 from core.inference.signature import ServedModel
-from core.replay.recorded_requests import LeftOut, RecordedRequest, RequestsFile, recorded_requests
+from core.replay.recorded_requests import NotReplayed, RecordedRequest, RequestsFile, recorded_requests
 from core.replay.replay_document import ReplayedPair, replay_document
-from core.replay.replay_tally import ReplayTally, Reply, Trial
+from core.replay.replay_tally import ReplayTally, Trial, VersionReply
 from core.replay.replay_text import replay_text
 from deployments.commands.admin_client import NoServer
 from deployments.commands.arguments import (
@@ -122,7 +122,7 @@ def _count(text: str) -> int:
 def _compare(given: argparse.Namespace) -> int:
     if given.report:
         check_place(given.report)
-    tally, left_out = ReplayTally(Tolerance(given.rtol, given.atol)), LeftOut()
+    tally, left_out = ReplayTally(Tolerance(given.rtol, given.atol)), NotReplayed()
     with ExitStack() as opened:
         files = [RequestsFile(one, opened.enter_context(_opened(one))) for one in given.requests]
         for one in files:
@@ -157,17 +157,11 @@ class _Ending(NamedTuple):
     status: int | None = None
 
 
-@contextmanager
-def _opened(file: str) -> Iterator[BufferedReader]:
+def _opened(file: str) -> BufferedReader:
     try:
-        stream = open(file, "rb")  # noqa: SIM115 - closed below
+        return open(file, "rb")
     except OSError as error:
         raise NotFound(f"{file} cannot be read: {error.strerror}") from None
-    with stream:
-        try:
-            yield stream
-        except OSError as error:
-            raise NotFound(f"{file} cannot be read: {error.strerror}") from None
 
 
 def _versions(given: argparse.Namespace) -> tuple[VersionCalls, ServedModel, ServedModel]:
@@ -195,10 +189,7 @@ def _replay(
                 return _Ending(f"there are more than {given.limit:,} requests, see --limit")
             if not tally.requests:  # what a first request starts is no part of a latency
                 calls.ask(request.call, given.old), calls.ask(request.call, given.new)
-            trial = _trial(calls, request, given, next(turns))
-            if all(one.answer.code is Code.UNAVAILABLE for one in trial):
-                client(given).status()
-            tally.add(request, trial)
+            tally.add(request, _trial(calls, request, given, next(turns)))
             told.at(tally.requests)
     except KeyboardInterrupt:
         return _Ending("it was interrupted", INTERRUPTED)
@@ -213,10 +204,12 @@ def _replay(
 
 
 def _trial(calls: VersionCalls, request: RecordedRequest, given: argparse.Namespace, turns: Sequence[str]) -> Trial:
-    """Put a request to the versions in these turns: whoever comes first is at a disadvantage."""
-    replies: dict[str, Reply] = {
+    """Put a request to the versions in these turns, as whoever comes first is at a disadvantage; raises NoServer."""
+    replies: dict[str, VersionReply] = {
         turn: calls.ask(request.call, given.new if turn.startswith("new") else given.old) for turn in turns
     }
+    if all(one.answer.code is Code.UNAVAILABLE for one in replies.values()):
+        client(given).status()
     return Trial(**replies)
 
 

@@ -12,7 +12,7 @@ import grpc
 from core.errors import Code, InvalidArgument, RuntimeFailure
 from core.grpc.metadata import metadata_request, read_metadata_answer
 from core.inference.signature import Signature
-from core.replay.replay_tally import Reply
+from core.replay.replay_tally import VersionReply
 from core.replay.version_requests import request_for
 from core.routing.transport import Answer, Call, Method
 
@@ -47,19 +47,19 @@ class VersionCalls:
             raise RuntimeFailure(reply.answer.code, reply.answer.text)
         return read_metadata_answer(bytes(reply.answer.body))
 
-    def ask(self, call: Call, version: int) -> Reply:
+    def ask(self, call: Call, version: int) -> VersionReply:
         """Put a recorded request to a version; an error of the server is an answer, too."""
         try:
             request = request_for(call, self._model, version)
         except InvalidArgument as error:
-            return Reply(Answer.of(error), 0.0)
+            return VersionReply(Answer.of(error), 0.0)
         return self._sent(_NAMES[call.method], request)
 
-    def _sent(self, name: str, request: bytes) -> Reply:
+    def _sent(self, name: str, request: bytes) -> VersionReply:
         began_s = time.perf_counter()
         try:
             body = self._send[name](request, timeout=self._timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
             text = str(error.details())
-            return Reply(Answer.error(Code(error.code().value[0]), text), time.perf_counter() - began_s)
-        return Reply(Answer(Code.OK, body), time.perf_counter() - began_s)
+            return VersionReply(Answer.error(Code(error.code().value[0]), text), time.perf_counter() - began_s)
+        return VersionReply(Answer(Code.OK, body), time.perf_counter() - began_s)

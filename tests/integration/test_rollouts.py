@@ -33,15 +33,24 @@ ROW = {"instances": [[1.0, 2.0]]}
 ANSWER = {"predictions": [[1.0, 2.0]]}
 
 
-def plan(*steps: dict[str, Any]) -> dict[str, Any]:
+OTHER = with_predict('return {"y": inputs["x"] * 1.5}')
+ERRORS = {"server_errors": {"max_ratio": 1.2}}
+DIFFERENCES = {"tolerance": {"output": "y", "rtol": 1e-3, "atol": 1e-5, "max_rate": 0.01}}
+
+
+def plan(*steps: dict[str, Any], metrics: Sequence[dict[str, Any]] = (ERRORS,)) -> dict[str, Any]:
     """Return the section of a plan that needs seconds, not hours."""
-    metrics = [{"server_errors": {"max_ratio": 1.2}}]
-    analysis = {"interval": "1s", "initial_delay": "0s", "min_requests": 30, "metrics": metrics}
+    analysis = {"interval": "1s", "initial_delay": "0s", "min_requests": 30, "metrics": list(metrics)}
     return {"steps": list(steps), "analysis": analysis, "rollback_window": "1h", "labels": {"stable": "auto"}}
 
 
 HALF = {"weight": 50, "bake": "3s"}
-PLANS = {"good": plan(HALF), "bad": plan(HALF), "slow": plan(HALF, {"pause": {}})}
+PLANS = {
+    "good": plan(HALF),
+    "bad": plan(HALF),
+    "other": plan({"mirror": 100, "bake": "3s"}, metrics=(ERRORS, DIFFERENCES)),
+    "slow": plan(HALF, {"pause": {}}),
+}
 
 
 @dataclass
@@ -63,7 +72,7 @@ class RolloutServer:
 
     @contextmanager
     def running(self) -> Iterator[RestClient]:
-        """Run it until the block ends; all three models answer."""
+        """Run it until the block ends; all models answer."""
         flags = (
             f"--rest_api_port={self.rest_port}", f"--port={self.grpc_port}", "--host=127.0.0.1",
             f"--model_settings_file={self.folder / 'settings.yaml'}", f"--state_dir={self.folder / 'states'}",
@@ -127,6 +136,7 @@ def test_versions_earn_their_traffic_and_restarts_change_nothing(tmp_path: Path)
         with stack:
             server.add_version("good", 2)
             server.add_version("bad", 2, FAILING)
+            server.add_version("other", 2, OTHER)
             server.add_version("slow", 2)
             wait_until(lambda: delivery(client, "slow")["phase"] == "paused", "the plan pauses", 90)
             (watcher,) = replica_pids(ROUTER_APP, "Watcher")
@@ -134,8 +144,11 @@ def test_versions_earn_their_traffic_and_restarts_change_nothing(tmp_path: Path)
             wait_until(lambda: delivery(client, "good")["stable"] == "2", "the equal one is promoted", 90)
             wait_until(lambda: delivery(client, "bad")["rejected"], "the failing one is rolled back", 90)
             wait_until(lambda: client.available("bad") == {1}, "it is unloaded", 60)
-        assert loops["good"].failures == loops["slow"].failures == []
+            wait_until(lambda: delivery(client, "other")["rejected"], "other outputs are noticed in copies", 90)
+        assert loops["good"].failures == loops["slow"].failures == loops["other"].failures == []
         assert ANSWER in loops["good"].answers
+        assert all(one == ANSWER for one in loops["other"].answers)
+        assert "tolerance_y" in delivery(client, "other")["rejected"][0]["reason"]
         assert "server_errors" in delivery(client, "bad")["rejected"][0]["reason"]
         assert delivery(client, "slow")["phase"] == "paused"
         assert answering(client, "slow") == {"1", "2"}

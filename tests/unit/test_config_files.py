@@ -13,6 +13,7 @@ from ray.serve.schema import ServeDeploySchema
 from core.config import joined_models, yaml_settings
 from core.config.models_text import model_configs
 from core.config.yaml_settings import YamlSettings
+from core.delivery.settings_reading import SHARED_DELIVERY
 from core.errors import InvalidArgument
 from deployments.app import build
 from tests.support.project import ROOT
@@ -68,14 +69,18 @@ def test_what_the_settings_sample_shows_in_comments_is_valid_too() -> None:
 
     added = {one.name: one for one in joined_models.joined((), own)}
 
-    assert set(added) == {"pictures", "ranking", "registered", "search", "tokens", "translation"}
+    assert set(added) == {"offers", "pictures", "prices", "ranking", "registered", "search", "tokens", "translation"}
     assert added["ranking"].labels == {"stable": 7, "canary": 8}
     assert added["translation"].resources.autoscaling is not None
+    assert added["prices"].delivery.plan is not None
+    assert added["offers"].delivery.traffic == {"7": 9000, "8": 1000}
     assert added["pictures"].hooks == "pictures.hooks:TopFive"
     assert [log.collector for log in added["search"].logging] == ["", "json_lines"]
 
 
-@pytest.mark.parametrize("field", [*yaml_settings._RESOURCES, *yaml_settings._LISTED, *yaml_settings._AUTOSCALING])
+@pytest.mark.parametrize(
+    "field", [*yaml_settings._RESOURCES, *SHARED_DELIVERY, *yaml_settings._LISTED, *yaml_settings._AUTOSCALING]
+)
 def test_the_settings_sample_shows_every_field(field: str) -> None:
     """A reader of the sample learns all that can be set."""
     assert re.search(rf"\b{field}:", SETTINGS.read_text(encoding="utf-8"))

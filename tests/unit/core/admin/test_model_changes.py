@@ -16,6 +16,7 @@ from core.admin.model_changes import (
     policy_text,
     remove_label,
     restored,
+    rollout_conflicts,
     unload_model,
     unload_version,
 )
@@ -29,6 +30,7 @@ from core.config.model_config import (
     Placement,
 )
 from core.config.version_policy import All, Latest, Specific
+from core.delivery.rollout_record import RolloutPhase, RolloutRecord
 from core.errors import FailedPrecondition, InvalidArgument, NotFound
 
 M = ModelConfig("m", "/m", labels={"stable": 1})
@@ -287,3 +289,38 @@ def test_a_change_is_not_taken_back_from_what_others_wrote(
     models = (M,) if present is None else (M, present)
 
     assert restored(before, WRITTEN)(KnownModels(models)) == models
+
+
+RUNS = RolloutRecord(stable=7, canary=8, phase=RolloutPhase.STEP)
+NAMED = replace(N, labels={"live": 7, "old": 3})
+
+
+@pytest.mark.parametrize(
+    ("change", "touched"),
+    [
+        ({"labels": {"live": 8, "old": 3}}, True),
+        ({"labels": {"old": 3}}, True),
+        ({"labels": {"live": 7, "old": 3, "next": 8}}, True),
+        ({"labels": {"live": 7, "old": 4}}, False),
+        ({"labels": {"live": 7}}, False),
+        ({"policy": Specific(frozenset({7}))}, True),
+        ({"policy": Specific(frozenset({7, 8}))}, False),
+        ({"hooks": "m:H"}, False),
+    ],
+    ids=["moved", "removed", "added", "of others", "of others removed", "unloaded", "both listed", "something else"],
+)
+def test_a_change_that_touches_a_running_rollout_is_found(change, touched) -> None:
+    """Labels that come, move or go, and versions that a policy lists no more."""
+    after = (M, replace(NAMED, **change))
+
+    found = rollout_conflicts((M, NAMED), after, {NAMED.name: RUNS})
+
+    assert found.keys() == ({NAMED.name} if touched else set())
+    assert rollout_conflicts((M, NAMED), after, {NAMED.name: RolloutRecord(stable=7)}) == {}
+    assert rollout_conflicts((M, NAMED), after, {}) == {}
+
+
+def test_a_model_that_goes_takes_its_rollout_with_it() -> None:
+    """And one that comes has none."""
+    assert rollout_conflicts((M, NAMED), (M,), {NAMED.name: RUNS}) == {}
+    assert rollout_conflicts((M,), (M, NAMED), {NAMED.name: RUNS}) == {}

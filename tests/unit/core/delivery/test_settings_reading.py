@@ -94,9 +94,10 @@ def test_a_mistake_has_its_line_and_field(text: str, expected: str) -> None:
     assert expected in "\n".join(read(text)[1])
 
 
-def test_copies_of_the_version_with_the_most_requests_are_allowed() -> None:
+def test_copies_of_the_version_that_others_diverge_from_are_allowed() -> None:
     """They show how much answers of one version differ."""
     assert read("traffic: {8: 10, 7: 90}\nmirror: {version: 7}")[1] == []
+    assert read("traffic: {green: 10, blue: 90}\nmirror: {version: blue}\nlabels: {green: 8, blue: 7}")[1] == []
 
 
 def test_a_header_in_both_places_may_be_the_same() -> None:

@@ -42,7 +42,7 @@ def test_fixed_shares_are_of_versions_that_answer(available: set[int], weights: 
     assert scene.weights == weights
 
 
-def test_the_version_with_the_most_requests_is_the_one_that_others_diverge_from() -> None:
+def test_the_oldest_version_is_the_one_that_others_diverge_from() -> None:
     """However the file lists them."""
     scene = without_plan(traffic={"8": 1000, "7": 9000})
 

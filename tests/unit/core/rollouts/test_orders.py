@@ -11,6 +11,7 @@ from core.delivery.plan import OnFailure, RolloutStep
 from core.delivery.rollout_record import NO_RECORD, PauseCause, Rejection, RolloutPhase
 from core.delivery.split import WHOLE, MirrorSettings
 from core.errors import Aborted, FailedPrecondition, InvalidArgument
+from core.rollouts.holding import holding_of
 from core.rollouts.orders import OrderVerb, change_problem
 from tests.support.rollout_scene import BAD, FEW, GOOD, PLAN, Scene
 
@@ -390,3 +391,37 @@ def test_a_version_that_is_nowhere_is_refused(text: str) -> None:
         Scene(plan=None).order(OrderVerb.TRAFFIC, traffic=((text, WHOLE),))
     with pytest.raises(InvalidArgument):
         Scene(plan=None).order(OrderVerb.MIRROR, mirror=MirrorSettings(text, 100))
+
+
+def test_a_retry_loads_once_more_what_could_not_be_loaded() -> None:
+    """The old failure does not count against it, the next one does."""
+    scene = Scene()
+    scene.to(LOADING)
+    scene.failed[8] = "no space"
+    scene.look()
+    assert scene.record.rejected[8].reason == "could not be loaded: no space"
+
+    scene.order(OrderVerb.RETRY)
+    scene.look()
+    assert scene.record.phase is LOADING
+    assert holding_of(scene.record, scene.sight(), scene.in_force).again == {8}
+
+    scene.failed.clear()
+    scene.look()
+    assert holding_of(scene.record, scene.sight(), scene.in_force).again == frozenset()
+    scene.failed[8] = "no space either"
+    scene.look()
+    assert scene.record.rejected[8].reason == "could not be loaded: no space either"
+
+
+def test_a_retried_version_is_not_blamed_for_having_been_unloaded() -> None:
+    """It has had no replica since then."""
+    scene = Scene(record=replace(Scene().record, rejected={8: Rejection("bad", "f8")}), available={7}, gone_s={8: 1e4})
+
+    scene.order(OrderVerb.RETRY)
+    scene.look()
+    assert scene.record.phase is LOADING
+
+    scene.available, scene.gone_s = {7, 8}, {}
+    scene.look()
+    assert scene.record.phase is STEP

@@ -319,6 +319,20 @@ def test_a_canary_without_replicas_for_long_is_rolled_back(phase: RolloutPhase) 
     assert scene.record.rejected[8].reason == "has had no replica for 31 seconds"
 
 
+def test_a_promotion_ends_without_a_canary_that_could_be_loaded() -> None:
+    """Its directory is gone, and then its process: stable has all requests again."""
+    scene = Scene()
+    scene.to(RolloutPhase.PROMOTING)
+    del scene.stored[8]
+    scene.available = {7}
+
+    scene.look()
+    scene.look()
+
+    assert (scene.record.phase, scene.record.stable) == (RolloutPhase.IDLE, 7)
+    assert scene.record.rejected[8].reason == "does not run, and its directory is gone"
+
+
 def test_replicas_that_die_need_no_statistics() -> None:
     """Two are enough; replicas that died before the rollout do not count."""
     scene = Scene()
@@ -742,3 +756,29 @@ def test_a_window_without_the_canary_proves_nothing() -> None:
         scene.look(10.0, ArmWindow(tally(1000), tally(0), share=0.05))
 
     assert (scene.record.phase, scene.record.pause_cause) == (RolloutPhase.PAUSED, PauseCause.INCONCLUSIVE)
+
+
+def test_requests_of_a_step_begin_anew_when_the_share_comes_back() -> None:
+    """The canary is cold again: its first windows do not count, as at the beginning of the step."""
+    scene = Scene(plan=replace(PLAN, analysis=replace(ANALYSIS, initial_delay_s=20.0)))
+    scene.to_step()
+    for _ in range(4):
+        scene.look(10.0, GOOD)
+    assert scene.record.analysis.step_requests > 0
+
+    scene.gone_s = {8: 5.0}
+    scene.look(1.0)
+    scene.gone_s = {}
+    scene.look(1.0)
+
+    assert (scene.record.analysis.step_requests, scene.record.analysis.delay_left_s) == (0, 20.0)
+
+
+@pytest.mark.parametrize(("header", "unit"), [("", "requests"), ("x-user", "keys")])
+def test_what_is_sticky_is_judged_by_keys(header: str, unit: str) -> None:
+    """Ten errors of one user are one event."""
+    scene = Scene(settings=replace(Scene().settings, stickiness=header))
+
+    scene.to_step()
+
+    assert scene.record.analysis.unit == unit

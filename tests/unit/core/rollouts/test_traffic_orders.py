@@ -121,14 +121,16 @@ def test_a_rejected_version_gets_traffic_only_by_force() -> None:
 
 
 def test_a_version_has_either_a_share_or_copies() -> None:
-    """Copies for the one with the most requests show the noise."""
+    """Copies for the oldest one, from which the others diverge, show the noise."""
     scene = unplanned()
     scene.order(OrderVerb.TRAFFIC, traffic=(("7", 9000), ("8", 1000)))
     with pytest.raises(InvalidArgument, match="Version 8 cannot get both"):
         scene.order(OrderVerb.MIRROR, mirror=MirrorSettings("8"))
     scene.order(OrderVerb.MIRROR, mirror=MirrorSettings("7"))
+    scene.order(OrderVerb.TRAFFIC, traffic=(("7", WHOLE),))
+    scene.order(OrderVerb.MIRROR, mirror=MirrorSettings("8"))
 
-    with pytest.raises(InvalidArgument, match="Version 7 cannot get both"):
+    with pytest.raises(InvalidArgument, match="Version 8 cannot get both"):
         scene.order(OrderVerb.TRAFFIC, traffic=(("8", 9000), ("7", 1000)))
 
 

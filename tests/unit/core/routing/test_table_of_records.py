@@ -8,6 +8,9 @@ import pytest
 
 from core.config.model_config import ModelConfig, ModelResources, Rollout
 from core.config.version_policy import All, Latest, Specific
+from core.delivery.plan import RolloutPlan, RolloutStep
+from core.delivery.rollout_record import RolloutRecord
+from core.delivery.split import Division
 from core.errors import Code, LabelNotFound, ServableNotFound
 from core.routing.admission import TrafficLimits
 from core.routing.table import RoutingTable
@@ -16,7 +19,7 @@ from core.storage.version_listing import UNKNOWN, Judged, VersionDirectory, Vers
 from core.versions.lifecycle import State
 from core.versions.record import Failure, VersionRecord
 from core.versions.servable import ServableId
-from core.versions.world import AppObservation, Condition, World
+from core.versions.world import AppObservation, Condition, Delivered, World
 
 M = ModelConfig("m", "/m")
 
@@ -257,3 +260,21 @@ def test_a_route_stays_where_it_led_while_the_version_is_not_seen() -> None:
     after = published(first, is_confirmed=True, v1=State.AVAILABLE)
 
     assert after.hosts == {"m:1": "host@a"}
+
+
+def test_a_table_carries_the_division_and_the_record_of_a_rollout() -> None:
+    """Shares of a version without a route are stable's; labels of the plan are beside those of the list."""
+    record = RolloutRecord(stable=7, canary=8, division=Division(((7, 9_000), (8, 1_000)), 3), labels={"stable": 7})
+    plan = RolloutPlan((RolloutStep(weight=1_000),))
+    delivered = {"m": Delivered(record=record, plan=plan, signature_changes=("input x is missing",))}
+    both = {ServableId("m", number): VersionRecord(ServableId("m", number), "/m", State.AVAILABLE) for number in (7, 8)}
+    world = World(1.0, (replace(M, labels={"mine": 8}),), delivered=delivered)
+
+    model = routing_table(both, world, EMPTY).models["m"]
+    one = routing_table({ServableId("m", 7): both[ServableId("m", 7)]}, world, EMPTY).models["m"]
+
+    assert model.division == record.division
+    assert (model.delivery, model.plan) == (record, plan)
+    assert model.signature_changes == ("input x is missing",)
+    assert model.labels == {"mine": 8, "stable": 7}
+    assert one.division == Division(((7, 10_000),), 3)

@@ -8,7 +8,9 @@ import pytest
 
 from core.config.model_config import ModelConfig, ModelResources, Placement, Rollout
 from core.config.version_policy import All, Latest, PolicyFailed, Specific
+from core.delivery.rollout_record import RolloutRecord
 from core.errors import Code
+from core.rollouts.holding import Holding
 from core.routing.table import RoutingTable
 from core.routing.table_of_records import routing_table
 from core.storage.version_listing import UNKNOWN, FileEntry, Judged, VersionDirectory, VersionListing
@@ -19,7 +21,7 @@ from core.versions.reconcile import ENDED_VERSIONS_KEPT_S, apply, failed, next_a
 from core.versions.record import GIVEN_UP, Failure, VersionRecord
 from core.versions.servable import ServableId
 from core.versions.status_message import status_message
-from core.versions.world import AppObservation, Condition, Load, LoadLimits, Unload, World
+from core.versions.world import AppObservation, Condition, Delivered, Load, LoadLimits, Unload, World
 from tests.support.infra_validator import ModelState, model_state
 
 NOW_S = 100.0
@@ -471,6 +473,15 @@ def test_a_permanent_failure_is_not_tried_again_until_the_files_change() -> None
     assert (same.state, repaired.state) == (State.END, State.START)
 
 
+def test_a_permanent_failure_is_tried_again_when_its_rollout_is_retried() -> None:
+    """Somebody has made room, or knows better."""
+    before = one(V1, state=State.END, failure=NOT_FOUND)
+    retried = {"m": Delivered(Holding(keep=frozenset({1}), again=frozenset({1})))}
+
+    assert states(observe(before, world(1), LIMITS)) == {1: State.END}
+    assert states(observe(before, world(1, delivered=retried), LIMITS)) == {1: State.START}
+
+
 class Failing:
     """A policy of a package that fails."""
 
@@ -520,3 +531,57 @@ def test_a_version_that_will_be_tried_again_has_not_ended_for_tfx() -> None:
     tick(NOW_S + 171.0, Condition.FAILED)
 
     assert told[-2:] == [ModelState.READY, ModelState.UNAVAILABLE]
+
+
+def aspired(seen) -> set[int]:
+    """Return the versions that are aspired."""
+    return {servable.version for servable, record in seen.items() if record.aspired}
+
+
+def held(keep: set[int], avoid: set[int]) -> dict[str, Delivered]:
+    """Let a rollout hold versions of model `m`."""
+    return {"m": Delivered(Holding(frozenset(keep), frozenset(avoid)))}
+
+
+@pytest.mark.parametrize(
+    ("found", "keep", "avoid", "expected"),
+    [
+        ((7, 8), {7}, set(), {7, 8}),
+        ((7, 8), {7, 8}, set(), {7, 8}),
+        ((7, 8), {7}, {8}, {7}),
+        ((7, 8, 9), {7, 8}, {9}, {7, 8}),
+        ((6, 7, 8), set(), {8}, {7}),
+        ((8,), {7}, set(), {7, 8}),
+        ((8,), {7}, {8}, {7}),
+        ((8,), {5}, set(), {8}),
+    ],
+    ids=[
+        "a canary comes",
+        "both are held",
+        "the newest is rejected",
+        "one waits",
+        "the policy takes the next",
+        "stable has no directory",
+        "nothing but stable",
+        "what is nowhere is not loaded",
+    ],
+)
+def test_a_rollout_keeps_versions_and_withholds_others(found, keep, avoid, expected) -> None:
+    """The policy chooses among the others; version 7 runs."""
+    seen = observe(
+        records(v7=State.AVAILABLE),
+        world(*found, apps={7: Condition.RUNNING}, delivered=held(keep, avoid)),
+        LIMITS,
+    )
+
+    assert aspired(seen) == expected
+
+
+def test_stable_is_loaded_before_a_canary() -> None:
+    """After a restart of everything it has most of the traffic, although its number is lower."""
+    stable = {"m": Delivered(Holding(frozenset({7, 8})), RolloutRecord(stable=7, canary=8))}
+    at_first = world(7, 8, delivered=stable)
+
+    (first,) = next_actions(observe({}, at_first, LIMITS), at_first, LIMITS)
+
+    assert first == Load(ServableId("m", 7), "/m/7")

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from core.config.model_config import Autoscaling
-from deployments.inference.serve_autoscaling import OPEN_CALLS, autoscaling_config, follow_load
+from deployments.inference.serve_autoscaling import HELD, OPEN_CALLS, autoscaling_config, follow_load
 
 QUESTIONS = 9.0
 """Calls over handles that Serve sees at replicas, although no client made them."""
@@ -47,3 +47,15 @@ def test_the_settings_of_a_model_are_translated() -> None:
     assert (config.min_replicas, config.max_replicas, config.target_ongoing_requests) == (2, 5, 3.0)
     assert config.initial_replicas is None
     assert config.policy.get_policy()(context({"a": 3.0})) == (1.5, {})
+
+
+def test_held_replicas_stay_and_more_may_come() -> None:
+    """While a rollout runs, one replica that was told is enough."""
+    idle, busy = context({"a": 1.0}), context({"a": 100.0})
+    for one in (idle, busy):
+        one.aggregated_metrics[HELD] = {"a": 0.0, "b": 1.0}
+
+    assert follow_load(idle) == (7, {})
+    assert follow_load(busy) == (50.0, {})
+    idle.aggregated_metrics[HELD] = {"a": 0.0}
+    assert follow_load(idle) == (0.5, {})

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from core.config.server_settings import LoadingSettings, ModelSourceSettings, ServerSettings
+from core.delivery.rollout_record import Rejection, RolloutRecord
+from deployments.delivery.record_files import RecordFiles
+from deployments.delivery.state_folder import LocalFolder
 from deployments.launch import first_loads as collected
 from deployments.launch.first_loads import first_loads
 
@@ -58,3 +62,30 @@ def test_of_hosted_versions_the_host_is_submitted_first(tmp_path: Path, monkeypa
     (tmp_path / "settings.yaml").write_text(f"models:\n{text}")
 
     assert [target.name for target in first_loads(made)] == ["host@n1", "b:2"]
+
+
+def test_what_a_rollout_left_is_loaded_again(tmp_path: Path) -> None:
+    """The state folder says that version 2 of one model was rejected; nothing is written there."""
+    made = settings(tmp_path, threads=2)
+    text = "".join(
+        f"  {one}: {{base_path: {tmp_path / one}, marker_file: done, canary: {{steps: [{{weight: 5, bake: 1h}}]}}}}\n"
+        for one in ("a", "b")
+    )
+    (tmp_path / "settings.yaml").write_text(f"models:\n{text}")
+    states = tmp_path / "states"
+    record = RolloutRecord(stable=1, rejected={2: Rejection("it failed")}, generation=3)
+    RecordFiles(LocalFolder(states)).write("a", record)
+    before = {one.name: one.read_bytes() for one in states.iterdir()}
+
+    found = first_loads(replace(made, source=replace(made.source, state_dir=str(states))))
+
+    assert [target.name for target in found] == ["a:1", "b:2"]
+    assert {one.name: one.read_bytes() for one in states.iterdir()} == before
+
+
+def test_without_its_state_folder_nothing_is_loaded_first(tmp_path: Path) -> None:
+    """The watcher waits for it, and decides then."""
+    made = settings(tmp_path, threads=2)
+    (tmp_path / "states").write_text("no folder")
+
+    assert first_loads(replace(made, source=replace(made.source, state_dir=str(tmp_path / "states")))) == []
