@@ -29,7 +29,7 @@ OWN_SERVERS = ("test_cli.py", "test_ray_start.py", "test_serve_run.py", "test_ta
 CLUSTER = "test_three_hosts.py"
 """The module with a cluster of its own, whose start alone takes all cores for a minute."""
 
-OWN_SITES = ("test_chaos.py", "test_image.py", CLUSTER)
+OWN_SITES = ("test_chaos.py", "test_chaos_of_rollouts.py", "test_image.py", CLUSTER)
 """Modules whose tests share a site that they may break, or end."""
 
 

@@ -14,6 +14,7 @@ import psutil
 from tests.chaos.cluster import ClusterSite, running_cluster
 from tests.chaos.faults import FAULTS, HOSTED, HOSTED_SHORT, OWN_DISK, REMOTE, SERVE_RUN, SHORT, Fault, Outcome, inflict
 from tests.chaos.host_faults import HOST_FAULTS, HostFault, inflict_on_host
+from tests.chaos.rollout_table import shown_releases, shown_rollout_faults
 from tests.chaos.sanitizers import SANITIZERS, SOURCES, sanitized_run, sanitized_tests
 from tests.chaos.site import LEAVE_TIMEOUT_S, HostedSite, ServeRunSite, Site, running
 from tests.chaos.store import remote_store
@@ -28,10 +29,18 @@ ROW = "{:<50} {:>9} {:>7} {:>18} {:>15}   {}"
 
 
 def main(arguments: list[str]) -> int:
-    """Run all faults, or with `--short` those that CI runs."""
+    """Run all faults, or with `--short` those that CI runs.
+
+    `--rollouts` and `--releases` run only those of rollouts, with parts of the names of cells to keep to.
+    """
+    for flag, shown in (("--rollouts", shown_rollout_faults), ("--releases", shown_releases)):
+        if flag in arguments:
+            return 0 if all(shown([one for one in arguments if one != flag])) else 1
     is_sound = _sanitized()
     print(ROW.format("fault", "requests", "failed", "full service after", "processes left", "goal"), flush=True)
     results = _short() if "--short" in arguments else [*_long(), *_hosted(HOSTED), *_with_serve_run(), *_with_hosts()]
+    if "--short" not in arguments:
+        results += [*shown_rollout_faults(), *shown_releases()]
     return 0 if is_sound and all(results) else 1
 
 
