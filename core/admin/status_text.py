@@ -139,6 +139,8 @@ def _model_remarks(model: Json) -> Iterable[str]:
         yield f"{name}: {model['problem']}"
     if model.get("refused_per_s"):
         yield f"{name}: {rate(model['refused_per_s'])} requests a second are refused"
+    warnings = (model.get("delivery") or {}).get("warnings", ())  # earlier versions have none
+    yield from (f"{name}: the new version differs from the one before: {one}" for one in warnings)
     for one in model["versions"]:
         yield from (f"{name} version {one['version']}: {text}" for text in _errors(one))
     known = {one["version"] for one in model["versions"]}

@@ -66,11 +66,11 @@ class RolloutFacts:
 
 
 def rollout_document(record: RolloutRecord, facts: RolloutFacts, wall_s: float) -> Json | None:
-    """Return what is known of one model's traffic; None for a model with nothing but its newest version.
+    """Return what is known of one model's traffic; None for one with nothing but its newest version.
 
     Times of day are texts in UTC, shares are in percent, versions are texts. Texts of a record without texts are null.
     """
-    if not (record.stable or record.rejected or facts.plan or facts.division):
+    if not (record.stable or record.rejected or facts.plan or facts.division or facts.warnings):
         return None
     weights = facts.division.weights if facts.division is not None else ()
     return {

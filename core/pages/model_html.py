@@ -120,7 +120,8 @@ def _choices(model: Json) -> str:
     replaced by another of its number.
     """
     since = {one["version"]: one["since"] for one in model["versions"]}
-    choices = [("", "newest that answers", "")]
+    is_divided = model["delivery"] is not None and model["delivery"]["weights"]
+    choices = [("", "stable, or as requests are divided" if is_divided else "newest that answers", "")]
     choices += [
         (f"/versions/{one['version']}", f"{one['version']}, {shown_state(one)}", one["since"])
         for one in model["versions"]

@@ -82,7 +82,7 @@ def rollout_card(model: Json, *, is_linked: bool = False) -> str:
         return ""
     name, key = escaped(model["name"]), f"rollout-{escaped(model['path'])}"
     title = f'<a href="models/{escaped(model["path"])}">{name}</a>' if is_linked else name
-    subject = "Rollout" if delivery["steps"] or delivery["canary"] else "Shares and copies"
+    subject = _subject(delivery)
     state = f'<span class="state {PHASE_CLASSES[delivery["phase"]]}">{escaped(phase_text(delivery))}</span>'
     return (
         f'<section class="rollout" data-key="{key}" aria-labelledby="{key}">'
@@ -91,13 +91,20 @@ def rollout_card(model: Json, *, is_linked: bool = False) -> str:
     )
 
 
+def _subject(delivery: Json) -> str:
+    if delivery["steps"] or delivery["canary"]:
+        return "Rollout"
+    is_divided = delivery["stable"] or delivery["weights"] or delivery["rejected"] or delivery["mirror"]
+    return "Shares and copies" if is_divided or not delivery["warnings"] else "Signatures"
+
+
 def is_worth_a_card(model: Json) -> bool:
-    """Whether a list of models shows the rollout of this one: it runs, or divides, copies or rejects something."""
+    """Whether a list of models shows this one's rollout: it runs, divides, copies, rejects or changes something."""
     delivery = model["delivery"]
     if delivery is None:
         return False
     is_divided = len(delivery["weights"]) > 1 or delivery["mirror"] or delivery["label_weights"]
-    return bool(delivery["phase"] != "idle" or is_divided or delivery["rejected"])
+    return bool(delivery["phase"] != "idle" or is_divided or delivery["rejected"] or delivery["warnings"])
 
 
 def _parts(delivery: Json) -> Iterator[str]:

@@ -12,8 +12,8 @@ from deployments.delivery_commands.shares import problem_of, version_share
 DESCRIPTION = """\
 Divide the requests for a model that name neither a version nor a label over its versions.
 
-The version with the largest share is stable: what cannot be divided, such as metadata, is answered by it. Versions may
-be named by labels. A version gets its share when every router can reach it. Requests that name a version or a label are
+The oldest of the versions is stable: what cannot be divided, such as metadata, is answered by it. Versions may be
+named by labels. A version gets its share when every router can reach it. Requests that name a version or a label are
 answered by that one, as before. A model with a rollout plan needs --force, which ends a running rollout.
 
 The shares hold until the settings file changes what it says of them; write them there too if they are to stay."""

@@ -17,6 +17,9 @@ from tests.support.clients import RestClient, wait_until
 
 FORMATS = {"tf_record": "tfrecord", "json_lines": "jsonl"}
 
+RAYS_OWN = ("\x1b[", "(")
+"""How lines begin that the test session's Ray prints on the standard output of this process."""
+
 
 @pytest.fixture
 def model(server: LiveServer, base_path: Path, client: RestClient) -> Iterator[str]:
@@ -29,22 +32,22 @@ def model(server: LiveServer, base_path: Path, client: RestClient) -> Iterator[s
     wait_until(lambda: "AVAILABLE" not in client.states(name).values(), "the model is unloaded")
 
 
-@pytest.mark.parametrize("collector", FORMATS)
+@pytest.mark.parametrize("kind", FORMATS)
 def test_versions_are_compared_by_a_request_log(
-    server: LiveServer, client: RestClient, base_path: Path, model: str, tmp_path: Path, capsys, collector: str
+    server: LiveServer, client: RestClient, base_path: Path, model: str, tmp_path: Path, capsys, kind: str
 ) -> None:
     """What came over REST is put to both over gRPC; a version is equal to itself, and differs from another."""
     folder = tmp_path / "logs"
     folder.mkdir()
     policy = "model_version_policy { specific { versions: 1 versions: 2 } }"
-    collected = f'log_collector_config {{ type: "{collector}" filename_prefix: "{folder}/log" }}'
+    collected = f'log_collector_config {{ type: "{kind}" filename_prefix: "{folder}/log" }}'
     logging = f"logging_config {{ {collected} sampling_config {{ sampling_rate: 1 }} }}"
     server.configure(model, base_path, f"{policy} {logging}")
     wait_until(lambda: client.available(model) == {1, 2}, "both versions answer")
 
     def is_logged() -> bool:
         assert client.predict(model, [[2.0], [5.0]], version=1) == [[2.0], [3.5]]
-        return any(one.suffix == f".{FORMATS[collector]}" for one in folder.iterdir())
+        return any(one.suffix == f".{FORMATS[kind]}" for one in folder.iterdir())
 
     wait_until(is_logged, "a log is finished")
     log = next(one for one in folder.iterdir() if not one.name.endswith(UNFINISHED))
@@ -55,7 +58,8 @@ def test_versions_are_compared_by_a_request_log(
         arguments = ("compare", model, str(old), str(new), "--requests", str(kept), "--limit", "20", "--json")
         address = f"127.0.0.1:{server.grpc_port}"
         status = main([*arguments, "--report", str(report), "--server", address])
-        return status, json.loads(capsys.readouterr().out)
+        printed = capsys.readouterr().out.splitlines()
+        return status, json.loads("".join(line for line in printed if not line.startswith(RAYS_OWN)))
 
     assert compared(1, 1)[0] == 0
     status, document = compared(1, 2)

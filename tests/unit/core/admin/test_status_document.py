@@ -385,6 +385,13 @@ def test_a_model_with_a_rollout_has_it_with_what_the_watcher_counted() -> None:
     assert document(table())["models"][0]["delivery"] is None
 
 
+def test_changed_signatures_are_told_at_the_terminal() -> None:
+    """Also of a model that has no plan: its requests fail, and this says why."""
+    found = document(table(m=model(signature_changes=("input `x` is missing",))))
+
+    assert "m: the new version differs from the one before: input `x` is missing\n" in status_text(found, "here")
+
+
 def test_a_rollout_that_has_ended_leaves_the_plan_of_the_next() -> None:
     """A changed plan is for the next rollout; the record still has that of the last one."""
     following = RolloutPlan((RolloutStep(weight=100, bake_s=60.0),))

@@ -36,6 +36,15 @@ def test_a_model_without_plan_shares_and_record_says_nothing() -> None:
     assert rollout_document(NO_RECORD, RolloutFacts(Division(((7, 10_000),))), NOW_S) is not None
 
 
+def test_changed_signatures_are_told_of_a_model_without_a_plan_too() -> None:
+    """Nobody asked for a rollout, and its callers fail all the same."""
+    found = rollout_document(NO_RECORD, RolloutFacts(warnings=("input x is missing",)), NOW_S)
+
+    assert found is not None
+    assert found["warnings"] == ["input x is missing"]
+    jsonschema.validate(json.loads(json.dumps(found)), DELIVERY)
+
+
 def test_every_metric_says_what_it_counted_and_what_would_change_it() -> None:
     """Whoever asks why a canary was rolled back finds the numbers of both arms."""
     metric = delivery("rolling_back")["metrics"][0]

@@ -15,6 +15,7 @@ from core.telemetry.traffic import REFUSED, Rates, Traffic
 from core.versions.history import VersionHistory
 from core.versions.lifecycle import State
 from tests.support.html_page import Page
+from tests.support.rollout_states import RECORD, shares
 from tests.support.status_pages import BEGAN_S, CURVE, busy_table, document, model
 
 HOSTILE = """<script>alert("1")</script>'&\x1b"""
@@ -177,3 +178,15 @@ def test_a_label_is_a_path_before_its_characters_are_replaced() -> None:
     seen = model("m", (1, VersionHistory(State.AVAILABLE, since_s=BEGAN_S)), labels={"a\x1b": 1})
 
     assert choices(shown("m", RoutingTable(1, {"m": seen})))[-1] == "/labels/a%1B"
+
+
+def test_the_choice_without_a_version_says_what_answers_it() -> None:
+    """The newest, unless requests are divided: then the newest may be a canary, and get a share only."""
+    rolling = model("m", (1, VersionHistory(State.AVAILABLE)), delivery=RECORD, division=shares(500))
+
+    assert "newest that answers" in rendered("m", RoutingTable(1, {"m": model("m")}))
+    assert "stable, or as requests are divided" in rendered("m", RoutingTable(1, {"m": rolling}))
+
+
+def rendered(name: str, table: RoutingTable) -> str:
+    return model_page(document(table), name, StyleAndScript(), Links("../")) or ""

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from core.delivery.rollout_record import NO_RECORD
+from core.delivery_status.rollout_document import RolloutFacts, rollout_document
 from core.pages.rollout_html import is_worth_a_card, rollout_card
 from tests.support.html_page import Page
 from tests.support.rollout_states import STATES, delivery
@@ -35,6 +37,17 @@ def test_every_state_has_a_card_that_says_it_in_words(state: str) -> None:
 def test_a_model_without_delivery_has_no_card() -> None:
     """Most models."""
     assert rollout_card({"name": "m", "path": "m", "delivery": None}) == ""
+
+
+def test_a_changed_signature_alone_is_worth_a_card() -> None:
+    """Of a model without plan or shares, whose callers may fail now."""
+    bare = rollout_document(NO_RECORD, RolloutFacts(warnings=("input <x> is missing",)), 0.0)
+    changed = {"name": "ranking", "path": "ranking", "delivery": bare}
+
+    assert is_worth_a_card(changed)
+    page = Page(rollout_card(changed))
+    assert "Signatures of ranking" in page.text
+    assert "input <x> is missing" in page.text
 
 
 def test_both_arms_stand_side_by_side() -> None:
