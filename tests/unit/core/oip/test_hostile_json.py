@@ -46,13 +46,13 @@ AROUND = {
 
 def status(model: ServedModel, body: bytes) -> int:
     """Return the HTTP status that planning and answering come to; anything but a ServingError would be a defect."""
-    began = time.monotonic()
+    began_s = time.process_time()
     try:
         echo(plan_json_infer(model, body))
     except ServingError as error:
         return HTTP_STATUS[error.code]
     finally:
-        assert time.monotonic() - began < FEW_SECONDS
+        assert time.process_time() - began_s < FEW_SECONDS
     return 200
 
 
