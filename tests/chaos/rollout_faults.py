@@ -16,7 +16,7 @@ from tests.chaos.rollout_site import MODEL, REACHED_WITHIN_S, RolloutSite
 from tests.support.clients import wait_until
 
 CLIENTS = 16
-WARM_REQUESTS = 300
+WARM_REQUESTS = 100
 AFTERWARDS = 200
 HEALED_WITHIN_S = 120.0
 
@@ -260,7 +260,5 @@ ROLLOUT_FAULTS = (
 
 ROLLOUT_CELLS = tuple(RolloutCell(state, fault) for state in STATES for fault in ROLLOUT_FAULTS)
 
-SHORT_CELLS = tuple(
-    RolloutCell(STATES[state], ROLLOUT_FAULTS[fault]) for state, fault in ((0, 1), (1, 0), (2, 7), (4, 3))
-)
-"""The watcher in a mirror step, a router at half of the requests, a second release in a pause, and stable in a rollback."""
+SHORT_CELLS = tuple(RolloutCell(STATES[state], ROLLOUT_FAULTS[fault]) for state, fault in ((0, 1), (1, 0), (4, 3)))
+"""The watcher in a mirror step, a router at half of the requests, and a replica of stable in a rollback."""

@@ -53,7 +53,7 @@ class RolloutSite(Site):
         """Return a plan that needs seconds; every reload changes it."""
         rules = [{"server_errors": {"max_ratio": 1.2}}, {"client_errors": {"max_ratio": 1.5}}]
         analysis = {"interval": "1s", "initial_delay": "0s", "min_requests": 30 + self.reloads % 2, "metrics": rules}
-        steps = [{"mirror": 100, "bake": "4s", "min_requests": 0}, {"weight": 50, "bake": "4s"}]
+        steps = [{"mirror": 100, "bake": "3s", "min_requests": 0}, {"weight": 50, "bake": "3s"}]
         return {"steps": steps, "analysis": analysis, "rollback_window": "1h", "labels": {"stable": "auto"}}
 
     def models(self) -> dict[str, dict[str, object]]:
