@@ -101,6 +101,11 @@ class Analysis:
     require_evidence: bool = False
     rules: tuple[MetricRule, ...] = DEFAULT_RULES
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The outputs of the model that rules name, each once."""
+        return tuple(dict.fromkeys(one.output for one in self.rules if one.output))
+
 
 @dataclass(frozen=True, slots=True)
 class RolloutPlan:

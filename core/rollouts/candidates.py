@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from core.delivery.plan import RolloutPlan
 from core.delivery.rollout_record import RolloutRecord
 from core.rollouts.sight import ModelSight
+
+
+def signature_refusal(
+    record: RolloutRecord, plan: RolloutPlan, problems: Sequence[str], outputs: frozenset[str]
+) -> str:
+    """Return why a canary's signatures keep its rollout from beginning; empty where they do not.
+
+    A metric of an output that no version has would see no events, and pass.
+    """
+    unknown = [name for name in plan.analysis.outputs if outputs and name not in outputs]
+    if unknown:
+        named, has = ", ".join(unknown), ", ".join(sorted(outputs))
+        return f"the plan's metrics name outputs that it does not have: {named}; it has {has}"
+    if problems and not (record.is_forced or plan.allow_signature_change):
+        return f"its signatures differ from those of version {record.stable}: {'; '.join(problems)}"
+    return ""
 
 
 def is_rejected(record: RolloutRecord, version: int, sight: ModelSight) -> bool:

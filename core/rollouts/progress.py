@@ -12,7 +12,7 @@ from core.delivery.judgement import conclusion, observed
 from core.delivery.plan import DeliverySettings, OnFailure, OnInconclusive, OnNewVersion, RolloutPlan
 from core.delivery.rollout_record import Happening, PauseCause, RolloutOutcome, RolloutPhase, RolloutRecord
 from core.delivery.standings import standings
-from core.rollouts.candidates import newer_than_canary, withdrawal
+from core.rollouts.candidates import newer_than_canary, signature_refusal, withdrawal
 from core.rollouts.dividing import is_canary_able, running_step
 from core.rollouts.idleness import at_rest, is_lost, is_unable, stable_is_unable, without_plan
 from core.rollouts.outlook import requests_outlook, standing_in_words, step_in_words, time_in_words
@@ -156,14 +156,11 @@ def _loading(record: RolloutRecord, sight: ModelSight) -> RolloutRecord:
         return _too_long(record, sight)
     if not is_canary_able(record, sight) or record.stable not in sight.available:
         return record
-    if not (record.is_forced or plan.allow_signature_change):
-        if sight.signature_problems is None:
-            return record
-        if sight.signature_problems:
-            listed = "; ".join(sight.signature_problems)
-            reason = f"its signatures differ from those of version {record.stable}: {listed}"
-            return turn_down(record, sight, RolloutOutcome.ROLLED_BACK, reason)
-    return enter(record, sight, 0)
+    must_know = plan.analysis.outputs or not plan.allow_signature_change
+    if sight.signature_problems is None and must_know and not record.is_forced:
+        return record
+    reason = signature_refusal(record, plan, sight.signature_problems or (), sight.outputs)
+    return turn_down(record, sight, RolloutOutcome.ROLLED_BACK, reason) if reason else enter(record, sight, 0)
 
 
 def _stepping(record: RolloutRecord, sight: ModelSight) -> RolloutRecord:

@@ -24,7 +24,8 @@ class ModelSight:
 
     `epoch_in_force` is the lowest epoch of the model's division at any router (-1 where one has none yet). `window` is
     what was counted since the last window, all of it under the division of this epoch; None where no window is over.
-    `signature_problems` are the differences of the canary against stable; None until they are known. `is_gate_open`
+    `signature_problems` are the differences of the canary against stable; None until they are known. `outputs` are the
+    names of the canary's outputs; empty where they are not known. `is_gate_open`
     is the answer to `awaited_gate`; None as long as there is none. `labels` are declared by the operator.
     """
 
@@ -43,3 +44,4 @@ class ModelSight:
     signature_problems: tuple[str, ...] | None = None
     is_gate_open: bool | None = None
     labels: Mapping[str, int] = field(default_factory=dict)
+    outputs: frozenset[str] = frozenset()

@@ -83,7 +83,7 @@ def _checked(file: str, kind: FileKind | None, root: str) -> Checked:
         return replace(found, problems=_access_problems(file))
     return replace(
         found,
-        problems=(*found.problems, *_broken_sources(found)),
+        problems=(*found.problems, *_broken_sources(found), *_unknown_outputs(found)),
         warnings=(
             *found.warnings,
             *_missing_base_paths(found),
@@ -176,6 +176,26 @@ def _changed_signatures(found: Checked) -> Iterable[Problem]:
         if change is not None:
             text = f"version {change.new} after {change.old}"
             yield from (Problem(f"{text}: {one}", found.file, None, field) for one in change.problems)
+
+
+def _unknown_outputs(found: Checked) -> Iterable[Problem]:
+    """Yield a mistake for each plan with metrics of outputs that the newest version on disk does not have.
+
+    Hooks may rename outputs, so that only the running version knows them.
+    """
+    own = found.settings.models if found.settings is not None else {}
+    for name, one in own.items():
+        plan, base_path = one.delivery.plan, one.base_path or ""
+        if plan is None or not plan.analysis.outputs or one.hooks or not os.path.isdir(base_path):
+            continue
+        from deployments.inspection.disk_signatures import outputs_on_disk  # noqa: PLC0415 - as above
+
+        has = outputs_on_disk(base_path, one.policy or Latest(), one.version_subpath)
+        for output in plan.analysis.outputs:
+            if has and output not in has:
+                text = f"{output} is not an output of the newest version; there are {', '.join(sorted(has))}"
+                field = f"models.{name}.canary.analysis.metrics"
+                yield Problem(text, found.file, one.lines.get("canary"), field)
 
 
 def _missing_libraries(found: Checked) -> Iterable[Problem]:

@@ -53,6 +53,10 @@ class AskedSignatures:
             self._compared[pair] = signature_problems(before, after)
         return self._compared[pair]
 
+    def outputs(self, route: Route) -> frozenset[str]:
+        """Return the names of a version's outputs; none while it has not answered yet."""
+        return frozenset(name for one in (self._known(route) or {}).values() for name in one.outputs)
+
     def keep(self, routes: Collection[Route]) -> None:
         """Forget all versions but these: one that comes back under the same number may be another."""
         for route in self._asked.keys() - set(routes):

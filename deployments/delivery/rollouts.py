@@ -244,10 +244,12 @@ class Rollouts:
         )
         if not gate:
             self._tools.gates.forget(config.name)
+        signatures, arms = self._tools.signatures, (config.name, record.stable, record.canary)
         return replace(
             sight,
             window=self.windows.due(config.name, record, sight.epoch_in_force, look.now_s),
-            signature_problems=self._tools.signatures.problems(config.name, record.stable, record.canary, look),
+            signature_problems=signatures.problems(*arms, look),
+            outputs=signatures.outputs(*arms),
             is_gate_open=True if is_open else None,
         )
 

@@ -31,6 +31,9 @@ class Signatures(Protocol):
     def problems(self, old: Route, new: Route) -> tuple[str, ...] | None:
         """Return what callers of the old version would notice of the new one; None while one has not answered yet."""
 
+    def outputs(self, route: Route) -> frozenset[str]:
+        """Return the names of a version's outputs; none while it has not answered yet."""
+
     def keep(self, routes: Collection[Route]) -> None:
         """Forget all versions but these."""
 
@@ -45,6 +48,7 @@ class _Pair:
     new_route: Route | None = None
     since_s: float | None = None
     found: tuple[str, ...] | None = None
+    outputs: frozenset[str] = frozenset()
 
 
 class SignatureWatch:
@@ -75,6 +79,11 @@ class SignatureWatch:
             self._compare(model, pair, look)
             self._open = True
         return pair.found
+
+    def outputs(self, model: str, stable: int, canary: int) -> frozenset[str]:
+        """Return the names of a canary's outputs; none where they are not known."""
+        pair = self._pairs.get(model)
+        return frozenset() if pair is None or (pair.old, pair.new) != (stable, canary) else pair.outputs
 
     def follow(self, look: TickLook) -> Mapping[str, tuple[str, ...]]:
         """Compare what can be compared now; returns how each model's newest version differs, where it does."""
@@ -129,6 +138,7 @@ class SignatureWatch:
         pair.since_s = look.now_s if pair.since_s is None else pair.since_s
         pair.found = signatures.problems(pair.old_route, pair.new_route)
         if pair.found is not None:
+            pair.outputs = signatures.outputs(pair.new_route)
             self._note(name, pair, pair.found)
         elif look.now_s - pair.since_s > TOLD_WITHIN_S:
             log.warning("signatures_not_compared model=%s old=%d new=%d", name, pair.old, pair.new)

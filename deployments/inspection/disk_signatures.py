@@ -11,6 +11,7 @@ from core.comparison.signature_difference import signature_problems
 from core.config.version_policy import Specific, VersionPolicy
 from core.errors import ServingError
 from core.storage.directory_names import version_directories
+from deployments.platforms.hook_class import HOOKS_FILE
 from deployments.runtime.signature_file import FILE, LARGEST_READ_GRAPH, declared_model
 
 SERVED: Final = frozenset({"serve"})
@@ -44,6 +45,20 @@ def change_on_disk(base_path: str, policy: VersionPolicy, subpath: str = "") -> 
     except (OSError, ServingError):
         return None
     return SignatureChange(*pair, signature_problems(before, after))
+
+
+def outputs_on_disk(base_path: str, policy: VersionPolicy, subpath: str = "") -> frozenset[str]:
+    """Return the names of the outputs of the newest version that would be served; none where they cannot be read."""
+    try:
+        directories, _ = version_directories(os.listdir(base_path), policy)
+        wanted = [one for one in directories if not isinstance(policy, Specific) or one in policy.versions]
+        folder = Path(base_path, directories[max(wanted)], subpath) if wanted else Path(base_path)
+        if (folder / HOOKS_FILE).exists() or (folder / FILE).stat().st_size > LARGEST_READ_GRAPH:
+            return frozenset()
+        signatures = declared_model(folder, SERVED).signatures
+    except (OSError, ServingError):
+        return frozenset()
+    return frozenset(name for one in signatures.values() for name in one.outputs)
 
 
 def _pair(present: Collection[int], policy: VersionPolicy) -> tuple[int, int] | None:

@@ -53,6 +53,7 @@ class Scene:
     gone_s: dict[int, float] = field(default_factory=dict)
     labels: Mapping[str, int] = field(default_factory=dict)
     signature_problems: tuple[str, ...] | None = ()
+    outputs: frozenset[str] = frozenset()
     is_listed: bool = True
     wall_s: float = 1000.0
     told: list[Happening] = field(default_factory=list)
@@ -76,6 +77,7 @@ class Scene:
             gone_s=dict(self.gone_s),
             epoch_in_force=self.record.epoch,
             signature_problems=self.signature_problems,
+            outputs=self.outputs,
             labels=self.labels,
         )
         return replace(seen, **changes)

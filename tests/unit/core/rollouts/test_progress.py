@@ -7,7 +7,15 @@ from dataclasses import replace
 import pytest
 
 from core.delivery.analysis import ArmWindow
-from core.delivery.plan import OnFailure, OnInconclusive, OnNewVersion, RolloutPlan, RolloutStep
+from core.delivery.plan import (
+    MetricRule,
+    OnFailure,
+    OnInconclusive,
+    OnNewVersion,
+    RolloutPlan,
+    RolloutStep,
+    RuleKind,
+)
 from core.delivery.rollout_record import PauseCause, RolloutOutcome, RolloutPhase
 from core.delivery.split import WHOLE
 from core.rollouts.orders import OrderVerb
@@ -98,6 +106,22 @@ def test_other_signatures_are_a_reason_to_reject(
     assert scene.record.phase is phase
     if phase is RolloutPhase.IDLE:
         assert "signatures differ from those of version 7: input x is missing" in scene.record.rejected[8].reason
+
+
+@pytest.mark.parametrize("is_allowed", [False, True])
+def test_a_plan_with_a_metric_of_an_unknown_output_begins_nothing(*, is_allowed: bool) -> None:
+    """The metric would see no events, and pass; other signatures may be allowed, this cannot."""
+    rules = (MetricRule(RuleKind.OUTPUT_DRIFT, 0.1, output="scorez"),)
+    analysis = replace(PLAN.analysis, rules=rules)
+    scene = Scene(
+        plan=replace(PLAN, analysis=analysis, allow_signature_change=is_allowed), outputs=frozenset({"scores"})
+    )
+
+    scene.look()
+    scene.look()
+
+    assert scene.record.phase is RolloutPhase.IDLE
+    assert "name outputs that it does not have: scorez; it has scores" in scene.record.rejected[8].reason
 
 
 @pytest.mark.parametrize("phase", [RolloutPhase.LOADING, RolloutPhase.STEP, RolloutPhase.PAUSED])

@@ -27,6 +27,9 @@ class Signatures:
         self.asked.append((old, new))
         return () if old == new else self.found
 
+    def outputs(self, route: Route) -> frozenset[str]:
+        return frozenset({f"of {route.servable.version}"})
+
     def keep(self, routes: Collection[Route]) -> None:
         self.kept = frozenset(routes)
 
@@ -68,6 +71,18 @@ def test_the_old_version_is_asked_while_the_new_one_loads() -> None:
     assert signatures.asked[-1] == (SEVEN, EIGHT)
     assert watch.follow(look(routed=(8,), v8=State.AVAILABLE)) == {"m": ("input x is missing",)}
     assert signatures.kept == frozenset()
+
+
+def test_the_outputs_of_a_canary_are_known_with_the_difference() -> None:
+    """They stay known when the versions need not be asked any more; those of another pair are not its."""
+    watch = SignatureWatch(Signatures())
+    watch.follow(COMES)
+    assert watch.outputs("m", 7, 8) == frozenset()
+
+    watch.follow(BOTH)
+
+    assert watch.outputs("m", 7, 8) == {"of 8"}
+    assert watch.outputs("m", 7, 9) == watch.outputs("n", 7, 8) == frozenset()
 
 
 def test_an_answer_that_takes_time_is_waited_for() -> None:

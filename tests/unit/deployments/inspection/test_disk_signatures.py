@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -10,16 +11,18 @@ from core.config.version_policy import All, Latest, Specific
 from core.protos import tensor_pb2
 from deployments.cli import main
 from deployments.inspection import disk_signatures
-from deployments.inspection.disk_signatures import change_on_disk
+from deployments.inspection.disk_signatures import change_on_disk, outputs_on_disk
 
 
-def write(folder: Path, name: str) -> Path:
+def write(folder: Path, name: str, outputs: Iterable[str] = ()) -> Path:
     """Write a version whose one input has a name."""
     model = tensor_pb2.SavedModel()
     graph = model.meta_graphs.add()
     graph.meta_info_def.tags.append("serve")
     info = tensor_pb2.TensorInfo(name="t:0", dtype="DT_FLOAT")
     graph.signature_def["serving_default"].inputs[name].CopyFrom(info)
+    for output in outputs:
+        graph.signature_def["serving_default"].outputs[output].CopyFrom(info)
     folder.mkdir(parents=True)
     (folder / "saved_model.pb").write_bytes(model.SerializeToString())
     return folder
@@ -54,6 +57,36 @@ def test_the_newest_wanted_version_is_compared_with_the_one_below(
 
     text = f'signature "serving_default": input "x{old}" (float32 ()) is now called "x{new}"'
     assert found == (old, new, (text,))
+
+
+def test_outputs_are_those_of_the_newest_wanted_version(base_path: Path) -> None:
+    """Hooks may rename them, so that nothing is known of a version with hooks; nor of one that cannot be read."""
+    write(base_path / "11", "x", outputs=("scores", "classes"))
+    assert outputs_on_disk(str(base_path), Latest()) == {"scores", "classes"}
+    assert outputs_on_disk(str(base_path), Specific(frozenset({10, 99}))) == frozenset()
+    assert outputs_on_disk(str(base_path / "absent"), Latest()) == frozenset()
+
+    (base_path / "11" / "assets.extra").mkdir()
+    (base_path / "11" / "assets.extra" / "hooks.py").touch()
+
+    assert outputs_on_disk(str(base_path), Latest()) == frozenset()
+
+
+def test_a_plan_that_names_an_unknown_output_is_refused(
+    base_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With line and field: a metric of what is not there would always pass."""
+    write(base_path / "11", "x", outputs=("scores",))
+    plan = "{steps: [{mirror: 100, bake: 1m}], analysis: {metrics: [{flips: {output: scorez, max_rate: 0.1}}]}}"
+    file = tmp_path / "settings.yaml"
+    file.write_text(f"models:\n  m:\n    base_path: {base_path}\n    canary: {plan}\n")
+
+    assert main(["check-config", str(file)]) == 1
+
+    text = "scorez is not an output of the newest version; there are scores"
+    assert f"settings.yaml:4: models.m.canary.analysis.metrics: {text}" in capsys.readouterr().out
+    file.write_text(file.read_text().replace("scorez", "scores"))
+    assert main(["check-config", str(file)]) == 0
 
 
 @pytest.mark.parametrize("policy", [Specific(frozenset({7})), Specific(frozenset({99}))])

@@ -537,6 +537,10 @@ class Signatures:
         """Nothing differs from itself."""
         return () if old == new else self.found
 
+    def outputs(self, route) -> frozenset[str]:
+        """Both have the same."""
+        return frozenset({"scores"})
+
     def keep(self, routes) -> None:
         """Remember."""
         self.kept = set(routes)
