@@ -300,7 +300,9 @@ class Rollouts:
                 self._is_written(name, rollout.record, now_s)
 
     def _obey(self, asked: _Asked, look: TickLook, sights: Mapping[str, ModelSight]) -> None:
-        """Carry out an order, and answer it."""
+        """Carry out an order, and answer it; one whose sender does not wait any more is not carried out."""
+        if not asked.answer.set_running_or_notify_cancel():
+            return
         try:
             asked.answer.set_result(self._outcome(asked, look, sights))
         except ServingError as error:

@@ -465,6 +465,18 @@ def test_orders_that_make_no_sense_are_refused_with_the_reason() -> None:
         answers["no model"].result(0)
 
 
+def test_an_order_whose_sender_has_given_up_is_not_carried_out() -> None:
+    """It was told that nothing came of it; the orders behind it are carried out all the same."""
+    site = DeliverySite()
+    site.begin()
+    given_up = site.watch.rollouts.order("m", RolloutOrder(OrderVerb.ABORT))
+    given_up.cancel()
+
+    paused = site.order(OrderVerb.PAUSE)
+
+    assert paused.result(0).record.phase is RolloutPhase.PAUSED
+
+
 def test_traffic_can_be_ordered_for_a_model_without_settings() -> None:
     """Its versions are loaded for that."""
     site = DeliverySite((7, 8), config=replace(M, policy=All()))
