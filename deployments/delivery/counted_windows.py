@@ -5,6 +5,7 @@ Counts are kept by epoch, and an epoch has one set of shares: a window never spa
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -65,9 +66,13 @@ class CountedWindows:
         self._outputs: dict[OutputKey, OutputBins] = {}
 
     def adopt(self, model: str, epoch: int) -> None:
-        """Begin with a division that a former watcher made, as with all of its model before."""
+        """Begin with a division that a former watcher made, as with all of its model before.
+
+        A router that reported before is known with what it had counted then, of which nothing counts here.
+        """
         with self._lock:
             self._adopted[model] = max(epoch, self._adopted.get(model, epoch))
+            self._forget_sums(model, epoch)
 
     def take(self, report: RouterReport) -> None:
         """Add what a router has counted since its last report."""
@@ -121,7 +126,7 @@ class CountedWindows:
                 self._outputs_of(divided.canary_app),
                 lasted_s,
             )
-            self._forget_sums(divided.model)
+            self._forget_sums(divided.model, math.inf)
             for key in [key for key in self._outputs if key[0] in {divided.stable_app, divided.canary_app}]:
                 del self._outputs[key]
         return window
@@ -134,10 +139,11 @@ class CountedWindows:
                 found[output] = found.get(output, OutputBins()) + bins
         return found
 
-    def _forget_sums(self, model: str) -> None:
-        for key in [key for key in self._arms if key.model == model]:
+    def _forget_sums(self, model: str, newest: float) -> None:
+        """Forget what was counted of a model's divisions up to an epoch."""
+        for key in [key for key in self._arms if key.model == model and key.epoch <= newest]:
             del self._arms[key]
-        for key in [key for key in self._mirrors if key.model == model]:
+        for key in [key for key in self._mirrors if key.model == model and key.epoch <= newest]:
             del self._mirrors[key]
 
     def arms(self, model: str, epoch: int) -> Mapping[int, ArmCounts]:
@@ -153,7 +159,7 @@ class CountedWindows:
     def forget(self, model: str) -> None:
         """Forget a model whose requests are no longer counted."""
         with self._lock:
-            self._forget_sums(model)
+            self._forget_sums(model, math.inf)
             self._adopted.pop(model, None)
 
 

@@ -113,6 +113,19 @@ def test_a_new_watcher_leaves_out_what_its_predecessor_saw() -> None:
     assert windows.window(DividedRequests("m", 4, 7, 8), 15.0).canary.requests == 2
 
 
+def test_what_routers_report_before_a_new_watcher_adopts_counts_as_seen() -> None:
+    """They pull at once, and the first tick may wait for Serve or for the state folder."""
+    windows = CountedWindows()
+    windows.take(report(30, 10, mirrors={ArmKey("m", 3, 8): MirrorCounts(identical=10)}))
+
+    windows.adopt("m", 3)
+    windows.take(report(33, 11, mirrors={ArmKey("m", 3, 8): MirrorCounts(identical=11)}))
+
+    window = windows.window(DIVIDED, 15.0)
+    assert (window.stable.requests, window.canary.requests) == (3, 1)
+    assert window.mirror == MirrorCounts(identical=1)
+
+
 def test_copies_are_of_the_version_that_got_them() -> None:
     """Their counts are differences as well."""
     windows = CountedWindows()
