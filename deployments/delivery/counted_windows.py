@@ -46,6 +46,7 @@ class _OfRouter:
 
     arms: Mapping[ArmKey, ArmCounts] = field(default_factory=dict)
     mirrors: Mapping[ArmKey, MirrorCounts] = field(default_factory=dict)
+    number: int = 0
 
 
 class CountedWindows:
@@ -75,11 +76,15 @@ class CountedWindows:
             self._forget_sums(model, epoch)
 
     def take(self, report: RouterReport) -> None:
-        """Add what a router has counted since its last report."""
-        if not (report.arms or report.mirrors or report.outputs):
-            return
+        """Add what a router has counted since its last report; one that was overtaken by a later one is left out.
+
+        An answer to a broadcast is taken when all routers have answered, and some may have pulled since.
+        """
         with self._lock:
-            before = self._routers.pop(report.router, None)
+            before = self._routers.get(report.router)
+            if before is not None and report.number and report.number < before.number:
+                return
+            self._routers.pop(report.router, None)
             known = before or _OfRouter()
             for key, arm in report.arms.items():
                 self._add(self._arms, key, arm, known.arms.get(key), is_first=before is None)
@@ -87,7 +92,7 @@ class CountedWindows:
                 self._add(self._mirrors, key, mirrored, known.mirrors.get(key), is_first=before is None)
             for output, bins in report.outputs.items():
                 self._add_outputs(output, bins)
-            self._routers[report.router] = _OfRouter(report.arms, report.mirrors)
+            self._routers[report.router] = _OfRouter(report.arms, report.mirrors, report.number)
             while len(self._routers) > MOST_ROUTERS:
                 del self._routers[next(iter(self._routers))]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -124,6 +125,28 @@ def test_what_routers_report_before_a_new_watcher_adopts_counts_as_seen() -> Non
     window = windows.window(DIVIDED, 15.0)
     assert (window.stable.requests, window.canary.requests) == (3, 1)
     assert window.mirror == MirrorCounts(identical=1)
+
+
+def test_a_report_that_a_later_one_has_overtaken_counts_nothing() -> None:
+    """An answer to a broadcast waits for the slowest router; its counts would come twice."""
+    windows = CountedWindows()
+    late, early = replace(report(30, 10), number=1), replace(report(40, 12), number=2)
+
+    for one in (early, late, replace(report(41, 12), number=3)):
+        windows.take(one)
+
+    assert of_both(windows) == (41, 12)
+
+
+def test_a_router_that_had_nothing_to_report_is_known() -> None:
+    """What it counts afterwards was seen by no former watcher."""
+    windows = CountedWindows()
+    windows.adopt("m", 3)
+
+    windows.take(RouterReport("a", 1))
+    windows.take(report(4, 1))
+
+    assert of_both(windows) == (4, 1)
 
 
 def test_copies_are_of_the_version_that_got_them() -> None:
