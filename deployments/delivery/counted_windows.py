@@ -21,6 +21,9 @@ from core.routing.router_report import RouterReport
 MOST_ROUTERS = 1024
 """Routers whose last counts are kept; those that were heard of longest ago are forgotten first."""
 
+MOST_OUTPUTS = 4096
+"""Outputs of replicas whose last counts are kept; every rollout has other replicas."""
+
 OutputKey = tuple[str, str, str]
 """An application, its replica, and an output."""
 
@@ -112,7 +115,12 @@ class CountedWindows:
         gain = now.since(self._outputs_seen.get(key, now))
         if gain is None:
             return
-        self._outputs_seen[key] = now
+        self._outputs_seen.pop(key, None)
+        self._outputs_seen[key] = replace(now, first=())
+        while len(self._outputs_seen) > MOST_OUTPUTS:
+            oldest = next(iter(self._outputs_seen))
+            del self._outputs_seen[oldest]
+            self._outputs.pop(oldest, None)
         gained = self._outputs.get(key, OutputBins()) + gain
         self._outputs[key] = replace(gained, first=now.first)
 

@@ -179,6 +179,20 @@ def test_every_router_tells_of_every_replica_and_it_counts_once() -> None:
     assert windows.window(DIVIDED, 15.0).canary_outputs["y"].counts == {"0": 1}
 
 
+def test_outputs_of_replicas_that_are_gone_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every rollout has other replicas; one that is heard of again begins anew."""
+    monkeypatch.setattr(counted_windows, "MOST_OUTPUTS", 1)
+    windows = CountedWindows()
+
+    def told(replica: str, count: int) -> RouterReport:
+        return RouterReport("a", 1, outputs={("m:8", replica, "y"): OutputBins({"0": count})})
+
+    for one in (told("x", 5), told("x", 7), told("y", 1), told("x", 9), told("x", 10)):
+        windows.take(one)
+
+    assert windows.window(DIVIDED, 15.0).canary_outputs["y"].counts == {"0": 1}
+
+
 def test_a_replica_that_counts_anew_is_counted_from_the_beginning() -> None:
     """As for the bins of another rollout: it has counted less then, and a router that has not heard of it says more."""
     windows = CountedWindows()
