@@ -7,6 +7,7 @@ from typing import Final
 from core.delivery.analysis import AnalysisState, MetricStanding
 from core.delivery.plan import RolloutPlan, RolloutStep
 from core.delivery.standings import STRUCTURE
+from core.rollouts.sight import ModelSight
 
 _UNITS: Final = ((86_400.0, "days"), (3600.0, "hours"), (60.0, "minutes"))
 
@@ -41,6 +42,18 @@ def standing_in_words(standing: MetricStanding, stable: int) -> str:
     if not standing.stable_requests:
         return f"{seen}, {evidence}"
     return f"{seen} against {standing.stable_events} of {standing.stable_requests} of version {stable}, {evidence}"
+
+
+def load_failure(version: int, sight: ModelSight) -> str:
+    """Return why a version could not be loaded; empty if it was not tried, or may still be."""
+    return f"could not be loaded: {sight.failed[version]}" if version in sight.failed else ""
+
+
+def breakdown_in_words(version: int, plan: RolloutPlan, sight: ModelSight) -> str:
+    """Return why a version cannot answer, for more than a moment; empty if it can, or may soon."""
+    gone_s = sight.gone_s.get(version, -1.0)
+    is_gone = gone_s >= plan.health_grace_s
+    return load_failure(version, sight) or (f"has had no replica for {time_in_words(gone_s)}" if is_gone else "")
 
 
 def step_in_words(plan: RolloutPlan, step: int) -> str:

@@ -15,7 +15,14 @@ from core.delivery.standings import standings
 from core.rollouts.candidates import newer_than_canary, signature_refusal, withdrawal
 from core.rollouts.dividing import is_canary_able, running_step
 from core.rollouts.idleness import at_rest, is_lost, is_unable, stable_is_unable, without_plan
-from core.rollouts.outlook import requests_outlook, standing_in_words, step_in_words, time_in_words
+from core.rollouts.outlook import (
+    breakdown_in_words,
+    load_failure,
+    requests_outlook,
+    standing_in_words,
+    step_in_words,
+    time_in_words,
+)
 from core.rollouts.phases import RolloutEvent, phase_after
 from core.rollouts.sight import ModelSight
 from core.rollouts.turns import (
@@ -53,9 +60,14 @@ def advance(
     and evidence: whoever stores records stores a new generation before the table that follows from it is published, and
     clocks now and then.
     """
-    present = _with_evidence(_with_clocks(replace(record, happenings=()), sight), sight)
+    present = with_look(replace(record, happenings=()), sight)
     present = _without_outdated_orders(present, sight, settings)
     return finished(record, _turn(present, sight, settings), sight, settings)
+
+
+def with_look(record: RolloutRecord, sight: ModelSight) -> RolloutRecord:
+    """Return the record with the clocks and the evidence of a look, and no transition."""
+    return _with_evidence(_with_clocks(record, sight), sight)
 
 
 def awaited_gate(record: RolloutRecord) -> str:
@@ -220,7 +232,7 @@ def _promoting(record: RolloutRecord, sight: ModelSight) -> RolloutRecord:
 
 def _promoted(record: RolloutRecord, sight: ModelSight) -> RolloutRecord:
     plan = plan_of(record)
-    reason = _breakdown_of(record.stable, plan, sight) or ("can no longer be loaded" if is_lost(record) else "")
+    reason = breakdown_in_words(record.stable, plan, sight) or ("can no longer be loaded" if is_lost(record) else "")
     if reason and record.previous in sight.available:
         return turn_down(record, sight, RolloutOutcome.ROLLED_BACK, reason)
     newest = newer_than_canary(record, sight)
@@ -263,19 +275,8 @@ def _breakdown(record: RolloutRecord, sight: ModelSight) -> str:
         return f"{record.restarts} of its replicas died"
     phase = record.paused_from if record.phase is RolloutPhase.PAUSED else record.phase
     if phase is RolloutPhase.LOADING:  # it has no replica yet, or none any more since it was unloaded
-        return "" if record.loads_anew else _load_failure(record.canary, sight)
-    return _breakdown_of(record.canary, plan_of(record), sight)
-
-
-def _load_failure(version: int, sight: ModelSight) -> str:
-    return f"could not be loaded: {sight.failed[version]}" if version in sight.failed else ""
-
-
-def _breakdown_of(version: int, plan: RolloutPlan, sight: ModelSight) -> str:
-    """Return why a version cannot answer, for more than a moment; empty if it can, or may soon."""
-    gone_s = sight.gone_s.get(version, -1.0)
-    is_gone = gone_s >= plan.health_grace_s
-    return _load_failure(version, sight) or (f"has had no replica for {time_in_words(gone_s)}" if is_gone else "")
+        return "" if record.loads_anew else load_failure(record.canary, sight)
+    return breakdown_in_words(record.canary, plan_of(record), sight)
 
 
 def _failed(record: RolloutRecord, sight: ModelSight) -> RolloutRecord | None:

@@ -18,7 +18,8 @@ class RouterReport:
 
     `failing` has the applications in which every run fails, with the error, as their replicas reported it.
     `arms` and `mirrors` have what this router counted since it began, of the divisions in its table; `outputs` what
-    replicas counted of their outputs since they began, by application, replica and output.
+    replicas counted of their outputs since they began, by application, replica and output. `number` rises with each
+    report of a router, because they may arrive in another order; 0 where nobody counts them.
     """
 
     router: str
@@ -29,6 +30,7 @@ class RouterReport:
     arms: Mapping[ArmKey, ArmCounts] = field(default_factory=dict)
     mirrors: Mapping[ArmKey, MirrorCounts] = field(default_factory=dict)
     outputs: Mapping[tuple[str, str, str], OutputBins] = field(default_factory=dict)
+    number: int = field(default=0, compare=False)
 
     def uses(self, generation: int, watcher: str) -> bool:
         """Whether this router uses that watcher's table of this generation, or a later one."""

@@ -5,6 +5,7 @@ Counts are kept by epoch, and an epoch has one set of shares: a window never spa
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,9 @@ from core.routing.router_report import RouterReport
 
 MOST_ROUTERS = 1024
 """Routers whose last counts are kept; those that were heard of longest ago are forgotten first."""
+
+MOST_OUTPUTS = 4096
+"""Outputs of replicas whose last counts are kept; every rollout has other replicas."""
 
 OutputKey = tuple[str, str, str]
 """An application, its replica, and an output."""
@@ -45,6 +49,7 @@ class _OfRouter:
 
     arms: Mapping[ArmKey, ArmCounts] = field(default_factory=dict)
     mirrors: Mapping[ArmKey, MirrorCounts] = field(default_factory=dict)
+    number: int = 0
 
 
 class CountedWindows:
@@ -65,16 +70,24 @@ class CountedWindows:
         self._outputs: dict[OutputKey, OutputBins] = {}
 
     def adopt(self, model: str, epoch: int) -> None:
-        """Begin with a division that a former watcher made, as with all of its model before."""
+        """Begin with a division that a former watcher made, as with all of its model before.
+
+        A router that reported before is known with what it had counted then, of which nothing counts here.
+        """
         with self._lock:
             self._adopted[model] = max(epoch, self._adopted.get(model, epoch))
+            self._forget_sums(model, epoch)
 
     def take(self, report: RouterReport) -> None:
-        """Add what a router has counted since its last report."""
-        if not (report.arms or report.mirrors or report.outputs):
-            return
+        """Add what a router has counted since its last report; one that was overtaken by a later one is left out.
+
+        An answer to a broadcast is taken when all routers have answered, and some may have pulled since.
+        """
         with self._lock:
-            before = self._routers.pop(report.router, None)
+            before = self._routers.get(report.router)
+            if before is not None and report.number and report.number < before.number:
+                return
+            self._routers.pop(report.router, None)
             known = before or _OfRouter()
             for key, arm in report.arms.items():
                 self._add(self._arms, key, arm, known.arms.get(key), is_first=before is None)
@@ -82,7 +95,7 @@ class CountedWindows:
                 self._add(self._mirrors, key, mirrored, known.mirrors.get(key), is_first=before is None)
             for output, bins in report.outputs.items():
                 self._add_outputs(output, bins)
-            self._routers[report.router] = _OfRouter(report.arms, report.mirrors)
+            self._routers[report.router] = _OfRouter(report.arms, report.mirrors, report.number)
             while len(self._routers) > MOST_ROUTERS:
                 del self._routers[next(iter(self._routers))]
 
@@ -102,7 +115,12 @@ class CountedWindows:
         gain = now.since(self._outputs_seen.get(key, now))
         if gain is None:
             return
-        self._outputs_seen[key] = now
+        self._outputs_seen.pop(key, None)
+        self._outputs_seen[key] = replace(now, first=())
+        while len(self._outputs_seen) > MOST_OUTPUTS:
+            oldest = next(iter(self._outputs_seen))
+            del self._outputs_seen[oldest]
+            self._outputs.pop(oldest, None)
         gained = self._outputs.get(key, OutputBins()) + gain
         self._outputs[key] = replace(gained, first=now.first)
 
@@ -121,7 +139,7 @@ class CountedWindows:
                 self._outputs_of(divided.canary_app),
                 lasted_s,
             )
-            self._forget_sums(divided.model)
+            self._forget_sums(divided.model, math.inf)
             for key in [key for key in self._outputs if key[0] in {divided.stable_app, divided.canary_app}]:
                 del self._outputs[key]
         return window
@@ -134,10 +152,11 @@ class CountedWindows:
                 found[output] = found.get(output, OutputBins()) + bins
         return found
 
-    def _forget_sums(self, model: str) -> None:
-        for key in [key for key in self._arms if key.model == model]:
+    def _forget_sums(self, model: str, newest: float) -> None:
+        """Forget what was counted of a model's divisions up to an epoch."""
+        for key in [key for key in self._arms if key.model == model and key.epoch <= newest]:
             del self._arms[key]
-        for key in [key for key in self._mirrors if key.model == model]:
+        for key in [key for key in self._mirrors if key.model == model and key.epoch <= newest]:
             del self._mirrors[key]
 
     def arms(self, model: str, epoch: int) -> Mapping[int, ArmCounts]:
@@ -153,7 +172,7 @@ class CountedWindows:
     def forget(self, model: str) -> None:
         """Forget a model whose requests are no longer counted."""
         with self._lock:
-            self._forget_sums(model)
+            self._forget_sums(model, math.inf)
             self._adopted.pop(model, None)
 
 

@@ -20,7 +20,7 @@ from core.delivery_status.divided_traffic import DividedTraffic
 from core.errors import NotFound, ServingError, Unavailable
 from core.rollouts.holding import holding_of
 from core.rollouts.orders import RolloutOrder, ordered
-from core.rollouts.progress import advance, awaited_gate
+from core.rollouts.progress import advance, awaited_gate, with_look
 from core.rollouts.sight import ModelSight
 from core.routing.table import RoutingTable
 from core.storage.store_errors import StorageFailed
@@ -233,7 +233,9 @@ class Rollouts:
         before = self.record(name)
         sight = self._completed(config, before, self._sights.sight(config, before, look), look)
         after, happenings = advance(before, sight, config.delivery)
-        self._take(name, after, happenings, look.now_s)
+        if not self._take(name, after, happenings, look.now_s):
+            # the window was handed out once: without it nothing could be proved against the canary meanwhile
+            self._rollouts[name].record = with_look(before, sight)
         return sight
 
     def _completed(self, config: ModelConfig, record: RolloutRecord, sight: ModelSight, look: TickLook) -> ModelSight:
@@ -302,7 +304,9 @@ class Rollouts:
                 self._is_written(name, rollout.record, now_s)
 
     def _obey(self, asked: _Asked, look: TickLook, sights: Mapping[str, ModelSight]) -> None:
-        """Carry out an order, and answer it."""
+        """Carry out an order, and answer it; one whose sender does not wait any more is not carried out."""
+        if not asked.answer.set_running_or_notify_cancel():
+            return
         try:
             asked.answer.set_result(self._outcome(asked, look, sights))
         except ServingError as error:

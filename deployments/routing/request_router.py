@@ -60,6 +60,7 @@ class RequestRouter:
         self._metrics = metrics
         self._in_flight: Counter[str] = Counter()
         self._servables: dict[str, ServableId] = {}
+        self._reports = 0
         self.limits = ModelLimits(metrics)
         self.divisions = Divisions(metrics)
         self.copies: Copies | None = None
@@ -115,6 +116,7 @@ class RequestRouter:
 
     def report(self) -> RouterReport:
         """Return the generation in use and the calls in flight by application."""
+        self._reports += 1
         return RouterReport(
             self._name,
             self.table.generation,
@@ -124,6 +126,7 @@ class RequestRouter:
             self.divisions.counts(),
             {} if self.copies is None else self.copies.counts(),
             {} if self.observations is None else self.observations.counts(),
+            self._reports,
         )
 
     async def counted(self, name: str, entry_point: str, api: str, work: Awaitable[A]) -> A:

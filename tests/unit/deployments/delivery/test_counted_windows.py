@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -113,6 +114,41 @@ def test_a_new_watcher_leaves_out_what_its_predecessor_saw() -> None:
     assert windows.window(DividedRequests("m", 4, 7, 8), 15.0).canary.requests == 2
 
 
+def test_what_routers_report_before_a_new_watcher_adopts_counts_as_seen() -> None:
+    """They pull at once, and the first tick may wait for Serve or for the state folder."""
+    windows = CountedWindows()
+    windows.take(report(30, 10, mirrors={ArmKey("m", 3, 8): MirrorCounts(identical=10)}))
+
+    windows.adopt("m", 3)
+    windows.take(report(33, 11, mirrors={ArmKey("m", 3, 8): MirrorCounts(identical=11)}))
+
+    window = windows.window(DIVIDED, 15.0)
+    assert (window.stable.requests, window.canary.requests) == (3, 1)
+    assert window.mirror == MirrorCounts(identical=1)
+
+
+def test_a_report_that_a_later_one_has_overtaken_counts_nothing() -> None:
+    """An answer to a broadcast waits for the slowest router; its counts would come twice."""
+    windows = CountedWindows()
+    late, early = replace(report(30, 10), number=1), replace(report(40, 12), number=2)
+
+    for one in (early, late, replace(report(41, 12), number=3)):
+        windows.take(one)
+
+    assert of_both(windows) == (41, 12)
+
+
+def test_a_router_that_had_nothing_to_report_is_known() -> None:
+    """What it counts afterwards was seen by no former watcher."""
+    windows = CountedWindows()
+    windows.adopt("m", 3)
+
+    windows.take(RouterReport("a", 1))
+    windows.take(report(4, 1))
+
+    assert of_both(windows) == (4, 1)
+
+
 def test_copies_are_of_the_version_that_got_them() -> None:
     """Their counts are differences as well."""
     windows = CountedWindows()
@@ -140,6 +176,20 @@ def test_every_router_tells_of_every_replica_and_it_counts_once() -> None:
 
     assert windows.window(DIVIDED, 15.0).canary_outputs == {"y": OutputBins({"0": 23}, (1.5, 1.5))}
     windows.take(told("b", x=26, y=4))
+    assert windows.window(DIVIDED, 15.0).canary_outputs["y"].counts == {"0": 1}
+
+
+def test_outputs_of_replicas_that_are_gone_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every rollout has other replicas; one that is heard of again begins anew."""
+    monkeypatch.setattr(counted_windows, "MOST_OUTPUTS", 1)
+    windows = CountedWindows()
+
+    def told(replica: str, count: int) -> RouterReport:
+        return RouterReport("a", 1, outputs={("m:8", replica, "y"): OutputBins({"0": count})})
+
+    for one in (told("x", 5), told("x", 7), told("y", 1), told("x", 9), told("x", 10)):
+        windows.take(one)
+
     assert windows.window(DIVIDED, 15.0).canary_outputs["y"].counts == {"0": 1}
 
 

@@ -346,3 +346,10 @@ async def test_a_mirror_needs_nobody_who_copies() -> None:
 
     assert (await router.forward(router.resolve("m", None, None, ()), CALL)).code is Code.OK
     assert router.report().mirrors == {}
+
+
+def test_reports_are_numbered() -> None:
+    """An answer to a broadcast may reach the watcher after a later pull."""
+    router = RequestRouter("r", FakeTransport())
+
+    assert [router.report().number, router.report().number] == [1, 2]

@@ -340,6 +340,22 @@ def test_a_bad_canary_is_rolled_back_although_the_folder_is_away(tmp_path) -> No
     assert "8" in json.loads((tmp_path / "m.json").read_text())["rejected"]
 
 
+def test_evidence_is_collected_while_a_step_waits_for_the_state_folder(tmp_path) -> None:
+    """A canary that turns bad meanwhile may do so slowly, and each window is handed out once."""
+    folder = Folder(tmp_path)
+    site = DeliverySite(folder=folder)
+    site.begin()
+    site.pass_time(45.0)
+    folder.is_away = True
+    site.pass_time(40.0)
+    assert (site.record.phase, site.record.step) == (RolloutPhase.STEP, 0)
+    before = site.record.analysis.step_requests
+
+    site.pass_time(60.0)
+
+    assert site.record.analysis.step_requests >= before + 400
+
+
 def test_a_server_that_starts_waits_for_its_state_folder(tmp_path) -> None:
     """For some time: without it, a rejected version could become stable."""
     folder = Folder(tmp_path)
@@ -463,6 +479,18 @@ def test_orders_that_make_no_sense_are_refused_with_the_reason() -> None:
         answers["other generation"].result(0)
     with pytest.raises(NotFound, match="There is no model n"):
         answers["no model"].result(0)
+
+
+def test_an_order_whose_sender_has_given_up_is_not_carried_out() -> None:
+    """It was told that nothing came of it; the orders behind it are carried out all the same."""
+    site = DeliverySite()
+    site.begin()
+    given_up = site.watch.rollouts.order("m", RolloutOrder(OrderVerb.ABORT))
+    given_up.cancel()
+
+    paused = site.order(OrderVerb.PAUSE)
+
+    assert paused.result(0).record.phase is RolloutPhase.PAUSED
 
 
 def test_traffic_can_be_ordered_for_a_model_without_settings() -> None:
