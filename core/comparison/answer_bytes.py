@@ -1,4 +1,4 @@
-"""Whether two answers are equal beside the number of the version, without reading them.
+"""Whether two answers are equal beside the number of the version, and how much JSON they are, without reading them.
 
 The messages are our own: the version's number is in one field, in front of or behind all tensors.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final, TypeAlias
 
 from core.inference.protobuf_wire import Memory, top_level_fields
-from core.oip.rest_body import LENGTH_BYTES
+from core.oip.rest_body import LENGTH_BYTES, split_body
 from core.routing.transport import Method
 
 Body: TypeAlias = bytes | bytearray
@@ -20,6 +20,14 @@ _FIRST_OUTPUT: Final = 5 << 3 | 2
 _OUTPUTS: Final = b'"outputs":['
 """Cannot be inside of a text of JSON, where the quotes would be escaped."""
 _MOST_FIELDS: Final = 256
+_ALL_OF_JSON: Final = frozenset({Method.REST_PREDICT, Method.REST_CLASSIFY, Method.REST_REGRESS})
+
+
+def json_bytes(method: Method, body: Body) -> int:
+    """Return how many bytes of an answer are JSON, which one thread reads while all others of the process wait."""
+    if method is Method.OIP_REST_INFER and len(body) >= LENGTH_BYTES:
+        return len(split_body(body).json)
+    return len(body) if method in _ALL_OF_JSON else 0
 
 
 def are_equal(method: Method, primary: Body, copy: Body) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+import numpy as np
+
 from core.comparison.answer_bytes import are_equal
 from core.comparison.answer_tensors import Tensors, answer_tensors
 from core.comparison.tensor_difference import structural_difference, tensor_difference
@@ -44,10 +46,19 @@ def answer_difference(
         other = answer_tensors(method, bytes(copy), only_output)
     except ServingError as error:
         return _structural(f"the answer cannot be compared: {error}")
+    if method is Method.REST_PREDICT:
+        other = {name: _as_typed(array, stable.get(name)) for name, array in other.items()}
+        stable = {name: _as_typed(array, other.get(name)) for name, array in stable.items()}
     reason = _names_difference(stable, other) or _structures(stable, other)
     if reason:
         return _structural(reason)
     return _values(stable, other, tolerances or {}, otherwise)
+
+
+def _as_typed(array: np.ndarray, like: np.ndarray | None) -> np.ndarray:
+    """Return integers as unsigned ones where the other answer has some that are too large for signed ones."""
+    is_unlike = like is not None and (array.dtype, like.dtype) == (np.int64, np.uint64)
+    return array.astype(np.uint64) if is_unlike and not (array.size and array.min() < 0) else array
 
 
 def _structural(reason: str) -> PairReport:

@@ -59,5 +59,8 @@ def unpacked_copy(raw: Body) -> RequestCopy:
     answer = raw[body_bytes:tolerances_at]
     if isinstance(raw, bytes):
         return RequestCopy(Call(method, raw[:body_bytes]), answer, tolerances)
-    del raw[body_bytes:]
+    try:
+        del raw[body_bytes:]
+    except BufferError:  # the connection still shows the memory that it received into
+        return RequestCopy(Call(method, bytes(raw[:body_bytes])), answer, tolerances)
     return RequestCopy(Call(method, raw), answer, tolerances)  # type: ignore[arg-type]  # as from a large frame

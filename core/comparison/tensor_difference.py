@@ -94,7 +94,11 @@ def _distance(primary: np.ndarray, copy: np.ndarray, tolerance: Tolerance) -> _D
     left, right = primary.reshape(-1), copy.reshape(-1)
     for begin in range(0, left.size, PORTION_ELEMENTS):
         end = begin + PORTION_ELEMENTS
-        distance = distance.plus(_portion(_doubles(left[begin:end]), _doubles(right[begin:end]), tolerance))
+        one, two = left[begin:end], right[begin:end]
+        portion = _portion(_doubles(one), _doubles(two), tolerance)
+        if primary.dtype.kind in _EXACT_KINDS:  # doubles do not have all of 64 bits
+            portion = portion._replace(unequal=int(np.count_nonzero(one != two)))
+        distance = distance.plus(portion)
     return distance
 
 

@@ -98,6 +98,10 @@ class KeysSeen:
         self._last = number
         return True
 
+    def pass_over(self) -> None:
+        """Take note of a request without a key: none would be taken back with it."""
+        self._last = None
+
     def take_back(self) -> None:
         """Forget the key that came last: its request comes again in another way."""
         if self._last is not None:

@@ -54,7 +54,7 @@ class OutputOrder:
                 for name, one in order["outputs"].items()
             }
             return cls(str(order["rollout"]), outputs)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
             raise InvalidArgument(f"This is no order to count outputs: {error!r}") from error
 
 
@@ -102,7 +102,7 @@ def outputs_of_json(raw: bytes) -> dict[str, OutputBins]:
     """Return what a replica has counted, by output; empty for what is not such an answer."""
     try:
         return {str(name): _bins(one) for name, one in json.loads(raw).items()}
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
         return {}
 
 

@@ -48,21 +48,17 @@ def json_length(header: bytes, body_bytes: int) -> int:
     return int(text)
 
 
-def cut_footer(body: bytes | bytearray) -> tuple[bytes | bytearray | memoryview, int]:
-    """Return a body without its footer, and the length of its JSON; a bytearray is cut in place, without a copy.
+def cut_footer(body: bytes | bytearray) -> tuple[bytes | memoryview, int]:
+    """Return a body without its footer, and the length of its JSON; a bytearray is shown by a view, without a copy.
 
-    While a connection still shows the memory that it received into, there is a view instead.
+    It stays as it is: whoever compares the answer with another version's reads it after the caller got it.
     """
     if len(body) < LENGTH_BYTES:
         raise Internal("A forwarded body lacks the length of its JSON.")
     (length,) = _LENGTH.unpack_from(body, len(body) - LENGTH_BYTES)
     if isinstance(body, bytes):
         return body[:-LENGTH_BYTES], length
-    try:
-        del body[-LENGTH_BYTES:]
-    except BufferError:
-        return memoryview(body)[:-LENGTH_BYTES], length
-    return body, length
+    return memoryview(body)[:-LENGTH_BYTES], length
 
 
 def split_body(body: bytes | bytearray | memoryview) -> RestBody:

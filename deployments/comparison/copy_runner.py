@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from core.comparison.answer_bytes import json_bytes
 from core.comparison.answer_difference import LONGEST_REASON, ONLY_OUTPUT, answer_difference
 from core.comparison.copy_message import unpacked_copy
 from core.comparison.pair_message import packed_report
@@ -36,6 +37,13 @@ REST_RATIO: Final = 50
 """Without time to spare a copy has its turn after a rest that is so many times as long as the last one took."""
 QUIET_AFTER_S: Final = 10.0
 """So long after the last copy nobody looks any more whether there is time to spare."""
+LONGEST_JSON_BYTES: Final = 2 * 1024 * 1024
+"""Longer answers in JSON are not compared: all threads wait while one reads them, calls included.
+
+It is stable's answer that counts, so that no version chooses by its answers which of them are compared.
+"""
+MOST_TIMES_LONGER: Final = 4
+"""An answer that is longer than so many of the longest ones has another structure."""
 
 _OF_LOAD: Final = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.CANCELLED})
 """Codes that a copy may get because it has to wait, which says nothing of the version."""
@@ -175,16 +183,19 @@ def compared(answering: CopyAnswering, body: bytes, left_s: float) -> PairReport
         copy = unpacked_copy(body)
     except ServingError as error:
         return PairReport(PairResult.DROPPED, reason=str(error)[:LONGEST_REASON])
+    method = copy.call.method
+    if json_bytes(method, copy.answer) > LONGEST_JSON_BYTES:
+        return DROPPED_PAIR
     answer, signature = answering.answer(copy.call._replace(timeout_s=max(0.001, left_s)))
     if answer.code in _OF_LOAD:
         return DROPPED_PAIR
     if answer.code is not Code.OK:
         return PairReport(PairResult.FAILED, reason=f"{answer.code.name}: {answer.text}"[:LONGEST_REASON])
+    if (length := json_bytes(method, answer.body)) > MOST_TIMES_LONGER * LONGEST_JSON_BYTES:
+        return PairReport(PairResult.STRUCTURAL, reason=f"the answer has {length} bytes of JSON")
     only_output = _only_output(answering.served, signature)
     otherwise = copy.tolerances.get("", DEFAULT_TOLERANCE)
-    return answer_difference(
-        copy.call.method, copy.answer, answer.body, copy.tolerances, only_output, otherwise=otherwise
-    )
+    return answer_difference(method, copy.answer, answer.body, copy.tolerances, only_output, otherwise=otherwise)
 
 
 def _only_output(served: ServedModel, signature: str) -> str:

@@ -34,7 +34,8 @@ def on_loop(app: AsgiApp, thread: LoopThread) -> AsgiApp:
             await app(scope, receive, send)
             return
         here = asyncio.get_running_loop()
-        done = thread.run(awaited(app(scope, _across(receive, here), _across(send, here))))
+        send_across = _across(send, here)
+        done = thread.run(awaited(app(scope, _across(receive, here), lambda message: send_across(_owned(message)))))
         try:
             await asyncio.wrap_future(done)
         except asyncio.CancelledError:
@@ -42,6 +43,12 @@ def on_loop(app: AsgiApp, thread: LoopThread) -> AsgiApp:
             raise
 
     return bridged
+
+
+def _owned(message: Message) -> Message:
+    """Return a message whose body is no view of other memory: Serve's proxy is another process."""
+    body = message.get("body")
+    return {**message, "body": bytes(body)} if isinstance(body, memoryview) else message
 
 
 def _across(function: Callable[..., Awaitable[Any]], home: asyncio.AbstractEventLoop) -> Callable[..., Awaitable[Any]]:

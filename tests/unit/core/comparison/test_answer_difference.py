@@ -254,3 +254,19 @@ def test_every_method_that_runs_the_model_can_be_compared() -> None:
         found = answer_difference(method, b"", b"\xff")
         assert "have no tensors" not in found.reason
     assert "have no tensors" in answer_difference(Method.REST_METADATA, b"a", b"b").reason
+
+
+@pytest.mark.parametrize("numbers", [(2**63 + 1, 5), (5, 2**63 + 1)])
+def test_large_unsigned_integers_in_json_are_of_the_type_of_small_ones(numbers: tuple[int, int]) -> None:
+    """JSON does not say their type, which is that of the output and not of the value."""
+    primary, copy = (rows({"ids": np.array([one, 7], np.uint64)}, 1) for one in numbers)
+    report = answer_difference(Method.REST_PREDICT, primary, copy)
+    assert (report.result, report.outputs["outputs"].outside) == (PairResult.OUTSIDE, 0.5)
+
+
+def test_negative_integers_in_json_are_of_another_type_than_large_unsigned_ones() -> None:
+    """An output cannot have both."""
+    report = answer_difference(
+        Method.REST_PREDICT, b'{"predictions": [18446744073709551615]}', b'{"predictions": [-1]}'
+    )
+    assert report.result is PairResult.STRUCTURAL

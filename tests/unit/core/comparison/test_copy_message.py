@@ -33,6 +33,14 @@ def test_the_memory_of_a_large_frame_is_that_of_the_request() -> None:
     assert unpacked_copy(raw).call.body is raw
 
 
+def test_memory_that_the_connection_still_shows_is_left_as_it_is() -> None:
+    """A copy may have its turn in another thread before the read that it came with is over."""
+    raw = bytearray(packed(COPY))
+    with memoryview(raw):
+        found = unpacked_copy(raw)
+    assert (bytes(found.call.body), bytes(found.answer)) == (COPY.call.body, COPY.answer)
+
+
 def test_a_copy_travels_with_its_own_deadline_and_the_place_of_the_raw_tensor() -> None:
     """The caller's deadline is over with its answer, and the tensor is aligned as for the original."""
     call = packed_copy(COPY, 2.0)

@@ -102,6 +102,13 @@ def test_integers_and_texts_are_equal_or_outside() -> None:
     assert difference(np.array([[1, 2]]), np.array([[1, 3]])).flipped_rows == 0
 
 
+@pytest.mark.parametrize("kind", [np.int64, np.uint64])
+def test_large_integers_are_compared_whole(kind: type) -> None:
+    """Ids and hashes have more digits than a double."""
+    found = difference(np.array([2**62, 5], kind), np.array([2**62 + 1, 5], kind))
+    assert (found.outside, found.flipped_rows) == (0.5, 1)
+
+
 def test_a_tensor_of_many_portions_is_looked_at_whole() -> None:
     """Sums go on over portions, of elements and of rows."""
     one = np.zeros((PORTION_ELEMENTS, 2), np.float32)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from core.delivery.output_counts import MOST_SAMPLES, OutputBins
+import pytest
+
+from core.delivery.output_counts import MOST_SAMPLES, OutputBins, OutputOrder, outputs_of_json
+from core.errors import InvalidArgument
 
 
 def test_counts_of_replicas_add_up() -> None:
@@ -28,3 +31,16 @@ def test_a_report_of_another_run_counts_from_its_beginning() -> None:
     assert before.since(later) is None
     assert OutputBins({"0": 55}, run=1).since(before) == OutputBins({"0": 5}, run=1)
     assert OutputBins({"0": 45}, run=1).since(before) is None
+
+
+@pytest.mark.parametrize("run", ["Infinity", '"x"', "[]", "NaN"])
+def test_what_is_no_count_is_no_answer(run: str) -> None:
+    """A replica must not end what asks all others."""
+    assert outputs_of_json(f'{{"scores": {{"counts": {{}}, "first": [], "run": {run}}}}}'.encode()) == {}
+
+
+@pytest.mark.parametrize("edge", ["1" + "0" * 400, '"x"', "null"])
+def test_an_order_with_edges_that_are_no_numbers_is_refused(edge: str) -> None:
+    """It would end the connection otherwise, with all calls on it."""
+    with pytest.raises(InvalidArgument):
+        OutputOrder.of_json(f'{{"rollout": "r", "outputs": {{"s": {{"edges": [{edge}], "values": []}}}}}}'.encode())

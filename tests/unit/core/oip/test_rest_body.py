@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import Internal, InvalidArgument
-from core.oip.rest_body import ALL_JSON, LENGTH_BYTES, footer, json_length, split_body
+from core.oip.rest_body import ALL_JSON, LENGTH_BYTES, cut_footer, footer, json_length, split_body
 
 
 @given(st.binary(max_size=20), st.binary(max_size=20))
@@ -58,3 +58,13 @@ def test_f_an_impossible_length_is_refused(header: bytes) -> None:
     """With what is possible."""
     with pytest.raises(InvalidArgument, match="and not a number of bytes from 0 to 10, the size of the body"):
         json_length(header, 10)
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+def test_an_answer_stays_whole_when_its_footer_is_cut(kind: type) -> None:
+    """The caller's answer is compared with another version's after it was written."""
+    body = kind(b"{}raw" + footer(2))
+
+    content, length = cut_footer(body)
+
+    assert (bytes(content), length, bytes(body)) == (b"{}raw", 2, b"{}raw" + footer(2))

@@ -15,9 +15,10 @@ from core.errors import Code
 from core.inference.dtypes import DataType
 from core.inference.giving_up import go_on
 from core.inference.signature import ServedModel, Signature, TensorSpec
+from core.oip.rest_body import footer
 from core.routing.transport import Answer, Call, Method
 from deployments.comparison import copy_runner
-from deployments.comparison.copy_runner import MOST_QUEUED, CopyRunner, compared
+from deployments.comparison.copy_runner import LONGEST_JSON_BYTES, MOST_QUEUED, MOST_TIMES_LONGER, CopyRunner, compared
 from deployments.telemetry.spare_time import IDLE_CPUS, SpareTime
 from tests.support.direct_sites import until
 
@@ -256,3 +257,30 @@ def test_the_tolerance_is_that_of_the_output_or_of_no_name(name: str, result: st
     call = packed_copy(request, 5.0)
     assert call is not None
     assert compared(Answers(), call.body, 5.0).result.name == result
+
+
+def padded(size: int) -> bytes:
+    return b'{"predictions": [1.0]}'.ljust(size)
+
+
+def test_long_answers_in_json_are_not_compared() -> None:
+    """All calls of the model server would wait while they are read; that they are equal must not count alone."""
+    answers = Answers(Answer(Code.OK, padded(LONGEST_JSON_BYTES + 1)))
+    assert compared(answers, copy_call(padded(LONGEST_JSON_BYTES + 1)).body, 5.0).result is PairResult.DROPPED
+    assert not answers.calls
+    assert compared(answers, copy_call(padded(LONGEST_JSON_BYTES)).body, 5.0).result is PairResult.IDENTICAL
+
+
+def test_an_answer_in_json_that_is_much_longer_is_structural() -> None:
+    """A version that answers with masses of text is not read, and does not pass for lost."""
+    answers = Answers(Answer(Code.OK, padded(MOST_TIMES_LONGER * LONGEST_JSON_BYTES + 1)))
+    assert compared(answers, copy_call().body, 5.0).result is PairResult.STRUCTURAL
+
+
+@pytest.mark.parametrize(("json", "result"), [(LONGEST_JSON_BYTES + 1, "DROPPED"), (7, "IDENTICAL")])
+def test_of_answers_of_version_2_only_the_json_counts(json: int, result: str) -> None:
+    """Raw tensors behind it are not read number by number."""
+    body = bytes(2 * LONGEST_JSON_BYTES) + footer(json)
+    call = packed_copy(RequestCopy(Call(Method.OIP_REST_INFER, b"{}"), body), 5.0)
+    assert call is not None
+    assert compared(Answers(Answer(Code.OK, body)), call.body, 5.0).result.name == result

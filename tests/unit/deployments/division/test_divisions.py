@@ -165,6 +165,17 @@ def test_a_choice_that_is_taken_back_counts_nothing() -> None:
     assert (site.judged(8), site.shown(8)) == (1, 1)
 
 
+def test_a_choice_without_a_key_takes_back_no_key() -> None:
+    """The key that came before has been judged, and would be so twice."""
+    site = Site(TO_CANARY)
+    site.serve(user("ann"))
+    site.choose().arm.take_back()
+
+    site.serve(user("ann"))
+
+    assert (site.judged(8), site.shown(8)) == (1, 2)
+
+
 def test_a_version_that_does_not_answer_here_gets_nothing() -> None:
     """A router whose table has no route to it must not fail its share of the requests."""
     site = Site(replace(TENTH, weights=((7, 0), (8, WHOLE))), {7: ROUTES[7], 9: ROUTES[9]})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -65,6 +66,22 @@ async def test_a_request_is_answered_on_the_loop_of_our_own_ports(thread: LoopTh
     here = threading.current_thread().name
     assert sent[-1]["body"] == b"there and back"
     assert threads == ["serve-ingress-test", here, here, here]
+
+
+async def test_a_body_that_is_a_view_can_leave_the_process(thread: LoopThread) -> None:
+    """Serve pickles messages on their way to its proxy, and a view cannot be pickled."""
+    sent: list[Any] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        del scope, receive
+        await send({"type": "http.response.body", "body": memoryview(b"answer")[:3]})
+
+    async def send(message: Any) -> None:
+        sent.append(pickle.dumps(message))
+
+    await on_loop(application, thread)({"type": "http"}, None, send)
+
+    assert pickle.loads(sent[0])["body"] == b"ans"
 
 
 async def test_a_request_that_the_proxy_cancels_ends_on_both_loops(thread: LoopThread) -> None:
