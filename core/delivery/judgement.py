@@ -12,7 +12,7 @@ from core.delivery.arm_counts import Tally
 from core.delivery.mirror_counts import MirrorCounts
 from core.delivery.output_counts import MOST_SAMPLES, Binning
 from core.delivery.plan import Analysis, MetricRule, RolloutStep, RuleKind
-from core.delivery.rule_events import OF_PAIRS, RATIOS, arm_events, bin_key, edge_of, judges, pair_events
+from core.delivery.rule_events import OF_PAIRS, RATIOS, STRUCTURE, arm_events, bin_key, edge_of, judges, pair_events
 from core.evidence.binned_values import binning_of, bins_in, distance_by_chance, distance_of
 from core.evidence.running_tests import BETTER, HIGHER, WORSE, ArmEvents, Sums, log_evidence, with_block, with_trials
 
@@ -174,7 +174,11 @@ def _with_limits(state: AnalysisState, analysis: Analysis, window: ArmWindow) ->
 
 def _with_structure(state: AnalysisState, mirror: MirrorCounts | None) -> AnalysisState:
     """Return the state with a difference in structure, which needs no statistics; the first one is kept."""
-    if mirror is None or mirror.structural <= 0 or state.structure:
+    if mirror is None:
+        return state
+    known = ArmEvents(*state.counts.get(STRUCTURE, ())).plus(ArmEvents(0, 0, mirror.structural, mirror.compared))
+    state = replace(state, counts={**state.counts, STRUCTURE: known})
+    if mirror.structural <= 0 or state.structure:
         return state
     return replace(state, structure=mirror.reason or "An answer has other outputs, types or shapes.")
 

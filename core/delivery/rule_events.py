@@ -24,6 +24,9 @@ RATIOS: Final = frozenset({RuleKind.SERVER_ERRORS, RuleKind.CLIENT_ERRORS, RuleK
 OF_PAIRS: Final = frozenset({RuleKind.FLIPS, RuleKind.TOLERANCE})
 """Metrics whose rate is compared with a limit."""
 
+STRUCTURE: Final = "structure"
+"""The metric of answers with other outputs, types or shapes, which no plan needs to name."""
+
 ENOUGH_FOR_EDGES: Final = 1000
 """Latencies of stable of which the bucket is chosen above which a request is slow."""
 

@@ -15,12 +15,9 @@ from core.delivery.judgement import (
     verdict_of,
 )
 from core.delivery.plan import Analysis, MetricRule, RuleKind
-from core.delivery.rule_events import ENOUGH_FOR_EDGES, OF_PAIRS, RATIOS, bin_key
+from core.delivery.rule_events import ENOUGH_FOR_EDGES, OF_PAIRS, RATIOS, STRUCTURE, bin_key
 from core.evidence.binned_values import bin_name
 from core.evidence.running_tests import WORSE, ArmEvents, as_evidence, missing_events
-
-STRUCTURE: Final = "structure"
-"""The metric of answers with other outputs, types or shapes, which no plan needs to name."""
 
 NOUNS: Final = {
     RuleKind.SERVER_ERRORS: "server errors",
@@ -36,7 +33,8 @@ def standings(state: AnalysisState, analysis: Analysis) -> tuple[MetricStanding,
 
     A metric that has failed stays failed for the whole rollout.
     """
-    broken = MetricStanding(STRUCTURE, Verdict.FAIL, unit="pairs", outlook=state.structure)
+    pairs = ArmEvents(*state.counts.get(STRUCTURE, ()))
+    broken = MetricStanding(STRUCTURE, Verdict.FAIL, *pairs, unit="pairs", outlook=state.structure)
     rules = tuple(_standing(state, analysis, one) for one in analysis.rules)
     return (broken, *rules) if state.structure else rules
 

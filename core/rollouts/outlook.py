@@ -6,7 +6,7 @@ from typing import Final
 
 from core.delivery.analysis import AnalysisState, MetricStanding
 from core.delivery.plan import RolloutPlan, RolloutStep
-from core.delivery.standings import STRUCTURE
+from core.delivery.rule_events import STRUCTURE
 from core.rollouts.sight import ModelSight
 
 _UNITS: Final = ((86_400.0, "days"), (3600.0, "hours"), (60.0, "minutes"))
@@ -34,11 +34,11 @@ def requests_outlook(state: AnalysisState) -> str:
 
 
 def standing_in_words(standing: MetricStanding, stable: int) -> str:
-    """Return what was seen of one metric; of answers with another structure, the first difference."""
-    if standing.metric == STRUCTURE:
-        return f"{standing.metric}: {standing.outlook}"
+    """Return what was seen of one metric."""
     evidence = f"evidence {standing.evidence:.3g} of {standing.limit:.3g}"
     seen = f"{standing.metric}: {standing.canary_events} of {standing.canary_requests} {standing.unit}"
+    if standing.metric == STRUCTURE:  # one is enough: there is no evidence to weigh
+        return f"{seen}: {standing.outlook}"
     if not standing.stable_requests:
         return f"{seen}, {evidence}"
     return f"{seen} against {standing.stable_events} of {standing.stable_requests} of version {stable}, {evidence}"

@@ -235,6 +235,8 @@ def _promoted(record: RolloutRecord, sight: ModelSight) -> RolloutRecord:
     reason = breakdown_in_words(record.stable, plan, sight) or ("can no longer be loaded" if is_lost(record) else "")
     if reason and record.previous in sight.available:
         return turn_down(record, sight, RolloutOutcome.ROLLED_BACK, reason)
+    if is_lost(record) and is_unable(record.previous, sight):
+        return close_window(record, sight, f"neither it nor version {record.stable} runs or can be loaded")
     newest = newer_than_canary(record, sight)
     if newest and plan.on_new_version is OnNewVersion.REPLACE and can_let_go(record, sight):
         return close_window(record, sight, f"version {newest} has come")

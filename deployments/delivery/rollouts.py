@@ -270,7 +270,8 @@ class Rollouts:
                 rollout.take(after, now_s)
             return True
         owned = replace(after, owner=self._owner)
-        if not self._is_written(name, owned, now_s) and after.phase not in HOLDS_BACK:
+        stays = (after.phase, after.step) == (before.phase, before.step)  # with no more than was written
+        if not self._is_written(name, owned, now_s) and not (stays or after.phase in HOLDS_BACK):
             return False
         rollout.take(owned, now_s)
         self._tools.lines.tell(name, owned, happenings)

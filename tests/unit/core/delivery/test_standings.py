@@ -8,7 +8,8 @@ from core.delivery.analysis import NOTHING_SEEN, ArmWindow, MetricStanding, Verd
 from core.delivery.judgement import begun
 from core.delivery.mirror_counts import MirrorCounts
 from core.delivery.plan import Analysis
-from core.delivery.standings import STRUCTURE, standings
+from core.delivery.rule_events import STRUCTURE
+from core.delivery.standings import standings
 from tests.unit.core.delivery.test_judgement import (
     ALIKE,
     ANALYSIS,
@@ -132,6 +133,7 @@ def test_structure_comes_first_when_it_failed() -> None:
     found = standings(seen(ANALYSIS, broken, step=MIRROR), ANALYSIS)
 
     assert (found[0].metric, found[0].verdict) == (STRUCTURE, Verdict.FAIL)
+    assert (found[0].canary_events, found[0].canary_requests) == (1, 51)
     assert found[0].outlook == "An answer has other outputs, types or shapes."
     assert len(found) == 4
 

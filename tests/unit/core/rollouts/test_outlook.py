@@ -78,3 +78,12 @@ def test_a_step_is_named_by_its_place_and_what_it_does() -> None:
         "step 3 of 4: pause for 2 hours",
         "step 4 of 4: pause",
     ]
+
+
+def test_a_difference_in_structure_says_in_how_many_pairs_and_which() -> None:
+    """There is no evidence to weigh: one is enough."""
+    broken = MetricStanding(
+        "structure", Verdict.FAIL, 0, 0, 3, 51, unit="pairs", outlook="output y has the shape (3,) instead of (2,)"
+    )
+
+    assert standing_in_words(broken, 7) == "structure: 3 of 51 pairs: output y has the shape (3,) instead of (2,)"

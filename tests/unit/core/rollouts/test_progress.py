@@ -664,6 +664,21 @@ def test_two_lost_versions_do_not_keep_a_third_from_serving() -> None:
     assert scene.weights == {9: WHOLE}
 
 
+def test_two_lost_versions_in_a_rollback_window_do_not_keep_a_third_from_serving() -> None:
+    """The window would never end: nothing is left to go back to, and the promoted version does not answer."""
+    scene = Scene()
+    scene.to(RolloutPhase.PROMOTED)
+    scene.available.clear()
+    scene.stored = {9: "f9"}
+
+    for _ in range(10):
+        scene.look(20.0)
+    scene.available = {9}
+    scene.look()
+
+    assert (scene.record.phase, scene.record.stable) == (RolloutPhase.IDLE, 9)
+
+
 def test_a_promoted_version_that_breaks_down_is_taken_back_within_the_window() -> None:
     """The old one is still loaded."""
     scene = Scene()

@@ -356,6 +356,20 @@ def test_evidence_is_collected_while_a_step_waits_for_the_state_folder(tmp_path)
     assert site.record.analysis.step_requests >= before + 400
 
 
+def test_what_gives_no_traffic_does_not_wait_for_the_state_folder(tmp_path) -> None:
+    """A version that comes while the folder is away waits for its turn, and is not loaded before."""
+    folder = Folder(tmp_path)
+    site = DeliverySite(folder=folder, config=with_plan(on_new_version=OnNewVersion.QUEUE))
+    site.begin()
+    folder.is_away = True
+
+    site.source.write("/m", 9)
+    site.pass_time(20.0)
+
+    assert (site.record.phase, site.record.queued) == (RolloutPhase.STEP, 9)
+    assert site.loaded == {7, 8}
+
+
 def test_a_server_that_starts_waits_for_its_state_folder(tmp_path) -> None:
     """For some time: without it, a rejected version could become stable."""
     folder = Folder(tmp_path)
