@@ -7,8 +7,7 @@ import math
 import pytest
 
 from core.delivery.analysis import AnalysisState, MetricStanding, Verdict
-from core.delivery.plan import Analysis, RolloutPlan, RolloutStep
-from core.delivery.standings import standings
+from core.delivery.plan import RolloutPlan, RolloutStep
 from core.rollouts.outlook import requests_outlook, standing_in_words, step_in_words, time_in_words
 
 
@@ -52,13 +51,6 @@ def test_a_standing_says_what_was_seen_of_both_versions() -> None:
     )
     pairs = MetricStanding("flips_y", Verdict.FAIL, 0, 0, 13, 480, evidence=240.4, limit=200.0, unit="pairs")
     assert standing_in_words(pairs, 7) == "flips_y: 13 of 480 pairs, evidence 240 of 200"
-
-
-def test_another_structure_is_told_by_its_difference() -> None:
-    """There is nothing to count: the reason of a rollback names what differs."""
-    (broken, *_) = standings(AnalysisState(structure="the output scores is missing"), Analysis())
-
-    assert standing_in_words(broken, 7) == "structure: the output scores is missing"
 
 
 def test_a_step_is_named_by_its_place_and_what_it_does() -> None:
