@@ -60,6 +60,7 @@ class RolloutServer:
     folder: Path
     rest_port: int = field(default_factory=free_port)
     grpc_port: int = field(default_factory=free_port)
+    pid: int = 0
 
     def __post_init__(self) -> None:
         models = {
@@ -80,6 +81,7 @@ class RolloutServer:
         )  # fmt: skip
         with (self.folder / "server.log").open("a") as log:
             process = subprocess.Popen([SCRIPT, *flags], env=ENVIRONMENT, stdout=log, stderr=log)
+            self.pid = process.pid
             client = RestClient(self.rest_port)
             try:
                 wait_until(lambda: self._is_ready(client, process), "the server is ready", 180)
@@ -139,7 +141,7 @@ def test_versions_earn_their_traffic_and_restarts_change_nothing(tmp_path: Path)
             server.add_version("other", 2, OTHER)
             server.add_version("slow", 2)
             wait_until(lambda: delivery(client, "slow")["phase"] == "paused", "the plan pauses", 90)
-            (watcher,) = replica_pids(ROUTER_APP, "Watcher")
+            (watcher,) = replica_pids(ROUTER_APP, "Watcher", server.pid)
             os.kill(watcher, signal.SIGKILL)
             wait_until(lambda: delivery(client, "good")["stable"] == "2", "the equal one is promoted", 90)
             wait_until(lambda: delivery(client, "bad")["rejected"], "the failing one is rolled back", 90)

@@ -17,15 +17,18 @@ import psutil
 from core.versions.servable import DEPLOYMENT, ServableId, app_name
 
 
-def processes_titled(title: str) -> list[int]:
-    """Return the processes below this one that bear a title; Ray appends the name of the method while one runs."""
-    below = psutil.Process().children(recursive=True)
+def processes_titled(title: str, above: int | None = None) -> list[int]:
+    """Return the processes below this one, or below another one, that bear a title.
+
+    Ray appends the name of the method while one runs.
+    """
+    below = psutil.Process(above).children(recursive=True)
     return sorted(one.pid for one in below if _title(one) == title or _title(one).startswith(f"{title}."))
 
 
-def replica_pids(app: str, deployment: str) -> list[int]:
-    """Return the processes of a deployment."""
-    return processes_titled(f"ray::ServeReplica:{app}:{deployment}")
+def replica_pids(app: str, deployment: str, above: int | None = None) -> list[int]:
+    """Return the processes of a deployment, of all servers of this session or of the one that a process has started."""
+    return processes_titled(f"ray::ServeReplica:{app}:{deployment}", above)
 
 
 def version_pids(model: str, version: int) -> list[int]:
