@@ -123,6 +123,15 @@ _STEP: Final[Mapping[str, Reader]] = {
 }
 
 
+def _pausing_step(found: Mapping[str, Any], entry: YamlEntry) -> Any:
+    for name in ("bake", "min_requests"):
+        if name in found:
+            return entry.at(name).mistake("has no effect in a pause")
+    if "gate" in found and found["pause"] == math.inf:
+        return entry.at("gate").mistake("has no effect in a pause that only an order ends; say how long (for: 1m)")
+    return RolloutStep(pause_s=found["pause"], gate=found.get("gate", ""))
+
+
 def _step(entry: YamlEntry) -> Any:
     mistakes = len(entry.problems)
     found = section(_STEP)(entry)
@@ -134,10 +143,7 @@ def _step(entry: YamlEntry) -> Any:
             "must have one of weight, mirror and pause" + ("; has " + " and ".join(kinds)) * bool(kinds)
         )
     if "pause" in found:
-        for name in ("bake", "min_requests"):
-            if name in found:
-                return entry.at(name).mistake("has no effect in a pause")
-        return RolloutStep(pause_s=found["pause"], gate=found.get("gate", ""))
+        return _pausing_step(found, entry)
     if "bake" not in found:
         return entry.mistake("must say how long it bakes (bake: 10m)")
     found["bake_s"] = found.pop("bake")
@@ -289,7 +295,9 @@ def _plan_problems(plan: RolloutPlan, entry: YamlEntry) -> Iterator[tuple[YamlEn
 
 def _step_problems(plan: RolloutPlan, steps: YamlEntry) -> Iterator[tuple[YamlEntry, str]]:
     highest = 0
-    first_s = plan.analysis.initial_delay_s + plan.analysis.interval_s
+    interval_s = plan.analysis.interval_s
+    # a window that has begun within the delay proves nothing
+    first_s = (math.ceil(plan.analysis.initial_delay_s / interval_s) + 1) * interval_s
     for place, step in enumerate(plan.steps):
         inner = steps.inner(steps.node.value[place], str(place))
         if step.pause_s is not None:
@@ -301,5 +309,5 @@ def _step_problems(plan: RolloutPlan, steps: YamlEntry) -> Iterator[tuple[YamlEn
         highest = max(highest, step.weight)
         least = plan.analysis.min_requests if step.min_requests is None else step.min_requests
         if step.bake_s < first_s and (least or plan.analysis.require_evidence):
-            message = f"ends before the first look at the analysis: initial_delay and interval are {first_s:g} seconds"
+            message = f"ends before the first look at the analysis: initial_delay and interval need {first_s:g} seconds"
             yield inner.at("bake"), message

@@ -165,7 +165,15 @@ def test_false_is_no_plan() -> None:
         ),
         (
             "steps:\n - {weight: 5, bake: 40s}",
-            "canary.steps.0.bake: ends before the first look at the analysis: initial_delay and interval are 45 seconds",
+            "canary.steps.0.bake: ends before the first look at the analysis: initial_delay and interval need 45 seconds",
+        ),
+        (
+            "steps:\n - {weight: 5, bake: 55s}\nanalysis: {interval: 20s}",
+            "canary.steps.0.bake: ends before the first look at the analysis: initial_delay and interval need 60 seconds",
+        ),
+        (
+            "steps:\n - {pause: {}, gate: 'http://go/'}",
+            "s.yaml:2: canary.steps.0.gate: has no effect in a pause that only an order ends; say how long (for: 1m)",
         ),
         ("steps:\n - {weight: 5, bake: 10}", "must be a length of time such as 30s, 10m or 1h30m; was '10'"),
         ("steps:\n - {weight: 5, bake: -10s}", "must be a length of time"),
