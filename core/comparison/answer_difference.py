@@ -57,7 +57,7 @@ def answer_difference(
 
 def _as_typed(array: np.ndarray, like: np.ndarray | None) -> np.ndarray:
     """Return integers as unsigned ones where the other answer has some that are too large for signed ones."""
-    is_unlike = like is not None and (array.dtype, like.dtype) == (np.int64, np.uint64)
+    is_unlike = like is not None and array.dtype == np.int64 and like.dtype == np.uint64
     return array.astype(np.uint64) if is_unlike and not (array.size and array.min() < 0) else array
 
 
