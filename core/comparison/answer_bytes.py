@@ -1,6 +1,7 @@
-"""Whether two answers are equal beside the number of the version, and how much JSON they are, without reading them.
+"""Whether two answers are equal beside the number of the version, without reading them.
 
-The messages are our own: the version's number is in one field, in front of or behind all tensors.
+The messages are our own: the version's number is in one field, in front of or behind all tensors. Their length
+says what reading them would cost.
 """
 
 from __future__ import annotations
