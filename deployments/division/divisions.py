@@ -76,7 +76,8 @@ class Chooser:
             bucket: float = number % WHOLE
             is_judged = is_judged and self._keys.is_first(number, self._clock())
         else:
-            self._keys.pass_over()
+            if self._header:
+                self._keys.pass_over()
             bucket = random.random() * WHOLE  # noqa: S311 - shares, not secrets
         routes = self._routes[self._shares.version_at(bucket)]
         return routes.judged if is_judged else routes.shown
