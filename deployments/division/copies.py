@@ -6,6 +6,7 @@ is dropped otherwise; it is not repeated, and counts as no request. Everything r
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import time
@@ -32,6 +33,11 @@ COPY_TIMEOUT_S: Final = 5.0
 """A copy that is not compared after so long is dropped: the replica has more important things to do."""
 
 
+def _in_a_later_turn(work: Callable[..., object], *arguments: object) -> None:
+    """Do what takes time when the answer is on its way."""
+    asyncio.get_running_loop().call_soon(work, *arguments)
+
+
 class CopyTransport(Protocol):
     """Carries copies to the replicas of a version."""
 
@@ -50,12 +56,15 @@ class MirrorCopies:
         draw: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
         spare: SpareTime | None = None,
+        *,
+        later: Callable[..., object] | None = None,
     ) -> None:
         self._transport = transport
         self._metrics = metrics
         self._draw = draw
         self._clock = clock
         self._spare = spare or SpareTime()
+        self._later = later or _in_a_later_turn
         self._mirrors: dict[str, _Mirror] = {}
 
     def follow(self, table: RoutingTable) -> None:
@@ -91,10 +100,15 @@ class MirrorCopies:
         if mirror is None or answer.code is not Code.OK or route.servable.version != mirror.stable:
             return
         if self._draw() * WHOLE < mirror.order.share:
-            try:
-                mirror.copy(call, answer, is_pressed=self._spare.is_short)
-            except Exception:
-                log.exception("request_not_copied model=%s", mirror.key.model)
+            self._later(self._copy, mirror, call, answer)
+
+    def _copy(self, mirror: _Mirror, call: Call, answer: Answer) -> None:
+        if self._mirrors.get(mirror.key.model) is not mirror:
+            return
+        try:
+            mirror.copy(call, answer, is_pressed=self._spare.is_short)
+        except Exception:
+            log.exception("request_not_copied model=%s", mirror.key.model)
 
     def counts(self) -> Mapping[ArmKey, MirrorCounts]:
         """Return what was counted since this router began, of the mirrors of its table."""

@@ -30,8 +30,8 @@ class Copies(Protocol):
     def answered(self, route: Route, call: Call, answer: Answer, took_s: float) -> None:
         """Take note of a request without version and label whose answer is on its way to the caller.
 
-        Called for each one while the division of its model has a mirror, in a turn of the loop of its own; `route` is
-        that of the version that answered, also with an error. Must not raise.
+        Called for each one while the division of its model has a mirror, before the answer goes out: what takes time is
+        for a later turn of the loop. `route` is that of the version that answered, also with an error. Must not raise.
         """
 
     def counts(self) -> Mapping[ArmKey, MirrorCounts]:

@@ -202,9 +202,9 @@ class RequestRouter:
         return answer
 
     def copy_soon(self, route: Route, call: Call, answer: Answer, took_s: float) -> None:
-        """Tell who copies requests of an answer, when it is on its way to the caller."""
+        """Tell who copies requests of an answer; they are copied when it is on its way to the caller."""
         if self.copies is not None:
-            asyncio.get_running_loop().call_soon(self.copies.answered, route, call, answer, took_s)
+            self.copies.answered(route, call, answer, took_s)
 
     def require_room(self, route: Route) -> None:
         """Raise LimitReached or ServerFull where a request would be refused now; takes no room.

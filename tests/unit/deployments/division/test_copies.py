@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 
 from core.comparison.copy_message import unpacked_copy
@@ -51,7 +54,16 @@ class Site:
         self.drawn = 0.0
         self.spare = StillTime()
         self.metrics = Metrics()
-        self.copies = MirrorCopies(self, self.metrics, lambda: self.drawn, lambda: self.now_s, self.spare)
+        self.waits: list[Callable[[], object]] | None = None
+        draw, clock = lambda: self.drawn, lambda: self.now_s
+        self.copies = MirrorCopies(self, self.metrics, draw, clock, self.spare, later=self.later)
+
+    def later(self, work: Callable[..., object], *arguments: object) -> None:
+        """Copy at once, unless the test lets it wait."""
+        if self.waits is None:
+            work(*arguments)
+        else:
+            self.waits.append(partial(work, *arguments))
 
     def begin_copy(self, route: Route, call: Call, waiting: Waiting) -> SentCopy | None:
         """Send a copy."""
@@ -100,6 +112,21 @@ def site() -> Site:
     made = Site()
     made.follow(MirrorOrder(8, WHOLE))
     return made
+
+
+def test_a_request_is_copied_in_a_later_turn_if_its_mirror_is_still_there(site: Site) -> None:
+    """The answer goes out first; a table that comes between counts."""
+    site.waits = []
+    site.answered()
+    site.answered()
+    assert (len(site.waits), site.sent) == (2, [])
+    site.waits[0]()
+    assert len(site.sent) == 1
+
+    site.follow(MirrorOrder(8, WHOLE), epoch=2)
+    site.waits[1]()
+
+    assert len(site.sent) == 1
 
 
 def test_a_copy_has_the_request_the_answer_and_the_tolerances(site: Site) -> None:
